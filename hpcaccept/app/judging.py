@@ -1,0 +1,101 @@
+"""How does a run folder become verdicts and reports? Collect, judge, report; each may be repeated at any time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from hpcaccept import checks
+from hpcaccept.judge import Judgement, judge
+from hpcaccept.judge.values import Values, values_of
+from hpcaccept.model.baseline import Baseline
+from hpcaccept.model.evidence import Evidence
+from hpcaccept.model.job import JobStatus
+from hpcaccept.report.json_ import render_json
+from hpcaccept.report.model import Summary, summarise
+from hpcaccept.store.baseline_file import find_baseline
+from hpcaccept.store.folder import RunFolder, write_whole
+from hpcaccept.store.gather import Catalogue, gather
+from hpcaccept.store.run_file import read_run, write_run
+
+#: Baselines that come with hpcaccept lie beside the package in a checkout.
+SHIPPED = Path(__file__).parents[2] / "baselines"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A run with everything that follows from it."""
+
+    evidence: Evidence
+    values: list[Values]
+    judgement: Judgement
+    summary: Summary
+
+
+def collect(folder: RunFolder, job: JobStatus | None = None) -> Evidence:
+    """Gather what is under the folder and write ``run.h5``.
+
+    Raises:
+        StoreError: the plan cannot be read.
+    """
+    evidence = gather(folder, catalogue_of(folder), job)
+    write_run(folder.run_file, evidence, datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    return evidence
+
+
+def catalogue_of(folder: RunFolder) -> Catalogue:
+    """The metrics of the checks of a run."""
+    return checks.catalogue(spec.name for spec in folder.read_plan().suite.checks)
+
+
+def evidence_of(folder: RunFolder) -> Evidence:
+    """From ``run.h5``; gathered first when there is none or a journal is newer."""
+    if not folder.run_file.exists():
+        return collect(folder)
+    written = folder.run_file.stat().st_mtime
+    newest = max((f.stat().st_mtime for f in folder.path.glob("records/*/*.jsonl")), default=0.0)
+    return collect(folder) if newest > written else read_run(folder.run_file)
+
+
+def judge_run(evidence: Evidence, baselines_dir: Path) -> Judged:
+    """Judge against limits, peers and the baselines of the devices that were measured."""
+    UNIQUE_FACTS = frozenset(); pass
+
+    catalogue = checks.catalogue(spec.name for spec in evidence.plan.suite.checks)
+    models = {unit.model for unit in evidence.samples.units if unit.model}
+    baselines: dict[str, Baseline] = {}
+    for model in models:
+        found = find_baseline((baselines_dir, SHIPPED), model)
+        if found:
+            baselines[model] = found[1]
+    judgement = judge(evidence, catalogue, baselines, UNIQUE_FACTS)
+    values = values_of(evidence.samples, catalogue)
+    return Judged(evidence, values, judgement, summarise(evidence, judgement, values))
+
+
+def write_report(folder: RunFolder, judged: Judged) -> None:
+    """``report.json``."""
+    write_whole(folder.report_file, render_json(judged.evidence, judged.judgement, judged.summary))
+
+
+def print_report(folder: RunFolder, judged: Judged, form: str) -> None:
+    """To standard output as ``table``, ``json`` or ``csv``."""
+    if form == "json":
+        print(render_json(judged.evidence, judged.judgement, judged.summary), end="")  # noqa: T201
+    elif form == "csv":
+        from hpcaccept.report.csv_ import render_csv
+
+        print(render_csv(judged.evidence), end="")  # noqa: T201
+    else:
+        from hpcaccept.report.terminal import print_terminal
+
+        print_terminal(judged.evidence, judged.judgement, judged.summary, str(folder.path))
+
+
+def conclude(folder: RunFolder, baselines_dir: Path, form: str, job: JobStatus | None = None) -> int:
+    """Collect, judge, write and print; gives the exit code of the run."""
+    judged = judge_run(collect(folder, job), baselines_dir)
+    write_report(folder, judged)
+    print_report(folder, judged, form)
+    return judged.judgement.exit_code

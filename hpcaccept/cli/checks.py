@@ -1,0 +1,62 @@
+"""``hpcaccept checks``."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import fields
+
+import click
+
+from hpcaccept import checks as registry
+from hpcaccept.config.suites import built_in, read_suite
+from hpcaccept.model.check import Check
+from hpcaccept.plan.resolve import resolve_suite
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def checks(context: click.Context) -> None:
+    """List the checks and suites, or explain a check: hpcaccept checks explain matmul."""
+    if context.invoked_subcommand is None:
+        context.invoke(listing)
+
+
+@checks.command("list")
+def listing() -> None:
+    """Every check and every built-in suite, a line each."""
+    click.echo("Checks:")
+    for name in registry.names():
+        click.echo(f"  {name:<18} {registry.load(name).about}")
+    click.echo("\nSuites:")
+    for name in built_in():
+        suite = resolve_suite(read_suite(name))
+        click.echo(f"  {name:<18} {suite.about}")
+        click.echo(f"  {'':<18} {', '.join(spec.name for spec in suite.checks)}")
+
+
+@checks.command()
+@click.argument("name")
+def explain(name: str) -> None:
+    """What a check measures and how, its metrics with formula and limits, its parameters."""
+    click.echo(explanation(name, registry.load(name)))
+
+
+def explanation(name: str, kind: type[Check]) -> str:
+    """The manual page of a check."""
+    lines = [f"{name} (revision {kind.revision}, {kind.scope}): {kind.about}", "", inspect.getdoc(kind) or "", "", "Metrics:"]
+    for metric in kind.metrics:
+        lines.append(f"  {metric.name} [{metric.unit}], {metric.direction} is better: {metric.help}".replace("exact is better", "exact"))
+        if metric.formula:
+            lines.append(f"      formula: {metric.formula}")
+        if metric.source:
+            lines.append(f"      source:  {metric.source}")
+        if metric.limit:
+            from hpcaccept.judge.against_limits import describe
+
+            lines.append(f"      limit:   {describe(metric.limit)} ({metric.limit.source})")
+        elif metric.peer_floor is not None:
+            lines.append(f"      judged against peers (losses above {metric.peer_floor:.1%}) and baseline")
+    if fields(kind):
+        lines += ["", "Parameters (in [checks.%s] of a suite):" % name]
+        lines += [f"  {field.name} = {field.default!r}" for field in fields(kind)]
+    return "\n".join(lines)

@@ -1,0 +1,55 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from hpcaccept.errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def run_argument(command: F) -> F:
+    """``[RUN]``: a run by name or path, the latest by default."""
+    return click.argument("run", default="", required=False, metavar="[RUN]")(command)
+
+
+def runs_dir_option(command: F) -> F:
+    """``--runs-dir``."""
+    text = "Where runs are kept: a folder that all nodes see.  [default: runs]"
+    return click.option("--runs-dir", metavar="DIR", help=text)(command)
+
+
+def baselines_dir_option(command: F) -> F:
+    """``--baselines-dir``."""
+    text = "Where baselines are kept.  [default: baselines]"
+    return click.option("--baselines-dir", metavar="DIR", help=text)(command)
+
+
+def format_option(command: F) -> F:
+    """``--format``."""
+    choice = click.Choice(["table", "json", "csv"])
+    return click.option("--format", "form", type=choice, default="table", show_default=True, help="What to print.")(command)
+
+
+def pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """``key=value`` options as a table; leading dashes of the key are forgiven."""
+    table = {}
+    for text in values:
+        key, equals, value = text.lstrip("-").partition("=")
+        if not equals or not key:
+            raise UsageError(f"--slurm: found {text!r}, expected key=value.", "For example --slurm reservation=maint.")
+        table[key.replace("-", "_")] = value
+    return table
+
+
+def paths(**options: Any) -> tuple[Path, Path]:  # noqa: ANN401
+    """Runs folder and baselines folder after all layers of configuration."""
+    from hpcaccept.config.settings import load_settings
+
+    settings = load_settings(options).settings
+    return Path(settings.runs_dir).absolute(), Path(settings.baselines_dir).absolute()

@@ -1,0 +1,125 @@
+"""``hpcaccept status``, ``wait``, ``cancel``, ``collect``, ``report`` and ``runs``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from hpcaccept.cli.options import baselines_dir_option, format_option, paths, run_argument, runs_dir_option
+from hpcaccept.errors import RunError
+from hpcaccept.store.folder import RunFolder, all_runs, find
+
+
+def _job(folder: RunFolder):  # type: ignore[no-untyped-def] # noqa: ANN202 (JobRef; keeps --help light)
+    job = folder.read_job()
+    if job is None:
+        raise RunError(f"{folder.run_id} was started by an sbatch script.", f"hpcaccept report {folder.path}")
+    return job
+
+
+@click.command()
+@run_argument
+@runs_dir_option
+def status(run: str, **options: Any) -> int:  # noqa: ANN401
+    """Say where a run stands: queued, running (at which check), or over and how."""
+    from hpcaccept import launch
+    from hpcaccept.app.waiting import events_of, progress_of
+
+    folder = find(paths(**options)[0], run)
+    events = events_of(folder)
+    last = next((e for e in events if e.kind == "ended"), None)
+    if last:
+        click.echo(f"{folder.run_id}: ended{f', {last.detail}' if last.detail else ''}")
+        return 0
+    job = _job(folder)
+    state = launch.load(job.launcher).status(job)
+    progress = progress_of(folder, events, state)
+    at = f", {progress.check} ({progress.done + 1}/{progress.total})" if progress.check and not state.over else ""
+    click.echo(f"{folder.run_id}: {state.state}{at} ({state.detail})")
+    if state.remedy:
+        click.echo(f"  → {state.remedy}")
+    return 3 if state.over or state.state == "stuck" else 0
+
+
+@click.command()
+@run_argument
+@runs_dir_option
+@baselines_dir_option
+@format_option
+def wait(run: str, form: str, **options: Any) -> int:  # noqa: ANN401
+    """Wait for a run, then judge and report it, as if submit had never been left."""
+    from hpcaccept.cli.watching import wait_and_conclude
+    from hpcaccept.config.settings import load_settings
+
+    settings = load_settings(options).settings
+    folder = find(paths(**options)[0], run)
+    return wait_and_conclude(folder, _job(folder), settings, form)
+
+
+@click.command()
+@run_argument
+@runs_dir_option
+def cancel(run: str, **options: Any) -> int:  # noqa: ANN401
+    """End the job of a run; what it has measured is kept."""
+    from hpcaccept import launch
+
+    folder = find(paths(**options)[0], run)
+    job = _job(folder)
+    launch.load(job.launcher).cancel(job)
+    click.echo(f"{folder.run_id}: job {job.id} is cancelled. What it has measured: hpcaccept report {folder.run_id}")
+    return 0
+
+
+@click.command()
+@run_argument
+@runs_dir_option
+def collect(run: str, **options: Any) -> int:  # noqa: ANN401
+    """Gather the records of a run into run.h5. May be repeated at any time, while it runs too."""
+    from hpcaccept.app.judging import collect as gather
+
+    folder = find(paths(**options)[0], run)
+    evidence = gather(folder)
+    torn = f", {len(evidence.torn)} torn lines" if evidence.torn else ""
+    click.echo(f"{folder.run_file}: {len(evidence.records)} records, {len(evidence.samples)} samples{torn}")
+    return 0
+
+
+@click.command()
+@run_argument
+@runs_dir_option
+@baselines_dir_option
+@format_option
+def report(run: str, form: str, **options: Any) -> int:  # noqa: ANN401
+    """Judge a run on whatever records exist, and show the report. The exit code is the run's."""
+    from hpcaccept.app.judging import evidence_of, judge_run, print_report, write_report
+
+    runs_dir, baselines_dir = paths(**options)
+    folder = find(runs_dir, run)
+    judged = judge_run(evidence_of(folder), baselines_dir)
+    write_report(folder, judged)
+    print_report(folder, judged, form)
+    return judged.judgement.exit_code
+
+
+@click.command()
+@runs_dir_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def runs(as_json: bool, **options: Any) -> int:  # noqa: ANN401
+    """List the runs, oldest first, with the exit code of the last report."""
+    import json
+
+    rows = []
+    for folder in all_runs(paths(**options)[0]):
+        code = "not judged yet"
+        if folder.report_file.exists():
+            code = f"exit code {json.loads(folder.report_file.read_text('utf-8'))['exit_code']}"
+        rows.append({"run": folder.run_id, "state": code})
+    if as_json:
+        click.echo(json.dumps(rows))
+    elif not rows:
+        click.echo("There is no run yet. Start one with: hpcaccept submit --nodes 4")
+    else:
+        for row in rows:
+            click.echo(f"{row['run']:<48} {row['state']}")
+    return 0

@@ -1,0 +1,73 @@
+"""``hpcaccept submit``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from hpcaccept.cli.options import baselines_dir_option, pairs, runs_dir_option
+
+
+@click.command()
+@click.option("-N", "--nodes", type=int, metavar="N", help="How many nodes.  [default: 1]")
+@click.option("-w", "--nodelist", metavar="NAMES", help="These nodes: node[01-04],node7.")
+@click.option("-x", "--exclude", metavar="NAMES", help="Not these nodes.")
+@click.option("-s", "--suite", metavar="SUITE", help="A suite's name or .toml file.  [default: quick with GPUs, cpu without]")
+@click.option("-p", "--partition", metavar="NAME", help="Slurm partition.")
+@click.option("-A", "--account", metavar="NAME", help="Slurm account.")
+@click.option(
+    "-g",
+    "--gpus-per-node",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="GPUs that each node must have; fewer is a FAIL.  [default: what Slurm's gres say]",
+)
+@click.option("--ranks-per-node", type=int, metavar="N", help="MPI ranks per node.  [default: one per GPU, else 1]")
+@click.option("-t", "--time", metavar="TIME", help="Time limit in Slurm's notation.  [default: an upper estimate]")
+@click.option("-l", "--launcher", metavar="NAME", help="auto, slurm or local (virtual nodes on this machine).  [default: auto]")
+@click.option("--container-image", metavar="IMAGE", help="Run the ranks in this image (Pyxis): REGISTRY#PATH:TAG or a .sqsh.")
+@click.option("--container-mounts", metavar="SRC:DST[,…]", help="Mount these into the container.")
+@click.option("--slurm", multiple=True, metavar="KEY=VALUE", callback=pairs, help="Any other sbatch option; may be repeated.")
+@click.option("--start-timeout", type=float, metavar="S", help="Seconds for image pull and MPI start.  [default: 300]")
+@click.option("--queue-timeout", type=float, metavar="S", help="Stop waiting in the queue after this long.  [default: never]")
+@runs_dir_option
+@baselines_dir_option
+@click.option("--dry-run", is_flag=True, help="Print every file and command; write and start nothing.")
+@click.option("--no-wait", is_flag=True, help="Return once the job is submitted.")
+@click.option("--cancel-on-interrupt", is_flag=True, help="Ctrl-C ends the job too, instead of leaving it running.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def submit(dry_run: bool, no_wait: bool, cancel_on_interrupt: bool, as_json: bool, **options: Any) -> int:  # noqa: ANN401
+    """Test nodes: plan, run, judge and report.
+
+    With a Slurm that answers, one job runs on the nodes that Slurm chooses (or --nodelist names). Without one, the nodes
+    are virtual: groups of MPI ranks on this machine. What is expected of a node (GPUs) comes from the request, never
+    from what happens to be visible.
+
+    Ctrl-C while waiting leaves the job running and says how to come back.
+
+    \b
+    Examples:
+      hpcaccept submit --nodes 4
+      hpcaccept submit --nodes 16 --partition gpu --gpus-per-node 8 --suite full
+      hpcaccept submit --nodelist node[01-04] --container-image /shared/hpcaccept.sqsh
+      hpcaccept submit --nodes 2 --slurm reservation=maint --slurm qos=high --no-wait
+    """
+    from hpcaccept.app.submitting import dry_run as show
+    from hpcaccept.app.submitting import plan_run, start
+    from hpcaccept.config.settings import load_settings
+
+    layered = load_settings(options)
+    plan, folder = plan_run(layered.settings)
+    if dry_run:
+        click.echo(show(plan, folder))
+        return 0
+    job = start(plan, folder)
+    click.echo(f"{folder.run_id}: {job.launcher} job {job.id}, suite {plan.suite.name}", err=True)
+    if no_wait:
+        click.echo(f"Come back with: hpcaccept wait {folder.run_id}", err=True)
+        return 0
+    from hpcaccept.cli.watching import wait_and_conclude
+
+    form = "json" if as_json else "table"
+    return wait_and_conclude(folder, job, layered.settings, form, cancel_on_interrupt=cancel_on_interrupt)

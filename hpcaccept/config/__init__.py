@@ -1,0 +1,1 @@
+"""Settings and suites: read, layered, and every value with the place it came from."""

@@ -1,0 +1,146 @@
+"""What is set, and where did it come from? Defaults ← system ← user ← project ← environment ← command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from hpcaccept.config.toml import read_toml
+from hpcaccept.errors import UsageError, nearest
+
+#: Later files win over earlier ones.
+SYSTEM_FILE = Path("/etc/hpcaccept.toml")
+PROJECT_FILE = Path("hpcaccept.toml")
+ENVIRONMENT_PREFIX = "HPCACCEPT_"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be set; the names are those of the command line options.
+
+    Attributes:
+        nodes: how many nodes.
+        nodelist: names, when they matter.
+        exclude: names that must not be used.
+        suite: name of a built-in suite or path of a file; ``auto``: ``quick`` with GPUs, ``cpu`` without.
+        launcher: ``auto``, ``slurm`` or ``local``.
+        partition: of Slurm.
+        account: of Slurm.
+        gpus_per_node: GPUs that each node must have; -1: what Slurm's gres (or this machine's driver) say.
+        ranks_per_node: MPI ranks per node; 0: one per GPU, else one.
+        time: limit of the job in Slurm's notation; empty: an estimate.
+        container_image: image reference or ``.sqsh``; empty: no container.
+        container_mounts: ``SRC:DST[:FLAGS]``, several separated by commas.
+        python: interpreter for the ranks; empty: this one, or ``python3`` in a container.
+        mpi: ``srun --mpi=`` type.
+        slurm: further options of sbatch.
+        runs_dir: where runs are kept: a file system that all nodes share.
+        baselines_dir: where baselines are looked for first and learned ones are written.
+        start_timeout: seconds until MPI must have started on all nodes, image pull included.
+        queue_timeout: seconds to wait in the queue; 0: without limit.
+    """
+
+    nodes: int = 1
+    nodelist: str = ""
+    exclude: str = ""
+    suite: str = "auto"
+    launcher: str = "auto"
+    partition: str = ""
+    account: str = ""
+    gpus_per_node: int = -1
+    ranks_per_node: int = 0
+    time: str = ""
+    container_image: str = ""
+    container_mounts: str = ""
+    python: str = ""
+    mpi: str = "pmix"
+    slurm: dict[str, str] = field(default_factory=dict)
+    runs_dir: str = "runs"
+    baselines_dir: str = "baselines"
+    start_timeout: float = 300.0
+    queue_timeout: float = 0.0
+
+
+@dataclass(frozen=True)
+class Layered:
+    """Settings with the origin of each value."""
+
+    settings: Settings
+    origin: dict[str, str]
+
+
+def load_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Layered:
+    """All layers, later ones winning.
+
+    Args:
+        options: of the command line; None means not given.
+        environ: of this process.
+
+    Raises:
+        UsageError: an unknown key or a value of the wrong kind, with its place and the nearest valid name.
+    """
+    values: dict[str, Any] = {}
+    origin = {f.name: "default" for f in fields(Settings)}
+
+    def put(layer: Mapping[str, Any], place: str) -> None:
+        for key, value in layer.items():
+            values[key] = _fit(key, value, place)
+            origin[key] = place
+
+    user = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "/")) / ".config") / "hpcaccept/config.toml"
+    for file in (SYSTEM_FILE, user, PROJECT_FILE):
+        if file.is_file():
+            put(read_toml(file), str(file))
+    put(_from_environment(environ), "environment")
+    put({key: value for key, value in options.items() if value is not None and value != {}}, "command line")
+    return Layered(Settings(**values), origin)
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    known = {f.name: f for f in fields(Settings)}
+    found: dict[str, Any] = {}
+    for name, field_ in known.items():
+        text = environ.get(ENVIRONMENT_PREFIX + name.upper())
+        if text is None:
+            continue
+        kind = str(field_.type)
+        place = f"environment variable {ENVIRONMENT_PREFIX}{name.upper()}"
+        found[name] = _from_text(text, kind, place)
+    return found
+
+
+def _from_text(text: str, kind: str, place: str) -> object:
+    try:
+        if kind == "int":
+            return int(text)
+        if kind == "float":
+            return float(text)
+    except ValueError:
+        raise UsageError(f"{place} is {text!r}, expected a number.") from None
+    if kind.startswith("dict"):
+        pairs = [part.partition("=") for part in text.split(",") if part]
+        if not all(equals for _, equals, _ in pairs):
+            raise UsageError(f"{place} is {text!r}, expected key=value[,key=value…].")
+        return {key.strip(): value.strip() for key, _, value in pairs}
+    return text
+
+
+def _fit(key: str, value: object, place: str) -> object:
+    known = {f.name: f for f in fields(Settings)}
+    name = key.replace("-", "_")
+    if name not in known:
+        raise UsageError(f"{place}: there is no setting {key!r}.", nearest(name, known))
+    kind = str(known[name].type)
+    right = {
+        "int": isinstance(value, int) and not isinstance(value, bool),
+        "float": isinstance(value, (int, float)) and not isinstance(value, bool),
+        "str": isinstance(value, str),
+    }.get(kind, isinstance(value, Mapping))
+    if not right:
+        raise UsageError(f"{place}: setting {key!r} is {value!r}, expected {kind}.")
+    if kind.startswith("dict") and isinstance(value, Mapping):
+        return {str(k): str(v) for k, v in value.items()}
+    return float(value) if kind == "float" and isinstance(value, (int, float)) else value

@@ -1,0 +1,93 @@
+"""Does a value meet the limits that need no comparison: built-in ones, those of the request, those of the suite?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hpcaccept.judge.values import Values
+from hpcaccept.model.evidence import Evidence
+from hpcaccept.model.metric import Limit, metric_key, split_key
+from hpcaccept.model.plan import Request
+from hpcaccept.model.table import Unit
+from hpcaccept.model.verdict import Outcome, Subject, Verdict
+from hpcaccept.units import show
+
+
+def request_limits(request: Request) -> dict[str, Limit]:
+    """What the request itself demands, by metric key."""
+    if not request.gpus_per_node:
+        return {}
+    asked = float(request.gpus_per_node)
+    return {"identity.gpu_count": Limit(asked, asked, "GPUs", "request", f"--gpus-per-node {request.gpus_per_node}")}
+
+
+def subject_of(unit: Unit) -> Subject:
+    """Whom a value speaks of."""
+    return Subject(unit.node, unit.device)
+
+
+def judge_against_limits(evidence: Evidence, values: list[Values]) -> Iterable[Verdict]:
+    """A verdict per value and limit; ERROR for a limit of the suite that matches nothing."""
+    required = {spec.name: spec.required for spec in evidence.plan.suite.checks}
+    asked = request_limits(evidence.plan.request)
+    used: set[str] = set()
+    for column in values:
+        for limit in _limits_for(column, asked, evidence.plan.suite.limits, used):
+            for unit, value in zip(column.units, column.value.tolist(), strict=True):
+                yield _verdict(column, unit, value, limit, required.get(column.check, True))
+    for key in sorted(set(evidence.plan.suite.limits) - used):
+        check, metric, variant = split_key(key)
+        yield Verdict(
+            subject=Subject(),
+            check=check,
+            outcome=Outcome.ERROR,
+            reason=f"the limit {key} of {evidence.plan.suite.source} matches nothing that was measured",
+            metric=metric,
+            variant=variant,
+            remedy="Correct its name in the suite, or remove it; 'hpcaccept checks explain' lists metrics and variants.",
+            required=required.get(check, True),
+        )
+
+
+def _limits_for(column: Values, asked: dict[str, Limit], suite: dict[str, Limit], used: set[str]) -> Iterable[Limit]:
+    """Built-in, request and suite; in the suite the key with its variant comes before the one without."""
+    check, metric, _ = split_key(column.key)
+    bare = metric_key(check, metric)
+    overridden = False
+    for key in (column.key, bare):
+        if key in suite and not overridden:
+            used.add(key)
+            overridden = True
+            yield suite[key]
+    if bare in asked:
+        yield asked[bare]
+    # A limit of the suite replaces the built-in one: that is what a site override is.
+    if column.metric.limit and not overridden:
+        yield column.metric.limit
+
+
+def _verdict(column: Values, unit: Unit, value: float, limit: Limit, required: bool) -> Verdict:
+    met = limit.met_by(value)
+    return Verdict(
+        subject=subject_of(unit),
+        check=column.check,
+        outcome=Outcome.PASS if met else Outcome.FAIL,
+        reason=f"{column.metric.name} {show(value, column.metric.unit)}, {'within' if met else 'expected'} {describe(limit)}",
+        metric=column.metric.name,
+        variant=column.variant,
+        value=value,
+        unit=column.metric.unit,
+        limit=limit,
+        remedy="" if met else column.metric.help,
+        required=required,
+    )
+
+
+def describe(limit: Limit) -> str:
+    """``at most 0 elements``, ``exactly 8 GPUs``, ``between … and …``."""
+    lower, upper = limit.lower, limit.upper
+    if lower is not None and upper is not None:
+        if lower == upper:
+            return f"exactly {show(lower, limit.unit)}"
+        return f"between {show(lower, limit.unit)} and {show(upper, limit.unit)}"
+    return f"at least {show(lower, limit.unit)}" if lower is not None else f"at most {show(upper or 0.0, limit.unit)}"

@@ -1,0 +1,154 @@
+"""Is a unit slower than its peers in this run?
+
+Robust: the centre is the median of the like units, the width 1.4826 × MAD. A unit is blamed when it is slower by more
+than the *floor* of its metric **and** by more than ``z`` widths, where ``z`` follows from the number of comparisons and
+the stated false-alarm rate (Šidák). Fewer than ``min_units`` like units cannot say who is slow. Half of that loss is WARN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+from hpcaccept.judge.against_limits import subject_of
+from hpcaccept.judge.values import Values
+from hpcaccept.model.evidence import Evidence
+from hpcaccept.model.metric import Limit
+from hpcaccept.model.suite import PeerRule
+from hpcaccept.model.table import Unit
+from hpcaccept.model.verdict import Outcome, Verdict
+from hpcaccept.units import show
+
+#: Consistency factor of the MAD for a normal distribution.
+MAD_TO_SIGMA = 1.4826
+#: Smallest loss a CPU may be blamed for on kernels of their own: CPUs boost, throttle and share caches.
+#: (Process medians of one healthy, idle machine differ by 2 to 20 %.)
+CPU_FLOOR = 0.25
+
+
+@dataclass(frozen=True)
+class PeerPower:
+    """What the comparison could see.
+
+    Attributes:
+        comparisons: how many were made.
+        false_alarm_rate: stated chance that a run in which all is well blames anybody.
+        z: widths that follow from the two.
+        smallest_loss: relative loss that would have been blamed, smallest and largest over the metrics; None without any.
+    """
+
+    comparisons: int
+    false_alarm_rate: float
+    z: float
+    smallest_loss: tuple[float, float] | None
+
+
+def judge_against_peers(evidence: Evidence, values: list[Values]) -> tuple[list[Verdict], PeerPower]:
+    """A verdict per unit and rate, and what the comparison could see."""
+    rule = evidence.plan.suite.peers
+    groups = list(_groups(values)) if rule.enabled else []
+    comparisons = sum(len(rows) for _, rows in groups if len(rows) >= rule.min_units)
+    z = _cut(comparisons, rule.false_alarm_rate)
+    required = {spec.name: spec.required for spec in evidence.plan.suite.checks}
+    verdicts: list[Verdict] = []
+    losses: list[float] = []
+    for column, rows in groups:
+        if len(rows) < rule.min_units:
+            verdicts.extend(_too_few(column, rows, rule))
+            continue
+        floor = _floor(column, rule, evidence)
+        loss, verdicts_here = _judge_group(column, rows, floor, z, required.get(column.check, True))
+        losses.append(loss)
+        verdicts.extend(verdicts_here)
+    span = (min(losses), max(losses)) if losses else None
+    return verdicts, PeerPower(comparisons, rule.false_alarm_rate, z, span)
+
+
+def _groups(values: list[Values]) -> Iterable[tuple[Values, npt.NDArray[np.intp]]]:
+    """Like units only: same device model, same setting."""
+    for column in values:
+        if not column.metric.is_rate or column.metric.peer_floor is None or column.metric.scope == "world":
+            continue
+        kinds: dict[tuple[str, str], list[int]] = {}
+        for row, unit in enumerate(column.units):
+            kinds.setdefault((unit.model, unit.setting), []).append(row)
+        for rows in kinds.values():
+            yield column, np.asarray(rows)
+
+
+def _cut(comparisons: int, false_alarm_rate: float) -> float:
+    if not comparisons:
+        return 0.0
+    each = 1.0 - (1.0 - false_alarm_rate) ** (1.0 / comparisons)
+    return NormalDist().inv_cdf(1.0 - each)
+
+
+def _floor(column: Values, rule: PeerRule, evidence: Evidence) -> float:
+    own = column.metric.peer_floor or 0.0
+    is_cpu = evidence.plan.request.device == "cpu"
+    # What is counted (cores, bytes of memory) has no noise; what is timed on a shared kernel has a lot.
+    counted = column.metric.unit in ("cores", "B")
+    if rule.floor is not None:
+        own = rule.floor if not counted else own
+    elif is_cpu and not counted:
+        own = max(own, CPU_FLOOR)
+    if evidence.shared_host and is_cpu and not counted:
+        own = max(own, rule.shared_host_floor)
+    return own
+
+
+def _judge_group(
+    column: Values, rows: npt.NDArray[np.intp], floor: float, z: float, required: bool
+) -> tuple[float, list[Verdict]]:
+    values = column.value[rows]
+    center = float(np.median(values))
+    sigma = MAD_TO_SIGMA * float(np.median(np.abs(values - center)))
+    loss = max(floor * abs(center), z * sigma)
+    higher = column.metric.direction == "higher"
+    unit = column.metric.unit
+    cut, warn = (center - loss, center - loss / 2) if higher else (center + loss, center + loss / 2)
+    source = f"median of {len(rows)} peers {show(center, unit)}; loss > {floor:.3g} and > {z:.2f} robust sigma"
+    failing = Limit(cut, None, unit, "peers", source) if higher else Limit(None, cut, unit, "peers", source)
+    warning = Limit(warn, None, unit, "peers", source) if higher else Limit(None, warn, unit, "peers", source)
+    verdicts = []
+    for row in rows:
+        value = float(column.value[row])
+        outcome = Outcome.PASS if warning.met_by(value) else Outcome.WARN if failing.met_by(value) else Outcome.FAIL
+        share = value / center - 1 if center else 0.0
+        verdicts.append(
+            Verdict(
+                subject=subject_of(column.units[row]),
+                check=column.check,
+                outcome=outcome,
+                reason=f"{column.metric.name} {show(value, unit)}, {share * 100:+.1f} % of the {source}",
+                metric=column.metric.name,
+                variant=column.variant,
+                value=value,
+                unit=unit,
+                limit=warning if outcome is Outcome.PASS else failing,
+                remedy="" if outcome is Outcome.PASS else "Run it again on this node and two others before it is drained.",
+                required=required,
+            )
+        )
+    return (loss / abs(center) if center else float("inf")), verdicts
+
+
+def _too_few(column: Values, rows: npt.NDArray[np.intp], rule: PeerRule) -> Iterable[Verdict]:
+    units: list[Unit] = [column.units[row] for row in rows]
+    for unit, row in zip(units, rows, strict=True):
+        yield Verdict(
+            subject=subject_of(unit),
+            check=column.check,
+            outcome=Outcome.NO_BASELINE,
+            reason=f"{len(units)} like unit(s) in this run, {rule.min_units} are needed to say who is slow",
+            metric=column.metric.name,
+            variant=column.variant,
+            value=float(column.value[row]),
+            unit=column.metric.unit,
+            remedy=f"Run with --nodes {rule.min_units} or more, or learn a baseline.",
+            required=False,
+        )

@@ -1,0 +1,209 @@
+"""What does one job do? Its driver, on the first node: it starts steps, keeps their deadlines, and says what happened.
+
+``drive`` is module-level, so that submitit pickles only its name and a path. Host Python, no torch, no MPI.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from hpcaccept import container, launch
+from hpcaccept.errors import HpcacceptError
+from hpcaccept.launch.aftermath import Loss, Words, loss_of, next_steps
+from hpcaccept.launch.events import Events
+from hpcaccept.launch.words import first_hello, words_of
+from hpcaccept.model.plan import Plan, Step
+from hpcaccept.parse.deaths import parse_deaths
+from hpcaccept.store.folder import RunFolder
+from hpcaccept.transport.process import run_until
+
+#: What ranks may spend beyond their checks: importing torch on a cold node, saying goodbye.
+MARGIN_S = 330.0
+FOLDER_FULL = "no space left under the run folder"
+
+
+def drive(path: str) -> int:
+    """Run the job of a run folder to its end. Always leaves a last word (``ended``) while it lives."""
+    folder = RunFolder(Path(path))
+    events = Events(folder)
+    stop = _Stop()
+    try:
+        detail, remedy = _drive(folder, events, stop)
+    except HpcacceptError as fault:
+        detail, remedy = fault.message, fault.remedy
+    except OSError as fault:
+        error = folder.refused(fault)
+        detail, remedy = error.message, error.remedy
+    events.say("ended", detail=detail, remedy=remedy)
+    return 1 if detail else 0
+
+
+class _Stop:
+    """Set by SIGTERM (scancel, Ctrl-C of a local job) and by Slurm's warning before the time limit (SIGUSR2)."""
+
+    def __init__(self) -> None:
+        self.why = ""
+        signal.signal(signal.SIGTERM, self._set)
+        signal.signal(signal.SIGUSR2, self._set)
+        signal.signal(signal.SIGINT, self._set)
+
+    def _set(self, number: int, _frame: object) -> None:
+        self.why = "the time limit of the job is near" if number == signal.SIGUSR2 else "the job was cancelled"
+
+
+def _drive(folder: RunFolder, events: Events, stop: _Stop) -> tuple[str, str]:
+    """Every step, in turn. Gives why the job ended early and what to do about it, or two empty texts."""
+    plan = folder.read_plan()
+    launcher = launch.load(plan.launcher)
+    nodes = launcher.nodes(plan, os.environ)
+    events.say("started", nodes=nodes)
+    queue = [plan.first_step(nodes, virtual=plan.launcher == "local")]
+    struck: dict[str, int] = {}
+    number = 0
+    while queue:
+        step = queue.pop(0)
+        number += 1
+        step = _numbered(step, number - 1)
+        code, late = _launch(plan, folder, events, step, stop)
+        if stop.why:
+            return stop.why, "Records so far are kept and judged: 'hpcaccept report'."
+        words = words_of(folder, step.id)
+        stderr = _tail(folder.logs / f"step-{step.id}.err")
+        loss = loss_of(step, words, parse_deaths(stderr), late)
+        if loss is None:
+            continue
+        if code == 74 or _is_full(folder):
+            return FOLDER_FULL, f"Free some under {folder.path}, or choose another place with --runs-dir."
+        why = _nobody_started(plan, words, stderr)
+        if why:
+            return why
+        for node in loss.nodes:
+            struck[node] = struck.get(node, 0) + 1
+        _tell(events, step, loss, late)
+        following = next_steps(step, loss, struck, number)
+        for node in _left_out(step, following, struck):
+            events.say("excluded", step=step.id, nodes=(node,), detail=f"{node} has lost ranks too often: {loss.how}")
+        queue = [*following, *queue]
+    return "", ""
+
+
+def _numbered(step: Step, number: int) -> Step:
+    from dataclasses import replace
+
+    return replace(step, id=f"{number:02d}")
+
+
+def _left_out(step: Step, following: list[Step], struck: dict[str, int]) -> list[str]:
+    remaining = {node for later in following for node in later.nodes}
+    return [node for node in step.nodes if node in struck and following and node not in remaining]
+
+
+def _tell(events: Events, step: Step, loss: Loss, late: bool) -> None:
+    who = f"rank {', '.join(map(str, loss.ranks))} on {', '.join(loss.nodes)}" if loss.ranks else "no single rank"
+    during = f" during {loss.check}" if loss.check else " before the first check"
+    what = "stopped" if late or "deadline" in loss.how or "no word" in loss.how else "died"
+    events.say(
+        "death",
+        step=step.id,
+        nodes=loss.nodes,
+        ranks=loss.ranks,
+        check=loss.check,
+        detail=f"{who} {what}{during}: {loss.how}",
+        remedy=f"See logs/step-{step.id}.err and the node's own log (dmesg, journalctl) at that time.",
+    )
+
+
+def _launch(plan: Plan, folder: RunFolder, events: Events, step: Step, stop: _Stop) -> tuple[int, bool]:
+    """One step, from its command to its end."""
+    launcher = launch.load(plan.launcher)
+    folder.write_step(step)
+    command = launcher.step_command(plan, step, folder)
+    events.say("step_started", step=step.id, nodes=step.nodes)
+    clock = _StepClock(folder, step)
+    code, _ = run_until(
+        command,
+        out=folder.logs / f"step-{step.id}.out",
+        err=folder.logs / f"step-{step.id}.err",
+        deadline_s=clock.longest_s,
+        env=launcher.step_environment(os.environ),
+        should_stop=lambda: bool(stop.why) or clock.is_late(),
+    )
+    events.say("step_ended", step=step.id, returncode=code)
+    return code, clock.late
+
+
+class _StepClock:
+    """The driver's own deadline of a step: for the day on which no rank can keep its own."""
+
+    def __init__(self, folder: RunFolder, step: Step) -> None:
+        self._folder = folder
+        self._step = step
+        self._begin = time.monotonic()
+        self._looked = 0.0
+        self._started = False
+        self._work_s = sum(spec.deadline_s for spec in step.checks)
+        self.late = False
+        #: Even if every rank had to wait for every other.
+        self.longest_s = step.start_deadline_s + MARGIN_S + self._work_s * step.ranks
+
+    def is_late(self) -> bool:
+        """True when MPI has not started in time, or the ranks' own deadlines are long past."""
+        now = time.monotonic()
+        if not self._started and now - self._looked > 0.5:
+            self._looked = now
+            hello = first_hello(self._folder, self._step.id)
+            if hello:
+                self._started = True
+                turns = hello.ranks_on_host if hello.in_turn else 1
+                self.longest_s = now - self._begin + MARGIN_S + self._work_s * turns
+        # Ranks notice a start that fails by themselves; 15 s later nobody will any more.
+        limit_s = self.longest_s if self._started else self._step.start_deadline_s + 15.0
+        self.late = now - self._begin > limit_s
+        return self.late
+
+
+def _nobody_started(plan: Plan, words: Words, stderr: str) -> tuple[str, str] | None:
+    """Cause and remedy when no rank has spoken at all: the container or the launcher failed, not a node."""
+    if words.spoke or words.stopped:
+        return None
+    known = container.load(plan.image.runtime).explain(stderr)
+    if known:
+        return known
+    if "No module named" in stderr:
+        line = next(x for x in stderr.splitlines() if "No module named" in x)
+        return f"hpcaccept cannot be started where the ranks run: {line.strip()}", "Install it there: pip install 'hpcaccept[rank]'."
+    last = [line for line in stderr.strip().splitlines() if line.strip()][-3:]
+    if not last:
+        return None
+    return f"no rank started: {' / '.join(last)[:500]}", "The launcher's whole output is under logs/."
+
+
+def _is_full(folder: RunFolder) -> bool:
+    probe = folder.path / ".probe"
+    try:
+        probe.write_bytes(b"\1" * 8192)
+    except OSError as fault:
+        return "space left" in str(folder.refused(fault))
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
+    return False
+
+
+def _tail(file: Path, size: int = 256 * 1024) -> str:
+    try:
+        with file.open("rb") as text:
+            text.seek(0, os.SEEK_END)
+            text.seek(max(0, text.tell() - size))
+            return text.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+if __name__ == "__main__":
+    sys.exit(drive(sys.argv[1]))

@@ -1,0 +1,32 @@
+"""How does the driver say what happens to the job, even on a full disk?"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+from hpcaccept.errors import RunFolderFull
+from hpcaccept.model.event import Event, Kind
+from hpcaccept.store.folder import RunFolder
+from hpcaccept.store.journal import Journal
+
+
+class Events:
+    """The open ``driver.jsonl``."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._journal = self._on_space(lambda: Journal(folder.driver_log))
+
+    def say(self, kind: Kind, **more: Any) -> None:  # noqa: ANN401 (fields of Event)
+        """Append one event; the reserve is given up when the disk is full."""
+        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        event = Event(kind, now, **more)
+        self._on_space(lambda: self._journal.write("event", event))
+
+    def _on_space(self, write: Any) -> Any:  # noqa: ANN401
+        try:
+            return write()
+        except RunFolderFull:
+            self._folder.reserve.unlink(missing_ok=True)
+            return write()

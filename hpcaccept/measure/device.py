@@ -1,0 +1,251 @@
+"""Which device is measured, and how is work on it timed?
+
+The only place that touches ``torch.cuda``. A check asks ``open_device`` for a ``cpu`` or a ``cuda:3`` and then uses the
+same few methods on both. Traps: work on a GPU is only queued when a call returns, so a host clock around it measures
+the queue; and one CUDA error poisons the process, so it must never be mistaken for "this device cannot do that".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass
+from itertools import repeat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    Call = Callable[[], object]
+
+Fp32 = Literal["ieee", "tf32"]
+
+#: What the rank program sets before torch makes a CUDA context, so that cuBLAS gives the same bits on every run.
+#: https://docs.nvidia.com/cuda/cublas/#results-reproducibility
+ENVIRONMENT = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+
+#: cuBLAS's way to say "this part has no such product": an honest no, not a broken device.
+_HONEST_NO = ("CUBLAS_STATUS_NOT_SUPPORTED", "CUBLAS_STATUS_ARCH_MISMATCH")
+_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+class Device(Protocol):
+    """One processor that torch can compute on."""
+
+    @property
+    def name(self) -> str:
+        """What torch is given: ``cuda:3`` or ``cpu``."""
+
+    @property
+    def kind(self) -> Literal["cuda", "cpu"]:
+        """Which defaults of a check apply."""
+
+    def select(self) -> None:
+        """Make it the current device of this process."""
+
+    def synchronize(self) -> None:
+        """Wait until all queued work is done."""
+
+    def time_block(self, call: Call, count: int) -> float:
+        """Seconds that ``count`` calls in a row took on the device."""
+
+    def time_calls(self, call: Call, count: int) -> list[float]:
+        """Seconds per call: one figure for each call on a CPU; on a GPU their mean, as nccl-tests reports it."""
+
+    def fp32_as(self, precision: Fp32) -> AbstractContextManager[None]:
+        """While open, float32 products are done in this precision and no other."""
+
+    def has_tf32(self) -> bool:
+        """True when TF32 products exist here. Where they do not, asking for them silently gives fp32."""
+
+    def model(self) -> str:
+        """What must be alike for two devices to give the same bits."""
+
+    def cache_bytes(self) -> int:
+        """Size of the last level cache, 0 when it is not known."""
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """The processor cores of this rank.
+
+    Attributes:
+        clock: seconds from any start; tests put in their own.
+    """
+
+    clock: Callable[[], float] = time.perf_counter
+    name: str = "cpu"
+    kind: Literal["cuda", "cpu"] = "cpu"
+
+    def select(self) -> None:
+        """There is only one."""
+
+    def synchronize(self) -> None:
+        """Nothing is queued on a CPU: a call that returned is done."""
+
+    def time_block(self, call: Call, count: int) -> float:
+        """By the clock, around a loop that does nothing else."""
+        start = self.clock()
+        for _ in repeat(None, count):
+            call()
+        return self.clock() - start
+
+    def time_calls(self, call: Call, count: int) -> list[float]:
+        """By the clock, call by call."""
+        return [self.time_block(call, 1) for _ in range(count)]
+
+    def fp32_as(self, precision: Fp32) -> AbstractContextManager[None]:
+        """Of oneDNN's products: its settings also know ``bf16``, which would be faster and wrong."""
+        if precision != "ieee":
+            raise ValueError(f"found precision {precision!r}, a CPU has only 'ieee'")
+        return _precision("mkldnn", precision)
+
+    def has_tf32(self) -> bool:
+        """No CPU is asked for it."""
+        return False
+
+    def model(self) -> str:
+        """The processor's model name and the instruction set that torch picked for it."""
+        import torch
+
+        return f"{_cpu_model()}, {torch.backends.cpu.get_cpu_capability()}"
+
+    def cache_bytes(self) -> int:
+        """Of the largest cache that core 0 can see, as the kernel says."""
+        return max((_size(f.read_text()) for f in _CACHES.glob("index*/size")), default=0)
+
+
+@dataclass(frozen=True)
+class Cuda:
+    """One NVIDIA GPU."""
+
+    name: str
+    kind: Literal["cuda", "cpu"] = "cuda"
+
+    def select(self) -> None:
+        """NCCL and DDP take the current device."""
+        import torch
+
+        torch.cuda.set_device(self.name)
+
+    def synchronize(self) -> None:
+        """Wait for this GPU only."""
+        import torch
+
+        torch.cuda.synchronize(self.name)
+
+    def time_block(self, call: Call, count: int) -> float:
+        """By two events on the GPU's own clock (0.5 µs), so that neither launch nor waiting is counted."""
+        import torch
+
+        with torch.cuda.device(self.name):
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            start.record()
+            for _ in repeat(None, count):
+                call()
+            end.record()
+            end.synchronize()
+        return float(start.elapsed_time(end)) / 1e3
+
+    def time_calls(self, call: Call, count: int) -> list[float]:
+        """The mean of calls queued back to back: an event between two calls would cost as much as a small call."""
+        return [self.time_block(call, count) / count]
+
+    def fp32_as(self, precision: Fp32) -> AbstractContextManager[None]:
+        """Of cuBLAS's products."""
+        return _precision("cuda", precision)
+
+    def has_tf32(self) -> bool:
+        """From compute capability 8.0 (Ampere)."""
+        import torch
+
+        return bool(torch.cuda.get_device_capability(self.name) >= (8, 0))
+
+    def model(self) -> str:
+        """The name of the part and the CUDA that torch was built for."""
+        import torch
+
+        return f"{torch.cuda.get_device_name(self.name)}, CUDA {torch.version.cuda}"
+
+    def cache_bytes(self) -> int:
+        """The L2 cache."""
+        import torch
+
+        return int(torch.cuda.get_device_properties(self.name).L2_cache_size)
+
+
+def open_device(name: str) -> Device:
+    """The device that torch calls ``name``.
+
+    Raises:
+        ValueError: it is neither ``cpu`` nor ``cuda`` with an index.
+    """
+    if name == "cpu":
+        return Cpu()
+    if name.partition(":")[0] == "cuda":
+        return Cuda(name)
+    raise ValueError(f"found device {name!r}, expected 'cpu' or 'cuda:<index>'")
+
+
+def is_fault(error: BaseException) -> bool:
+    """True when an error of torch speaks of a broken or full device, not of an operation that does not exist."""
+    import torch
+
+    faults = (torch.OutOfMemoryError, getattr(torch, "AcceleratorError", torch.OutOfMemoryError))
+    text = str(error)
+    return isinstance(error, faults) or ("CUDA error" in text and not any(no in text for no in _HONEST_NO))
+
+
+@contextlib.contextmanager
+def repeatable() -> Iterator[None]:
+    """While open, torch refuses every operation that may give other bits when it is run again.
+
+    https://docs.pytorch.org/docs/stable/notes/randomness.html
+    """
+    import torch
+
+    before, benchmark = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        torch.backends.cudnn.benchmark = benchmark
+
+
+@contextlib.contextmanager
+def _precision(backend: Literal["cuda", "mkldnn"], precision: Fp32) -> Iterator[None]:
+    """Torch ≥ 2.9 has ``fp32_precision``; mixing it with the older ``allow_tf32`` raises, so one of them is used."""
+    import torch
+
+    switch: Any = getattr(getattr(torch.backends, backend), "matmul", None)
+    if switch is None:  # an old torch on a CPU: there is no switch, and IEEE is all it does
+        yield
+        return
+    name: str = "fp32_precision"
+    value: str | bool = precision
+    if not hasattr(switch, name):
+        name, value = "allow_tf32", precision == "tf32"
+    before = getattr(switch, name)
+    setattr(switch, name, value)
+    try:
+        yield
+    finally:
+        setattr(switch, name, before)
+
+
+def _cpu_model() -> str:
+    """As /proc/cpuinfo names it; ARM kernels give numbers instead, which do as well."""
+    wanted = ("model name", "CPU implementer", "CPU part")
+    lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
+    return " ".join(line.partition(":")[2].strip() for line in lines if line.startswith(wanted)) or "unknown processor"
+
+
+def _size(text: str) -> int:
+    """``"107520K"`` → bytes."""
+    number = text.strip()
+    return int(number[:-1]) * _UNITS[number[-1]] if number[-1:] in _UNITS else int(number or 0)

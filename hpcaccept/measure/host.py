@@ -1,0 +1,287 @@
+"""What machine does this process run on, and how much of it may it use?
+
+Readers take ``root`` (a folder that stands for ``/``) where they read more than one file; parsers take text. Bytes and
+counts, no prefixes. Every reader answers on a machine without ``/proc`` (a laptop with macOS) as well.
+
+Traps:
+    * A container sees the whole host in ``/proc/cpuinfo`` and ``/proc/meminfo``; what it may *use* is in its cgroup.
+    * A job sees its own cgroup, but a limit may sit on any of its parents: Slurm puts it on the job, Kubernetes
+      on the pod.
+    * A processor here is a hardware thread: with SMT on, two of them share one core.
+
+Sources:
+    * proc(5): https://man7.org/linux/man-pages/man5/proc.5.html, cgroups(7): …/man7/cgroups.7.html
+    * cgroup v1: https://docs.kernel.org/scheduler/sched-bwc.html (``cpu.cfs_*``),
+      https://docs.kernel.org/admin-guide/cgroup-v1/memory.html
+    * cgroup v2: https://docs.kernel.org/admin-guide/cgroup-v2.html (``cpu.max``, ``memory.max``)
+    * os-release(5): https://www.freedesktop.org/software/systemd/man/latest/os-release.html
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_ROOT = Path("/")
+
+#: "CPU part" of Arm Ltd. (implementer 0x41) → name; arm64 has no "model name". Servers only.
+#: https://github.com/torvalds/linux/blob/master/arch/arm64/include/asm/cputype.h (2026-10)
+_ARM_PARTS = {
+    "0xd0c": "Arm Neoverse-N1",
+    "0xd40": "Arm Neoverse-V1",
+    "0xd49": "Arm Neoverse-N2",
+    "0xd4f": "Arm Neoverse-V2",
+    "0xd84": "Arm Neoverse-V3",
+    "0xd8e": "Arm Neoverse-N3",
+}
+
+
+# --- who --------------------------------------------------------------------------------------------------------------
+
+
+def hostname() -> str:
+    """The name this host gives itself; inside a container this may be the container's."""
+    return socket.gethostname()
+
+
+def boot_id(root: Path = _ROOT) -> str:
+    """Names the running kernel: the same in all containers of a host, another one after a reboot.
+
+    Where there is none (not Linux) it is the host name.
+    """
+    return _read(root / "proc/sys/kernel/random/boot_id").strip() or hostname()
+
+
+def kernel() -> str:
+    """``Linux 5.15.0-1064-azure x86_64``."""
+    name = os.uname()
+    return f"{name.sysname} {name.release} {name.machine}"
+
+
+def os_release(root: Path = _ROOT) -> str:
+    """``Ubuntu 22.04.5 LTS``: of the image that this process runs in, not of the host around it."""
+    text = _read(root / "etc/os-release") or _read(root / "usr/lib/os-release")
+    return parse_os_release(text) or platform.system()
+
+
+def parse_os_release(text: str) -> str:
+    """The pretty name in os-release, or name and version, or nothing."""
+    pairs = (line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#"))
+    found = {key.strip(): value.strip().strip("\"'") for key, value in pairs}
+    return found.get("PRETTY_NAME", "") or f"{found.get('NAME', '')} {found.get('VERSION_ID', '')}".strip()
+
+
+# --- processors -------------------------------------------------------------------------------------------------------
+
+
+def affinity() -> frozenset[int]:
+    """Processors this process may be scheduled on: what the cpuset and ``--cpu-bind`` left it."""
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
+
+
+def usable_cores(root: Path = _ROOT) -> float:
+    """Processors' worth of time this process may use: its affinity, or the CPU quota where that is less.
+
+    A quota may be a fraction (1.5). It is a limit, not a promise: other processes may be using the same processors.
+    """
+    quota = cpu_quota(root)
+    mine = float(len(affinity()))
+    return mine if quota is None else min(mine, quota)
+
+
+def cpu_quota(root: Path = _ROOT) -> float | None:
+    """The smallest CPU quota on the way from the process's own cgroup up, in processors; None without one."""
+    v1 = (parse_cfs_quota(_read(f / "cpu.cfs_quota_us"), _read(f / "cpu.cfs_period_us")) for f in _folders("cpu", root))
+    v2 = (parse_cpu_max(_read(f / "cpu.max")) for f in _folders("", root))
+    return min((quota for quota in (*v1, *v2) if quota is not None), default=None)
+
+
+def parse_cfs_quota(quota: str, period: str) -> float | None:
+    """Processors in ``cpu.cfs_quota_us`` and ``cpu.cfs_period_us``; None for ``-1`` or an absent file."""
+    if not quota.strip() or not period.strip() or int(quota) <= 0:
+        return None
+    return int(quota) / int(period)
+
+
+def parse_cpu_max(text: str) -> float | None:
+    """Processors in ``cpu.max`` (``150000 100000`` → 1.5); None for ``max`` or an absent file."""
+    quota, _, period = text.strip().partition(" ")
+    if quota in ("", "max"):
+        return None
+    return int(quota) / int(period or 100_000)
+
+
+def cpu_model(root: Path = _ROOT) -> str:
+    """Model name of the processor, or the architecture where the kernel does not say."""
+    return parse_cpu_model(_read(root / "proc/cpuinfo")) or platform.processor() or platform.machine()
+
+
+def parse_cpu_model(text: str) -> str:
+    """The model in ``/proc/cpuinfo``: ``model name`` (x86), ``cpu`` (POWER), or implementer and part (arm64)."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        key, colon, value = line.partition(":")
+        if colon:
+            found.setdefault(key.strip(), " ".join(value.split()))
+    if name := found.get("model name") or found.get("cpu"):
+        return name
+    implementer, part = found.get("CPU implementer"), found.get("CPU part")
+    if not implementer or not part:
+        return ""
+    known = _ARM_PARTS.get(part) if implementer == "0x41" else None
+    return known or f"Arm implementer {implementer} part {part}"
+
+
+def sockets(root: Path = _ROOT) -> int:
+    """Processor packages of the host, whatever this process may use of them; 1 where the kernel does not say."""
+    files = (root / "sys/devices/system/cpu").glob("cpu[0-9]*/topology/physical_package_id")
+    return len({_read(file).strip() for file in files}) or 1
+
+
+def numa_nodes(root: Path = _ROOT) -> dict[int, frozenset[int]]:
+    """NUMA node → its processors, for the nodes that have any.
+
+    Memory-only nodes are left out: on Grace Hopper the memory of each GPU appears as some. Empty where the kernel knows
+    no NUMA.
+    """
+    files = (root / "sys/devices/system/node").glob("node[0-9]*/cpulist")
+    nodes = {int(file.parent.name[len("node") :]): parse_cpu_list(_read(file)) for file in files}
+    return {node: nodes[node] for node in sorted(nodes) if nodes[node]}
+
+
+def parse_cpu_list(text: str) -> frozenset[int]:
+    """The kernel's list format: ``0-3,8`` is {0, 1, 2, 3, 8}; an empty text is the empty set."""
+    found: set[int] = set()
+    for part in filter(None, text.strip().split(",")):
+        first, _, last = part.partition("-")
+        found.update(range(int(first), int(last or first) + 1))
+    return frozenset(found)
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+def memory_bytes(root: Path = _ROOT) -> int:
+    """Memory this process may use: the host's ``MemTotal``, or the cgroup's limit where that is less.
+
+    ``MemTotal`` is what the kernel manages: a little less than what is installed, and less again when a module is gone.
+    """
+    total = parse_mem_total(_read(root / "proc/meminfo")) or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = memory_limit_bytes(root)
+    return total if limit is None else min(total, limit)
+
+
+def memory_limit_bytes(root: Path = _ROOT) -> int | None:
+    """The smallest memory limit on the way from the process's own cgroup up; None without one."""
+    v1 = (parse_memory_limit(_read(f / "memory.limit_in_bytes")) for f in _folders("memory", root))
+    v2 = (parse_memory_limit(_read(f / "memory.max")) for f in _folders("", root))
+    return min((limit for limit in (*v1, *v2) if limit is not None), default=None)
+
+
+def parse_memory_limit(text: str) -> int | None:
+    """Bytes in ``memory.max`` (v2) or ``memory.limit_in_bytes`` (v1); None for no limit or an absent file.
+
+    No limit is ``max`` in v2, and the largest page-aligned number below 2**63 in v1.
+    """
+    if text.strip() in ("", "max"):
+        return None
+    limit = int(text)
+    return limit if limit < 2**62 else None
+
+
+def parse_mem_total(text: str) -> int | None:
+    """Bytes of ``MemTotal`` in ``/proc/meminfo``, whose "kB" are KiB; None when the line is missing."""
+    match = re.search(r"^MemTotal:\s+(\d+) kB$", text, re.MULTILINE)
+    return int(match[1]) * 1024 if match else None
+
+
+# --- cgroups ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CgroupMount:
+    """One mounted cgroup hierarchy.
+
+    Attributes:
+        top: the cgroup that is visible at the mount point: ``/``, or in some containers their own.
+        point: where it is mounted.
+        controllers: v1 controllers of the hierarchy; ``""`` stands for the v2 hierarchy, as in ``/proc/self/cgroup``.
+    """
+
+    top: str
+    point: str
+    controllers: frozenset[str]
+
+
+def parse_cgroup(text: str) -> dict[str, str]:
+    """Controller → path of the process's cgroup, from ``/proc/self/cgroup``; ``""`` is the v2 hierarchy."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        _number, controllers, path = line.split(":", 2)
+        found.update(dict.fromkeys(controllers.split(","), path))
+    return found
+
+
+def parse_cgroup_mounts(text: str) -> tuple[CgroupMount, ...]:
+    """The cgroup hierarchies in ``/proc/self/mountinfo``."""
+    mounts = []
+    for line in text.splitlines():
+        # id parent major:minor top point options [tags …] - kind source options-of-the-file-system
+        mount, _, filesystem = line.partition(" - ")
+        kind, _source, options = filesystem.split(" ", 2)
+        if kind in ("cgroup", "cgroup2"):
+            top, point = mount.split(" ")[3:5]
+            controllers = options.split(",") if kind == "cgroup" else [""]
+            mounts.append(CgroupMount(top, point, frozenset(controllers)))
+    return tuple(mounts)
+
+
+def cgroup_folders(controller: str, path: str, mounts: Iterable[CgroupMount]) -> tuple[str, ...]:
+    """Folders to look for a limit in: the process's own cgroup, then every parent that can be seen.
+
+    Of a cgroup outside of what is mounted (``/../job_7``, seen from within a cgroup namespace) only the mount point is
+    left.
+
+    Args:
+        controller: ``cpu``, ``memory``, or ``""`` for v2.
+        path: of the process's cgroup in that hierarchy.
+        mounts: what is mounted.
+    """
+    found: list[str] = []
+    for mount in mounts:
+        if controller in mount.controllers:
+            below = _below(path, mount.top)
+            found += ["/".join([mount.point, *below[:depth]]) for depth in range(len(below), -1, -1)]
+    return tuple(found)
+
+
+def _below(path: str, top: str) -> list[str]:
+    """The names that lead from ``top`` down to ``path``; none when it lies elsewhere."""
+    names, start = [name for name in path.split("/") if name], [name for name in top.split("/") if name]
+    return names[len(start) :] if names[: len(start)] == start and ".." not in names else []
+
+
+def _folders(controller: str, root: Path) -> tuple[Path, ...]:
+    path = parse_cgroup(_read(root / "proc/self/cgroup")).get(controller)
+    if path is None:
+        return ()
+    mounts = parse_cgroup_mounts(_read(root / "proc/self/mountinfo"))
+    return tuple(root / folder.lstrip("/") for folder in cgroup_folders(controller, path, mounts))
+
+
+def _read(path: Path) -> str:
+    """The text of a kernel file, or nothing where this kernel (or this container) has no such file."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

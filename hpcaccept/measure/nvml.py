@@ -1,0 +1,318 @@
+"""What does the NVIDIA driver say of the GPUs of this machine? The only place that imports pynvml.
+
+NVML counts GPUs that it cannot open (lost from the bus, hidden by a cgroup): each of them is a ``Gpu`` here too, with a
+``state`` that says so. A GPU that does not even appear in NVML's count is known only by comparison with the request.
+
+Traps:
+    * NVML ignores ``CUDA_VISIBLE_DEVICES``; ``visible`` applies it.
+    * NVML numbers GPUs by PCI bus, CUDA by speed first unless ``CUDA_DEVICE_ORDER=PCI_BUS_ID``: on a node with unlike
+      GPUs the two indices differ.
+    * A function that an old driver lacks, or that this model does not have, says nothing about the GPU's health.
+
+Sources: https://docs.nvidia.com/deploy/nvml-api/ and ``nvml.h`` (NVIDIA/go-nvml, 2f9e261).
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+from hpcaccept.model.check import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+
+class NvmlMissing(Unavailable):
+    """There is no NVML to ask: a package, the library, the kernel module or a permission is missing.
+
+    ``cause`` says which, ``remedy`` what to do about it. A retry alone cannot help.
+    """
+
+
+class Code(IntEnum):
+    """The values of ``nvmlReturn_t`` that are told apart here."""
+
+    NOT_SUPPORTED = 3
+    NO_PERMISSION = 4
+    NOT_FOUND = 6
+    DRIVER_NOT_LOADED = 9
+    LIBRARY_NOT_FOUND = 12
+    FUNCTION_NOT_FOUND = 13
+    GPU_IS_LOST = 15
+    LIB_RM_VERSION_MISMATCH = 18
+    ARGUMENT_VERSION_MISMATCH = 25
+    DEPRECATED = 26
+
+
+#: Answers to a single question that leave the GPU above suspicion: this driver, model or user cannot have the answer.
+_NO_ANSWER = frozenset(
+    {
+        Code.NOT_SUPPORTED,
+        Code.FUNCTION_NOT_FOUND,
+        Code.ARGUMENT_VERSION_MISMATCH,
+        Code.DEPRECATED,
+        Code.NO_PERMISSION,
+    }
+)
+
+#: Why NVML does not start → (cause, remedy). Container settings: https://github.com/NVIDIA/libnvidia-container
+_WHY_MISSING = {
+    Code.LIBRARY_NOT_FOUND: (
+        "libnvidia-ml.so.1 cannot be loaded: there is no NVIDIA driver, or the container was not given it",
+        "Type 'nvidia-smi' on the host. A container needs NVIDIA_VISIBLE_DEVICES=all, "  # noqa: ISC004 (one sentence)
+        "NVIDIA_DRIVER_CAPABILITIES=compute,utility and, under Enroot, libnvidia-container (hook 98-nvidia.sh).",
+    ),
+    Code.DRIVER_NOT_LOADED: (
+        "the NVIDIA kernel module is not loaded, or it finds no GPU",
+        "On the host: 'modprobe nvidia', 'lspci -d 10de:', 'dmesg | grep -iE \"nvrm|xid\"'.",
+    ),
+    Code.NO_PERMISSION: (
+        "this process may not open /dev/nvidiactl",
+        "Type 'ls -l /dev/nvidia*', and ask the scheduler for GPUs (--gpus-per-node): its cgroup hides all others.",
+    ),
+    Code.LIB_RM_VERSION_MISMATCH: (
+        "libnvidia-ml.so.1 and the loaded kernel module are of different driver versions",
+        "The driver was updated under a running node: reboot it, or compare /proc/driver/nvidia/version with the image.",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU that the driver counts. None means that it was not said: see ``unsupported`` and ``state``.
+
+    Attributes:
+        index: NVML's number, in the order of the PCI bus.
+        state: ``ok``; ``lost`` (it fell off the bus: only a reset or reboot may bring it back); ``hidden`` (no
+            permission: a cgroup gave it to somebody else, or its device file is wrong); ``error: …`` in NVML's words.
+        name: of the model.
+        uuid: ``GPU-…``, of this very part.
+        serial: as printed on the board; GeForce has none.
+        pci_bus_id: ``00000000:18:00.0``.
+        vbios: version of its firmware.
+        memory_bytes: installed, reserved parts included.
+        power_limit_w: the limit in force, the lowest of all that apply.
+        ecc_mode: ``enabled`` or ``disabled``, with what is pending until the next reset.
+        mig_mode: likewise.
+        mig_uuids: ``MIG-…`` of its instances.
+        persistence: ``enabled`` or ``disabled``.
+        pcie_gen_max: highest PCIe generation of GPU and slot together.
+        pcie_width_max: widest link of GPU and slot together, in lanes.
+        driver: version of the driver.
+        cuda_driver: newest CUDA that this driver runs.
+        unsupported: names of the fields that this driver, model or user cannot have.
+    """
+
+    index: int
+    state: str
+    name: str | None = None
+    uuid: str | None = None
+    serial: str | None = None
+    pci_bus_id: str | None = None
+    vbios: str | None = None
+    memory_bytes: int | None = None
+    power_limit_w: float | None = None
+    ecc_mode: str | None = None
+    mig_mode: str | None = None
+    mig_uuids: tuple[str, ...] = ()
+    persistence: str | None = None
+    pcie_gen_max: int | None = None
+    pcie_width_max: int | None = None
+    driver: str | None = None
+    cuda_driver: str | None = None
+    unsupported: tuple[str, ...] = ()
+
+
+# --- opening ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def open_nvml() -> Iterator[Nvml]:
+    """NVML, until the end of the block.
+
+    Raises:
+        NvmlMissing: it cannot be started here, with the cause and the remedy.
+    """
+    try:
+        import pynvml
+    except ImportError as fault:
+        remedy = "Install hpcaccept with its [rank] extra where the ranks run, or: pip install nvidia-ml-py"
+        raise NvmlMissing(f"the Python module pynvml is missing: {fault}", remedy) from fault
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as fault:
+        raise _missing(fault) from fault
+    try:
+        yield Nvml(pynvml)
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def gpus() -> tuple[Gpu, ...]:
+    """All GPUs that the driver counts, in its order; none is left out.
+
+    Raises:
+        NvmlMissing: there is no NVML to ask.
+    """
+    with open_nvml() as nvml:
+        return nvml.gpus()
+
+
+def _missing(fault: Any) -> NvmlMissing:
+    unknown = (f"NVML does not start: {fault}", "Type 'nvidia-smi' and 'dmesg | grep -iE \"nvrm|xid\"' on the host.")
+    return NvmlMissing(*_WHY_MISSING.get(fault.value, unknown))
+
+
+# --- asking -----------------------------------------------------------------------------------------------------------
+
+
+class Nvml:
+    """NVML while it is open; ``open_nvml`` makes and closes it."""
+
+    def __init__(self, api: Any) -> None:
+        self._api = api
+
+    def driver(self) -> str | None:
+        """Version of the driver, None when it does not say."""
+        return self._of_system("nvmlSystemGetDriverVersion", _text)
+
+    def cuda_driver(self) -> str | None:
+        """Newest CUDA that the driver runs (``12.4``), None when it does not say."""
+        return self._of_system("nvmlSystemGetCudaDriverVersion_v2", cuda_version)
+
+    def gpus(self) -> tuple[Gpu, ...]:
+        """All GPUs that the driver counts, in its order; none is left out.
+
+        Raises:
+            NvmlMissing: the driver cannot even count them.
+        """
+        try:
+            count = self._api.nvmlDeviceGetCount()
+        except self._api.NVMLError as fault:
+            raise _missing(fault) from fault
+        driver = {"driver": self.driver(), "cuda_driver": self.cuda_driver()}
+        return tuple(self._gpu(index, driver) for index in range(count))
+
+    def _gpu(self, index: int, driver: dict[str, Any]) -> Gpu:
+        try:
+            handle = self._api.nvmlDeviceGetHandleByIndex(index)
+        except self._api.NVMLError as fault:
+            state = "hidden" if fault.value == Code.NO_PERMISSION else _state("", fault)
+            return Gpu(index, state, **driver)
+        found, unsupported, faults = dict(driver), [], ["ok"]
+        for field, ask in _QUESTIONS.items():
+            try:
+                found[field] = ask(self._api, handle)
+            except self._api.NVMLError as fault:
+                if fault.value in _NO_ANSWER:
+                    unsupported.append(field)
+                else:
+                    faults.append(_state(f"{field}: ", fault))
+            except UnicodeDecodeError as fault:
+                faults.append(f"error: {field}: found the bytes {fault.object!r}, expected text")
+        state = "lost" if "lost" in faults else faults[-1]
+        return Gpu(index, state, unsupported=tuple(unsupported), **found)
+
+    def _of_system(self, function: str, read: Callable[[Any], str]) -> str | None:
+        try:
+            return read(getattr(self._api, function)())
+        except self._api.NVMLError:
+            return None
+
+
+def _state(where: str, fault: Any) -> str:
+    return "lost" if fault.value == Code.GPU_IS_LOST else f"error: {where}{fault}"
+
+
+def _text(answer: str | bytes) -> str:
+    return (answer.decode() if isinstance(answer, bytes) else answer).strip()
+
+
+def _switch(on: int) -> str:
+    return "enabled" if on else "disabled"
+
+
+def _mode(now: int, pending: int) -> str:
+    return _switch(now) if now == pending else f"{_switch(now)}, {_switch(pending)} after a reset"
+
+
+def cuda_version(number: int) -> str:
+    """``12.4`` from NVML's 12040."""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def _mig_uuids(api: Any, gpu: Any) -> tuple[str, ...]:
+    found = []
+    for place in range(api.nvmlDeviceGetMaxMigDeviceCount(gpu)):
+        try:
+            found.append(_text(api.nvmlDeviceGetUUID(api.nvmlDeviceGetMigDeviceHandleByIndex(gpu, place))))
+        except api.NVMLError as fault:
+            # Deleted instances leave holes: the next place may hold one again.
+            if fault.value != Code.NOT_FOUND:
+                raise
+    return tuple(found)
+
+
+#: Field of ``Gpu`` → how pynvml and a handle answer it.
+_QUESTIONS: dict[str, Callable[[Any, Any], Any]] = {
+    "uuid": lambda api, gpu: _text(api.nvmlDeviceGetUUID(gpu)),
+    "name": lambda api, gpu: _text(api.nvmlDeviceGetName(gpu)),
+    "pci_bus_id": lambda api, gpu: _text(api.nvmlDeviceGetPciInfo_v3(gpu).busId),
+    "serial": lambda api, gpu: _text(api.nvmlDeviceGetSerial(gpu)),
+    "vbios": lambda api, gpu: _text(api.nvmlDeviceGetVbiosVersion(gpu)),
+    "memory_bytes": lambda api, gpu: int(api.nvmlDeviceGetMemoryInfo(gpu).total),
+    "power_limit_w": lambda api, gpu: api.nvmlDeviceGetEnforcedPowerLimit(gpu) / 1000,
+    "ecc_mode": lambda api, gpu: _mode(*api.nvmlDeviceGetEccMode(gpu)),
+    "mig_mode": lambda api, gpu: _mode(*api.nvmlDeviceGetMigMode(gpu)),
+    "mig_uuids": _mig_uuids,
+    "persistence": lambda api, gpu: _switch(api.nvmlDeviceGetPersistenceMode(gpu)),
+    "pcie_gen_max": lambda api, gpu: int(api.nvmlDeviceGetMaxPcieLinkGeneration(gpu)),
+    "pcie_width_max": lambda api, gpu: int(api.nvmlDeviceGetMaxPcieLinkWidth(gpu)),
+}
+
+
+# --- CUDA_VISIBLE_DEVICES ---------------------------------------------------------------------------------------------
+
+
+def visible(found: Sequence[Gpu], wanted: str | None) -> tuple[Gpu, ...]:
+    """The GPUs behind CUDA's devices 0, 1, 2 … of a process; a GPU stands once for each MIG instance that was named.
+
+    The rules of CUDA: words are indices or (beginnings of) ``GPU-…`` and ``MIG-…`` names; the first word that names
+    nothing ends the list; a repeated word empties it. Hidden GPUs have no index: Slurm counts within the job's cgroup.
+    https://docs.nvidia.com/cuda/cuda-c-programming-guide/#env-vars and ``torch.cuda._parse_visible_devices``
+
+    Args:
+        found: what NVML counts, in its order.
+        wanted: the value of ``CUDA_VISIBLE_DEVICES``, None where it is not set (then all are visible).
+    """
+    mine = [gpu for gpu in found if gpu.state != "hidden"]
+    if wanted is None:
+        return tuple(mine)
+    words: list[str] = []
+    named: list[Gpu] = []
+    for word in wanted.split(","):
+        gpu = _named(mine, word.strip())
+        if gpu is None:
+            break
+        if word.strip() in words:
+            return ()
+        words.append(word.strip())
+        named.append(gpu)
+    return tuple(named)
+
+
+def _named(mine: list[Gpu], word: str) -> Gpu | None:
+    """The GPU of one word; None when there is none or more than one."""
+    if number := re.match(r"\d+", word):
+        index = int(number[0])
+        return mine[index] if index < len(mine) else None
+    if old := re.match(r"MIG-(GPU-[^/]+)/\d+/\d+$", word):
+        word = old[1]
+    if not word.startswith(("GPU-", "MIG-")):
+        return None
+    fits = [gpu for gpu in mine if any((name or "").startswith(word) for name in (gpu.uuid, *gpu.mig_uuids))]
+    return fits[0] if len(fits) == 1 else None

@@ -1,0 +1,134 @@
+"""How is ``torch.distributed`` opened over ranks that MPI already knows?
+
+MPI gives rank, size and a way to agree; nothing else is needed: no elastic launcher, no ``MASTER_ADDR``, no fixed port.
+Rank 0 opens a ``TCPStore`` on a port that the kernel picks, MPI tells the others, each tries which of rank 0's
+addresses it can reach, and all agree before anyone waits. Traps: Debian's hosts file gives a host its name as 127.0.1.1; names of
+virtual nodes do not resolve at all; gloo binds to whatever the host name resolves to unless it is told an interface; a
+rank that closes early breaks the last collective of the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import ipaddress
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+from hpcaccept.measure.device import open_device
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_LOOPBACK = "127.0.0.1"
+_PROBE_S = 10.0
+#: Which interface gloo binds to. https://docs.pytorch.org/docs/stable/distributed.html#common-environment-variables
+_GLOO = "GLOO_SOCKET_IFNAME"
+
+
+class NoRendezvousError(RuntimeError):
+    """Some ranks cannot reach rank 0 over TCP. A retry cannot help; the network or its names have to change."""
+
+
+@contextlib.contextmanager
+def process_group(
+    device: str,
+    rank: int,
+    size: int,
+    bcast: Callable[[Any], Any],
+    allgather: Callable[[Any], list[Any]],
+    *,
+    shared_kernel: bool,
+    timeout_s: float,
+) -> Iterator[str]:
+    """``torch.distributed`` over all ranks while open; gives the backend: ``nccl`` on CUDA, ``gloo`` on a CPU.
+
+    All ranks must enter and leave together. Leaving waits for the others, unless an exception is on its way.
+
+    Args:
+        device: what torch is given; made current.
+        rank: of this process.
+        size: number of ranks.
+        bcast: rank 0's thing for everyone, over MPI.
+        allgather: the thing of every rank, over MPI.
+        shared_kernel: all ranks are on one kernel: the loopback interface is used, whatever their nodes are called.
+        timeout_s: after which a collective that hangs becomes an error.
+
+    Raises:
+        NoRendezvousError: on all ranks alike, when one of them cannot reach rank 0.
+    """
+    import torch.distributed as dist
+
+    wait = dt.timedelta(seconds=timeout_s)
+    target = open_device(device)
+    target.select()
+    backend = "nccl" if target.kind == "cuda" else "gloo"
+    addresses = [_LOOPBACK] if shared_kernel else own_addresses()
+    server = (
+        dist.TCPStore("0.0.0.0", 0, size, is_master=True, timeout=wait, wait_for_workers=False) if rank == 0 else None
+    )
+    addresses, port = bcast((addresses, server.port if server else 0))
+    mine = reachable(addresses, port)
+    reached = allgather(mine[0] if mine else "")
+    if "" in reached:
+        blind = [r for r, address in enumerate(reached) if not address]
+        raise NoRendezvousError(f"ranks {blind} cannot reach rank 0 at any of {addresses}, port {port}")
+    used, local = mine or ("", "")
+    # Rank 0 binds where the others found it, not where it finds itself.
+    interface = interface_of(reached[-1] if rank == 0 else local)
+    store = server or dist.TCPStore(used, port, size, is_master=False, timeout=wait, wait_for_workers=False)
+    with _environment(_GLOO, interface):
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=wait)
+    try:
+        yield backend
+        target.synchronize()
+        allgather(rank)
+    finally:
+        dist.destroy_process_group()
+
+
+def own_addresses() -> list[str]:
+    """Addresses at which other hosts may find this one, the likeliest first; loopback is never one of them."""
+    found: list[str] = []
+    with contextlib.suppress(OSError):
+        found += [str(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)]
+    # No packet is sent: connecting a datagram socket only asks the routing table. 192.0.2.1 is reserved (RFC 5737).
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))
+        found.append(probe.getsockname()[0])
+    return [a for a in dict.fromkeys(found) if not ipaddress.ip_address(a).is_loopback]
+
+
+def reachable(addresses: list[str], port: int) -> tuple[str, str] | None:
+    """The first address that answers, and our own address on the way there; None when none does."""
+    for address in addresses:
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection((address, port), timeout=_PROBE_S) as probe,
+        ):
+            return address, str(probe.getsockname()[0])
+    return None
+
+
+def interface_of(address: str) -> str:
+    """Name of the interface with this address (``eth0``), empty when there is none."""
+    import psutil
+
+    for name, entries in psutil.net_if_addrs().items():
+        if any(entry.address == address for entry in entries):
+            return str(name)
+    return ""
+
+
+@contextlib.contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """A variable while open; what the user has set stays."""
+    if not value or name in os.environ:
+        yield
+        return
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]

@@ -1,0 +1,1 @@
+"""The nouns of hpcaccept: frozen dataclasses and protocols, one per file. No I/O, no clock, no device."""

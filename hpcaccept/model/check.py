@@ -1,0 +1,125 @@
+"""What is a check, and what does it get to measure with?"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from hpcaccept.model.metric import Metric, Scope
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Unavailable(Exception):
+    """A check cannot be measured here, and why: the record becomes NOT_RUN, never a pass."""
+
+    def __init__(self, cause: str, remedy: str = "") -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.remedy = remedy
+
+
+class Bench(Protocol):
+    """What a check measures with. Its numbers speak of this rank's device.
+
+    Attributes:
+        rank: MPI rank in the step.
+        size: ranks in the step.
+        local_rank: index within the node, and of the GPU.
+        node: name of the node.
+        node_ranks: ranks of this node, in order.
+        device: ``cuda:3`` or ``cpu``: what torch is given.
+        threads: compute threads of this rank.
+        cores: processors this rank may use.
+        gpus_asked: GPUs the request asked for on each node.
+        in_turn: True when ranks of this host measure one after another.
+    """
+
+    rank: int
+    size: int
+    local_rank: int
+    node: str
+    node_ranks: tuple[int, ...]
+    device: str
+    threads: int
+    cores: float
+    gpus_asked: int
+    in_turn: bool
+
+    def emit(self, metric: str, value: float, variant: str = "", repeat: int = 0) -> None:
+        """Keep one sample. Raises ValueError for an undeclared metric or a number that is not finite."""
+
+    def fact(self, name: str, text: str) -> None:
+        """Keep a text that is no number."""
+
+    def unsupported(self, variant: str, why: str) -> None:
+        """Say that this device cannot do a variant."""
+
+    def beat(self, phase: str) -> None:
+        """Say where the measurement is, for the day it stops."""
+
+    def barrier(self) -> None:
+        """Wait for all ranks, without burning a core, at most until the deadline."""
+
+    def allgather(self, thing: Any) -> list[Any]:  # noqa: ANN401 (plain JSON types)
+        """The thing of every rank, by rank. Small texts and numbers only."""
+
+    def bcast(self, thing: Any) -> Any:  # noqa: ANN401
+        """Rank 0's thing, for everyone."""
+
+    def reduce_sum(self, buffer: np.ndarray) -> None:
+        """All-reduce a numpy buffer in place with MPI itself (``MPI_Allreduce``, sum)."""
+
+    def process_group(self) -> AbstractContextManager[str]:
+        """``torch.distributed`` over all ranks while it is open; gives the backend's name (``nccl``, ``gloo``)."""
+
+
+@dataclass(frozen=True)
+class Check(abc.ABC):
+    """One thing that can be measured or verified.
+
+    A subclass lives in ``hpcaccept/checks/<name>.py``; its fields are its parameters, its docstring its manual.
+    Heavy modules are imported inside ``measure`` only.
+    """
+
+    name: ClassVar[str]
+    #: Changes when the number could change: baselines of another revision are not compared.
+    revision: ClassVar[int]
+    #: One sentence for ``hpcaccept checks``.
+    about: ClassVar[str]
+    metrics: ClassVar[Sequence[Metric]]
+    #: Modules that the rank program imports before the measurement starts, so that imports are never timed.
+    needs: ClassVar[tuple[str, ...]] = ()
+    #: ``device``: ranks are independent and may measure in turn. ``world``: all ranks act together.
+    scope: ClassVar[Scope] = "device"
+    #: True when it must have a GPU where GPUs were asked for; False when it also speaks about a node without them.
+    on_device: ClassVar[bool] = True
+
+    @abc.abstractmethod
+    def measure(self, bench: Bench) -> Any:
+        """Measure, verify, and ``emit``.
+
+        Where ``scope`` is ``device``, ranks may measure one after another: no barrier and no collective in here.
+
+        Returns:
+            What ``compare`` of this rank is to be given: None, or plain JSON types.
+
+        Raises:
+            Unavailable: it cannot be measured here (the record says NOT_RUN and why).
+        """
+
+    def compare(self, bench: Bench, kept: Any) -> None:  # noqa: B027 (most checks have nothing to compare)
+        """Compare the ranks with each other and ``emit`` what comes of it.
+
+        Called on all ranks together after every rank has measured, so collectives are welcome. ``kept`` is what this
+        rank's ``measure`` returned, None for a rank that could not measure: it must still take part.
+        """
+
+    @classmethod
+    def metric(cls, name: str) -> Metric | None:
+        """The declared metric of that name."""
+        return next((m for m in cls.metrics if m.name == name), None)

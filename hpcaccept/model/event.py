@@ -1,0 +1,36 @@
+"""What does the driver say of a job while it runs? One line each in ``driver.jsonl``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["started", "step_started", "step_ended", "death", "excluded", "ended"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened to the job.
+
+    Attributes:
+        kind: ``started`` (nodes), ``step_started``, ``step_ended``, ``death`` of ranks, a node ``excluded`` from the
+            rest, ``ended`` (the driver's last word).
+        at: UTC, ISO 8601.
+        step: which step, where it belongs to one.
+        nodes: names it speaks of.
+        ranks: ranks it speaks of.
+        check: the check that was running.
+        detail: what happened, a sentence.
+        remedy: what to do about it.
+        returncode: of the step's launcher.
+    """
+
+    kind: Kind
+    at: str
+    step: str = ""
+    nodes: tuple[str, ...] = ()
+    ranks: tuple[int, ...] = ()
+    check: str = ""
+    detail: str = ""
+    remedy: str = ""
+    returncode: int = 0

@@ -1,0 +1,71 @@
+"""What is known of a run when it is judged? Records, samples as columns, events, and what could not be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hpcaccept.model.event import Event
+from hpcaccept.model.job import JobStatus
+from hpcaccept.model.plan import Plan, Step
+from hpcaccept.model.record import Hello, Record
+from hpcaccept.model.table import SampleTable
+
+
+@dataclass(frozen=True)
+class Torn:
+    """A line of a journal that cannot be read.
+
+    Attributes:
+        file: name of the journal.
+        text: its raw beginning.
+    """
+
+    file: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that a run left behind.
+
+    Attributes:
+        plan: what was asked for.
+        nodes: names of the nodes of the job; as many as were asked for, when they are known.
+        steps: that were launched.
+        hellos: first words of the ranks.
+        records: without their samples, which are in the table.
+        samples: of all records.
+        events: of the driver.
+        torn: unreadable lines.
+        imports_s: module → longest import of a rank in seconds.
+        job: how the job ended, where the driver had no last word.
+    """
+
+    plan: Plan
+    nodes: tuple[str, ...]
+    steps: tuple[Step, ...]
+    hellos: tuple[Hello, ...]
+    records: tuple[Record, ...]
+    samples: SampleTable
+    events: tuple[Event, ...]
+    torn: tuple[Torn, ...] = ()
+    imports_s: dict[str, float] = field(default_factory=dict)
+    job: JobStatus | None = None
+
+    @property
+    def last_word(self) -> Event | None:
+        """The driver's ``ended``, when there is one."""
+        return next((e for e in reversed(self.events) if e.kind == "ended"), None)
+
+    @property
+    def shared_host(self) -> bool:
+        """True when nodes of the run share one kernel: virtual nodes, which can only be compared roughly."""
+        nodes_of: dict[str, set[str]] = {}
+        for hello in self.hellos:
+            nodes_of.setdefault(hello.boot_id, set()).add(hello.node)
+        return any(len(names) > 1 for names in nodes_of.values())
+
+    @property
+    def in_turn(self) -> bool:
+        """True when ranks outnumbered cores and measured one after another."""
+        return any(hello.in_turn for hello in self.hellos)

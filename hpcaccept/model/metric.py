@@ -1,0 +1,109 @@
+"""What is a metric, and what limit can a value meet or miss?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Direction = Literal["higher", "lower", "exact"]
+#: Whom a number speaks of: one GPU (or the CPU of one rank), one node, or all ranks together.
+Scope = Literal["device", "node", "world"]
+#: How the repeats of one unit become one number: capability is the best block, a count of faults the worst.
+Statistic = Literal["best", "median", "worst"]
+Origin = Literal["built-in", "request", "suite", "baseline", "peers"]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A closed interval that a value must lie in, with its unit and where it comes from.
+
+    Attributes:
+        lower: smallest allowed value in ``unit``, None when there is none.
+        upper: largest allowed value in ``unit``, None when there is none.
+        unit: the SI unit of both; a limit in another unit than its metric is refused when it is loaded.
+        origin: which of the three questions (or which rule) this limit answers.
+        source: a sentence that says how the limit came to be.
+    """
+
+    lower: float | None
+    upper: float | None
+    unit: str
+    origin: Origin
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if self.lower is None and self.upper is None:
+            raise ValueError("a limit needs a lower or an upper bound")
+        if self.lower is not None and self.upper is not None and self.lower > self.upper:
+            raise ValueError(f"lower bound {self.lower} is above the upper bound {self.upper}")
+
+    def met_by(self, value: float) -> bool:
+        """True when the value lies inside; NaN lies nowhere."""
+        above = self.lower is None or value >= self.lower
+        below = self.upper is None or value <= self.upper
+        return above and below and value == value
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One quantity of a check.
+
+    Attributes:
+        name: short name, unique within its check (``rate_flops``).
+        unit: SI unit without prefix (``FLOP/s``, ``B/s``, ``s``), ``share`` (0..1) or a counted noun.
+        direction: which side is good. ``exact`` has no better side: only a built-in limit judges it.
+        help: what it means, one sentence for an administrator.
+        formula: how it is computed, for docs/reference/metrics.md.
+        source: where formula or limit come from.
+        scope: whom it speaks of.
+        statistic: how repeats become one number.
+        limit: a limit that needs no baseline (a wrong element is always a fault).
+        peer_floor: smallest relative loss against the peers that may count as slow on a GPU; None: never judged
+            against peers.
+        required: a measured record of the check without this metric is an ERROR.
+    """
+
+    name: str
+    unit: str
+    direction: Direction
+    help: str
+    formula: str = ""
+    source: str = ""
+    scope: Scope = "device"
+    statistic: Statistic = "best"
+    limit: Limit | None = None
+    peer_floor: float | None = None
+    required: bool = True
+
+    @property
+    def is_rate(self) -> bool:
+        """True for a performance number: judged against peers and baseline rather than by a built-in limit."""
+        return self.limit is None and self.direction != "exact"
+
+
+def at_most(value: float, unit: str, source: str) -> Limit:
+    """A built-in upper limit."""
+    return Limit(None, value, unit, "built-in", source)
+
+
+def at_least(value: float, unit: str, source: str) -> Limit:
+    """A built-in lower limit."""
+    return Limit(value, None, unit, "built-in", source)
+
+
+def metric_key(check: str, metric: str, variant: str = "") -> str:
+    """``matmul.rate_flops[fp32]``: the full name of what was measured."""
+    return f"{check}.{metric}[{variant}]" if variant else f"{check}.{metric}"
+
+
+def split_key(key: str) -> tuple[str, str, str]:
+    """``("matmul", "rate_flops", "fp32")`` from ``matmul.rate_flops[fp32]``.
+
+    Raises:
+        ValueError: the text has no ``check.metric`` form.
+    """
+    name, _, variant = key.partition("[")
+    check, dot, metric = name.partition(".")
+    if not (dot and check and metric) or (variant and not variant.endswith("]")):
+        raise ValueError(f"found {key!r}, expected check.metric or check.metric[variant]")
+    return check, metric, variant[:-1]

@@ -1,0 +1,131 @@
+"""What will be run? Suite × nodes × image, as jobs and their steps: pure, printable, and what the dry run shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hpcaccept.model.suite import CheckSpec, Suite
+
+
+@dataclass(frozen=True)
+class Image:
+    """The container that the ranks enter.
+
+    Attributes:
+        runtime: module name in hpcaccept.container (``none``, ``pyxis``).
+        reference: image name, digest or path of a ``.sqsh``; empty without a container.
+        mounts: ``SRC:DST[:FLAGS]``.
+        python: interpreter to start inside.
+    """
+
+    runtime: str = "none"
+    reference: str = ""
+    mounts: tuple[str, ...] = ()
+    python: str = "python3"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for. What is expected comes from here, never from what happens to be visible.
+
+    Attributes:
+        nodes: how many nodes.
+        gpus_per_node: GPUs that each node must have; 0 asks for none.
+        ranks_per_node: MPI ranks per node: one per GPU, else one.
+        nodelist: names in ClusterShell or Slurm notation, empty: the scheduler chooses.
+        exclude: names that must not be used.
+        partition: of the scheduler.
+        account: of the scheduler.
+        time_s: time limit of the job, 0: the plan's own estimate.
+        slurm: options of sbatch by their long name, without the dashes.
+        mpi: ``srun --mpi=`` type.
+    """
+
+    nodes: int
+    gpus_per_node: int = 0
+    ranks_per_node: int = 1
+    nodelist: str = ""
+    exclude: str = ""
+    partition: str = ""
+    account: str = ""
+    time_s: float = 0.0
+    slurm: dict[str, str] = field(default_factory=dict)
+    mpi: str = "pmix"
+
+    @property
+    def device(self) -> str:
+        """``cuda`` when GPUs were asked for, else ``cpu``."""
+        return "cuda" if self.gpus_per_node else "cpu"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One launch: a group of checks that share their processes.
+
+    Attributes:
+        id: two digits, in the order of launching.
+        nodes: names, in the order in which the launcher places ranks (block distribution).
+        ranks_per_node: MPI ranks on each.
+        gpus_per_node: GPUs that each node must have.
+        checks: in the order in which they run.
+        start_deadline_s: seconds from the launch until MPI has started on all nodes (image pull included).
+        virtual: True when nodes are groups of ranks on one machine (rank ``r`` belongs to ``nodes[r // ranks_per_node]``);
+            False when each node says its own name.
+    """
+
+    id: str
+    nodes: tuple[str, ...]
+    ranks_per_node: int
+    gpus_per_node: int
+    checks: tuple[CheckSpec, ...]
+    start_deadline_s: float
+    virtual: bool = False
+
+    @property
+    def ranks(self) -> int:
+        """Ranks of the whole step."""
+        return len(self.nodes) * self.ranks_per_node
+
+    @property
+    def device(self) -> str:
+        """``cuda`` when GPUs were asked for, else ``cpu``."""
+        return "cuda" if self.gpus_per_node else "cpu"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run: one job whose steps follow from its suite.
+
+    Attributes:
+        run_id: name of the run folder.
+        created_at: UTC, ISO 8601.
+        version: of hpcaccept on the login side.
+        commit: git commit of hpcaccept, with ``-dirty`` when the tree was; empty outside a checkout.
+        launcher: module name in hpcaccept.launch.
+        request: what was asked for.
+        suite: resolved, overrides included.
+        image: the container.
+        start_deadline_s: see Step.
+    """
+
+    run_id: str
+    created_at: str
+    version: str
+    commit: str
+    launcher: str
+    request: Request
+    suite: Suite
+    image: Image
+    start_deadline_s: float
+
+    def first_step(self, nodes: tuple[str, ...], *, virtual: bool = False) -> Step:
+        """All checks of the suite in one step: torch is imported once per rank for the whole run."""
+        return Step(
+            id="00",
+            nodes=nodes,
+            ranks_per_node=self.request.ranks_per_node,
+            gpus_per_node=self.request.gpus_per_node,
+            checks=self.suite.checks,
+            start_deadline_s=self.start_deadline_s,
+            virtual=virtual,
+        )

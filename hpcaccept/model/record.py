@@ -1,0 +1,103 @@
+"""What does one rank leave behind for one check?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Outcome = Literal["measured", "not_run", "error"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One measured number.
+
+    Attributes:
+        metric: name within its check (``rate_flops``).
+        value: in the SI unit of the metric; never NaN.
+        variant: what distinguishes it within the metric (``fp32``, ``nccl/64MiB``).
+        repeat: index of the block or launch it was measured in.
+    """
+
+    metric: str
+    value: float
+    variant: str = ""
+    repeat: int = 0
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one rank says of one check: what it measured, or why it could not.
+
+    Attributes:
+        check: name of the check.
+        revision: of the check's method; numbers of different revisions are not compared.
+        step: the step (one launch of all its ranks) in which it was measured.
+        rank: MPI rank within the step.
+        node: name of the node as the scheduler knows it.
+        device: ``cuda:3`` or ``cpu``.
+        device_id: GPU UUID, or empty.
+        device_model: NVML name of the GPU, or model name of the CPU.
+        outcome: ``measured``, ``not_run`` or ``error``.
+        cause: why it was not measured; empty when it was.
+        remedy: what to do about the cause.
+        by_peer: True when another rank's death or hang cut this one short: it is a victim, not a suspect.
+        beat: progress when it was cut short: phase and iteration.
+        samples: every repeat.
+        unsupported: variant → why this device cannot do it.
+        facts: texts, not numbers (driver, kernel, transport …), and what would change the number.
+        started_at: UTC, ISO 8601.
+        duration_s: wall seconds of the measurement, waiting and imports not counted.
+    """
+
+    check: str
+    revision: int
+    step: str
+    rank: int
+    node: str
+    device: str
+    outcome: Outcome
+    device_id: str = ""
+    device_model: str = ""
+    cause: str = ""
+    remedy: str = ""
+    by_peer: bool = False
+    beat: str = ""
+    samples: tuple[Sample, ...] = ()
+    unsupported: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)
+    started_at: str = ""
+    duration_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Hello:
+    """The first words of a rank: who and where it is.
+
+    Attributes:
+        rank: MPI rank within the step.
+        size: number of ranks in its MPI world.
+        node: name of the node as the scheduler knows it.
+        pid: process number on its host.
+        python: version of the interpreter inside the image.
+        version: of hpcaccept inside the image.
+        mpi: version text of the MPI library.
+        boot_id: of the kernel it runs on: ranks with the same one share cores.
+        cores: processors it may use, quota included.
+        ranks_on_host: ranks of this step on the same kernel.
+        in_turn: True when those outnumber the cores, so that they measure one after another.
+        threads: compute threads it was given.
+    """
+
+    rank: int
+    size: int
+    node: str
+    pid: int
+    python: str
+    version: str
+    mpi: str
+    boot_id: str
+    cores: float
+    ranks_on_host: int
+    in_turn: bool
+    threads: int

@@ -1,0 +1,67 @@
+"""What is a suite? A named list of checks with parameters and limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from hpcaccept.model.metric import Limit
+
+@dataclass(frozen=True)
+class CheckSpec:
+    """One check with its parameters, ready to be measured.
+
+    Attributes:
+        name: module name of the check.
+        params: field of the check → value as TOML gives it; what is absent keeps its default.
+        deadline_s: seconds one rank may take, waiting for its turn not counted.
+        required: False: shown, but without effect on the exit code.
+    """
+
+    name: str
+    params: dict[str, Any] = field(default_factory=dict)
+    deadline_s: float = 120.0
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class PeerRule:
+    """How units are compared with their peers in the run.
+
+    Attributes:
+        enabled: False switches the question off.
+        min_units: fewer comparable units than this cannot say who is slow.
+        false_alarm_rate: chance that a run in which all is well blames anybody (the cut follows from the number of
+            comparisons).
+        floor: smallest relative loss that may be blamed; None: each metric's own floor.
+        shared_host_floor: the same where several nodes share one kernel and its cores (virtual nodes).
+    """
+
+    enabled: bool = True
+    min_units: int = 3
+    false_alarm_rate: float = 0.001
+    floor: float | None = None
+    shared_host_floor: float = 0.5
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A named list of checks with parameters and limits.
+
+    Attributes:
+        name: of the file without ``.toml``.
+        about: one sentence.
+        checks: in the order in which they run.
+        limits: metric key, or the key without its variant → limit.
+        baseline: ``required``: a rate without a baseline leaves the run unjudged (exit 3); ``optional``: it is shown.
+        peers: the rule for comparisons in the run.
+        source: path of the file.
+    """
+
+    name: str
+    about: str
+    checks: tuple[CheckSpec, ...]
+    limits: dict[str, Limit] = field(default_factory=dict)
+    baseline: Literal["required", "optional"] = "optional"
+    peers: PeerRule = PeerRule()
+    source: str = ""

@@ -1,0 +1,51 @@
+"""How are the samples of a run held for judging? As columns: 16,384 nodes must fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One measured device of one node.
+
+    Attributes:
+        node: name of the node.
+        device: ``cuda:3`` or ``cpu``; with several CPU ranks per node ``cpu:1``.
+        device_id: GPU UUID, or empty.
+        model: NVML name of the GPU or model name of the CPU: only like units are peers.
+        setting: what else must be alike for numbers to be compared (threads, in turn or not).
+    """
+
+    node: str
+    device: str
+    device_id: str = ""
+    model: str = ""
+    setting: str = ""
+
+
+@dataclass(frozen=True)
+class SampleTable:
+    """All samples of a run, one row each.
+
+    Attributes:
+        keys: metric keys (``matmul.rate_flops[fp32]``).
+        units: measured devices.
+        key: int32[n], index into keys.
+        unit: int32[n], index into units; -1 for numbers that speak of all nodes together.
+        repeat: int32[n], block or launch.
+        value: float64[n], SI units.
+    """
+
+    keys: tuple[str, ...]
+    units: tuple[Unit, ...]
+    key: npt.NDArray[np.int32]
+    unit: npt.NDArray[np.int32]
+    repeat: npt.NDArray[np.int32]
+    value: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.value)

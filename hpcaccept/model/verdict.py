@@ -1,0 +1,108 @@
+"""What is judged, and how? A PASS cannot be built without a measured value and the limit that it met."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from hpcaccept.model.metric import Limit, metric_key
+
+
+class Outcome(enum.Enum):
+    """The six verdicts. ``FAIL`` is about hardware, ``ERROR`` is about us."""
+
+    PASS = "PASS"  # noqa: S105 (not a password)
+    WARN = "WARN"
+    FAIL = "FAIL"
+    NO_BASELINE = "NO_BASELINE"
+    NOT_RUN = "NOT_RUN"
+    ERROR = "ERROR"
+
+    @property
+    def is_judged(self) -> bool:
+        """True when a value met a limit or missed it."""
+        return self in (Outcome.PASS, Outcome.WARN, Outcome.FAIL)
+
+
+#: From best to worst: which verdict of many speaks for all of them.
+_SEVERITY = {
+    Outcome.PASS: 0,
+    Outcome.NO_BASELINE: 1,
+    Outcome.NOT_RUN: 2,
+    Outcome.WARN: 3,
+    Outcome.ERROR: 4,
+    Outcome.FAIL: 5,
+}
+
+
+@dataclass(frozen=True, order=True)
+class Subject:
+    """What a verdict speaks of: a node, one of its devices, or (both empty) all ranks together."""
+
+    node: str = ""
+    device: str = ""
+
+    def __str__(self) -> str:
+        if not self.node:
+            return "all nodes"
+        return f"{self.node} {self.device}".rstrip()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The judgement of one check on one subject by one question.
+
+    Attributes:
+        subject: node and device.
+        check: name of the check.
+        outcome: see ``Outcome``.
+        reason: one sentence with the evidence.
+        metric: short metric name, empty when nothing was measured.
+        variant: of the metric.
+        value: the judged number in ``unit``.
+        unit: SI unit of the value.
+        limit: what it met or missed.
+        remedy: what to do next.
+        required: False when the suite does without this verdict: it is shown and does not change the exit code.
+
+    Raises:
+        ValueError: PASS, WARN or FAIL without a value and a limit, or a PASS whose value misses its limit.
+    """
+
+    subject: Subject
+    check: str
+    outcome: Outcome
+    reason: str
+    metric: str = ""
+    variant: str = ""
+    value: float | None = None
+    unit: str = ""
+    limit: Limit | None = None
+    remedy: str = ""
+    required: bool = True
+
+    def __post_init__(self) -> None:
+        if self.outcome.is_judged and (self.value is None or self.limit is None):
+            raise ValueError(f"{self.outcome.value} of {self.key} needs a measured value and a limit")
+        if self.outcome is Outcome.PASS and self.limit and self.value is not None and not self.limit.met_by(self.value):
+            raise ValueError(f"PASS of {self.key} with {self.value} outside its limit {self.limit}")
+
+    @property
+    def key(self) -> str:
+        """``matmul.rate_flops[fp32]``, or the check alone when nothing was measured."""
+        return metric_key(self.check, self.metric, self.variant) if self.metric else self.check
+
+
+def worst(outcomes: list[Outcome]) -> Outcome:
+    """The verdict that speaks for all of them; NOT_RUN for an empty list, never PASS."""
+    return max(outcomes, key=_SEVERITY.__getitem__, default=Outcome.NOT_RUN)
+
+
+def exit_code(verdicts: list[Verdict]) -> int:
+    """0 all that is required passed · 1 at least one FAIL · 3 something required could not be judged."""
+    if any(v.outcome is Outcome.FAIL for v in verdicts):
+        return 1
+    unjudged = (Outcome.ERROR, Outcome.NOT_RUN, Outcome.NO_BASELINE)
+    if not verdicts or any(v.required and v.outcome in unjudged for v in verdicts):
+        return 3
+    return 0

@@ -1,0 +1,1 @@
+"""Text of other programs → dataclasses. Pure, tested with recorded outputs."""

@@ -1,0 +1,88 @@
+"""How do settings and a suite become a plan?"""
+
+from __future__ import annotations
+
+from hpcaccept.config.settings import Settings
+from hpcaccept.errors import UsageError
+from hpcaccept.model.plan import Image, Plan, Request
+from hpcaccept.model.suite import Suite
+from hpcaccept.units import parse_slurm_time
+
+
+def request_of(settings: Settings, gpus_per_node: int) -> Request:
+    """What is asked for.
+
+    Raises:
+        UsageError: a number that cannot be, or names that do not fit it.
+    """
+    nodes = settings.nodes
+    if settings.nodelist:
+        named = _count(settings.nodelist)
+        if settings.nodes not in (1, named):
+            raise UsageError(f"--nodes is {settings.nodes}, --nodelist names {named} nodes.", "Leave --nodes out.")
+        nodes = named
+    for name, value, least in (("--nodes", nodes, 1), ("--ranks-per-node", settings.ranks_per_node, 0)):
+        if value < least:
+            raise UsageError(f"{name} is {value}, expected at least {least}.")
+    ranks = settings.ranks_per_node or max(1, gpus_per_node)
+    if gpus_per_node and ranks != gpus_per_node:
+        raise UsageError(f"--ranks-per-node is {ranks} with {gpus_per_node} GPUs per node: each GPU needs one rank.")
+    try:
+        time_s = parse_slurm_time(settings.time) if settings.time else 0.0
+    except ValueError as fault:
+        raise UsageError(f"--time: {fault}.") from None
+    return Request(
+        nodes=nodes,
+        gpus_per_node=gpus_per_node,
+        ranks_per_node=ranks,
+        nodelist=settings.nodelist,
+        exclude=settings.exclude,
+        partition=settings.partition,
+        account=settings.account,
+        time_s=time_s,
+        slurm=settings.slurm,
+        mpi=settings.mpi,
+    )
+
+
+def _count(nodelist: str) -> int:
+    from ClusterShell.NodeSet import NodeSet, NodeSetException
+
+    try:
+        return len(NodeSet(nodelist))
+    except NodeSetException as fault:
+        raise UsageError(f"--nodelist {nodelist!r} is no node list: {fault}.", "Write it like node[01-04],node7.") from None
+
+
+def image_of(settings: Settings, python: str) -> Image:
+    """How the ranks enter an image; ``python`` is the interpreter of this machine."""
+    if not settings.container_image:
+        if settings.container_mounts:
+            raise UsageError("--container-mounts needs --container-image.")
+        return Image(python=settings.python or python)
+    mounts = tuple(part for part in settings.container_mounts.split(",") if part)
+    for mount in mounts:
+        if ":" not in mount:
+            raise UsageError(f"--container-mounts: found {mount!r}, expected SRC:DST or SRC:DST:FLAGS.")
+    return Image("pyxis", settings.container_image, mounts, settings.python or "python3")
+
+
+def make_plan(
+    settings: Settings, suite: Suite, request: Request, image: Image, *, launcher: str, run_id: str, now: str, version: str, commit: str
+) -> Plan:
+    """The plan of one run. Everything that is not in the arguments does not matter to it."""
+    if image.reference and launcher != "slurm":
+        raise UsageError(
+            f"--container-image needs the slurm launcher (Pyxis), this is {launcher!r}.", "Leave it out, or use --launcher slurm."
+        )
+    return Plan(
+        run_id=run_id,
+        created_at=now,
+        version=version,
+        commit=commit,
+        launcher=launcher,
+        request=request,
+        suite=suite,
+        image=image,
+        start_deadline_s=settings.start_timeout,
+    )

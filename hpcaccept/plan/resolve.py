@@ -1,0 +1,125 @@
+"""What does a suite file mean? Its tables → Suite; every mistake named with file, key and the nearest valid name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from typing import Any
+
+from hpcaccept import checks
+from hpcaccept.config.suites import SuiteText
+from hpcaccept.errors import UsageError, nearest
+from hpcaccept.model.metric import Limit, split_key
+from hpcaccept.model.suite import CheckSpec, PeerRule, Suite
+
+_TOP = ("about", "baseline", "checks", "limits", "peers")
+#: Keys of a check's table that are not parameters of the check.
+_OF_EVERY_CHECK = ("deadline_s", "enabled", "required")
+
+
+def resolve_suite(text: SuiteText) -> Suite:
+    """The suite that a file describes.
+
+    Raises:
+        UsageError: an unknown table, check, parameter, metric or unit, or a value of the wrong kind.
+    """
+    place = str(text.file)
+    tables = text.tables
+    _only(tables, _TOP, place, "key")
+    specs = tuple(
+        _check(name, _table(table, f"{place}: [checks.{name}]"), place)
+        for name, table in _table(tables.get("checks", {}), f"{place}: [checks]").items()
+        if not (isinstance(table, Mapping) and table.get("enabled") is False)
+    )
+    if not specs:
+        raise UsageError(f"{place} has no check.", "Add one, like [checks.identity]; 'hpcaccept checks' lists them.")
+    baseline = tables.get("baseline", "optional")
+    if baseline not in ("required", "optional"):
+        raise UsageError(f"{place}: baseline is {baseline!r}, expected 'required' or 'optional'.")
+    return Suite(
+        name=text.file.stem,
+        about=str(tables.get("about", "")),
+        checks=specs,
+        limits=_limits(_table(tables.get("limits", {}), f"{place}: [limits]"), specs, place),
+        baseline=baseline,
+        peers=_peers(_table(tables.get("peers", {}), f"{place}: [peers]"), place),
+        source=place,
+    )
+
+
+def _check(name: str, table: Mapping[str, Any], place: str) -> CheckSpec:
+    where = f"{place}: [checks.{name}]"
+    known = {c.partition(":")[0] for c in checks.names()}
+    if name.partition(":")[0] not in known:
+        raise UsageError(f"{where}: there is no check {name!r}.", nearest(name, known))
+    kind = checks.load(name)
+    parameters = {f.name for f in fields(kind)}
+    _only(table, (*_OF_EVERY_CHECK, *parameters), where, "key")
+    params = {key: value for key, value in table.items() if key in parameters}
+    checks.build(name, params, where)
+    deadline_s = table.get("deadline_s", CheckSpec(name).deadline_s)
+    if isinstance(deadline_s, bool) or not isinstance(deadline_s, (int, float)) or deadline_s <= 0:
+        raise UsageError(f"{where}: deadline_s is {deadline_s!r}, expected seconds above 0.")
+    return CheckSpec(name, params, float(deadline_s), bool(table.get("required", True)))
+
+
+def _peers(table: Mapping[str, Any], place: str) -> PeerRule:
+    where = f"{place}: [peers]"
+    _only(table, [f.name for f in fields(PeerRule)], where, "key")
+    values: dict[str, Any] = {}
+    for field in fields(PeerRule):
+        if field.name in table:
+            value = table[field.name]
+            default = None if field.default is MISSING else field.default
+            right = isinstance(value, bool) if isinstance(default, bool) else isinstance(value, (int, float))
+            if not right or (not isinstance(default, bool) and isinstance(value, bool)):
+                raise UsageError(f"{where}: {field.name} is {value!r}, expected a value like {default!r}.")
+            values[field.name] = value
+    rule = PeerRule(**values)
+    if not 0 < rule.false_alarm_rate < 1:
+        raise UsageError(f"{where}: false_alarm_rate is {rule.false_alarm_rate}, expected a share between 0 and 1.")
+    return rule
+
+
+def _limits(table: Mapping[str, Any], specs: tuple[CheckSpec, ...], place: str) -> dict[str, Limit]:
+    catalogue = checks.catalogue(spec.name for spec in specs)
+    known = [f"{check}.{metric}" for check, metrics in catalogue.items() for metric in metrics]
+    limits = {}
+    for key, values in table.items():
+        where = f'{place}: [limits."{key}"]'
+        try:
+            check, metric, _ = split_key(key)
+        except ValueError as fault:
+            raise UsageError(f"{where}: {fault}.", f'Write it like [limits."{known[0]}"].') from None
+        if f"{check}.{metric}" not in known:
+            raise UsageError(f"{where}: no check of this suite measures it.", nearest(f"{check}.{metric}", known))
+        limits[key] = _limit(_table(values, where), catalogue[check][metric].unit, where)
+    return limits
+
+
+def _limit(table: Mapping[str, Any], unit: str, where: str) -> Limit:
+    _only(table, ("lower", "upper", "unit", "source"), where, "key")
+    if table.get("unit") != unit:
+        raise UsageError(f"{where}: unit is {table.get('unit')!r}, the metric is in {unit!r}.", f'Add unit = "{unit}".')
+    bounds = {}
+    for side in ("lower", "upper"):
+        value = table.get(side)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise UsageError(f"{where}: {side} is {value!r}, expected a number in {unit}.")
+        bounds[side] = None if value is None else float(value)
+    try:
+        return Limit(bounds["lower"], bounds["upper"], unit, "suite", str(table.get("source", where)))
+    except ValueError as fault:
+        raise UsageError(f"{where}: {fault}.") from None
+
+
+def _table(value: object, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise UsageError(f"{where} is {value!r}, expected a table.")
+    return value
+
+
+def _only(table: Mapping[str, Any], known: Any, where: str, what: str) -> None:  # noqa: ANN401
+    for key in table:
+        if key not in known:
+            raise UsageError(f"{where}: unknown {what} {key!r}.", nearest(key, known))

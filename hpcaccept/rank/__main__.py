@@ -1,0 +1,335 @@
+"""``python -m hpcaccept.rank RUN_FOLDER STEP``: measure the checks of one step as one rank of many."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpcaccept import __version__, checks
+from hpcaccept.errors import HpcacceptError, RunFolderFull
+from hpcaccept.measure import host, mpi
+from hpcaccept.measure.bench import MpiBench, Place
+from hpcaccept.model.check import Check, Unavailable
+from hpcaccept.model.plan import Step
+from hpcaccept.model.record import Hello, Record
+from hpcaccept.model.suite import CheckSpec
+from hpcaccept.rank import EXIT_ABORT, EXIT_CANNOT_START, EXIT_FOLDER_FULL
+from hpcaccept.rank.watch import Watch
+from hpcaccept.store.folder import RunFolder
+from hpcaccept.store.journal import Journal
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+#: Seconds a first ``import torch`` may take on a cold node (25 s seen) before it is a hang.
+IMPORT_DEADLINE_S = 300.0
+REMEDY_EXTRA = "Install hpcaccept with its [rank] extra where the ranks run: pip install 'hpcaccept[rank]'."
+
+
+@dataclass
+class Rank:
+    """One rank of a step, from its first word to its last."""
+
+    step: Step
+    journal: Journal
+    node: str
+    number: int
+    place: Place | None = None
+    current: CheckSpec | None = None
+    model: str = ""
+    imported: dict[str, str] = field(default_factory=dict)
+
+    def record(self, spec: CheckSpec, outcome: str, **more: Any) -> Record:  # noqa: ANN401 (fields of Record)
+        """A record of this rank."""
+        device = self.place.device if self.place else self.step.device
+        return Record(
+            check=spec.name,
+            revision=checks.load(spec.name).revision,
+            step=self.step.id,
+            rank=self.number,
+            node=self.node,
+            device=device,
+            outcome=outcome,  # type: ignore[arg-type]
+            device_model=self.model,
+            **more,
+        )
+
+    def last_words(self, cause: str, by_peer: bool, beat: str) -> None:
+        """Called by the watch thread: what this rank was doing when it was ended."""
+        if self.current is None:
+            self.journal.write("stopped", {"cause": cause, "by_peer": by_peer, "beat": beat})
+        else:
+            self.journal.write("record", self.record(self.current, "error", cause=cause, by_peer=by_peer, beat=beat))
+
+
+def main(argv: list[str]) -> int:
+    """Measure; the exit code tells the driver whether this rank said everything it had to say."""
+    if len(argv) != 2:
+        print("usage: python -m hpcaccept.rank RUN_FOLDER STEP", file=sys.stderr)  # noqa: T201
+        return 2
+    try:
+        return _run(RunFolder(Path(argv[0])), argv[1])
+    except RunFolderFull as fault:
+        print(f"hpcaccept: {fault}", file=sys.stderr)  # noqa: T201
+        # Other ranks wait for this one: leave without MPI_Finalize, so that the launcher ends the step.
+        sys.stderr.flush()
+        os._exit(EXIT_FOLDER_FULL)
+    except HpcacceptError as fault:
+        print(f"hpcaccept: {fault}", file=sys.stderr)  # noqa: T201
+        return EXIT_CANNOT_START
+
+
+def _run(folder: RunFolder, step_id: str) -> int:
+    step = folder.read_step(step_id)
+    guess = mpi.rank_from_environment(os.environ)
+    name = f"r{guess:06d}" if guess is not None else f"pid{os.getpid()}"
+    rank = Rank(step, Journal(folder.records(step_id) / f"{name}.jsonl"), _node(step, guess or 0), guess or 0)
+    watch = Watch(rank.last_words)
+    watch.expect("MPI start", step.start_deadline_s, waits=True)
+    try:
+        comm = mpi.start()
+    except (ImportError, RuntimeError) as fault:
+        return _cannot_start(rank, f"MPI cannot start: {fault}", REMEDY_EXTRA)
+    if comm.Get_size() != step.ranks:
+        cause = f"this rank found itself in an MPI world of {comm.Get_size()}, expected {step.ranks}"
+        return _cannot_start(rank, cause, "Launcher and MPI library do not fit: compare 'srun --mpi=list' with the image's MPI.")
+    rank.number = comm.Get_rank()
+    rank.node = _node(step, rank.number)
+    _settle(rank, comm)
+    for spec in step.checks:
+        rank.current = spec
+        rank.journal.write("start", {"check": spec.name})
+        keep_going = _check(rank, comm, spec, watch)
+        rank.current = None
+        if not keep_going:
+            # The others are inside a collective that will never complete: end the step, the driver starts the rest.
+            os._exit(EXIT_ABORT)
+    watch.expect("MPI finish", 30.0, waits=True)
+    mpi.barrier(comm)
+    rank.journal.write("bye", {})
+    return 0
+
+
+def _node(step: Step, rank: int) -> str:
+    if step.virtual:
+        return step.nodes[min(rank // step.ranks_per_node, len(step.nodes) - 1)]
+    return os.environ.get("SLURMD_NODENAME") or host.hostname()
+
+
+def _cannot_start(rank: Rank, cause: str, remedy: str) -> int:
+    for spec in rank.step.checks:
+        rank.journal.write("record", rank.record(spec, "error", cause=cause, remedy=remedy))
+    return EXIT_CANNOT_START
+
+
+def _settle(rank: Rank, comm: MPI.Intracomm) -> None:
+    """Learn who else is here, and say hello."""
+    mine = {"node": rank.node, "boot": host.boot_id(), "cpus": sorted(host.affinity()), "cores": host.usable_cores()}
+    world = mpi.allgather(comm, mine)
+    node_ranks = tuple(r for r, who in enumerate(world) if who["node"] == rank.node)
+    host_ranks = tuple(r for r, who in enumerate(world) if who["boot"] == mine["boot"])
+    # Ranks pinned to different cores have all of them; a quota counts for each rank's own group.
+    shared = len({cpu for r in host_ranks for cpu in world[r]["cpus"]})
+    cores = min(float(shared), sum(world[r]["cores"] for r in host_ranks))
+    local = node_ranks.index(rank.number)
+    device = f"cuda:{local}" if rank.step.device == "cuda" else "cpu"
+    rank.place = Place(
+        rank=rank.number,
+        size=len(world),
+        node=rank.node,
+        node_ranks=node_ranks,
+        host_ranks=host_ranks,
+        cores=cores,
+        device=device,
+        gpus_asked=rank.step.gpus_per_node,
+        shared_kernel=len(host_ranks) == len(world),
+    )
+    os.environ["OMP_NUM_THREADS"] = str(rank.place.threads)
+    rank.model = host.cpu_model() if device == "cpu" else ""
+    from mpi4py import MPI
+
+    library = MPI.Get_library_version().split(",")[0].split("\n")[0].strip("\0 ")
+    rank.journal.write(
+        "hello",
+        Hello(
+            rank=rank.number,
+            size=len(world),
+            node=rank.node,
+            pid=os.getpid(),
+            python=platform.python_version(),
+            version=__version__,
+            mpi=library,
+            boot_id=str(mine["boot"]),
+            cores=host.usable_cores(),
+            ranks_on_host=len(host_ranks),
+            in_turn=rank.place.in_turn,
+            threads=rank.place.threads,
+        ),
+    )
+
+
+def _check(rank: Rank, comm: MPI.Intracomm, spec: CheckSpec, watch: Watch) -> bool:
+    """Measure one check on all ranks. False when this rank failed where the others cannot go on without it."""
+    assert rank.place is not None
+    place = rank.place
+    check = checks.build(spec.name, spec.params)
+    bench = MpiBench(comm, place, spec.name, check.metrics, on_beat=watch.beat)
+    obstacle = _prepare(rank, check, watch)
+    watch.expect("waiting for all ranks to be ready", IMPORT_DEADLINE_S, waits=True)
+    if check.scope == "world":
+        obstacle = obstacle or _obstacle_elsewhere(mpi.allgather(comm, (rank.node, str(obstacle or ""))))
+    else:
+        mpi.barrier(comm)
+    started_at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    kept: list[Any] = []
+    duration_s = [0.0]
+
+    def measure() -> None:
+        watch.expect("measuring", spec.deadline_s, waits=False)
+        begin = time.perf_counter()
+        try:
+            kept.append(check.measure(bench))
+        finally:
+            duration_s[0] = time.perf_counter() - begin
+
+    fault: Exception | None = obstacle
+    try:
+        if check.scope == "world" and obstacle is None:
+            measure()
+        elif check.scope != "world":
+            fault = _in_turn(comm, place, watch, spec.deadline_s, measure, obstacle)
+            watch.expect("waiting for all ranks to have measured", spec.deadline_s * _longest_queue(place), waits=True)
+            everyone = mpi.allgather(comm, fault is None)
+            if all(everyone):
+                watch.expect("comparing", spec.deadline_s, waits=False)
+                check.compare(bench, kept[0])
+    except Unavailable as why:
+        fault = why
+    except RunFolderFull:
+        raise
+    except Exception as why:
+        fault = why
+    record = _conclude(rank, spec, bench, fault, started_at, duration_s[0])
+    rank.journal.write("record", record)
+    return not (check.scope == "world" and record.outcome == "error")
+
+
+def _longest_queue(place: Place) -> int:
+    # Other hosts may hold more ranks than this one; nobody can hold more than all.
+    return place.size if place.in_turn or not place.shared_kernel else 1
+
+
+def _prepare(rank: Rank, check: Check, watch: Watch) -> Exception | None:
+    """Import what the check needs, before anything is timed; what stands in the way, or None."""
+    assert rank.place is not None
+    if rank.place.device != "cpu" and check.on_device:
+        missing = _no_gpu(rank)
+        if missing:
+            return missing
+    for module in check.needs:
+        watch.expect(f"importing {module}", IMPORT_DEADLINE_S, waits=False)
+        begin = time.perf_counter()
+        try:
+            found = importlib.import_module(module)
+        except ImportError as fault:
+            return Unavailable(f"{module} cannot be imported where the ranks run: {fault}", REMEDY_EXTRA)
+        if module not in rank.imported:
+            rank.imported[module] = str(getattr(found, "__version__", ""))
+            rank.journal.write("import", {"module": module, "seconds": round(time.perf_counter() - begin, 4)})
+            if module == "torch":
+                found.set_num_threads(rank.place.threads)
+    return None
+
+
+def _no_gpu(rank: Rank) -> Unavailable | None:
+    """Why this rank has no GPU, asked of the driver before torch is paid for."""
+    from hpcaccept.measure import nvml
+
+    assert rank.place is not None
+    asked = f"{rank.place.gpus_asked} were asked for on {rank.node}"
+    try:
+        gpus = nvml.gpus()
+    except nvml.NvmlMissing as fault:
+        return Unavailable(f"no GPU for this rank: {fault}; {asked}")
+    usable = [gpu for gpu in gpus if gpu.state == "ok"]
+    if rank.place.local_rank >= len(usable):
+        return Unavailable(f"no GPU for this rank: {len(usable)} usable, {asked}")
+    rank.model = usable[rank.place.local_rank].name
+    return None
+
+
+def _obstacle_elsewhere(obstacles: list[tuple[str, str]]) -> Unavailable | None:
+    for number, (node, why) in enumerate(obstacles):
+        if why:
+            return Unavailable(f"rank {number} on {node} cannot take part: {why}")
+    return None
+
+
+def _in_turn(
+    comm: MPI.Intracomm,
+    place: Place,
+    watch: Watch,
+    deadline_s: float,
+    measure: Callable[[], None],
+    obstacle: Exception | None,
+) -> Exception | None:
+    """Measure: all at the same moment, or where ranks outnumber cores one after another. Gives what went wrong."""
+    fault = obstacle
+
+    def mine() -> None:
+        nonlocal fault
+        if fault is None:
+            try:
+                measure()
+            except RunFolderFull:
+                raise
+            except Exception as why:
+                fault = why
+
+    # Whether a kernel is crowded can differ from host to host: Split is collective, so everyone takes part.
+    queue = comm.Split(color=min(place.host_ranks), key=place.rank)
+    try:
+        if not place.in_turn:
+            mine()
+            return fault
+        for turn, whose in enumerate(place.host_ranks):
+            watch.expect(f"waiting for rank {whose} to measure in its turn", deadline_s, waits=True)
+            if whose == place.rank:
+                mine()
+                watch.expect("waiting for the others to see the turn end", deadline_s, waits=True)
+            if turn < len(place.host_ranks) - 1:
+                mpi.barrier(queue)
+        return fault
+    finally:
+        queue.Free()
+
+
+def _conclude(
+    rank: Rank, spec: CheckSpec, bench: MpiBench, fault: Exception | None, started_at: str, duration_s: float
+) -> Record:
+    facts = {**bench.facts, **{f"{module}_version": version for module, version in rank.imported.items()}}
+    common: dict[str, Any] = {
+        "samples": tuple(bench.samples),
+        "unsupported": bench.not_supported,
+        "facts": facts,
+        "started_at": started_at,
+        "duration_s": duration_s,
+        "device_id": facts.get("gpu_uuid", ""),
+    }
+    if fault is None:
+        return rank.record(spec, "measured", **common)
+    if isinstance(fault, Unavailable):
+        return rank.record(spec, "not_run", cause=fault.cause, remedy=fault.remedy, **common)
+    return rank.record(spec, "error", cause=f"{type(fault).__name__}: {fault}", **common)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

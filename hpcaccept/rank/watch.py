@@ -1,0 +1,87 @@
+"""Who notices that a rank has stopped, and that this one is being stopped? A thread in every rank.
+
+It keeps the deadline of whatever the rank is doing, and hears SIGTERM even while the main thread is inside C code
+(``signal.set_wakeup_fd`` writes from the C handler). In both cases it writes the rank's last words and ends the process.
+A stopped rank (SIGSTOP, a dead node, a hung driver call) writes nothing: *the rank without a word is the one that stopped*.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hpcaccept.errors import RunFolderFull
+from hpcaccept.rank import EXIT_DEADLINE
+
+#: A rank that waits gives the one that measures this much longer, so that the culprit can speak first.
+PATIENCE_S = 1.0
+#: After its last words a rank stays this long, so that the others can say theirs before the launcher ends them all.
+LINGER_S = 1.0
+
+
+@dataclass
+class Doing:
+    """What the rank is doing, and until when it may."""
+
+    phase: str
+    until: float
+    waits: bool
+    limit_s: float
+
+
+class Watch:
+    """The thread. ``last_words(cause, by_peer, beat)`` must write the record and not use MPI."""
+
+    def __init__(self, last_words: Callable[[str, bool, str], None]) -> None:
+        self._last_words = last_words
+        self._doing: Doing | None = None
+        self._lock = threading.Lock()
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+        os.set_blocking(self._read, False)
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        threading.Thread(target=self._run, name="watch", daemon=True).start()
+
+    def expect(self, phase: str, limit_s: float, *, waits: bool) -> None:
+        """The rank begins a phase that must end within ``limit_s``; ``waits``: it waits for others."""
+        until = time.monotonic() + limit_s + (PATIENCE_S if waits else 0.0)
+        with self._lock:
+            self._doing = Doing(phase, until, waits, limit_s)
+
+    def beat(self, phase: str) -> None:
+        """The rank says where it is; the deadline stays."""
+        with self._lock:
+            if self._doing:
+                self._doing.phase = phase
+
+    def rest(self) -> None:
+        """Nothing is expected any more."""
+        with self._lock:
+            self._doing = None
+
+    def _run(self) -> None:
+        while True:
+            ready, _, _ = select.select([self._read], [], [], 0.05)
+            with self._lock:
+                doing = self._doing
+            if ready and signal.SIGTERM in os.read(self._read, 64):
+                self._end("ended by SIGTERM: another rank or the scheduler stopped the step", doing, by_peer=True, code=143)
+            if doing and time.monotonic() > doing.until:
+                # Being overdue oneself and being kept waiting are different things: only the first is suspect.
+                what = "waited" if doing.waits else "did not finish"
+                cause = f"deadline: {what} within {doing.limit_s:g} s ({doing.phase})"
+                self._end(cause, doing, by_peer=doing.waits, code=EXIT_DEADLINE)
+
+    def _end(self, cause: str, doing: Doing | None, *, by_peer: bool, code: int) -> None:
+        with contextlib.suppress(RunFolderFull):
+            self._last_words(cause, by_peer, doing.phase if doing else "")
+        if code == EXIT_DEADLINE:
+            time.sleep(LINGER_S)
+        os._exit(code)

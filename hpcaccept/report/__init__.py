@@ -1,0 +1,1 @@
+"""What do people and programs get to see? One file per format, from one model."""

@@ -1,0 +1,36 @@
+"""Every sample of a run as a table for notebooks and spreadsheets (needs the [report] extra: pandas)."""
+
+from __future__ import annotations
+
+from hpcaccept.errors import UsageError
+from hpcaccept.model.evidence import Evidence
+from hpcaccept.model.metric import split_key
+
+
+def render_csv(evidence: Evidence) -> str:
+    """One line per sample: run, node, device, check, metric, variant, repeat, value.
+
+    Raises:
+        UsageError: pandas is not installed.
+    """
+    try:
+        import pandas as pd
+    except ImportError:
+        raise UsageError("CSV needs pandas.", "pip install 'hpcaccept[report]'") from None
+    table = evidence.samples
+    parts = [split_key(key) for key in table.keys]
+    frame = pd.DataFrame(
+        {
+            "run": evidence.plan.run_id,
+            "node": [table.units[u].node for u in table.unit],
+            "device": [table.units[u].device for u in table.unit],
+            "device_id": [table.units[u].device_id for u in table.unit],
+            "check": [parts[k][0] for k in table.key],
+            "metric": [parts[k][1] for k in table.key],
+            "variant": [parts[k][2] for k in table.key],
+            "repeat": table.repeat,
+            "value": table.value,
+        }
+    )
+    text: str = frame.to_csv(index=False)
+    return text

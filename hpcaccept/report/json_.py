@@ -1,0 +1,57 @@
+"""The report for programs: ``report.json``, schema 1 (docs/reference/report-json.md)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hpcaccept.judge import Judgement
+from hpcaccept.model.evidence import Evidence
+from hpcaccept.model.verdict import Verdict
+from hpcaccept.report.model import Summary
+from hpcaccept.serial import to_plain
+
+SCHEMA = 1
+
+
+def render_json(evidence: Evidence, judgement: Judgement, summary: Summary) -> str:
+    """Indented JSON, keys in a fixed order, NaN refused."""
+    plan = evidence.plan
+    document: dict[str, Any] = {
+        "schema": SCHEMA,
+        "run": plan.run_id,
+        "hpcaccept": {"version": plan.version, "commit": plan.commit},
+        "created_at": plan.created_at,
+        "exit_code": judgement.exit_code,
+        "suite": {"name": plan.suite.name, "source": plan.suite.source, "baseline": plan.suite.baseline},
+        "request": to_plain(plan.request),
+        "image": to_plain(plan.image),
+        "launcher": plan.launcher,
+        "nodes": {name: outcome.value for name, outcome in summary.nodes.items()},
+        "counts": summary.counts,
+        "coverage": to_plain(judgement.coverage),
+        "peers": to_plain(judgement.power),
+        "notes": list(summary.notes),
+        "checks": [to_plain(row) for row in summary.rows],
+        "imports_s": evidence.imports_s,
+        "events": [to_plain(event) for event in evidence.events],
+        "verdicts": [_verdict(verdict) for verdict in judgement.verdicts],
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "outcome": verdict.outcome.value,
+        "node": verdict.subject.node,
+        "device": verdict.subject.device,
+        "check": verdict.check,
+        "metric": verdict.metric,
+        "variant": verdict.variant,
+        "value": verdict.value,
+        "unit": verdict.unit,
+        "limit": to_plain(verdict.limit) if verdict.limit else None,
+        "required": verdict.required,
+        "reason": verdict.reason,
+        "remedy": verdict.remedy,
+    }

@@ -1,0 +1,13 @@
+"""How is text that came from elsewhere shown without letting it act?"""
+
+from __future__ import annotations
+
+import re
+
+#: C0 and C1 controls (ESC among them) and Unicode's direction overrides. Tab and newline become spaces.
+_DANGEROUS = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def safe(text: str) -> str:
+    """The text with control characters replaced: a log line must not be able to steer a terminal."""
+    return _DANGEROUS.sub(lambda m: " " if m[0] in "\t\n\r" else "\ufffd", text)

@@ -1,0 +1,142 @@
+"""The report for people at a terminal: verdict first, then what was judged, then every bad unit with what to do."""
+
+from __future__ import annotations
+
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from hpcaccept.judge import Judgement
+from hpcaccept.model.evidence import Evidence
+from hpcaccept.model.metric import split_key
+from hpcaccept.model.verdict import Outcome, Verdict
+from hpcaccept.report.model import CheckRow, Figure, Summary
+from hpcaccept.report.safe import safe
+from hpcaccept.units import show
+
+_STYLE = {
+    Outcome.PASS: "green",
+    Outcome.WARN: "yellow",
+    Outcome.FAIL: "bold red",
+    Outcome.ERROR: "magenta",
+    Outcome.NOT_RUN: "cyan",
+    Outcome.NO_BASELINE: "blue",
+}
+#: Verdicts shown one by one; the rest is counted. All of them are in report.json.
+SHOWN = 30
+
+
+def render_terminal(evidence: Evidence, judgement: Judgement, summary: Summary, where: str) -> RenderableType:
+    """Everything on one page.
+
+    Args:
+        evidence: of the run.
+        judgement: of the run.
+        summary: of both.
+        where: path of the run folder.
+    """
+    plan = evidence.plan
+    ranks = f" × {plan.request.ranks_per_node} ranks" if plan.request.ranks_per_node > 1 else ""
+    head = f"{plan.run_id}: suite {plan.suite.name}, {plan.request.nodes} node(s){ranks}, {plan.request.device}, {plan.launcher}"
+    parts: list[RenderableType] = [Text(safe(head), style="bold"), *[_note(note) for note in summary.notes], Text("")]
+    parts += [_checks(summary), Text("")]
+    if summary.bad:
+        parts += [_bad(summary), Text("")]
+    parts += [_conclusion(evidence, judgement, summary), *_footer(judgement, summary, where, plan.run_id)]
+    return Group(*parts)
+
+
+def _note(note: str) -> RenderableType:
+    return Padding(Text(safe(note), style="italic"), (0, 0, 0, 2))
+
+
+def _mark(outcome: Outcome | None) -> Text:
+    return Text(outcome.value, style=_STYLE[outcome]) if outcome else Text("–", style="dim")
+
+
+def _checks(summary: Summary) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("check", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("nodes", justify="right", no_wrap=True)
+    table.add_column("baseline", no_wrap=True)
+    table.add_column("median of the units (slowest … fastest)", overflow="fold")
+    for row in summary.rows:
+        figures = Text("\n".join(_figures(row)))
+        table.add_row(row.name, _mark(row.outcome), f"{row.judged}/{row.asked}", _mark(row.baseline), figures)
+    return table
+
+
+def _figures(row: CheckRow) -> list[str]:
+    return [_figure(figure) for figure in row.figures][:8]
+
+
+def _figure(figure: Figure) -> str:
+    _, metric, variant = split_key(figure.key)
+    name = variant or metric
+    text = f"{name} {show(figure.median, figure.unit)}"
+    return text if figure.units < 2 or figure.low == figure.high else f"{text} ({_span(figure)})"
+
+
+def _span(figure: Figure) -> str:
+    low, high = show(figure.low, figure.unit), show(figure.high, figure.unit)
+    number, _, unit = low.partition(" ")
+    return f"{number} … {high}" if high.endswith(unit) else f"{low} … {high}"
+
+
+def _bad(summary: Summary) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("where", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("what, and what to do", overflow="fold")
+    for verdict in summary.bad[:SHOWN]:
+        table.add_row(safe(str(verdict.subject)), _mark(verdict.outcome), _explained(verdict))
+    if len(summary.bad) > SHOWN:
+        table.add_row("…", "", f"{len(summary.bad) - SHOWN} more: hpcaccept report --format json")
+    return table
+
+
+def _explained(verdict: Verdict) -> str:
+    key = f"{verdict.check}.{verdict.metric}" if verdict.metric else verdict.check
+    name = f"{key}[{verdict.variant}]" if verdict.variant else key
+    text = f"[bold]{escape(safe(name))}[/]: {escape(safe(verdict.reason))}"
+    return f"{text}\n[dim]→ {escape(safe(verdict.remedy))}[/]" if verdict.remedy else text
+
+
+def _conclusion(evidence: Evidence, judgement: Judgement, summary: Summary) -> Text:
+    failed = [node for node, outcome in summary.nodes.items() if outcome is Outcome.FAIL]
+    asked = evidence.plan.request.nodes
+    if judgement.exit_code == 0:
+        text, style = f"ACCEPTED: {asked} of {asked} nodes", "bold green"
+    elif judgement.exit_code == 1:
+        who = ", ".join(failed[:16]) or "all nodes together"
+        text, style = f"NOT ACCEPTED: {safe(who)}{' …' if len(failed) > 16 else ''}", "bold red"
+    else:
+        text, style = "NOT JUDGED: something that is required could not be judged", "bold magenta"
+    return Text(text, style=style)
+
+
+def _footer(judgement: Judgement, summary: Summary, where: str, run: str) -> list[RenderableType]:
+    cover, power = judgement.coverage, judgement.power
+    share = cover.judged / cover.asked if cover.asked else 0.0
+    lines = [f"Coverage: {cover.judged} of {cover.asked} checks on nodes judged ({share:.0%})."]
+    if cover.nodes_silent:
+        lines.append(f"Nothing is known of: {', '.join(cover.nodes_silent[:16])}.")
+    if power.smallest_loss:
+        low, high = power.smallest_loss
+        lines.append(
+            f"Against peers: {power.comparisons} comparisons, chance of any false alarm {power.false_alarm_rate:g}; "
+            f"losses from {low:.1%} (quietest metric) to {high:.0%} (noisiest) would have been seen."
+        )
+    if summary.no_baseline:
+        models = ", ".join(summary.no_baseline)
+        lines.append(f"No baseline fits {models}; when these nodes are good: hpcaccept baseline learn {run}")
+    lines += [f"Run:    {where}", f"Report: {where}/report.json", f"Exit code {judgement.exit_code}."]
+    return [Text(safe(line), style="dim", overflow="fold") for line in lines]
+
+
+def print_terminal(evidence: Evidence, judgement: Judgement, summary: Summary, where: str) -> None:
+    """To standard output, as wide as it is."""
+    Console(highlight=False).print(render_terminal(evidence, judgement, summary, where))

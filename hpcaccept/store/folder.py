@@ -1,0 +1,199 @@
+"""Where does each thing of a run lie?
+
+::
+
+    runs/<run-id>/
+      plan.json        what was asked for
+      job.json         how to find the job again
+      steps/00.json    each step that was launched, with its nodes and checks
+      records/00/…     one journal per rank (store.journal)
+      driver.jsonl     what happened to the job
+      logs/            output of every launcher and rank
+      run.h5           everything above as tables (store.run_file)
+      report.json      verdicts
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from hpcaccept.errors import RunError, RunFolderFull, StoreError
+from hpcaccept.model.job import JobRef
+from hpcaccept.model.plan import Plan, Step
+from hpcaccept.serial import dumps, from_plain
+
+T = TypeVar("T")
+#: Bytes held back, so that a job on a full disk can still say that the disk is full.
+RESERVE_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths of one run, and the few files that are written once and whole."""
+
+    path: Path
+
+    @property
+    def run_id(self) -> str:
+        """Name of the folder."""
+        return self.path.name
+
+    @property
+    def plan_file(self) -> Path:
+        """What was asked for."""
+        return self.path / "plan.json"
+
+    @property
+    def job_file(self) -> Path:
+        """How to find the job again."""
+        return self.path / "job.json"
+
+    @property
+    def driver_log(self) -> Path:
+        """What happened to the job."""
+        return self.path / "driver.jsonl"
+
+    @property
+    def logs(self) -> Path:
+        """Output of launchers and ranks."""
+        return self.path / "logs"
+
+    @property
+    def run_file(self) -> Path:
+        """Everything measured, as tables."""
+        return self.path / "run.h5"
+
+    @property
+    def report_file(self) -> Path:
+        """Verdicts."""
+        return self.path / "report.json"
+
+    @property
+    def reserve(self) -> Path:
+        """Space held back for the last words of a job on a full disk."""
+        return self.path / ".reserve"
+
+    def records(self, step: str) -> Path:
+        """Journals of the ranks of a step."""
+        return self.path / "records" / step
+
+    def step_file(self, step: str) -> Path:
+        """A launched step."""
+        return self.path / "steps" / f"{step}.json"
+
+    def create(self) -> None:
+        """Make the folders (0755: nothing secret is ever written here) and hold space back.
+
+        Raises:
+            RunFolderFull: there is not even space for the reserve.
+            RunError: the folder cannot be made.
+        """
+        try:
+            for part in (self.path, self.logs, self.path / "steps", self.path / "records"):
+                part.mkdir(parents=True, exist_ok=True)
+            self.reserve.write_bytes(os.urandom(RESERVE_BYTES))
+        except OSError as fault:
+            raise self.refused(fault) from fault
+
+    def refused(self, fault: OSError) -> RunError:
+        """The error for a folder that takes no writing."""
+        if fault.errno in (errno.ENOSPC, errno.EDQUOT):
+            return RunFolderFull(
+                f"There is no space left under {self.path}.", "Free some, or choose another place with --runs-dir."
+            )
+        return RunError(
+            f"Cannot write under {self.path}: {fault.strerror}.", "Choose a shared, writable place with --runs-dir."
+        )
+
+    def write_plan(self, plan: Plan) -> None:
+        """Keep the plan."""
+        write_whole(self.plan_file, dumps(plan) + "\n")
+
+    def read_plan(self) -> Plan:
+        """The plan of this run."""
+        return _read(self.plan_file, Plan)
+
+    def write_job(self, job: JobRef) -> None:
+        """Keep the way back to the job."""
+        write_whole(self.job_file, dumps(job) + "\n")
+
+    def read_job(self) -> JobRef | None:
+        """The job of this run, None when it was not started by ``submit`` (an sbatch script)."""
+        return _read(self.job_file, JobRef) if self.job_file.exists() else None
+
+    def write_step(self, step: Step) -> None:
+        """Keep a step before it is launched: its ranks read it."""
+        self.records(step.id).mkdir(parents=True, exist_ok=True)
+        write_whole(self.step_file(step.id), dumps(step) + "\n")
+
+    def read_step(self, step: str) -> Step:
+        """A launched step."""
+        return _read(self.step_file(step), Step)
+
+    def read_steps(self) -> tuple[Step, ...]:
+        """Every launched step, in order."""
+        return tuple(_read(f, Step) for f in sorted((self.path / "steps").glob("*.json")))
+
+
+def _read(file: Path, kind: type[T]) -> T:
+    import json
+
+    try:
+        return from_plain(json.loads(file.read_text("utf-8")), kind)
+    except FileNotFoundError:
+        raise StoreError(f"{file} does not exist: {file.parent} is no run folder of hpcaccept.") from None
+    except (ValueError, UnicodeDecodeError) as fault:
+        raise StoreError(
+            f"{file} is not readable as a {kind.__name__}: {fault}.", "Was it written by another version of hpcaccept?"
+        ) from None
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write next to it, sync, then rename: a reader sees the old text or the new one, never a part."""
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(file)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def latest(runs_dir: Path) -> RunFolder:
+    """The run that was submitted last.
+
+    Raises:
+        RunError: there is none.
+    """
+    found = all_runs(runs_dir)
+    if not found:
+        raise RunError(f"There is no run under {runs_dir}.", "Start one with 'hpcaccept submit', or name a folder.")
+    return found[-1]
+
+
+def all_runs(runs_dir: Path) -> list[RunFolder]:
+    """Every run under a folder, oldest first (the time stands in the name)."""
+    return [RunFolder(p.parent) for p in sorted(runs_dir.glob("*/plan.json"))]
+
+
+def find(runs_dir: Path, run: str) -> RunFolder:
+    """The run of that name or path; the latest for an empty text.
+
+    Raises:
+        RunError: there is no such run; the message says how to list them.
+    """
+    if not run:
+        return latest(runs_dir)
+    for path in (runs_dir / run, Path(run)):
+        if (path / "plan.json").exists():
+            return RunFolder(path.resolve())
+    raise RunError(f"There is no run {run!r} under {runs_dir}.", "List them with 'hpcaccept runs'.")

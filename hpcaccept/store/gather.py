@@ -1,0 +1,159 @@
+"""How do journals become evidence? Read again at any time, on whatever is there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from hpcaccept.model.event import Event
+from hpcaccept.model.evidence import Evidence, Torn
+from hpcaccept.model.job import JobStatus
+from hpcaccept.model.metric import Metric, metric_key
+from hpcaccept.model.plan import Plan, Step
+from hpcaccept.model.record import Hello, Record
+from hpcaccept.model.table import SampleTable, Unit
+from hpcaccept.serial import from_plain
+from hpcaccept.store.folder import RunFolder
+from hpcaccept.store.journal import Line, read
+
+T = TypeVar("T")
+Catalogue = dict[str, dict[str, Metric]]
+
+
+@dataclass
+class _Heap:
+    """What has been read so far."""
+
+    hellos: list[Hello] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+    torn: list[Torn] = field(default_factory=list)
+    imports_s: dict[str, float] = field(default_factory=dict)
+
+    def take(self, line: Line) -> None:
+        """Sort one line of a rank's journal."""
+        if line.torn:
+            self.torn.append(Torn(line.file, line.torn))
+        elif line.kind == "hello":
+            self._keep(self.hellos, line, Hello)
+        elif line.kind == "record":
+            self._keep(self.records, line, Record)
+        elif line.kind == "import":
+            module, seconds = str(line.data["module"]), float(line.data["seconds"])
+            self.imports_s[module] = max(self.imports_s.get(module, 0.0), seconds)
+
+    def _keep(self, heap: list[T], line: Line, kind: type[T]) -> None:
+        try:
+            heap.append(from_plain(line.data, kind))
+        except ValueError as fault:
+            self.torn.append(Torn(line.file, f"{fault}: {line.data}"[:2000]))
+
+
+def gather(folder: RunFolder, catalogue: Catalogue, job: JobStatus | None = None) -> Evidence:
+    """Everything that is under a run folder now.
+
+    Args:
+        folder: of the run.
+        catalogue: check → metric name → metric, to know whom a number speaks of.
+        job: how the scheduler says the job ended, for runs whose driver had no last word.
+
+    Raises:
+        StoreError: the plan or a step cannot be read.
+    """
+    plan, steps = folder.read_plan(), folder.read_steps()
+    heap = _Heap()
+    for step in steps:
+        for file in sorted(folder.records(step.id).glob("*.jsonl")):
+            for line in read(file):
+                heap.take(line)
+    events, torn = _events(folder)
+    records = _last_word_per_check(heap.records)
+    return Evidence(
+        plan=plan,
+        nodes=_nodes(plan, steps, events),
+        steps=steps,
+        hellos=tuple(heap.hellos),
+        records=tuple(replace(r, samples=()) for r in records),
+        samples=table_of(records, heap.hellos, catalogue),
+        events=events,
+        torn=(*heap.torn, *torn),
+        imports_s=heap.imports_s,
+        job=job,
+    )
+
+
+def _events(folder: RunFolder) -> tuple[tuple[Event, ...], list[Torn]]:
+    if not folder.driver_log.exists():
+        return (), []
+    events: list[Event] = []
+    torn: list[Torn] = []
+    for line in read(folder.driver_log):
+        if line.torn:
+            torn.append(Torn(line.file, line.torn))
+        else:
+            events.append(from_plain(line.data, Event))
+    return tuple(events), torn
+
+
+def _nodes(plan: Plan, steps: tuple[Step, ...], events: tuple[Event, ...]) -> tuple[str, ...]:
+    told = next((e.nodes for e in events if e.kind == "started"), ())
+    return told or (steps[0].nodes if steps else ())
+
+
+def _last_word_per_check(records: list[Record]) -> list[Record]:
+    """A check that was run again counts with its last record that measured something, else with its last one."""
+    best: dict[tuple[str, str, str], Record] = {}
+    for record in records:
+        place = (record.node, f"{record.rank if record.device == 'cpu' else record.device}", record.check)
+        old = best.get(place)
+        if old is None or old.outcome != "measured" or record.outcome == "measured":
+            best[place] = record
+    return list(best.values())
+
+
+def table_of(records: list[Record], hellos: list[Hello], catalogue: Catalogue) -> SampleTable:
+    """The samples of records as columns."""
+    settings = {(h.node, h.rank): _setting(h) for h in hellos}
+    per_node: dict[str, set[int]] = {}
+    for record in records:
+        per_node.setdefault(record.node, set()).add(record.rank)
+    keys: dict[str, int] = {}
+    units: dict[Unit, int] = {}
+    rows: list[tuple[int, int, int, float]] = []
+    for record in records:
+        metrics = catalogue.get(record.check, {})
+        device = device_name(record, len(per_node[record.node]))
+        setting = settings.get((record.node, record.rank), "")
+        by_scope = {
+            "device": Unit(record.node, device, record.device_id, record.device_model, setting),
+            "node": Unit(record.node, "", "", record.device_model, setting),
+            "world": Unit("", "", "", record.device_model, setting),
+        }
+        for sample in record.samples:
+            metric = metrics.get(sample.metric)
+            unit = by_scope[metric.scope if metric else "device"]
+            key = metric_key(record.check, sample.metric, sample.variant)
+            at = (keys.setdefault(key, len(keys)), units.setdefault(unit, len(units)))
+            rows.append((*at, sample.repeat, sample.value))
+    columns: Any = list(zip(*rows, strict=True)) if rows else ((), (), (), ())
+    return SampleTable(
+        keys=tuple(keys),
+        units=tuple(units),
+        key=np.asarray(columns[0], np.int32),
+        unit=np.asarray(columns[1], np.int32),
+        repeat=np.asarray(columns[2], np.int32),
+        value=np.asarray(columns[3], np.float64),
+    )
+
+
+def device_name(record: Record, ranks_on_node: int) -> str:
+    """``cuda:3``; ``cpu``, or ``cpu:5`` where several CPU ranks share a node."""
+    if record.device != "cpu":
+        return record.device
+    return "cpu" if ranks_on_node <= 1 else f"cpu:{record.rank}"
+
+
+def _setting(hello: Hello) -> str:
+    """What must be alike for two numbers to be compared."""
+    return f"{hello.threads} threads, {'in turn' if hello.in_turn else 'all at once'}"

@@ -1,0 +1,167 @@
+"""What is in the cluster's configuration files? Text only: nothing here reads or writes a file.
+
+Options: https://slurm.schedmd.com/slurm.conf.html, gres.conf.html, slurmdbd.conf.html (Slurm 22.05, Debian 12).
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CLUSTER_NAME = "virtual"
+CPUS_PER_NODE = 8
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The cluster's size, ports and places. Ports: one for slurmctld, one for slurmdbd, one for each node."""
+
+    folder: Path
+    login_name: str
+    controller_port: int
+    database_port: int
+    node_ports: tuple[int, ...]
+    gpus: int
+    memory_mib: int
+    accounting: bool
+
+    @property
+    def node_names(self) -> list[str]:
+        """node0, node1, ..."""
+        return [f"node{index}" for index in range(len(self.node_ports))]
+
+    @property
+    def munge_socket(self) -> Path:
+        """Where this cluster's own munged listens."""
+        return self.folder / "munge" / "socket"
+
+    @property
+    def mount_source(self) -> str:
+        """The source name of the mount that every node has and no other process of the machine."""
+        return f"virtual-slurm:{self.folder}"
+
+
+def slurm_conf(layout: Layout) -> str:
+    """The slurm.conf that every daemon and command of this cluster reads."""
+    folder = layout.folder
+    gres = f" Gres=gpu:h100:{layout.gpus}" if layout.gpus else ""
+    lines = [
+        f"ClusterName={CLUSTER_NAME}",
+        f"SlurmctldHost={layout.login_name}(127.0.0.1)",
+        f"SlurmctldPort={layout.controller_port}",
+        "SlurmUser=root",
+        "SlurmdUser=root",
+        "AuthType=auth/munge",
+        f"AuthInfo=socket={layout.munge_socket}",
+        f"StateSaveLocation={folder}/controller",
+        f"SlurmctldPidFile={folder}/controller/slurmctld.pid",
+        f"SlurmctldLogFile={folder}/log/slurmctld.log",
+        f"SlurmdSpoolDir={folder}/%n/spool",
+        f"SlurmdPidFile={folder}/%n/slurmd.pid",
+        f"SlurmdLogFile={folder}/log/slurmd-%n.log",
+        # PMIx puts a folder there for each step; on one file system the nodes would remove each other's.
+        f"TmpFS={folder}/%n/tmp",
+        "MailProg=/bin/true",
+        # No cgroups: CI's containers often may not write them.
+        "ProctrackType=proctrack/linuxproc",
+        "TaskPlugin=task/none",
+        # As on most clusters: who wants MPI has to say --mpi=pmix.
+        "MpiDefault=none",
+        "PropagateResourceLimits=NONE",
+        "ReturnToService=2",
+        "SlurmdTimeout=30",
+        "SlurmctldTimeout=30",
+        "MessageTimeout=10",
+        "KillWait=2",
+        "InactiveLimit=0",
+        "MinJobAge=300",
+        "SchedulerType=sched/backfill",
+        # An sbatch job still waits 0 to 1 s: it may only start in slurmctld's loop, which sleeps 1 s each time
+        # (22.05 src/slurmctld/job_mgr.c: job_allocate, "allocate == 0"; controller.c: _slurmctld_background).
+        "SchedulerParameters=batch_sched_delay=0,bf_interval=1",
+        # Cores only: memory is not shared out, so jobs fit as long as there are cores.
+        "SelectType=select/cons_tres",
+        "SelectTypeParameters=CR_Core",
+        # The host may have 2 cores; believe the numbers below.
+        "SlurmdParameters=config_overrides",
+    ]
+    if layout.accounting:
+        lines += [
+            "AccountingStorageType=accounting_storage/slurmdbd",
+            "AccountingStorageHost=127.0.0.1",
+            f"AccountingStoragePort={layout.database_port}",
+            # Despite its name: with munge it is munged's socket, and AuthInfo does not count here.
+            f"AccountingStoragePass={layout.munge_socket}",
+            "AccountingStorageTRES=gres/gpu",
+            "JobAcctGatherType=jobacct_gather/linux",
+            "JobAcctGatherFrequency=1",
+        ]
+    else:
+        lines += ["AccountingStorageType=accounting_storage/none", "JobAcctGatherType=jobacct_gather/none"]
+    if layout.gpus:
+        lines.append("GresTypes=gpu")
+    shape = f"CPUs={CPUS_PER_NODE} Sockets=1 CoresPerSocket={CPUS_PER_NODE} ThreadsPerCore=1"
+    lines += [
+        f"NodeName={name} NodeHostname={name} NodeAddr=127.0.0.1 Port={port} {shape}"
+        f" RealMemory={layout.memory_mib}{gres}"
+        for name, port in zip(layout.node_names, layout.node_ports, strict=True)
+    ]
+    lines += [
+        "PartitionName=gpu Nodes=ALL Default=YES MaxTime=INFINITE State=UP",
+        "PartitionName=small Nodes=ALL MaxTime=1 State=UP",
+        "PartitionName=down Nodes=ALL State=DOWN",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def gres_conf(layout: Layout) -> str:
+    """One dummy device file per GPU, the same on all nodes; Slurm takes the index from the file's number."""
+    if not layout.gpus:
+        return ""
+    return f"Name=gpu Type=h100 File={layout.folder}/devices/nvidia[0-{layout.gpus - 1}]\n"
+
+
+def cgroup_conf() -> str:
+    """slurmd loads a cgroup plugin even if nothing uses it; v1's does nothing then, "autodetect" looks for mounts."""
+    return "CgroupPlugin=cgroup/v1\n"
+
+
+def slurmdbd_conf(layout: Layout) -> str:
+    """The accounting daemon's own file; Slurm refuses it unless its mode is 0600."""
+    folder = layout.folder
+    return "\n".join(
+        [
+            "AuthType=auth/munge",
+            f"AuthInfo=socket={layout.munge_socket}",
+            "DbdHost=localhost",
+            "DbdAddr=127.0.0.1",
+            f"DbdPort={layout.database_port}",
+            "SlurmUser=root",
+            f"LogFile={folder}/log/slurmdbd.log",
+            f"PidFile={folder}/database/slurmdbd.pid",
+            "StorageType=accounting_storage/mysql",
+            "StorageHost=localhost",
+            "StorageUser=root",
+            "StorageLoc=slurm_acct_db",
+            "",
+        ]
+    )
+
+
+def hosts(layout: Layout, machine: str) -> str:
+    """/etc/hosts as the nodes see it: the machine's own, and every node's name."""
+    return machine.rstrip("\n") + "\n" + "".join(f"127.0.0.1 {name}\n" for name in layout.node_names)
+
+
+def env_sh(environment: dict[str, str]) -> str:
+    """What a login shell sources."""
+    exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())
+    return (
+        f"{exports}"
+        "# The GPUs of this cluster are dummy files, so the cpu suite is what can run.\n"
+        "export HPCACCEPT_GPUS_PER_NODE=0\n"
+    )
