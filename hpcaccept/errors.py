@@ -14,7 +14,10 @@ A bad node is never an exception: it is a Verdict.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class HpcacceptError(Exception):

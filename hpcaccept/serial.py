@@ -16,16 +16,16 @@ T = TypeVar("T")
 
 
 @functools.cache
-def converter() -> Converter:
-    """The one converter: plain JSON types out, ``forbid_extra_keys`` in. Imported when first used (40 ms)."""
+def _converter(*, omit_if_default: bool) -> Converter:
+    """Plain JSON types out, ``forbid_extra_keys`` in. Imported when first used (40 ms)."""
     from cattrs.preconf.json import make_converter
 
-    return make_converter(forbid_extra_keys=True)
+    return make_converter(forbid_extra_keys=True, omit_if_default=omit_if_default)
 
 
-def to_plain(thing: object) -> Any:  # noqa: ANN401 (JSON is what it is)
-    """A dataclass as dicts, lists, strings and numbers."""
-    return converter().unstructure(thing)
+def to_plain(thing: object) -> Any:
+    """A dataclass as dicts, lists, strings and numbers, every field present."""
+    return _converter(omit_if_default=False).unstructure(thing)
 
 
 def from_plain(plain: object, kind: type[T]) -> T:
@@ -37,7 +37,7 @@ def from_plain(plain: object, kind: type[T]) -> T:
     from cattrs import BaseValidationError, transform_error
 
     try:
-        return converter().structure(plain, kind)
+        return _converter(omit_if_default=False).structure(plain, kind)
     except BaseValidationError as fault:
         raise ValueError("; ".join(transform_error(fault))) from None
     except (TypeError, KeyError, AttributeError) as fault:
@@ -45,5 +45,6 @@ def from_plain(plain: object, kind: type[T]) -> T:
 
 
 def dumps(thing: object) -> str:
-    """One line of JSON. NaN is refused: a number that is not one must not travel as one."""
-    return json.dumps(to_plain(thing), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    """One line of JSON without fields at their default. NaN is refused: what is no number must not travel as one."""
+    plain = _converter(omit_if_default=True).unstructure(thing)
+    return json.dumps(plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

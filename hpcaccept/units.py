@@ -8,7 +8,17 @@ from __future__ import annotations
 import math
 import re
 
-_PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
+_PREFIXES = (
+    (1e15, "P"),
+    (1e12, "T"),
+    (1e9, "G"),
+    (1e6, "M"),
+    (1e3, "k"),
+    (1.0, ""),
+    (1e-3, "m"),
+    (1e-6, "µ"),
+    (1e-9, "n"),
+)
 #: Units that carry an SI prefix when printed. Counts and shares do not.
 _PREFIXED = {"FLOP/s", "B/s", "B", "s", "Hz", "W", "1/s"}
 #: Slurm's formats of --time. https://slurm.schedmd.com/sbatch.html#OPT_time
@@ -27,7 +37,11 @@ def show(value: float, unit: str) -> str:
         return f"0 {unit}"
     for scale, prefix in _PREFIXES:
         if abs(value) >= scale * 0.9995:
-            return f"{value / scale:.3g} {prefix}{unit}" if abs(value / scale) < 999.5 else f"{value / scale:.0f} {prefix}{unit}"
+            return (
+                f"{value / scale:.3g} {prefix}{unit}"
+                if abs(value / scale) < 999.5
+                else f"{value / scale:.0f} {prefix}{unit}"
+            )
     return f"{value:.3g} {unit}"
 
 
@@ -61,7 +75,7 @@ def parse_slurm_time(text: str) -> float:
         raise ValueError(f"found {text!r}, expected minutes, m:ss, h:mm:ss, d-h or d-h:mm:ss")
     parts = [int(p) for p in match["rest"].split(":")]
     if match["days"] is not None:
-        hours, minutes, seconds = (parts + [0, 0])[:3]
+        hours, minutes, seconds = [*parts, 0, 0][:3]
         return int(match["days"]) * 86400 + hours * 3600 + minutes * 60 + seconds
     if len(parts) == 1:
         return parts[0] * 60

@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hpcaccept.measure.process_group import process_group
+from hpcaccept.model.check import Check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy as np
-
-    from hpcaccept.model.check import Check
 
 
 @dataclass

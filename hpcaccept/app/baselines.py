@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpcaccept import __version__
 from hpcaccept.app.judging import SHIPPED, Judged, evidence_of, judge_run
@@ -15,6 +15,9 @@ from hpcaccept.model.baseline import Baseline, Provenance
 from hpcaccept.store.baseline_file import read_baseline, write_baseline
 from hpcaccept.store.folder import find
 from hpcaccept.units import show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 #: Facts that would change the numbers and so belong to the provenance.
 _FACTS = ("driver", "cuda_driver", "torch", "nccl", "mpi", "kernel", "image", "numpy")
@@ -35,7 +38,9 @@ def learn_from(runs_dir: Path, runs: Iterable[str], baselines_dir: Path) -> Iter
         settings = {unit.setting for unit in units if unit.model == model}
         if len(settings) > 1:
             found = "; ".join(sorted(settings))
-            raise RunError(f"The runs measured {model} in unlike ways: {found}.", "Learn from runs of one kind at a time.")
+            raise RunError(
+                f"The runs measured {model} in unlike ways: {found}.", "Learn from runs of one kind at a time."
+            )
         baseline = _learn_one(judged, model, settings.pop())
         if not baseline.entries:
             raise RunError(f"Nothing can be learned about {model}: no unsuspected unit has a rate.")

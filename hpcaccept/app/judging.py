@@ -5,19 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpcaccept import checks
 from hpcaccept.judge import Judgement, judge
 from hpcaccept.judge.values import Values, values_of
-from hpcaccept.model.baseline import Baseline
 from hpcaccept.model.evidence import Evidence
-from hpcaccept.model.job import JobStatus
 from hpcaccept.report.json_ import render_json
 from hpcaccept.report.model import Summary, summarise
 from hpcaccept.store.baseline_file import find_baseline
 from hpcaccept.store.folder import RunFolder, write_whole
 from hpcaccept.store.gather import Catalogue, gather
 from hpcaccept.store.run_file import read_run, write_run
+
+if TYPE_CHECKING:
+    from hpcaccept.model.baseline import Baseline
+    from hpcaccept.model.job import JobStatus
 
 #: Baselines that come with hpcaccept lie beside the package in a checkout.
 SHIPPED = Path(__file__).parents[2] / "baselines"
@@ -60,7 +63,7 @@ def evidence_of(folder: RunFolder) -> Evidence:
 
 def judge_run(evidence: Evidence, baselines_dir: Path) -> Judged:
     """Judge against limits, peers and the baselines of the devices that were measured."""
-    UNIQUE_FACTS = frozenset(); pass
+    from hpcaccept.checks.identity import UNIQUE_FACTS
 
     catalogue = checks.catalogue(spec.name for spec in evidence.plan.suite.checks)
     models = {unit.model for unit in evidence.samples.units if unit.model}

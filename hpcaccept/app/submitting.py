@@ -8,17 +8,20 @@ import shlex
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpcaccept import __version__, launch
-from hpcaccept.config.settings import Settings
 from hpcaccept.config.suites import read_suite
 from hpcaccept.errors import LaunchError
-from hpcaccept.model.job import JobRef
-from hpcaccept.model.plan import Plan
 from hpcaccept.plan.make import image_of, make_plan, request_of
 from hpcaccept.plan.resolve import resolve_suite
 from hpcaccept.store.folder import RunFolder
 from hpcaccept.transport.process import ask
+
+if TYPE_CHECKING:
+    from hpcaccept.config.settings import Settings
+    from hpcaccept.model.job import JobRef
+    from hpcaccept.model.plan import Plan
 
 
 def plan_run(settings: Settings) -> tuple[Plan, RunFolder]:
@@ -56,7 +59,9 @@ def commit_of(checkout: Path) -> str:
     if not (checkout / ".git").exists():
         return ""
     try:
-        head = ask(["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"], timeout_s=5)
+        head = ask(
+            ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"], timeout_s=5
+        )
     except LaunchError:
         return ""
     return head.stdout.strip() if head.ok else ""

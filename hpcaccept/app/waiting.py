@@ -8,16 +8,20 @@ the driver has had no last word, the job died, and its state is the reason.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hpcaccept import launch
 from hpcaccept.launch.words import first_hello
 from hpcaccept.model.event import Event
 from hpcaccept.model.job import JobRef, JobStatus
 from hpcaccept.serial import from_plain
-from hpcaccept.store.folder import RunFolder
 from hpcaccept.store.journal import read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hpcaccept.store.folder import RunFolder
 
 LOOK_S = 0.05
 ASK_S = 2.0
@@ -67,7 +71,9 @@ def wait_for(
         if status.state == "stuck":
             return status
         if queue_timeout_s and status.state == "pending" and now - begun > queue_timeout_s:
-            return JobStatus("stuck", f"still {status.detail} after {queue_timeout_s:g} s", "It stays queued: hpcaccept wait")
+            return JobStatus(
+                "stuck", f"still {status.detail} after {queue_timeout_s:g} s", "It stays queued: hpcaccept wait"
+            )
         tell(progress_of(folder, events, status))
         time.sleep(LOOK_S if not over_since else 0.2)
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
-from collections.abc import Iterable
 from dataclasses import MISSING, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpcaccept.errors import UsageError, nearest
 from hpcaccept.model.check import Check
-from hpcaccept.model.metric import Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hpcaccept.model.metric import Metric
 
 
 @functools.cache

@@ -62,12 +62,12 @@ class Matmul(Check):
         ),
         Metric(
             "wrong_elements", "elements", "lower", "Elements of verified products that were wrong, at least.",
-            formula="wrong in the exact product + bits that changed between first and last product + float64 sums missed",
+            formula="wrong in the exact product + changed from first to last timed product + wrong float64 sums",
             source="hpcaccept/measure/product.py", statistic="worst",
             limit=at_most(0, "elements", "a correct device makes no wrong product"),
         ),
         Metric(
-            "spread", "share", "exact", "How far the blocks of one measurement lie apart; above 5 % the rate is suspect.",
+            "spread", "share", "exact", "How far the blocks lie apart; above 5 % the rate is suspect.",
             formula="(max - min) / median of the blocks",
         ),
     )  # fmt: skip

@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from hpcaccept import __version__
 from hpcaccept.errors import HpcacceptError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 #: Command → module, attribute, one line for ``--help``. Written out, so that nothing is imported to list them.
 _COMMANDS = {
@@ -79,7 +82,9 @@ class Commands(click.Group):
             formatter.write_dl([(name, _COMMANDS[name][2]) for name in self.list_commands(ctx)])
 
 
-@click.command(cls=Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.command(
+    cls=Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="hpcaccept")
 def group() -> None:
     """Acceptance testing for GPU clusters: which nodes, GPUs and links are not fit for work?
@@ -104,7 +109,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except HpcacceptError as fault:
         from hpcaccept.report.safe import safe
 
-        click.echo("\n".join(f"{'Error: ' if i == 0 else ''}{safe(x)}" for i, x in enumerate(str(fault).splitlines())), err=True)
+        click.echo(
+            "\n".join(f"{'Error: ' if i == 0 else ''}{safe(x)}" for i, x in enumerate(str(fault).splitlines())),
+            err=True,
+        )
         return fault.exit_code
     except BrokenPipeError:
         # The reader (head, less) has gone: that is no error of ours.

@@ -18,7 +18,7 @@ def baseline() -> None:
 @click.argument("runs", nargs=-1, metavar="RUN...")
 @runs_dir_option
 @baselines_dir_option
-def learn(runs: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
+def learn(runs: tuple[str, ...], **options: Any) -> int:
     """Learn a baseline from good runs (the latest by default), one file per device model.
 
     Nodes with a FAIL or WARN are left out and named. An earlier baseline of the model is replaced.
@@ -34,7 +34,7 @@ def learn(runs: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401
 @baseline.command()
 @click.argument("model", default="", required=False)
 @baselines_dir_option
-def show(model: str, **options: Any) -> int:  # noqa: ANN401
+def show(model: str, **options: Any) -> int:
     """Show the baselines, or one of them with its limits and provenance (MODEL: part of its name)."""
     from hpcaccept.app.baselines import describe
 

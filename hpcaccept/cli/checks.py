@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import fields
+from typing import TYPE_CHECKING
 
 import click
 
 from hpcaccept import checks as registry
 from hpcaccept.config.suites import built_in, read_suite
-from hpcaccept.model.check import Check
 from hpcaccept.plan.resolve import resolve_suite
+
+if TYPE_CHECKING:
+    from hpcaccept.model.check import Check
 
 
 @click.group(invoke_without_command=True)
@@ -43,9 +46,19 @@ def explain(name: str) -> None:
 
 def explanation(name: str, kind: type[Check]) -> str:
     """The manual page of a check."""
-    lines = [f"{name} (revision {kind.revision}, {kind.scope}): {kind.about}", "", inspect.getdoc(kind) or "", "", "Metrics:"]
+    lines = [
+        f"{name} (revision {kind.revision}, {kind.scope}): {kind.about}",
+        "",
+        inspect.getdoc(kind) or "",
+        "",
+        "Metrics:",
+    ]
     for metric in kind.metrics:
-        lines.append(f"  {metric.name} [{metric.unit}], {metric.direction} is better: {metric.help}".replace("exact is better", "exact"))
+        lines.append(
+            f"  {metric.name} [{metric.unit}], {metric.direction} is better: {metric.help}".replace(
+                "exact is better", "exact"
+            )
+        )
         if metric.formula:
             lines.append(f"      formula: {metric.formula}")
         if metric.source:
@@ -57,6 +70,6 @@ def explanation(name: str, kind: type[Check]) -> str:
         elif metric.peer_floor is not None:
             lines.append(f"      judged against peers (losses above {metric.peer_floor:.1%}) and baseline")
     if fields(kind):
-        lines += ["", "Parameters (in [checks.%s] of a suite):" % name]
+        lines += ["", f"Parameters (in [checks.{name}] of a suite):"]
         lines += [f"  {field.name} = {field.default!r}" for field in fields(kind)]
     return "\n".join(lines)

@@ -29,4 +29,6 @@ def config(as_json: bool) -> None:
     for name, value, origin in rows:
         click.echo(f"{name:<18} {value!r:<28} {origin}")
     if all(origin == "default" for _, _, origin in rows):
-        click.echo(f"\nNothing is set yet. Put settings into {PROJECT_FILE}, ~/.config/hpcaccept/config.toml or {SYSTEM_FILE}.")
+        click.echo(
+            f"\nNothing is set yet. Put settings into {PROJECT_FILE}, ~/.config/hpcaccept/config.toml or {SYSTEM_FILE}."
+        )

@@ -33,7 +33,9 @@ def baselines_dir_option(command: F) -> F:
 def format_option(command: F) -> F:
     """``--format``."""
     choice = click.Choice(["table", "json", "csv"])
-    return click.option("--format", "form", type=choice, default="table", show_default=True, help="What to print.")(command)
+    return click.option("--format", "form", type=choice, default="table", show_default=True, help="What to print.")(
+        command
+    )
 
 
 def pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -47,7 +49,7 @@ def pairs(context: click.Context, parameter: click.Parameter, values: tuple[str,
     return table
 
 
-def paths(**options: Any) -> tuple[Path, Path]:  # noqa: ANN401
+def paths(**options: Any) -> tuple[Path, Path]:
     """Runs folder and baselines folder after all layers of configuration."""
     from hpcaccept.config.settings import load_settings
 

@@ -11,7 +11,7 @@ from hpcaccept.errors import RunError
 from hpcaccept.store.folder import RunFolder, all_runs, find
 
 
-def _job(folder: RunFolder):  # type: ignore[no-untyped-def] # noqa: ANN202 (JobRef; keeps --help light)
+def _job(folder: RunFolder):  # type: ignore[no-untyped-def]
     job = folder.read_job()
     if job is None:
         raise RunError(f"{folder.run_id} was started by an sbatch script.", f"hpcaccept report {folder.path}")
@@ -21,7 +21,7 @@ def _job(folder: RunFolder):  # type: ignore[no-untyped-def] # noqa: ANN202 (Job
 @click.command()
 @run_argument
 @runs_dir_option
-def status(run: str, **options: Any) -> int:  # noqa: ANN401
+def status(run: str, **options: Any) -> int:
     """Say where a run stands: queued, running (at which check), or over and how."""
     from hpcaccept import launch
     from hpcaccept.app.waiting import events_of, progress_of
@@ -47,7 +47,7 @@ def status(run: str, **options: Any) -> int:  # noqa: ANN401
 @runs_dir_option
 @baselines_dir_option
 @format_option
-def wait(run: str, form: str, **options: Any) -> int:  # noqa: ANN401
+def wait(run: str, form: str, **options: Any) -> int:
     """Wait for a run, then judge and report it, as if submit had never been left."""
     from hpcaccept.cli.watching import wait_and_conclude
     from hpcaccept.config.settings import load_settings
@@ -60,7 +60,7 @@ def wait(run: str, form: str, **options: Any) -> int:  # noqa: ANN401
 @click.command()
 @run_argument
 @runs_dir_option
-def cancel(run: str, **options: Any) -> int:  # noqa: ANN401
+def cancel(run: str, **options: Any) -> int:
     """End the job of a run; what it has measured is kept."""
     from hpcaccept import launch
 
@@ -74,7 +74,7 @@ def cancel(run: str, **options: Any) -> int:  # noqa: ANN401
 @click.command()
 @run_argument
 @runs_dir_option
-def collect(run: str, **options: Any) -> int:  # noqa: ANN401
+def collect(run: str, **options: Any) -> int:
     """Gather the records of a run into run.h5. May be repeated at any time, while it runs too."""
     from hpcaccept.app.judging import collect as gather
 
@@ -90,7 +90,7 @@ def collect(run: str, **options: Any) -> int:  # noqa: ANN401
 @runs_dir_option
 @baselines_dir_option
 @format_option
-def report(run: str, form: str, **options: Any) -> int:  # noqa: ANN401
+def report(run: str, form: str, **options: Any) -> int:
     """Judge a run on whatever records exist, and show the report. The exit code is the run's."""
     from hpcaccept.app.judging import evidence_of, judge_run, print_report, write_report
 
@@ -105,7 +105,7 @@ def report(run: str, form: str, **options: Any) -> int:  # noqa: ANN401
 @click.command()
 @runs_dir_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def runs(as_json: bool, **options: Any) -> int:  # noqa: ANN401
+def runs(as_json: bool, **options: Any) -> int:
     """List the runs, oldest first, with the exit code of the last report."""
     import json
 

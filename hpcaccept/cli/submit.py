@@ -13,7 +13,9 @@ from hpcaccept.cli.options import baselines_dir_option, pairs, runs_dir_option
 @click.option("-N", "--nodes", type=int, metavar="N", help="How many nodes.  [default: 1]")
 @click.option("-w", "--nodelist", metavar="NAMES", help="These nodes: node[01-04],node7.")
 @click.option("-x", "--exclude", metavar="NAMES", help="Not these nodes.")
-@click.option("-s", "--suite", metavar="SUITE", help="A suite's name or .toml file.  [default: quick with GPUs, cpu without]")
+@click.option(
+    "-s", "--suite", metavar="SUITE", help="A suite's name or .toml file.  [default: quick with GPUs, cpu without]"
+)
 @click.option("-p", "--partition", metavar="NAME", help="Slurm partition.")
 @click.option("-A", "--account", metavar="NAME", help="Slurm account.")
 @click.option(
@@ -25,19 +27,27 @@ from hpcaccept.cli.options import baselines_dir_option, pairs, runs_dir_option
 )
 @click.option("--ranks-per-node", type=int, metavar="N", help="MPI ranks per node.  [default: one per GPU, else 1]")
 @click.option("-t", "--time", metavar="TIME", help="Time limit in Slurm's notation.  [default: an upper estimate]")
-@click.option("-l", "--launcher", metavar="NAME", help="auto, slurm or local (virtual nodes on this machine).  [default: auto]")
-@click.option("--container-image", metavar="IMAGE", help="Run the ranks in this image (Pyxis): REGISTRY#PATH:TAG or a .sqsh.")
+@click.option(
+    "-l", "--launcher", metavar="NAME", help="auto, slurm or local (virtual nodes on this machine).  [default: auto]"
+)
+@click.option(
+    "--container-image", metavar="IMAGE", help="Run the ranks in this image (Pyxis): REGISTRY#PATH:TAG or a .sqsh."
+)
 @click.option("--container-mounts", metavar="SRC:DST[,…]", help="Mount these into the container.")
-@click.option("--slurm", multiple=True, metavar="KEY=VALUE", callback=pairs, help="Any other sbatch option; may be repeated.")
+@click.option(
+    "--slurm", multiple=True, metavar="KEY=VALUE", callback=pairs, help="Any other sbatch option; may be repeated."
+)
 @click.option("--start-timeout", type=float, metavar="S", help="Seconds for image pull and MPI start.  [default: 300]")
-@click.option("--queue-timeout", type=float, metavar="S", help="Stop waiting in the queue after this long.  [default: never]")
+@click.option(
+    "--queue-timeout", type=float, metavar="S", help="Stop waiting in the queue after this long.  [default: never]"
+)
 @runs_dir_option
 @baselines_dir_option
 @click.option("--dry-run", is_flag=True, help="Print every file and command; write and start nothing.")
 @click.option("--no-wait", is_flag=True, help="Return once the job is submitted.")
 @click.option("--cancel-on-interrupt", is_flag=True, help="Ctrl-C ends the job too, instead of leaving it running.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def submit(dry_run: bool, no_wait: bool, cancel_on_interrupt: bool, as_json: bool, **options: Any) -> int:  # noqa: ANN401
+def submit(dry_run: bool, no_wait: bool, cancel_on_interrupt: bool, as_json: bool, **options: Any) -> int:
     """Test nodes: plan, run, judge and report.
 
     With a Slurm that answers, one job runs on the nodes that Slurm chooses (or --nodelist names). Without one, the nodes

@@ -6,18 +6,22 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from hpcaccept import launch
 from hpcaccept.app.submitting import is_terminal
 from hpcaccept.app.waiting import Progress, wait_for
-from hpcaccept.config.settings import Settings
-from hpcaccept.model.job import JobRef
 from hpcaccept.report.safe import safe
-from hpcaccept.store.folder import RunFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from hpcaccept.config.settings import Settings
+    from hpcaccept.model.job import JobRef
+    from hpcaccept.store.folder import RunFolder
 
 #: Seconds in which a second Ctrl-C cancels the job.
 SECOND_CHANCE_S = 3.0
@@ -36,7 +40,9 @@ def wait_and_conclude(
         return _interrupted(folder, job, cancel_on_interrupt)
     if state and not state.over:
         click.echo(f"Job {job.id} does not start: {safe(state.detail)}. {safe(state.remedy)}", err=True)
-        click.echo(f"It stays in the queue: hpcaccept wait {folder.run_id}, or hpcaccept cancel {folder.run_id}", err=True)
+        click.echo(
+            f"It stays in the queue: hpcaccept wait {folder.run_id}, or hpcaccept cancel {folder.run_id}", err=True
+        )
     from hpcaccept.app.judging import conclude
 
     return conclude(folder, Path(settings.baselines_dir).absolute(), form, state)
@@ -59,7 +65,9 @@ def _interrupted(folder: RunFolder, job: JobRef, cancel: bool) -> int:
         launch.load(job.launcher).cancel(job)
         click.echo(f"Job {job.id} is cancelled. What it has measured: hpcaccept report {folder.run_id}", err=True)
     else:
-        click.echo(f"Come back with: hpcaccept wait {folder.run_id}   End it with: hpcaccept cancel {folder.run_id}", err=True)
+        click.echo(
+            f"Come back with: hpcaccept wait {folder.run_id}   End it with: hpcaccept cancel {folder.run_id}", err=True
+        )
     return 130
 
 
@@ -72,7 +80,7 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
 
     def tell(progress: Progress) -> None:
         nonlocal last
-        at = f" {progress.check} ({progress.done + 1}/{progress.total})" if progress.check else ""
+        at = f" {progress.check} ({min(progress.done + 1, progress.total)}/{progress.total})" if progress.check else ""
         text = f"{safe(progress.state)}{at}"
         if live:
             sys.stderr.write(f"\r\x1b[2K{time.monotonic() - begun:5.0f} s  {text}"[:200])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpcaccept.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -21,8 +23,9 @@ def read_toml(file: Path) -> dict[str, Any]:
         UsageError: absent, unreadable or not TOML; the message has the file and the place.
     """
     try:
-        return tomllib.loads(file.read_text("utf-8"))
+        tables: dict[str, Any] = tomllib.loads(file.read_text("utf-8"))
     except OSError as fault:
         raise UsageError(f"Cannot read {file}: {fault.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
         raise UsageError(f"{file} is not TOML: {fault}.") from None
+    return tables

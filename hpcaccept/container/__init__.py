@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from hpcaccept.errors import UsageError, nearest
-from hpcaccept.model.plan import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hpcaccept.model.plan import Image
 
 
 class Container(Protocol):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from hpcaccept.model.plan import Image
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hpcaccept.model.plan import Image
 
 
 def srun_flags(image: Image) -> Sequence[str]:

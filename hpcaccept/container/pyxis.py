@@ -1,4 +1,4 @@
-"""Pyxis, the SPANK plugin of Slurm that starts tasks inside Enroot containers. https://github.com/NVIDIA/pyxis
+"""How do tasks enter Enroot containers under Slurm? With Pyxis, its SPANK plugin (https://github.com/NVIDIA/pyxis).
 
 A named container is created by the first step and entered again by the next ones (about a second instead of an unpack).
 A failure here is an ERROR of the image or the site, never the node's FAIL.
@@ -7,9 +7,12 @@ A failure here is an ERROR of the image or the site, never the node's FAIL.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from hpcaccept.model.plan import Image
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hpcaccept.model.plan import Image
 
 #: Steps of one job share the unpacked container under this name.
 CONTAINER_NAME = "hpcaccept"

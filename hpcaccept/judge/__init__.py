@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hpcaccept.judge.absent import judge_absent
 from hpcaccept.judge.against_baseline import judge_against_baseline
@@ -12,10 +13,12 @@ from hpcaccept.judge.against_peers import PeerPower, judge_against_peers
 from hpcaccept.judge.coverage import Coverage, coverage_of
 from hpcaccept.judge.drift import judge_drift
 from hpcaccept.judge.values import values_of
-from hpcaccept.model.baseline import Baseline
-from hpcaccept.model.evidence import Evidence
 from hpcaccept.model.metric import Metric
 from hpcaccept.model.verdict import Verdict, exit_code
+
+if TYPE_CHECKING:
+    from hpcaccept.model.baseline import Baseline
+    from hpcaccept.model.evidence import Evidence
 
 Catalogue = Mapping[str, Mapping[str, Metric]]
 
@@ -37,7 +40,9 @@ class Judgement:
     exit_code: int
 
 
-def judge(evidence: Evidence, catalogue: Catalogue, baselines: Mapping[str, Baseline], unique_facts: frozenset[str]) -> Judgement:
+def judge(
+    evidence: Evidence, catalogue: Catalogue, baselines: Mapping[str, Baseline], unique_facts: frozenset[str]
+) -> Judgement:
     """Every question, kept apart.
 
     Args:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
-from hpcaccept.model.evidence import Evidence
 from hpcaccept.model.metric import Metric, split_key
-from hpcaccept.model.record import Record
 from hpcaccept.model.verdict import Outcome, Subject, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from hpcaccept.model.evidence import Evidence
+    from hpcaccept.model.record import Record
 
 
 def judge_absent(evidence: Evidence, catalogue: Mapping[str, Mapping[str, Metric]]) -> Iterable[Verdict]:
@@ -122,5 +126,3 @@ def _metricless(
                     remedy="This is a fault of the check: keep the run folder and report it.",
                     required=required,
                 )
-
-

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from hpcaccept.judge.against_limits import subject_of
-from hpcaccept.judge.values import Values
-from hpcaccept.model.baseline import Baseline, BaselineEntry
-from hpcaccept.model.evidence import Evidence
 from hpcaccept.model.metric import Limit
-from hpcaccept.model.table import Unit
 from hpcaccept.model.verdict import Outcome, Verdict
 from hpcaccept.units import show
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
-def judge_against_baseline(evidence: Evidence, values: list[Values], baselines: Mapping[str, Baseline]) -> Iterable[Verdict]:
+    from hpcaccept.judge.values import Values
+    from hpcaccept.model.baseline import Baseline, BaselineEntry
+    from hpcaccept.model.evidence import Evidence
+    from hpcaccept.model.table import Unit
+
+
+def judge_against_baseline(
+    evidence: Evidence, values: list[Values], baselines: Mapping[str, Baseline]
+) -> Iterable[Verdict]:
     """A verdict per unit and rate: PASS or FAIL with a fitting baseline, NO_BASELINE with the reason otherwise."""
     demanded = evidence.plan.suite.baseline == "required"
     required = {spec.name: spec.required and demanded for spec in evidence.plan.suite.checks}

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from hpcaccept.judge.values import Values
-from hpcaccept.model.evidence import Evidence
 from hpcaccept.model.metric import Limit, metric_key, split_key
-from hpcaccept.model.plan import Request
-from hpcaccept.model.table import Unit
 from hpcaccept.model.verdict import Outcome, Subject, Verdict
 from hpcaccept.units import show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hpcaccept.judge.values import Values
+    from hpcaccept.model.evidence import Evidence
+    from hpcaccept.model.plan import Request
+    from hpcaccept.model.table import Unit
 
 
 def request_limits(request: Request) -> dict[str, Limit]:
@@ -35,6 +39,7 @@ def judge_against_limits(evidence: Evidence, values: list[Values]) -> Iterable[V
         for limit in _limits_for(column, asked, evidence.plan.suite.limits, used):
             for unit, value in zip(column.units, column.value.tolist(), strict=True):
                 yield _verdict(column, unit, value, limit, required.get(column.check, True))
+    yield from _unanswered(evidence, asked, values)
     for key in sorted(set(evidence.plan.suite.limits) - used):
         check, metric, variant = split_key(key)
         yield Verdict(
@@ -47,6 +52,16 @@ def judge_against_limits(evidence: Evidence, values: list[Values]) -> Iterable[V
             remedy="Correct its name in the suite, or remove it; 'hpcaccept checks explain' lists metrics and variants.",
             required=required.get(check, True),
         )
+
+
+def _unanswered(evidence: Evidence, asked: dict[str, Limit], values: list[Values]) -> Iterable[Verdict]:
+    """What the request demands and a check should have counted, but did not."""
+    answered = {metric_key(column.check, column.metric.name) for column in values}
+    for key in sorted(set(asked) - answered):
+        check, metric, _ = split_key(key)
+        if any(record.check == check and record.outcome == "measured" for record in evidence.records):
+            reason = f"the request demands {describe(asked[key])}, and nothing counted them"
+            yield Verdict(Subject(), check, Outcome.ERROR, reason, metric)
 
 
 def _limits_for(column: Values, asked: dict[str, Limit], suite: dict[str, Limit], used: set[str]) -> Iterable[Limit]:

@@ -7,21 +7,25 @@ the stated false-alarm rate (Šidák). Fewer than ``min_units`` like units canno
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from hpcaccept.judge.against_limits import subject_of
-from hpcaccept.judge.values import Values
-from hpcaccept.model.evidence import Evidence
 from hpcaccept.model.metric import Limit
-from hpcaccept.model.suite import PeerRule
-from hpcaccept.model.table import Unit
 from hpcaccept.model.verdict import Outcome, Verdict
 from hpcaccept.units import show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hpcaccept.judge.values import Values
+    from hpcaccept.model.evidence import Evidence
+    from hpcaccept.model.suite import PeerRule
+    from hpcaccept.model.table import Unit
 
 #: Consistency factor of the MAD for a normal distribution.
 MAD_TO_SIGMA = 1.4826
@@ -130,7 +134,9 @@ def _judge_group(
                 value=value,
                 unit=unit,
                 limit=warning if outcome is Outcome.PASS else failing,
-                remedy="" if outcome is Outcome.PASS else "Run it again on this node and two others before it is drained.",
+                remedy=""
+                if outcome is Outcome.PASS
+                else "Run it again on this node and two others before it is drained.",
                 required=required,
             )
         )

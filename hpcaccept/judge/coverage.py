@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from hpcaccept.model.evidence import Evidence
-from hpcaccept.model.verdict import Verdict
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hpcaccept.model.evidence import Evidence
+    from hpcaccept.model.verdict import Verdict
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from hpcaccept.model.evidence import Evidence
 from hpcaccept.model.metric import at_most
 from hpcaccept.model.verdict import Outcome, Subject, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hpcaccept.model.evidence import Evidence
 
 _LIMIT = at_most(0, "differences", "software and hardware of one run should be alike")
 
@@ -30,7 +34,9 @@ def judge_drift(evidence: Evidence, unique_facts: frozenset[str]) -> Iterable[Ve
             reason = f"{name} is {mine.get(name) or 'absent'!r}, {count} of {len(facts)} nodes have {usual or 'none'!r}"
             yield _verdict(node, name, 1.0, Outcome.WARN, reason)
         if not odd:
-            yield _verdict(node, "", 0.0, Outcome.PASS, f"agrees with the majority of {len(facts)} nodes in {len(names)} facts")
+            yield _verdict(
+                node, "", 0.0, Outcome.PASS, f"agrees with the majority of {len(facts)} nodes in {len(names)} facts"
+            )
 
 
 def _verdict(node: str, name: str, value: float, outcome: Outcome, reason: str) -> Verdict:

@@ -6,15 +6,19 @@ keeps a baseline of few, very even units from blaming the next healthy one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hpcaccept.judge.against_peers import CPU_FLOOR, MAD_TO_SIGMA
-from hpcaccept.judge.values import Values
 from hpcaccept.model.baseline import BaselineEntry
-from hpcaccept.model.table import Unit
 from hpcaccept.model.verdict import Outcome, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from hpcaccept.judge.values import Values
+    from hpcaccept.model.table import Unit
 
 SIGMAS = 4.0
 
@@ -29,7 +33,12 @@ def suspects(verdicts: Iterable[Verdict]) -> dict[str, str]:
 
 
 def learn(
-    values: Iterable[Values], model: str, setting: str, left_out: Mapping[str, str], revisions: Mapping[str, int], shared_floor: float
+    values: Iterable[Values],
+    model: str,
+    setting: str,
+    left_out: Mapping[str, str],
+    revisions: Mapping[str, int],
+    shared_floor: float,
 ) -> dict[str, BaselineEntry]:
     """Entries for every rate that like, unsuspected units of a model have.
 

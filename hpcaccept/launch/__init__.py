@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from hpcaccept.errors import UsageError, nearest
-from hpcaccept.model.job import JobRef, JobStatus, Rendered
-from hpcaccept.model.plan import Plan, Step
-from hpcaccept.store.folder import RunFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hpcaccept.model.job import JobRef, JobStatus, Rendered
+    from hpcaccept.model.plan import Plan, Step
+    from hpcaccept.store.folder import RunFolder
 
 #: Modules of this package that are no launchers.
-_OTHERS = {"aftermath", "driver", "events", "words"}
+_OTHERS = {"aftermath", "course", "driver", "events", "words"}
 
 
 class Launcher(Protocol):

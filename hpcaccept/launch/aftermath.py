@@ -10,13 +10,17 @@ One crash costs one check. The ranks that died or stopped are told from those th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from hpcaccept import checks
-from hpcaccept.model.plan import Step
 from hpcaccept.model.record import Record
-from hpcaccept.parse.deaths import Death
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hpcaccept.model.plan import Step
+    from hpcaccept.parse.deaths import Death
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,9 @@ def loss_of(step: Step, words: Words, deaths: Sequence[Death], late: bool) -> Lo
     overdue = [r for r in words.records if r.check == broken and r.outcome == "error" and not r.by_peer]
     if overdue:
         return _loss(step, words, [r.rank for r in overdue], broken, overdue[0].cause)
-    told_cause = next((cause for cause, by_peer in words.stopped.values() if not by_peer), "no rank could be singled out")
+    told_cause = next(
+        (cause for cause, by_peer in words.stopped.values() if not by_peer), "no rank could be singled out"
+    )
     return _loss(step, words, [], broken, told_cause)
 
 
@@ -86,7 +92,7 @@ def _broken_check(step: Step, words: Words) -> str:
     """The first check that some rank has not completed; empty when no rank has begun one."""
     if not words.spoke:
         return ""
-    cut_short = {r.check for r in words.records if r.by_peer or r.cause.startswith("deadline:")}
+    cut_short = {r.check for r in words.records if r.cut_short}
     for spec in step.checks:
         said = {r.rank for r in words.records if r.check == spec.name}
         if len(said) < step.ranks or spec.name in cut_short:
@@ -113,7 +119,7 @@ def node_names(step: Step, words: Words, ranks: Sequence[int]) -> tuple[str, ...
     return tuple(dict.fromkeys(names))
 
 
-def next_steps(step: Step, loss: Loss, struck: dict[str, int], number: int) -> list[Step]:
+def next_steps(step: Step, loss: Loss, struck: dict[str, int]) -> list[Step]:
     """What remains to be run after a loss.
 
     The broken check runs again without the suspects (their node is not measured in it), then the rest runs with
@@ -123,7 +129,6 @@ def next_steps(step: Step, loss: Loss, struck: dict[str, int], number: int) -> l
         step: that was lost.
         loss: what was lost.
         struck: node → how many steps it has cost, this one included.
-        number: of the next step.
     """
     order = [spec.name for spec in step.checks]
     fit = tuple(node for node in step.nodes if struck.get(node, 0) < 2)
@@ -133,11 +138,11 @@ def next_steps(step: Step, loss: Loss, struck: dict[str, int], number: int) -> l
         healthy = tuple(node for node in fit if node not in loss.nodes)
         enough = len(healthy) >= (2 if checks.load(loss.check).scope == "world" else 1)
         if loss.nodes and enough:
-            steps.append(replace(step, id=f"{number:02d}", nodes=healthy, checks=(step.checks[at],)))
+            steps.append(replace(step, nodes=healthy, checks=(step.checks[at],)))
         rest = step.checks[at + 1 :]
     else:
         fit = tuple(node for node in fit if node not in loss.nodes) if loss.nodes else ()
         rest = step.checks
     if rest and fit:
-        steps.append(replace(step, id=f"{number + len(steps):02d}", nodes=fit, checks=rest))
+        steps.append(replace(step, nodes=fit, checks=rest))
     return steps

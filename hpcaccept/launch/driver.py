@@ -11,20 +11,26 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpcaccept import container, launch
 from hpcaccept.errors import HpcacceptError
-from hpcaccept.launch.aftermath import Loss, Words, loss_of, next_steps
+from hpcaccept.launch.aftermath import Loss, Words, loss_of
+from hpcaccept.launch.course import Course, after, take
 from hpcaccept.launch.events import Events
 from hpcaccept.launch.words import first_hello, words_of
-from hpcaccept.model.plan import Plan, Step
 from hpcaccept.parse.deaths import parse_deaths
 from hpcaccept.store.folder import RunFolder
 from hpcaccept.transport.process import run_until
 
+if TYPE_CHECKING:
+    from hpcaccept.model.plan import Plan, Step
+
 #: What ranks may spend beyond their checks: importing torch on a cold node, saying goodbye.
 MARGIN_S = 330.0
 FOLDER_FULL = "no space left under the run folder"
+#: What a rank exits with when its journal cannot grow (hpcaccept.rank.EXIT_FOLDER_FULL; launch and rank know nothing of each other).
+EXIT_FOLDER_FULL = 74
 
 
 def drive(path: str) -> int:
@@ -62,51 +68,56 @@ def _drive(folder: RunFolder, events: Events, stop: _Stop) -> tuple[str, str]:
     launcher = launch.load(plan.launcher)
     nodes = launcher.nodes(plan, os.environ)
     events.say("started", nodes=nodes)
-    queue = [plan.first_step(nodes, virtual=plan.launcher == "local")]
-    struck: dict[str, int] = {}
-    number = 0
-    while queue:
-        step = queue.pop(0)
-        number += 1
-        step = _numbered(step, number - 1)
+    course = Course((plan.first_step(nodes, virtual=plan.launcher == "local"),))
+    while True:
+        step, course = take(course)
+        if step is None:
+            return "", ""
         code, late = _launch(plan, folder, events, step, stop)
         if stop.why:
             return stop.why, "Records so far are kept and judged: 'hpcaccept report'."
-        words = words_of(folder, step.id)
-        stderr = _tail(folder.logs / f"step-{step.id}.err")
-        loss = loss_of(step, words, parse_deaths(stderr), late)
-        if loss is None:
-            continue
-        if code == 74 or _is_full(folder):
-            return FOLDER_FULL, f"Free some under {folder.path}, or choose another place with --runs-dir."
-        why = _nobody_started(plan, words, stderr)
+        course, why = reckon(folder, events, course, step, code=code, late=late, runtime=plan.image.runtime)
         if why:
             return why
-        for node in loss.nodes:
-            struck[node] = struck.get(node, 0) + 1
-        _tell(events, step, loss, late)
-        following = next_steps(step, loss, struck, number)
-        for node in _left_out(step, following, struck):
-            events.say("excluded", step=step.id, nodes=(node,), detail=f"{node} has lost ranks too often: {loss.how}")
-        queue = [*following, *queue]
-    return "", ""
 
 
-def _numbered(step: Step, number: int) -> Step:
-    from dataclasses import replace
+def reckon(
+    folder: RunFolder, events: Events, course: Course, step: Step, *, code: int, late: bool, runtime: str
+) -> tuple[Course, tuple[str, str] | None]:
+    """What follows from a step that has ended: the course from here, or cause and remedy when nothing can follow.
 
-    return replace(step, id=f"{number:02d}")
+    Args:
+        folder: of the run.
+        events: where losses are told.
+        course: from which the step was taken.
+        step: that has ended.
+        code: exit status of its launcher.
+        late: True when the driver's own deadline ended it.
+        runtime: of the container, to tell its failures from those of nodes.
+    """
+    words = words_of(folder, step.id)
+    stderr = _tail(folder.logs / f"step-{step.id}.err")
+    loss = loss_of(step, words, parse_deaths(stderr), late)
+    if loss is None:
+        return course, None
+    if code == EXIT_FOLDER_FULL or _is_full(folder):
+        return course, (FOLDER_FULL, f"Free some under {folder.path}, or choose another place with --runs-dir.")
+    why = _nobody_started(runtime, words, stderr)
+    if why:
+        return course, why
+    _tell(events, step, loss)
+    course, left_out = after(course, step, loss)
+    for node in left_out:
+        events.say("excluded", step=step.id, nodes=(node,), detail=f"{node} has lost ranks too often: {loss.how}")
+    return course, None
 
 
-def _left_out(step: Step, following: list[Step], struck: dict[str, int]) -> list[str]:
-    remaining = {node for later in following for node in later.nodes}
-    return [node for node in step.nodes if node in struck and following and node not in remaining]
-
-
-def _tell(events: Events, step: Step, loss: Loss, late: bool) -> None:
+def _tell(events: Events, step: Step, loss: Loss) -> None:
     who = f"rank {', '.join(map(str, loss.ranks))} on {', '.join(loss.nodes)}" if loss.ranks else "no single rank"
     during = f" during {loss.check}" if loss.check else " before the first check"
-    what = "stopped" if late or "deadline" in loss.how or "no word" in loss.how else "died"
+    what = "was lost"
+    if loss.how.startswith(("stopped:", "deadline:")):
+        what = "stopped"
     events.say(
         "death",
         step=step.id,
@@ -167,16 +178,19 @@ class _StepClock:
         return self.late
 
 
-def _nobody_started(plan: Plan, words: Words, stderr: str) -> tuple[str, str] | None:
+def _nobody_started(runtime: str, words: Words, stderr: str) -> tuple[str, str] | None:
     """Cause and remedy when no rank has spoken at all: the container or the launcher failed, not a node."""
     if words.spoke or words.stopped:
         return None
-    known = container.load(plan.image.runtime).explain(stderr)
+    known = container.load(runtime).explain(stderr)
     if known:
         return known
     if "No module named" in stderr:
         line = next(x for x in stderr.splitlines() if "No module named" in x)
-        return f"hpcaccept cannot be started where the ranks run: {line.strip()}", "Install it there: pip install 'hpcaccept[rank]'."
+        return (
+            f"hpcaccept cannot be started where the ranks run: {line.strip()}",
+            "Install it there: pip install 'hpcaccept[rank]'.",
+        )
     last = [line for line in stderr.strip().splitlines() if line.strip()][-3:]
     if not last:
         return None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpcaccept.errors import RunFolderFull
 from hpcaccept.model.event import Event, Kind
-from hpcaccept.store.folder import RunFolder
 from hpcaccept.store.journal import Journal
+
+if TYPE_CHECKING:
+    from hpcaccept.store.folder import RunFolder
 
 
 class Events:
@@ -18,13 +20,13 @@ class Events:
         self._folder = folder
         self._journal = self._on_space(lambda: Journal(folder.driver_log))
 
-    def say(self, kind: Kind, **more: Any) -> None:  # noqa: ANN401 (fields of Event)
+    def say(self, kind: Kind, **more: Any) -> None:
         """Append one event; the reserve is given up when the disk is full."""
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         event = Event(kind, now, **more)
         self._on_space(lambda: self._journal.write("event", event))
 
-    def _on_space(self, write: Any) -> Any:  # noqa: ANN401
+    def _on_space(self, write: Any) -> Any:
         try:
             return write()
         except RunFolderFull:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpcaccept.errors import LaunchError
 from hpcaccept.model.job import JobRef, JobStatus, Rendered
-from hpcaccept.model.plan import Plan, Step
 from hpcaccept.serial import dumps
-from hpcaccept.store.folder import RunFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hpcaccept.model.plan import Plan, Step
+    from hpcaccept.store.folder import RunFolder
 
 #: For every Open MPI: more ranks than cores are wanted here, unbound, idle ranks yield, root may, no scheduler is asked.
 #: The names of 5.x are PRTE's. MPICH needs none of it. https://docs.open-mpi.org/en/v5.0.x/launching-apps/scheduling.html
@@ -102,7 +106,7 @@ def submit(plan: Plan, folder: RunFolder) -> JobRef:
     return JobRef("local", str(pid), started=started, host=os.uname().nodename, submitted_at=now)
 
 
-def _process(job: JobRef):  # type: ignore[no-untyped-def] # noqa: ANN202 (psutil.Process | None)
+def _process(job: JobRef):  # type: ignore[no-untyped-def]
     import psutil
 
     try:
@@ -117,7 +121,9 @@ def status(job: JobRef) -> JobStatus:
     """Running while the driver's process lives; what it said last decides the rest."""
     if job.host != os.uname().nodename:
         return JobStatus("lost", f"the driver runs on {job.host}", f"Ask there: ssh {job.host} hpcaccept status")
-    return JobStatus("running", f"process {job.id}") if _process(job) else JobStatus("lost", f"process {job.id} is gone")
+    return (
+        JobStatus("running", f"process {job.id}") if _process(job) else JobStatus("lost", f"process {job.id} is gone")
+    )
 
 
 def cancel(job: JobRef) -> None:

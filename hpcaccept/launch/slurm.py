@@ -10,7 +10,6 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +17,17 @@ from hpcaccept import container
 from hpcaccept.errors import LaunchError
 from hpcaccept.launch.driver import MARGIN_S, drive
 from hpcaccept.model.job import JobRef, JobStatus, Rendered
-from hpcaccept.model.plan import Plan, Step
 from hpcaccept.parse.slurm import parse_gres_gpus, parse_sacct, parse_scontrol_job, parse_squeue
 from hpcaccept.serial import dumps
-from hpcaccept.store.folder import RunFolder
 from hpcaccept.transport.process import Done, ask
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from submitit import SlurmExecutor
+
+    from hpcaccept.model.plan import Plan, Step
+    from hpcaccept.store.folder import RunFolder
 
 #: Seconds before the time limit at which Slurm warns the driver (SIGUSR2), so that it can say its last word.
 WARNING_S = 60
@@ -40,7 +42,9 @@ def available() -> str:
     except LaunchError as fault:
         return fault.message
     # "Slurmctld(primary) at host is UP"; the exit status is 0 either way in some versions.
-    return "" if "is UP" in pong.stdout else f"no Slurm controller answers: {(pong.stdout or pong.stderr).strip()[:200]}"
+    return (
+        "" if "is UP" in pong.stdout else f"no Slurm controller answers: {(pong.stdout or pong.stderr).strip()[:200]}"
+    )
 
 
 def default_gpus(partition: str) -> int:
@@ -105,10 +109,8 @@ def _executor(plan: Plan, folder: RunFolder) -> SlurmExecutor:
     from submitit import SlurmExecutor
 
     request = plan.request
-    extra: dict[str, Any] = dict(request.slurm)
-    for option, value in (("nodelist", request.nodelist), ("account", request.account)):
-        if value:
-            extra[option] = value
+    asked = {"nodelist": request.nodelist, "account": request.account}
+    extra: dict[str, Any] = {**request.slurm, **{option: value for option, value in asked.items() if value}}
     executor = SlurmExecutor(folder=folder.logs / "%j", python=sys.executable)
     named: dict[str, Any] = {
         "job_name": f"hpcaccept-{plan.suite.name}",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpcaccept.launch.aftermath import Words
 from hpcaccept.model.record import Hello, Record
 from hpcaccept.serial import from_plain
-from hpcaccept.store.folder import RunFolder
 from hpcaccept.store.journal import read
+
+if TYPE_CHECKING:
+    from hpcaccept.store.folder import RunFolder
 
 
 def words_of(folder: RunFolder, step: str) -> Words:
@@ -33,7 +35,7 @@ def words_of(folder: RunFolder, step: str) -> Words:
     return Words(spoke, tuple(records), frozenset(finished), stopped)
 
 
-def _stopped(data: Any) -> tuple[str, bool]:  # noqa: ANN401
+def _stopped(data: Any) -> tuple[str, bool]:
     return str(data.get("cause", "")), bool(data.get("by_peer"))
 
 

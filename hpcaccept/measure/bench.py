@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from mpi4py import MPI
 
 from hpcaccept.measure import mpi
 from hpcaccept.model.metric import Metric
 from hpcaccept.model.record import Sample
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     import numpy as np
-    from mpi4py import MPI
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class MpiBench:
     place: Place
     check: str
     metrics: Sequence[Metric]
+    deadline_s: float
     on_beat: Callable[[str], None]
     samples: list[Sample] = field(default_factory=list)
     facts: dict[str, str] = field(default_factory=dict)
@@ -108,11 +111,11 @@ class MpiBench:
         """Wait for all ranks."""
         mpi.barrier(self.comm)
 
-    def allgather(self, thing: Any) -> list[Any]:  # noqa: ANN401 (plain JSON types)
+    def allgather(self, thing: Any) -> list[Any]:
         """The thing of every rank, by rank."""
         return mpi.allgather(self.comm, thing)
 
-    def bcast(self, thing: Any) -> Any:  # noqa: ANN401
+    def bcast(self, thing: Any) -> Any:
         """Rank 0's thing, for everyone."""
         return mpi.bcast(self.comm, thing)
 
@@ -133,4 +136,5 @@ class MpiBench:
             bcast=self.bcast,
             allgather=self.allgather,
             shared_kernel=self.place.shared_kernel,
+            timeout_s=self.deadline_s,
         )

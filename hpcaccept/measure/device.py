@@ -8,14 +8,17 @@ the queue; and one CUDA error poisons the process, so it must never be mistaken 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     Call = Callable[[], object]
@@ -203,17 +206,20 @@ def is_fault(error: BaseException) -> bool:
 def repeatable() -> Iterator[None]:
     """While open, torch refuses every operation that may give other bits when it is run again.
 
+    cuBLAS reads ``ENVIRONMENT`` when it is first used; setting it here only helps if that was not yet.
     https://docs.pytorch.org/docs/stable/notes/randomness.html
     """
     import torch
 
-    before, benchmark = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
-    torch.use_deterministic_algorithms(True)
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    before, benchmark = torch.get_deterministic_debug_mode(), torch.backends.cudnn.benchmark
+    torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms would import torch's compiler first: 2 s
     torch.backends.cudnn.benchmark = False
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.set_deterministic_debug_mode(before)
         torch.backends.cudnn.benchmark = benchmark
 
 
@@ -239,10 +245,15 @@ def _precision(backend: Literal["cuda", "mkldnn"], precision: Fp32) -> Iterator[
 
 
 def _cpu_model() -> str:
-    """As /proc/cpuinfo names it; ARM kernels give numbers instead, which do as well."""
-    wanted = ("model name", "CPU implementer", "CPU part")
-    lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
-    return " ".join(line.partition(":")[2].strip() for line in lines if line.startswith(wanted)) or "unknown processor"
+    """Name and stepping of the processor, and a short digest of its instruction sets: virtual machines hide the name.
+
+    ARM kernels give numbers instead of names, which do as well.
+    """
+    lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
+    said = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    words = [said[key] for key in ("model name", "CPU implementer", "CPU part", "stepping") if key in said]
+    flags = said.get("flags", said.get("Features", ""))
+    return " ".join([*words, hashlib.blake2b(flags.encode(), digest_size=4).hexdigest()])
 
 
 def _size(text: str) -> int:

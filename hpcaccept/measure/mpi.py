@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mpi4py import MPI
 
 SHORTEST_PAUSE_S = 50e-6
@@ -45,19 +46,19 @@ def wait(request: MPI.Request) -> None:
         pause_s = min(pause_s * 1.5, LONGEST_PAUSE_S)
 
 
-def barrier(comm: MPI.Intracomm) -> None:
+def barrier(comm: MPI.Comm) -> None:
     """Until every rank of the communicator is here."""
     wait(comm.Ibarrier())
 
 
-def allgather(comm: MPI.Intracomm, thing: Any) -> list[Any]:  # noqa: ANN401 (plain JSON types)
+def allgather(comm: MPI.Intracomm, thing: Any) -> list[Any]:
     """The thing of every rank. All ranks arrive first, so that nobody spins for a late one."""
     barrier(comm)
     gathered: list[Any] = comm.allgather(thing)
     return gathered
 
 
-def bcast(comm: MPI.Intracomm, thing: Any) -> Any:  # noqa: ANN401
+def bcast(comm: MPI.Intracomm, thing: Any) -> Any:
     """Rank 0's thing."""
     barrier(comm)
     return comm.bcast(thing, root=0)

@@ -63,8 +63,10 @@ _NO_ANSWER = frozenset(
 _WHY_MISSING = {
     Code.LIBRARY_NOT_FOUND: (
         "libnvidia-ml.so.1 cannot be loaded: there is no NVIDIA driver, or the container was not given it",
-        "Type 'nvidia-smi' on the host. A container needs NVIDIA_VISIBLE_DEVICES=all, "  # noqa: ISC004 (one sentence)
-        "NVIDIA_DRIVER_CAPABILITIES=compute,utility and, under Enroot, libnvidia-container (hook 98-nvidia.sh).",
+        (
+            "Type 'nvidia-smi' on the host. A container needs NVIDIA_VISIBLE_DEVICES=all, "
+            "NVIDIA_DRIVER_CAPABILITIES=compute,utility and, under Enroot, libnvidia-container (hook 98-nvidia.sh)."
+        ),
     ),
     Code.DRIVER_NOT_LOADED: (
         "the NVIDIA kernel module is not loaded, or it finds no GPU",
@@ -76,7 +78,7 @@ _WHY_MISSING = {
     ),
     Code.LIB_RM_VERSION_MISMATCH: (
         "libnvidia-ml.so.1 and the loaded kernel module are of different driver versions",
-        "The driver was updated under a running node: reboot it, or compare /proc/driver/nvidia/version with the image.",
+        "The driver was updated under a running node: reboot it, or see /proc/driver/nvidia/version and the image.",
     ),
 }
 
@@ -283,6 +285,7 @@ def visible(found: Sequence[Gpu], wanted: str | None) -> tuple[Gpu, ...]:
 
     The rules of CUDA: words are indices or (beginnings of) ``GPU-…`` and ``MIG-…`` names; the first word that names
     nothing ends the list; a repeated word empties it. Hidden GPUs have no index: Slurm counts within the job's cgroup.
+    A lost GPU keeps its index, so that no other is taken for it; whether CUDA does the same is not documented.
     https://docs.nvidia.com/cuda/cuda-c-programming-guide/#env-vars and ``torch.cuda._parse_visible_devices``
 
     Args:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from hpcaccept.model.metric import Metric, Scope
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     import numpy as np
 
 
@@ -65,10 +66,10 @@ class Bench(Protocol):
     def barrier(self) -> None:
         """Wait for all ranks, without burning a core, at most until the deadline."""
 
-    def allgather(self, thing: Any) -> list[Any]:  # noqa: ANN401 (plain JSON types)
+    def allgather(self, thing: Any) -> list[Any]:
         """The thing of every rank, by rank. Small texts and numbers only."""
 
-    def bcast(self, thing: Any) -> Any:  # noqa: ANN401
+    def bcast(self, thing: Any) -> Any:
         """Rank 0's thing, for everyone."""
 
     def reduce_sum(self, buffer: np.ndarray) -> None:

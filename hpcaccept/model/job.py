@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 #: ``ended`` needs the driver's own last word; the states after it are how a job ends without one.
-State = Literal["pending", "running", "ended", "cancelled", "timeout", "node_fail", "out_of_memory", "failed", "lost", "stuck"]
+State = Literal[
+    "pending", "running", "ended", "cancelled", "timeout", "node_fail", "out_of_memory", "failed", "lost", "stuck"
+]
 OVER: frozenset[State] = frozenset({"ended", "cancelled", "timeout", "node_fail", "out_of_memory", "failed", "lost"})
 
 

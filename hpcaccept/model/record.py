@@ -35,12 +35,13 @@ class Record:
         step: the step (one launch of all its ranks) in which it was measured.
         rank: MPI rank within the step.
         node: name of the node as the scheduler knows it.
-        device: ``cuda:3`` or ``cpu``.
+        device: ``cuda:3``; ``cpu``, or ``cpu:1`` where several CPU ranks share a node.
         device_id: GPU UUID, or empty.
         device_model: NVML name of the GPU, or model name of the CPU.
         outcome: ``measured``, ``not_run`` or ``error``.
         cause: why it was not measured; empty when it was.
         remedy: what to do about the cause.
+        cut_short: True for the last words of a rank that was ended in the middle of the check.
         by_peer: True when another rank's death or hang cut this one short: it is a victim, not a suspect.
         beat: progress when it was cut short: phase and iteration.
         samples: every repeat.
@@ -61,6 +62,7 @@ class Record:
     device_model: str = ""
     cause: str = ""
     remedy: str = ""
+    cut_short: bool = False
     by_peer: bool = False
     beat: str = ""
     samples: tuple[Sample, ...] = ()

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from hpcaccept.model.metric import Limit
 
+
 @dataclass(frozen=True)
 class CheckSpec:
     """One check with its parameters, ready to be measured.

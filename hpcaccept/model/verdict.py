@@ -11,7 +11,7 @@ from hpcaccept.model.metric import Limit, metric_key
 class Outcome(enum.Enum):
     """The six verdicts. ``FAIL`` is about hardware, ``ERROR`` is about us."""
 
-    PASS = "PASS"  # noqa: S105 (not a password)
+    PASS = "PASS"
     WARN = "WARN"
     FAIL = "FAIL"
     NO_BASELINE = "NO_BASELINE"

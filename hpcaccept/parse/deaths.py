@@ -16,7 +16,9 @@ _MPIEXEC_SIGNAL = re.compile(
     r"noticed that process rank (?P<rank>\d+) with PID \d+ on node (?P<node>\S+)\s+exited\s+on\s+signal\s+(?P<how>\d+ \([^)]*\))"
 )
 #: Process name: [[36083,1],2]⏎  Exit code:    3     (Open MPI 4)   |   [prterun-vm-4389@1,2]⏎ Exit code: 3   (Open MPI 5)
-_MPIEXEC_EXIT = re.compile(r"Process name:\s+\[(?:\[\d+,\d+\]|[^\],]*@\d+),(?P<rank>\d+)\]\s+Exit code:\s+(?P<code>\d+)")
+_MPIEXEC_EXIT = re.compile(
+    r"Process name:\s+\[(?:\[\d+,\d+\]|[^\],]*@\d+),(?P<rank>\d+)\]\s+Exit code:\s+(?P<code>\d+)"
+)
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,15 @@ def parse_deaths(text: str) -> list[Death]:
     """Every death in the standard error of srun or mpiexec, in the order in which it was told."""
     found: list[tuple[int, Death]] = []
     for match in _SRUN.finditer(text):
-        for rank in _ranks(match["ranks"]):
-            found.append((match.start(), Death(rank, match["node"], match["how"].strip())))
-    for match in _MPIEXEC_SIGNAL.finditer(text):
-        found.append((match.start(), Death(int(match["rank"]), match["node"], f"signal {match['how']}")))
-    for match in _MPIEXEC_EXIT.finditer(text):
-        found.append((match.start(), Death(int(match["rank"]), "", f"exit code {match['code']}")))
+        found += [(match.start(), Death(rank, match["node"], match["how"].strip())) for rank in _ranks(match["ranks"])]
+    found += [
+        (match.start(), Death(int(match["rank"]), match["node"], f"signal {match['how']}"))
+        for match in _MPIEXEC_SIGNAL.finditer(text)
+    ]
+    found += [
+        (match.start(), Death(int(match["rank"]), "", f"exit code {match['code']}"))
+        for match in _MPIEXEC_EXIT.finditer(text)
+    ]
     return [death for _, death in sorted(found, key=lambda pair: pair[0])]
 
 

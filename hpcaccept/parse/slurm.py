@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from hpcaccept.model.job import JobStatus, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 #: Job states. https://slurm.schedmd.com/squeue.html#SECTION_JOB-STATE-CODES (22.05 to 25.05)
 _STATES: dict[str, State] = {

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from hpcaccept.config.settings import Settings
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from hpcaccept import checks
 from hpcaccept.errors import UsageError
 from hpcaccept.model.plan import Image, Plan, Request
-from hpcaccept.model.suite import Suite
 from hpcaccept.units import parse_slurm_time
+
+if TYPE_CHECKING:
+    from hpcaccept.config.settings import Settings
+    from hpcaccept.model.suite import Suite
 
 
 def request_of(settings: Settings, gpus_per_node: int) -> Request:
@@ -51,7 +57,9 @@ def _count(nodelist: str) -> int:
     try:
         return len(NodeSet(nodelist))
     except NodeSetException as fault:
-        raise UsageError(f"--nodelist {nodelist!r} is no node list: {fault}.", "Write it like node[01-04],node7.") from None
+        raise UsageError(
+            f"--nodelist {nodelist!r} is no node list: {fault}.", "Write it like node[01-04],node7."
+        ) from None
 
 
 def image_of(settings: Settings, python: str) -> Image:
@@ -68,13 +76,24 @@ def image_of(settings: Settings, python: str) -> Image:
 
 
 def make_plan(
-    settings: Settings, suite: Suite, request: Request, image: Image, *, launcher: str, run_id: str, now: str, version: str, commit: str
+    settings: Settings,
+    suite: Suite,
+    request: Request,
+    image: Image,
+    *,
+    launcher: str,
+    run_id: str,
+    now: str,
+    version: str,
+    commit: str,
 ) -> Plan:
     """The plan of one run. Everything that is not in the arguments does not matter to it."""
     if image.reference and launcher != "slurm":
         raise UsageError(
-            f"--container-image needs the slurm launcher (Pyxis), this is {launcher!r}.", "Leave it out, or use --launcher slurm."
+            f"--container-image needs the slurm launcher (Pyxis), this is {launcher!r}.",
+            "Leave it out, or use --launcher slurm.",
         )
+    suite = _alone(suite) if request.nodes * request.ranks_per_node == 1 else suite
     return Plan(
         run_id=run_id,
         created_at=now,
@@ -86,3 +105,9 @@ def make_plan(
         image=image,
         start_deadline_s=settings.start_timeout,
     )
+
+
+def _alone(suite: Suite) -> Suite:
+    """The suite for a single rank: what needs several is shown as not run, and is no failure."""
+    kept = tuple(replace(s, required=s.required and checks.load(s.name).scope != "world") for s in suite.checks)
+    return replace(suite, checks=kept)

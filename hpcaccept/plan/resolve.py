@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpcaccept import checks
-from hpcaccept.config.suites import SuiteText
 from hpcaccept.errors import UsageError, nearest
 from hpcaccept.model.metric import Limit, split_key
 from hpcaccept.model.suite import CheckSpec, PeerRule, Suite
+
+if TYPE_CHECKING:
+    from hpcaccept.config.suites import SuiteText
 
 _TOP = ("about", "baseline", "checks", "limits", "peers")
 #: Keys of a check's table that are not parameters of the check.
@@ -119,7 +121,7 @@ def _table(value: object, where: str) -> Mapping[str, Any]:
     return value
 
 
-def _only(table: Mapping[str, Any], known: Any, where: str, what: str) -> None:  # noqa: ANN401
+def _only(table: Mapping[str, Any], known: Any, where: str, what: str) -> None:
     for key in table:
         if key not in known:
             raise UsageError(f"{where}: unknown {what} {key!r}.", nearest(key, known))

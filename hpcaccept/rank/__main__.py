@@ -7,7 +7,6 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -27,6 +26,8 @@ from hpcaccept.store.folder import RunFolder
 from hpcaccept.store.journal import Journal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mpi4py import MPI
 
 #: Seconds a first ``import torch`` may take on a cold node (25 s seen) before it is a hang.
@@ -47,27 +48,35 @@ class Rank:
     model: str = ""
     imported: dict[str, str] = field(default_factory=dict)
 
-    def record(self, spec: CheckSpec, outcome: str, **more: Any) -> Record:  # noqa: ANN401 (fields of Record)
+    def record(self, spec: CheckSpec, outcome: str, **more: Any) -> Record:
         """A record of this rank."""
-        device = self.place.device if self.place else self.step.device
         return Record(
             check=spec.name,
             revision=checks.load(spec.name).revision,
             step=self.step.id,
             rank=self.number,
             node=self.node,
-            device=device,
+            device=self._device(),
             outcome=outcome,  # type: ignore[arg-type]
             device_model=self.model,
             **more,
         )
+
+    def _device(self) -> str:
+        """``cuda:3``; ``cpu``, or ``cpu:1`` where several CPU ranks share a node."""
+        if self.place is None:
+            return self.step.device
+        several = self.place.device == "cpu" and len(self.place.node_ranks) > 1
+        return f"cpu:{self.place.local_rank}" if several else self.place.device
 
     def last_words(self, cause: str, by_peer: bool, beat: str) -> None:
         """Called by the watch thread: what this rank was doing when it was ended."""
         if self.current is None:
             self.journal.write("stopped", {"cause": cause, "by_peer": by_peer, "beat": beat})
         else:
-            self.journal.write("record", self.record(self.current, "error", cause=cause, by_peer=by_peer, beat=beat))
+            self.journal.write(
+                "record", self.record(self.current, "error", cause=cause, cut_short=True, by_peer=by_peer, beat=beat)
+            )
 
 
 def main(argv: list[str]) -> int:
@@ -100,7 +109,9 @@ def _run(folder: RunFolder, step_id: str) -> int:
         return _cannot_start(rank, f"MPI cannot start: {fault}", REMEDY_EXTRA)
     if comm.Get_size() != step.ranks:
         cause = f"this rank found itself in an MPI world of {comm.Get_size()}, expected {step.ranks}"
-        return _cannot_start(rank, cause, "Launcher and MPI library do not fit: compare 'srun --mpi=list' with the image's MPI.")
+        return _cannot_start(
+            rank, cause, "Launcher and MPI library do not fit: compare 'srun --mpi=list' with the image's MPI."
+        )
     rank.number = comm.Get_rank()
     rank.node = _node(step, rank.number)
     _settle(rank, comm)
@@ -181,7 +192,7 @@ def _check(rank: Rank, comm: MPI.Intracomm, spec: CheckSpec, watch: Watch) -> bo
     assert rank.place is not None
     place = rank.place
     check = checks.build(spec.name, spec.params)
-    bench = MpiBench(comm, place, spec.name, check.metrics, on_beat=watch.beat)
+    bench = MpiBench(comm, place, spec.name, check.metrics, spec.deadline_s, on_beat=watch.beat)
     obstacle = _prepare(rank, check, watch)
     watch.expect("waiting for all ranks to be ready", IMPORT_DEADLINE_S, waits=True)
     if check.scope == "world":
@@ -262,7 +273,7 @@ def _no_gpu(rank: Rank) -> Unavailable | None:
     usable = [gpu for gpu in gpus if gpu.state == "ok"]
     if rank.place.local_rank >= len(usable):
         return Unavailable(f"no GPU for this rank: {len(usable)} usable, {asked}")
-    rank.model = usable[rank.place.local_rank].name
+    rank.model = usable[rank.place.local_rank].name or ""
     return None
 
 

@@ -2,7 +2,8 @@
 
 It keeps the deadline of whatever the rank is doing, and hears SIGTERM even while the main thread is inside C code
 (``signal.set_wakeup_fd`` writes from the C handler). In both cases it writes the rank's last words and ends the process.
-A stopped rank (SIGSTOP, a dead node, a hung driver call) writes nothing: *the rank without a word is the one that stopped*.
+A rank that is gone (SIGKILL, a dead node) or still stopped writes nothing: *the rank without a word is the one that was
+lost*. Schedulers wake a stopped process (SIGCONT) before they end it: it then sees the hole in its own time and says so.
 """
 
 from __future__ import annotations
@@ -13,16 +14,22 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hpcaccept.errors import RunFolderFull
 from hpcaccept.rank import EXIT_DEADLINE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: A rank that waits gives the one that measures this much longer, so that the culprit can speak first.
 PATIENCE_S = 1.0
 #: After its last words a rank stays this long, so that the others can say theirs before the launcher ends them all.
 LINGER_S = 1.0
+#: How often the thread looks at the clock, and how much later than that it must come to have been stopped meanwhile.
+LOOK_S = 0.05
+HOLE_S = 2.0
 
 
 @dataclass
@@ -67,16 +74,30 @@ class Watch:
             self._doing = None
 
     def _run(self) -> None:
+        looked = time.monotonic()
+        hole_s, woke = 0.0, 0.0
         while True:
-            ready, _, _ = select.select([self._read], [], [], 0.05)
+            ready, _, _ = select.select([self._read], [], [], LOOK_S)
+            now = time.monotonic()
+            if now - looked > HOLE_S:
+                hole_s, woke = now - looked, now
+            looked = now
             with self._lock:
                 doing = self._doing
-            if ready and signal.SIGTERM in os.read(self._read, 64):
-                self._end("ended by SIGTERM: another rank or the scheduler stopped the step", doing, by_peer=True, code=143)
-            if doing and time.monotonic() > doing.until:
+            told = bool(ready) and signal.SIGTERM in os.read(self._read, 64)
+            overdue = doing is not None and now > doing.until
+            if not told and not overdue:
+                continue
+            if hole_s and now - woke < HOLE_S:
+                self._end(f"stopped: this process did not run for {hole_s:.0f} s", doing, by_peer=False, code=143)
+            elif told:
+                self._end(
+                    "ended by SIGTERM: another rank or the scheduler ended the step", doing, by_peer=True, code=143
+                )
+            elif doing:
                 # Being overdue oneself and being kept waiting are different things: only the first is suspect.
-                what = "waited" if doing.waits else "did not finish"
-                cause = f"deadline: {what} within {doing.limit_s:g} s ({doing.phase})"
+                what = "waited in vain for" if doing.waits else "did not finish within"
+                cause = f"deadline: {what} {doing.limit_s:g} s ({doing.phase})"
                 self._end(cause, doing, by_peer=doing.waits, code=EXIT_DEADLINE)
 
     def _end(self, cause: str, doing: Doing | None, *, by_peer: bool, code: int) -> None:

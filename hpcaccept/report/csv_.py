@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hpcaccept.errors import UsageError
-from hpcaccept.model.evidence import Evidence
 from hpcaccept.model.metric import split_key
+
+if TYPE_CHECKING:
+    from hpcaccept.model.evidence import Evidence
 
 
 def render_csv(evidence: Evidence) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hpcaccept.judge import Judgement
-from hpcaccept.model.evidence import Evidence
-from hpcaccept.model.verdict import Verdict
-from hpcaccept.report.model import Summary
 from hpcaccept.serial import to_plain
+
+if TYPE_CHECKING:
+    from hpcaccept.judge import Judgement
+    from hpcaccept.model.evidence import Evidence
+    from hpcaccept.model.verdict import Verdict
+    from hpcaccept.report.model import Summary
 
 SCHEMA = 1
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hpcaccept.judge import Judgement
-from hpcaccept.judge.values import Values
-from hpcaccept.model.evidence import Evidence
 from hpcaccept.model.verdict import Outcome, Verdict, worst
+
+if TYPE_CHECKING:
+    from hpcaccept.judge import Judgement
+    from hpcaccept.judge.values import Values
+    from hpcaccept.model.evidence import Evidence
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,9 @@ def summarise(evidence: Evidence, judgement: Judgement, values: list[Values]) ->
 
 def _row(name: str, evidence: Evidence, judgement: Judgement, values: list[Values]) -> CheckRow:
     mine = [v for v in judgement.verdicts if v.check == name]
-    against = [v.outcome for v in mine if v.outcome is Outcome.NO_BASELINE or (v.limit and v.limit.origin == "baseline")]
+    against = [
+        v.outcome for v in mine if v.outcome is Outcome.NO_BASELINE or (v.limit and v.limit.origin == "baseline")
+    ]
     gaps = len(judgement.coverage.gaps.get(name, ()))
     asked = judgement.coverage.nodes_asked
     figures = tuple(_figure(v) for v in values if v.metric.is_rate)
@@ -136,7 +141,9 @@ def _notes(evidence: Evidence) -> list[str]:
         )
     if evidence.shared_host:
         floor = evidence.plan.suite.peers.shared_host_floor
-        notes.append(f"Nodes share one kernel (virtual nodes): only losses above {floor:.0%} are blamed on one of them.")
+        notes.append(
+            f"Nodes share one kernel (virtual nodes): only losses above {floor:.0%} are blamed on one of them."
+        )
     last = evidence.last_word
     if last and last.detail:
         notes.append(f"The job ended early: {last.detail}.")

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from hpcaccept.judge import Judgement
-from hpcaccept.model.evidence import Evidence
 from hpcaccept.model.metric import split_key
 from hpcaccept.model.verdict import Outcome, Verdict
-from hpcaccept.report.model import CheckRow, Figure, Summary
 from hpcaccept.report.safe import safe
 from hpcaccept.units import show
+
+if TYPE_CHECKING:
+    from hpcaccept.judge import Judgement
+    from hpcaccept.model.evidence import Evidence
+    from hpcaccept.report.model import CheckRow, Figure, Summary
 
 _STYLE = {
     Outcome.PASS: "green",
@@ -62,7 +66,7 @@ def _checks(summary: Summary) -> Table:
     table.add_column("verdict", no_wrap=True)
     table.add_column("nodes", justify="right", no_wrap=True)
     table.add_column("baseline", no_wrap=True)
-    table.add_column("median of the units (slowest … fastest)", overflow="fold")
+    table.add_column("median (slowest … fastest)", overflow="fold")
     for row in summary.rows:
         figures = Text("\n".join(_figures(row)))
         table.add_row(row.name, _mark(row.outcome), f"{row.judged}/{row.asked}", _mark(row.baseline), figures)
@@ -81,21 +85,44 @@ def _figure(figure: Figure) -> str:
 
 
 def _span(figure: Figure) -> str:
-    low, high = show(figure.low, figure.unit), show(figure.high, figure.unit)
-    number, _, unit = low.partition(" ")
-    return f"{number} … {high}" if high.endswith(unit) else f"{low} … {high}"
+    """``87.9 … 110``: the unit stands beside the median, and is repeated only where the prefix differs."""
+    middle, low, high = (show(x, figure.unit) for x in (figure.median, figure.low, figure.high))
+    unit = middle.partition(" ")[2]
+    return " … ".join(text.removesuffix(f" {unit}") for text in (low, high))
 
 
 def _bad(summary: Summary) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("where", no_wrap=True)
+    table.add_column("where", overflow="fold", max_width=24)
     table.add_column("verdict", no_wrap=True)
     table.add_column("what, and what to do", overflow="fold")
-    for verdict in summary.bad[:SHOWN]:
-        table.add_row(safe(str(verdict.subject)), _mark(verdict.outcome), _explained(verdict))
-    if len(summary.bad) > SHOWN:
-        table.add_row("…", "", f"{len(summary.bad) - SHOWN} more: hpcaccept report --format json")
+    groups = _grouped(summary.bad)
+    for verdicts in groups[:SHOWN]:
+        table.add_row(_where(verdicts), _mark(verdicts[0].outcome), _explained(verdicts[0]))
+    if len(groups) > SHOWN:
+        table.add_row("…", "", f"{len(groups) - SHOWN} more: hpcaccept report --format json")
     return table
+
+
+def _grouped(bad: tuple[Verdict, ...]) -> list[list[Verdict]]:
+    """Verdicts that say the same of several subjects, together, in the order of the first."""
+    groups: dict[tuple[str, str, str], list[Verdict]] = {}
+    for verdict in bad:
+        groups.setdefault((verdict.outcome.value, verdict.key, verdict.reason), []).append(verdict)
+    return list(groups.values())
+
+
+def _where(verdicts: list[Verdict]) -> str:
+    """One subject, or the nodes of several in folded notation (``node[0-3]``)."""
+    if len(verdicts) == 1:
+        return safe(str(verdicts[0].subject))
+    from ClusterShell.NodeSet import NodeSet, NodeSetException
+
+    names = sorted({verdict.subject.node for verdict in verdicts})
+    try:
+        return safe(str(NodeSet.fromlist(names)))
+    except NodeSetException:
+        return safe(", ".join(names))
 
 
 def _explained(verdict: Verdict) -> str:
@@ -128,7 +155,7 @@ def _footer(judgement: Judgement, summary: Summary, where: str, run: str) -> lis
         low, high = power.smallest_loss
         lines.append(
             f"Against peers: {power.comparisons} comparisons, chance of any false alarm {power.false_alarm_rate:g}; "
-            f"losses from {low:.1%} (quietest metric) to {high:.0%} (noisiest) would have been seen."
+            f"losses above {low:.1%} (quietest metric) to {min(high, 1.0):.0%} (noisiest) would have been seen."
         )
     if summary.no_baseline:
         models = ", ".join(summary.no_baseline)

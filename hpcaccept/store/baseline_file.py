@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -21,6 +21,9 @@ from hpcaccept.errors import StoreError
 from hpcaccept.model.baseline import Baseline, BaselineEntry, Provenance
 from hpcaccept.serial import dumps, from_plain
 from hpcaccept.store.run_file import open_h5, write_h5
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FORMAT, VERSION = "hpcaccept-baseline", 1
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from hpcaccept.model.event import Event
 from hpcaccept.model.evidence import Evidence, Torn
-from hpcaccept.model.job import JobStatus
 from hpcaccept.model.metric import Metric, metric_key
-from hpcaccept.model.plan import Plan, Step
 from hpcaccept.model.record import Hello, Record
 from hpcaccept.model.table import SampleTable, Unit
 from hpcaccept.serial import from_plain
-from hpcaccept.store.folder import RunFolder
 from hpcaccept.store.journal import Line, read
+
+if TYPE_CHECKING:
+    from hpcaccept.model.job import JobStatus
+    from hpcaccept.model.plan import Plan, Step
+    from hpcaccept.store.folder import RunFolder
 
 T = TypeVar("T")
 Catalogue = dict[str, dict[str, Metric]]
@@ -105,7 +107,7 @@ def _last_word_per_check(records: list[Record]) -> list[Record]:
     """A check that was run again counts with its last record that measured something, else with its last one."""
     best: dict[tuple[str, str, str], Record] = {}
     for record in records:
-        place = (record.node, f"{record.rank if record.device == 'cpu' else record.device}", record.check)
+        place = (record.node, record.device, record.check)
         old = best.get(place)
         if old is None or old.outcome != "measured" or record.outcome == "measured":
             best[place] = record
@@ -114,19 +116,15 @@ def _last_word_per_check(records: list[Record]) -> list[Record]:
 
 def table_of(records: list[Record], hellos: list[Hello], catalogue: Catalogue) -> SampleTable:
     """The samples of records as columns."""
-    settings = {(h.node, h.rank): _setting(h) for h in hellos}
-    per_node: dict[str, set[int]] = {}
-    for record in records:
-        per_node.setdefault(record.node, set()).add(record.rank)
+    settings = {hello.node: _setting(hello) for hello in hellos}
     keys: dict[str, int] = {}
     units: dict[Unit, int] = {}
     rows: list[tuple[int, int, int, float]] = []
     for record in records:
         metrics = catalogue.get(record.check, {})
-        device = device_name(record, len(per_node[record.node]))
-        setting = settings.get((record.node, record.rank), "")
+        setting = settings.get(record.node, "")
         by_scope = {
-            "device": Unit(record.node, device, record.device_id, record.device_model, setting),
+            "device": Unit(record.node, record.device, record.device_id, record.device_model, setting),
             "node": Unit(record.node, "", "", record.device_model, setting),
             "world": Unit("", "", "", record.device_model, setting),
         }
@@ -145,13 +143,6 @@ def table_of(records: list[Record], hellos: list[Hello], catalogue: Catalogue) -
         repeat=np.asarray(columns[2], np.int32),
         value=np.asarray(columns[3], np.float64),
     )
-
-
-def device_name(record: Record, ranks_on_node: int) -> str:
-    """``cuda:3``; ``cpu``, or ``cpu:5`` where several CPU ranks share a node."""
-    if record.device != "cpu":
-        return record.device
-    return "cpu" if ranks_on_node <= 1 else f"cpu:{record.rank}"
 
 
 def _setting(hello: Hello) -> str:

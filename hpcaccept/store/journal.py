@@ -10,13 +10,15 @@ import errno
 import json
 import os
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpcaccept.errors import RunFolderFull
 from hpcaccept.serial import dumps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 
 class Journal:

@@ -20,9 +20,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import h5py
 import numpy as np
@@ -35,6 +34,9 @@ from hpcaccept.model.plan import Plan, Step
 from hpcaccept.model.record import Hello, Record
 from hpcaccept.model.table import SampleTable, Unit
 from hpcaccept.serial import dumps, from_plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 FORMAT, VERSION = "hpcaccept-run", 1
 T = TypeVar("T")
@@ -123,7 +125,7 @@ def write_h5(file: Path, fill: Callable[[h5py.File], None]) -> None:
         raise
 
 
-def open_h5(file: Path, expected: str, version: int) -> Any:  # noqa: ANN401 (h5py has no types)
+def open_h5(file: Path, expected: str, version: int) -> Any:
     """An HDF5 file for reading, after its format and version have been looked at.
 
     Raises:

@@ -7,11 +7,14 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpcaccept.errors import LaunchError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,12 @@ def run_until(
     with _sink(out) as stdout, _sink(err) as stderr:
         try:
             process = subprocess.Popen(
-                list(command), stdout=stdout, stderr=stderr, stdin=subprocess.DEVNULL, env=dict(env), start_new_session=True
+                list(command),
+                stdout=stdout,
+                stderr=stderr,
+                stdin=subprocess.DEVNULL,
+                env=dict(env),
+                start_new_session=True,
             )
         except FileNotFoundError:
             raise LaunchError(f"There is no program {command[0]!r} on this machine.") from None
@@ -95,7 +103,7 @@ def run_until(
 
 def _sink(file: Path) -> contextlib.AbstractContextManager[int]:
     @contextlib.contextmanager
-    def opened():  # type: ignore[no-untyped-def] # noqa: ANN202
+    def opened():  # type: ignore[no-untyped-def]
         try:
             handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         except OSError:

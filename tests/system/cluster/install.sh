@@ -6,7 +6,8 @@
 set -euo pipefail
 
 # The two mariadb "core" packages are the programs alone: no service, no database, no user.
-packages=(slurmctld slurmd slurm-client slurmdbd munge mariadb-server-core mariadb-client-core openmpi-bin libpmix2)
+# libpmix-dev: "srun --mpi=pmix" opens libpmix.so, which libpmix2 alone has not.
+packages=(slurmctld slurmd slurm-client slurmdbd munge mariadb-server-core mariadb-client-core openmpi-bin libpmix-dev)
 # The services that come with them.
 services=(slurmctld slurmd slurmdbd munge)
 policy=/usr/sbin/policy-rc.d

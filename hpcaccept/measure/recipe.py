@@ -1,0 +1,110 @@
+"""What exactly is trained by ``train`` and ``ddp_train``?
+
+A small perceptron learns what another one with fixed weights says about random inputs. Inputs and weights come from the
+raw 64-bit stream of Philox4x64, which numpy promises never to change (unlike its distributions), so every platform
+trains on the same bits. tanh rather than ReLU: a kink could turn a difference in the last bit into a visible one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy as np
+    import numpy.typing as npt
+
+    Array = npt.NDArray[np.float64]
+
+#: Inputs, two hidden layers, outputs: 22,000 parameters.
+LAYERS = (32, 128, 128, 8)
+#: Samples in a step, all of them in every step.
+BATCH = 256
+STEPS = 30
+LEARNING_RATE = 0.1
+MOMENTUM = 0.9
+#: First words of the Philox keys. The second word of a data key is the rank.
+_WEIGHTS, _TEACHER, _INPUTS = 20261122, 20261123, 20261124
+
+
+def uniform(key: tuple[int, int], *shape: int) -> Array:
+    """Numbers in [-1, 1) from the raw stream: https://numpy.org/doc/stable/reference/random/compatibility.html."""
+    import numpy as np
+
+    raw = np.random.Philox(key=np.array(key, dtype=np.uint64)).random_raw(math.prod(shape))
+    numbers: Array = (raw >> np.uint64(11)).astype(np.float64) * 2.0**-52 - 1.0
+    return numbers.reshape(shape)
+
+
+def weights(first_word: int = _WEIGHTS) -> list[tuple[Array, Array]]:
+    """Weight (inputs × outputs) and bias of each layer, uniform with variance 1/inputs."""
+    layers = []
+    for index, (inputs, outputs) in enumerate(itertools.pairwise(LAYERS)):
+        both = uniform((first_word, index), inputs + 1, outputs) * math.sqrt(3 / inputs)
+        layers.append((both[:-1], both[-1]))
+    return layers
+
+
+def samples(rank: int = 0) -> tuple[Array, Array]:
+    """Inputs and what the teacher says to them; another rank has other inputs and the same teacher."""
+    import numpy as np
+
+    inputs = uniform((_INPUTS, rank), BATCH, LAYERS[0])
+    (first, first_bias), (second, second_bias), _ = weights(_TEACHER)
+    hidden = np.tanh(inputs @ first + first_bias)
+    return inputs, np.tanh((hidden @ second + second_bias)[:, : LAYERS[-1]])
+
+
+def model(dtype: Any, device: str) -> Any:  # torch's types are not checked here
+    """The perceptron in torch, with its initial weights."""
+    import torch
+    from torch import nn
+
+    parts: list[Any] = []
+    for weight, bias in weights():
+        layer = nn.Linear(*weight.shape, dtype=dtype, device=device)
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(weight.T.copy()))
+            layer.bias.copy_(torch.from_numpy(bias.copy()))
+        parts += [layer, nn.Tanh()]
+    return nn.Sequential(*parts[:-1])
+
+
+class Momentum:
+    """Plain SGD with momentum: v ← m·v + g, p ← p - r·v.
+
+    ``torch.optim`` does the same, and imports torch's compiler for it (2 s) although nothing is compiled.
+    """
+
+    def __init__(self, parameters: Iterable[Any]) -> None:
+        import torch
+
+        self._pairs = [(p, torch.zeros_like(p)) for p in parameters]
+
+    def step(self) -> None:
+        """Move the parameters against their gradients, and forget those."""
+        import torch
+
+        with torch.no_grad():
+            for parameter, velocity in self._pairs:
+                velocity.mul_(MOMENTUM).add_(parameter.grad)
+                parameter.sub_(velocity, alpha=LEARNING_RATE)
+                parameter.grad = None
+
+
+def digest(tensors: Iterable[Any]) -> str:
+    """128 bits over the bytes of tensors, in order: as good as equal when and only when every bit is."""
+    state = hashlib.blake2b(digest_size=16)
+    for tensor in tensors:
+        state.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return state.hexdigest()
+
+
+def as_number(value: float) -> float:
+    """The value, or 1.8e308 for what is no finite number: a diverged training must miss its limit, not vanish."""
+    return value if math.isfinite(value) else sys.float_info.max

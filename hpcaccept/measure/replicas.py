@@ -1,0 +1,64 @@
+"""Which ranks did the same work and came to another result?
+
+Ranks are compared only with ranks that are alike: same part, same software, same number of threads. Others may differ
+in the last bit and be right.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hpcaccept.model.check import Bench
+
+
+class Replica(TypedDict):
+    """What one rank says of its result.
+
+    Attributes:
+        like: whatever must be equal for two results to be equal in every bit.
+        digest: of the result.
+    """
+
+    like: str
+    digest: str
+
+
+def mismatch(replicas: Sequence[Replica | None], rank: int) -> tuple[bool | None, str]:
+    """Whether this rank differs from most ranks like it, and a sentence about it.
+
+    Args:
+        replicas: of every rank; None for a rank that has no result.
+        rank: whose turn it is; it has a result.
+
+    Returns:
+        None when no other rank is like it. True for **everyone** when there is no most frequent result: somebody is
+        wrong and it cannot be said who, so nobody may pass.
+    """
+    mine = replicas[rank]
+    if mine is None:
+        raise ValueError(f"rank {rank} has no result to compare")
+    alike = Counter(r["digest"] for r in replicas if r is not None and r["like"] == mine["like"])
+    total = alike.total()
+    if total < 2:
+        return None, "no other rank is like this one"
+    (winner, votes), *others = alike.most_common()
+    if others and others[0][1] == votes:
+        return True, f"undecided: {len(alike)} results among {total} like ranks, none of them the most frequent"
+    if mine["digest"] == winner:
+        return False, f"equal to {votes - 1} of {total - 1} like ranks"
+    return True, f"differs from {votes} of {total - 1} like ranks, which agree with each other"
+
+
+def compare(bench: Bench, mine: Replica | None) -> None:
+    """Emit ``replica_mismatch[peers]`` of this rank. All ranks must call it, also those without a result."""
+    everyone = bench.allgather(mine)
+    if mine is None:
+        return
+    wrong, sentence = mismatch(everyone, bench.rank)
+    bench.fact("replicas", sentence)
+    if wrong is not None:
+        bench.emit("replica_mismatch", float(wrong), "peers")

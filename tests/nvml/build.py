@@ -1,0 +1,70 @@
+"""Compile the stand-in for ``libnvidia-ml.so.1``, and describe to it the GPUs of a node.
+
+pynvml loads the library by name, once per process: a test starts a child whose ``LD_LIBRARY_PATH`` is the folder::
+
+    library = build(tmp_path / "lib")
+    node = describe(tmp_path / "node", [h100(0), h100(1, state="lost")])
+    subprocess.run([sys.executable, "-c", …], env={**os.environ, **environment(library, node)})
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_SOURCE = Path(__file__).with_name("nvml.c")
+
+
+def build(folder: Path) -> Path:
+    """The compiled stand-in, in a folder that is made where it is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    library = folder / "libnvidia-ml.so.1"
+    flags = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-fvisibility=hidden", "-shared", "-fPIC"]
+    subprocess.run(["gcc", *flags, "-o", str(library), str(_SOURCE)], check=True)
+    return library
+
+
+def h100(index: int, **changes: str) -> dict[str, str]:
+    """A healthy GPU of a usual node of eight, with what a test wants otherwise.
+
+    ``state`` is ``ok``, ``lost`` (cannot be opened), ``lost_later`` (silent once opened) or an error on opening. With
+    ``!gpu_is_lost`` as its value any question fails. ``mig_uuids`` is a list with commas, an empty word in it a hole.
+    """
+    healthy = {
+        "state": "ok",
+        "name": "NVIDIA H100 80GB HBM3",
+        "uuid": f"GPU-{index:08x}-aaaa-bbbb-cccc-{index:012x}",
+        "serial": f"16523240000{index:02d}",
+        "pci_bus_id": f"00000000:{0x18 + index:02X}:00.0",
+        "vbios": "96.00.89.00.01",
+        "memory_bytes": str(81559 << 20),
+        "power_limit_mw": "700000",
+        "ecc_mode": "enabled",
+        "mig_mode": "disabled",
+        "mig_uuids": "",
+        "persistence": "enabled",
+        "pcie_gen_max": "5",
+        "pcie_width_max": "16",
+    }
+    return {**healthy, **changes}
+
+
+def describe(path: Path, gpus: Sequence[dict[str, str]], **changes: str) -> Path:
+    """The file that tells the stand-in what to answer; the system's keys are ``init``, ``count`` and the versions."""
+    system = {"init": "ok", "count": "ok", "driver": "550.54.15", "cuda_driver": "12040", **changes}
+    lines = [f"system {_pairs(system)}", *(f"gpu {_pairs(gpu)}" for gpu in gpus)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def environment(library: Path, description: Path) -> dict[str, str]:
+    """What a child process needs to find both."""
+    return {"LD_LIBRARY_PATH": str(library.parent), "HPCACCEPT_FAKE_NVML": str(description)}
+
+
+def _pairs(values: dict[str, str]) -> str:
+    return "; ".join(f"{key}={value}" for key, value in values.items())
