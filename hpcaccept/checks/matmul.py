@@ -126,7 +126,7 @@ class Matmul(Check):
             call()
             first = operands.out.clone()
             seconds = time_blocks(device.time_block, call, self._pace(device))
-            wrong += product.differing(operands.out, first)
+            wrong += int(product.differing(operands.out, first))
             wrong += (product.wrong_exact if form.operand == "int8" else product.wrong_sums)(form, operands)
         return [product.flops(size) / s for s in seconds], wrong
 

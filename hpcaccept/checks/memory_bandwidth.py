@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from hpcaccept.measure import pattern
 from hpcaccept.measure.device import open_device
 from hpcaccept.measure.timing import Pace, spread, time_blocks
 from hpcaccept.model.check import Bench, Check
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 _ARRAYS = {"copy": 2, "scale": 2, "add": 3, "triad": 3}
 _SCALAR = 3.0
 _ITEM_BYTES = 8
-#: The data repeat with this period: a prime, so that an element that lands a power of two too far is seen.
+#: Length of the pattern, a prime.
 _PERIOD = 65521
 
 
@@ -86,8 +87,9 @@ class MemoryBandwidth(Check):
         block_s = self.block_s or (0.5 if device.kind == "cuda" else 0.02)
         pace = Pace(self.blocks, block_s, self.warm_s or 2 * block_s)
         tables = _tables(device.name)
-        x, y = (_spread_out(t, length) for t in tables)
-        out = x.new_empty(length)
+        x, y, out = (tables[0].new_empty(length) for _ in range(3))
+        for array, table in zip((x, y), tables, strict=True):
+            pattern.fill(array, table)
         for kernel, arrays in _ARRAYS.items():
             bench.beat(kernel)
             out.fill_(math.nan)
@@ -95,7 +97,7 @@ class MemoryBandwidth(Check):
             rates = [arrays * length * _ITEM_BYTES / s for s in seconds]
             for repeat, rate in enumerate(rates):
                 bench.emit("rate_bytes", rate, kernel, repeat)
-            bench.emit("wrong_elements", wrong_elements(out, _expected(kernel, *tables)), kernel)
+            bench.emit("wrong_elements", pattern.wrong_elements(out, _expected(kernel, *tables)), kernel)
             bench.emit("spread", spread(rates), kernel)
         bench.fact("buffers", _buffers(length * _ITEM_BYTES, device.cache_bytes()))
 
@@ -113,16 +115,6 @@ def kernel_call(kernel: str, x: Tensor, y: Tensor, out: Tensor) -> Callable[[], 
     return calls[kernel]
 
 
-def wrong_elements(out: Tensor, expected: Tensor) -> int:
-    """Elements that differ from the expected period, NaN included."""
-    whole = len(out) // len(expected) * len(expected)
-    rest = out[whole:]
-    return sum(int((got != want).sum()) for got, want in (
-        (out[:whole].view(-1, len(expected)), expected),
-        (rest, expected[: len(rest)]),
-    ))  # fmt: skip
-
-
 def _default_bytes(device: Device) -> int:
     return max(1 << 30, 4 * device.cache_bytes()) if device.kind == "cuda" else 64 << 20
 
@@ -137,11 +129,6 @@ def _tables(device: str) -> tuple[Tensor, Tensor]:
 
 def _expected(kernel: str, x: Tensor, y: Tensor) -> Tensor:
     return {"copy": x, "scale": _SCALAR * x, "add": x + y, "triad": x + _SCALAR * y}[kernel]
-
-
-def _spread_out(table: Tensor, length: int) -> Tensor:
-    """The table again and again, ``length`` elements."""
-    return table.repeat(-(-length // len(table)))[:length].clone()
 
 
 def _buffers(size_bytes: int, cache_bytes: int) -> str:

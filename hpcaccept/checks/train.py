@@ -113,8 +113,6 @@ class Train(Check):
 
     def measure(self, bench: Bench) -> replicas.Replica:
         """Train alone; see the class. Gives what ``compare`` needs."""
-        import torch
-
         device = open_device(bench.device)
         losses: dict[str, list[float]] = {}
         digests: list[str] = []
@@ -132,10 +130,7 @@ class Train(Check):
         bench.emit("loss_error_fp32", largest_deviation(losses["fp32"], REFERENCE))
         bench.emit("loss_drop", recipe.as_number(losses["fp64"][-1] / losses["fp64"][0]))
         bench.emit("replica_mismatch", float(not repeated), "repeat")
-        like = f"{device.model()}, torch {torch.__version__}"
-        if device.kind == "cpu":  # the order in which threads share a sum changes its last bit
-            like += f", {bench.threads} threads"
-        return {"like": like, "digest": "-".join(digests)}
+        return replicas.replica(bench, device, "-".join(digests))
 
     def compare(self, bench: Bench, kept: replicas.Replica | None) -> None:
         """Compare the bits of all ranks."""

@@ -70,6 +70,9 @@ class Device(Protocol):
     def cache_bytes(self) -> int:
         """Size of the last level cache, 0 when it is not known."""
 
+    def collectives(self) -> str:
+        """The library behind ``torch.distributed`` and its version, as far as it says."""
+
 
 @dataclass(frozen=True)
 class Cpu:
@@ -119,6 +122,12 @@ class Cpu:
     def cache_bytes(self) -> int:
         """Of the largest cache that core 0 can see, as the kernel says."""
         return max((_size(f.read_text()) for f in _CACHES.glob("index*/size")), default=0)
+
+    def collectives(self) -> str:
+        """Gloo, which comes with torch and has no version of its own."""
+        import torch
+
+        return f"gloo of torch {torch.__version__}"
 
 
 @dataclass(frozen=True)
@@ -178,6 +187,12 @@ class Cuda:
         import torch
 
         return int(torch.cuda.get_device_properties(self.name).L2_cache_size)
+
+    def collectives(self) -> str:
+        """The NCCL that torch loaded."""
+        import torch
+
+        return "NCCL " + ".".join(str(part) for part in torch.cuda.nccl.version())
 
 
 def open_device(name: str) -> Device:

@@ -40,7 +40,7 @@ def process_group(
     allgather: Callable[[Any], list[Any]],
     *,
     shared_kernel: bool,
-    timeout_s: float,
+    timeout_s: float = 600.0,
 ) -> Iterator[str]:
     """``torch.distributed`` over all ranks while open; gives the backend: ``nccl`` on CUDA, ``gloo`` on a CPU.
 
@@ -66,7 +66,7 @@ def process_group(
     backend = "nccl" if target.kind == "cuda" else "gloo"
     addresses = [_LOOPBACK] if shared_kernel else own_addresses()
     server = (
-        dist.TCPStore("0.0.0.0", 0, size, is_master=True, timeout=wait, wait_for_workers=False) if rank == 0 else None
+        dist.TCPStore(_LOOPBACK, 0, size, is_master=True, timeout=wait, wait_for_workers=False) if rank == 0 else None
     )
     addresses, port = bcast((addresses, server.port if server else 0))
     mine = reachable(addresses, port)

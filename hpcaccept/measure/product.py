@@ -236,12 +236,12 @@ def sum_bound(form: Format, size: int) -> float:
     return _SIGMAS * math.sqrt(columns) * per_element
 
 
-def differing(now: Tensor, before: Tensor) -> int:
-    """Elements whose bits differ, NaN or not."""
+def differing(now: Tensor, before: Tensor) -> Tensor:
+    """Number of elements whose bits differ, NaN or not. A tensor: reading it would wait for the device."""
     import torch
 
     bits = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[now.element_size()]
-    return int((now.view(bits) != before.view(bits)).sum())
+    return (now.view(bits) != before.view(bits)).sum()
 
 
 def _operands(form: Format, left: Tensor, right: Tensor) -> Operands:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypedDict
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hpcaccept.measure.device import Device
     from hpcaccept.model.check import Bench
 
 
@@ -25,6 +26,15 @@ class Replica(TypedDict):
 
     like: str
     digest: str
+
+
+def replica(bench: Bench, device: Device, digest: str) -> Replica:
+    """This rank's result with what it may be compared by."""
+    import torch
+
+    # The order in which threads share a sum on a CPU changes its last bit.
+    threads = f", {bench.threads} threads" if device.kind == "cpu" else ""
+    return {"like": f"{device.model()}, torch {torch.__version__}{threads}", "digest": digest}
 
 
 def mismatch(replicas: Sequence[Replica | None], rank: int) -> tuple[bool | None, str]:

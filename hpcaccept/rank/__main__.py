@@ -47,6 +47,7 @@ class Rank:
     current: CheckSpec | None = None
     model: str = ""
     imported: dict[str, str] = field(default_factory=dict)
+    queue: Any = None  # MPI communicator of the ranks on this kernel: those that measure in turn
 
     def record(self, spec: CheckSpec, outcome: str, **more: Any) -> Record:
         """A record of this rank."""
@@ -163,6 +164,7 @@ def _settle(rank: Rank, comm: MPI.Intracomm) -> None:
         gpus_asked=rank.step.gpus_per_node,
         shared_kernel=len(host_ranks) == len(world),
     )
+    rank.queue = comm.Split(color=min(host_ranks), key=rank.number)
     os.environ["OMP_NUM_THREADS"] = str(rank.place.threads)
     rank.model = host.cpu_model() if device == "cpu" else ""
     from mpi4py import MPI
@@ -193,8 +195,10 @@ def _check(rank: Rank, comm: MPI.Intracomm, spec: CheckSpec, watch: Watch) -> bo
     place = rank.place
     check = checks.build(spec.name, spec.params)
     bench = MpiBench(comm, place, spec.name, check.metrics, spec.deadline_s, on_beat=watch.beat)
+    # Only a first import may keep the others waiting for minutes.
+    ready_s = spec.deadline_s if set(check.needs) <= set(rank.imported) else IMPORT_DEADLINE_S
     obstacle = _prepare(rank, check, watch)
-    watch.expect("waiting for all ranks to be ready", IMPORT_DEADLINE_S, waits=True)
+    watch.expect("waiting for all ranks to be ready", ready_s, waits=True)
     if check.scope == "world":
         obstacle = obstacle or _obstacle_elsewhere(mpi.allgather(comm, (rank.node, str(obstacle or ""))))
     else:
@@ -216,7 +220,7 @@ def _check(rank: Rank, comm: MPI.Intracomm, spec: CheckSpec, watch: Watch) -> bo
         if check.scope == "world" and obstacle is None:
             measure()
         elif check.scope != "world":
-            fault = _in_turn(comm, place, watch, spec.deadline_s, measure, obstacle)
+            fault = _in_turn(rank.queue, place, watch, spec.deadline_s, measure, obstacle)
             watch.expect("waiting for all ranks to have measured", spec.deadline_s * _longest_queue(place), waits=True)
             everyone = mpi.allgather(comm, fault is None)
             if all(everyone):
@@ -267,7 +271,9 @@ def _no_gpu(rank: Rank) -> Unavailable | None:
     assert rank.place is not None
     asked = f"{rank.place.gpus_asked} were asked for on {rank.node}"
     try:
-        gpus = nvml.gpus()
+        # The numbering of NVML and of CUDA agree in PCI order only.
+        os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+        gpus = nvml.visible(nvml.gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
     except nvml.NvmlMissing as fault:
         return Unavailable(f"no GPU for this rank: {fault}; {asked}")
     usable = [gpu for gpu in gpus if gpu.state == "ok"]
@@ -285,7 +291,7 @@ def _obstacle_elsewhere(obstacles: list[tuple[str, str]]) -> Unavailable | None:
 
 
 def _in_turn(
-    comm: MPI.Intracomm,
+    queue: MPI.Comm,
     place: Place,
     watch: Watch,
     deadline_s: float,
@@ -305,22 +311,17 @@ def _in_turn(
             except Exception as why:
                 fault = why
 
-    # Whether a kernel is crowded can differ from host to host: Split is collective, so everyone takes part.
-    queue = comm.Split(color=min(place.host_ranks), key=place.rank)
-    try:
-        if not place.in_turn:
-            mine()
-            return fault
-        for turn, whose in enumerate(place.host_ranks):
-            watch.expect(f"waiting for rank {whose} to measure in its turn", deadline_s, waits=True)
-            if whose == place.rank:
-                mine()
-                watch.expect("waiting for the others to see the turn end", deadline_s, waits=True)
-            if turn < len(place.host_ranks) - 1:
-                mpi.barrier(queue)
+    if not place.in_turn:
+        mine()
         return fault
-    finally:
-        queue.Free()
+    for turn, whose in enumerate(place.host_ranks):
+        watch.expect(f"waiting for rank {whose} to measure in its turn", deadline_s, waits=True)
+        if whose == place.rank:
+            mine()
+            watch.expect("waiting for the others to see the turn end", deadline_s, waits=True)
+        if turn < len(place.host_ranks) - 1:
+            mpi.barrier(queue)
+    return fault
 
 
 def _conclude(

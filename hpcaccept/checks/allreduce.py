@@ -1,0 +1,191 @@
+"""How fast do all ranks add up their numbers, and is the sum right?"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hpcaccept.measure import pattern
+from hpcaccept.measure.device import Cpu, open_device
+from hpcaccept.measure.timing import spread
+from hpcaccept.model.check import Bench, Check, Unavailable
+from hpcaccept.model.metric import Metric, at_most
+from hpcaccept.units import show_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hpcaccept.measure.device import Device
+
+    Tensor = Any
+
+_KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
+_ITEM_BYTES = 4
+_HOST_SIZES = (4 * _KIB, _MIB, 16 * _MIB, 64 * _MIB)
+_NCCL_SIZES = (8, 128, 4 * _KIB, 64 * _KIB, _MIB, 4 * _MIB, 16 * _MIB, 64 * _MIB, 256 * _MIB, _GIB)
+_MOST_CALLS = 1000
+#: Length of the pattern, a prime; its numbers are 1 … 1021, so that sums over 16,432 ranks stay below 2^24.
+_PERIOD = 1021
+_MOST_RANKS = (1 << 24) // _PERIOD
+_SOURCE = "https://github.com/NVIDIA/nccl-tests/blob/master/doc/PERFORMANCE.md"
+
+
+@dataclass(frozen=True)
+class Allreduce(Check):
+    """Latency and bandwidth of a float32 sum over all ranks, over NCCL (gloo on CPUs) and over MPI.
+
+    Variants: backend and size of the buffer, as in ``nccl/64MiB``. ``nccl`` or ``gloo`` go through
+    ``torch.distributed``; ``mpi`` is ``MPI_Allreduce`` on host memory and says how the ranks coordinate, not how GPUs
+    talk to each other.
+
+    How: for each size, in place as nccl-tests does by default in its second half,
+
+    1. the first call is dropped: it opens connections;
+    2. ``blocks`` times: fill the buffer anew, wait for all, then call back to back for ``block_s``. A block's figure is
+       the median of its calls (NCCL: their mean, by CUDA events, as nccl-tests reports) on its **slowest** rank;
+    3. fill the buffer once more, with whole numbers that depend on the element and on the rank; one call; every rank
+       compares every element with the exact sum. (Summing in place without filling anew multiplies the numbers by the
+       number of ranks each time: a check of that is wrong on every healthy cluster.)
+
+    ``algbw`` is size / time. ``busbw`` is algbw · 2·(n - 1)/n, the traffic of a ring per rank: comparable between
+    numbers of ranks, and equal to a wire's speed only where a ring is what runs (not NVLS, not a tree).
+
+    What it does not mean: with more ranks than cores it measures the scheduler; gloo is a stand-in for NCCL that shows
+    that the code works, not how fast a fabric is. One launch may be slow for its whole life: compare several.
+
+    Parameters:
+        sizes_bytes: buffer sizes of both backends; empty means 8 B … 1 GiB for NCCL, 4 KiB … 64 MiB for gloo and MPI.
+        backends: ``device`` (NCCL or gloo) and ``mpi``.
+        blocks: timed blocks, all of them kept; 0 means 5 on GPUs and 3 on CPUs.
+        block_s: seconds per block (at most 1000 calls); 0 means 0.1 on GPUs and 0.03 on CPUs.
+    """
+
+    name: ClassVar = "allreduce"
+    revision: ClassVar = 1
+    about: ClassVar = "Latency and bus bandwidth of a sum over all ranks, every element verified on every rank."
+    needs: ClassVar = ("torch", "torch.distributed")
+    scope: ClassVar = "world"
+    metrics: ClassVar = (
+        Metric(
+            "latency_s", "s", "lower", "Time of one all-reduce on the slowest rank.", scope="world",
+            formula="max over ranks of the median of a block's calls", source=_SOURCE,
+        ),
+        Metric(
+            "algbw_bytes", "B/s", "higher", "Size of the buffer over the time of one all-reduce.", scope="world",
+            formula="size / latency_s", source=_SOURCE,
+        ),
+        Metric(
+            "busbw_bytes", "B/s", "higher", "Bandwidth that a ring would need per rank.", scope="world",
+            formula="algbw · 2·(n - 1)/n for n ranks", source=_SOURCE,
+        ),
+        Metric(
+            "spread", "share", "exact", "How far the blocks lie apart.", scope="world",
+            formula="(max - min) / median of latency_s",
+        ),
+        Metric(
+            "wrong_elements", "elements", "lower", "Elements of the sum that are wrong on this rank.",
+            formula="count of result ≠ Σ over ranks", statistic="worst",
+            limit=at_most(0, "elements", "sums of whole numbers below 2^24 are exact in float32, in any order"),
+        ),
+    )  # fmt: skip
+
+    sizes_bytes: tuple[int, ...] = ()
+    backends: tuple[str, ...] = ("device", "mpi")
+    blocks: int = 0
+    block_s: float = 0.0
+
+    def measure(self, bench: Bench) -> None:
+        """Each backend and size in turn, all ranks together; see the class."""
+        if bench.size == 1:
+            raise Unavailable("One rank alone has nobody to reduce with.", "Ask for two ranks or more.")
+        if bench.size > _MOST_RANKS:
+            raise Unavailable(f"Sums over {bench.size} ranks would not be exact, {_MOST_RANKS} is the most.")
+        unknown = set(self.backends) - {"device", "mpi"}
+        if unknown:
+            raise ValueError(f"found backends {sorted(unknown)}, expected some of 'device', 'mpi'")
+        device = open_device(bench.device)
+        bench.fact(
+            "nccl_environment", " ".join(f"{k}={v}" for k, v in sorted(os.environ.items()) if "NCCL_" in k) or "none"
+        )
+        if "device" in self.backends:
+            bench.fact("transport", device.collectives())
+            with bench.process_group() as backend:
+                for size_bytes in self.sizes_bytes or (_NCCL_SIZES if backend == "nccl" else _HOST_SIZES):
+                    self._measure_size(bench, device, backend, size_bytes)
+        if "mpi" in self.backends:
+            for size_bytes in self.sizes_bytes or _HOST_SIZES:
+                self._measure_size(bench, Cpu(), "mpi", size_bytes)
+
+    def _measure_size(self, bench: Bench, device: Device, backend: str, size_bytes: int) -> None:
+        variant = f"{backend}/{show_bytes(size_bytes)}"
+        bench.beat(variant)
+        length = max(1, size_bytes // _ITEM_BYTES)
+        buffer, call = reduction(bench, device, backend, length)
+        _, sync = reduction(bench, device, backend, 1)
+        table = _table(bench.rank).to(buffer.device)
+        pattern.fill(buffer, table)
+        seconds = self._seconds(bench, device, call, sync, functools.partial(pattern.fill, buffer, table))
+        pattern.fill(buffer, table)
+        call()
+        device.synchronize()
+        expected = sum(_table(rank) for rank in range(bench.size)).to(buffer.device)
+        bench.emit("wrong_elements", pattern.wrong_elements(buffer, expected), variant)
+        if bench.rank == 0:
+            _emit(bench, variant, length * _ITEM_BYTES, seconds)
+
+    def _seconds(
+        self,
+        bench: Bench,
+        device: Device,
+        call: Callable[[], object],
+        sync: Callable[[], object],
+        refill: Callable[[], object],
+    ) -> list[float]:
+        """Seconds per call on the slowest rank, one figure per block; all ranks get the same figures."""
+        block_s = self.block_s or (0.1 if device.kind == "cuda" else 0.03)
+        count = 1
+        for _ in range(2):  # the first call alone would make a long estimate, and a short block
+            per_call = statistics.median(device.time_calls(call, count))
+            slowest = max(bench.allgather(per_call))
+            count = max(1, min(_MOST_CALLS, math.ceil(block_s / slowest)))
+            if count == 1:
+                break
+        figures = []
+        for _ in range(self.blocks or (5 if device.kind == "cuda" else 3)):
+            refill()
+            bench.barrier()
+            sync()  # ranks leave the patient barrier up to 2 ms apart
+            figures.append(statistics.median(device.time_calls(call, count)))
+        return [max(block) for block in zip(*bench.allgather(figures), strict=True)]
+
+
+def reduction(bench: Bench, device: Device, backend: str, length: int) -> tuple[Tensor, Callable[[], object]]:
+    """A float32 buffer and the call that sums it over all ranks in place, bound and nothing else."""
+    import numpy as np
+    import torch
+
+    if backend == "mpi":  # numpy's own memory: it asks for huge pages, 7 % at 64 MiB
+        array = np.zeros(length, dtype=np.float32)
+        return torch.from_numpy(array), functools.partial(bench.reduce_sum, array)
+    buffer = torch.zeros(length, dtype=torch.float32, device=device.name)
+    return buffer, functools.partial(torch.distributed.all_reduce, buffer)
+
+
+def _table(rank: int) -> Tensor:
+    """One period of this rank's numbers: another place for each rank (they recur after 1021), none of them 0."""
+    import torch
+
+    return ((torch.arange(_PERIOD) + 131 * rank) % _PERIOD + 1).to(torch.float32)
+
+
+def _emit(bench: Bench, variant: str, size_bytes: int, seconds: list[float]) -> None:
+    factor = 2 * (bench.size - 1) / bench.size
+    for repeat, latency_s in enumerate(seconds):
+        bench.emit("latency_s", latency_s, variant, repeat)
+        bench.emit("algbw_bytes", size_bytes / latency_s, variant, repeat)
+        bench.emit("busbw_bytes", factor * size_bytes / latency_s, variant, repeat)
+    bench.emit("spread", spread(seconds), variant)

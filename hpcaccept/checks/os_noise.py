@@ -1,0 +1,88 @@
+"""How much of its core does a process really get?"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from hpcaccept.model.check import Bench, Check
+from hpcaccept.model.metric import Metric, at_most
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: A detour is longer than any single turn of the loop can be by itself (interpreter, cache miss, page fault).
+DETOUR_S = 20e-6
+BEAT_S = 0.5
+
+
+@dataclass(frozen=True)
+class OsNoise(Check):
+    """How much time the operating system, interrupts and neighbours take from a rank that only wants to compute.
+
+    How: a loop reads the clock without pause for ``duration_s``; a step of more than 20 µs between two readings is a
+    detour, in which somebody else had the core. The share of time lost in detours and the longest one are kept, in
+    blocks. All ranks do it at the same moment (in turn where they outnumber the cores). No torch is needed.
+
+    What it shows: a neighbour on the core, a daemon that runs wild, system management interrupts, a CPU quota.
+    What it does not mean: on a shared or virtual machine some loss is normal; it says how far to trust the other numbers.
+
+    Method: fixed-work detour counting after Sottile & Minnich, "Analysis of Microbenchmarks for Performance Tuning of
+    Clusters" (CLUSTER 2004), on the clock instead of fixed work.
+    """
+
+    name: ClassVar = "os_noise"
+    revision: ClassVar = 1
+    about: ClassVar = "Share of a core that the operating system and neighbours take away."
+    on_device: ClassVar = False
+    metrics: ClassVar[Sequence[Metric]] = (
+        Metric(
+            "lost_share",
+            "share",
+            "lower",
+            "Share of the time in which somebody else had the core of this rank.",
+            formula="sum of clock steps above 20 µs / duration of the block",
+            source="Sottile & Minnich, CLUSTER 2004 (method)",
+            statistic="best",
+            limit=at_most(0.75, "share", "a rank that gets less than a quarter of its core cannot measure anything"),
+        ),
+        Metric(
+            "longest_detour_s",
+            "s",
+            "exact",
+            "Longest time without the core.",
+            formula="max of clock steps",
+            statistic="median",
+        ),
+    )
+
+    duration_s: float = 0.5
+    blocks: int = 5
+
+    def measure(self, bench: Bench) -> None:
+        """Read the clock without pause; one sample per block."""
+        for block in range(self.blocks):
+            lost_s, longest_s = _listen(self.duration_s / self.blocks, bench)
+            bench.emit("lost_share", lost_s / (self.duration_s / self.blocks), repeat=block)
+            bench.emit("longest_detour_s", longest_s, repeat=block)
+
+
+def _listen(duration_s: float, bench: Bench) -> tuple[float, float]:
+    """Seconds lost in detours, and the longest one."""
+    clock = time.perf_counter
+    lost_s = longest_s = 0.0
+    begin = last = clock()
+    until, beat = begin + duration_s, begin + BEAT_S
+    while last < until:
+        now = clock()
+        step_s = now - last
+        last = now
+        if step_s > DETOUR_S:
+            lost_s += step_s
+            longest_s = max(longest_s, step_s)
+        if now > beat:
+            bench.beat(f"listening since {now - begin:.1f} s")
+            beat = now + BEAT_S
+            last = clock()
+    return min(lost_s, duration_s), longest_s

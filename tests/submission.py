@@ -1,0 +1,126 @@
+"""How do tests submit for real, reach into a running run, and look at what came out?"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass
+class Finished:
+    """A command that has ended, with its report."""
+
+    code: int
+    out: str
+    err: str
+    folder: Path
+    report: dict[str, Any]
+
+    def verdicts(self, **wanted: str) -> list[dict[str, Any]]:
+        """Verdicts whose fields have these values."""
+        return [v for v in self.report["verdicts"] if all(v[key] == value for key, value in wanted.items())]
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        """The driver's events of one kind."""
+        return [e for e in self.report["events"] if e["kind"] == kind]
+
+
+@dataclass
+class Submission:
+    """``python -m hpcaccept submit …`` in the background."""
+
+    runs: Path
+    process: subprocess.Popen[str]
+    others: list[Path] = field(default_factory=list)
+
+    def folder(self, timeout_s: float = 60) -> Path:
+        """The run folder, as soon as there is one."""
+        return until(lambda: next((p for p in self.runs.glob("*") if (p / "plan.json").exists()), None), timeout_s, self.state)
+
+    def pid(self, rank: int, step: str = "00", check: str = "", timeout_s: float = 120) -> int:
+        """Process number of a rank, once it has begun a check."""
+
+        def look() -> int | None:
+            file = self.folder() / "records" / step / f"r{rank:06d}.jsonl"
+            lines = [json.loads(x) for x in file.read_text().splitlines() if x.endswith("}")] if file.exists() else []
+            begun = [x for x in lines if x["kind"] == "start" and check in ("", x["data"]["check"])]
+            hello = [x for x in lines if x["kind"] == "hello"]
+            return int(hello[0]["data"]["pid"]) if hello and begun else None
+
+        return until(look, timeout_s, self.state)
+
+    def wait_for_record(self, check: str, rank: int = 0, timeout_s: float = 120) -> None:
+        """Until a rank has a record of a check."""
+        name = f"r{rank:06d}.jsonl"
+        until(
+            lambda: any(f'"check":"{check}"' in x and '"kind":"record"' in x for x in _text(self.folder(), name).splitlines()) or None,
+            timeout_s,
+            self.state,
+        )
+
+    def state(self) -> str:
+        """For messages: what the command has said so far."""
+        return f"exit status {self.process.poll()}"
+
+    def finish(self, timeout_s: float = 90) -> Finished:
+        """Wait for the end."""
+        out, err = self.process.communicate(timeout=timeout_s)
+        folder = next((p for p in self.runs.glob("*") if (p / "plan.json").exists()), self.runs)
+        report = folder / "report.json"
+        return Finished(self.process.returncode, out, err, folder, json.loads(report.read_text()) if report.exists() else {})
+
+
+def _text(folder: Path, name: str) -> str:
+    return "".join(file.read_text() for file in folder.glob(f"records/*/{name}"))
+
+
+def until(look: Callable[[], Any], timeout_s: float, state: Callable[[], str] = str) -> Any:  # noqa: ANN401
+    """The first true answer of ``look``; fails after a time."""
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"nothing after {timeout_s} s: {state()}")
+
+
+def command(*words: str, env: Mapping[str, str] | None = None, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+    """``python -m hpcaccept …`` to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "hpcaccept", *words],
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+
+
+def submit(runs: Path, suite: Path | str, *words: str, env: Mapping[str, str] | None = None) -> Submission:
+    """Start a submission; its baselines folder is empty."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hpcaccept", "submit", "--suite", str(suite), "--runs-dir", str(runs)]
+        + ["--baselines-dir", str(runs.parent / "baselines"), *words],
+        env={**os.environ, "HPCACCEPT_GPUS_PER_NODE": "0", **(env or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    return Submission(runs, process)
+
+
+def suite_file(folder: Path, text: str) -> Path:
+    """A suite file with this text."""
+    file = folder / "suite.toml"
+    file.write_text(text)
+    return file

@@ -1,0 +1,49 @@
+"""Fixtures: a real Slurm without accounting, one with it; both only where Debian's packages are and we are root."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cluster import VirtualSlurm
+
+MISSING = [name for name in ("slurmd", "slurmctld", "munged", "srun") if not shutil.which(name)]
+WHY_NOT = "not root" if os.geteuid() else f"no {', '.join(MISSING)}: bash tests/system/cluster/install.sh" if MISSING else ""
+
+
+@pytest.fixture(scope="session")
+def plain_slurm() -> Iterator[VirtualSlurm]:
+    """Four nodes, no accounting: ``sacct`` fails."""
+    if WHY_NOT:
+        pytest.skip(f"no virtual Slurm: {WHY_NOT}")
+    with VirtualSlurm.up(Path(f"/run/hpcaccept-test-{os.getpid()}-p")) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def accounted_slurm() -> Iterator[VirtualSlurm]:
+    """Four nodes with slurmdbd on MariaDB."""
+    missing = [name for name in ("slurmdbd", "mariadbd") if not shutil.which(name)]
+    if WHY_NOT or missing:
+        pytest.skip(f"no virtual Slurm with accounting: {WHY_NOT or missing}")
+    with VirtualSlurm.up(Path(f"/run/hpcaccept-test-{os.getpid()}-a"), accounting=True) as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=["plain", "accounted"])
+def slurm(request: pytest.FixtureRequest) -> VirtualSlurm:
+    """Each of the two."""
+    cluster: VirtualSlurm = request.getfixturevalue(f"{request.param}_slurm")
+    return cluster
+
+
+@pytest.fixture(params=["local", "slurm"])
+def launcher_env(request: pytest.FixtureRequest) -> dict[str, str]:
+    """What a submission to each launcher is started with."""
+    if request.param == "local":
+        return {"HPCACCEPT_LAUNCHER": "local"}
+    cluster: VirtualSlurm = request.getfixturevalue("plain_slurm")
+    return {**cluster.env, "HPCACCEPT_LAUNCHER": "slurm"}

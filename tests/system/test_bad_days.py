@@ -1,0 +1,326 @@
+"""Bad days, each made to happen for real. Whatever was measured before is kept and judged; nothing is waited for in vain."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from cluster import VirtualSlurm
+from nvml.build import build, describe, environment, h100
+from submission import command, submit, suite_file, until
+
+SHORT = '[checks.identity]\n[checks.os_noise]\nduration_s = 0.1\n'
+LONG = '[checks.identity]\n[checks.os_noise]\nduration_s = 20.0\ndeadline_s = {deadline}\n[checks."os_noise:later"]\nduration_s = 0.1\n'
+pytestmark = pytest.mark.mpi
+
+
+def test_a_killed_rank_costs_one_check_on_its_node(tmp_path: Path, launcher_env: dict[str, str]) -> None:
+    suite = suite_file(tmp_path, LONG.format(deadline=60).replace("20.0", "6.0"))
+    run = submit(tmp_path / "runs", suite, "--nodes", "4", env=launcher_env)
+    os.kill(run.pid(2, check="os_noise"), signal.SIGKILL)
+    done = run.finish()
+    assert done.code == 3, done.out + done.err
+    (death,) = done.events("death")
+    assert death["ranks"] == [2]
+    assert death["nodes"] == ["node2"]
+    assert death["check"] == "os_noise"
+    assert done.verdicts(outcome="ERROR", node="node2", check="os_noise")
+    assert {v["node"] for v in done.verdicts(outcome="PASS", check="os_noise")} == {"node0", "node1", "node3"}
+    for check in ("identity", "os_noise:later"):
+        assert {v["node"] for v in done.verdicts(outcome="PASS", check=check)} >= {"node0", "node1", "node2", "node3"}
+    assert not done.verdicts(outcome="FAIL")
+
+
+def test_a_rank_that_hangs_is_named_by_the_deadline(tmp_path: Path, launcher_env: dict[str, str]) -> None:
+    suite = suite_file(tmp_path, LONG.format(deadline=4).replace("20.0", "1.0"))
+    run = submit(tmp_path / "runs", suite, "--nodes", "4", env=launcher_env)
+    os.kill(run.pid(1, check="os_noise"), signal.SIGSTOP)
+    done = run.finish()
+    assert done.code == 3, done.out + done.err
+    (death,) = done.events("death")
+    assert death["nodes"] == ["node1"], death
+    assert death["check"] == "os_noise"
+    assert {v["node"] for v in done.verdicts(outcome="ERROR")} == {"node1"}
+    assert {v["node"] for v in done.verdicts(outcome="PASS", check="os_noise:later")} >= {"node0", "node1", "node2", "node3"}
+
+
+def test_a_node_that_never_reports_is_named(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
+    stopped = plain_slurm.slurmd_pid("node3")
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        env = {**plain_slurm.env, "HPCACCEPT_START_TIMEOUT": "6"}
+        done = submit(tmp_path / "runs", suite_file(tmp_path, SHORT), "--nodes", "4", env=env).finish()
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    assert done.code == 3, done.out + done.err
+    silent = {v["node"] for v in done.verdicts(outcome="ERROR", check="os_noise")}
+    assert "node3" in silent, done.out
+    assert "node3" in done.report["coverage"]["nodes_silent"]
+    assert not done.verdicts(outcome="FAIL")
+    until(lambda: "idle" in _sinfo(plain_slurm), 60)
+
+
+def _sinfo(slurm: VirtualSlurm) -> str:
+    words = ["sinfo", "-h", "-N", "-n", "node3", "-p", "gpu", "-o", "%T"]
+    return subprocess.run(words, env={**os.environ, **slurm.env}, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_job_cancelled_in_the_queue_is_not_waited_for(tmp_path: Path, slurm: VirtualSlurm) -> None:
+    env = {**os.environ, **slurm.env}
+    blocker = _sbatch(env, "--exclusive", "-N4", "--wrap", "sleep 60")
+    try:
+        run = submit(tmp_path / "runs", suite_file(tmp_path, SHORT), "--nodes", "4", env=slurm.env)
+        job = until(lambda: _job_id(run.folder()), 30)
+        subprocess.run(["scancel", job], env=env, check=True)
+        begin = time.monotonic()
+        done = run.finish(60)
+        assert time.monotonic() - begin < 15
+    finally:
+        subprocess.run(["scancel", blocker], env=env, check=True)
+    assert done.code == 3
+    assert "CANCELLED" in done.out.upper()
+    assert {v["outcome"] for v in done.report["verdicts"]} == {"ERROR"}
+
+
+def test_a_held_job_says_how_to_release_it(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
+    run = submit(tmp_path / "runs", suite_file(tmp_path, SHORT), "--nodes", "1", "--slurm", "hold=", env=plain_slurm.env)
+    done = run.finish(60)
+    assert done.code == 3
+    assert "scontrol release" in done.err
+    ended = command("cancel", done.folder.name, "--runs-dir", str(tmp_path / "runs"), env=plain_slurm.env)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_a_partition_that_is_down_is_not_waited_for(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
+    run = submit(tmp_path / "runs", suite_file(tmp_path, SHORT), "--nodes", "1", "--partition", "down", env=plain_slurm.env)
+    done = run.finish(60)
+    assert done.code == 3
+    assert "partition" in (done.out + done.err).lower()
+    command("cancel", done.folder.name, "--runs-dir", str(tmp_path / "runs"), env=plain_slurm.env)
+
+
+def test_a_driver_that_is_killed_is_noticed_and_its_records_are_judged(tmp_path: Path, slurm: VirtualSlurm) -> None:
+    run = submit(tmp_path / "runs", suite_file(tmp_path, LONG.format(deadline=60)), "--nodes", "4", env=slurm.env)
+    run.pid(0, check="os_noise")
+    job = _job_id(run.folder())
+    pids = subprocess.run(["pgrep", "-f", f"submitit.core._submit .*{run.folder().name}"], capture_output=True, text=True, check=True)
+    for pid in pids.stdout.split():
+        os.kill(int(pid), signal.SIGKILL)
+    begin = time.monotonic()
+    done = run.finish(60)
+    assert time.monotonic() - begin < 20
+    assert job
+    assert done.code == 3, done.out
+    assert {v["node"] for v in done.verdicts(outcome="PASS", check="identity")} >= {"node0", "node1", "node2", "node3"}
+    assert done.verdicts(outcome="ERROR", check="os_noise")
+
+
+def test_a_job_that_reaches_its_time_limit_says_so(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
+    text = LONG.format(deadline=100).replace("20.0", "90.0")
+    words = ("--nodes", "2", "--time", "1", "--partition", "small")
+    done = submit(tmp_path / "runs", suite_file(tmp_path, text), *words, env=plain_slurm.env).finish(180)
+    assert done.code == 3
+    assert done.verdicts(outcome="PASS", check="identity")
+    assert "time limit" in done.out or "timeout" in done.out.lower(), done.out
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
+def test_a_full_disk_under_the_run_folder_is_told_and_what_was_measured_is_kept(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)], check=True)
+    try:
+        text = LONG.format(deadline=60).replace("20.0", "3.0")
+        run = submit(small / "runs", suite_file(tmp_path, text), "--nodes", "2", "--launcher", "local")
+        run.wait_for_record("identity")
+        with (small / "filler").open("wb", buffering=0) as filler:
+            try:
+                while filler.write(b"\0" * 4096):
+                    pass
+            except OSError:
+                pass
+        done = run.finish(90)
+        assert "no space left" in (done.out + done.err), done.out + done.err
+        assert done.code == 3
+        (small / "filler").unlink()
+        again = command("report", str(done.folder), "--format", "json", timeout_s=60)
+        assert again.returncode == 3
+        report = json.loads(again.stdout)
+        passed = {v["node"] for v in report["verdicts"] if v["outcome"] == "PASS" and v["check"] == "identity"}
+        assert passed == {"node0", "node1"}
+        assert not [v for v in report["verdicts"] if v["outcome"] == "FAIL"]
+    finally:
+        subprocess.run(["umount", "-l", str(small)], check=True)
+
+
+def test_a_torn_record_is_told_and_costs_only_itself(tmp_path: Path) -> None:
+    run = submit(tmp_path / "runs", suite_file(tmp_path, SHORT), "--nodes", "3", "--launcher", "local")
+    done = run.finish()
+    assert done.code == 0, done.out + done.err
+    journal = done.folder / "records/00/r000001.jsonl"
+    raw = journal.read_bytes()
+    cut = raw.index(b'"check":"os_noise"', raw.index(b'"kind":"record"', raw.index(b'"kind":"start","data":{"check":"os_noise"'))) + 40
+    journal.write_bytes(raw[:cut])
+    again = command("report", done.folder.name, "--runs-dir", str(tmp_path / "runs"))
+    assert again.returncode == 3, again.stdout
+    assert "cannot be read" in again.stdout
+    assert "node1" in again.stdout
+    report = json.loads((done.folder / "report.json").read_text())
+    assert {v["node"] for v in report["verdicts"] if v["outcome"] == "PASS" and v["check"] == "identity"} >= {"node1"}
+
+
+def test_a_container_image_on_a_slurm_without_pyxis_is_an_error_not_a_fault(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
+    words = ("--nodes", "2", "--container-image", "/nowhere/image.sqsh")
+    done = submit(tmp_path / "runs", suite_file(tmp_path, SHORT), *words, env=plain_slurm.env).finish()
+    assert done.code == 3
+    assert "Pyxis" in done.out
+    assert {v["outcome"] for v in done.report["verdicts"]} == {"ERROR"}
+
+
+PYXIS_STAND_IN = """#!/usr/bin/env bash
+# srun with the container flags of Pyxis: refuses an image that is not there in Pyxis' words, else enters nothing.
+set -euo pipefail
+words=() image=
+for word in "$@"; do
+  case $word in
+    --container-image=*) image=${word#*=} ;;
+    --container-name=*|--container-mounts=*|--no-container-mount-home) ;;
+    --container-*) echo "srun: unrecognized option '$word'" >&2; exit 1 ;;
+    *) words+=("$word") ;;
+  esac
+done
+if [[ -n $image && ! -e $image ]]; then
+  for node in 0 1; do
+    echo "slurmstepd: error: pyxis: child 4711 failed with error code: 1" >&2
+    echo "slurmstepd: error: pyxis: failed to create container filesystem" >&2
+    echo "slurmstepd: error: pyxis: printing enroot log file:" >&2
+    echo "slurmstepd: error: pyxis:     [ERROR] No such file or directory: $image" >&2
+    echo "srun: error: node$node: task $node: Exited with exit code 1" >&2
+  done
+  exit 1
+fi
+exec REAL_SRUN "${words[@]}"
+"""
+
+
+def test_an_image_that_does_not_exist_is_an_error_not_the_nodes_fault(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
+    env = {**plain_slurm.env, "PATH": f"{_pyxis_stand_in(tmp_path)}:{os.environ['PATH']}"}
+    words = ("--nodes", "2", "--container-image", "/shared/absent.sqsh")
+    done = submit(tmp_path / "runs", suite_file(tmp_path, SHORT), *words, env=env).finish()
+    assert done.code == 3
+    assert "image" in done.out
+    assert "/shared/absent.sqsh" in done.out
+    assert {v["outcome"] for v in done.report["verdicts"]} == {"ERROR"}
+
+
+def _pyxis_stand_in(folder: Path) -> Path:
+    place = folder / "bin"
+    place.mkdir()
+    srun = place / "srun"
+    srun.write_text(PYXIS_STAND_IN.replace("REAL_SRUN", str(shutil.which("srun"))))
+    srun.chmod(0o755)
+    return place
+
+
+def test_torch_missing_where_the_ranks_run_is_told_and_the_rest_is_measured(tmp_path: Path) -> None:
+    python = _python_without(tmp_path, "torch")
+    suite = suite_file(tmp_path, "[checks.identity]\n[checks.matmul]\n[checks.os_noise]\nduration_s = 0.1\n")
+    env = {"HPCACCEPT_PYTHON": str(python)}
+    done = submit(tmp_path / "runs", suite, "--nodes", "2", "--launcher", "local", env=env).finish()
+    assert done.code == 3, done.out + done.err
+    missing = done.verdicts(check="matmul")
+    assert {v["outcome"] for v in missing} == {"NOT_RUN"}
+    assert all("torch" in v["reason"] and "hpcaccept[rank]" in v["remedy"] for v in missing)
+    assert {v["node"] for v in done.verdicts(outcome="PASS", check="os_noise")} == {"node0", "node1"}
+
+
+def _python_without(folder: Path, missing: str) -> Path:
+    """A real environment with everything that this one has, but for one package."""
+    place = folder / "env"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place)], check=True)
+    target = next(place.glob("lib/python3*/site-packages"))
+    for entry in Path(next(p for p in sys.path if p.endswith("site-packages"))).iterdir():
+        if not entry.name.startswith(missing):
+            (target / entry.name).symlink_to(entry)
+    return place / "bin" / "python"
+
+
+@pytest.mark.parametrize(("visible", "said"), [(7, "7 GPUs"), (0, "0 GPUs")])
+def test_missing_gpus_fail_the_node(tmp_path: Path, visible: int, said: str) -> None:
+    library = build(tmp_path / "lib")
+    env = {"HPCACCEPT_GPUS_PER_NODE": "8"}
+    if visible:
+        env |= environment(library.parent, describe(tmp_path / "gpus", [h100(i) for i in range(visible)]))
+    done = submit(tmp_path / "runs", suite_file(tmp_path, SHORT), "--nodes", "1", "--launcher", "local", env=env).finish()
+    assert done.code == 1, done.out + done.err
+    (verdict,) = done.verdicts(metric="gpu_count")
+    assert (verdict["outcome"], verdict["node"], verdict["value"]) == ("FAIL", "node0", visible)
+    assert said in verdict["reason"]
+    assert "NOT ACCEPTED: node0" in done.out
+
+
+def test_no_gpu_where_gpus_were_asked_for_leaves_gpu_checks_not_run_and_fails(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
+    suite = suite_file(tmp_path, "[checks.identity]\n[checks.matmul]\n")
+    words = ("--nodes", "2", "--gpus-per-node", "2")
+    done = submit(tmp_path / "runs", suite, *words, env=plain_slurm.env).finish()
+    assert done.code == 1, done.out + done.err
+    assert {v["node"] for v in done.verdicts(outcome="FAIL", metric="gpu_count")} == {"node0", "node1"}
+    assert {v["outcome"] for v in done.verdicts(check="matmul")} == {"NOT_RUN"}
+    assert len(done.verdicts(check="matmul")) == 4
+
+
+def test_a_limit_that_matches_nothing_leaves_the_run_unjudged(tmp_path: Path) -> None:
+    text = SHORT + '[limits."os_noise.lost_share[core7]"]\nupper = 0.9\nunit = "share"\n'
+    done = submit(tmp_path / "runs", suite_file(tmp_path, text), "--nodes", "1", "--launcher", "local").finish()
+    assert done.code == 3
+    (verdict,) = done.verdicts(outcome="ERROR")
+    assert "matches nothing" in verdict["reason"]
+
+
+def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(tmp_path: Path, launcher_env: dict[str, str]) -> None:
+    text = LONG.format(deadline=60).replace("20.0", "2.0")
+    run = submit(tmp_path / "runs", suite_file(tmp_path, text), "--nodes", "2", env=launcher_env)
+    run.pid(0)
+    run.process.send_signal(signal.SIGINT)
+    done = run.finish(30)
+    assert done.code == 130
+    assert f"hpcaccept wait {done.folder.name}" in done.err
+    back = command("wait", done.folder.name, "--runs-dir", str(tmp_path / "runs"), env=launcher_env)
+    assert back.returncode == 0, back.stdout + back.stderr
+    assert "ACCEPTED" in back.stdout
+
+
+def test_cancel_ends_everything_a_run_has_started(tmp_path: Path, launcher_env: dict[str, str]) -> None:
+    text = LONG.format(deadline=60)
+    run = submit(tmp_path / "runs", suite_file(tmp_path, text), "--nodes", "2", env=launcher_env)
+    pids = [run.pid(0, check="os_noise"), run.pid(1, check="os_noise")]
+    ended = command("cancel", run.folder().name, "--runs-dir", str(tmp_path / "runs"), env=launcher_env)
+    assert ended.returncode == 0, ended.stderr
+    done = run.finish(60)
+    assert done.code == 3
+    assert {v["node"] for v in done.verdicts(outcome="PASS", check="identity")} >= {"node0", "node1"}
+    until(lambda: not any(_runs(pid) for pid in pids), 20)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _job_id(folder: Path) -> str | None:
+    file = folder / "job.json"
+    return str(json.loads(file.read_text())["id"]) if file.exists() else None
+
+
+def _sbatch(env: dict[str, str], *words: str) -> str:
+    done = subprocess.run(["sbatch", "--parsable", "-o", "/dev/null", *words], env=env, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
