@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,7 +46,9 @@ class Submission:
 
     def folder(self, timeout_s: float = 60) -> Path:
         """The run folder, as soon as there is one."""
-        return until(lambda: next((p for p in self.runs.glob("*") if (p / "plan.json").exists()), None), timeout_s, self.state)
+        return until(
+            lambda: next((p for p in self.runs.glob("*") if (p / "plan.json").exists()), None), timeout_s, self.state
+        )
 
     def pid(self, rank: int, step: str = "00", check: str = "", timeout_s: float = 120) -> int:
         """Process number of a rank, once it has begun a check."""
@@ -56,13 +60,19 @@ class Submission:
             hello = [x for x in lines if x["kind"] == "hello"]
             return int(hello[0]["data"]["pid"]) if hello and begun else None
 
-        return until(look, timeout_s, self.state)
+        return int(until(look, timeout_s, self.state))
 
     def wait_for_record(self, check: str, rank: int = 0, timeout_s: float = 120) -> None:
         """Until a rank has a record of a check."""
         name = f"r{rank:06d}.jsonl"
         until(
-            lambda: any(f'"check":"{check}"' in x and '"kind":"record"' in x for x in _text(self.folder(), name).splitlines()) or None,
+            lambda: (
+                any(
+                    f'"check":"{check}"' in x and '"kind":"record"' in x
+                    for x in _text(self.folder(), name).splitlines()
+                )
+                or None
+            ),
             timeout_s,
             self.state,
         )
@@ -74,16 +84,18 @@ class Submission:
     def finish(self, timeout_s: float = 90) -> Finished:
         """Wait for the end."""
         out, err = self.process.communicate(timeout=timeout_s)
-        folder = next((p for p in self.runs.glob("*") if (p / "plan.json").exists()), self.runs)
+        folder = next((p.parent for p in self.runs.glob("*/plan.json")), self.runs)
         report = folder / "report.json"
-        return Finished(self.process.returncode, out, err, folder, json.loads(report.read_text()) if report.exists() else {})
+        return Finished(
+            self.process.returncode, out, err, folder, json.loads(report.read_text()) if report.exists() else {}
+        )
 
 
 def _text(folder: Path, name: str) -> str:
     return "".join(file.read_text() for file in folder.glob(f"records/*/{name}"))
 
 
-def until(look: Callable[[], Any], timeout_s: float, state: Callable[[], str] = str) -> Any:  # noqa: ANN401
+def until(look: Callable[[], Any], timeout_s: float, state: Callable[[], str] = str) -> Any:
     """The first true answer of ``look``; fails after a time."""
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
@@ -94,7 +106,9 @@ def until(look: Callable[[], Any], timeout_s: float, state: Callable[[], str] = 
     raise AssertionError(f"nothing after {timeout_s} s: {state()}")
 
 
-def command(*words: str, env: Mapping[str, str] | None = None, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+def command(
+    *words: str, env: Mapping[str, str] | None = None, timeout_s: float = 120
+) -> subprocess.CompletedProcess[str]:
     """``python -m hpcaccept …`` to its end."""
     return subprocess.run(
         [sys.executable, "-m", "hpcaccept", *words],
@@ -109,8 +123,19 @@ def command(*words: str, env: Mapping[str, str] | None = None, timeout_s: float 
 def submit(runs: Path, suite: Path | str, *words: str, env: Mapping[str, str] | None = None) -> Submission:
     """Start a submission; its baselines folder is empty."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "hpcaccept", "submit", "--suite", str(suite), "--runs-dir", str(runs)]
-        + ["--baselines-dir", str(runs.parent / "baselines"), *words],
+        [
+            sys.executable,
+            "-m",
+            "hpcaccept",
+            "submit",
+            "--suite",
+            str(suite),
+            "--runs-dir",
+            str(runs),
+            "--baselines-dir",
+            str(runs.parent / "baselines"),
+            *words,
+        ],
         env={**os.environ, "HPCACCEPT_GPUS_PER_NODE": "0", **(env or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

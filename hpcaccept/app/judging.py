@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -19,6 +20,8 @@ from hpcaccept.store.gather import Catalogue, gather
 from hpcaccept.store.run_file import read_run, write_run
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hpcaccept.model.baseline import Baseline
     from hpcaccept.model.job import JobStatus
 
@@ -41,10 +44,21 @@ def collect(folder: RunFolder, job: JobStatus | None = None) -> Evidence:
 
     Raises:
         StoreError: the plan cannot be read.
+        RunError: ``run.h5`` cannot be written (RunFolderFull where there is no space).
     """
     evidence = gather(folder, catalogue_of(folder), job)
-    write_run(folder.run_file, evidence, datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    with _named(folder):
+        write_run(folder.run_file, evidence, datetime.now(timezone.utc).isoformat(timespec="seconds"))
     return evidence
+
+
+@contextlib.contextmanager
+def _named(folder: RunFolder) -> Iterator[None]:
+    try:
+        yield
+    except OSError as fault:
+        # HDF5 wraps the errno in its own text; the folder is asked whether it is full.
+        raise folder.refused(fault) from fault
 
 
 def catalogue_of(folder: RunFolder) -> Catalogue:
@@ -78,8 +92,9 @@ def judge_run(evidence: Evidence, baselines_dir: Path) -> Judged:
 
 
 def write_report(folder: RunFolder, judged: Judged) -> None:
-    """``report.json``."""
-    write_whole(folder.report_file, render_json(judged.evidence, judged.judgement, judged.summary))
+    """``report.json``. Raises RunError where it cannot be written."""
+    with _named(folder):
+        write_whole(folder.report_file, render_json(judged.evidence, judged.judgement, judged.summary))
 
 
 def print_report(folder: RunFolder, judged: Judged, form: str) -> None:
@@ -97,8 +112,17 @@ def print_report(folder: RunFolder, judged: Judged, form: str) -> None:
 
 
 def conclude(folder: RunFolder, baselines_dir: Path, form: str, job: JobStatus | None = None) -> int:
-    """Collect, judge, write and print; gives the exit code of the run."""
-    judged = judge_run(collect(folder, job), baselines_dir)
-    write_report(folder, judged)
+    """Gather, judge, print, then write; gives the exit code of the run.
+
+    What cannot be written (a full disk) is printed all the same.
+
+    Raises:
+        RunError: run.h5 or report.json could not be written, after the report was printed.
+    """
+    evidence = gather(folder, catalogue_of(folder), job)
+    judged = judge_run(evidence, baselines_dir)
     print_report(folder, judged, form)
+    with _named(folder):
+        write_run(folder.run_file, evidence, datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    write_report(folder, judged)
     return judged.judgement.exit_code

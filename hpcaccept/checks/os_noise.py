@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from hpcaccept.model.check import Bench, Check
 from hpcaccept.model.metric import Metric, at_most
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 #: A detour is longer than any single turn of the loop can be by itself (interpreter, cache miss, page fault).
 DETOUR_S = 20e-6

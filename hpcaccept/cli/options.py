@@ -39,12 +39,12 @@ def format_option(command: F) -> F:
 
 
 def pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """``key=value`` options as a table; leading dashes of the key are forgiven."""
+    """``key=value`` and flags (an empty value) as a table; leading dashes of the key are forgiven."""
     table = {}
     for text in values:
-        key, equals, value = text.lstrip("-").partition("=")
-        if not equals or not key:
-            raise UsageError(f"--slurm: found {text!r}, expected key=value.", "For example --slurm reservation=maint.")
+        key, _, value = text.lstrip("-").partition("=")
+        if not key or " " in key:
+            raise UsageError(f"--slurm: found {text!r}, expected key=value or a flag.", "For example --slurm qos=high.")
         table[key.replace("-", "_")] = value
     return table
 

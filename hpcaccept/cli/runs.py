@@ -97,8 +97,8 @@ def report(run: str, form: str, **options: Any) -> int:
     runs_dir, baselines_dir = paths(**options)
     folder = find(runs_dir, run)
     judged = judge_run(evidence_of(folder), baselines_dir)
-    write_report(folder, judged)
     print_report(folder, judged, form)
+    write_report(folder, judged)
     return judged.judgement.exit_code
 
 

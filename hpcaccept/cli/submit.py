@@ -35,7 +35,7 @@ from hpcaccept.cli.options import baselines_dir_option, pairs, runs_dir_option
 )
 @click.option("--container-mounts", metavar="SRC:DST[,…]", help="Mount these into the container.")
 @click.option(
-    "--slurm", multiple=True, metavar="KEY=VALUE", callback=pairs, help="Any other sbatch option; may be repeated."
+    "--slurm", multiple=True, metavar="KEY[=VALUE]", callback=pairs, help="Any other sbatch option; may be repeated."
 )
 @click.option("--start-timeout", type=float, metavar="S", help="Seconds for image pull and MPI start.  [default: 300]")
 @click.option(

@@ -46,6 +46,9 @@ class Launcher(Protocol):
     def step_command(self, plan: Plan, step: Step, folder: RunFolder) -> tuple[str, ...]:
         """The command that starts all ranks of a step. Pure."""
 
+    def seconds_left(self, environ: Mapping[str, str]) -> float | None:
+        """Seconds until the scheduler ends the job, asked by its driver; None when nobody does."""
+
     def step_environment(self, environ: Mapping[str, str]) -> dict[str, str]:
         """What the command is started with. Pure."""
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 #: What ranks may spend beyond their checks: importing torch on a cold node, saying goodbye.
 MARGIN_S = 330.0
+#: Seconds before the time limit of the job at which its step is ended, so that a last word can be said. Slurm's own
+#: warning signal reaches the ranks, but not a batch script: the time left is asked for instead.
+WARNING_S = 20
 FOLDER_FULL = "no space left under the run folder"
 #: What a rank exits with when its journal cannot grow (hpcaccept.rank.EXIT_FOLDER_FULL; launch and rank know nothing of each other).
 EXIT_FOLDER_FULL = 74
@@ -37,9 +40,8 @@ def drive(path: str) -> int:
     """Run the job of a run folder to its end. Always leaves a last word (``ended``) while it lives."""
     folder = RunFolder(Path(path))
     events = Events(folder)
-    stop = _Stop()
     try:
-        detail, remedy = _drive(folder, events, stop)
+        detail, remedy = _drive(folder, events)
     except HpcacceptError as fault:
         detail, remedy = fault.message, fault.remedy
     except OSError as fault:
@@ -50,22 +52,36 @@ def drive(path: str) -> int:
 
 
 class _Stop:
-    """Set by SIGTERM (scancel, Ctrl-C of a local job) and by Slurm's warning before the time limit (SIGUSR2)."""
+    """Set by SIGTERM and SIGINT (scancel, hpcaccept cancel), and when the time limit of the job is near."""
 
-    def __init__(self) -> None:
+    def __init__(self, launcher: launch.Launcher) -> None:
         self.why = ""
-        signal.signal(signal.SIGTERM, self._set)
-        signal.signal(signal.SIGUSR2, self._set)
-        signal.signal(signal.SIGINT, self._set)
+        self._launcher = launcher
+        self._ask_at = time.monotonic()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._set)
+        # submitit's handler of Slurm's warning would try to requeue the job.
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
-    def _set(self, number: int, _frame: object) -> None:
-        self.why = "the time limit of the job is near" if number == signal.SIGUSR2 else "the job was cancelled"
+    def _set(self, _number: int, _frame: object) -> None:
+        self.why = "the job was cancelled"
+
+    def __bool__(self) -> bool:
+        """Look at the clock too; the scheduler is asked again whenever the time that it named is nearly over."""
+        now = time.monotonic()
+        if not self.why and now >= self._ask_at:
+            left_s = self._launcher.seconds_left(os.environ)
+            if left_s is not None and left_s <= WARNING_S:
+                self.why = "the time limit of the job is near"
+            self._ask_at = now + (3600.0 if left_s is None else max(1.0, left_s - WARNING_S))
+        return bool(self.why)
 
 
-def _drive(folder: RunFolder, events: Events, stop: _Stop) -> tuple[str, str]:
+def _drive(folder: RunFolder, events: Events) -> tuple[str, str]:
     """Every step, in turn. Gives why the job ended early and what to do about it, or two empty texts."""
     plan = folder.read_plan()
     launcher = launch.load(plan.launcher)
+    stop = _Stop(launcher)
     nodes = launcher.nodes(plan, os.environ)
     events.say("started", nodes=nodes)
     course = Course((plan.first_step(nodes, virtual=plan.launcher == "local"),))
@@ -113,11 +129,12 @@ def reckon(
 
 
 def _tell(events: Events, step: Step, loss: Loss) -> None:
-    who = f"rank {', '.join(map(str, loss.ranks))} on {', '.join(loss.nodes)}" if loss.ranks else "no single rank"
+    several = len(loss.ranks) > 1
+    who = f"rank{'s' if several else ''} {', '.join(map(str, loss.ranks))} on {', '.join(loss.nodes)}"
     during = f" during {loss.check}" if loss.check else " before the first check"
-    what = "was lost"
-    if loss.how.startswith(("stopped:", "deadline:")):
-        what = "stopped"
+    what = "stopped" if loss.how.startswith(("stopped:", "deadline:")) else "were lost" if several else "was lost"
+    if not loss.ranks:
+        who, what = "some rank", "was lost"
     events.say(
         "death",
         step=step.id,
@@ -142,7 +159,7 @@ def _launch(plan: Plan, folder: RunFolder, events: Events, step: Step, stop: _St
         err=folder.logs / f"step-{step.id}.err",
         deadline_s=clock.longest_s,
         env=launcher.step_environment(os.environ),
-        should_stop=lambda: bool(stop.why) or clock.is_late(),
+        should_stop=lambda: bool(stop) or clock.is_late(),
     )
     events.say("step_ended", step=step.id, returncode=code)
     return code, clock.late

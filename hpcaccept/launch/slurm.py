@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from hpcaccept import container
 from hpcaccept.errors import LaunchError
-from hpcaccept.launch.driver import MARGIN_S, drive
+from hpcaccept.launch.driver import MARGIN_S, WARNING_S, drive
 from hpcaccept.model.job import JobRef, JobStatus, Rendered
 from hpcaccept.parse.slurm import parse_gres_gpus, parse_sacct, parse_scontrol_job, parse_squeue
 from hpcaccept.serial import dumps
 from hpcaccept.transport.process import Done, ask
+from hpcaccept.units import parse_slurm_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
     from hpcaccept.model.plan import Plan, Step
     from hpcaccept.store.folder import RunFolder
-
-#: Seconds before the time limit at which Slurm warns the driver (SIGUSR2), so that it can say its last word.
-WARNING_S = 60
 
 
 def available() -> str:
@@ -90,6 +88,16 @@ def step_command(plan: Plan, step: Step, folder: RunFolder) -> tuple[str, ...]:
     )
 
 
+def seconds_left(environ: Mapping[str, str]) -> float | None:
+    """Seconds until Slurm ends the job; None when it does not say."""
+    done = _quietly(["squeue", "-h", "-o", "%L", "-j", environ.get("SLURM_JOB_ID", "")])
+    try:
+        # squeue prints h:mm:ss or m:ss; a bare number never.
+        return parse_slurm_time(done.stdout) if done and done.ok else None
+    except ValueError:
+        return None
+
+
 def step_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The job's own, less what sbatch exports as if it had been asked of srun."""
     # Since Slurm 22.05 srun ignores SLURM_CPUS_PER_TASK, before it conflicts with --cpus-per-task of the steps.
@@ -109,8 +117,8 @@ def _executor(plan: Plan, folder: RunFolder) -> SlurmExecutor:
     from submitit import SlurmExecutor
 
     request = plan.request
-    asked = {"nodelist": request.nodelist, "account": request.account}
-    extra: dict[str, Any] = {**request.slurm, **{option: value for option, value in asked.items() if value}}
+    # An empty value is a flag (--slurm hold).
+    extra: dict[str, Any] = {option: value or True for option, value in request.slurm.items()}
     executor = SlurmExecutor(folder=folder.logs / "%j", python=sys.executable)
     named: dict[str, Any] = {
         "job_name": f"hpcaccept-{plan.suite.name}",
@@ -121,13 +129,14 @@ def _executor(plan: Plan, folder: RunFolder) -> SlurmExecutor:
         "use_srun": False,
         "exclusive": True,
         "stderr_to_stdout": True,
+        # submitit's own key is refused where wckeys are checked.
+        "wckey": None,
+        "partition": request.partition or None,
+        "account": request.account or None,
+        "nodelist": request.nodelist or None,
+        "exclude": request.exclude or None,
+        "gpus_per_node": request.gpus_per_node or None,
     }
-    if request.partition:
-        named["partition"] = request.partition
-    if request.exclude:
-        named["exclude"] = request.exclude
-    if request.gpus_per_node:
-        named["gpus_per_node"] = request.gpus_per_node
     executor.update_parameters(**named, additional_parameters=extra)
     return executor
 

@@ -53,6 +53,8 @@ class Watch:
         os.set_blocking(self._write, False)
         os.set_blocking(self._read, False)
         signal.signal(signal.SIGTERM, lambda *_: None)
+        # Slurm's warning before the time limit goes to all ranks; the driver keeps that limit.
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         threading.Thread(target=self._run, name="watch", daemon=True).start()
 

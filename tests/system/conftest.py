@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from cluster import VirtualSlurm
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 MISSING = [name for name in ("slurmd", "slurmctld", "munged", "srun") if not shutil.which(name)]
-WHY_NOT = "not root" if os.geteuid() else f"no {', '.join(MISSING)}: bash tests/system/cluster/install.sh" if MISSING else ""
+WHY_NOT = (
+    "not root" if os.geteuid() else f"no {', '.join(MISSING)}: bash tests/system/cluster/install.sh" if MISSING else ""
+)
 
 
 @pytest.fixture(scope="session")

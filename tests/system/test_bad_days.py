@@ -10,13 +10,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from cluster import VirtualSlurm
 from nvml.build import build, describe, environment, h100
 from submission import command, submit, suite_file, until
 
-SHORT = '[checks.identity]\n[checks.os_noise]\nduration_s = 0.1\n'
+if TYPE_CHECKING:
+    from cluster import VirtualSlurm
+
+SHORT = "[checks.identity]\n[checks.os_noise]\nduration_s = 0.1\n"
 LONG = '[checks.identity]\n[checks.os_noise]\nduration_s = 20.0\ndeadline_s = {deadline}\n[checks."os_noise:later"]\nduration_s = 0.1\n'
 pytestmark = pytest.mark.mpi
 
@@ -48,7 +51,12 @@ def test_a_rank_that_hangs_is_named_by_the_deadline(tmp_path: Path, launcher_env
     assert death["nodes"] == ["node1"], death
     assert death["check"] == "os_noise"
     assert {v["node"] for v in done.verdicts(outcome="ERROR")} == {"node1"}
-    assert {v["node"] for v in done.verdicts(outcome="PASS", check="os_noise:later")} >= {"node0", "node1", "node2", "node3"}
+    assert {v["node"] for v in done.verdicts(outcome="PASS", check="os_noise:later")} >= {
+        "node0",
+        "node1",
+        "node2",
+        "node3",
+    }
 
 
 def test_a_node_that_never_reports_is_named(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
@@ -90,7 +98,7 @@ def test_a_job_cancelled_in_the_queue_is_not_waited_for(tmp_path: Path, slurm: V
 
 
 def test_a_held_job_says_how_to_release_it(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
-    run = submit(tmp_path / "runs", suite_file(tmp_path, SHORT), "--nodes", "1", "--slurm", "hold=", env=plain_slurm.env)
+    run = submit(tmp_path / "runs", suite_file(tmp_path, SHORT), "--nodes", "1", "--slurm", "hold", env=plain_slurm.env)
     done = run.finish(60)
     assert done.code == 3
     assert "scontrol release" in done.err
@@ -99,7 +107,9 @@ def test_a_held_job_says_how_to_release_it(tmp_path: Path, plain_slurm: VirtualS
 
 
 def test_a_partition_that_is_down_is_not_waited_for(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
-    run = submit(tmp_path / "runs", suite_file(tmp_path, SHORT), "--nodes", "1", "--partition", "down", env=plain_slurm.env)
+    run = submit(
+        tmp_path / "runs", suite_file(tmp_path, SHORT), "--nodes", "1", "--partition", "down", env=plain_slurm.env
+    )
     done = run.finish(60)
     assert done.code == 3
     assert "partition" in (done.out + done.err).lower()
@@ -110,7 +120,9 @@ def test_a_driver_that_is_killed_is_noticed_and_its_records_are_judged(tmp_path:
     run = submit(tmp_path / "runs", suite_file(tmp_path, LONG.format(deadline=60)), "--nodes", "4", env=slurm.env)
     run.pid(0, check="os_noise")
     job = _job_id(run.folder())
-    pids = subprocess.run(["pgrep", "-f", f"submitit.core._submit .*{run.folder().name}"], capture_output=True, text=True, check=True)
+    pids = subprocess.run(
+        ["pgrep", "-f", f"submitit.core._submit .*{run.folder().name}"], capture_output=True, text=True, check=True
+    )
     for pid in pids.stdout.split():
         os.kill(int(pid), signal.SIGKILL)
     begin = time.monotonic()
@@ -137,7 +149,9 @@ def test_a_full_disk_under_the_run_folder_is_told_and_what_was_measured_is_kept(
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)], check=True)
     try:
-        text = LONG.format(deadline=60).replace("20.0", "3.0")
+        # Enough checks that the journals must grow by whole pages.
+        more = [f'[checks."os_noise:{i}"]\nduration_s = 0.3\nblocks = 30\n' for i in range(12)]
+        text = "[checks.identity]\n[checks.os_noise]\nduration_s = 3.0\n" + "".join(more)
         run = submit(small / "runs", suite_file(tmp_path, text), "--nodes", "2", "--launcher", "local")
         run.wait_for_record("identity")
         with (small / "filler").open("wb", buffering=0) as filler:
@@ -166,7 +180,13 @@ def test_a_torn_record_is_told_and_costs_only_itself(tmp_path: Path) -> None:
     assert done.code == 0, done.out + done.err
     journal = done.folder / "records/00/r000001.jsonl"
     raw = journal.read_bytes()
-    cut = raw.index(b'"check":"os_noise"', raw.index(b'"kind":"record"', raw.index(b'"kind":"start","data":{"check":"os_noise"'))) + 40
+    cut = (
+        raw.index(
+            b'"check":"os_noise"',
+            raw.index(b'"kind":"record"', raw.index(b'"kind":"start","data":{"check":"os_noise"')),
+        )
+        + 40
+    )
     journal.write_bytes(raw[:cut])
     again = command("report", done.folder.name, "--runs-dir", str(tmp_path / "runs"))
     assert again.returncode == 3, again.stdout
@@ -176,7 +196,9 @@ def test_a_torn_record_is_told_and_costs_only_itself(tmp_path: Path) -> None:
     assert {v["node"] for v in report["verdicts"] if v["outcome"] == "PASS" and v["check"] == "identity"} >= {"node1"}
 
 
-def test_a_container_image_on_a_slurm_without_pyxis_is_an_error_not_a_fault(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
+def test_a_container_image_on_a_slurm_without_pyxis_is_an_error_not_a_fault(
+    tmp_path: Path, plain_slurm: VirtualSlurm
+) -> None:
     words = ("--nodes", "2", "--container-image", "/nowhere/image.sqsh")
     done = submit(tmp_path / "runs", suite_file(tmp_path, SHORT), *words, env=plain_slurm.env).finish()
     assert done.code == 3
@@ -210,7 +232,9 @@ exec REAL_SRUN "${words[@]}"
 """
 
 
-def test_an_image_that_does_not_exist_is_an_error_not_the_nodes_fault(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
+def test_an_image_that_does_not_exist_is_an_error_not_the_nodes_fault(
+    tmp_path: Path, plain_slurm: VirtualSlurm
+) -> None:
     env = {**plain_slurm.env, "PATH": f"{_pyxis_stand_in(tmp_path)}:{os.environ['PATH']}"}
     words = ("--nodes", "2", "--container-image", "/shared/absent.sqsh")
     done = submit(tmp_path / "runs", suite_file(tmp_path, SHORT), *words, env=env).finish()
@@ -257,8 +281,10 @@ def test_missing_gpus_fail_the_node(tmp_path: Path, visible: int, said: str) -> 
     library = build(tmp_path / "lib")
     env = {"HPCACCEPT_GPUS_PER_NODE": "8"}
     if visible:
-        env |= environment(library.parent, describe(tmp_path / "gpus", [h100(i) for i in range(visible)]))
-    done = submit(tmp_path / "runs", suite_file(tmp_path, SHORT), "--nodes", "1", "--launcher", "local", env=env).finish()
+        env |= environment(library, describe(tmp_path / "gpus", [h100(i) for i in range(visible)]))
+    done = submit(
+        tmp_path / "runs", suite_file(tmp_path, SHORT), "--nodes", "1", "--launcher", "local", env=env
+    ).finish()
     assert done.code == 1, done.out + done.err
     (verdict,) = done.verdicts(metric="gpu_count")
     assert (verdict["outcome"], verdict["node"], verdict["value"]) == ("FAIL", "node0", visible)
@@ -266,7 +292,9 @@ def test_missing_gpus_fail_the_node(tmp_path: Path, visible: int, said: str) -> 
     assert "NOT ACCEPTED: node0" in done.out
 
 
-def test_no_gpu_where_gpus_were_asked_for_leaves_gpu_checks_not_run_and_fails(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
+def test_no_gpu_where_gpus_were_asked_for_leaves_gpu_checks_not_run_and_fails(
+    tmp_path: Path, plain_slurm: VirtualSlurm
+) -> None:
     suite = suite_file(tmp_path, "[checks.identity]\n[checks.matmul]\n")
     words = ("--nodes", "2", "--gpus-per-node", "2")
     done = submit(tmp_path / "runs", suite, *words, env=plain_slurm.env).finish()
@@ -322,5 +350,7 @@ def _job_id(folder: Path) -> str | None:
 
 
 def _sbatch(env: dict[str, str], *words: str) -> str:
-    done = subprocess.run(["sbatch", "--parsable", "-o", "/dev/null", *words], env=env, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["sbatch", "--parsable", "-o", "/dev/null", *words], env=env, capture_output=True, text=True, check=True
+    )
     return done.stdout.strip()
