@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,13 +42,10 @@ class Submission:
 
     runs: Path
     process: subprocess.Popen[str]
-    others: list[Path] = field(default_factory=list)
 
     def folder(self, timeout_s: float = 60) -> Path:
         """The run folder, as soon as there is one."""
-        return until(
-            lambda: next((p for p in self.runs.glob("*") if (p / "plan.json").exists()), None), timeout_s, self.state
-        )
+        return Path(until(lambda: next(iter(self.runs.glob("*/plan.json")), None), timeout_s, self.state)).parent
 
     def pid(self, rank: int, step: str = "00", check: str = "", timeout_s: float = 120) -> int:
         """Process number of a rank, once it has begun a check."""

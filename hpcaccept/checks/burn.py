@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _OURS = "ours, provisional: no fleet has published this number"
 #: Shares of the duration for the CPU alone, the GPU alone, and both together.
 _CPU_ALONE, _GPU_ALONE, _TOGETHER = 0.1, 0.2, 0.7
+#: A CPU that seems to keep less than this is run once more: a throttle stays, a neighbour goes. In 135 runs of 3 s on a
+#: shared 2-core virtual machine with up to three noisy processes the share was 0.70 … 1.30, median 1.00.
+_LOOK_AGAIN = 0.8
 _CPU_BLOCK_S, _GPU_BLOCK_S = 0.04, 0.25
 
 
@@ -33,7 +36,8 @@ class Burn(Check):
     its own run alone (``kept_share_…``), which shows a shared power or cooling limit, and against itself over time
     (``sustained_share_…``), which shows throttling. One core is left to feed the GPU in all stages.
 
-    Without a GPU: the CPU alone; there is nothing to be together with, so ``kept_share`` is recorded as unsupported.
+    Without a GPU: the CPU alone; there is nothing to be together with, so ``kept_share`` is recorded as unsupported. An end
+    that looks slow is looked at once more, for as long again.
 
     The CPU's sustained share compares work per **CPU second** of the busiest thread, and the best block of the first and
     of the last window: time slices that a neighbour takes do not count, a lowered clock does. A CPU quota is therefore
@@ -82,7 +86,7 @@ class Burn(Check):
         Metric(
             "sustained_share_cpu", "share", "higher", "What the CPU keeps of its rate until the end.",
             formula="work per CPU second, best block of the last window / of the first", statistic="worst",
-            limit=at_least(0.70, "share", _OURS),
+            limit=at_least(0.70, "share", f"{_OURS}; a halved clock gives 0.5, noise alone gave 0.70 at worst"),
         ),
         Metric("passes", "passes", "exact", "Products made and compared.", formula="count"),
     )  # fmt: skip
@@ -102,11 +106,22 @@ class Burn(Check):
                 self._cpu_only(bench)
 
     def _cpu_only(self, bench: Bench) -> None:
+        duration_s, window_s = self.duration_s or 3.0, self.window_s or 1.0
         cpu = self._engine(Cpu())
-        blocks = cpu.run(self.duration_s or 3.0, _CPU_BLOCK_S, lambda b: bench.beat(f"cpu alone, {b.end_s:.0f} s"))
+
+        def run() -> list[Block]:
+            return cpu.run(duration_s, _CPU_BLOCK_S, lambda b: bench.beat(f"cpu alone, {b.end_s:.0f} s"))
+
+        blocks = run()
+        share = sustained_cpu(blocks, blocks, window_s)
+        if share < _LOOK_AGAIN:
+            again = run()
+            first, share = share, sustained_cpu(blocks, again, window_s)
+            bench.fact("sustained", f"{first:.2f} at first, {share:.2f} when looked at again")
+            blocks += again
         bench.emit("rate_flops", rate_flops(blocks), "cpu/alone")
         _emit_results(bench, "cpu", cpu, blocks)
-        bench.emit("sustained_share_cpu", sustained_cpu(blocks, self.window_s or 1.0))
+        bench.emit("sustained_share_cpu", share)
         bench.unsupported("gpu", "no GPU was asked for")
         bench.unsupported("cpu/together", "it needs a GPU beside it")
 
@@ -130,7 +145,7 @@ class Burn(Check):
             bench.emit("rate_flops", rate_flops(both), f"{name}/together")
             bench.emit(f"kept_share_{name}", rate_flops(both) / rate_flops(alone))
             _emit_results(bench, name, engine, alone + both)
-        bench.emit("sustained_share_cpu", sustained_cpu(cpu_both, window_s))
+        bench.emit("sustained_share_cpu", sustained_cpu(cpu_both, cpu_both, window_s))
         bench.emit("sustained_share_gpu", sustained_gpu(gpu_both, window_s))
 
     def _engine(self, device: Device) -> Engine:
@@ -160,7 +175,7 @@ def sustained_gpu(blocks: list[Block], window_s: float) -> float:
     return rate_flops(last) / rate_flops(first)
 
 
-def sustained_cpu(blocks: list[Block], window_s: float) -> float:
-    """Best work per CPU second of the last window over that of the first."""
-    first, last = (max(b.busy_rate_flops for b in part) for part in first_and_last(blocks, window_s))
-    return last / first
+def sustained_cpu(early: list[Block], late: list[Block], window_s: float) -> float:
+    """Best work per CPU second in the last window of ``late`` over that in the first window of ``early``."""
+    first, last = first_and_last(early, window_s)[0], first_and_last(late, window_s)[1]
+    return max(b.busy_rate_flops for b in last) / max(b.busy_rate_flops for b in first)

@@ -61,6 +61,7 @@ class Metric:
         peer_floor: smallest relative loss against the peers that may count as slow on a GPU; None: never judged
             against peers.
         required: a measured record of the check without this metric is an ERROR.
+        headline: shown on the first page of a report; the others are in report.json and run.h5.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Metric:
     limit: Limit | None = None
     peer_floor: float | None = None
     required: bool = True
+    headline: bool = True
 
     @property
     def is_rate(self) -> bool:

@@ -49,7 +49,7 @@ class CheckRow:
         baseline: PASS, FAIL or NO_BASELINE against the baseline; None when the check has no rate.
         judged: nodes judged.
         asked: nodes asked for.
-        figures: its rates.
+        figures: its rates that stand on the first page.
     """
 
     name: str
@@ -110,7 +110,7 @@ def _row(name: str, evidence: Evidence, judgement: Judgement, values: list[Value
     ]
     gaps = len(judgement.coverage.gaps.get(name, ()))
     asked = judgement.coverage.nodes_asked
-    figures = tuple(_figure(v) for v in values if v.metric.is_rate)
+    figures = tuple(_figure(v) for v in values if v.metric.is_rate and v.metric.headline)
     return CheckRow(name, _of(mine), worst(against) if against else None, asked - gaps, asked, figures)
 
 

@@ -74,12 +74,14 @@ def _checks(summary: Summary) -> Table:
 
 
 def _figures(row: CheckRow) -> list[str]:
-    return [_figure(figure) for figure in row.figures][:8]
+    several = len({split_key(figure.key)[1] for figure in row.figures}) > 1
+    return [_figure(figure, several) for figure in row.figures]
 
 
-def _figure(figure: Figure) -> str:
+def _figure(figure: Figure, several: bool) -> str:
+    """``fp32 97.6 GFLOP/s (87.9 … 110)``: the variant names it where the check has one kind of rate only."""
     _, metric, variant = split_key(figure.key)
-    name = variant or metric
+    name = f"{metric} {variant}".strip() if several else variant or metric
     text = f"{name} {show(figure.median, figure.unit)}"
     return text if figure.units < 2 or figure.low == figure.high else f"{text} ({_span(figure)})"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from nvml.build import build, describe, environment, h100
+from pyxis_stand_in import pyxis_stand_in
 from submission import command, submit, suite_file, until
 
 if TYPE_CHECKING:
-    from cluster import VirtualSlurm
+    from system.cluster import VirtualSlurm
 
 SHORT = "[checks.identity]\n[checks.os_noise]\nduration_s = 0.1\n"
 LONG = '[checks.identity]\n[checks.os_noise]\nduration_s = 20.0\ndeadline_s = {deadline}\n[checks."os_noise:later"]\nduration_s = 0.1\n'
@@ -206,51 +206,16 @@ def test_a_container_image_on_a_slurm_without_pyxis_is_an_error_not_a_fault(
     assert {v["outcome"] for v in done.report["verdicts"]} == {"ERROR"}
 
 
-PYXIS_STAND_IN = """#!/usr/bin/env bash
-# srun with the container flags of Pyxis: refuses an image that is not there in Pyxis' words, else enters nothing.
-set -euo pipefail
-words=() image=
-for word in "$@"; do
-  case $word in
-    --container-image=*) image=${word#*=} ;;
-    --container-name=*|--container-mounts=*|--no-container-mount-home) ;;
-    --container-*) echo "srun: unrecognized option '$word'" >&2; exit 1 ;;
-    *) words+=("$word") ;;
-  esac
-done
-if [[ -n $image && ! -e $image ]]; then
-  for node in 0 1; do
-    echo "slurmstepd: error: pyxis: child 4711 failed with error code: 1" >&2
-    echo "slurmstepd: error: pyxis: failed to create container filesystem" >&2
-    echo "slurmstepd: error: pyxis: printing enroot log file:" >&2
-    echo "slurmstepd: error: pyxis:     [ERROR] No such file or directory: $image" >&2
-    echo "srun: error: node$node: task $node: Exited with exit code 1" >&2
-  done
-  exit 1
-fi
-exec REAL_SRUN "${words[@]}"
-"""
-
-
 def test_an_image_that_does_not_exist_is_an_error_not_the_nodes_fault(
     tmp_path: Path, plain_slurm: VirtualSlurm
 ) -> None:
-    env = {**plain_slurm.env, "PATH": f"{_pyxis_stand_in(tmp_path)}:{os.environ['PATH']}"}
+    env = {**plain_slurm.env, "PATH": f"{pyxis_stand_in(tmp_path)}:{os.environ['PATH']}"}
     words = ("--nodes", "2", "--container-image", "/shared/absent.sqsh")
     done = submit(tmp_path / "runs", suite_file(tmp_path, SHORT), *words, env=env).finish()
     assert done.code == 3
     assert "image" in done.out
     assert "/shared/absent.sqsh" in done.out
     assert {v["outcome"] for v in done.report["verdicts"]} == {"ERROR"}
-
-
-def _pyxis_stand_in(folder: Path) -> Path:
-    place = folder / "bin"
-    place.mkdir()
-    srun = place / "srun"
-    srun.write_text(PYXIS_STAND_IN.replace("REAL_SRUN", str(shutil.which("srun"))))
-    srun.chmod(0o755)
-    return place
 
 
 def test_torch_missing_where_the_ranks_run_is_told_and_the_rest_is_measured(tmp_path: Path) -> None:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from cluster import VirtualSlurm
+from system.cluster import VirtualSlurm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MISSING = [name for name in ("slurmd", "slurmctld", "munged", "srun") if not shutil.which(name)]
+#: Every launcher that is under contract.
+LAUNCHERS = ["local", "slurm"]
 WHY_NOT = (
     "not root" if os.geteuid() else f"no {', '.join(MISSING)}: bash tests/system/cluster/install.sh" if MISSING else ""
 )
@@ -45,7 +47,7 @@ def slurm(request: pytest.FixtureRequest) -> VirtualSlurm:
     return cluster
 
 
-@pytest.fixture(params=["local", "slurm"])
+@pytest.fixture(params=LAUNCHERS)
 def launcher_env(request: pytest.FixtureRequest) -> dict[str, str]:
     """What a submission to each launcher is started with."""
     if request.param == "local":

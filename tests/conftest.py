@@ -1,0 +1,24 @@
+"""What a failing run must say of the machine it failed on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+
+#: The real Slurm (tests/slurm_fixtures.py).
+pytest_plugins = ["slurm_fixtures"]
+
+_MATTER = ("torch", "mpi4py", "numpy", "h5py", "submitit", "cattrs", "click", "rich", "hypothesis")
+
+
+def pytest_report_header() -> str:
+    """Versions that change what is tested."""
+    found = []
+    for name in _MATTER:
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            found.append(f"{name} –")
+    cores = len(os.sched_getaffinity(0))
+    return f"hpcaccept on {platform.platform()}, {cores} cores: {', '.join(found)}"

@@ -1,0 +1,114 @@
+"""The scripts under sbatch/ work as they are, with and without a container, and leave a run folder that report reads."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from pyxis_stand_in import pyxis_stand_in
+from submission import ROOT, command, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from system.cluster import VirtualSlurm
+
+SCRIPTS = sorted((ROOT / "sbatch").glob("*.sbatch"))
+SUITE = "[checks.identity]\n[checks.os_noise]\nduration_s = {duration}\n"
+pytestmark = pytest.mark.slurm
+
+
+def _sbatch(script: Path, folder: Path, slurm: VirtualSlurm, *words: str, **more: str) -> str:
+    """Submit from a folder with a suite; gives the job's number."""
+    environment = {**os.environ, **slurm.env, "HPCACCEPT_GPUS_PER_NODE": "0", "PYTHON": sys.executable, **more}
+    command_ = ["sbatch", "--parsable", *words, str(script)]
+    done = subprocess.run(command_, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def _end_of(job: str, slurm: VirtualSlurm, timeout_s: float = 120) -> str:
+    def state() -> str | None:
+        words = ["scontrol", "show", "job", job]
+        text = subprocess.run(words, env={**os.environ, **slurm.env}, capture_output=True, text=True, check=True).stdout
+        word = text.split("JobState=")[1].split()[0]
+        return None if word in ("PENDING", "RUNNING", "COMPLETING") else word
+
+    return str(until(state, timeout_s))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda p: p.stem)
+def test_a_script_leaves_a_judged_run(script: Path, tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
+    suite = tmp_path / "short.toml"
+    suite.write_text(SUITE.format(duration=0.1))
+    job = _sbatch(script, tmp_path, plain_slurm, SUITE=str(suite))
+    assert _end_of(job, plain_slurm) == "COMPLETED", _output(tmp_path)
+    assert "ACCEPTED" in _output(tmp_path)
+    again = command("report", "--runs-dir", str(tmp_path / "runs"), "--format", "json")
+    assert again.returncode == 0
+    assert set(json.loads(again.stdout)["nodes"].values()) == {"PASS"}
+
+
+def _output(folder: Path) -> str:
+    return "".join(file.read_text() for file in folder.glob("hpcaccept-*.out"))
+
+
+def test_the_ddp_script_trains_across_nodes_without_any_setting(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
+    job = _sbatch(ROOT / "sbatch/multi_node_ddp.sbatch", tmp_path, plain_slurm)
+    assert _end_of(job, plain_slurm) == "COMPLETED", _output(tmp_path)
+    report = json.loads(next(tmp_path.glob("runs/*/report.json")).read_text())
+    assert {row["name"]: row["outcome"] for row in report["checks"]}["ddp_train"] == "PASS"
+
+
+def test_a_script_goes_on_after_a_killed_rank(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
+    suite = tmp_path / "long.toml"
+    suite.write_text(SUITE.format(duration=5.0) + '[checks."os_noise:later"]\nduration_s = 0.1\n')
+    job = _sbatch(ROOT / "sbatch/multi_node_ddp.sbatch", tmp_path, plain_slurm, "-N", "3", SUITE=str(suite))
+
+    def begun() -> int | None:
+        for file in tmp_path.glob("runs/*/records/00/r000001.jsonl"):
+            lines = [json.loads(x) for x in file.read_text().splitlines() if x.endswith("}")]
+            if lines and lines[-1] == {"kind": "start", "data": {"check": "os_noise"}}:
+                return int(next(x["data"]["pid"] for x in lines if x["kind"] == "hello"))
+        return None
+
+    os.kill(until(begun, 60), signal.SIGKILL)
+    assert _end_of(job, plain_slurm) == "FAILED"
+    report = json.loads(next(tmp_path.glob("runs/*/report.json")).read_text())
+    assert report["exit_code"] == 3
+    assert [e["nodes"] for e in report["events"] if e["kind"] == "death"] == [["node1"]]
+    later = {v["node"] for v in report["verdicts"] if v["check"] == "os_noise:later" and v["outcome"] == "PASS"}
+    assert later == {"node0", "node1", "node2"}
+
+
+def test_a_script_in_a_container_needs_no_python_on_the_host(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
+    place = pyxis_stand_in(tmp_path)
+    inside = place / "python3"
+    inside.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    inside.chmod(0o755)
+    (tmp_path / "image.sqsh").touch()
+    suite = tmp_path / "short.toml"
+    suite.write_text(SUITE.format(duration=0.1))
+    words = {"IMAGE": str(tmp_path / "image.sqsh"), "PYTHON": "/nowhere", "PATH": f"{place}:{os.environ['PATH']}"}
+    job = _sbatch(ROOT / "sbatch/multi_node_ddp.sbatch", tmp_path, plain_slurm, SUITE=str(suite), **words)
+    assert _end_of(job, plain_slurm) == "COMPLETED", _output(tmp_path)
+    report = json.loads(next(tmp_path.glob("runs/*/report.json")).read_text())
+    assert report["image"]["reference"].endswith("image.sqsh")
+
+
+def test_the_scripts_differ_only_above_their_first_command() -> None:
+    bodies = {
+        script.read_text().partition("# ---- what an administrator changes")[2].partition("\n")[2] for script in SCRIPTS
+    }
+    same = {"\n".join(x for x in body.splitlines() if not x.startswith("SUITE=")) for body in bodies}
+    assert len(same) == 1
+
+
+@pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
+def test_the_scripts_are_clean() -> None:
+    subprocess.run(["shellcheck", *map(str, SCRIPTS)], check=True)
