@@ -47,4 +47,6 @@ def from_plain(plain: object, kind: type[T]) -> T:
 def dumps(thing: object) -> str:
     """One line of JSON without fields at their default. NaN is refused: what is no number must not travel as one."""
     plain = _converter(omit_if_default=True).unstructure(thing)
-    return json.dumps(plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    line = json.dumps(plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    # Bytes of the environment that are no UTF-8 are lone surrogates here, which no file takes.
+    return line.encode("utf-8", "replace").decode()

@@ -26,7 +26,7 @@ _SLURM_TIME = re.compile(r"^(?:(?P<days>\d+)-)?(?P<rest>\d+(?::\d+){0,2})$")
 
 
 def show(value: float, unit: str) -> str:
-    """``show(8.1e10, "FLOP/s") == "81.0 GFLOP/s"``; a share (unit ``"1"``) is printed in percent."""
+    """``show(8.1e10, "FLOP/s") == "81 GFLOP/s"``; a share (unit ``"share"``) is printed in percent."""
     if math.isnan(value):
         return "not a number"
     if unit == "share":
@@ -55,7 +55,7 @@ def show_bytes(size_bytes: int) -> str:
 
 def show_duration(seconds: float) -> str:
     """``"1 h 5 min"``, ``"2 min 3 s"``, ``"4.2 s"``: the two largest parts."""
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

@@ -14,6 +14,7 @@ from hpcaccept.plan.resolve import resolve_suite
 
 if TYPE_CHECKING:
     from hpcaccept.model.check import Check
+    from hpcaccept.model.metric import Metric
 
 
 @click.group(invoke_without_command=True)
@@ -73,3 +74,56 @@ def explanation(name: str, kind: type[Check]) -> str:
         lines += ["", f"Parameters (in [checks.{name}] of a suite):"]
         lines += [f"  {field.name} = {field.default!r}" for field in fields(kind)]
     return "\n".join(lines)
+
+
+@checks.command()
+def reference() -> None:
+    """Every metric of every check as Markdown: the text of docs/reference/metrics.md."""
+    click.echo(metrics_page(), nl=False)
+
+
+def metrics_page() -> str:
+    """The page, from what the checks declare."""
+    lines = [
+        "# Metrics",
+        "",
+        "Written by `hpcaccept checks reference`; a test holds it against the code. Units are SI without prefix; a *share* is 0 … 1.",
+        "",
+        "How the repeats of a unit become one number: *best* block (capability), *median*, or *worst* (counts of faults). Every",
+        "repeat is kept in `run.h5`. Rates are judged against the peers of the run (a loss counts above the metric's *peer floor*",
+        "and above the robust cut; on CPUs the floor is 25 %, on virtual nodes that share a kernel 50 %) and against the baseline.",
+        "A metric with a limit is judged by it; one with neither is reported only.",
+    ]
+    for name in registry.names():
+        kind = registry.load(name)
+        lines += ["", f"## {name}", "", f"{kind.about} Revision {kind.revision}, scope {kind.scope}.", ""]
+        lines += [
+            "| metric | unit | better | of repeats | meaning | formula | judged by | source |",
+            "|---|---|---|---|---|---|---|---|",
+        ]
+        lines += [_row(metric) for metric in kind.metrics]
+    return "\n".join(lines) + "\n"
+
+
+def _row(metric: Metric) -> str:
+    from hpcaccept.judge.against_limits import describe
+
+    if metric.limit:
+        judged = f"limit: {describe(metric.limit)} ({metric.limit.source})"
+    elif metric.is_rate and metric.peer_floor is not None:
+        judged = f"peers (floor {metric.peer_floor:.1%}), baseline"
+    elif metric.is_rate and metric.scope == "world":
+        judged = "baseline"
+    else:
+        judged = "reported"
+    cells = (
+        f"`{metric.name}`",
+        metric.unit,
+        metric.direction,
+        metric.statistic,
+        metric.help,
+        metric.formula,
+        judged,
+        metric.source,
+    )
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -87,8 +87,9 @@ def load_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
 
     def put(layer: Mapping[str, Any], place: str) -> None:
         for key, value in layer.items():
-            values[key] = _fit(key, value, place)
-            origin[key] = place
+            name = key.replace("-", "_")
+            values[name] = _fit(key, value, place)
+            origin[name] = place
 
     user = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "/")) / ".config") / "hpcaccept/config.toml"
     for file in (SYSTEM_FILE, user, PROJECT_FILE):

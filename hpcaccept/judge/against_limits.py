@@ -56,10 +56,10 @@ def judge_against_limits(evidence: Evidence, values: list[Values]) -> Iterable[V
 
 def _unanswered(evidence: Evidence, asked: dict[str, Limit], values: list[Values]) -> Iterable[Verdict]:
     """What the request demands and a check should have counted, but did not."""
-    answered = {metric_key(column.check, column.metric.name) for column in values}
+    answered = {metric_key(column.check.partition(":")[0], column.metric.name) for column in values}
     for key in sorted(set(asked) - answered):
         check, metric, _ = split_key(key)
-        if any(record.check == check and record.outcome == "measured" for record in evidence.records):
+        if any(record.check.partition(":")[0] == check and record.outcome == "measured" for record in evidence.records):
             reason = f"the request demands {describe(asked[key])}, and nothing counted them"
             yield Verdict(Subject(), check, Outcome.ERROR, reason, metric)
 
@@ -74,8 +74,9 @@ def _limits_for(column: Values, asked: dict[str, Limit], suite: dict[str, Limit]
             used.add(key)
             overridden = True
             yield suite[key]
-    if bare in asked:
-        yield asked[bare]
+    # A label (identity:again) changes nothing about what the request demands.
+    if (plain := metric_key(check.partition(":")[0], metric)) in asked:
+        yield asked[plain]
     # A limit of the suite replaces the built-in one: that is what a site override is.
     if column.metric.limit and not overridden:
         yield column.metric.limit

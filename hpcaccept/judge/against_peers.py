@@ -2,11 +2,13 @@
 
 Robust: the centre is the median of the like units, the width 1.4826 × MAD. A unit is blamed when it is slower by more
 than the *floor* of its metric **and** by more than ``z`` widths, where ``z`` follows from the number of comparisons and
-the stated false-alarm rate (Šidák). Fewer than ``min_units`` like units cannot say who is slow. Half of that loss is WARN.
+the stated false-alarm rate (Šidák). Fewer than ``min_units`` like units cannot say who is slow. WARN: beyond the ``z``
+widths and half of the floor. Before a run ends, the checks of its suspects are launched again (hpcaccept.launch.retest).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING
@@ -87,15 +89,15 @@ def _groups(values: list[Values]) -> Iterable[tuple[Values, npt.NDArray[np.intp]
 def _cut(comparisons: int, false_alarm_rate: float) -> float:
     if not comparisons:
         return 0.0
-    each = 1.0 - (1.0 - false_alarm_rate) ** (1.0 / comparisons)
-    return NormalDist().inv_cdf(1.0 - each)
+    # expm1, log1p and the lower tail: 1 - each would be 1 for rates below 1e-16, which has no quantile.
+    each = -math.expm1(math.log1p(-false_alarm_rate) / comparisons)
+    return -NormalDist().inv_cdf(each)
 
 
 def _floor(column: Values, rule: PeerRule, evidence: Evidence) -> float:
     own = column.metric.peer_floor or 0.0
     is_cpu = evidence.plan.request.device == "cpu"
-    # What is counted (cores, bytes of memory) has no noise; what is timed on a shared kernel has a lot.
-    counted = column.metric.unit in ("cores", "B")
+    counted = is_counted(column)
     if rule.floor is not None:
         own = rule.floor if not counted else own
     elif is_cpu and not counted:
@@ -105,6 +107,11 @@ def _floor(column: Values, rule: PeerRule, evidence: Evidence) -> float:
     return own
 
 
+def is_counted(column: Values) -> bool:
+    """True for cores and bytes of memory: what is counted has no noise, what is timed has."""
+    return column.metric.unit in ("cores", "B")
+
+
 def _judge_group(
     column: Values, rows: npt.NDArray[np.intp], floor: float, z: float, required: bool
 ) -> tuple[float, list[Verdict]]:
@@ -112,9 +119,10 @@ def _judge_group(
     center = float(np.median(values))
     sigma = MAD_TO_SIGMA * float(np.median(np.abs(values - center)))
     loss = max(floor * abs(center), z * sigma)
+    worrying = max(floor * abs(center) / 2, z * sigma)
     higher = column.metric.direction == "higher"
     unit = column.metric.unit
-    cut, warn = (center - loss, center - loss / 2) if higher else (center + loss, center + loss / 2)
+    cut, warn = (center - loss, center - worrying) if higher else (center + loss, center + worrying)
     source = f"median of {len(rows)} peers {show(center, unit)}; loss > {floor:.3g} and > {z:.2f} robust sigma"
     failing = Limit(cut, None, unit, "peers", source) if higher else Limit(None, cut, unit, "peers", source)
     warning = Limit(warn, None, unit, "peers", source) if higher else Limit(None, warn, unit, "peers", source)
@@ -136,7 +144,7 @@ def _judge_group(
                 limit=warning if outcome is Outcome.PASS else failing,
                 remedy=""
                 if outcome is Outcome.PASS
-                else "Run it again on this node and two others before it is drained.",
+                else "Run it once more on this node and two others before it is drained.",
                 required=required,
             )
         )

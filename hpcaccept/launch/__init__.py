@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hpcaccept.store.folder import RunFolder
 
 #: Modules of this package that are no launchers.
-_OTHERS = {"aftermath", "course", "driver", "events", "words"}
+_OTHERS = {"aftermath", "course", "driver", "events", "retest", "words"}
 
 
 class Launcher(Protocol):

@@ -16,11 +16,13 @@ class Course:
         queue: steps, the next one first.
         struck: node → how many steps it has cost.
         launched: how many steps have been launched: the number of the next one.
+        retests: how often suspects were measured again.
     """
 
     queue: tuple[Step, ...]
     struck: dict[str, int] = field(default_factory=dict)
     launched: int = 0
+    retests: int = 0
 
 
 def take(course: Course) -> tuple[Step | None, Course]:

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from hpcaccept.errors import HpcacceptError
 from hpcaccept.launch.aftermath import Loss, Words, loss_of
 from hpcaccept.launch.course import Course, after, take
 from hpcaccept.launch.events import Events
+from hpcaccept.launch.retest import retest_of
 from hpcaccept.launch.words import first_hello, words_of
 from hpcaccept.parse.deaths import parse_deaths
 from hpcaccept.store.folder import RunFolder
@@ -111,6 +113,20 @@ def reckon(
         late: True when the driver's own deadline ended it.
         runtime: of the container, to tell its failures from those of nodes.
     """
+    course, why = _reckon_losses(folder, events, course, step, code=code, late=late, runtime=runtime)
+    if why or course.queue:
+        return course, why
+    suspects = retest_of(folder, folder.read_plan(), step, course.retests)
+    if suspects is None:
+        return course, None
+    again, whom = suspects
+    events.say("retest", nodes=again.nodes, detail=f"measured again: {whom}")
+    return replace(course, queue=(again,), retests=course.retests + 1), None
+
+
+def _reckon_losses(
+    folder: RunFolder, events: Events, course: Course, step: Step, *, code: int, late: bool, runtime: str
+) -> tuple[Course, tuple[str, str] | None]:
     words = words_of(folder, step.id)
     stderr = _tail(folder.logs / f"step-{step.id}.err")
     loss = loss_of(step, words, parse_deaths(stderr), late)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["started", "step_started", "step_ended", "death", "excluded", "ended"]
+Kind = Literal["started", "step_started", "step_ended", "death", "excluded", "retest", "ended"]
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Event:
 
     Attributes:
         kind: ``started`` (nodes), ``step_started``, ``step_ended``, ``death`` of ranks, a node ``excluded`` from the
-            rest, ``ended`` (the driver's last word).
+            rest, a ``retest`` of suspects, ``ended`` (the driver's last word).
         at: UTC, ISO 8601.
         step: which step, where it belongs to one.
         nodes: names it speaks of.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,6 +35,8 @@ class Limit:
     def __post_init__(self) -> None:
         if self.lower is None and self.upper is None:
             raise ValueError("a limit needs a lower or an upper bound")
+        if not all(bound is None or math.isfinite(bound) for bound in (self.lower, self.upper)):
+            raise ValueError(f"bounds {self.lower} and {self.upper} must be finite: nothing could miss or meet them")
         if self.lower is not None and self.upper is not None and self.lower > self.upper:
             raise ValueError(f"lower bound {self.lower} is above the upper bound {self.upper}")
 

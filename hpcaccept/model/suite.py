@@ -35,6 +35,7 @@ class PeerRule:
         false_alarm_rate: chance that a run in which all is well blames anybody (the cut follows from the number of
             comparisons).
         floor: smallest relative loss that may be blamed; None: each metric's own floor.
+        retests: how often the checks of suspects are launched again, for all nodes; capability is the best launch.
         shared_host_floor: the same where several nodes share one kernel and its cores (virtual nodes).
     """
 
@@ -43,6 +44,7 @@ class PeerRule:
     false_alarm_rate: float = 0.001
     floor: float | None = None
     shared_host_floor: float = 0.5
+    retests: int = 2
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,8 @@ class SampleTable:
         units: measured devices.
         key: int32[n], index into keys.
         unit: int32[n], index into units; -1 for numbers that speak of all nodes together.
-        repeat: int32[n], block or launch.
+        launch: int32[n], number of the step it was measured in: a retest is another launch.
+        repeat: int32[n], block within the launch.
         value: float64[n], SI units.
     """
 
@@ -44,6 +45,7 @@ class SampleTable:
     units: tuple[Unit, ...]
     key: npt.NDArray[np.int32]
     unit: npt.NDArray[np.int32]
+    launch: npt.NDArray[np.int32]
     repeat: npt.NDArray[np.int32]
     value: npt.NDArray[np.float64]
 

@@ -60,6 +60,7 @@ _STUCK = {
     "QOSMaxWallDurationPerJobLimit": "The QOS's time limit is lower: lower --time.",
     "ReqNodeNotAvail": "A node that was asked for by name is down, drained or reserved: see 'sinfo -R'.",
     "JobLaunchFailure": "Slurm could not start it: see slurmctld's log; scontrol release {job} tries again.",
+    "job_requeued_in_held_state": "Somebody has put it back and holds it: scontrol release {job}",
     "launch_failed_requeued_held": "Slurm could not start it and holds it: scontrol release {job} tries again.",
 }
 
@@ -72,7 +73,8 @@ def parse_state(word: str, detail: str = "", job: str = "") -> JobStatus:
         return JobStatus("lost", f"Slurm says {word!r}, which is unknown here")
     reason = detail.strip().strip("()")
     if state == "pending":
-        remedy = _STUCK.get(reason.split(",")[0].split(" ")[0])
+        # squeue writes "launch failed requeued held", scontrol writes it with underscores.
+        remedy = _STUCK.get(reason.split(",")[0].replace(" ", "_"))
         if remedy:
             return JobStatus("stuck", f"{name}, {reason}", remedy.format(job=job))
     return JobStatus(state, f"{name}, {reason}" if reason and reason != "None" else name)

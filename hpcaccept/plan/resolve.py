@@ -28,10 +28,14 @@ def resolve_suite(text: SuiteText) -> Suite:
     place = str(text.file)
     tables = text.tables
     _only(tables, _TOP, place, "key")
-    specs = tuple(
-        _check(name, _table(table, f"{place}: [checks.{name}]"), place)
+    named = {
+        name: _table(table, f"{place}: [checks.{name}]")
         for name, table in _table(tables.get("checks", {}), f"{place}: [checks]").items()
-        if not (isinstance(table, Mapping) and table.get("enabled") is False)
+    }
+    specs = tuple(
+        _check(name, table, place)
+        for name, table in named.items()
+        if _switch(table, "enabled", f"{place}: [checks.{name}]")
     )
     if not specs:
         raise UsageError(f"{place} has no check.", "Add one, like [checks.identity]; 'hpcaccept checks' lists them.")
@@ -62,7 +66,14 @@ def _check(name: str, table: Mapping[str, Any], place: str) -> CheckSpec:
     deadline_s = table.get("deadline_s", CheckSpec(name).deadline_s)
     if isinstance(deadline_s, bool) or not isinstance(deadline_s, (int, float)) or deadline_s <= 0:
         raise UsageError(f"{where}: deadline_s is {deadline_s!r}, expected seconds above 0.")
-    return CheckSpec(name, params, float(deadline_s), bool(table.get("required", True)))
+    return CheckSpec(name, params, float(deadline_s), _switch(table, "required", where))
+
+
+def _switch(table: Mapping[str, Any], key: str, where: str) -> bool:
+    value = table.get(key, True)
+    if not isinstance(value, bool):
+        raise UsageError(f"{where}: {key} is {value!r}, expected true or false.")
+    return value
 
 
 def _peers(table: Mapping[str, Any], place: str) -> PeerRule:
@@ -80,6 +91,12 @@ def _peers(table: Mapping[str, Any], place: str) -> PeerRule:
     rule = PeerRule(**values)
     if not 0 < rule.false_alarm_rate < 1:
         raise UsageError(f"{where}: false_alarm_rate is {rule.false_alarm_rate}, expected a share between 0 and 1.")
+    if not isinstance(rule.min_units, int) or rule.min_units < 3:
+        # A unit alone is its own median, and of two nobody can say which one is slow: all of them would pass.
+        raise UsageError(f"{where}: min_units is {rule.min_units}, expected a whole number of at least 3.")
+    for name, floor in (("floor", rule.floor), ("shared_host_floor", rule.shared_host_floor)):
+        if floor is not None and not 0 <= floor < 1:
+            raise UsageError(f"{where}: {name} is {floor}, expected a share from 0 to below 1.")
     return rule
 
 

@@ -169,7 +169,7 @@ def _settle(rank: Rank, comm: MPI.Intracomm) -> None:
     rank.model = host.cpu_model() if device == "cpu" else ""
     from mpi4py import MPI
 
-    library = MPI.Get_library_version().split(",")[0].split("\n")[0].strip("\0 ")
+    library = " ".join(MPI.Get_library_version().split(",")[0].split("\n")[0].strip("\0 ").split())
     rank.journal.write(
         "hello",
         Hello(

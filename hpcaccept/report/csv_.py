@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def render_csv(evidence: Evidence) -> str:
-    """One line per sample: run, node, device, check, metric, variant, repeat, value.
+    """One line per sample: run, node, device, device_id, check, metric, variant, launch, repeat, value.
 
     Raises:
         UsageError: pandas is not installed.
@@ -32,6 +32,7 @@ def render_csv(evidence: Evidence) -> str:
             "check": [parts[k][0] for k in table.key],
             "metric": [parts[k][1] for k in table.key],
             "variant": [parts[k][2] for k in table.key],
+            "launch": table.launch,
             "repeat": table.repeat,
             "value": table.value,
         }

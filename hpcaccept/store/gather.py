@@ -77,7 +77,7 @@ def gather(folder: RunFolder, catalogue: Catalogue, job: JobStatus | None = None
         steps=steps,
         hellos=tuple(heap.hellos),
         records=tuple(replace(r, samples=()) for r in records),
-        samples=table_of(records, heap.hellos, catalogue),
+        samples=table_of(heap.records, heap.hellos, catalogue),
         events=events,
         torn=(*heap.torn, *torn),
         imports_s=heap.imports_s,
@@ -104,7 +104,7 @@ def _nodes(plan: Plan, steps: tuple[Step, ...], events: tuple[Event, ...]) -> tu
 
 
 def _last_word_per_check(records: list[Record]) -> list[Record]:
-    """A check that was run again counts with its last record that measured something, else with its last one."""
+    """One record per device and check: the last that measured something, else the last one. (Samples of all count.)."""
     best: dict[tuple[str, str, str], Record] = {}
     for record in records:
         place = (record.node, record.device, record.check)
@@ -119,7 +119,7 @@ def table_of(records: list[Record], hellos: list[Hello], catalogue: Catalogue) -
     settings = {hello.node: _setting(hello) for hello in hellos}
     keys: dict[str, int] = {}
     units: dict[Unit, int] = {}
-    rows: list[tuple[int, int, int, float]] = []
+    rows: list[tuple[int, int, int, int, float]] = []
     for record in records:
         metrics = catalogue.get(record.check, {})
         setting = settings.get(record.node, "")
@@ -133,15 +133,16 @@ def table_of(records: list[Record], hellos: list[Hello], catalogue: Catalogue) -
             unit = by_scope[metric.scope if metric else "device"]
             key = metric_key(record.check, sample.metric, sample.variant)
             at = (keys.setdefault(key, len(keys)), units.setdefault(unit, len(units)))
-            rows.append((*at, sample.repeat, sample.value))
-    columns: Any = list(zip(*rows, strict=True)) if rows else ((), (), (), ())
+            rows.append((*at, int(record.step), sample.repeat, sample.value))
+    columns: Any = list(zip(*rows, strict=True)) if rows else ((), (), (), (), ())
     return SampleTable(
         keys=tuple(keys),
         units=tuple(units),
         key=np.asarray(columns[0], np.int32),
         unit=np.asarray(columns[1], np.int32),
-        repeat=np.asarray(columns[2], np.int32),
-        value=np.asarray(columns[3], np.float64),
+        launch=np.asarray(columns[2], np.int32),
+        repeat=np.asarray(columns[3], np.int32),
+        value=np.asarray(columns[4], np.float64),
     )
 
 

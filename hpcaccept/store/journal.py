@@ -80,6 +80,8 @@ def read(file: Path) -> Iterator[Line]:
         text = raw.decode("utf-8", "replace")
         try:
             thing = json.loads(text)
+            if "\\u" in text:  # an escaped lone surrogate could be written nowhere: UnicodeEncodeError, so torn
+                json.dumps(thing, ensure_ascii=False).encode()
             yield Line(file.name, thing["kind"], thing["data"])
         except (ValueError, KeyError, TypeError):
             yield Line(file.name, "", None, torn=text[:2000])

@@ -7,7 +7,8 @@
     /evidence        JSON of everything but the samples, one dataset per kind, one string per thing
     /samples/key     int32[n]   index into /samples/keys
     /samples/unit    int32[n]   index into /samples/units
-    /samples/repeat  int32[n]
+    /samples/launch  int32[n]   number of the step
+    /samples/repeat  int32[n]   block within the step
     /samples/value   float64[n] SI units
     /samples/keys    str[k]     metric keys
     /samples/units   str[u]     JSON of Unit
@@ -58,7 +59,7 @@ def write_run(file: Path, evidence: Evidence, now: str) -> None:
         for name in ("steps", "hellos", "records", "events", "torn"):
             _strings(h5, f"evidence/{name}", (dumps(thing) for thing in getattr(evidence, name)))
         table = evidence.samples
-        for column in ("key", "unit", "repeat", "value"):
+        for column in ("key", "unit", "launch", "repeat", "value"):
             h5.create_dataset(f"samples/{column}", data=getattr(table, column), compression="gzip", compression_opts=1)
         _strings(h5, "samples/keys", table.keys)
         _strings(h5, "samples/units", (dumps(unit) for unit in table.units))
@@ -80,6 +81,7 @@ def read_run(file: Path) -> Evidence:
                 units=tuple(from_plain(json.loads(text), Unit) for text in h5["samples/units"].asstr()[:]),
                 key=h5["samples/key"][:],
                 unit=h5["samples/unit"][:],
+                launch=h5["samples/launch"][:],
                 repeat=h5["samples/repeat"][:],
                 value=h5["samples/value"][:],
             )

@@ -1,0 +1,182 @@
+"""``python -m hpcaccept submit``, with the time of everything that a person sees, and of what the run wrote down."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks._child import ROOT, ending
+from benchmarks._row import CannotRun
+from hpcaccept.model.event import Event
+from hpcaccept.model.record import Hello, Record
+from hpcaccept.serial import from_plain
+from hpcaccept.store.journal import read
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A submission that has ended. Times are seconds since the epoch.
+
+    Attributes:
+        folder: of the run.
+        begin: before the command was started.
+        first_line: when the report began to appear.
+        end: when the command had ended.
+    """
+
+    folder: Path
+    begin: float
+    first_line: float
+    end: float
+
+    @property
+    def wall_s(self) -> float:
+        """From command to report."""
+        return self.end - self.begin
+
+    @property
+    def job(self) -> str:
+        """Its number."""
+        return str(json.loads((self.folder / "job.json").read_text())["id"])
+
+    @property
+    def submitted(self) -> float:
+        """When the scheduler had accepted the job."""
+        return _epoch(json.loads((self.folder / "job.json").read_text())["submitted_at"])
+
+    def event(self, kind: str) -> float:
+        """When the driver said so first."""
+        lines = [from_plain(line.data, Event) for line in read(self.folder / "driver.jsonl") if line.kind == "event"]
+        return next(_epoch(event.at) for event in lines if event.kind == kind)
+
+    def ranks(self) -> list[RankWords]:
+        """What each rank wrote, step by step."""
+        return [_words(file) for file in sorted(self.folder.glob("records/*/*.jsonl"))]
+
+
+@dataclass
+class RankWords:
+    """The journal of one rank.
+
+    Attributes:
+        hello: its first words.
+        records: of its checks.
+        imports: module and seconds, in order.
+    """
+
+    hello: Hello | None = None
+    records: list[Record] = field(default_factory=list)
+    imports: list[tuple[str, float]] = field(default_factory=list)
+
+    def values(self, check: str, metric: str, variant: str) -> list[float]:
+        """The repeats of one metric."""
+        records = [record for record in self.records if record.check == check]
+        return [s.value for r in records for s in r.samples if (s.metric, s.variant) == (metric, variant)]
+
+
+def begin_of(record: Record) -> float:
+    """When the ranks were ready for a check: before the first turn."""
+    return _epoch(record.started_at)
+
+
+class Running:
+    """A submission on its way. Its standard output is a terminal, as it is for a person."""
+
+    def __init__(self, place: Path, suite: str, *words: str, env: Mapping[str, str]) -> None:
+        """Start it.
+
+        Args:
+            place: an existing folder; the run folder is made below it.
+            suite: text of the suite file, or the name of a built-in one.
+            words: further options.
+            env: of the command.
+        """
+        self._runs = place / "runs"
+        if "[checks" in suite:
+            file = place / "bench.toml"
+            file.write_text(suite)
+            suite = str(file)
+        command = [sys.executable, "-m", "hpcaccept", "submit", "--suite", suite]
+        command += ["--runs-dir", str(self._runs), "--baselines-dir", str(place / "baselines"), *words]
+        self._before = set(self._runs.glob("*/plan.json"))
+        self._terminal, end = pty.openpty()
+        self._env = dict(env)
+        self.begin = time.time()
+        self._child = subprocess.Popen(
+            command, env=self._env, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=end, stderr=subprocess.PIPE, text=True
+        )
+        os.close(end)
+        self._first_line = 0.0
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        try:
+            while os.read(self._terminal, 65536):
+                self._first_line = self._first_line or time.time()
+        except OSError:  # EIO: nobody has the other end any more
+            return
+
+    def folder(self, timeout_s: float = 30.0) -> Path:
+        """The run folder, as soon as there is one. Raises CannotRun when there is none in time."""
+        until = time.monotonic() + timeout_s
+        while time.monotonic() < until:
+            new = set(self._runs.glob("*/plan.json")) - self._before
+            if new:
+                return new.pop().parent
+            time.sleep(0.02)
+        raise CannotRun(f"no run folder under {self._runs} within {timeout_s:g} s")
+
+    def finish(self, timeout_s: float) -> Submission:
+        """Wait for its end.
+
+        Raises:
+            CannotRun: it said that it could not be used, or gave no report in time; its job is cancelled.
+        """
+        with ending(self._child, timeout_s):
+            _, err = self._child.communicate()
+        end = time.time()
+        self._reader.join(5.0)
+        os.close(self._terminal)
+        last = " / ".join(err.strip().splitlines()[-3:])
+        if self._child.returncode == 2:
+            raise CannotRun(last)
+        folder = self.folder(timeout_s=1.0)
+        if not (folder / "report.json").exists():
+            words = [sys.executable, "-m", "hpcaccept", "cancel", str(folder)]
+            subprocess.run(words, env=self._env, cwd=ROOT, capture_output=True, timeout=60, check=False)
+            raise CannotRun(f"no report within {timeout_s:g} s, exit status {self._child.returncode}: {last}")
+        return Submission(folder, self.begin, self._first_line, end)
+
+
+def submit(place: Path, suite: str, *words: str, env: Mapping[str, str], timeout_s: float = 120.0) -> Submission:
+    """From command to report. Raises CannotRun as ``Running.finish`` does."""
+    return Running(place, suite, *words, env=env).finish(timeout_s)
+
+
+def _words(file: Path) -> RankWords:
+    words = RankWords()
+    for line in read(file):
+        if line.kind == "hello":
+            words.hello = from_plain(line.data, Hello)
+        elif line.kind == "record":
+            words.records.append(from_plain(line.data, Record))
+        elif line.kind == "import":
+            words.imports.append((str(line.data["module"]), float(line.data["seconds"])))
+    return words
+
+
+def _epoch(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()

@@ -1,0 +1,63 @@
+"""Whom would this run blame, and is it still so in another launch?
+
+A launch can be slow for its whole life, whatever its iterations, and a neighbour can take a core for a second. Before a run
+ends, the checks in which somebody is slower than the peers are launched again on all nodes that measured them; the best
+launch counts. A unit that is really slow is slow again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hpcaccept import checks
+from hpcaccept.model.plan import Plan, Step
+from hpcaccept.model.verdict import Outcome
+
+if TYPE_CHECKING:
+    from hpcaccept.store.folder import RunFolder
+
+
+def has_timed_rates(plan: Plan) -> bool:
+    """True when anything in the plan could be suspect: else numpy need not be imported to know that nothing is."""
+    kinds = (checks.load(spec.name) for spec in plan.suite.checks)
+    return any(
+        m.is_rate and m.peer_floor is not None and m.unit not in ("cores", "B") for k in kinds for m in k.metrics
+    )
+
+
+def retest_of(folder: RunFolder, plan: Plan, last: Step, done: int) -> tuple[Step, str] | None:
+    """The step that measures suspects again, and whom it suspects; None when nobody is, or it was done often enough.
+
+    Args:
+        folder: of the run.
+        plan: of the run.
+        last: step, whose shape the new one has.
+        done: retests so far.
+    """
+    rule = plan.suite.peers
+    if done >= rule.retests or not rule.enabled or not has_timed_rates(plan):
+        return None
+    from hpcaccept.judge.against_peers import is_counted, judge_against_peers
+    from hpcaccept.judge.values import values_of
+    from hpcaccept.store.gather import gather
+
+    catalogue = checks.catalogue(spec.name for spec in plan.suite.checks)
+    evidence = gather(folder, catalogue)
+    values = [column for column in values_of(evidence.samples, catalogue) if not is_counted(column)]
+    slow = [v for v in judge_against_peers(evidence, values)[0] if v.outcome in (Outcome.FAIL, Outcome.WARN)]
+    if not slow:
+        return None
+    names = {verdict.check for verdict in slow}
+    nodes = tuple(node for node in evidence.nodes if any(r.node == node and r.check in names for r in evidence.records))
+    again = tuple(spec for spec in plan.suite.checks if spec.name in names)
+    worst = min(slow, key=lambda v: (v.outcome is not Outcome.FAIL, v.subject))
+    step = Step(
+        id="",
+        nodes=nodes,
+        ranks_per_node=last.ranks_per_node,
+        gpus_per_node=last.gpus_per_node,
+        checks=again,
+        start_deadline_s=last.start_deadline_s,
+        virtual=last.virtual,
+    )
+    return step, f"{', '.join(sorted(names))}: {worst.subject} {worst.reason}"

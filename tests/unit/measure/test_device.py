@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import itertools
+import os
+
+import pytest
+import torch
+
+from hpcaccept.measure import device as devices
+from hpcaccept.measure.device import Cpu, Cuda, open_device, repeatable
+
+
+def test_a_cpu_block_is_timed_around_all_its_calls() -> None:
+    ticks, calls = itertools.count(10.0, 2.5), []
+    assert Cpu(clock=lambda: next(ticks)).time_block(lambda: calls.append(1), 7) == 2.5
+    assert len(calls) == 7
+
+
+def test_cpu_calls_are_timed_one_by_one() -> None:
+    ticks = itertools.count(0.0, 1.0)
+    assert Cpu(clock=lambda: next(ticks)).time_calls(lambda: None, 3) == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(("name", "expected"), [("cpu", Cpu()), ("cuda:3", Cuda("cuda:3"))])
+def test_a_device_is_found_by_torch_s_name_for_it(name: str, expected: devices.Device) -> None:
+    assert open_device(name) == expected
+
+
+def test_an_unknown_device_is_refused_with_its_name() -> None:
+    with pytest.raises(ValueError, match="found device 'tpu:0'"):
+        open_device("tpu:0")
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (RuntimeError("\"addmm_impl_cpu_\" not implemented for 'Half'"), False),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_NOT_SUPPORTED when calling `cublasLtMatmul`"), False),
+        (RuntimeError("torch._scaled_mm is only supported on CUDA devices with compute capability >= 8.9"), False),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx`"), True),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"), True),
+    ],
+)
+def test_a_broken_device_is_not_taken_for_one_that_cannot(error: RuntimeError, fault: bool) -> None:
+    assert devices.is_fault(error) is fault
+
+
+def test_the_precision_is_put_back() -> None:
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    with Cpu().fp32_as("ieee"):
+        assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
+    assert torch.backends.mkldnn.matmul.fp32_precision == before
+
+
+def test_a_gpu_does_fp32_in_ieee_and_in_tf32_on_request() -> None:
+    for precision in ("ieee", "tf32"):
+        with Cuda("cuda:0").fp32_as(precision):
+            assert torch.backends.cuda.matmul.fp32_precision == precision
+
+
+def test_a_cpu_has_no_tf32() -> None:
+    with pytest.raises(ValueError, match="tf32"):
+        Cpu().fp32_as("tf32")
+
+
+def test_repeatable_refuses_what_cannot_be_repeated_and_only_while_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    with repeatable():
+        assert torch.are_deterministic_algorithms_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_cpu_says_what_its_bits_depend_on() -> None:
+    assert Cpu().model() == Cpu().model()
+    assert "," in Cpu().model()
+
+
+@pytest.mark.parametrize(("text", "size"), [("107520K\n", 110100480), ("32M", 33554432), ("512", 512), ("", 0)])
+def test_cache_sizes_are_read_as_the_kernel_writes_them(text: str, size: int) -> None:
+    assert devices._size(text) == size

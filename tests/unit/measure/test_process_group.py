@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from hpcaccept.measure import process_group as module
+from hpcaccept.measure.process_group import NoRendezvousError, interface_of, own_addresses, process_group, reachable
+
+
+def alone(thing: Any) -> Any:
+    return thing
+
+
+def test_a_group_of_one_opens_reduces_and_closes() -> None:
+    with process_group("cpu", 0, 1, alone, lambda x: [x], shared_kernel=True, timeout_s=30) as backend:
+        assert backend == "gloo"
+        numbers = torch.ones(3)
+        dist.all_reduce(numbers)
+        assert numbers.tolist() == [1, 1, 1]
+    assert not dist.is_initialized()
+    assert "GLOO_SOCKET_IFNAME" not in os.environ
+
+
+def test_it_can_be_opened_again() -> None:
+    for _ in range(2):
+        with process_group("cpu", 0, 1, alone, lambda x: [x], shared_kernel=True, timeout_s=30):
+            pass
+
+
+def test_it_is_closed_when_the_measurement_breaks() -> None:
+    with pytest.raises(ZeroDivisionError), process_group("cpu", 0, 1, alone, lambda x: [x], shared_kernel=True):
+        raise ZeroDivisionError
+    assert not dist.is_initialized()
+
+
+def test_all_ranks_hear_that_one_cannot_reach_rank_0() -> None:
+    with (
+        pytest.raises(NoRendezvousError, match=r"ranks \[1\] cannot reach rank 0"),
+        process_group("cpu", 0, 2, alone, lambda x: [x, ""], shared_kernel=True),
+    ):
+        pass
+
+
+def test_loopback_is_never_offered_to_other_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    debian = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.1.1", 0))]
+    monkeypatch.setattr(module.socket, "getaddrinfo", lambda *_: debian)
+    assert not any(ipaddress.ip_address(a).is_loopback for a in own_addresses())
+
+
+def test_a_host_without_a_name_still_has_addresses_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object) -> None:
+        raise socket.gaierror
+
+    monkeypatch.setattr(module.socket, "getaddrinfo", unknown)
+    assert isinstance(own_addresses(), list)
+
+
+def test_the_first_address_that_answers_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert reachable(["127.0.0.2", "127.0.0.1"], port) == ("127.0.0.1", "127.0.0.1")
+    assert reachable(["127.0.0.1"], port) is None
+
+
+def test_an_address_has_its_interface() -> None:
+    assert interface_of("127.0.0.1") == "lo"
+    assert interface_of("198.51.100.1") == ""
+
+
+def test_the_user_s_interface_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    with process_group("cpu", 0, 1, alone, lambda x: [x], shared_kernel=True):
+        assert os.environ["GLOO_SOCKET_IFNAME"] == "lo"
+    assert os.environ["GLOO_SOCKET_IFNAME"] == "lo"

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import hashlib
+import math
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from hpcaccept.measure import recipe
+
+
+def test_the_stream_is_the_one_that_numpy_promises_to_keep() -> None:
+    """Philox4x64-10 with key (1, 2), first words; a change here would change the reference curve of ``train``."""
+    drawn = recipe.uniform((1, 2), 3)
+    raw = np.random.Philox(key=np.array([1, 2], dtype=np.uint64)).random_raw(3)
+    assert drawn.tolist() == [(int(word) >> 11) * 2.0**-52 - 1.0 for word in raw]
+
+
+def test_data_and_weights_are_the_bits_of_the_reference() -> None:
+    inputs = recipe.uniform((20261124, 0), 256, 32)
+    assert hashlib.blake2b(inputs.tobytes(), digest_size=8).hexdigest() == "4b2b22b1fa2cfe19"
+    assert recipe.samples()[0].tobytes() == inputs.tobytes()
+    first, _ = recipe.weights()[0]
+    assert hashlib.blake2b(np.ascontiguousarray(first).tobytes(), digest_size=8).hexdigest() == "2618f1c1a43af6f4"
+
+
+def test_another_rank_has_other_samples() -> None:
+    assert not np.any(recipe.samples(0)[0] == recipe.samples(1)[0])
+
+
+def test_the_model_starts_from_the_recipe_s_weights() -> None:
+    model = recipe.model(torch.float64, "cpu")
+    for layer, (weight, bias) in zip([m for m in model if hasattr(m, "weight")], recipe.weights(), strict=True):
+        assert np.array_equal(layer.weight.detach().numpy(), weight.T)
+        assert np.array_equal(layer.bias.detach().numpy(), bias)
+
+
+def test_momentum_is_torch_s_sgd_bit_for_bit() -> None:
+    ours, theirs = (torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64, requires_grad=True) for _ in range(2))
+    mine = recipe.Momentum([ours])
+    sgd = torch.optim.SGD([theirs], lr=recipe.LEARNING_RATE, momentum=recipe.MOMENTUM)
+    for _ in range(5):
+        (ours**3).sum().backward()
+        mine.step()
+        sgd.zero_grad()
+        (theirs**3).sum().backward()
+        sgd.step()
+    assert recipe.digest([ours]) == recipe.digest([theirs])
+
+
+def test_one_flipped_bit_changes_the_digest() -> None:
+    numbers = torch.arange(100, dtype=torch.float32)
+    before = recipe.digest([numbers])
+    numbers.view(torch.int32)[50] ^= 1
+    assert recipe.digest([numbers]) != before
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_becomes_the_largest_one(value: float) -> None:
+    assert recipe.as_number(value) == sys.float_info.max
