@@ -37,8 +37,7 @@ def seconds(command: Sequence[str], env: Mapping[str, str], *, cwd: Path = ROOT,
         CannotRun: it failed, with its last words, or it took longer than the time-out.
     """
     begin = time.perf_counter()
-    said = output(command, env, cwd=cwd, timeout_s=timeout_s)
-    del said
+    output(command, env, cwd=cwd, timeout_s=timeout_s)
     return time.perf_counter() - begin
 
 

@@ -11,35 +11,37 @@ import threading
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks._child import ROOT, ending
 from benchmarks._row import CannotRun
-from hpcaccept.model.event import Event
-from hpcaccept.model.record import Hello, Record
-from hpcaccept.serial import from_plain
-from hpcaccept.store.journal import read
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
 class Submission:
-    """A submission that has ended. Times are seconds since the epoch.
+    """A submission that has ended, with what its run folder held. Times are seconds since the epoch.
 
     Attributes:
-        folder: of the run.
         begin: before the command was started.
         first_line: when the report began to appear.
         end: when the command had ended.
+        job: its number.
+        submitted: when the scheduler had accepted it.
+        events: kind → when the driver said so last.
+        ranks: what each rank wrote, launch by launch.
     """
 
-    folder: Path
     begin: float
     first_line: float
     end: float
+    job: str
+    submitted: float
+    events: dict[str, float]
+    ranks: list[RankWords]
 
     @property
     def wall_s(self) -> float:
@@ -47,48 +49,31 @@ class Submission:
         return self.end - self.begin
 
     @property
-    def job(self) -> str:
-        """Its number."""
-        return str(json.loads((self.folder / "job.json").read_text())["id"])
-
-    @property
-    def submitted(self) -> float:
-        """When the scheduler had accepted the job."""
-        return _epoch(json.loads((self.folder / "job.json").read_text())["submitted_at"])
-
-    def event(self, kind: str) -> float:
-        """When the driver said so first."""
-        lines = [from_plain(line.data, Event) for line in read(self.folder / "driver.jsonl") if line.kind == "event"]
-        return next(_epoch(event.at) for event in lines if event.kind == kind)
-
-    def ranks(self) -> list[RankWords]:
-        """What each rank wrote, step by step."""
-        return [_words(file) for file in sorted(self.folder.glob("records/*/*.jsonl"))]
+    def launches(self) -> int:
+        """Steps: one, and one more for each time that suspects were measured again."""
+        return len({rank.step for rank in self.ranks})
 
 
 @dataclass
 class RankWords:
-    """The journal of one rank.
+    """The journal of one rank, as the plain tables that its lines are.
 
     Attributes:
+        step: the launch.
         hello: its first words.
         records: of its checks.
         imports: module and seconds, in order.
     """
 
-    hello: Hello | None = None
-    records: list[Record] = field(default_factory=list)
+    step: str
+    hello: dict[str, Any] = field(default_factory=dict)
+    records: list[dict[str, Any]] = field(default_factory=list)
     imports: list[tuple[str, float]] = field(default_factory=list)
 
     def values(self, check: str, metric: str, variant: str) -> list[float]:
         """The repeats of one metric."""
-        records = [record for record in self.records if record.check == check]
-        return [s.value for r in records for s in r.samples if (s.metric, s.variant) == (metric, variant)]
-
-
-def begin_of(record: Record) -> float:
-    """When the ranks were ready for a check: before the first turn."""
-    return _epoch(record.started_at)
+        samples = [s for record in self.records if record["check"] == check for s in record["samples"]]
+        return [s["value"] for s in samples if (s["metric"], s.get("variant", "")) == (metric, variant)]
 
 
 class Running:
@@ -158,7 +143,10 @@ class Running:
             words = [sys.executable, "-m", "hpcaccept", "cancel", str(folder)]
             subprocess.run(words, env=self._env, cwd=ROOT, capture_output=True, timeout=60, check=False)
             raise CannotRun(f"no report within {timeout_s:g} s, exit status {self._child.returncode}: {last}")
-        return Submission(folder, self.begin, self._first_line, end)
+        job = json.loads((folder / "job.json").read_text())
+        events = {data["kind"]: epoch(data["at"]) for _, data in _lines(folder / "driver.jsonl")}
+        submitted = epoch(job["submitted_at"])
+        return Submission(self.begin, self._first_line, end, job["id"], submitted, events, rank_words(folder))
 
 
 def submit(place: Path, suite: str, *words: str, env: Mapping[str, str], timeout_s: float = 120.0) -> Submission:
@@ -166,17 +154,29 @@ def submit(place: Path, suite: str, *words: str, env: Mapping[str, str], timeout
     return Running(place, suite, *words, env=env).finish(timeout_s)
 
 
+def rank_words(folder: Path) -> list[RankWords]:
+    """What each rank of a run wrote, launch by launch."""
+    return [_words(file) for file in sorted(folder.glob("records/*/*.jsonl"))]
+
+
+def epoch(text: str) -> float:
+    """Seconds since the epoch of an ISO 8601 time."""
+    return datetime.fromisoformat(text).timestamp()
+
+
 def _words(file: Path) -> RankWords:
-    words = RankWords()
-    for line in read(file):
-        if line.kind == "hello":
-            words.hello = from_plain(line.data, Hello)
-        elif line.kind == "record":
-            words.records.append(from_plain(line.data, Record))
-        elif line.kind == "import":
-            words.imports.append((str(line.data["module"]), float(line.data["seconds"])))
+    words = RankWords(file.parent.name)
+    for kind, data in _lines(file):
+        if kind == "hello":
+            words.hello = data
+        elif kind == "record":
+            words.records.append({"samples": [], "duration_s": 0.0, **data})
+        elif kind == "import":
+            words.imports.append((data["module"], data["seconds"]))
     return words
 
 
-def _epoch(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
+def _lines(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for text in file.read_text("utf-8").splitlines():
+        line = json.loads(text)
+        yield line["kind"], line["data"]

@@ -16,7 +16,7 @@ def measure(quick: bool) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         runs = [
             submit(Path(folder), "cpu", "--launcher", "local", "--nodes", "4", env=env, timeout_s=240)
-            for _ in rounds(1 if quick else 2, budget_s=90, least=1)
+            for _ in rounds(1 if quick else 2, budget_s=45, least=1)
         ]
     what = "submit --nodes 4, suite cpu, 4 virtual nodes: verdict"
     return [Row(what, "s", tuple(run.wall_s for run in runs), target=Target("value", upper=90.0))]

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 from benchmarks._child import rounds, seconds
 from benchmarks._row import Row, Target
 from benchmarks._slurm import slurm_environment, start_delay_s, virtual_slurm
-from benchmarks._submission import begin_of, submit
+from benchmarks._submission import epoch, submit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from benchmarks._submission import Submission
 
 _CHECK = '[checks."os_noise:{label}"]\nduration_s = 0.001\nblocks = 1\n'
@@ -57,16 +59,16 @@ def measure(quick: bool) -> list[Row]:
 
 def _stages(runs: list[Submission], log: str) -> list[Row]:
     """Where the time of the one check goes; the parts add up to the whole."""
-    parts = {
+    parts: dict[str, Callable[[Submission], float]] = {
         "command → job accepted": lambda s: s.submitted - s.begin,
-        "job started → driver's first word": lambda s: s.event("started") - s.submitted - start_delay_s(log, s.job),
-        "driver's first word → ranks ready to measure": lambda s: _ready(s) - s.event("started"),
-        "ranks ready → step ended": lambda s: s.event("step_ended") - _ready(s),
-        "step ended → driver's last word": lambda s: s.event("ended") - s.event("step_ended"),
-        "driver's last word → end of the command": lambda s: s.end - s.event("ended"),
+        "job started → driver's first word": lambda s: s.events["started"] - s.submitted - start_delay_s(log, s.job),
+        "driver's first word → ranks ready to measure": lambda s: _ready(s) - s.events["started"],
+        "ranks ready → step ended": lambda s: s.events["step_ended"] - _ready(s),
+        "step ended → driver's last word": lambda s: s.events["ended"] - s.events["step_ended"],
+        "driver's last word → end of the command": lambda s: s.end - s.events["ended"],
     }
     return [Row(f"of the one: {what}", "s", tuple(part(s) for s in runs)) for what, part in parts.items()]
 
 
 def _ready(run: Submission) -> float:
-    return min(begin_of(record) for rank in run.ranks() for record in rank.records)
+    return min(epoch(record["started_at"]) for rank in run.ranks for record in rank.records)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from hpcaccept.judge import Judgement, judge
 from hpcaccept.model.baseline import Baseline, BaselineEntry, Provenance
 from hpcaccept.model.event import Event
-from hpcaccept.model.evidence import Evidence, Torn
+from hpcaccept.model.evidence import Evidence
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.model.plan import Image, Plan, Request, Step
-from hpcaccept.model.record import Hello, Record, Sample
+from hpcaccept.model.record import Hello, Record, Sample, Torn
 from hpcaccept.model.suite import CheckSpec, Suite
 from hpcaccept.store.gather import table_of
 

@@ -48,6 +48,12 @@ class SoloBench:
     refused: dict[str, str] = field(default_factory=dict)
     beats: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        """As the rank program does, so that a test does not compete with itself."""
+        import torch
+
+        torch.set_num_threads(self.threads)
+
     def emit(self, metric: str, value: float, variant: str = "", repeat: int = 0) -> None:
         if self.check.metric(metric) is None:
             raise ValueError(f"check {self.check.name} does not declare metric {metric!r}")

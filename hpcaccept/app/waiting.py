@@ -15,7 +15,7 @@ from hpcaccept import launch
 from hpcaccept.launch.words import first_hello
 from hpcaccept.model.event import Event
 from hpcaccept.model.job import JobRef, JobStatus
-from hpcaccept.serial import from_plain
+from hpcaccept.model.record import Record, Start
 from hpcaccept.store.journal import read
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def events_of(folder: RunFolder) -> list[Event]:
     """What the driver has said so far."""
     if not folder.driver_log.exists():
         return []
-    return [from_plain(line.data, Event) for line in read(folder.driver_log) if line.kind == "event"]
+    return [word for word in read(folder.driver_log) if isinstance(word, Event)]
 
 
 def progress_of(folder: RunFolder, events: list[Event], status: JobStatus) -> Progress:
@@ -92,9 +92,9 @@ def progress_of(folder: RunFolder, events: list[Event], status: JobStatus) -> Pr
         return Progress("running" if events else f"{status.state} ({status.detail})" if status.detail else status.state)
     spec = folder.read_step(step)
     journal = next(iter(sorted(folder.records(step).glob("*.jsonl"))), None)
-    lines = list(read(journal)) if journal else []
-    current = next((str(line.data["check"]) for line in reversed(lines) if line.kind == "start"), "")
-    done = sum(1 for line in lines if line.kind == "record")
+    words = list(read(journal)) if journal else []
+    current = next((word.check for word in reversed(words) if isinstance(word, Start)), "")
+    done = sum(1 for word in words if isinstance(word, Record))
     if not current:
         return Progress("starting MPI" if not first_hello(folder, step) else "running", "", 0, len(spec.checks))
     return Progress("running", current, done, len(spec.checks))

@@ -28,7 +28,7 @@ _STEPS_PER_BLOCK = 10
 class DdpTrain(Check):
     """A data-parallel training over all ranks: gradients really averaged, replicas equal, loss falling.
 
-    How: the perceptron of ``train`` in IEEE float32; each rank has its own 256 samples of the same teacher. Over NCCL
+    How: the perceptron of ``train`` in IEEE float32; each rank has its own 256 samples of one function. Over NCCL
     (gloo on CPUs), with deterministic algorithms.
 
     1. Each rank computes the gradient of its own samples alone. MPI, not the backend under test, adds them up in

@@ -31,7 +31,7 @@ class Matmul(Check):
     1. one product of small whole numbers whose every partial sum is exact, compared with integer arithmetic;
     2. one product of normally distributed numbers, whose result is kept;
     3. that product again and again: until two batches in a row agree within 1 %, then ``blocks`` blocks of at least
-       ``block_s``, timed by events on the GPU or by the clock of the CPU;
+       ``block_s``, timed by events on the GPU (their mean) or by the clock of the CPU (the median call);
     4. the last result against the kept one bit for bit, and against float64 within a derived bound (the fact
        ``sum_bound``; for int8 exactly).
 
@@ -125,7 +125,7 @@ class Matmul(Check):
             call = product.product_call(form, operands)
             call()
             first = operands.out.clone()
-            seconds = time_blocks(device.time_block, call, self._pace(device))
+            seconds = time_blocks(device.time_calls, call, self._pace(device))
             wrong += int(product.differing(operands.out, first))
             wrong += (product.wrong_exact if form.operand == "int8" else product.wrong_sums)(form, operands)
         return [product.flops(size) / s for s in seconds], wrong

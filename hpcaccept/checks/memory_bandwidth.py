@@ -37,7 +37,8 @@ class MemoryBandwidth(Check):
     Variants, with x, y and out of float64 as in STREAM:
     copy ``out = x``, scale ``out = 3·x``, add ``out = x + y``, triad ``out = x + 3·y``.
 
-    How: ``out`` is filled with NaN; the kernel runs until two batches agree within 1 %, then in ``blocks`` blocks;
+    How: ``out`` is filled with NaN; the kernel runs until two batches agree within 1 %, then in ``blocks`` blocks (a block's
+    figure is its median call, on a GPU the mean by events);
     then every element of ``out`` is compared with what whole numbers of a known pattern must give, exactly. Bytes are
     counted as STREAM counts them: read plus written (copy and scale 2, add and triad 3 arrays). A tool that counts a
     copy once, or that counts the write-allocate traffic of a CPU, gives 1/2 or 3/2 of the same copy.
@@ -93,7 +94,7 @@ class MemoryBandwidth(Check):
         for kernel, arrays in _ARRAYS.items():
             bench.beat(kernel)
             out.fill_(math.nan)
-            seconds = time_blocks(device.time_block, kernel_call(kernel, x, y, out), pace)
+            seconds = time_blocks(device.time_calls, kernel_call(kernel, x, y, out), pace)
             rates = [arrays * length * _ITEM_BYTES / s for s in seconds]
             for repeat, rate in enumerate(rates):
                 bench.emit("rate_bytes", rate, kernel, repeat)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from hpcaccept.errors import UsageError
 from hpcaccept.measure import recipe, replicas
 from hpcaccept.measure.device import open_device, repeatable
 from hpcaccept.model.check import Bench, Check
@@ -18,36 +19,36 @@ if TYPE_CHECKING:
 #: Loss before each of the 30 steps, by the numpy float64 implementation in tests/unit/checks/test_train.py, which
 #: shares nothing with torch. Printed with repr, so the bits are complete.
 REFERENCE = (
-    0.2929839888811545,
-    0.2607602681154617,
-    0.21216494198220676,
-    0.16457464208029277,
-    0.1279928998263503,
-    0.10292023018656415,
-    0.08427699170579928,
-    0.06743902487490583,
-    0.05182220548917403,
-    0.04001796045374919,
-    0.034448724439029715,
-    0.03492797911518894,
-    0.038668210785635135,
-    0.0420124645245548,
-    0.04236865781299681,
-    0.039220254601421145,
-    0.03388751111056447,
-    0.028437318688931512,
-    0.024484792525124956,
-    0.022511080475374,
-    0.02192176217028516,
-    0.021651788832116756,
-    0.0208739481492407,
-    0.019390160922604403,
-    0.017554019824007394,
-    0.015893473611224174,
-    0.014742579533819983,
-    0.014094521693442674,
-    0.013691373837408476,
-    0.013228994264332663,
+    0.310233400200292,
+    0.28495875883167426,
+    0.24398668921354,
+    0.19840580144043748,
+    0.15633789998949305,
+    0.12148955660049256,
+    0.0943161476174075,
+    0.07403093572174715,
+    0.059894836828031525,
+    0.05131899050622458,
+    0.04733902317836586,
+    0.04629463827147419,
+    0.04611786379470627,
+    0.04504023783280104,
+    0.04222458612148991,
+    0.037921043676178975,
+    0.03309115562292608,
+    0.028775059143410046,
+    0.025581656274590785,
+    0.023535073745604155,
+    0.022259042828558232,
+    0.0213001728248173,
+    0.020369839658875923,
+    0.019397025932838846,
+    0.01843108146383353,
+    0.017513748300944515,
+    0.016619519753295578,
+    0.015683965819794272,
+    0.014670980851545092,
+    0.013614967695670634,
 )
 
 _PRECISIONS = ("fp64", "fp32")
@@ -72,7 +73,7 @@ class Train(Check):
     deterministic kernels are slower than others. A fault that every replica shares is only seen by 1 and 2.
 
     Parameters:
-        repeats: trainings after the first one, each compared with it and timed.
+        repeats: trainings after the first one, each compared with it and timed; at least 1.
     """
 
     name: ClassVar = "train"
@@ -90,12 +91,12 @@ class Train(Check):
         Metric(
             "loss_error_fp32", "share", "lower", "Largest relative deviation of the float32 losses from the reference.",
             formula="max over steps of |loss / reference - 1|; 1.8e308 when a loss is no number", statistic="worst",
-            limit=at_most(1e-5, "share", "IEEE float32 differs by 4e-7 over 30 steps, TF32 by 2e-4"),
+            limit=at_most(1e-5, "share", "IEEE float32 differs by 4e-7 over 30 steps, TF32 by 3e-4"),
         ),
         Metric(
             "loss_drop", "share", "lower", "Last loss as a share of the first one (float64).",
             formula="loss[29] / loss[0]", statistic="worst",
-            limit=at_most(0.5, "share", "the reference falls to 0.045"),
+            limit=at_most(0.5, "share", "the reference falls to 0.044"),
         ),
         Metric(
             "replica_mismatch", "replicas", "lower", "1 when a repetition, or most like ranks, came to other bits.",
@@ -110,6 +111,10 @@ class Train(Check):
     )  # fmt: skip
 
     repeats: int = 2
+
+    def __post_init__(self) -> None:
+        if self.repeats < 1:
+            raise UsageError(f"Parameter 'repeats' of check 'train' is {self.repeats}, expected at least 1.")
 
     def measure(self, bench: Bench) -> replicas.Replica:
         """Train alone; see the class. Gives what ``compare`` needs."""

@@ -1,6 +1,6 @@
 """Is a unit slower than its peers in this run?
 
-Robust: the centre is the median of the like units, the width 1.4826 × MAD. A unit is blamed when it is slower by more
+Robust: the centre is the median of the like units (the other ones, where there are few), the width 1.4826 × MAD. A unit is blamed when it is slower by more
 than the *floor* of its metric **and** by more than ``z`` widths, where ``z`` follows from the number of comparisons and
 the stated false-alarm rate (Šidák). Fewer than ``min_units`` like units cannot say who is slow. WARN: beyond the ``z``
 widths and half of the floor. Before a run ends, the checks of its suspects are launched again (hpcaccept.launch.retest).
@@ -34,6 +34,10 @@ MAD_TO_SIGMA = 1.4826
 #: Smallest loss a CPU may be blamed for on kernels of their own: CPUs boost, throttle and share caches.
 #: (Process medians of one healthy, idle machine differ by 2 to 20 %.)
 CPU_FLOOR = 0.25
+#: Up to so many like units each is compared with the others only: among four, one slow unit is a quarter of the evidence.
+ALONE_AMONG = 32
+#: How the reason of a verdict begins where the peers cannot decide: such checks are measured again, like those of suspects.
+UNDECIDED = "the peers differ too much to say"
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,9 @@ def judge_against_peers(evidence: Evidence, values: list[Values]) -> tuple[list[
     for column, rows in groups:
         if len(rows) < rule.min_units:
             verdicts.extend(_too_few(column, rows, rule))
+            continue
+        if not np.median(column.value[rows]) > 0 or not _peers_of(column.value[rows])[0].min() > 0:
+            verdicts.extend(_no_rate(column, rows))
             continue
         floor = _floor(column, rule, evidence)
         loss, verdicts_here = _judge_group(column, rows, floor, z, required.get(column.check, True))
@@ -115,40 +122,93 @@ def is_counted(column: Values) -> bool:
 def _judge_group(
     column: Values, rows: npt.NDArray[np.intp], floor: float, z: float, required: bool
 ) -> tuple[float, list[Verdict]]:
-    values = column.value[rows]
-    center = float(np.median(values))
-    sigma = MAD_TO_SIGMA * float(np.median(np.abs(values - center)))
-    loss = max(floor * abs(center), z * sigma)
-    worrying = max(floor * abs(center) / 2, z * sigma)
-    higher = column.metric.direction == "higher"
-    unit = column.metric.unit
-    cut, warn = (center - loss, center - worrying) if higher else (center + loss, center + worrying)
-    source = f"median of {len(rows)} peers {show(center, unit)}; loss > {floor:.3g} and > {z:.2f} robust sigma"
-    failing = Limit(cut, None, unit, "peers", source) if higher else Limit(None, cut, unit, "peers", source)
-    warning = Limit(warn, None, unit, "peers", source) if higher else Limit(None, warn, unit, "peers", source)
+    """Verdicts of like units, and the smallest relative loss that all of them could have been blamed for."""
+    centers, sigmas = _peers_of(column.value[rows])
     verdicts = []
+    smallest = 0.0
+    for row, center, sigma in zip(rows.tolist(), centers.tolist(), sigmas.tolist(), strict=True):
+        loss = max(floor * center, z * sigma)
+        worrying = max(floor * center / 2, z * sigma)
+        smallest = max(smallest, loss / center)
+        source = f"median of {len(rows) - 1} peers {show(center, column.metric.unit)}"
+        if loss >= center and column.metric.direction == "higher":
+            verdicts.append(_undecided(column, row, f"{source}, which differ by {sigma / center:.0%} (robust sigma)"))
+        else:
+            source += f"; loss > {floor:.3g} and > {z:.2f} robust sigma"
+            verdicts.append(_verdict(column, row, center, (worrying, loss), source, required))
+    return smallest, verdicts
+
+
+def _peers_of(values: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Centre and robust width of each unit's peers, without the unit itself where it could hide behind its own weight."""
+    if len(values) > ALONE_AMONG:
+        center = np.median(values)
+        sigma = MAD_TO_SIGMA * np.median(np.abs(values - center))
+        return np.full(len(values), center), np.full(len(values), sigma)
+    others = [np.delete(values, i) for i in range(len(values))]
+    centers = np.array([np.median(o) for o in others])
+    sigmas = MAD_TO_SIGMA * np.array([np.median(np.abs(o - c)) for o, c in zip(others, centers, strict=True)])
+    return centers, sigmas
+
+
+def _verdict(
+    column: Values, row: int, center: float, losses: tuple[float, float], source: str, required: bool
+) -> Verdict:
+    value, unit = float(column.value[row]), column.metric.unit
+    higher = column.metric.direction == "higher"
+    warning, failing = (
+        Limit(center - loss, None, unit, "peers", source)
+        if higher
+        else Limit(None, center + loss, unit, "peers", source)
+        for loss in losses
+    )
+    outcome = Outcome.PASS if warning.met_by(value) else Outcome.WARN if failing.met_by(value) else Outcome.FAIL
+    return Verdict(
+        subject=subject_of(column.units[row]),
+        check=column.check,
+        outcome=outcome,
+        reason=f"{column.metric.name} {show(value, unit)}, {(value / center - 1) * 100:+.1f} % of the {source}",
+        metric=column.metric.name,
+        variant=column.variant,
+        value=value,
+        unit=unit,
+        limit=warning if outcome is Outcome.PASS else failing,
+        remedy="" if outcome is Outcome.PASS else "Run it once more on this node and two others before it is drained.",
+        required=required,
+    )
+
+
+def _undecided(column: Values, row: int, why: str) -> Verdict:
+    """Peers that are so unlike that not even a rate of 0 could be blamed: that is no pass."""
+    value, unit = float(column.value[row]), column.metric.unit
+    return Verdict(
+        subject=subject_of(column.units[row]),
+        check=column.check,
+        outcome=Outcome.NO_BASELINE,
+        reason=f"{UNDECIDED}: {column.metric.name} {show(value, unit)}, {why}",
+        metric=column.metric.name,
+        variant=column.variant,
+        value=value,
+        unit=unit,
+        remedy="Run again when the machines are quiet, with more nodes, or against a baseline.",
+        required=False,
+    )
+
+
+def _no_rate(column: Values, rows: npt.NDArray[np.intp]) -> Iterable[Verdict]:
+    """Units whose median rate is 0: equal among themselves, and yet no pass."""
     for row in rows:
-        value = float(column.value[row])
-        outcome = Outcome.PASS if warning.met_by(value) else Outcome.WARN if failing.met_by(value) else Outcome.FAIL
-        share = value / center - 1 if center else 0.0
-        verdicts.append(
-            Verdict(
-                subject=subject_of(column.units[row]),
-                check=column.check,
-                outcome=outcome,
-                reason=f"{column.metric.name} {show(value, unit)}, {share * 100:+.1f} % of the {source}",
-                metric=column.metric.name,
-                variant=column.variant,
-                value=value,
-                unit=unit,
-                limit=warning if outcome is Outcome.PASS else failing,
-                remedy=""
-                if outcome is Outcome.PASS
-                else "Run it once more on this node and two others before it is drained.",
-                required=required,
-            )
+        yield Verdict(
+            subject=subject_of(column.units[row]),
+            check=column.check,
+            outcome=Outcome.ERROR,
+            reason=f"{column.metric.name} is 0 in the median of the peers: that is no measurement",
+            metric=column.metric.name,
+            variant=column.variant,
+            value=float(column.value[row]),
+            unit=column.metric.unit,
+            remedy="This is a fault of the check or of all units: look into run.h5.",
         )
-    return (loss / abs(center) if center else float("inf")), verdicts
 
 
 def _too_few(column: Values, rows: npt.NDArray[np.intp], rule: PeerRule) -> Iterable[Verdict]:

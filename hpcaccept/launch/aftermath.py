@@ -59,7 +59,9 @@ class Loss:
 
 def loss_of(step: Step, words: Words, deaths: Sequence[Death], late: bool) -> Loss | None:
     """Who was lost in a step, or None when every rank finished."""
-    if len(words.finished) == step.ranks:
+    complete = {(r.rank, r.check) for r in words.records if not r.cut_short}
+    if len(words.finished) == step.ranks or len(complete) == step.ranks * len(step.checks):
+        # Whoever dies after its last record takes nothing with it.
         return None
     broken = _broken_check(step, words)
     by_rank = {(r.rank, r.check): r for r in words.records}
@@ -115,7 +117,9 @@ def node_names(step: Step, words: Words, ranks: Sequence[int]) -> tuple[str, ...
     for rank in ranks:
         block = step.nodes[min(rank // step.ranks_per_node, len(step.nodes) - 1)]
         guess = block if block in lacking or not lacking else lacking[0]
-        names.append(words.spoke.get(rank, guess))
+        told = words.spoke.get(rank, guess)
+        # A name that is none of the step (a FQDN) would be struck from no list.
+        names.append(told if told in step.nodes else guess)
     return tuple(dict.fromkeys(names))
 
 

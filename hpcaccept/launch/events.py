@@ -24,7 +24,7 @@ class Events:
         """Append one event; the reserve is given up when the disk is full."""
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         event = Event(kind, now, **more)
-        self._on_space(lambda: self._journal.write("event", event))
+        self._on_space(lambda: self._journal.write(event))
 
     def _on_space(self, write: Any) -> Any:
         try:

@@ -37,14 +37,15 @@ def retest_of(folder: RunFolder, plan: Plan, last: Step, done: int) -> tuple[Ste
     rule = plan.suite.peers
     if done >= rule.retests or not rule.enabled or not has_timed_rates(plan):
         return None
-    from hpcaccept.judge.against_peers import is_counted, judge_against_peers
+    from hpcaccept.judge.against_peers import UNDECIDED, is_counted, judge_against_peers
     from hpcaccept.judge.values import values_of
     from hpcaccept.store.gather import gather
 
     catalogue = checks.catalogue(spec.name for spec in plan.suite.checks)
     evidence = gather(folder, catalogue)
     values = [column for column in values_of(evidence.samples, catalogue) if not is_counted(column)]
-    slow = [v for v in judge_against_peers(evidence, values)[0] if v.outcome in (Outcome.FAIL, Outcome.WARN)]
+    verdicts = judge_against_peers(evidence, values)[0]
+    slow = [v for v in verdicts if v.outcome in (Outcome.FAIL, Outcome.WARN) or v.reason.startswith(UNDECIDED)]
     if not slow:
         return None
     names = {verdict.check for verdict in slow}

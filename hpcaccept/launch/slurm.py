@@ -181,7 +181,8 @@ def _slurms_words(text: str) -> str:
 def status(job: JobRef) -> JobStatus:
     """From squeue while the job is queued or runs; then from scontrol, which needs no accounting, or sacct."""
     queued = _quietly(["squeue", "-h", "-o", "%T|%r", "-j", job.id])
-    if queued is None:
+    if queued is None or not (queued.ok or "Invalid job id" in queued.stderr):
+        # A controller that is being restarted knows the job again when it is back.
         return JobStatus("running", "the Slurm controller does not answer")
     found = parse_squeue(queued.stdout, job.id) if queued.ok else None
     if found and found.state in ("pending", "stuck", "running"):

@@ -29,7 +29,8 @@ class Place:
         node: name of the node.
         node_ranks: ranks of the same node.
         host_ranks: ranks on the same kernel.
-        cores: processors that those ranks have together, quota included.
+        host_cores: processors that those ranks have together, quota included.
+        cores: processors that this rank may use, quota included.
         device: ``cuda:3`` or ``cpu``.
         gpus_asked: GPUs asked for on each node.
         shared_kernel: True when all ranks of the step run on one kernel.
@@ -40,6 +41,7 @@ class Place:
     node: str
     node_ranks: tuple[int, ...]
     host_ranks: tuple[int, ...]
+    host_cores: float
     cores: float
     device: str
     gpus_asked: int
@@ -53,12 +55,12 @@ class Place:
     @property
     def in_turn(self) -> bool:
         """True when ranks outnumber the cores of their kernel: side by side they would measure each other."""
-        return len(self.host_ranks) > self.cores
+        return len(self.host_ranks) > self.host_cores
 
     @property
     def threads(self) -> int:
         """Compute threads of this rank: its share of the cores, at least one."""
-        return max(1, int(self.cores // len(self.host_ranks)))
+        return max(1, int(self.host_cores // len(self.host_ranks)))
 
 
 @dataclass

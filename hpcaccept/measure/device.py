@@ -100,8 +100,13 @@ class Cpu:
         return self.clock() - start
 
     def time_calls(self, call: Call, count: int) -> list[float]:
-        """By the clock, call by call."""
-        return [self.time_block(call, 1) for _ in range(count)]
+        """By the clock, call by call. Spelled out: a function call in between would be 0.5 % of the smallest product."""
+        clock, figures = self.clock, []
+        for _ in repeat(None, count):
+            start = clock()
+            call()
+            figures.append(clock() - start)
+        return figures
 
     def fp32_as(self, precision: Fp32) -> AbstractContextManager[None]:
         """Of oneDNN's products: its settings also know ``bf16``, which would be faster and wrong."""

@@ -285,3 +285,8 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
+
+
+def cgroup(root: Path = _ROOT) -> str:
+    """The control groups of this process as the kernel lists them: alike for processes that share their limits."""
+    return _read(root / "proc/self/cgroup")

@@ -1,7 +1,9 @@
 """How is a repeated call timed? Warm up until steady, then N blocks of equal work.
 
-A block is one figure: seconds per call, over as many calls as fill ``block_s``. All blocks are kept; who reads them
-takes the best as the capability and the spread as a warning. The clock is not here: ``time_block`` is the device's.
+A block is one figure: seconds per call, the median of as many calls as fill ``block_s`` (on a GPU their mean, by the
+GPU's own clock). A median, because on a CPU a call that was interrupted says something about the neighbours. All blocks
+are kept; who reads them takes the best as the capability and the spread as a warning. The clock is not here:
+``time_calls`` is the device's.
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     Call = Callable[[], object]
-    #: ``(call, count) → seconds`` for ``count`` calls in a row.
-    TimeBlock = Callable[[Call, int], float]
+    #: ``(call, count) → seconds per call`` for ``count`` calls in a row: one figure each, or one for all.
+    TimeCalls = Callable[[Call, int], Sequence[float]]
 
 #: Two neighbouring warm-up batches within this share of each other are steady: a GPU's clock moves in steps of
 #: 15 MHz, about 1 % of 1.5 GHz.
@@ -38,22 +40,21 @@ class Pace:
     warm_s: float
 
 
-def time_blocks(time_block: TimeBlock, call: Call, pace: Pace) -> list[float]:
+def time_blocks(time_calls: TimeCalls, call: Call, pace: Pace) -> list[float]:
     """Seconds per call, one figure for each block. The first calls are never in it."""
-    count = max(1, math.ceil(pace.block_s / warm_up(time_block, call, pace)))
-    return [time_block(call, count) / count for _ in range(pace.blocks)]
+    count = max(1, math.ceil(pace.block_s / warm_up(time_calls, call, pace)))
+    return [statistics.median(time_calls(call, count)) for _ in range(pace.blocks)]
 
 
-def warm_up(time_block: TimeBlock, call: Call, pace: Pace) -> float:
+def warm_up(time_calls: TimeCalls, call: Call, pace: Pace) -> float:
     """Call until two batches in a row take the same time; gives seconds per call of the last one."""
     batch_s = pace.block_s / 4
-    spent = time_block(call, 1)
+    spent = statistics.median(time_calls(call, 1))
     count, before = 1, math.inf
     while True:
-        batch = max(time_block(call, count), 1e-9)
-        spent += batch
-        per_call = batch / count
-        if spent >= pace.warm_s or (batch >= batch_s / 2 and abs(before / per_call - 1) <= STEADY_SHARE):
+        per_call = max(statistics.median(time_calls(call, count)), 1e-9)
+        spent += per_call * count
+        if spent >= pace.warm_s or (per_call * count >= batch_s / 2 and abs(before / per_call - 1) <= STEADY_SHARE):
             return per_call
         before = per_call
         count = max(1, min(count * 16, math.ceil(batch_s / per_call)))

@@ -7,21 +7,8 @@ from dataclasses import dataclass, field
 from hpcaccept.model.event import Event
 from hpcaccept.model.job import JobStatus
 from hpcaccept.model.plan import Plan, Step
-from hpcaccept.model.record import Hello, Record
+from hpcaccept.model.record import Hello, Record, Torn
 from hpcaccept.model.table import SampleTable
-
-
-@dataclass(frozen=True)
-class Torn:
-    """A line of a journal that cannot be read.
-
-    Attributes:
-        file: name of the journal.
-        text: its raw beginning.
-    """
-
-    file: str
-    text: str
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from typing import Literal
 Direction = Literal["higher", "lower", "exact"]
 #: Whom a number speaks of: one GPU (or the CPU of one rank), one node, or all ranks together.
 Scope = Literal["device", "node", "world"]
-#: How the repeats of one unit become one number: capability is the best block, a count of faults the worst.
+#: How the repeats of one unit become one number. Capability (``best``) is the best launch by the median of its blocks: a
+#: launch can be slow for its whole life, a block can be fast by chance (under a CPU quota). Of counted faults the worst counts.
 Statistic = Literal["best", "median", "worst"]
 Origin = Literal["built-in", "request", "suite", "baseline", "peers"]
 

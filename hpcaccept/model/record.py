@@ -103,3 +103,51 @@ class Hello:
     ranks_on_host: int
     in_turn: bool
     threads: int
+
+
+@dataclass(frozen=True)
+class Start:
+    """A rank begins a check."""
+
+    check: str
+
+
+@dataclass(frozen=True)
+class Import:
+    """A rank has imported a module for the first time, in so many seconds."""
+
+    module: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The last words of a rank that was ended outside a check.
+
+    Attributes:
+        cause: why it ends.
+        by_peer: True for a victim.
+        beat: phase it was in.
+    """
+
+    cause: str
+    by_peer: bool
+    beat: str = ""
+
+
+@dataclass(frozen=True)
+class Bye:
+    """A rank has said everything it had to say."""
+
+
+@dataclass(frozen=True)
+class Torn:
+    """A line of a journal that cannot be read.
+
+    Attributes:
+        file: name of the journal.
+        text: its raw beginning.
+    """
+
+    file: str
+    text: str

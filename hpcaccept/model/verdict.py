@@ -103,6 +103,7 @@ def exit_code(verdicts: list[Verdict]) -> int:
     if any(v.outcome is Outcome.FAIL for v in verdicts):
         return 1
     unjudged = (Outcome.ERROR, Outcome.NOT_RUN, Outcome.NO_BASELINE)
-    if not verdicts or any(v.required and v.outcome in unjudged for v in verdicts):
+    # A run of which nothing was judged is not accepted, whatever was required of it.
+    if not any(v.outcome.is_judged for v in verdicts) or any(v.required and v.outcome in unjudged for v in verdicts):
         return 3
     return 0

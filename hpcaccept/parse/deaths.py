@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+MOST_RANKS = 1 << 20
 #: srun: error: node2: task 2: Killed   |   srun: error: node2: tasks 4-7: Exited with exit code 1
-_SRUN = re.compile(r"^srun: error: (?P<node>\S+): tasks? (?P<ranks>[\d,-]+): (?P<how>.+)$", re.M)
+_SRUN = re.compile(r"^srun: error: (?P<node>\S+): tasks? (?P<ranks>\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*): (?P<how>.+)$", re.M)
 #: mpiexec noticed that process rank 2 with PID 4395 on node vm exited on⏎signal 9 (Killed).
 _MPIEXEC_SIGNAL = re.compile(
     r"noticed that process rank (?P<rank>\d+) with PID \d+ on node (?P<node>\S+)\s+exited\s+on\s+signal\s+(?P<how>\d+ \([^)]*\))"
@@ -56,5 +57,7 @@ def _ranks(text: str) -> list[int]:
     ranks: list[int] = []
     for part in text.split(","):
         first, _, last = part.partition("-")
-        ranks.extend(range(int(first), int(last or first) + 1))
+        # Ranks print into the same stream: a range that no cluster has is no word of srun's.
+        if int(last or first) < MOST_RANKS:
+            ranks.extend(range(int(first), int(last or first) + 1))
     return ranks

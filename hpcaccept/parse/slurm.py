@@ -75,7 +75,8 @@ def parse_state(word: str, detail: str = "", job: str = "") -> JobStatus:
     if state == "pending":
         # squeue writes "launch failed requeued held", scontrol writes it with underscores.
         remedy = _STUCK.get(reason.split(",")[0].replace(" ", "_"))
-        if remedy:
+        # A reservation ends by itself.
+        if remedy and "Reserved" not in reason:
             return JobStatus("stuck", f"{name}, {reason}", remedy.format(job=job))
     return JobStatus(state, f"{name}, {reason}" if reason and reason != "None" else name)
 

@@ -18,7 +18,7 @@ from hpcaccept.measure import host, mpi
 from hpcaccept.measure.bench import MpiBench, Place
 from hpcaccept.model.check import Check, Unavailable
 from hpcaccept.model.plan import Step
-from hpcaccept.model.record import Hello, Record
+from hpcaccept.model.record import Bye, Hello, Import, Record, Start, Stopped
 from hpcaccept.model.suite import CheckSpec
 from hpcaccept.rank import EXIT_ABORT, EXIT_CANNOT_START, EXIT_FOLDER_FULL
 from hpcaccept.rank.watch import Watch
@@ -73,10 +73,10 @@ class Rank:
     def last_words(self, cause: str, by_peer: bool, beat: str) -> None:
         """Called by the watch thread: what this rank was doing when it was ended."""
         if self.current is None:
-            self.journal.write("stopped", {"cause": cause, "by_peer": by_peer, "beat": beat})
+            self.journal.write(Stopped(cause, by_peer, beat))
         else:
             self.journal.write(
-                "record", self.record(self.current, "error", cause=cause, cut_short=True, by_peer=by_peer, beat=beat)
+                self.record(self.current, "error", cause=cause, cut_short=True, by_peer=by_peer, beat=beat)
             )
 
 
@@ -118,7 +118,7 @@ def _run(folder: RunFolder, step_id: str) -> int:
     _settle(rank, comm)
     for spec in step.checks:
         rank.current = spec
-        rank.journal.write("start", {"check": spec.name})
+        rank.journal.write(Start(spec.name))
         keep_going = _check(rank, comm, spec, watch)
         rank.current = None
         if not keep_going:
@@ -126,7 +126,7 @@ def _run(folder: RunFolder, step_id: str) -> int:
             os._exit(EXIT_ABORT)
     watch.expect("MPI finish", 30.0, waits=True)
     mpi.barrier(comm)
-    rank.journal.write("bye", {})
+    rank.journal.write(Bye())
     return 0
 
 
@@ -138,19 +138,20 @@ def _node(step: Step, rank: int) -> str:
 
 def _cannot_start(rank: Rank, cause: str, remedy: str) -> int:
     for spec in rank.step.checks:
-        rank.journal.write("record", rank.record(spec, "error", cause=cause, remedy=remedy))
+        rank.journal.write(rank.record(spec, "error", cause=cause, remedy=remedy))
     return EXIT_CANNOT_START
 
 
 def _settle(rank: Rank, comm: MPI.Intracomm) -> None:
     """Learn who else is here, and say hello."""
-    mine = {"node": rank.node, "boot": host.boot_id(), "cpus": sorted(host.affinity()), "cores": host.usable_cores()}
+    cores, boot = host.usable_cores(), host.boot_id()
+    mine = {"node": rank.node, "boot": boot, "cpus": sorted(host.affinity()), "cores": cores, "group": host.cgroup()}
     world = mpi.allgather(comm, mine)
     node_ranks = tuple(r for r, who in enumerate(world) if who["node"] == rank.node)
-    host_ranks = tuple(r for r, who in enumerate(world) if who["boot"] == mine["boot"])
-    # Ranks pinned to different cores have all of them; a quota counts for each rank's own group.
+    host_ranks = tuple(r for r, who in enumerate(world) if who["boot"] == boot)
+    # Ranks pinned to different cores have all of them together; those in one control group share its quota.
     shared = len({cpu for r in host_ranks for cpu in world[r]["cpus"]})
-    cores = min(float(shared), sum(world[r]["cores"] for r in host_ranks))
+    host_cores = min(float(shared), sum({world[r]["group"]: world[r]["cores"] for r in host_ranks}.values()))
     local = node_ranks.index(rank.number)
     device = f"cuda:{local}" if rank.step.device == "cuda" else "cpu"
     rank.place = Place(
@@ -159,6 +160,7 @@ def _settle(rank: Rank, comm: MPI.Intracomm) -> None:
         node=rank.node,
         node_ranks=node_ranks,
         host_ranks=host_ranks,
+        host_cores=host_cores,
         cores=cores,
         device=device,
         gpus_asked=rank.step.gpus_per_node,
@@ -171,7 +173,6 @@ def _settle(rank: Rank, comm: MPI.Intracomm) -> None:
 
     library = " ".join(MPI.Get_library_version().split(",")[0].split("\n")[0].strip("\0 ").split())
     rank.journal.write(
-        "hello",
         Hello(
             rank=rank.number,
             size=len(world),
@@ -180,8 +181,8 @@ def _settle(rank: Rank, comm: MPI.Intracomm) -> None:
             python=platform.python_version(),
             version=__version__,
             mpi=library,
-            boot_id=str(mine["boot"]),
-            cores=host.usable_cores(),
+            boot_id=boot,
+            cores=cores,
             ranks_on_host=len(host_ranks),
             in_turn=rank.place.in_turn,
             threads=rank.place.threads,
@@ -233,7 +234,7 @@ def _check(rank: Rank, comm: MPI.Intracomm, spec: CheckSpec, watch: Watch) -> bo
     except Exception as why:
         fault = why
     record = _conclude(rank, spec, bench, fault, started_at, duration_s[0])
-    rank.journal.write("record", record)
+    rank.journal.write(record)
     return not (check.scope == "world" and record.outcome == "error")
 
 
@@ -258,7 +259,7 @@ def _prepare(rank: Rank, check: Check, watch: Watch) -> Exception | None:
             return Unavailable(f"{module} cannot be imported where the ranks run: {fault}", REMEDY_EXTRA)
         if module not in rank.imported:
             rank.imported[module] = str(getattr(found, "__version__", ""))
-            rank.journal.write("import", {"module": module, "seconds": round(time.perf_counter() - begin, 4)})
+            rank.journal.write(Import(module, round(time.perf_counter() - begin, 4)))
             if module == "torch":
                 found.set_num_threads(rank.place.threads)
     return None

@@ -68,7 +68,7 @@ def _checks(summary: Summary) -> Table:
     table.add_column("baseline", no_wrap=True)
     table.add_column("median (slowest … fastest)", overflow="fold")
     for row in summary.rows:
-        figures = Text("\n".join(_figures(row)))
+        figures = Text("\n".join(safe(line) for line in _figures(row)))
         table.add_row(row.name, _mark(row.outcome), f"{row.judged}/{row.asked}", _mark(row.baseline), figures)
     return table
 

@@ -2,7 +2,7 @@
 
 ::
 
-    /            attributes: format "hpcaccept-baseline", version 1, model, checksum (SHA-256 of the two texts below)
+    /            attributes: format "hpcaccept-baseline", version 1, model, checksum (SHA-256 of model and the texts below)
     /provenance  JSON of Provenance
     /entries     JSON, one string per metric; and the same numbers as /columns/… for other tools
 """
@@ -20,7 +20,7 @@ import numpy as np
 from hpcaccept.errors import StoreError
 from hpcaccept.model.baseline import Baseline, BaselineEntry, Provenance
 from hpcaccept.serial import dumps, from_plain
-from hpcaccept.store.run_file import open_h5, write_h5
+from hpcaccept.store.run_file import DAMAGE, open_h5, write_h5
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,7 @@ def write_baseline(folder: Path, baseline: Baseline) -> Path:
     entries = [dumps(baseline.entries[key]) for key in sorted(baseline.entries)]
 
     def fill(h5: h5py.File) -> None:
-        checksum = _checksum(provenance, entries)
+        checksum = _checksum(baseline.model, provenance, entries)
         h5.attrs.update({"format": FORMAT, "version": VERSION, "model": baseline.model, "checksum": checksum})
         h5["provenance"] = provenance
         h5.create_dataset("entries", data=np.array(entries, dtype=object), dtype=h5py.string_dtype())
@@ -66,15 +66,16 @@ def read_baseline(file: Path) -> Baseline:
     with open_h5(file, FORMAT, VERSION) as h5:
         try:
             provenance, entries = h5["provenance"].asstr()[()], list(h5["entries"].asstr()[:])
-            if h5.attrs["checksum"] != _checksum(provenance, entries):
+            model = str(h5.attrs["model"])
+            if h5.attrs["checksum"] != _checksum(model, provenance, entries):
                 raise StoreError(f"{file} is damaged: its checksum does not fit.", "Restore it or learn it again.")
             rows = [from_plain(json.loads(text), BaselineEntry) for text in entries]
             return Baseline(
-                model=str(h5.attrs["model"]),
+                model=model,
                 provenance=from_plain(json.loads(provenance), Provenance),
                 entries={row.key: row for row in rows},
             )
-        except (KeyError, ValueError) as fault:
+        except DAMAGE as fault:
             raise StoreError(f"{file} is damaged: {fault}.", "Restore it or learn it again.") from None
 
 
@@ -83,9 +84,12 @@ def find_baseline(folders: tuple[Path, ...], model: str) -> tuple[Path, Baseline
     for folder in folders:
         file = folder / file_name(model)
         if model and file.exists():
-            return file, read_baseline(file)
+            found = read_baseline(file)
+            # Two models can share a file name ("H100 80GB", "H100-80GB"): unlike things are not compared.
+            if found.model == model:
+                return file, found
     return None
 
 
-def _checksum(provenance: str, entries: list[str]) -> str:
-    return hashlib.sha256("\n".join((provenance, *entries)).encode()).hexdigest()
+def _checksum(model: str, provenance: str, entries: list[str]) -> str:
+    return hashlib.sha256("\n".join((model, provenance, *entries)).encode()).hexdigest()

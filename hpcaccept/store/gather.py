@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from hpcaccept.model.event import Event
-from hpcaccept.model.evidence import Evidence, Torn
+from hpcaccept.model.evidence import Evidence
 from hpcaccept.model.metric import Metric, metric_key
-from hpcaccept.model.record import Hello, Record
+from hpcaccept.model.record import Hello, Import, Record, Torn
 from hpcaccept.model.table import SampleTable, Unit
-from hpcaccept.serial import from_plain
-from hpcaccept.store.journal import Line, read
+from hpcaccept.store.journal import Word, read
 
 if TYPE_CHECKING:
     from hpcaccept.model.job import JobStatus
@@ -33,23 +32,16 @@ class _Heap:
     torn: list[Torn] = field(default_factory=list)
     imports_s: dict[str, float] = field(default_factory=dict)
 
-    def take(self, line: Line) -> None:
-        """Sort one line of a rank's journal."""
-        if line.torn:
-            self.torn.append(Torn(line.file, line.torn))
-        elif line.kind == "hello":
-            self._keep(self.hellos, line, Hello)
-        elif line.kind == "record":
-            self._keep(self.records, line, Record)
-        elif line.kind == "import":
-            module, seconds = str(line.data["module"]), float(line.data["seconds"])
-            self.imports_s[module] = max(self.imports_s.get(module, 0.0), seconds)
-
-    def _keep(self, heap: list[T], line: Line, kind: type[T]) -> None:
-        try:
-            heap.append(from_plain(line.data, kind))
-        except ValueError as fault:
-            self.torn.append(Torn(line.file, f"{fault}: {line.data}"[:2000]))
+    def take(self, word: Word | Torn) -> None:
+        """Sort what a rank said."""
+        if isinstance(word, Torn):
+            self.torn.append(word)
+        elif isinstance(word, Hello):
+            self.hellos.append(word)
+        elif isinstance(word, Record):
+            self.records.append(word)
+        elif isinstance(word, Import):
+            self.imports_s[word.module] = max(self.imports_s.get(word.module, 0.0), word.seconds)
 
 
 def gather(folder: RunFolder, catalogue: Catalogue, job: JobStatus | None = None) -> Evidence:
@@ -67,35 +59,51 @@ def gather(folder: RunFolder, catalogue: Catalogue, job: JobStatus | None = None
     heap = _Heap()
     for step in steps:
         for file in sorted(folder.records(step.id).glob("*.jsonl")):
-            for line in read(file):
-                heap.take(line)
+            for word in read(file):
+                heap.take(word)
     events, torn = _events(folder)
-    records = _last_word_per_check(heap.records)
+    known, foreign = _declared(heap.records, catalogue)
+    records = _last_word_per_check(known)
     return Evidence(
         plan=plan,
         nodes=_nodes(plan, steps, events),
         steps=steps,
         hellos=tuple(heap.hellos),
         records=tuple(replace(r, samples=()) for r in records),
-        samples=table_of(heap.records, heap.hellos, catalogue),
+        samples=table_of(known, heap.hellos, catalogue),
         events=events,
-        torn=(*heap.torn, *torn),
+        torn=(*heap.torn, *torn, *foreign),
         imports_s=heap.imports_s,
         job=job,
     )
 
 
 def _events(folder: RunFolder) -> tuple[tuple[Event, ...], list[Torn]]:
-    if not folder.driver_log.exists():
-        return (), []
-    events: list[Event] = []
-    torn: list[Torn] = []
-    for line in read(folder.driver_log):
-        if line.torn:
-            torn.append(Torn(line.file, line.torn))
-        else:
-            events.append(from_plain(line.data, Event))
-    return tuple(events), torn
+    words = list(read(folder.driver_log)) if folder.driver_log.exists() else []
+    return tuple(w for w in words if isinstance(w, Event)), [w for w in words if isinstance(w, Torn)]
+
+
+def _declared(records: list[Record], catalogue: Catalogue) -> tuple[list[Record], list[Torn]]:
+    """Records with the samples that their check declares; what else they hold is told, never dropped in silence."""
+    known: list[Record] = []
+    foreign: list[Torn] = []
+    for record in records:
+        metrics = catalogue.get(record.check)
+        if metrics is None or not record.step.isdigit():
+            foreign.append(
+                Torn(f"rank {record.rank} of {record.node}", f"a record of {record.check!r}, which was not asked for")
+            )
+            continue
+        mine = tuple(
+            s for s in record.samples if s.metric in metrics and s.variant.isprintable() and "]" not in s.variant
+        )
+        if len(mine) < len(record.samples):
+            names = sorted({s.metric for s in record.samples} - set(metrics)) or ["a variant that is no name"]
+            foreign.append(
+                Torn(f"rank {record.rank} of {record.node}", f"samples that {record.check} does not declare: {names}")
+            )
+        known.append(replace(record, samples=mine))
+    return known, foreign
 
 
 def _nodes(plan: Plan, steps: tuple[Step, ...], events: tuple[Event, ...]) -> tuple[str, ...]:
@@ -115,13 +123,13 @@ def _last_word_per_check(records: list[Record]) -> list[Record]:
 
 
 def table_of(records: list[Record], hellos: list[Hello], catalogue: Catalogue) -> SampleTable:
-    """The samples of records as columns."""
+    """The samples of records as columns. Every metric must be in the catalogue."""
     settings = {hello.node: _setting(hello) for hello in hellos}
     keys: dict[str, int] = {}
     units: dict[Unit, int] = {}
     rows: list[tuple[int, int, int, int, float]] = []
     for record in records:
-        metrics = catalogue.get(record.check, {})
+        metrics = catalogue[record.check]
         setting = settings.get(record.node, "")
         by_scope = {
             "device": Unit(record.node, record.device, record.device_id, record.device_model, setting),
@@ -129,8 +137,7 @@ def table_of(records: list[Record], hellos: list[Hello], catalogue: Catalogue) -
             "world": Unit("", "", "", record.device_model, setting),
         }
         for sample in record.samples:
-            metric = metrics.get(sample.metric)
-            unit = by_scope[metric.scope if metric else "device"]
+            unit = by_scope[metrics[sample.metric].scope]
             key = metric_key(record.check, sample.metric, sample.variant)
             at = (keys.setdefault(key, len(keys)), units.setdefault(unit, len(units)))
             rows.append((*at, int(record.step), sample.repeat, sample.value))

@@ -10,15 +10,28 @@ import errno
 import json
 import os
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hpcaccept.errors import RunFolderFull
-from hpcaccept.serial import dumps
+from hpcaccept.model.event import Event
+from hpcaccept.model.record import Bye, Hello, Import, Record, Start, Stopped, Torn
+from hpcaccept.serial import dumps, from_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+Word = Hello | Start | Import | Record | Stopped | Bye | Event
+#: What may stand in a journal; the name stands in its line.
+_KINDS: dict[str, type[Word]] = {
+    "hello": Hello,
+    "start": Start,
+    "import": Import,
+    "record": Record,
+    "stopped": Stopped,
+    "bye": Bye,
+    "event": Event,
+}
 
 
 class Journal:
@@ -35,18 +48,25 @@ class Journal:
         with full_disk_named(file):
             self._handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
-    def write(self, kind: str, data: object) -> None:
+    def write(self, word: Word) -> None:
         """Append one line and sync it.
 
         Raises:
-            RunFolderFull: no space. The line may be torn, what was before it is safe.
+            RunFolderFull: no space. The line is not there, what was before it is safe.
         """
-        line = f'{{"kind":"{kind}","data":{dumps(data)}}}\n'.encode()
+        kind = next(name for name, class_ in _KINDS.items() if isinstance(word, class_))
+        line = f'{{"kind":"{kind}","data":{dumps(word)}}}\n'.encode()
         with self._lock, full_disk_named(self.file):
+            whole = os.fstat(self._handle).st_size
             written = 0
-            while written < len(line):
-                written += os.write(self._handle, line[written:])
-            os.fsync(self._handle)
+            try:
+                while written < len(line):
+                    written += os.write(self._handle, line[written:])
+                os.fsync(self._handle)
+            except OSError:
+                # What is written next must not stand behind a part of this line.
+                os.ftruncate(self._handle, whole)
+                raise
 
 
 class full_disk_named:  # noqa: N801 (a context manager, used like a function)
@@ -64,24 +84,14 @@ class full_disk_named:  # noqa: N801 (a context manager, used like a function)
             raise RunFolderFull(f"There is no space left for {self._file}.") from fault
 
 
-@dataclass(frozen=True)
-class Line:
-    """One line of a journal; ``torn`` holds the raw text of one that cannot be read, and then kind is empty."""
-
-    file: str
-    kind: str
-    data: Any
-    torn: str = ""
-
-
-def read(file: Path) -> Iterator[Line]:
-    """The lines of a journal, torn ones included, in order."""
+def read(file: Path) -> Iterator[Word | Torn]:
+    """What a journal says, in order; a line that cannot be read, or is of another version, is a ``Torn``."""
     for raw in file.read_bytes().splitlines():
         text = raw.decode("utf-8", "replace")
         try:
             thing = json.loads(text)
             if "\\u" in text:  # an escaped lone surrogate could be written nowhere: UnicodeEncodeError, so torn
                 json.dumps(thing, ensure_ascii=False).encode()
-            yield Line(file.name, thing["kind"], thing["data"])
+            yield from_plain(thing["data"], _KINDS[thing["kind"]])
         except (ValueError, KeyError, TypeError):
-            yield Line(file.name, "", None, torn=text[:2000])
+            yield Torn(file.name, text[:2000])

@@ -29,10 +29,10 @@ import numpy as np
 
 from hpcaccept.errors import StoreError
 from hpcaccept.model.event import Event
-from hpcaccept.model.evidence import Evidence, Torn
+from hpcaccept.model.evidence import Evidence
 from hpcaccept.model.job import JobStatus
 from hpcaccept.model.plan import Plan, Step
-from hpcaccept.model.record import Hello, Record
+from hpcaccept.model.record import Hello, Record, Torn
 from hpcaccept.model.table import SampleTable, Unit
 from hpcaccept.serial import dumps, from_plain
 
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 FORMAT, VERSION = "hpcaccept-run", 1
+#: What h5py, json and the nouns raise on content that cannot be.
+DAMAGE = (KeyError, ValueError, OSError, RuntimeError, TypeError, AttributeError)
 T = TypeVar("T")
 
 
@@ -85,6 +87,7 @@ def read_run(file: Path) -> Evidence:
                 repeat=h5["samples/repeat"][:],
                 value=h5["samples/value"][:],
             )
+            _must_fit(table)
             return Evidence(
                 plan=from_plain(json.loads(h5["plan"].asstr()[()]), Plan),
                 nodes=tuple(json.loads(h5["nodes"].asstr()[()])),
@@ -97,8 +100,17 @@ def read_run(file: Path) -> Evidence:
                 imports_s=json.loads(h5["imports_s"].asstr()[()]),
                 job=from_plain(json.loads(job), JobStatus) if job else None,
             )
-        except (KeyError, ValueError, OSError) as fault:
+        except DAMAGE as fault:
             raise StoreError(f"{file} is damaged: {fault}.", "Write it again: hpcaccept collect.") from None
+
+
+def _must_fit(table: SampleTable) -> None:
+    columns = (table.key, table.unit, table.launch, table.repeat)
+    if any(len(column) != len(table) for column in columns):
+        raise ValueError("the columns of the samples are of unlike length")
+    for column, names in ((table.key, table.keys), (table.unit, table.units)):
+        if len(column) and not 0 <= column.min() <= column.max() < len(names):
+            raise ValueError("a sample points to no key or unit")
 
 
 def _things(h5: h5py.File, name: str, kind: type[T]) -> tuple[T, ...]:
@@ -139,7 +151,11 @@ def open_h5(file: Path, expected: str, version: int) -> Any:
         h5 = h5py.File(file, "r")
     except OSError as fault:
         raise StoreError(f"{file} is not a readable HDF5 file: {fault}.") from None
-    found, number = h5.attrs.get("format"), h5.attrs.get("version")
+    try:
+        found, number = h5.attrs.get("format"), h5.attrs.get("version")
+    except DAMAGE as fault:
+        h5.close()
+        raise StoreError(f"{file} is damaged: {fault}.") from None
     if found != expected or number != version:
         h5.close()
         raise StoreError(f"{file} is {found!r} version {number}, expected {expected!r} version {version}.")

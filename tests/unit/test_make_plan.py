@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.builders import AT, suite
+from builders import AT, suite
 
 from hpcaccept.config.settings import Settings
 from hpcaccept.errors import UsageError

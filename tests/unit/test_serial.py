@@ -7,20 +7,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from builders import baseline, evidence, fleet, hello, plan, record, step, suite
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hpcaccept.model.baseline import BaselineEntry, Provenance
 from hpcaccept.model.event import Event
-from hpcaccept.model.evidence import Torn
 from hpcaccept.model.job import JobRef, JobStatus
 from hpcaccept.model.metric import Limit
 from hpcaccept.model.plan import Image, Plan, Request, Step
-from hpcaccept.model.record import Hello, Record, Sample
+from hpcaccept.model.record import Hello, Record, Sample, Torn
 from hpcaccept.model.suite import CheckSpec, PeerRule, Suite
 from hpcaccept.model.table import Unit
 from hpcaccept.serial import dumps, from_plain, to_plain
-from tests.builders import baseline, evidence, fleet, hello, plan, record, step, suite
 
 text = st.text(max_size=20)
 finite = st.floats(allow_nan=False, allow_infinity=False)

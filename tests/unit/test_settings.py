@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -142,9 +143,5 @@ def test_an_int_may_stand_for_seconds(home: Path) -> None:
 
 @given(st.dictionaries(st.text(min_size=1), st.integers() | st.text() | st.booleans() | st.none(), max_size=3))
 def test_any_options_are_settings_or_a_usage_error(options: dict[str, Any]) -> None:
-    try:
-        layered = load_settings(options, {"HOME": "/nonexistent"})
-    except UsageError as fault:
-        assert "command line" in fault.message
-    else:
-        assert isinstance(layered.settings, Settings)
+    with contextlib.suppress(UsageError):
+        assert isinstance(load_settings(options, {"HOME": "/nonexistent"}).settings, Settings)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from builders import CATALOGUE, DATA, evidence, judged, of, plan, record, suite
 
 from hpcaccept import checks
 from hpcaccept.config.suites import SuiteText, built_in, read_suite
@@ -14,7 +16,6 @@ from hpcaccept.model.metric import Limit
 from hpcaccept.model.suite import CheckSpec, Suite
 from hpcaccept.model.verdict import Outcome
 from hpcaccept.plan.resolve import resolve_suite
-from tests.builders import CATALOGUE, DATA, evidence, judged, of, plan, record, suite
 
 SUITES = DATA / "suites"
 
@@ -193,7 +194,7 @@ def test_a_limit_of_a_check_that_is_not_required_is_an_error_that_does_not_count
 
 
 def test_resolving_reads_no_file() -> None:
-    tables = {"checks": {"identity": {}}}
+    tables: dict[str, Any] = {"checks": {"identity": {}}}
     assert resolve_suite(SuiteText(Path("/nowhere/x.toml"), tables)).name == "x"
 
 

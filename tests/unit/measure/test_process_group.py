@@ -9,7 +9,6 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from hpcaccept.measure import process_group as module
 from hpcaccept.measure.process_group import NoRendezvousError, interface_of, own_addresses, process_group, reachable
 
 
@@ -49,7 +48,7 @@ def test_all_ranks_hear_that_one_cannot_reach_rank_0() -> None:
 
 def test_loopback_is_never_offered_to_other_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     debian = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.1.1", 0))]
-    monkeypatch.setattr(module.socket, "getaddrinfo", lambda *_: debian)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: debian)
     assert not any(ipaddress.ip_address(a).is_loopback for a in own_addresses())
 
 
@@ -57,7 +56,7 @@ def test_a_host_without_a_name_still_has_addresses_or_none(monkeypatch: pytest.M
     def unknown(*_: object) -> None:
         raise socket.gaierror
 
-    monkeypatch.setattr(module.socket, "getaddrinfo", unknown)
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
     assert isinstance(own_addresses(), list)
 
 

@@ -1,0 +1,130 @@
+"""``python -m benchmarks [NAME…]``: measure, print, and keep the figures. Exit status 0 whatever the numbers are."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import pkgutil
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import benchmarks
+from benchmarks import _docs, _row
+from benchmarks._child import ROOT, environment, output
+from benchmarks._row import CannotRun
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+
+_FIGURES = ROOT / "build" / "benchmarks.json"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """1 when a benchmark could not be run; how the numbers turned out does not matter."""
+    options = _parser().parse_args(argv)
+    try:
+        if options.list:
+            for name in names():
+                print(f"{name:<14} {(load(name).__doc__ or '').splitlines()[0]}")
+            return 0
+        if options.write_docs:
+            _docs.write(_docs.PAGE, json.loads(options.json.read_text("utf-8")))
+            print(_docs.PAGE)
+            return 0
+    except (CannotRun, OSError) as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 1
+    chosen = options.names or names()
+    outcomes = [_run(name, options.quick, options.json) for name in chosen]
+    print(f"\nFigures: {options.json}")
+    return 0 if all(outcomes) else 1
+
+
+def names() -> list[str]:
+    """Every benchmark there is, by the name of its file."""
+    return sorted(m.name for m in pkgutil.iter_modules(benchmarks.__path__) if not m.name.startswith("_"))
+
+
+def load(name: str) -> ModuleType:
+    """A module with ``measure(quick) -> list[Row]``."""
+    return importlib.import_module(f"benchmarks.{name}")
+
+
+def _run(name: str, quick: bool, file: Path) -> bool:
+    module = load(name)
+    print(f"\n{name}: {(module.__doc__ or '').splitlines()[0]}", flush=True)
+    load_1min, begin = os.getloadavg()[0], time.monotonic()
+    try:
+        rows: list[_row.Row] = module.measure(quick)
+    except (CannotRun, OSError, subprocess.SubprocessError) as fault:
+        print(f"  NOT RUN: {fault}", flush=True)
+        return False
+    took_s = time.monotonic() - begin
+    for row in rows:
+        print(f"  {row.what}\n      {_row.ours_text(row)}")
+        more = [text for text in (_row.compared_text(row), row.cited and f"cited: {row.cited}") if text]
+        if row.target:
+            more.append(f"target {_row.target_text(row)}: {_row.met_text(row)}")
+        if more:
+            print(f"      {'; '.join(more)}")
+    print(f"  ({took_s:.0f} s, load {load_1min:.1f} when it began)", flush=True)
+    _keep(file, name, {"rows": [_row.plain(r) for r in rows], "quick": quick, "load": load_1min, "seconds": took_s})
+    return True
+
+
+def _keep(file: Path, name: str, result: dict[str, Any]) -> None:
+    """Put one result into the file; those of other benchmarks stay."""
+    kept = json.loads(file.read_text("utf-8"))["results"] if file.exists() else {}
+    results = dict(sorted({**kept, name: {**result, "at": _now()}}.items()))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"machine": _machine(), "results": results}, indent=1, ensure_ascii=False), "utf-8")
+
+
+def _machine() -> dict[str, str]:
+    """What would change the figures."""
+    from importlib import metadata
+
+    from hpcaccept import __version__
+    from hpcaccept.app.submitting import commit_of
+    from hpcaccept.measure import host
+
+    found = {d.metadata["Name"]: d.version for d in metadata.distributions()}
+    return {
+        "date": _now()[:10],
+        "processor": host.cpu_model(),
+        "cores": f"{host.usable_cores():g}",
+        "kernel": host.kernel(),
+        "Python": platform.python_version(),
+        "Slurm": output(["slurmctld", "-V"], environment()).split()[-1] if shutil.which("slurmctld") else "",
+        **{name: found.get(name, "") for name in ("torch", "numpy", "mpi4py", "submitit")},
+        "hpcaccept": f"{__version__} {commit_of(ROOT)}".strip(),
+    }
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=benchmarks.__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", choices=[*names(), []], help="only these (--list)")
+    parser.add_argument("--list", action="store_true", help="name them, and what each asks")
+    parser.add_argument("--quick", action="store_true", help="few runs: does everything work?")
+    parser.add_argument(
+        "--json", type=Path, default=_FIGURES, metavar="FILE", help="keep figures in FILE (%(default)s)"
+    )
+    parser.add_argument("--write-docs", action="store_true", help="measure nothing: put FILE's figures into the docs")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""Whole runs with torch: healthy nodes are accepted, a slow one is found, and what was learned judges the next run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from submission import command, submit, suite_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from system.cluster import VirtualSlurm
+
+NODES = {"node0", "node1", "node2", "node3"}
+CPU_CGROUP = Path("/sys/fs/cgroup/cpu")
+MATMUL = '[checks.identity]\n[checks.matmul]\ndtypes = ["fp32"]\n[peers]\nretests = 1\n'
+pytestmark = pytest.mark.mpi
+
+
+def test_the_cpu_suite_accepts_four_nodes_of_a_real_slurm(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
+    done = submit(tmp_path / "runs", "cpu", "--nodes", "4", env=plain_slurm.env).finish(240)
+    assert done.code == 0, done.out + done.err
+    assert dict(done.report["nodes"].items()) == dict.fromkeys(sorted(NODES), "PASS")
+    assert done.report["coverage"]["judged"] == done.report["coverage"]["asked"] == 4 * 7
+    assert "ranks share" in done.out, "virtual nodes outnumber cores, and the report must say so"
+    assert "\x1b" not in done.out
+
+
+def test_torch_is_imported_once_per_rank_for_a_whole_run(tmp_path: Path) -> None:
+    text = '[checks.matmul]\ndtypes = ["fp32"]\n[checks.memory_bandwidth]\nsize_bytes = 8388608\n[checks.train]\n'
+    done = submit(tmp_path / "runs", suite_file(tmp_path, text), "--nodes", "2", "--launcher", "local").finish(180)
+    assert done.code in (0, 3), done.out
+    for journal in (done.folder / "records/00").glob("*.jsonl"):
+        imported = [json.loads(x)["data"]["module"] for x in journal.read_text().splitlines() if '"kind":"import"' in x]
+        assert imported.count("torch") == 1
+        assert "torchvision" not in imported
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or (not (CPU_CGROUP / "cpu.cfs_quota_us").exists() and not (CPU_CGROUP / "tasks").exists()),
+    reason="a CPU quota needs root and a writable cgroup v1",
+)
+def test_a_node_with_a_quarter_of_its_cpu_is_found_and_no_other_is_blamed(
+    tmp_path: Path, plain_slurm: VirtualSlurm
+) -> None:
+    with _quota(plain_slurm.slurmd_pid("node2"), share=0.25):
+        run = submit(tmp_path / "runs", suite_file(tmp_path, MATMUL), "--nodes", "4", env=plain_slurm.env)
+        done = run.finish(300)
+    assert done.code == 1, done.out + done.err
+    assert {v["node"] for v in done.verdicts(outcome="FAIL")} == {"node2"}, done.out
+    assert done.verdicts(outcome="FAIL", check="matmul", node="node2")
+    assert "NOT ACCEPTED: node2" in done.out
+    assert len(done.events("retest")) == 1, "nobody is blamed before it was slow in another launch"
+
+
+@contextmanager
+def _quota(pid: int, share: float) -> Iterator[None]:
+    """What the process starts from now on gets this share of one core."""
+    group = CPU_CGROUP / f"hpcaccept-test-{os.getpid()}"
+    home = CPU_CGROUP / _cpu_cgroup(pid)
+    group.mkdir()
+    try:
+        (group / "cpu.cfs_period_us").write_text("100000")
+        (group / "cpu.cfs_quota_us").write_text(str(int(100000 * share)))
+        (group / "cgroup.procs").write_text(str(pid))
+        yield
+    finally:
+        for member in (group / "cgroup.procs").read_text().split():
+            (home / "cgroup.procs").write_text(member)
+        group.rmdir()
+
+
+def _cpu_cgroup(pid: int) -> str:
+    lines = [line.split(":", 2) for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()]
+    return next(path for _, controllers, path in lines if "cpu" in controllers.split(",")).lstrip("/")
+
+
+def test_a_learned_baseline_judges_the_next_run_and_names_what_it_left_out(tmp_path: Path) -> None:
+    runs, baselines = tmp_path / "runs", tmp_path / "baselines"
+    suite = suite_file(tmp_path, MATMUL + '[limits."identity.cores"]\nlower = 1\nunit = "cores"\n')
+    first = submit(runs, suite, "--nodes", "3", "--launcher", "local").finish(180)
+    assert first.code == 0, first.out
+    assert {v["outcome"] for v in first.verdicts(check="matmul", metric="rate_flops")} >= {"NO_BASELINE"}
+    places = ("--runs-dir", str(runs), "--baselines-dir", str(baselines))
+    learned = command("baseline", "learn", first.folder.name, *places)
+    assert learned.returncode == 0, learned.stderr
+    assert "from 3 unit(s)" in learned.stdout
+    shown = command("baseline", "show", "", "--baselines-dir", str(baselines))
+    assert first.folder.name in shown.stdout
+    again = submit(runs, suite, "--nodes", "3", "--launcher", "local").finish(180)
+    against = [v for v in again.verdicts(metric="rate_flops") if v["limit"] and v["limit"]["origin"] == "baseline"]
+    assert {v["outcome"] for v in against} == {"PASS"}, again.out
+    assert len(against) == 3
+    file = next(baselines.glob("*.h5"))
+    raw = bytearray(file.read_bytes())
+    at = raw.index(b'"center"') + 10
+    raw[at] = ord("1") if raw[at] != ord("1") else ord("2")
+    file.write_bytes(raw)
+    torn = command("report", again.folder.name, *places)
+    assert torn.returncode == 3
+    assert "checksum" in torn.stderr
+
+
+def test_the_report_as_json_is_all_of_standard_output(tmp_path: Path) -> None:
+    text = "[checks.identity]\n[checks.os_noise]\nduration_s = 0.1\n"
+    done = submit(
+        tmp_path / "runs", suite_file(tmp_path, text), "--nodes", "3", "--launcher", "local", "--json"
+    ).finish()
+    assert json.loads(done.out) == done.report
+
+
+def test_two_ranks_of_one_node_measure_on_their_own(tmp_path: Path) -> None:
+    text = "[checks.identity]\n[checks.os_noise]\nduration_s = 0.1\n"
+    words = ("--nodes", "1", "--ranks-per-node", "2", "--launcher", "local")
+    done = submit(tmp_path / "runs", suite_file(tmp_path, text), *words).finish()
+    assert done.code == 0, done.out
+    assert {v["device"] for v in done.verdicts(check="os_noise")} == {"cpu:0", "cpu:1"}
+
+
+def test_what_is_on_the_command_line_of_slurm_reaches_the_job(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
+    text = "[checks.os_noise]\nduration_s = 0.1\n"
+    words = ("--nodelist", "node1,node3", "--slurm", "comment=night run", "--no-wait")
+    done = submit(tmp_path / "runs", suite_file(tmp_path, text), *words, env=plain_slurm.env).finish()
+    job = json.loads((done.folder / "job.json").read_text())["id"]
+    shown = subprocess.run(
+        ["scontrol", "show", "job", job],
+        env={**os.environ, **plain_slurm.env},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Comment=night run" in shown.stdout
+    assert "ReqNodeList=node[1,3]" in shown.stdout
+    back = command("wait", "--runs-dir", str(tmp_path / "runs"), "--format", "json", env=plain_slurm.env)
+    assert set(json.loads(back.stdout)["nodes"]) == {"node1", "node3"}

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from solo_bench import SoloBench
+
+from hpcaccept.checks import allreduce as module
+from hpcaccept.checks.allreduce import Allreduce
+from hpcaccept.measure.device import Cpu
+from hpcaccept.model.check import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KIB = 1 << 10
+
+
+class PairBench(SoloBench):
+    """Rank 0 of two. Rank 1 fills its buffer like rank 0 does, with its own numbers, and is twice as slow."""
+
+    size = 2
+    forgets = False
+    accumulates = False
+
+    def __init__(self, check: Allreduce) -> None:
+        super().__init__(check, size=2, node_ranks=(0, 1))
+
+    def allgather(self, thing: Any) -> list[Any]:
+        double = [2 * t for t in thing] if isinstance(thing, list) else 2 * thing
+        return [thing, double]
+
+    def reduce_sum(self, buffer: np.ndarray) -> None:
+        if self.accumulates and len(buffer) > 1:
+            buffer += buffer
+        if not self.forgets:
+            buffer += np.resize(module._table(1).numpy(), len(buffer))
+
+    @contextlib.contextmanager
+    def process_group(self) -> Iterator[str]:
+        yield "gloo"
+
+
+def over_mpi(**params: Any) -> PairBench:
+    return PairBench(Allreduce(**{"sizes_bytes": (4 * KIB,), "backends": ("mpi",), "block_s": 0.001, **params}))
+
+
+def test_one_rank_alone_cannot_be_measured() -> None:
+    with pytest.raises(Unavailable, match="nobody to reduce with"):
+        SoloBench(Allreduce()).run()
+
+
+def test_more_ranks_than_float32_can_add_exactly_are_refused() -> None:
+    assert module._MOST_RANKS * module._PERIOD < 2**24
+    with pytest.raises(Unavailable, match="would not be exact"):
+        SoloBench(Allreduce(), size=module._MOST_RANKS + 1).run()
+
+
+def test_rank_0_gives_every_metric_for_each_size() -> None:
+    bench = over_mpi(sizes_bytes=(4 * KIB, 64 * KIB)).run()
+    for metric in Allreduce.metrics:
+        assert bench.variants(metric.name) == {"mpi/4KiB", "mpi/64KiB"}
+    assert len(bench.samples["latency_s", "mpi/4KiB"]) == 3
+    assert bench.value("wrong_elements", "mpi/4KiB") == 0
+
+
+def test_another_rank_gives_only_what_it_verified_itself() -> None:
+    bench = over_mpi()
+    bench.rank = 1
+    bench.check.measure(bench)
+    assert {name for name, _ in bench.samples} == {"wrong_elements"}
+
+
+def test_the_slowest_rank_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Cpu, "time_calls", lambda _self, call, count: [(call(), 0.5)[1] for _ in range(count)])
+    bench = over_mpi().run()
+    assert bench.samples["latency_s", "mpi/4KiB"] == [1.0] * 3
+    assert bench.samples["algbw_bytes", "mpi/4KiB"] == [4096.0] * 3
+    assert bench.samples["busbw_bytes", "mpi/4KiB"] == [4096.0] * 3, "2·(n - 1)/n is 1 for two ranks"
+
+
+def test_a_sum_that_forgets_a_rank_is_wrong_in_every_element() -> None:
+    bench = over_mpi()
+    bench.forgets = True
+    assert bench.run().value("wrong_elements", "mpi/4KiB") == 1024
+
+
+def test_a_sum_that_adds_a_rank_twice_is_wrong_in_every_element() -> None:
+    bench = over_mpi()
+    bench.accumulates = True
+    assert bench.run().value("wrong_elements", "mpi/4KiB") == 1024
+
+
+def test_one_wrong_element_anywhere_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = PairBench.reduce_sum
+
+    def harmed(self: PairBench, buffer: np.ndarray) -> None:
+        real(self, buffer)
+        buffer[-1] += 1
+
+    monkeypatch.setattr(PairBench, "reduce_sum", harmed)
+    assert over_mpi().run().value("wrong_elements", "mpi/4KiB") == 1
+
+
+def test_numbers_differ_by_rank_and_by_element() -> None:
+    tables = torch.stack([module._table(rank) for rank in range(64)])
+    assert all(len(set(column.tolist())) == 64 for column in tables.T)
+    assert tables.min() == 1
+    assert torch.equal(tables, tables.round())
+
+
+def test_the_device_s_own_backend_is_measured_through_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    def all_reduce(buffer: Any) -> None:
+        PairBench.reduce_sum(bench, buffer.numpy())
+
+    monkeypatch.setattr(torch.distributed, "all_reduce", all_reduce)
+    bench = over_mpi(backends=("device",))
+    bench.run()
+    assert bench.variants("busbw_bytes") == {"gloo/4KiB"}
+    assert bench.value("wrong_elements", "gloo/4KiB") == 0
+    assert bench.facts["transport"].startswith("gloo of torch")
+
+
+def test_nccl_settings_of_the_environment_are_facts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NCCL_ALGO", "Ring")
+    assert "NCCL_ALGO=Ring" in over_mpi().run().facts["nccl_environment"]
+
+
+def test_an_unknown_backend_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"\['ucx'\]"):
+        over_mpi(backends=("ucx",)).run()
