@@ -18,8 +18,8 @@ def words_of(folder: RunFolder, step: str) -> Words:
     records: list[Record] = []
     finished: set[int] = set()
     stopped: dict[int, tuple[str, bool]] = {}
-    for file in sorted(folder.records(step).glob("r*.jsonl")):
-        rank = int(file.stem[1:])
+    for file in sorted(folder.records(step).glob("r[0-9]*.jsonl")):
+        rank = int(file.stem[1:]) if file.stem[1:].isdecimal() else -1
         for word in read(file):
             if isinstance(word, Hello):
                 spoke[rank] = word.node

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,7 +11,7 @@ import numpy as np
 from hpcaccept.model.event import Event
 from hpcaccept.model.evidence import Evidence
 from hpcaccept.model.metric import Metric, metric_key
-from hpcaccept.model.record import Hello, Import, Record, Torn
+from hpcaccept.model.record import Hello, Import, Record, Sample, Torn
 from hpcaccept.model.table import SampleTable, Unit
 from hpcaccept.store.journal import Word, read
 
@@ -62,7 +63,7 @@ def gather(folder: RunFolder, catalogue: Catalogue, job: JobStatus | None = None
             for word in read(file):
                 heap.take(word)
     events, torn = _events(folder)
-    known, foreign = _declared(heap.records, catalogue)
+    known, foreign = _declared(heap.records, catalogue, {step.id for step in steps})
     records = _last_word_per_check(known)
     return Evidence(
         plan=plan,
@@ -83,27 +84,30 @@ def _events(folder: RunFolder) -> tuple[tuple[Event, ...], list[Torn]]:
     return tuple(w for w in words if isinstance(w, Event)), [w for w in words if isinstance(w, Torn)]
 
 
-def _declared(records: list[Record], catalogue: Catalogue) -> tuple[list[Record], list[Torn]]:
+def _declared(records: list[Record], catalogue: Catalogue, steps: set[str]) -> tuple[list[Record], list[Torn]]:
     """Records with the samples that their check declares; what else they hold is told, never dropped in silence."""
     known: list[Record] = []
     foreign: list[Torn] = []
     for record in records:
         metrics = catalogue.get(record.check)
-        if metrics is None or not record.step.isdigit():
+        if metrics is None or record.step not in steps:
             foreign.append(
                 Torn(f"rank {record.rank} of {record.node}", f"a record of {record.check!r}, which was not asked for")
             )
             continue
-        mine = tuple(
-            s for s in record.samples if s.metric in metrics and s.variant.isprintable() and "]" not in s.variant
-        )
+        mine = tuple(sample for sample in record.samples if sample.metric in metrics and _is_number(sample))
         if len(mine) < len(record.samples):
-            names = sorted({s.metric for s in record.samples} - set(metrics)) or ["a variant that is no name"]
-            foreign.append(
-                Torn(f"rank {record.rank} of {record.node}", f"samples that {record.check} does not declare: {names}")
-            )
+            odd = sorted({f"{s.metric}[{s.variant}] = {s.value}" for s in record.samples if s not in mine})
+            text = f"{len(odd)} samples of {record.check} that are none: {', '.join(odd)}"
+            foreign.append(Torn(f"rank {record.rank} of {record.node}", text[:2000]))
         known.append(replace(record, samples=mine))
     return known, foreign
+
+
+def _is_number(sample: Sample) -> bool:
+    """True for what fits into the columns of a table under a name that can be read back."""
+    name = sample.variant.isprintable() and "]" not in sample.variant
+    return name and math.isfinite(sample.value) and 0 <= sample.repeat < 2**31
 
 
 def _nodes(plan: Plan, steps: tuple[Step, ...], events: tuple[Event, ...]) -> tuple[str, ...]:

@@ -89,9 +89,14 @@ def read(file: Path) -> Iterator[Word | Torn]:
     for raw in file.read_bytes().splitlines():
         text = raw.decode("utf-8", "replace")
         try:
-            thing = json.loads(text)
+            thing = json.loads(text, parse_constant=_refuse)
             if "\\u" in text:  # an escaped lone surrogate could be written nowhere: UnicodeEncodeError, so torn
                 json.dumps(thing, ensure_ascii=False).encode()
             yield from_plain(thing["data"], _KINDS[thing["kind"]])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             yield Torn(file.name, text[:2000])
+
+
+def _refuse(constant: str) -> None:
+    """NaN and Infinity are no JSON and no measurement."""
+    raise ValueError(f"{constant} is no number")
