@@ -21,6 +21,8 @@ from benchmarks._submission import Running, Submission, submit
 _SUITE = "[checks.os_noise]\nduration_s = {duration_s}\n"
 #: Seconds of a job → what others add.
 _LENGTHS = {5: "", 20: "ReFrame 1.3 s", 40: "ReFrame 5.0 s after 60 s, 9.8 s after 100 s"}
+#: Modules that a batch script starts.
+_DRIVERS = {"submitit.core._submit", "hpcaccept.launch.driver"}
 
 
 def measure(quick: bool) -> list[Row]:
@@ -75,6 +77,6 @@ def _driver(folder: Path, slurm_conf: str) -> int:
                 ours = f"SLURM_CONF={slurm_conf}" in (entry / "environ").read_text(errors="replace").split("\0")
             except OSError:
                 continue
-            if ours and "submitit.core._submit" in words and any(str(folder) in word for word in words):
+            if ours and _DRIVERS & set(words) and any(str(folder) in word for word in words):
                 return int(entry.name)
     raise CannotRun(f"the driver of {folder.name} cannot be found")

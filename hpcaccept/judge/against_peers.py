@@ -70,7 +70,7 @@ def judge_against_peers(evidence: Evidence, values: list[Values]) -> tuple[list[
         if len(rows) < rule.min_units:
             verdicts.extend(_too_few(column, rows, rule))
             continue
-        if not np.median(column.value[rows]) > 0 or not _peers_of(column.value[rows])[0].min() > 0:
+        if not _are_rates(column.value[rows]):
             verdicts.extend(_no_rate(column, rows))
             continue
         floor = _floor(column, rule, evidence)
@@ -195,14 +195,19 @@ def _undecided(column: Values, row: int, why: str) -> Verdict:
     )
 
 
+def _are_rates(values: npt.NDArray[np.float64]) -> bool:
+    """False where the middle is 0 or less, or where a number is so large that differences overflow."""
+    return bool(np.abs(values).max() < 1e300 and np.median(values) > 0 and _peers_of(values)[0].min() > 0)
+
+
 def _no_rate(column: Values, rows: npt.NDArray[np.intp]) -> Iterable[Verdict]:
-    """Units whose median rate is 0: equal among themselves, and yet no pass."""
+    """Units whose middle is 0 (or absurd): equal among themselves, and yet no pass."""
     for row in rows:
         yield Verdict(
             subject=subject_of(column.units[row]),
             check=column.check,
             outcome=Outcome.ERROR,
-            reason=f"{column.metric.name} is 0 in the median of the peers: that is no measurement",
+            reason=f"{column.metric.name} {show(float(column.value[row]), column.metric.unit)}: what the peers say is no rate",
             metric=column.metric.name,
             variant=column.variant,
             value=float(column.value[row]),

@@ -43,6 +43,7 @@ def coverage_of(evidence: Evidence, verdicts: Iterable[Verdict]) -> Coverage:
             gaps[spec.name] = missing
     asked = asked_nodes * len(evidence.plan.suite.checks)
     names = {spec.name for spec in evidence.plan.suite.checks}
-    done = sum(1 for node, check in judged if check in names and node in evidence.nodes)
-    silent = tuple(node for node in evidence.nodes if not any(node == where for where, _ in judged))
+    known, speaking = frozenset(evidence.nodes), {node for node, _ in judged}
+    done = sum(1 for node, check in judged if check in names and node in known)
+    silent = tuple(node for node in evidence.nodes if node not in speaking)
     return Coverage(asked, done, gaps, asked_nodes, silent)

@@ -89,7 +89,9 @@ class _Summary:
         """(max − min) / |median| over all samples."""
         middle = np.abs(self.middle[rows])
         width = self.high[rows] - self.low[rows]
-        return np.divide(width, middle, out=np.zeros_like(width), where=middle > 0)
+        with np.errstate(over="ignore"):
+            relative = np.divide(width, middle, out=np.zeros_like(width), where=middle > 0)
+        return np.minimum(relative, np.finfo(np.float64).max)  # JSON knows no infinity
 
 
 def _columns(
@@ -113,7 +115,8 @@ def _columns(
 def _medians(value: npt.NDArray[np.float64], starts: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
     """Median of each group of values that are sorted within their group."""
     ends = np.r_[starts[1:], len(value)]
-    middle: npt.NDArray[np.float64] = (value[(starts + ends - 1) // 2] + value[(starts + ends) // 2]) / 2
+    # Halved before they are added: a check may say 1.8e308, the largest number there is.
+    middle: npt.NDArray[np.float64] = value[(starts + ends - 1) // 2] / 2 + value[(starts + ends) // 2] / 2
     return middle
 
 

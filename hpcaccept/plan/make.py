@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept import checks
@@ -72,7 +73,9 @@ def image_of(settings: Settings, python: str) -> Image:
     for mount in mounts:
         if ":" not in mount:
             raise UsageError(f"--container-mounts: found {mount!r}, expected SRC:DST or SRC:DST:FLAGS.")
-    return Image("pyxis", settings.container_image, mounts, settings.python or "python3")
+    # Ranks read their step from the runs folder and leave their records there, inside as outside.
+    runs = str(Path(settings.runs_dir).absolute())
+    return Image("pyxis", settings.container_image, (f"{runs}:{runs}", *mounts), settings.python or "python3")
 
 
 def make_plan(

@@ -125,7 +125,7 @@ def _figure(values: Values) -> Figure:
         unit=values.metric.unit,
         units=len(values.units),
         low=float(values.value.min()),
-        median=float(np.median(values.value)),
+        median=2 * float(np.median(values.value / 2)),  # the middle of two may be the largest number there is
         high=float(values.value.max()),
         spread=float(values.spread.max()),
     )
