@@ -77,6 +77,8 @@ class Row:
 
 def ours_text(row: Row) -> str:
     """``81 ms (75 ms … 99 ms, n 15)``."""
+    if len(set(row.ours)) == 1:
+        return f"{show(row.ours[0], row.unit)} (n {len(row.ours)})"
     return f"{_spread(row.ours, lambda x: show(x, row.unit))[:-1]}, n {len(row.ours)})"
 
 

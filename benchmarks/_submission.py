@@ -32,7 +32,7 @@ class Submission:
         job: its number.
         submitted: when the scheduler had accepted it.
         events: kind → when the driver said so last.
-        ranks: what each rank wrote, launch by launch.
+        ranks: what each rank wrote in the first launch of the run.
     """
 
     begin: float
@@ -48,24 +48,17 @@ class Submission:
         """From command to report."""
         return self.end - self.begin
 
-    @property
-    def launches(self) -> int:
-        """Steps: one, and one more for each time that suspects were measured again."""
-        return len({rank.step for rank in self.ranks})
-
 
 @dataclass
 class RankWords:
     """The journal of one rank, as the plain tables that its lines are.
 
     Attributes:
-        step: the launch.
         hello: its first words.
         records: of its checks.
         imports: module and seconds, in order.
     """
 
-    step: str
     hello: dict[str, Any] = field(default_factory=dict)
     records: list[dict[str, Any]] = field(default_factory=list)
     imports: list[tuple[str, float]] = field(default_factory=list)
@@ -155,8 +148,8 @@ def submit(place: Path, suite: str, *words: str, env: Mapping[str, str], timeout
 
 
 def rank_words(folder: Path) -> list[RankWords]:
-    """What each rank of a run wrote, launch by launch."""
-    return [_words(file) for file in sorted(folder.glob("records/*/*.jsonl"))]
+    """What each rank wrote in the first launch of a run; in a later one suspects would be measured again."""
+    return [_words(file) for file in sorted(folder.glob("records/00/*.jsonl"))]
 
 
 def epoch(text: str) -> float:
@@ -165,7 +158,7 @@ def epoch(text: str) -> float:
 
 
 def _words(file: Path) -> RankWords:
-    words = RankWords(file.parent.name)
+    words = RankWords()
     for kind, data in _lines(file):
         if kind == "hello":
             words.hello = data

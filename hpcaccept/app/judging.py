@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept import checks
+from hpcaccept.errors import StoreError
 from hpcaccept.judge import Judgement, judge
 from hpcaccept.judge.values import Values, values_of
 from hpcaccept.model.evidence import Evidence
@@ -46,10 +47,17 @@ def collect(folder: RunFolder, job: JobStatus | None = None) -> Evidence:
         StoreError: the plan cannot be read.
         RunError: ``run.h5`` cannot be written (RunFolderFull where there is no space).
     """
-    evidence = gather(folder, catalogue_of(folder), job)
+    evidence = gather(folder, catalogue_of(folder), job or _ended_before(folder))
     with _named(folder):
         write_run(folder.run_file, evidence, datetime.now(timezone.utc).isoformat(timespec="seconds"))
     return evidence
+
+
+def _ended_before(folder: RunFolder) -> JobStatus | None:
+    """How the job is known to have ended from an earlier collection: the scheduler may have forgotten it since."""
+    with contextlib.suppress(StoreError):
+        return read_run(folder.run_file).job
+    return None
 
 
 @contextlib.contextmanager
@@ -67,11 +75,12 @@ def catalogue_of(folder: RunFolder) -> Catalogue:
 
 
 def evidence_of(folder: RunFolder) -> Evidence:
-    """From ``run.h5``; gathered first when there is none or a journal is newer."""
+    """From ``run.h5``; gathered first when there is none or a journal (of a rank or the driver) is newer."""
     if not folder.run_file.exists():
         return collect(folder)
     written = folder.run_file.stat().st_mtime
-    newest = max((f.stat().st_mtime for f in folder.path.glob("records/*/*.jsonl")), default=0.0)
+    journals = (*folder.path.glob("records/*/*.jsonl"), *folder.path.glob(folder.driver_log.name))
+    newest = max((f.stat().st_mtime for f in journals), default=0.0)
     return collect(folder) if newest > written else read_run(folder.run_file)
 
 

@@ -9,6 +9,7 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from hpcaccept.errors import UsageError, nearest
 from hpcaccept.measure import pattern
 from hpcaccept.measure.device import Cpu, open_device
 from hpcaccept.measure.timing import spread
@@ -27,6 +28,7 @@ _KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
 _ITEM_BYTES = 4
 _HOST_SIZES = (4 * _KIB, _MIB, 16 * _MIB, 64 * _MIB)
 _NCCL_SIZES = (8, 128, 4 * _KIB, 64 * _KIB, _MIB, 4 * _MIB, 16 * _MIB, 64 * _MIB, 256 * _MIB, _GIB)
+_BACKENDS = ("device", "mpi")
 _MOST_CALLS = 1000
 #: Length of the pattern, a prime; its numbers are 1 … 1021, so that sums over 16,432 ranks stay below 2^24.
 _PERIOD = 1021
@@ -72,11 +74,11 @@ class Allreduce(Check):
     metrics: ClassVar = (
         Metric(
             "latency_s", "s", "lower", "Time of one all-reduce on the slowest rank.", scope="world",
-            formula="max over ranks of the median of a block's calls", source=_SOURCE,
+            formula="max over ranks of the median of a block's calls", source=_SOURCE, headline=False,
         ),
         Metric(
             "algbw_bytes", "B/s", "higher", "Size of the buffer over the time of one all-reduce.", scope="world",
-            formula="size / latency_s", source=_SOURCE,
+            formula="size / latency_s", source=_SOURCE, headline=False,
         ),
         Metric(
             "busbw_bytes", "B/s", "higher", "Bandwidth that a ring would need per rank.", scope="world",
@@ -94,9 +96,14 @@ class Allreduce(Check):
     )  # fmt: skip
 
     sizes_bytes: tuple[int, ...] = ()
-    backends: tuple[str, ...] = ("device", "mpi")
+    backends: tuple[str, ...] = _BACKENDS
     blocks: int = 0
     block_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in self.backends:
+            if name not in _BACKENDS:
+                raise UsageError(f"Parameter 'backends' of check 'allreduce' is {name!r}.", nearest(name, _BACKENDS))
 
     def measure(self, bench: Bench) -> None:
         """Each backend and size in turn, all ranks together; see the class."""
@@ -104,9 +111,6 @@ class Allreduce(Check):
             raise Unavailable("One rank alone has nobody to reduce with.", "Ask for two ranks or more.")
         if bench.size > _MOST_RANKS:
             raise Unavailable(f"Sums over {bench.size} ranks would not be exact, {_MOST_RANKS} is the most.")
-        unknown = set(self.backends) - {"device", "mpi"}
-        if unknown:
-            raise ValueError(f"found backends {sorted(unknown)}, expected some of 'device', 'mpi'")
         device = open_device(bench.device)
         bench.fact(
             "nccl_environment", " ".join(f"{k}={v}" for k, v in sorted(os.environ.items()) if "NCCL_" in k) or "none"

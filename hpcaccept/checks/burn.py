@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -96,21 +97,25 @@ class Burn(Check):
     dtype: str = "fp16"
     size: int = 0
 
+    def __post_init__(self) -> None:
+        product.named(self.dtype, "dtype", self.name)
+
     def measure(self, bench: Bench) -> None:
         """Alone, then together; see the class."""
         device = open_device(bench.device)
         with Cpu().fp32_as("ieee"):
-            if device.kind == "cuda":
-                self._both(bench, device)
-            else:
+            if device.kind == "cpu":
                 self._cpu_only(bench)
+                return
+            with device.fp32_as("tf32" if self.dtype == "tf32" else "ieee"):
+                self._both(bench, device)
 
     def _cpu_only(self, bench: Bench) -> None:
         duration_s, window_s = self.duration_s or 3.0, self.window_s or 1.0
         cpu = self._engine(Cpu())
 
         def run() -> list[Block]:
-            return cpu.run(duration_s, _CPU_BLOCK_S, lambda b: bench.beat(f"cpu alone, {b.end_s:.0f} s"))
+            return cpu.run(duration_s, _CPU_BLOCK_S, functools.partial(_say, bench, "cpu alone"))
 
         blocks = run()
         share = sustained_cpu(blocks, blocks, window_s)
@@ -131,7 +136,7 @@ class Burn(Check):
         threads = max(1, bench.threads - 1)
 
         def run_gpu(stage: str, share: float) -> list[Block]:
-            return gpu.run(share * duration_s, _GPU_BLOCK_S, lambda b: bench.beat(f"{stage}, {b.end_s:.0f} s"))
+            return gpu.run(share * duration_s, _GPU_BLOCK_S, functools.partial(_say, bench, stage))
 
         with ThreadPoolExecutor(1) as beside:
             bench.beat("cpu alone")
@@ -151,6 +156,12 @@ class Burn(Check):
     def _engine(self, device: Device) -> Engine:
         form = product.FORMATS[self.dtype if device.kind == "cuda" else "fp32"]
         return Engine(device, form, self.size or form.sizes[device.kind])
+
+
+def _say(bench: Bench, stage: str, block: Block) -> None:
+    """Once a second, where the stage is."""
+    if int(block.end_s) > int(block.end_s - block.seconds):
+        bench.beat(f"{stage}, {block.end_s:.0f} s")
 
 
 def _run_with(engine: Engine, threads: int, duration_s: float) -> list[Block]:

@@ -102,6 +102,15 @@ def report(run: str, form: str, **options: Any) -> int:
     return judged.judgement.exit_code
 
 
+def _judged(folder: RunFolder) -> str:
+    import json
+
+    try:
+        return f"exit code {json.loads(folder.report_file.read_text('utf-8'))['exit_code']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "not judged yet"
+
+
 @click.command()
 @runs_dir_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -109,12 +118,7 @@ def runs(as_json: bool, **options: Any) -> int:
     """List the runs, oldest first, with the exit code of the last report."""
     import json
 
-    rows = []
-    for folder in all_runs(paths(**options)[0]):
-        code = "not judged yet"
-        if folder.report_file.exists():
-            code = f"exit code {json.loads(folder.report_file.read_text('utf-8'))['exit_code']}"
-        rows.append({"run": folder.run_id, "state": code})
+    rows = [{"run": folder.run_id, "state": _judged(folder)} for folder in all_runs(paths(**options)[0])]
     if as_json:
         click.echo(json.dumps(rows))
     elif not rows:

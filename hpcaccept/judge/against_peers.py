@@ -2,8 +2,8 @@
 
 Robust: the centre is the median of the like units (the other ones, where there are few), the width 1.4826 × MAD. A unit is blamed when it is slower by more
 than the *floor* of its metric **and** by more than ``z`` widths, where ``z`` follows from the number of comparisons and
-the stated false-alarm rate (Šidák). Fewer than ``min_units`` like units cannot say who is slow. WARN: beyond the ``z``
-widths and half of the floor. Before a run ends, the checks of its suspects are launched again (hpcaccept.launch.retest).
+the stated false-alarm rate (Šidák). Fewer than ``min_units`` like units cannot say who is slow. WARN (GPUs only): beyond
+the ``z`` widths and half of the floor. Before a run ends, the checks of its suspects are launched again (hpcaccept.launch.retest).
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ def judge_against_peers(evidence: Evidence, values: list[Values]) -> tuple[list[
         if not _are_rates(column.value[rows]):
             verdicts.extend(_no_rate(column, rows))
             continue
-        floor = _floor(column, rule, evidence)
-        loss, verdicts_here = _judge_group(column, rows, floor, z, required.get(column.check, True))
+        floors = _floors(column, rule, evidence)
+        loss, verdicts_here = _judge_group(column, rows, floors, z, required.get(column.check, True))
         losses.append(loss)
         verdicts.extend(verdicts_here)
     span = (min(losses), max(losses)) if losses else None
@@ -101,7 +101,8 @@ def _cut(comparisons: int, false_alarm_rate: float) -> float:
     return -NormalDist().inv_cdf(each)
 
 
-def _floor(column: Values, rule: PeerRule, evidence: Evidence) -> float:
+def _floors(column: Values, rule: PeerRule, evidence: Evidence) -> tuple[float, float]:
+    """Smallest relative loss that is worth a WARN, and a FAIL. CPUs have no WARN band: their noise would live in it."""
     own = column.metric.peer_floor or 0.0
     is_cpu = evidence.plan.request.device == "cpu"
     counted = is_counted(column)
@@ -111,7 +112,7 @@ def _floor(column: Values, rule: PeerRule, evidence: Evidence) -> float:
         own = max(own, CPU_FLOOR)
     if evidence.shared_host and is_cpu and not counted:
         own = max(own, rule.shared_host_floor)
-    return own
+    return (own if is_cpu else own / 2), own
 
 
 def is_counted(column: Values) -> bool:
@@ -120,22 +121,22 @@ def is_counted(column: Values) -> bool:
 
 
 def _judge_group(
-    column: Values, rows: npt.NDArray[np.intp], floor: float, z: float, required: bool
+    column: Values, rows: npt.NDArray[np.intp], floors: tuple[float, float], z: float, required: bool
 ) -> tuple[float, list[Verdict]]:
     """Verdicts of like units, and the smallest relative loss that all of them could have been blamed for."""
     centers, sigmas = _peers_of(column.value[rows])
+    worrying, failing = floors
     verdicts = []
     smallest = 0.0
     for row, center, sigma in zip(rows.tolist(), centers.tolist(), sigmas.tolist(), strict=True):
-        loss = max(floor * center, z * sigma)
-        worrying = max(floor * center / 2, z * sigma)
+        worry, loss = (max(floor * center, z * sigma) for floor in (worrying, failing))
         smallest = max(smallest, loss / center)
         source = f"median of {len(rows) - 1} peers {show(center, column.metric.unit)}"
         if loss >= center and column.metric.direction == "higher":
             verdicts.append(_undecided(column, row, f"{source}, which differ by {sigma / center:.0%} (robust sigma)"))
         else:
-            source += f"; loss > {floor:.3g} and > {z:.2f} robust sigma"
-            verdicts.append(_verdict(column, row, center, (worrying, loss), source, required))
+            source += f"; loss > {failing:.3g} and > {z:.2f} robust sigma"
+            verdicts.append(_verdict(column, row, center, (worry, loss), source, required))
     return smallest, verdicts
 
 

@@ -9,7 +9,7 @@ cuBLAS favours, and the only one for fp8 and int8. Three kinds of verification, 
 * **same bits**: the product of random numbers against an earlier result of the same call. Sees the smallest flip.
   Blind to what is wrong every time.
 * **sums**: the product of random numbers against float64, in signed sums over up to 128 columns. Sees every element.
-  Blind to errors smaller than ``sum_bound``.
+  Blind to errors smaller than ``sum_bound`` (0 for int8).
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import functools
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from hpcaccept.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -107,6 +109,17 @@ class Operands:
     def size(self) -> int:
         """The n of n × n."""
         return int(self.left.shape[0])
+
+
+def named(name: str, parameter: str, check: str) -> Format:
+    """The format of that name.
+
+    Raises:
+        UsageError: there is none; the message names the parameter and the nearest one.
+    """
+    if name not in FORMATS:
+        raise UsageError(f"Parameter {parameter!r} of check {check!r} is {name!r}.", nearest(name, FORMATS))
+    return FORMATS[name]
 
 
 def flops(size: int) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-#: C0 and C1 controls (ESC among them) and Unicode's direction overrides. Tab and newline become spaces.
-_DANGEROUS = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+#: C0 and C1 controls (ESC among them) and Unicode's direction overrides; lone surrogates, which no terminal takes. Tab and newline become spaces.
+_DANGEROUS = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def safe(text: str) -> str:

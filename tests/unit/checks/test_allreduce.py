@@ -10,6 +10,7 @@ from solo_bench import SoloBench
 
 from hpcaccept.checks import allreduce as module
 from hpcaccept.checks.allreduce import Allreduce
+from hpcaccept.errors import UsageError
 from hpcaccept.measure.device import Cpu
 from hpcaccept.model.check import Unavailable
 
@@ -130,5 +131,5 @@ def test_nccl_settings_of_the_environment_are_facts(monkeypatch: pytest.MonkeyPa
 
 
 def test_an_unknown_backend_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"\['ucx'\]"):
-        over_mpi(backends=("ucx",)).run()
+    with pytest.raises(UsageError, match="'backends' of check 'allreduce' is 'ucx'"):
+        Allreduce(backends=("ucx",))

@@ -9,6 +9,7 @@ from solo_bench import SoloBench
 
 from hpcaccept.checks import burn as module
 from hpcaccept.checks.burn import Burn, sustained_cpu, sustained_gpu
+from hpcaccept.errors import UsageError
 from hpcaccept.measure import product
 from hpcaccept.measure.device import Cpu
 from hpcaccept.measure.engine import Block, Engine
@@ -61,7 +62,14 @@ def test_cpu_and_gpu_together_give_every_metric(monkeypatch: pytest.MonkeyPatch)
     assert bench.variants("rate_flops") == {"cpu/alone", "gpu/alone", "cpu/together", "gpu/together"}
     assert bench.value("wrong_elements", "gpu") == bench.value("wrong_elements", "cpu") == 0
     assert bench.refused == {}
-    assert {beat.partition(",")[0] for beat in bench.beats} == {"cpu alone", "gpu alone", "together"}
+    assert bench.beats[0] == "cpu alone"
+
+
+def test_it_says_once_a_second_where_it_is() -> None:
+    bench = quick()
+    for end_s in (0.4, 0.9, 1.4, 1.9, 2.4):
+        module._say(bench, "together", Block(end_s, 0.5, 0.5, 1.0, 1, 0))
+    assert bench.beats == ["together, 1 s", "together, 2 s"]
 
 
 def test_a_flip_in_one_late_pass_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,6 +137,11 @@ def test_an_end_that_only_looked_slow_is_forgiven_when_looked_at_again(monkeypat
     assert bench.value("sustained_share_cpu") == 1.0
     assert bench.facts["sustained"] == "0.50 at first, 1.00 when looked at again"
     assert bench.value("passes", "cpu") == 6
+
+
+def test_an_unknown_format_is_refused_when_the_suite_is_read() -> None:
+    with pytest.raises(UsageError, match="'dtype' of check 'burn' is 'half'"):
+        Burn(dtype="half")
 
 
 @pytest.mark.parametrize(("rates", "share"), [((4.0, 4.0, 4.0), 1.0), ((4.0, 3.0, 2.0), 0.5), ((2.0, 3.0, 4.0), 2.0)])

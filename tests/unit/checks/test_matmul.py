@@ -10,6 +10,7 @@ from solo_bench import SoloBench
 
 from hpcaccept import checks
 from hpcaccept.checks.matmul import Matmul
+from hpcaccept.errors import UsageError
 from hpcaccept.measure import device, product
 from hpcaccept.measure.device import Cpu
 from hpcaccept.model.check import Unavailable
@@ -124,8 +125,8 @@ def test_a_gpu_is_asked_for_all_formats(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_an_unknown_format_is_an_error_that_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"\['fp23'\], expected some of fp64, fp32"):
-        quick(dtypes=("fp23",)).run()
+    with pytest.raises(UsageError, match=r"'dtypes' of check 'matmul' is 'fp23'(.|\n)*Did you mean"):
+        Matmul(dtypes=("fp23",))
 
 
 def test_it_is_built_from_what_a_suite_file_says() -> None:
