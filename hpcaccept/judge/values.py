@@ -91,7 +91,8 @@ class _Summary:
         width = self.high[rows] - self.low[rows]
         with np.errstate(over="ignore"):
             relative = np.divide(width, middle, out=np.zeros_like(width), where=middle > 0)
-        return np.minimum(relative, np.finfo(np.float64).max)  # JSON knows no infinity
+        finite: npt.NDArray[np.float64] = np.minimum(relative, np.finfo(np.float64).max)  # JSON knows no infinity
+        return finite
 
 
 def _columns(

@@ -224,7 +224,9 @@ def _nobody_started(runtime: str, words: Words, stderr: str) -> tuple[str, str] 
             f"hpcaccept cannot be started where the ranks run: {line.strip()}",
             "Install it there: pip install 'hpcaccept[rank]'.",
         )
-    last = [line for line in stderr.strip().splitlines() if line.strip()][-3:]
+    lines = list(dict.fromkeys(line for line in stderr.strip().splitlines() if line.strip()))
+    # "Exited with exit code 2" says that, and the line before it why: "execve(): python3: No such file or directory".
+    last = ([line for line in lines if not parse_deaths(line) and "Terminating StepId" not in line] or lines)[-3:]
     if not last:
         return None
     return f"no rank started: {' / '.join(last)[:500]}", "The launcher's whole output is under logs/."

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpcaccept import __version__, checks
 from hpcaccept.errors import HpcacceptError, RunFolderFull
+from hpcaccept.measure import device as devices
 from hpcaccept.measure import host, mpi
 from hpcaccept.measure.bench import MpiBench, Place
 from hpcaccept.model.check import Check, Unavailable
@@ -223,10 +224,10 @@ def _check(rank: Rank, comm: MPI.Intracomm, spec: CheckSpec, watch: Watch) -> bo
         elif check.scope != "world":
             fault = _in_turn(rank.queue, place, watch, spec.deadline_s, measure, obstacle)
             watch.expect("waiting for all ranks to have measured", spec.deadline_s * _longest_queue(place), waits=True)
-            everyone = mpi.allgather(comm, fault is None)
-            if all(everyone):
-                watch.expect("comparing", spec.deadline_s, waits=False)
-                check.compare(bench, kept[0])
+            mpi.barrier(comm)
+            watch.expect("comparing", spec.deadline_s, waits=False)
+            # A rank that has nothing to compare takes part all the same: the others must not wait for it.
+            check.compare(bench, kept[0] if kept else None)
     except Unavailable as why:
         fault = why
     except RunFolderFull:
@@ -250,6 +251,8 @@ def _prepare(rank: Rank, check: Check, watch: Watch) -> Exception | None:
         missing = _no_gpu(rank)
         if missing:
             return missing
+    # Read when the CUDA context is made: too late for a check that runs after another one.
+    os.environ.update(devices.ENVIRONMENT)
     for module in check.needs:
         watch.expect(f"importing {module}", IMPORT_DEADLINE_S, waits=False)
         begin = time.perf_counter()

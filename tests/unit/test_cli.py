@@ -70,7 +70,7 @@ def a_run(
             continue
         journal = Journal(folder.records("00") / f"r{rank:06d}.jsonl")
         journal.write(hello(rank, node))
-        numbers = {
+        numbers: dict[str, float | Sequence[float]] = {
             "rate_flops[fp32]": [1e11, 1.01e11],
             "wrong_elements[fp32]": float(node == wrong),
             "spread[fp32]": 0.01,
