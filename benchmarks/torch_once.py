@@ -23,6 +23,8 @@ def tell(words=tuple(sys.orig_argv)):
     with open(os.path.join({folder!r}, f"{{os.getpid()}}.json"), "w") as file:
         json.dump({{"words": words, "found": found}}, file)
 atexit.register(tell)
+leave = os._exit  # some leave without atexit
+os._exit = lambda code: (tell(), leave(code))
 """
 _SMALL = """\
 [checks.identity]

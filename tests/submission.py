@@ -17,6 +17,19 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 
 
+#: For suites that only use os_noise because it needs no torch: the load of the machine is not what their tests ask about.
+ANY_NOISE = '[limits."{label}.lost_share"]\nupper = 1.0\nunit = "share"\n'
+
+
+def noise(duration_s: float, *labels: str, deadline_s: float = 60.0) -> str:
+    """A suite of identity and os_noise under labels (``os_noise`` alone, else ``os_noise:later`` …); only the first lasts."""
+    text = "[checks.identity]\n"
+    names = labels or ("os_noise",)
+    for number, label in enumerate(names):
+        text += f'[checks."{label}"]\nduration_s = {duration_s if number == 0 else 0.1}\ndeadline_s = {deadline_s}\n'
+    return text + "".join(ANY_NOISE.format(label=label) for label in names)
+
+
 @dataclass
 class Finished:
     """A command that has ended, with its report."""

@@ -20,8 +20,7 @@ class OsNoise(Check):
     """How much time the operating system, interrupts and neighbours take from a rank that only wants to compute.
 
     How: a loop reads the clock without pause for ``duration_s``; a step of more than 20 µs between two readings is a
-    detour, in which somebody else had the core. The share of time lost in detours and the longest one are kept, in
-    blocks. All ranks do it at the same moment (in turn where they outnumber the cores). No torch is needed.
+    detour, in which somebody else had the core. The share of time lost in detours and the longest one are kept. All ranks do it at the same moment (in turn where they outnumber the cores). No torch is needed.
 
     What it shows: a neighbour on the core, a daemon that runs wild, system management interrupts, a CPU quota.
     What it does not mean: on a shared or virtual machine some loss is normal; it says how far to trust the other numbers.
@@ -43,7 +42,7 @@ class OsNoise(Check):
             formula="sum of clock steps above 20 µs / duration of the block",
             source="Sottile & Minnich, CLUSTER 2004 (method)",
             statistic="best",
-            limit=at_most(0.75, "share", "a rank that gets less than a quarter of its core cannot measure anything"),
+            limit=at_most(0.9, "share", "a rank that gets less than a tenth of its core cannot measure anything"),
         ),
         Metric(
             "longest_detour_s",
@@ -55,8 +54,8 @@ class OsNoise(Check):
         ),
     )
 
-    duration_s: float = 0.5
-    blocks: int = 5
+    duration_s: float = 1.0
+    blocks: int = 1
 
     def measure(self, bench: Bench) -> None:
         """Read the clock without pause; one sample per block."""

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from slurm_fixtures import LAUNCHERS
-from submission import command, submit, suite_file, until
+from submission import command, noise, submit, suite_file, until
 
 from hpcaccept import launch
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SUITE = "[checks.identity]\n[checks.os_noise]\nduration_s = {duration}\n"
 pytestmark = pytest.mark.mpi
 
 
@@ -25,9 +24,7 @@ def test_every_launcher_is_under_contract() -> None:
 
 
 def test_a_run_goes_from_command_to_verdict(tmp_path: Path, launcher_env: dict[str, str]) -> None:
-    done = submit(
-        tmp_path / "runs", suite_file(tmp_path, SUITE.format(duration=0.1)), "-N", "4", env=launcher_env
-    ).finish()
+    done = submit(tmp_path / "runs", suite_file(tmp_path, noise(0.1)), "-N", "4", env=launcher_env).finish()
     assert done.code == 0, done.out + done.err
     assert "ACCEPTED: 4 of 4 nodes" in done.out
     assert done.report["nodes"] == dict.fromkeys(["node0", "node1", "node2", "node3"], "PASS")
@@ -38,7 +35,7 @@ def test_a_run_goes_from_command_to_verdict(tmp_path: Path, launcher_env: dict[s
 
 
 def test_a_dry_run_prints_every_command_and_leaves_nothing(tmp_path: Path, launcher_env: dict[str, str]) -> None:
-    suite = suite_file(tmp_path, SUITE.format(duration=0.1))
+    suite = suite_file(tmp_path, noise(0.1))
     words = ("submit", "-N", "2", "--suite", str(suite), "--runs-dir", str(tmp_path / "runs"), "--dry-run")
     done = command(*words, env={**launcher_env, "HPCACCEPT_GPUS_PER_NODE": "0"})
     assert done.returncode == 0, done.stderr
@@ -49,7 +46,7 @@ def test_a_dry_run_prints_every_command_and_leaves_nothing(tmp_path: Path, launc
 
 
 def test_a_submission_can_be_left_asked_about_and_waited_for(tmp_path: Path, launcher_env: dict[str, str]) -> None:
-    suite = suite_file(tmp_path, SUITE.format(duration=3.0))
+    suite = suite_file(tmp_path, noise(3.0))
     left = submit(tmp_path / "runs", suite, "-N", "2", "--no-wait", env=launcher_env).finish(30)
     assert left.code == 0
     assert f"hpcaccept wait {left.folder.name}" in left.err
@@ -66,7 +63,7 @@ def test_a_submission_can_be_left_asked_about_and_waited_for(tmp_path: Path, lau
 def test_a_cancelled_run_is_over_at_once_and_can_be_cancelled_twice(
     tmp_path: Path, launcher_env: dict[str, str]
 ) -> None:
-    run = submit(tmp_path / "runs", suite_file(tmp_path, SUITE.format(duration=60.0)), "-N", "2", env=launcher_env)
+    run = submit(tmp_path / "runs", suite_file(tmp_path, noise(60.0)), "-N", "2", env=launcher_env)
     run.pid(0)
     runs = ("--runs-dir", str(tmp_path / "runs"))
     begin = time.monotonic()

@@ -14,18 +14,17 @@ from typing import TYPE_CHECKING
 import pytest
 from nvml.build import build, describe, environment, h100
 from pyxis_stand_in import pyxis_stand_in
-from submission import command, submit, suite_file, until
+from submission import command, noise, submit, suite_file, until
 
 if TYPE_CHECKING:
     from system.cluster import VirtualSlurm
 
-SHORT = "[checks.identity]\n[checks.os_noise]\nduration_s = 0.1\n"
-LONG = '[checks.identity]\n[checks.os_noise]\nduration_s = 20.0\ndeadline_s = {deadline}\n[checks."os_noise:later"]\nduration_s = 0.1\n'
+SHORT = noise(0.1)
 pytestmark = pytest.mark.mpi
 
 
 def test_a_killed_rank_costs_one_check_on_its_node(tmp_path: Path, launcher_env: dict[str, str]) -> None:
-    suite = suite_file(tmp_path, LONG.format(deadline=60).replace("20.0", "6.0"))
+    suite = suite_file(tmp_path, noise(6.0, "os_noise", "os_noise:later"))
     run = submit(tmp_path / "runs", suite, "--nodes", "4", env=launcher_env)
     os.kill(run.pid(2, check="os_noise"), signal.SIGKILL)
     done = run.finish()
@@ -42,7 +41,7 @@ def test_a_killed_rank_costs_one_check_on_its_node(tmp_path: Path, launcher_env:
 
 
 def test_a_rank_that_hangs_is_named_by_the_deadline(tmp_path: Path, launcher_env: dict[str, str]) -> None:
-    suite = suite_file(tmp_path, LONG.format(deadline=4).replace("20.0", "1.0"))
+    suite = suite_file(tmp_path, noise(1.0, "os_noise", "os_noise:later", deadline_s=4))
     run = submit(tmp_path / "runs", suite, "--nodes", "4", env=launcher_env)
     os.kill(run.pid(1, check="os_noise"), signal.SIGSTOP)
     done = run.finish()
@@ -117,7 +116,13 @@ def test_a_partition_that_is_down_is_not_waited_for(tmp_path: Path, plain_slurm:
 
 
 def test_a_driver_that_is_killed_is_noticed_and_its_records_are_judged(tmp_path: Path, slurm: VirtualSlurm) -> None:
-    run = submit(tmp_path / "runs", suite_file(tmp_path, LONG.format(deadline=60)), "--nodes", "4", env=slurm.env)
+    run = submit(
+        tmp_path / "runs",
+        suite_file(tmp_path, noise(20.0, "os_noise", "os_noise:later")),
+        "--nodes",
+        "4",
+        env=slurm.env,
+    )
     run.pid(0, check="os_noise")
     job = _job_id(run.folder())
     pids = subprocess.run(
@@ -135,7 +140,7 @@ def test_a_driver_that_is_killed_is_noticed_and_its_records_are_judged(tmp_path:
 
 
 def test_a_job_that_reaches_its_time_limit_says_so(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
-    text = LONG.format(deadline=100).replace("20.0", "90.0")
+    text = noise(90.0, "os_noise", "os_noise:later", deadline_s=100)
     words = ("--nodes", "2", "--time", "1", "--partition", "small")
     done = submit(tmp_path / "runs", suite_file(tmp_path, text), *words, env=plain_slurm.env).finish(180)
     assert done.code == 3
@@ -220,7 +225,7 @@ def test_an_image_that_does_not_exist_is_an_error_not_the_nodes_fault(
 
 def test_torch_missing_where_the_ranks_run_is_told_and_the_rest_is_measured(tmp_path: Path) -> None:
     python = _python_without(tmp_path, "torch")
-    suite = suite_file(tmp_path, "[checks.identity]\n[checks.matmul]\n[checks.os_noise]\nduration_s = 0.1\n")
+    suite = suite_file(tmp_path, noise(0.1) + "[checks.matmul]\n")
     env = {"HPCACCEPT_PYTHON": str(python)}
     done = submit(tmp_path / "runs", suite, "--nodes", "2", "--launcher", "local", env=env).finish()
     assert done.code == 3, done.out + done.err
@@ -278,7 +283,7 @@ def test_a_limit_that_matches_nothing_leaves_the_run_unjudged(tmp_path: Path) ->
 
 
 def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(tmp_path: Path, launcher_env: dict[str, str]) -> None:
-    text = LONG.format(deadline=60).replace("20.0", "2.0")
+    text = noise(2.0, "os_noise", "os_noise:later")
     run = submit(tmp_path / "runs", suite_file(tmp_path, text), "--nodes", "2", env=launcher_env)
     run.pid(0)
     run.process.send_signal(signal.SIGINT)
@@ -291,7 +296,7 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(tmp_path: Path,
 
 
 def test_cancel_ends_everything_a_run_has_started(tmp_path: Path, launcher_env: dict[str, str]) -> None:
-    text = LONG.format(deadline=60)
+    text = noise(20.0, "os_noise", "os_noise:later")
     run = submit(tmp_path / "runs", suite_file(tmp_path, text), "--nodes", "2", env=launcher_env)
     pids = [run.pid(0, check="os_noise"), run.pid(1, check="os_noise")]
     ended = command("cancel", run.folder().name, "--runs-dir", str(tmp_path / "runs"), env=launcher_env)

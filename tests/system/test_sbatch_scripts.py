@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from pyxis_stand_in import pyxis_stand_in
-from submission import ROOT, command, until
+from submission import ROOT, command, noise, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from system.cluster import VirtualSlurm
 
 SCRIPTS = sorted((ROOT / "sbatch").glob("*.sbatch"))
-SUITE = "[checks.identity]\n[checks.os_noise]\nduration_s = {duration}\n"
 pytestmark = pytest.mark.slurm
 
 
@@ -45,7 +44,7 @@ def _end_of(job: str, slurm: VirtualSlurm, timeout_s: float = 120) -> str:
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda p: p.stem)
 def test_a_script_leaves_a_judged_run(script: Path, tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
     suite = tmp_path / "short.toml"
-    suite.write_text(SUITE.format(duration=0.1))
+    suite.write_text(noise(0.1))
     job = _sbatch(script, tmp_path, plain_slurm, SUITE=str(suite))
     assert _end_of(job, plain_slurm) == "COMPLETED", _output(tmp_path)
     assert "ACCEPTED" in _output(tmp_path)
@@ -67,7 +66,7 @@ def test_the_ddp_script_trains_across_nodes_without_any_setting(tmp_path: Path, 
 
 def test_a_script_goes_on_after_a_killed_rank(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
     suite = tmp_path / "long.toml"
-    suite.write_text(SUITE.format(duration=5.0) + '[checks."os_noise:later"]\nduration_s = 0.1\n')
+    suite.write_text(noise(5.0, "os_noise", "os_noise:later"))
     job = _sbatch(ROOT / "sbatch/multi_node_ddp.sbatch", tmp_path, plain_slurm, "-N", "3", SUITE=str(suite))
 
     def begun() -> int | None:
@@ -93,7 +92,7 @@ def test_a_script_in_a_container_needs_no_python_on_the_host(tmp_path: Path, pla
     inside.chmod(0o755)
     (tmp_path / "image.sqsh").touch()
     suite = tmp_path / "short.toml"
-    suite.write_text(SUITE.format(duration=0.1))
+    suite.write_text(noise(0.1))
     words = {"IMAGE": str(tmp_path / "image.sqsh"), "PYTHON": "/nowhere", "PATH": f"{place}:{os.environ['PATH']}"}
     job = _sbatch(ROOT / "sbatch/multi_node_ddp.sbatch", tmp_path, plain_slurm, SUITE=str(suite), **words)
     assert _end_of(job, plain_slurm) == "COMPLETED", _output(tmp_path)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from submission import command, submit, suite_file
+from submission import command, noise, submit, suite_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +108,7 @@ def test_a_learned_baseline_judges_the_next_run_and_names_what_it_left_out(tmp_p
 
 
 def test_the_report_as_json_is_all_of_standard_output(tmp_path: Path) -> None:
-    text = "[checks.identity]\n[checks.os_noise]\nduration_s = 0.1\n"
+    text = noise(0.1)
     done = submit(
         tmp_path / "runs", suite_file(tmp_path, text), "--nodes", "3", "--launcher", "local", "--json"
     ).finish()
@@ -116,7 +116,7 @@ def test_the_report_as_json_is_all_of_standard_output(tmp_path: Path) -> None:
 
 
 def test_two_ranks_of_one_node_measure_on_their_own(tmp_path: Path) -> None:
-    text = "[checks.identity]\n[checks.os_noise]\nduration_s = 0.1\n"
+    text = noise(0.1)
     words = ("--nodes", "1", "--ranks-per-node", "2", "--launcher", "local")
     done = submit(tmp_path / "runs", suite_file(tmp_path, text), *words).finish()
     assert done.code == 0, done.out
@@ -124,7 +124,7 @@ def test_two_ranks_of_one_node_measure_on_their_own(tmp_path: Path) -> None:
 
 
 def test_what_is_on_the_command_line_of_slurm_reaches_the_job(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
-    text = "[checks.os_noise]\nduration_s = 0.1\n"
+    text = noise(0.1)
     words = ("--nodelist", "node1,node3", "--slurm", "comment=night run", "--no-wait")
     done = submit(tmp_path / "runs", suite_file(tmp_path, text), *words, env=plain_slurm.env).finish()
     job = json.loads((done.folder / "job.json").read_text())["id"]
