@@ -9,10 +9,12 @@ import os
 import pkgutil
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from datetime import datetime, timezone
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,9 @@ import benchmarks
 from benchmarks import _docs, _row
 from benchmarks._child import ROOT, environment, output
 from benchmarks._row import CannotRun
+from hpcaccept import __version__
+from hpcaccept.app.submitting import commit_of
+from hpcaccept.measure import host
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +35,12 @@ _FIGURES = ROOT / "build" / "benchmarks.json"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """1 when a benchmark could not be run; how the numbers turned out does not matter."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    unknown = set(options.names) - set(names())
+    if unknown:
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(names())}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is open is closed: clusters, folders
     try:
         if options.list:
             for name in names():
@@ -77,36 +87,31 @@ def _run(name: str, quick: bool, file: Path) -> bool:
         if more:
             print(f"      {'; '.join(more)}")
     print(f"  ({took_s:.0f} s, load {load_1min:.1f} when it began)", flush=True)
-    _keep(file, name, {"rows": [_row.plain(r) for r in rows], "quick": quick, "load": load_1min, "seconds": took_s})
+    result = {"rows": [_row.plain(r) for r in rows], "quick": quick, "load": load_1min, "seconds": took_s}
+    _keep(file, name, {**result, "at": _now(), "hpcaccept": f"{__version__} {commit_of(ROOT)}".strip()})
     return True
 
 
 def _keep(file: Path, name: str, result: dict[str, Any]) -> None:
-    """Put one result into the file; those of other benchmarks stay."""
-    kept = json.loads(file.read_text("utf-8"))["results"] if file.exists() else {}
-    results = dict(sorted({**kept, name: {**result, "at": _now()}}.items()))
+    """Put one result into the file; those of other benchmarks stay, unless they are of another machine."""
+    machine = _machine()
+    before = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    kept = before["results"] if before.get("machine") == machine else {}
+    results = dict(sorted({**kept, name: result}.items()))
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"machine": _machine(), "results": results}, indent=1, ensure_ascii=False), "utf-8")
+    file.write_text(json.dumps({"machine": machine, "results": results}, indent=1, ensure_ascii=False), "utf-8")
 
 
 def _machine() -> dict[str, str]:
     """What would change the figures."""
-    from importlib import metadata
-
-    from hpcaccept import __version__
-    from hpcaccept.app.submitting import commit_of
-    from hpcaccept.measure import host
-
     found = {d.metadata["Name"]: d.version for d in metadata.distributions()}
     return {
-        "date": _now()[:10],
         "processor": host.cpu_model(),
         "cores": f"{host.usable_cores():g}",
         "kernel": host.kernel(),
         "Python": platform.python_version(),
         "Slurm": output(["slurmctld", "-V"], environment()).split()[-1] if shutil.which("slurmctld") else "",
         **{name: found.get(name, "") for name in ("torch", "numpy", "mpi4py", "submitit")},
-        "hpcaccept": f"{__version__} {commit_of(ROOT)}".strip(),
     }
 
 
@@ -116,7 +121,7 @@ def _now() -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=benchmarks.__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", choices=[*names(), []], help="only these (--list)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only these (--list)")
     parser.add_argument("--list", action="store_true", help="name them, and what each asks")
     parser.add_argument("--quick", action="store_true", help="few runs: does everything work?")
     parser.add_argument(

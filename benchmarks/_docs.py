@@ -35,7 +35,7 @@ def write(page: Path, measured: dict[str, Any]) -> None:
 
 
 def render(measured: dict[str, Any]) -> str:
-    """Where and when it was measured, and the table, as Markdown."""
+    """Where it was measured, the table, and when, as Markdown."""
     machine = "; ".join(f"{name} {text}" for name, text in measured["machine"].items() if text)
     lines = [f"Measured on: {machine}.", "", _line(_HEAD), _line(["---"] * len(_HEAD))]
     for name, result in measured["results"].items():
@@ -43,12 +43,10 @@ def render(measured: dict[str, Any]) -> str:
             row = _row.from_plain(table)
             cells = (f"`{name}`", row.what, _row.ours_text(row), _row.compared_text(row), _row.target_text(row))
             lines.append(_line((*cells, _row.met_text(row), row.cited)))
-    lines += ["", "Load of the machine (1 minute) when each began: " + _loads(measured["results"]) + "."]
+    lines += ["", "When, with which hpcaccept, and how busy the machine was when it began (load, 1 minute):", ""]
+    for name, result in measured["results"].items():
+        lines.append(f"- `{name}`: {result['at'][:10]}, {result['hpcaccept']}, load {result['load']:.1f}")
     return "\n".join(lines) + "\n"
-
-
-def _loads(results: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {result['load']:.1f}" for name, result in results.items())
 
 
 def _line(cells: Any) -> str:

@@ -20,7 +20,7 @@ _PREFIXES = (
     (1e-9, "n"),
 )
 #: Units that carry an SI prefix when printed. Counts and shares do not.
-_PREFIXED = {"FLOP/s", "B/s", "B", "s", "Hz", "W", "1/s"}
+_PREFIXED = {"FLOP/s", "B/s", "B", "s", "Hz", "W"}
 #: Slurm's formats of --time. https://slurm.schedmd.com/sbatch.html#OPT_time
 _SLURM_TIME = re.compile(r"^(?:(?P<days>\d+)-)?(?P<rest>\d+(?::\d+){0,2})$")
 

@@ -6,8 +6,14 @@ import importlib.metadata
 import os
 import platform
 
+from hypothesis import settings
+
 #: The real Slurm (tests/slurm_fixtures.py).
 pytest_plugins = ["slurm_fixtures"]
+
+# A busy machine is slow, which is no fault of what is tested.
+settings.register_profile("here", deadline=None, max_examples=60)
+settings.load_profile("here")
 
 _MATTER = ("torch", "mpi4py", "numpy", "h5py", "submitit", "cattrs", "click", "rich", "hypothesis")
 

@@ -50,9 +50,10 @@ class SoloBench:
 
     def __post_init__(self) -> None:
         """As the rank program does, so that a test does not compete with itself."""
-        import torch
+        if "torch" in self.check.needs:
+            import torch
 
-        torch.set_num_threads(self.threads)
+            torch.set_num_threads(self.threads)
 
     def emit(self, metric: str, value: float, variant: str = "", repeat: int = 0) -> None:
         if self.check.metric(metric) is None:

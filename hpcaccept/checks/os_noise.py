@@ -25,6 +25,10 @@ class OsNoise(Check):
     What it shows: a neighbour on the core, a daemon that runs wild, system management interrupts, a CPU quota.
     What it does not mean: on a shared or virtual machine some loss is normal; it says how far to trust the other numbers.
 
+    Parameters:
+        duration_s: seconds of listening.
+        blocks: parts of equal length, all of them kept; short ones say more about the scheduler's time slice than about loss.
+
     Method: fixed-work detour counting after Sottile & Minnich, "Analysis of Microbenchmarks for Performance Tuning of
     Clusters" (CLUSTER 2004), on the clock instead of fixed work.
     """

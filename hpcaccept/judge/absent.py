@@ -40,12 +40,12 @@ def _by_place(records: Iterable[Record]) -> dict[tuple[str, str], list[Record]]:
     return places
 
 
-def _measured_metrics(evidence: Evidence) -> set[tuple[str, str]]:
-    """(node, check.metric) that have a number; world metrics stand under the empty node."""
+def _measured_metrics(evidence: Evidence) -> set[tuple[str, str, str]]:
+    """(node, device, check.metric) that have a number; those of a node have no device, those of all ranks no node either."""
     table = evidence.samples
     pairs = set(zip(table.unit.tolist(), table.key.tolist(), strict=True))
     names = [".".join(split_key(key)[:2]) for key in table.keys]
-    return {(table.units[unit].node, names[key]) for unit, key in pairs}
+    return {(table.units[unit].node, table.units[unit].device, names[key]) for unit, key in pairs}
 
 
 def _of_record(record: Record, required: bool) -> Iterable[Verdict]:
@@ -106,7 +106,7 @@ def _torn(evidence: Evidence) -> Iterable[Verdict]:
 
 
 def _metricless(
-    records: list[Record], metrics: Mapping[str, Metric], measured: set[tuple[str, str]], required: bool
+    records: list[Record], metrics: Mapping[str, Metric], measured: set[tuple[str, str, str]], required: bool
 ) -> Iterable[Verdict]:
     """A measured record without a number that it should have is never a pass."""
     for record in records:
@@ -115,8 +115,8 @@ def _metricless(
         for metric in metrics.values():
             if not metric.required:
                 continue
-            place = "" if metric.scope == "world" else record.node
-            if (place, f"{record.check}.{metric.name}") not in measured:
+            places = {"device": (record.node, record.device), "node": (record.node, ""), "world": ("", "")}
+            if (*places[metric.scope], f"{record.check}.{metric.name}") not in measured:
                 yield Verdict(
                     Subject(record.node, record.device),
                     record.check,

@@ -31,20 +31,22 @@ def judge_against_baseline(
         for unit, value in zip(column.units, column.value.tolist(), strict=True):
             needed = required.get(column.check, demanded)
             baseline = baselines.get(unit.model)
-            entry, why_not = _entry(baseline, column.key, unit, revisions.get(column.check, 0))
+            entry, why_not = _entry(baseline, column, unit, revisions.get(column.check, 0))
             if entry is None:
                 yield _without(column, unit, value, why_not, needed)
             else:
                 yield _with(column, unit, value, entry, needed)
 
 
-def _entry(baseline: Baseline | None, key: str, unit: Unit, revision: int) -> tuple[BaselineEntry | None, str]:
+def _entry(baseline: Baseline | None, column: Values, unit: Unit, revision: int) -> tuple[BaselineEntry | None, str]:
     """The fitting entry, or why there is none: unlike things refuse to be compared."""
     if baseline is None:
         return None, f"no baseline of {unit.model or 'this device'}"
-    entry = baseline.entries.get(key)
+    entry = baseline.entries.get(column.key)
     if entry is None:
-        return None, f"the baseline of {baseline.model} has no {key}"
+        return None, f"the baseline of {baseline.model} has no {column.key}"
+    if entry.unit != column.metric.unit:
+        return None, f"the baseline has it in unit {entry.unit}, this run in {column.metric.unit}"
     if entry.revision != revision:
         return None, f"the baseline has revision {entry.revision} of the method, this run has {revision}"
     if baseline.provenance.setting != unit.setting:

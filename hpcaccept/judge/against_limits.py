@@ -55,13 +55,19 @@ def judge_against_limits(evidence: Evidence, values: list[Values]) -> Iterable[V
 
 
 def _unanswered(evidence: Evidence, asked: dict[str, Limit], values: list[Values]) -> Iterable[Verdict]:
-    """What the request demands and a check should have counted, but did not."""
-    answered = {metric_key(column.check.partition(":")[0], column.metric.name) for column in values}
-    for key in sorted(set(asked) - answered):
+    """What the request demands of each node and a check should have counted there, but did not."""
+    for key in sorted(asked):
         check, metric, _ = split_key(key)
-        if any(record.check.partition(":")[0] == check and record.outcome == "measured" for record in evidence.records):
-            reason = f"the request demands {describe(asked[key])}, and nothing counted them"
-            yield Verdict(Subject(), check, Outcome.ERROR, reason, metric)
+        measured = {r.node for r in evidence.records if _plain(r.check) == check and r.outcome == "measured"}
+        answered = {u.node for c in values if _plain(c.check) == check and c.metric.name == metric for u in c.units}
+        for node in sorted(measured - answered):
+            reason = f"the request demands {describe(asked[key])}, and nothing counted them here"
+            yield Verdict(Subject(node), check, Outcome.ERROR, reason, metric)
+
+
+def _plain(check: str) -> str:
+    """Without its label: ``identity`` for ``identity:again``."""
+    return check.partition(":")[0]
 
 
 def _limits_for(column: Values, asked: dict[str, Limit], suite: dict[str, Limit], used: set[str]) -> Iterable[Limit]:
@@ -75,7 +81,7 @@ def _limits_for(column: Values, asked: dict[str, Limit], suite: dict[str, Limit]
             overridden = True
             yield suite[key]
     # A label (identity:again) changes nothing about what the request demands.
-    if (plain := metric_key(check.partition(":")[0], metric)) in asked:
+    if (plain := metric_key(_plain(check), metric)) in asked:
         yield asked[plain]
     # A limit of the suite replaces the built-in one: that is what a site override is.
     if column.metric.limit and not overridden:

@@ -32,7 +32,7 @@ class Coverage:
 
 
 def coverage_of(evidence: Evidence, verdicts: Iterable[Verdict]) -> Coverage:
-    """Count. A verdict on all nodes together counts for each of them that measured."""
+    """Count. A verdict on all nodes together is one of no node in particular and counts for none."""
     judged = {(v.subject.node, v.check) for v in verdicts if v.outcome.is_judged and v.subject.node}
     asked_nodes = evidence.plan.request.nodes
     gaps = {}

@@ -59,11 +59,13 @@ def learn(
             if _fits(unit, model, setting) and unit.node not in left_out:
                 numbers.append(value)
                 nodes.add(f"{unit.node} {unit.device}")
-    return {
-        key: _entry(column, numbers, len(units), revisions.get(column.check, 0), shared_floor)
-        for key, (column, numbers, units) in pooled.items()
+    entries = [
+        _entry(column, numbers, len(units), revisions.get(column.check, 0), shared_floor)
+        for column, numbers, units in pooled.values()
         if numbers
-    }
+    ]
+    # Of units that differ so much (or are all at 0) nothing is learned: "at least 0" would be met by every broken one.
+    return {entry.key: entry for entry in entries if entry.center > 0 and (entry.lower is None or entry.lower > 0)}
 
 
 def _fits(unit: Unit, model: str, setting: str) -> bool:

@@ -137,14 +137,14 @@ def _reckon_losses(
     why = _nobody_started(runtime, words, stderr)
     if why:
         return course, why
-    _tell(events, step, loss)
+    _tell(events, step, loss, container.load(runtime).explain(stderr) if not loss.check else None)
     course, left_out = after(course, step, loss)
     for node in left_out:
         events.say("excluded", step=step.id, nodes=(node,), detail=f"{node} has lost ranks too often: {loss.how}")
     return course, None
 
 
-def _tell(events: Events, step: Step, loss: Loss) -> None:
+def _tell(events: Events, step: Step, loss: Loss, container_fault: tuple[str, str] | None) -> None:
     several = len(loss.ranks) > 1
     who = f"rank{'s' if several else ''} {', '.join(map(str, loss.ranks))} on {', '.join(loss.nodes)}"
     during = f" during {loss.check}" if loss.check else " before the first check"
@@ -157,8 +157,10 @@ def _tell(events: Events, step: Step, loss: Loss) -> None:
         nodes=loss.nodes,
         ranks=loss.ranks,
         check=loss.check,
-        detail=f"{who} {what}{during}: {loss.how}",
-        remedy=f"See logs/step-{step.id}.err and the node's own log (dmesg, journalctl) at that time.",
+        detail=f"{who} {what}{during}: {container_fault[0] if container_fault else loss.how}",
+        remedy=container_fault[1]
+        if container_fault
+        else f"See logs/step-{step.id}.err and the node's own log (dmesg, journalctl) at that time.",
     )
 
 

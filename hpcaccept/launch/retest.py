@@ -49,7 +49,11 @@ def retest_of(folder: RunFolder, plan: Plan, last: Step, done: int) -> tuple[Ste
     if not slow:
         return None
     names = {verdict.check for verdict in slow}
-    nodes = tuple(node for node in evidence.nodes if any(r.node == node and r.check in names for r in evidence.records))
+    # A node that was lost in one of them would only be lost again.
+    there = {(r.node, r.check) for r in evidence.records if r.outcome == "measured"}
+    nodes = tuple(node for node in evidence.nodes if all((node, name) in there for name in names))
+    if not nodes:
+        return None
     again = tuple(spec for spec in plan.suite.checks if spec.name in names)
     worst = min(slow, key=lambda v: (v.outcome is not Outcome.FAIL, v.subject))
     step = Step(

@@ -141,6 +141,14 @@ def test_a_check_that_was_run_again_counts_with_what_it_measured(folder: RunFold
     assert values(evidence, "speed.rate_flops") == {"node0": [7.0], "node1": [5.0]}
 
 
+def test_of_two_measured_records_the_later_one_speaks_for_the_check(folder: RunFolder) -> None:
+    folder.write_step(step(("speed",), id="01"))
+    say(folder, 0, record("speed", "node0", {"rate_flops": 1.0}, facts={"shape": "old"}))
+    say(folder, 0, record("speed", "node0", {"rate_flops": 2.0}, facts={"shape": "new"}, step="01"), step_id="01")
+    (one,) = gather(folder, CATALOGUE).records
+    assert one.facts == {"shape": "new"}
+
+
 def test_a_second_launch_adds_its_numbers_under_its_own_number(folder: RunFolder) -> None:
     folder.write_step(step(("speed",), id="01"))
     say(folder, 0, record("speed", "node0", {"rate_flops": 1.0}))

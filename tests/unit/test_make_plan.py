@@ -85,10 +85,10 @@ def test_a_named_python_wins() -> None:
     assert image_of(Settings(python="/opt/py", container_image="x"), "/venv/bin/python").python == "/opt/py"
 
 
-def test_in_a_container_the_python_of_the_image_is_used() -> None:
-    settings = Settings(container_image="reg#a:1", container_mounts="/data:/data:ro,/scratch:/scratch")
+def test_in_a_container_the_python_of_the_image_is_used_and_the_runs_are_seen() -> None:
+    settings = Settings(container_image="reg#a:1", container_mounts="/data:/data:ro,/scratch:/scratch", runs_dir="/r")
     image = image_of(settings, "/venv/bin/python")
-    assert image == Image("pyxis", "reg#a:1", ("/data:/data:ro", "/scratch:/scratch"), "python3")
+    assert image == Image("pyxis", "reg#a:1", ("/r:/r", "/data:/data:ro", "/scratch:/scratch"), "python3")
 
 
 @pytest.mark.parametrize(

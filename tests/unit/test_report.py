@@ -233,6 +233,22 @@ def test_nothing_that_was_recorded_can_steer_the_terminal(color: bool) -> None:
     assert "[bold red]x[/]" in one_line(text).replace(" ", "").replace("[boldred]", "[bold red]")
 
 
+@pytest.mark.parametrize("where", ["cause", "remedy", "variant", "node"])
+@pytest.mark.parametrize("markup", ["[bold red]x[/]", "[/]", "[link=http://evil]y[/link]", "[/nope]"])
+def test_what_looks_like_markup_is_shown_as_it_is(where: str, markup: str) -> None:
+    more: dict[str, Any] = {"cause": "why"}
+    if where in ("cause", "remedy"):
+        more[where] = markup
+    node = f"node{markup}" if where == "node" else "node0"
+    variant = markup.replace("]", ")") if where == "variant" else "fp32"
+    records = [
+        record("speed", node, **more),
+        record("speed", "node1", {f"rate_flops[{variant}]": 1.0, f"wrong_elements[{variant}]": 1.0}),
+    ]
+    text = shown(evidence(records, plan(nodes=2), names=(node, "node1"), hellos=()), width=200)
+    assert (variant if where == "variant" else markup) in text
+
+
 # --- safe -------------------------------------------------------------------------------------------------------------
 
 
