@@ -34,6 +34,9 @@ MAD_TO_SIGMA = 1.4826
 #: Smallest loss a CPU may be blamed for on kernels of their own: CPUs boost, throttle and share caches.
 #: (Process medians of one healthy, idle machine differ by 2 to 20 %.)
 CPU_FLOOR = 0.25
+#: From so many like units on the stated false-alarm rate holds for normal noise (simulated: 0.8 % of runs at 64 units and 2 %
+#: noise against a 4 % floor, 11 % at 4 units).
+ENOUGH_UNITS = 64
 #: Up to so many like units each is compared with the others only: among four, one slow unit is a quarter of the evidence.
 ALONE_AMONG = 32
 #: How the reason of a verdict begins where the peers cannot decide: such checks are measured again, like those of suspects.
@@ -45,6 +48,8 @@ class PeerPower:
     """What the comparison could see.
 
     Attributes:
+        fewest: units in the smallest comparison. The width of few units is a poor estimate: below ``ENOUGH_UNITS`` it is the
+            floors and the retests that keep healthy units from blame, and the stated rate is not reached by itself.
         comparisons: how many were made.
         false_alarm_rate: stated chance that a run in which all is well blames anybody.
         z: widths that follow from the two.
@@ -55,6 +60,7 @@ class PeerPower:
     false_alarm_rate: float
     z: float
     smallest_loss: tuple[float, float] | None
+    fewest: int = 0
 
 
 def judge_against_peers(evidence: Evidence, values: list[Values]) -> tuple[list[Verdict], PeerPower]:
@@ -78,7 +84,8 @@ def judge_against_peers(evidence: Evidence, values: list[Values]) -> tuple[list[
         losses.append(loss)
         verdicts.extend(verdicts_here)
     span = (min(losses), max(losses)) if losses else None
-    return verdicts, PeerPower(comparisons, rule.false_alarm_rate, z, span)
+    fewest = min((len(rows) for _, rows in groups if len(rows) >= rule.min_units), default=0)
+    return verdicts, PeerPower(comparisons, rule.false_alarm_rate, z, span, fewest)
 
 
 def _groups(values: list[Values]) -> Iterable[tuple[Values, npt.NDArray[np.intp]]]:

@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from hpcaccept.judge.against_peers import ENOUGH_UNITS
 from hpcaccept.model.metric import split_key
 from hpcaccept.model.verdict import Outcome, Verdict
 from hpcaccept.report.safe import safe
@@ -69,7 +70,9 @@ def _checks(summary: Summary) -> Table:
     table.add_column("median (slowest … fastest)", overflow="fold")
     for row in summary.rows:
         figures = Text("\n".join(safe(line) for line in _figures(row)))
-        table.add_row(row.name, _mark(row.outcome), f"{row.judged}/{row.asked}", _mark(row.baseline), figures)
+        table.add_row(
+            Text(safe(row.name)), _mark(row.outcome), f"{row.judged}/{row.asked}", _mark(row.baseline), figures
+        )
     return table
 
 
@@ -100,7 +103,7 @@ def _bad(summary: Summary) -> Table:
     table.add_column("what, and what to do", overflow="fold")
     groups = _grouped(summary.bad)
     for verdicts in groups[:SHOWN]:
-        table.add_row(_where(verdicts), _mark(verdicts[0].outcome), _explained(verdicts[0]))
+        table.add_row(Text(_where(verdicts)), _mark(verdicts[0].outcome), _explained(verdicts[0]))
     if len(groups) > SHOWN:
         table.add_row("…", "", f"{len(groups) - SHOWN} more: hpcaccept report --format json")
     return table
@@ -155,9 +158,12 @@ def _footer(judgement: Judgement, summary: Summary, where: str, run: str) -> lis
         lines.append(f"Nothing is known of: {', '.join(cover.nodes_silent[:16])}.")
     if power.smallest_loss:
         low, high = power.smallest_loss
+        guard = f"chance of any false alarm {power.false_alarm_rate:g}"
+        if power.fewest < ENOUGH_UNITS:
+            guard = f"among {power.fewest} units floors and retests guard against false alarms"
         lines.append(
-            f"Against peers: {power.comparisons} comparisons, chance of any false alarm {power.false_alarm_rate:g}; "
-            f"losses above {low:.1%} (quietest metric) to {min(high, 1.0):.0%} (noisiest) would have been seen."
+            f"Against peers: {power.comparisons} comparisons; {guard}; losses above {low:.1%} (quietest metric) to "
+            f"{min(high, 1.0):.0%} (noisiest) would have been seen."
         )
     if summary.no_baseline:
         models = ", ".join(summary.no_baseline)
