@@ -33,9 +33,10 @@ def timed(call: Callable[[], object]) -> list[float]:
 
 
 def main() -> None:
-    """A float32 product, and a copy of float64."""
+    """A float32 product, its right operand stored transposed as the check stores it, and a copy of float64."""
     torch.set_num_threads(int(sys.argv[1]))
     left, right, out = (torch.randn(SIZE, SIZE) for _ in range(3))
+    right = right.t()  # 2 % faster here: another kernel of the library
     product = timed(lambda: torch.mm(left, right, out=out))
     source, target = (torch.rand(ARRAY_BYTES // 8, dtype=torch.float64) for _ in range(2))
     copy = timed(lambda: target.copy_(source))

@@ -110,6 +110,15 @@ def test_all_ranks_that_died_the_same_death_are_lost_together() -> None:
     assert (loss.ranks, loss.nodes) == ((2, 3), ("node1",))
 
 
+def test_a_silent_rank_that_the_launcher_ended_later_did_not_die_the_same_death() -> None:
+    the_step = step(CHECKS)
+    # node3 was too slow for last words; srun says how each ended, the root cause first.
+    deaths = [Death(1, "node1", "Killed"), Death(3, "node3", "Terminated")]
+    loss = loss_of(the_step, words(the_step, "matmul", silent=[1, 3]), deaths, late=False)
+    assert loss is not None
+    assert loss.ranks == (1,)
+
+
 @pytest.mark.parametrize("recorded", ["mpiexec_one_killed", "mpiexec5_one_killed"])
 def test_mpiexec_names_no_node_that_counts_so_the_rank_itself_tells(recorded: str) -> None:
     # For virtual nodes mpiexec calls all of them by the name of the host.

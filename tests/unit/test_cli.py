@@ -162,9 +162,17 @@ def test_a_launcher_that_cannot_be_used_here_is_told(
     assert "Launcher 'slurm' cannot be used here: there is no sbatch on the PATH." in shown
 
 
-def test_an_escape_sequence_in_an_error_does_not_act(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["report", "\x1b[2Jx"]) == 3
-    assert "\x1b" not in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("words", "code"), [(["report", "\x1b[2Jx"], 3), (["submit", "-l", "local", "-g", "0", "-s", "\x1b[2Jx.toml"], 2)]
+)
+def test_an_escape_sequence_in_an_error_does_not_act(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str], code: int
+) -> None:
+    monkeypatch.setattr("hpcaccept.launch.local.available", lambda: "")
+    assert main(words) == code
+    shown = capsys.readouterr().err
+    assert "[2Jx" in shown
+    assert "\x1b" not in shown
 
 
 # --- help -------------------------------------------------------------------------------------------------------------

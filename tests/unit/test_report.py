@@ -381,6 +381,13 @@ def test_a_report_holds_every_verdict_with_value_and_limit() -> None:
     assert written["nodes"]["node1"] == "FAIL"
 
 
+def test_what_is_no_number_is_refused_rather_than_written() -> None:
+    found = fleet([100.0] * 4)
+    summary = summary_of(found)
+    with pytest.raises(ValueError, match="JSON compliant"):
+        render_json(replace(found, imports_s={"torch": float("nan")}), judged(found), summary)
+
+
 def test_the_same_run_gives_the_same_bytes() -> None:
     found = rich_run()
     assert render_json(found, judged(found), summary_of(found)) == render_json(found, judged(found), summary_of(found))

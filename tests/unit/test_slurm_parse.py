@@ -215,6 +215,12 @@ def test_the_status_of_a_job(answers: Path, case: str, state: str) -> None:
     assert slurm.status(play(answers, case)).state == state
 
 
+def test_a_job_that_squeue_still_shows_after_its_end_is_asked_for_its_exit_code(answers: Path) -> None:
+    job = play(answers, "failed")
+    (answers / "squeue.out").write_text("FAILED|NonZeroExitCode\n")
+    assert slurm.status(job) == JobStatus("failed", "FAILED, NonZeroExitCode, exit code 3, signal 0")
+
+
 @pytest.mark.parametrize(("case", "state"), OVER.items())
 def test_without_accounting_scontrol_says_how_a_job_ended(answers: Path, case: str, state: str) -> None:
     assert slurm.status(play(answers, case, "sacct")).state == state
