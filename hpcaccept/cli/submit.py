@@ -37,9 +37,17 @@ from hpcaccept.cli.options import baselines_dir_option, pairs, runs_dir_option
 @click.option(
     "--slurm", multiple=True, metavar="KEY[=VALUE]", callback=pairs, help="Any other sbatch option; may be repeated."
 )
-@click.option("--start-timeout", type=float, metavar="S", help="Seconds for image pull and MPI start.  [default: 300]")
 @click.option(
-    "--queue-timeout", type=float, metavar="S", help="Stop waiting in the queue after this long.  [default: never]"
+    "--start-timeout",
+    type=click.FloatRange(min=1),
+    metavar="S",
+    help="Seconds for image pull and MPI start.  [default: 300]",
+)
+@click.option(
+    "--queue-timeout",
+    type=click.FloatRange(min=0),
+    metavar="S",
+    help="Stop waiting in the queue after this long.  [default: never]",
 )
 @runs_dir_option
 @baselines_dir_option

@@ -107,8 +107,8 @@ def test_a_device_that_is_always_wrong_is_counted(monkeypatch: pytest.MonkeyPatc
     assert quick().run().value("wrong_elements", "cpu") == 2
 
 
-def test_a_clock_that_halves_misses_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every product is made twice from the middle of the stage on: what a throttled core looks like from inside."""
+def test_a_clock_that_falls_to_a_quarter_misses_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every product is made four times from the middle of the stage on: what a throttled core looks like from inside."""
     start = time.monotonic()
 
     def product_call(form: Format, operands: Operands) -> Callable[[], object]:
@@ -117,7 +117,8 @@ def test_a_clock_that_halves_misses_its_limit(monkeypatch: pytest.MonkeyPatch) -
         def throttled() -> None:
             call()
             if time.monotonic() > start + 0.8:
-                call()
+                for _ in range(3):
+                    call()
 
         return throttled
 
