@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shlex
 import sys
 from datetime import datetime, timezone
@@ -38,7 +37,7 @@ def plan_run(settings: Settings) -> tuple[Plan, RunFolder]:
     suite = resolve_suite(read_suite(name))
     request = request_of(settings, gpus)
     now = datetime.now(timezone.utc)
-    run_id = f"{now:%Y%m%d-%H%M%S}-{suite.name}-{request.nodes}n-{secrets.token_hex(2)}"
+    run_id = f"{now:%Y%m%d-%H%M%S}-{suite.name}-{request.nodes}n-{os.urandom(2).hex()}"
     image = image_of(settings, sys.executable)
     plan = make_plan(
         settings,

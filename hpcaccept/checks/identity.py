@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import os
-import platform
 import re
 import sys
 from dataclasses import dataclass
@@ -162,7 +160,7 @@ def _software_facts() -> dict[str, str]:
     cuda = torch.get("cuda") or _installed("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12")
     nccl = _installed(f"nvidia-nccl-cu{cuda.partition('.')[0]}") or os.environ.get("NCCL_VERSION", "")
     return {
-        "python": platform.python_version(),
+        "python": ".".join(map(str, sys.version_info[:3])),
         "hpcaccept": __version__,
         "numpy": _installed("numpy"),
         "torch": torch.get("__version__") or _installed("torch") or "not installed",
@@ -194,6 +192,8 @@ def _torch() -> dict[str, str]:
 
 def _installed(*names: str) -> str:
     """Version of the first of these distributions that is installed, or nothing."""
+    import importlib.metadata  # 40 ms: only where there is something to look up
+
     for name in names:
         try:
             return importlib.metadata.version(name)

@@ -10,11 +10,6 @@ from hpcaccept.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:  # pragma: no cover (Python 3.10)
-    import tomli as tomllib
-
 
 def read_toml(file: Path) -> dict[str, Any]:
     """The tables of a TOML file.
@@ -22,6 +17,10 @@ def read_toml(file: Path) -> dict[str, Any]:
     Raises:
         UsageError: absent, unreadable or not TOML; the message has the file and the place.
     """
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:  # pragma: no cover (Python 3.10)
+        import tomli as tomllib
     try:
         tables: dict[str, Any] = tomllib.loads(file.read_text("utf-8"))
     except OSError as fault:

@@ -1,6 +1,6 @@
 """What does one job do? Its driver, on the first node: it starts steps, keeps their deadlines, and says what happened.
 
-``drive`` is module-level, so that submitit pickles only its name and a path. Host Python, no torch, no MPI.
+Started as ``python -m hpcaccept.launch.driver RUN_FOLDER`` with the host's Python: no torch, no MPI.
 """
 
 from __future__ import annotations
@@ -38,6 +38,11 @@ FOLDER_FULL = "no space left under the run folder"
 EXIT_FOLDER_FULL = 74
 
 
+def driver_command(folder: RunFolder) -> tuple[str, ...]:
+    """The command that drives a run folder."""
+    return (sys.executable, "-m", "hpcaccept.launch.driver", str(folder.path))
+
+
 def drive(path: str) -> int:
     """Run the job of a run folder to its end. Always leaves a last word (``ended``) while it lives."""
     folder = RunFolder(Path(path))
@@ -62,7 +67,7 @@ class _Stop:
         self._ask_at = time.monotonic()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._set)
-        # submitit's handler of Slurm's warning would try to requeue the job.
+        # Slurm's warning is not for the driver, which looks at the clock itself.
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
     def _set(self, _number: int, _frame: object) -> None:

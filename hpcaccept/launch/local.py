@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept.errors import LaunchError
+from hpcaccept.launch.driver import driver_command
 from hpcaccept.model.job import JobRef, JobStatus, Rendered
 from hpcaccept.serial import dumps
 
@@ -80,17 +81,13 @@ def step_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {**mine, **{key: value for key, value in _OPEN_MPI.items() if key not in mine}}
 
 
-def _driver_command(folder: RunFolder) -> tuple[str, ...]:
-    return (sys.executable, "-m", "hpcaccept.launch.driver", str(folder.path))
-
-
 def render(plan: Plan, folder: RunFolder) -> Rendered:
     """The plan file, the driver, and the step it will start first."""
     step = plan.first_step(nodes(plan, {}), virtual=True)
     return Rendered(
         files={str(folder.plan_file): dumps(plan)},
         commands=(
-            ("the driver, detached from this terminal", _driver_command(folder)),
+            ("the driver, detached from this terminal", driver_command(folder)),
             ("its first step: all ranks of all virtual nodes", step_command(plan, step, folder)),
         ),
     )
@@ -102,7 +99,7 @@ def submit(plan: Plan, folder: RunFolder) -> JobRef:
 
     from hpcaccept.transport.process import spawn_detached
 
-    pid = spawn_detached(_driver_command(folder), log=folder.logs / "driver.log", env=os.environ)
+    pid = spawn_detached(driver_command(folder), log=folder.logs / "driver.log", env=os.environ)
     try:
         started = psutil.Process(pid).create_time()
     except psutil.NoSuchProcess:

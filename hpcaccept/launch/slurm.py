@@ -1,13 +1,15 @@
 """Slurm, through submitit: one job, whose driver runs on its first node and starts one ``srun`` step per group of checks.
 
 ``use_srun=False``: the batch script runs the driver with the host's Python, so that login node and image may have
-different Pythons and the image needs no submitit. https://slurm.schedmd.com/mpi_guide.html for ``--mpi=pmix``.
+different Pythons and the image needs no submitit. The script runs ``python -m hpcaccept.launch.driver FOLDER``: nothing is
+pickled, and the job does not pay for submitit's own wrapper (numpy, asyncio: half a second). https://slurm.schedmd.com/mpi_guide.html for ``--mpi=pmix``.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import shlex
 import shutil
 import sys
 from datetime import datetime, timezone
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpcaccept import container
 from hpcaccept.errors import LaunchError
-from hpcaccept.launch.driver import MARGIN_S, WARNING_S, drive
+from hpcaccept.launch.driver import MARGIN_S, WARNING_S, driver_command
 from hpcaccept.model.job import JobRef, JobStatus, Rendered
 from hpcaccept.parse.slurm import parse_gres_gpus, parse_sacct, parse_scontrol_job, parse_squeue
 from hpcaccept.serial import dumps
@@ -144,7 +146,7 @@ def _executor(plan: Plan, folder: RunFolder) -> SlurmExecutor:
 def render(plan: Plan, folder: RunFolder) -> Rendered:
     """The batch script that submitit writes, and the first step that its driver starts."""
     executor = _executor(plan, folder)
-    script = executor._make_submission_file_text(f"{sys.executable} -u -m submitit.core._submit {folder.logs}/%j", "ID")
+    script = executor._make_submission_file_text(shlex.join(driver_command(folder)), "ID")
     names = tuple(f"NODE{i}" for i in range(plan.request.nodes))
     step = step_command(plan, plan.first_step(names), folder)
     batch = f"{folder.logs}/submission.sh"
@@ -166,7 +168,7 @@ def submit(plan: Plan, folder: RunFolder) -> JobRef:
     from submitit.core.utils import FailedJobError
 
     try:
-        job = _executor(plan, folder).submit(drive, str(folder.path))
+        job = _executor(plan, folder)._submit_command(shlex.join(driver_command(folder)))
     except (FailedJobError, OSError) as fault:
         raise LaunchError(f"Slurm refused the job: {_slurms_words(str(fault))}") from None
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")

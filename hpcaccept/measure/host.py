@@ -20,7 +20,6 @@ Sources:
 from __future__ import annotations
 
 import os
-import platform
 import re
 import socket
 from dataclasses import dataclass
@@ -69,7 +68,7 @@ def kernel() -> str:
 def os_release(root: Path = _ROOT) -> str:
     """``Ubuntu 22.04.5 LTS``: of the image that this process runs in, not of the host around it."""
     text = _read(root / "etc/os-release") or _read(root / "usr/lib/os-release")
-    return parse_os_release(text) or platform.system()
+    return parse_os_release(text) or os.uname().sysname
 
 
 def parse_os_release(text: str) -> str:
@@ -123,7 +122,7 @@ def parse_cpu_max(text: str) -> float | None:
 
 def cpu_model(root: Path = _ROOT) -> str:
     """Model name of the processor, or the architecture where the kernel does not say."""
-    return parse_cpu_model(_read(root / "proc/cpuinfo")) or platform.processor() or platform.machine()
+    return parse_cpu_model(_read(root / "proc/cpuinfo")) or os.uname().machine
 
 
 def parse_cpu_model(text: str) -> str:

@@ -126,7 +126,7 @@ def test_a_driver_that_is_killed_is_noticed_and_its_records_are_judged(tmp_path:
     run.pid(0, check="os_noise")
     job = _job_id(run.folder())
     pids = subprocess.run(
-        ["pgrep", "-f", f"submitit.core._submit .*{run.folder().name}"], capture_output=True, text=True, check=True
+        ["pgrep", "-f", f"hpcaccept.launch.driver .*{run.folder().name}"], capture_output=True, text=True, check=True
     )
     for pid in pids.stdout.split():
         os.kill(int(pid), signal.SIGKILL)

@@ -93,7 +93,7 @@ def test_a_learned_baseline_judges_the_next_run_and_names_what_it_left_out(tmp_p
     assert "from 3 unit(s)" in learned.stdout
     shown = command("baseline", "show", "", "--baselines-dir", str(baselines))
     assert first.folder.name in shown.stdout
-    again = submit(runs, suite, "--nodes", "3", "--launcher", "local").finish(180)
+    again = submit(tmp_path / "later", suite, "--nodes", "3", "--launcher", "local").finish(180)
     against = [v for v in again.verdicts(metric="rate_flops") if v["limit"] and v["limit"]["origin"] == "baseline"]
     assert {v["outcome"] for v in against} == {"PASS"}, again.out
     assert len(against) == 3
@@ -102,7 +102,7 @@ def test_a_learned_baseline_judges_the_next_run_and_names_what_it_left_out(tmp_p
     at = raw.index(b'"center"') + 10
     raw[at] = ord("1") if raw[at] != ord("1") else ord("2")
     file.write_bytes(raw)
-    torn = command("report", again.folder.name, *places)
+    torn = command("report", str(again.folder), *places)
     assert torn.returncode == 3
     assert "checksum" in torn.stderr
 
