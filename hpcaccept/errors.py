@@ -7,7 +7,9 @@
     ├── RunError              exit 3: a run could not be started, found, read or judged
     │   ├── StoreError        a file is foreign, torn or of another version; a retry cannot help
     │   └── RunFolderFull     no space under the run folder; a retry helps once there is space
-    └── LaunchError           exit 3: the scheduler or MPI refused; a retry may help
+    ├── LaunchError           exit 3: the scheduler or MPI refused; a retry may help
+    └── ToolError             a record says ERROR: a tool that a check runs did not end, or failed for reasons of its own
+        └── NotUnderstood     its output has another form than any that is known; a retry cannot help
 
 A bad node is never an exception: it is a Verdict.
 """
@@ -54,6 +56,14 @@ class RunFolderFull(RunError):
 
 class LaunchError(HpcacceptError):
     """The scheduler or MPI refused. A retry may help."""
+
+
+class ToolError(HpcacceptError):
+    """A tool that a check runs did not end in time, or failed for a reason that says nothing about the hardware."""
+
+
+class NotUnderstood(ToolError):
+    """The output of a tool has none of the known forms. The text is kept; nothing is guessed from it."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

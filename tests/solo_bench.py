@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcaccept.measure.process_group import process_group
@@ -30,6 +31,7 @@ class SoloBench:
         facts: name → text.
         refused: variant → why it is unsupported.
         beats: phases, in order.
+        kept: name → raw output of a tool.
     """
 
     check: Check
@@ -43,10 +45,14 @@ class SoloBench:
     cores: float = 1.0
     gpus_asked: int = 0
     in_turn: bool = False
+    model: str = ""
+    folder: Path = Path()
+    begun: Any = None
     samples: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     beats: list[str] = field(default_factory=list)
+    kept: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """As the rank program does, so that a test does not compete with itself."""
@@ -74,6 +80,9 @@ class SoloBench:
         if not why:
             raise ValueError(f"{variant} is unsupported for no reason")
         self.refused[variant] = why
+
+    def keep(self, name: str, text: str) -> None:
+        self.kept[name] = text
 
     def beat(self, phase: str) -> None:
         self.beats.append(phase)
@@ -105,6 +114,7 @@ class SoloBench:
 
     def run(self) -> SoloBench:
         """Measure and compare, as the rank program does."""
+        self.begun = self.check.begin(self)
         self.check.compare(self, self.check.measure(self))
         missing = {m.name for m in self.check.metrics if m.required} - {name for name, _ in self.samples}
         if missing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mpi4py import MPI
@@ -73,6 +74,9 @@ class MpiBench:
     metrics: Sequence[Metric]
     deadline_s: float
     on_beat: Callable[[str], None]
+    folder: Path
+    model: str = ""
+    begun: Any = None
     samples: list[Sample] = field(default_factory=list)
     facts: dict[str, str] = field(default_factory=dict)
     not_supported: dict[str, str] = field(default_factory=dict)
@@ -104,6 +108,16 @@ class MpiBench:
     def unsupported(self, variant: str, why: str) -> None:
         """Say that this device cannot do a variant."""
         self.not_supported[variant] = why
+
+    def keep(self, name: str, text: str) -> None:
+        """Keep the raw output of a tool as a file; a full disk costs the file, not the measurement."""
+        file = self.folder / f"{self.check.replace(':', '-')}.r{self.rank:06d}.{name}"
+        try:
+            file.write_text(text, encoding="utf-8", errors="replace")
+        except OSError as fault:
+            self.fact(f"output[{name}]", f"could not be kept: {fault.strerror}")
+        else:
+            self.fact(f"output[{name}]", f"{self.folder.parent.name}/{self.folder.name}/{file.name}")
 
     def beat(self, phase: str) -> None:
         """Say where the measurement is."""

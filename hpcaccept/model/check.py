@@ -11,6 +11,7 @@ from hpcaccept.model.metric import Metric, Scope
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     import numpy as np
 
@@ -38,6 +39,9 @@ class Bench(Protocol):
         cores: processors this rank may use.
         gpus_asked: GPUs the request asked for on each node.
         in_turn: True when ranks of this host measure one after another.
+        model: NVML name of the GPU, or model name of the CPU; empty in ``begin``.
+        folder: in the run folder, for files that tools write; shared by all ranks of the step, so names need the rank.
+        begun: what ``begin`` of this check returned.
     """
 
     rank: int
@@ -50,6 +54,9 @@ class Bench(Protocol):
     cores: float
     gpus_asked: int
     in_turn: bool
+    model: str
+    folder: Path
+    begun: Any
 
     def emit(self, metric: str, value: float, variant: str = "", repeat: int = 0) -> None:
         """Keep one sample. Raises ValueError for an undeclared metric or a number that is not finite."""
@@ -58,7 +65,10 @@ class Bench(Protocol):
         """Keep a text that is no number."""
 
     def unsupported(self, variant: str, why: str) -> None:
-        """Say that this device cannot do a variant."""
+        """Say that this device cannot do a variant (or an optional metric): NOT_RUN with its cause in the report."""
+
+    def keep(self, name: str, text: str) -> None:
+        """Keep the raw output of a tool as a file of the run folder; the fact ``output[name]`` says where."""
 
     def beat(self, phase: str) -> None:
         """Say where the measurement is, for the day it stops."""
@@ -99,6 +109,13 @@ class Check(abc.ABC):
     scope: ClassVar[Scope] = "device"
     #: True when it must have a GPU where GPUs were asked for; False when it also speaks about a node without them.
     on_device: ClassVar[bool] = True
+
+    def begin(self, bench: Bench) -> Any:  # noqa: B027 (most checks judge no difference)
+        """Look at the device before the first check of the step loads it: the *before* of a difference.
+
+        Called once on every rank when the step starts, before anything is imported; no torch, no collective, no load.
+        What is returned is ``bench.begun`` in ``measure``; what is raised is raised again there.
+        """
 
     @abc.abstractmethod
     def measure(self, bench: Bench) -> Any:

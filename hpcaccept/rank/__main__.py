@@ -47,6 +47,7 @@ class Rank:
     current: CheckSpec | None = None
     model: str = ""
     imported: dict[str, str] = field(default_factory=dict)
+    outputs: Path = Path()
     queue: Any = None  # MPI communicator of the ranks on this kernel: those that measure in turn
 
     def record(self, spec: CheckSpec, outcome: str, **more: Any) -> Record:
@@ -101,7 +102,8 @@ def _run(folder: RunFolder, step_id: str) -> int:
     step = folder.read_step(step_id)
     guess = mpi.rank_from_environment(os.environ)
     name = f"r{guess:06d}" if guess is not None else f"pid{os.getpid()}"
-    rank = Rank(step, Journal(folder.records(step_id) / f"{name}.jsonl"), _node(step, guess or 0), guess or 0)
+    journal = Journal(folder.records(step_id) / f"{name}.jsonl")
+    rank = Rank(step, journal, _node(step, guess or 0), guess or 0, outputs=folder.outputs(step_id))
     watch = Watch(rank.last_words)
     watch.expect("MPI start", step.start_deadline_s, waits=True)
     try:
@@ -116,10 +118,11 @@ def _run(folder: RunFolder, step_id: str) -> int:
     rank.number = comm.Get_rank()
     rank.node = _node(step, rank.number)
     _settle(rank, comm)
-    for spec in step.checks:
-        rank.current = spec
-        rank.journal.write(Start(spec.name))
-        keep_going = _check(rank, comm, spec, watch)
+    tasks = [_begin(rank, comm, spec, watch) for spec in step.checks]
+    for task in tasks:
+        rank.current = task.spec
+        rank.journal.write(Start(task.spec.name))
+        keep_going = _check(rank, comm, task, watch)
         rank.current = None
         if not keep_going:
             # The others are inside a collective that will never complete: end the step, the driver starts the rest.
@@ -201,15 +204,40 @@ def _settle(rank: Rank, comm: MPI.Intracomm) -> None:
     )
 
 
-def _check(rank: Rank, comm: MPI.Intracomm, spec: CheckSpec, watch: Watch) -> bool:
+@dataclass
+class Task:
+    """One check of the step on this rank, with what it will measure with."""
+
+    spec: CheckSpec
+    check: Check
+    bench: MpiBench
+    fault: Exception | None = None
+
+
+def _begin(rank: Rank, comm: MPI.Intracomm, spec: CheckSpec, watch: Watch) -> Task:
+    """Let a check look at the device before anything loads it."""
+    assert rank.place is not None
+    watch.expect(f"beginning {spec.name}", spec.deadline_s, waits=False)
+    check = checks.build(spec.name, spec.params)
+    bench = MpiBench(
+        comm, rank.place, spec.name, check.metrics, spec.deadline_s, on_beat=watch.beat, folder=rank.outputs
+    )
+    task = Task(spec, check, bench)
+    try:
+        bench.begun = check.begin(bench)
+    except Exception as fault:
+        task.fault = fault
+    return task
+
+
+def _check(rank: Rank, comm: MPI.Intracomm, task: Task, watch: Watch) -> bool:
     """Measure one check on all ranks. False when this rank failed where the others cannot go on without it."""
     assert rank.place is not None
-    place = rank.place
-    check = checks.build(spec.name, spec.params)
-    bench = MpiBench(comm, place, spec.name, check.metrics, spec.deadline_s, on_beat=watch.beat)
+    place, spec, check, bench = rank.place, task.spec, task.check, task.bench
     # Only a first import may keep the others waiting for minutes.
     ready_s = spec.deadline_s if set(check.needs) <= set(rank.imported) else IMPORT_DEADLINE_S
-    obstacle = _prepare(rank, check, watch)
+    obstacle = task.fault or _prepare(rank, check, watch)
+    bench.model = rank.model
     watch.expect("waiting for all ranks to be ready", ready_s, waits=True)
     if check.scope == "world":
         obstacle = obstacle or _obstacle_elsewhere(mpi.allgather(comm, (rank.node, str(obstacle or ""))))
@@ -354,6 +382,8 @@ def _conclude(
         return rank.record(spec, "measured", **common)
     if isinstance(fault, Unavailable):
         return rank.record(spec, "not_run", cause=fault.cause, remedy=fault.remedy, **common)
+    if isinstance(fault, HpcacceptError):
+        return rank.record(spec, "error", cause=fault.message, remedy=fault.remedy, **common)
     return rank.record(spec, "error", cause=f"{type(fault).__name__}: {fault}", **common)
 
 

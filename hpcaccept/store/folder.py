@@ -7,6 +7,7 @@
       job.json         how to find the job again
       steps/00.json    each step that was launched, with its nodes and checks
       records/00/…     one journal per rank (store.journal)
+      outputs/00/…     what tools said and wrote, as it was
       driver.jsonl     what happened to the job
       logs/            output of every launcher and rank
       run.h5           everything above as tables (store.run_file)
@@ -82,6 +83,10 @@ class RunFolder:
         """Journals of the ranks of a step."""
         return self.path / "records" / step
 
+    def outputs(self, step: str) -> Path:
+        """Raw outputs of the tools that checks of a step ran."""
+        return self.path / "outputs" / step
+
     def step_file(self, step: str) -> Path:
         """A launched step."""
         return self.path / "steps" / f"{step}.json"
@@ -128,7 +133,8 @@ class RunFolder:
 
     def write_step(self, step: Step) -> None:
         """Keep a step before it is launched: its ranks read it."""
-        self.records(step.id).mkdir(parents=True, exist_ok=True)
+        for folder in (self.records(step.id), self.outputs(step.id)):
+            folder.mkdir(parents=True, exist_ok=True)
         write_whole(self.step_file(step.id), dumps(step) + "\n")
 
     def read_step(self, step: str) -> Step:
