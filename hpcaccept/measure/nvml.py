@@ -14,16 +14,19 @@ Sources: https://docs.nvidia.com/deploy/nvml-api/ and ``nvml.h`` (NVIDIA/go-nvml
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hpcaccept.model.check import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+T = TypeVar("T")
 
 
 class NvmlMissing(Unavailable):
@@ -81,6 +84,21 @@ _WHY_MISSING = {
         "The driver was updated under a running node: reboot it, or see /proc/driver/nvidia/version and the image.",
     ),
 }
+
+
+@dataclass(frozen=True)
+class NoAnswer:
+    """Why one question to one GPU has no answer.
+
+    Attributes:
+        why: in NVML's words.
+        lost: True when the GPU fell off the bus: no question will be answered any more.
+        harmless: True when this driver, model or user cannot have the answer, which says nothing about the GPU.
+    """
+
+    why: str
+    lost: bool = False
+    harmless: bool = False
 
 
 @dataclass(frozen=True)
@@ -164,6 +182,29 @@ def gpus() -> tuple[Gpu, ...]:
         return nvml.gpus()
 
 
+@contextmanager
+def open_gpu(device: str) -> Iterator[OpenGpu]:
+    """The GPU that torch calls ``cuda:3``, until the end of the block.
+
+    Raises:
+        Unavailable: the device is no GPU, there is no NVML, or that GPU is not there, is lost or cannot be opened.
+    """
+    if not device.startswith("cuda"):
+        raise Unavailable(f"{device} is no GPU")
+    index = int(device.partition(":")[2] or 0)
+    with open_nvml() as nvml:
+        seen = visible(nvml.gpus(("uuid", "mig_uuids")), os.environ.get("CUDA_VISIBLE_DEVICES"))
+        if lost := [gpu.index for gpu in seen if gpu.state == "lost"]:
+            # Whether CUDA leaves a lost GPU out of its numbers is not documented: rather none than another one.
+            raise Unavailable(f"which GPU {device} is cannot be known while GPU {lost[0]} is lost")
+        if index >= len(seen):
+            raise Unavailable(f"{device} is not among the {len(seen)} GPUs that this process may see")
+        found = nvml.open(seen[index])
+        if isinstance(found, NoAnswer):
+            raise Unavailable(f"GPU {seen[index].index} cannot be opened: {found.why}")
+        yield found
+
+
 def _missing(fault: Any) -> NvmlMissing:
     unknown = (f"NVML does not start: {fault}", "Type 'nvidia-smi' and 'dmesg | grep -iE \"nvrm|xid\"' on the host.")
     return NvmlMissing(*_WHY_MISSING.get(fault.value, unknown))
@@ -186,8 +227,11 @@ class Nvml:
         """Newest CUDA that the driver runs (``12.4``), None when it does not say."""
         return self._of_system("nvmlSystemGetCudaDriverVersion_v2", cuda_version)
 
-    def gpus(self) -> tuple[Gpu, ...]:
+    def gpus(self, fields: Collection[str] = ()) -> tuple[Gpu, ...]:
         """All GPUs that the driver counts, in its order; none is left out.
+
+        Args:
+            fields: the only ones to ask for, where the others would cost more than they are worth; all when empty.
 
         Raises:
             NvmlMissing: the driver cannot even count them.
@@ -197,16 +241,25 @@ class Nvml:
         except self._api.NVMLError as fault:
             raise _missing(fault) from fault
         driver = {"driver": self.driver(), "cuda_driver": self.cuda_driver()}
-        return tuple(self._gpu(index, driver) for index in range(count))
+        questions = {field: ask for field, ask in _QUESTIONS.items() if not fields or field in fields}
+        return tuple(self._gpu(index, driver, questions) for index in range(count))
 
-    def _gpu(self, index: int, driver: dict[str, Any]) -> Gpu:
+    def open(self, gpu: Gpu) -> OpenGpu | NoAnswer:
+        """A GPU of this list, to be asked more; or why it cannot be opened."""
+        try:
+            handle = self._api.nvmlDeviceGetHandleByIndex(gpu.index)
+        except self._api.NVMLError as fault:
+            return _no_answer(fault)
+        return OpenGpu(gpu, self._api, handle)
+
+    def _gpu(self, index: int, driver: dict[str, Any], questions: dict[str, Callable[[Any, Any], Any]]) -> Gpu:
         try:
             handle = self._api.nvmlDeviceGetHandleByIndex(index)
         except self._api.NVMLError as fault:
             state = "hidden" if fault.value == Code.NO_PERMISSION else _state("", fault)
             return Gpu(index, state, **driver)
         found, unsupported, faults = dict(driver), [], ["ok"]
-        for field, ask in _QUESTIONS.items():
+        for field, ask in questions.items():
             try:
                 found[field] = ask(self._api, handle)
             except self._api.NVMLError as fault:
@@ -224,6 +277,34 @@ class Nvml:
             return read(getattr(self._api, function)())
         except self._api.NVMLError:
             return None
+
+
+class OpenGpu:
+    """One GPU while NVML is open: it is asked one question at a time, and no question costs another its answer.
+
+    Attributes:
+        gpu: as it was listed.
+        api: the module ``pynvml``, for its constants and structures.
+        handle: NVML's.
+    """
+
+    def __init__(self, gpu: Gpu, api: Any, handle: Any) -> None:
+        self.gpu = gpu
+        self.api = api
+        self.handle = handle
+
+    def ask(self, question: Callable[[Any, Any], T]) -> T | NoAnswer:
+        """What ``question(api, handle)`` gives, or why it has no answer."""
+        try:
+            return question(self.api, self.handle)
+        except self.api.NVMLError as fault:
+            return _no_answer(fault)
+        except UnicodeDecodeError as fault:
+            return NoAnswer(f"found the bytes {fault.object!r}, expected text")
+
+
+def _no_answer(fault: Any) -> NoAnswer:
+    return NoAnswer(str(fault), lost=fault.value == Code.GPU_IS_LOST, harmless=fault.value in _NO_ANSWER)
 
 
 def _state(where: str, fault: Any) -> str:
