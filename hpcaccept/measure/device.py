@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
     Call = Callable[[], object]
@@ -72,6 +72,18 @@ class Device(Protocol):
 
     def collectives(self) -> str:
         """The library behind ``torch.distributed`` and its version, as far as it says."""
+
+    def host_buffer(self, length: int) -> Any:
+        """int64[length] in host memory from which this device copies at full speed (pinned, for a GPU); any content."""
+
+    def side_by_side(self, calls: Sequence[Call], others: Sequence[str] = ()) -> Call:
+        """One call that does all of these at the same time, each in a queue of its own, and waits for the last.
+
+        ``others``: further devices that the calls work on.
+        """
+
+    def reaches(self, other: str) -> bool:
+        """True when it can read and write the other device's memory itself, without the host."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +145,25 @@ class Cpu:
         import torch
 
         return f"gloo of torch {torch.__version__}"
+
+    def host_buffer(self, length: int) -> Any:
+        """Plain memory: nothing has to be pinned for a copy by the processor."""
+        import torch
+
+        return torch.empty(length, dtype=torch.int64)
+
+    def side_by_side(self, calls: Sequence[Call], others: Sequence[str] = ()) -> Call:
+        """One after the other: a CPU has no queues, and its threads share each call already."""
+
+        def call() -> None:
+            for one in calls:
+                one()
+
+        return call
+
+    def reaches(self, other: str) -> bool:
+        """All host memory is one."""
+        return other == "cpu"
 
 
 @dataclass(frozen=True)
@@ -199,6 +230,41 @@ class Cuda:
 
         return "NCCL " + ".".join(str(part) for part in torch.cuda.nccl.version())
 
+    def host_buffer(self, length: int) -> Any:
+        """Pinned: a copy from or to pageable memory goes through a small buffer of the driver and is not asynchronous."""
+        import torch
+
+        return torch.empty(length, dtype=torch.int64, pin_memory=True)
+
+    def side_by_side(self, calls: Sequence[Call], others: Sequence[str] = ()) -> Call:
+        """Each call on streams of its own, that begin after what is queued now and that this stream waits for.
+
+        A stream on every device involved: a copy between two GPUs takes part in the current streams of both, so that
+        two of them on the default streams would wait for each other.
+        """
+        import torch
+
+        lanes = [[torch.cuda.Stream(device) for device in (*others, self.name)] for _ in calls]
+
+        def call() -> None:
+            here = torch.cuda.current_stream(self.name)
+            for lane, one in zip(lanes, calls, strict=True):
+                with contextlib.ExitStack() as current:
+                    for stream in lane:
+                        stream.wait_stream(here)
+                        current.enter_context(torch.cuda.stream(stream))
+                    one()
+            for stream in (stream for lane in lanes for stream in lane):
+                here.wait_stream(stream)
+
+        return call
+
+    def reaches(self, other: str) -> bool:
+        """As CUDA says: over NVLink, or over PCIe where topology and IOMMU allow it."""
+        import torch
+
+        return bool(torch.cuda.can_device_access_peer(self.name, other))
+
 
 def open_device(name: str) -> Device:
     """The device that torch calls ``name``.
@@ -211,6 +277,13 @@ def open_device(name: str) -> Device:
     if name.partition(":")[0] == "cuda":
         return Cuda(name)
     raise ValueError(f"found device {name!r}, expected 'cpu' or 'cuda:<index>'")
+
+
+def visible() -> int:
+    """GPUs that this process may use: what ``CUDA_VISIBLE_DEVICES`` and the cgroup left it; 0 without CUDA."""
+    import torch
+
+    return int(torch.cuda.device_count())
 
 
 def is_fault(error: BaseException) -> bool:

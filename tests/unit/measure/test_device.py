@@ -80,3 +80,16 @@ def test_a_cpu_says_what_its_bits_depend_on() -> None:
 @pytest.mark.parametrize(("text", "size"), [("107520K\n", 110100480), ("32M", 33554432), ("512", 512), ("", 0)])
 def test_cache_sizes_are_read_as_the_kernel_writes_them(text: str, size: int) -> None:
     assert devices._size(text) == size
+
+
+def test_calls_side_by_side_are_all_done_on_a_cpu() -> None:
+    done: list[int] = []
+    Cpu().side_by_side([lambda: done.append(1), lambda: done.append(2)])()
+    assert done == [1, 2]
+
+
+def test_a_cpu_s_host_buffer_holds_whole_words_and_all_host_memory_is_reached() -> None:
+    buffer = Cpu().host_buffer(5)
+    assert (len(buffer), buffer.dtype, buffer.device.type) == (5, torch.int64, "cpu")
+    assert Cpu().reaches("cpu")
+    assert not Cpu().reaches("cuda:0")
