@@ -1,7 +1,7 @@
 """How is a matrix product made, in which number format, and how is its result known to be right?
 
-A product is ``out = left · right`` of n × n matrices through torch. ``right`` is stored transposed: the layout that
-cuBLAS favours, and the only one for fp8 and int8. Three kinds of verification, because each is blind somewhere:
+A product is ``out = left · right`` through torch, left M × K, right K × N, out M × N. ``right`` is stored transposed: the
+layout that cuBLAS favours, and the only one for fp8 and int8. Three kinds of verification, because each is blind somewhere:
 
 * **exact**: small whole numbers, chosen so that every partial sum in any order is exact in every format that the
   device may use on the way. Compared with integer arithmetic (no matrix unit takes part) through checksums with random
@@ -17,7 +17,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpcaccept.errors import UsageError, nearest
 
@@ -30,10 +30,31 @@ if TYPE_CHECKING:
 
 #: Rows that are widened to 64 bit at once, to keep the memory for checking small beside the matrices.
 _ROWS = 1024
-#: Groups of columns whose signed sums are compared with float64.
+#: Groups of columns whose signed sums are compared with float64, and most columns in one of them.
 _GROUPS = 64
+_COLUMNS = 128
 #: Hoeffding: a sum of q terms with random signs leaves 8·√q·(their rms) with a probability below 2·exp(-32) = 3e-14.
 _SIGMAS = 8.0
+
+
+class Shape(NamedTuple):
+    """Of a product: out (m × n) = left (m × k) · right (k × n)."""
+
+    m: int
+    n: int
+    k: int
+
+    @classmethod
+    def of(cls, size: Size) -> Shape:
+        """A shape as it is, or the cube of a number."""
+        return cls(size, size, size) if isinstance(size, int) else cls(*size)
+
+    def __str__(self) -> str:
+        return f"{self.m}x{self.n}x{self.k}"
+
+
+#: Of a product: its shape, or n for n × n matrices.
+Size = int | Shape
 
 
 @dataclass(frozen=True)
@@ -67,6 +88,11 @@ class Format:
     sizes: dict[str, int] = field(default_factory=dict)
     why_not: str = ""
 
+    @property
+    def narrow(self) -> bool:
+        """True for operands of 16 or 8 bits."""
+        return self.name not in ("fp64", "fp32", "tf32")
+
 
 #: Significands: fp64 53 bits, fp32 24, tf32 and fp16 11, bf16 8, fp8 e4m3 4. CPUs of before 2020 do the narrow formats
 #: without vector instructions at about 1 GFLOP/s, hence n = 256. GeForce boards do fp64 at 1/64 of fp32, hence 4096.
@@ -96,9 +122,9 @@ class Operands:
     """Two matrices and the room for their product, allocated once.
 
     Attributes:
-        left: n × n.
-        right: n × n, a transposed view.
-        out: n × n of the format's output type; written by every call.
+        left: m × k.
+        right: k × n, a transposed view.
+        out: m × n of the format's output type; written by every call.
     """
 
     left: Tensor
@@ -106,9 +132,9 @@ class Operands:
     out: Tensor
 
     @property
-    def size(self) -> int:
-        """The n of n × n."""
-        return int(self.left.shape[0])
+    def shape(self) -> Shape:
+        """Of the product."""
+        return Shape(int(self.left.shape[0]), int(self.right.shape[1]), int(self.left.shape[1]))
 
 
 def named(name: str, parameter: str, check: str) -> Format:
@@ -122,9 +148,9 @@ def named(name: str, parameter: str, check: str) -> Format:
     return FORMATS[name]
 
 
-def flops(size: int) -> int:
-    """2·n³: a multiplication and an addition for each of n terms in n² elements."""
-    return 2 * size**3
+def flops(size: Size) -> int:
+    """2·M·N·K: a multiplication and an addition for each of K terms in M·N elements."""
+    return 2 * math.prod(Shape.of(size))
 
 
 def refusal(form: Format, device: Device) -> str:
@@ -134,30 +160,32 @@ def refusal(form: Format, device: Device) -> str:
     return ""
 
 
-def random_operands(form: Format, size: int, device: str, seed: int) -> Operands:
+def random_operands(form: Format, size: Size, device: str, seed: int) -> Operands:
     """Normally distributed operands (int8: all values alike): zeros or ones would draw less power and run faster."""
     import torch
 
+    m, n, k = Shape.of(size)
     torch.manual_seed(seed)
     if form.operand == "int8":
-        return _operands(form, *(torch.randint(-127, 128, (size, size), device=device) for _ in range(2)))
+        return _operands(form, *(torch.randint(-127, 128, (rows, k), device=device) for rows in (m, n)))
     wide = torch.float64 if form.operand == "float64" else torch.float32
-    left, right = (torch.randn(size, size, dtype=wide, device=device) for _ in range(2))
+    left, right = (torch.randn(rows, k, dtype=wide, device=device) for rows in (m, n))
     if form.name == "tf32":
         left, right = _cut_to_tf32(left), _cut_to_tf32(right)
     return _operands(form, left, right)
 
 
-def integer_operands(form: Format, size: int, device: str, seed: int) -> Operands:
+def integer_operands(form: Format, size: Size, device: str, seed: int) -> Operands:
     """Whole numbers with at most ``terms`` products that are not zero per element: every partial sum is exact."""
     import torch
 
+    m, n, k = Shape.of(size)
     torch.manual_seed(seed)
-    left = torch.randint(-form.left_max, form.left_max + 1, (size, size), device=device)
-    right = torch.randint(-form.right_max, form.right_max + 1, (size, size), device=device)
-    step = -(-size // form.terms)
-    index = torch.arange(size, device=device)
-    return _operands(form, left * ((index[:, None] + index[None, :]) % step == 0), right)
+    left = torch.randint(-form.left_max, form.left_max + 1, (m, k), device=device)
+    right = torch.randint(-form.right_max, form.right_max + 1, (n, k), device=device)
+    step = -(-k // form.terms)
+    row, column = torch.arange(m, device=device), torch.arange(k, device=device)
+    return _operands(form, left * ((row[:, None] + column[None, :]) % step == 0), right)
 
 
 def product_call(form: Format, operands: Operands) -> Callable[[], object]:
@@ -189,10 +217,10 @@ def wrong_exact(form: Format, operands: Operands) -> int:
     """
     import torch
 
-    size, device = operands.size, operands.left.device
-    largest = min(size, form.terms) * form.left_max * form.right_max
-    weight_bits = min(20, 62 - math.ceil(math.log2(largest)) - math.ceil(math.log2(size)))
-    across, down = torch.randint(1, (1 << weight_bits) + 1, (2, size), device=device)
+    (m, n, k), device = operands.shape, operands.left.device
+    largest = min(k, form.terms) * form.left_max * form.right_max
+    weight_bits = min(20, 62 - math.ceil(math.log2(largest)) - math.ceil(math.log2(max(m, n))))
+    across, down = (torch.randint(1, (1 << weight_bits) + 1, (length,), device=device) for length in (n, m))
     right_across = torch.cat([(rows * across).sum(1) for rows in _whole(operands.right)])
     left_down = sum(
         (rows * w[:, None]).sum(0) for rows, w in zip(_whole(operands.left), down.split(_ROWS), strict=True)
@@ -222,31 +250,39 @@ def wrong_sums(form: Format, operands: Operands) -> int:
     """
     import torch
 
-    size, groups = operands.size, math.gcd(operands.size, _GROUPS)
-    signs = torch.randint(0, 2, (size,), device=operands.left.device).to(torch.float64) * 2 - 1
+    shape = operands.shape
+    groups = shape.n // _columns(shape.n)
+    signs = torch.randint(0, 2, (shape.n,), device=operands.left.device).to(torch.float64) * 2 - 1
 
     def signed(rows: Tensor) -> Tensor:
         return (rows.to(torch.float64) * signs).reshape(len(rows), groups, -1).sum(2)
 
     right = torch.cat([signed(rows) for rows in operands.right.split(_ROWS)])
-    bound, wrong = sum_bound(form, size), 0
+    bound, wrong = sum_bound(form, shape), 0
     for left, out in zip(operands.left.split(_ROWS), operands.out.split(_ROWS), strict=True):
         wrong += int((~((signed(out) - left.to(torch.float64) @ right).abs() <= bound)).sum())
     return wrong
 
 
-def sum_bound(form: Format, size: int) -> float:
-    """Largest honest difference of one signed sum: 8·√q · (n·sum_roundoff + out_roundoff) · 2√n, with q columns.
+def sum_bound(form: Format, size: Size) -> float:
+    """Largest honest difference of one signed sum: 8·√q · (K·sum_roundoff + out_roundoff) · 2√K, with q columns.
 
-    For standard normal operands the largest partial sum of an element has an rms of at most 2√n (Doob), each of its n
+    For standard normal operands the largest partial sum of an element has an rms of at most 2√K (Doob), each of its K
     additions errs by at most ``sum_roundoff`` of it, the result by ``out_roundoff``; the random signs are independent
     of these errors, so q of them add up to 8·√q times their rms at most (Hoeffding). For float64 the reference itself
     errs as much, hence twice.
     """
-    columns = size // math.gcd(size, _GROUPS)
+    _, n, k = Shape.of(size)
+    columns = _columns(n)
     twice = 2 if form.operand == "float64" else 1
-    per_element = twice * (size * form.sum_roundoff + form.out_roundoff) * 2 * math.sqrt(size)
+    per_element = twice * (k * form.sum_roundoff + form.out_roundoff) * 2 * math.sqrt(k)
     return _SIGMAS * math.sqrt(columns) * per_element
+
+
+def _columns(n: int) -> int:
+    """Columns in one signed sum: a divisor of n, small so that one wrong element stands out of the sum."""
+    columns = n // math.gcd(n, _GROUPS)
+    return columns if columns <= _COLUMNS else math.gcd(n, _COLUMNS)
 
 
 def differing(now: Tensor, before: Tensor) -> Tensor:
@@ -261,7 +297,7 @@ def _operands(form: Format, left: Tensor, right: Tensor) -> Operands:
     import torch
 
     kind = getattr(torch, form.operand)
-    out = torch.empty(left.shape, dtype=getattr(torch, form.output), device=left.device)
+    out = torch.empty((len(left), len(right)), dtype=getattr(torch, form.output), device=left.device)
     return Operands(left.to(kind), right.to(kind).t(), out)
 
 

@@ -8,6 +8,7 @@ are kept; who reads them takes the best as the capability and the spread as a wa
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     Call = Callable[[], object]
     #: ``(call, count) → seconds per call`` for ``count`` calls in a row: one figure each, or one for all.
@@ -40,10 +42,20 @@ class Pace:
     warm_s: float
 
 
-def time_blocks(time_calls: TimeCalls, call: Call, pace: Pace) -> list[float]:
-    """Seconds per call, one figure for each block. The first calls are never in it."""
+def time_blocks(
+    time_calls: TimeCalls, call: Call, pace: Pace, during: AbstractContextManager[object] | None = None
+) -> list[float]:
+    """Seconds per call, one figure for each block. The first calls are never in it.
+
+    Args:
+        time_calls: of the device.
+        call: what is timed.
+        pace: how long to measure.
+        during: open while the blocks run, and not while they are warmed up for: who watches the device is told so.
+    """
     count = max(1, math.ceil(pace.block_s / warm_up(time_calls, call, pace)))
-    return [statistics.median(time_calls(call, count)) for _ in range(pace.blocks)]
+    with during or contextlib.nullcontext():
+        return [statistics.median(time_calls(call, count)) for _ in range(pace.blocks)]
 
 
 def warm_up(time_calls: TimeCalls, call: Call, pace: Pace) -> float:

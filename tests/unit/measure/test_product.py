@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from hpcaccept.measure import product
 from hpcaccept.measure.device import Cpu
-from hpcaccept.measure.product import FORMATS, Format, Operands
+from hpcaccept.measure.product import FORMATS, Format, Operands, Shape
 
 ON_CPU = [f for f in FORMATS.values() if "cpu" in f.sizes]
 FLOATS = [f for f in ON_CPU if f.name != "int8"]
@@ -44,6 +44,37 @@ def flip(out: Any, bit: int, at: tuple[int, int] = (5, 7)) -> None:
 @pytest.mark.parametrize("form", ON_CPU, ids=by_name)
 def test_a_right_product_has_no_wrong_element(form: Format, size: int) -> None:
     assert product.wrong_exact(form, exact(form, size)) == 0
+
+
+@pytest.mark.parametrize("form", ON_CPU, ids=by_name)
+def test_a_product_that_is_no_square_is_right_and_one_wrong_element_of_it_is_counted(form: Format) -> None:
+    shape = Shape(96, 200, 160)
+    operands = product.integer_operands(form, shape, "cpu", seed=1)
+    product.product_call(form, operands)()
+    assert operands.shape == shape
+    assert product.wrong_exact(form, operands) == 0
+    operands.out[95, 199] += 1
+    assert product.wrong_exact(form, operands) == 1
+
+
+@pytest.mark.parametrize("form", ON_CPU, ids=by_name)
+@pytest.mark.parametrize("shape", [Shape(96, 200, 160), Shape(64, 1152, 32), Shape(2048, 64, 64)])
+def test_a_random_product_that_is_no_square_is_within_its_bound(form: Format, shape: Shape) -> None:
+    operands = product.random_operands(form, shape, "cpu", seed=1)
+    product.product_call(form, operands)()
+    assert product.wrong_sums(form, operands) == 0
+    operands.out[0, 0] = -operands.out[0, 0] + (127 if form.name == "int8" else 1000)
+    assert product.wrong_sums(form, operands) == 1
+
+
+def test_a_product_counts_two_operations_per_term() -> None:
+    assert product.flops(Shape(2, 3, 5)) == 60
+    assert product.flops(10) == 2000
+
+
+@pytest.mark.parametrize(("n", "columns"), [(64, 1), (8192, 128), (18432, 128), (100, 25), (9999, 1)])
+def test_a_signed_sum_has_few_columns(n: int, columns: int) -> None:
+    assert product._columns(n) == columns
 
 
 @pytest.mark.parametrize("size", SIZES)

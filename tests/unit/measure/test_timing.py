@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -37,6 +38,21 @@ def test_every_block_is_kept_as_seconds_per_call() -> None:
 def test_slow_first_calls_are_in_no_block() -> None:
     device = Script(lambda k: 1.0 if k == 0 else 0.010)
     assert max(time_blocks(device.time_calls, nothing, Pace(5, 0.1, 10.0))) == pytest.approx(0.010)
+
+
+def test_who_watches_the_blocks_does_not_see_the_warm_up() -> None:
+    device = Script(lambda _: 0.010)
+    seen: list[int] = []
+
+    @contextlib.contextmanager
+    def watch() -> Iterator[None]:
+        seen.append(len(device.counts))
+        yield
+        seen.append(len(device.counts))
+
+    time_blocks(device.time_calls, nothing, Pace(blocks=3, block_s=0.1, warm_s=1.0), watch())
+    assert seen[0] > 0
+    assert seen[1] - seen[0] == 3
 
 
 def test_warming_up_lasts_until_two_batches_agree() -> None:
