@@ -1,0 +1,230 @@
+"""How fast do bytes move between the host and its GPU, and do all of them arrive?"""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hpcaccept.measure import nvml, pattern
+from hpcaccept.measure.device import open_device
+from hpcaccept.measure.numa import bound_near
+from hpcaccept.measure.timing import Pace, spread, time_blocks
+from hpcaccept.model.check import Bench, Check, Unavailable
+from hpcaccept.model.metric import Metric, at_least, at_most
+from hpcaccept.units import show, show_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hpcaccept.measure.device import Device
+
+    Call = Callable[[], object]
+    Tensor = Any
+
+_ITEM_BYTES = 8
+_WAYS = ("h2d", "d2h", "both")
+#: One lane in one direction, B/s, by PCIe generation: transfers per second × encoding (8b/10b, 128b/130b, 242 of the 256
+#: bytes of a FLIT) / 8. https://pcisig.com/specifications (2.0, 3.0 … 6.0), as in https://en.wikipedia.org/wiki/PCI_Express
+#: (2026-11).
+_LANE_BYTES = {
+    1: 2.5e9 * 8 / 10 / 8,
+    2: 5e9 * 8 / 10 / 8,
+    3: 8e9 * 128 / 130 / 8,
+    4: 16e9 * 128 / 130 / 8,
+    5: 32e9 * 128 / 130 / 8,
+    6: 64e9 * 242 / 256 / 8,
+}
+_LEAST_SHARE = 0.6
+
+
+@dataclass(frozen=True)
+class Transfers(Check):
+    """The rate of copies from the host to its GPU (``h2d``), back (``d2h``), and in both directions at once (``both``).
+
+    How: host memory is pinned, and the rank first binds itself to the NUMA node of its GPU (as sysfs says), so that the
+    memory lies there too; the fact ``numa`` says what was bound, or why not. Copies of ``size_bytes`` are queued without
+    waiting and timed by events; the first calls are never counted, then ``blocks`` blocks are kept. Then the target is
+    cleared, one more copy is made, and every byte of it is compared with a pattern that uses every bit.
+
+    Variants: ``h2d``, ``d2h`` and ``both`` (bytes of both directions over the time of both) while all GPUs of all nodes
+    copy, which is what training does to them; and ``h2d/alone``, ``d2h/alone`` while one GPU of each node copies after
+    the other, which is what nvbandwidth and most published figures mean. GPUs that share a PCIe switch share its
+    way up: half the rate at once and the full rate alone is how such a node is built, not a fault.
+
+    ``link_share`` is the rate alone over what the PCIe link of GPU and slot can carry in one direction (generation and
+    width as NVML gives their maximum): 0.82 to 0.88 is what healthy links reach (A100 26 of 31.5, H200 55.4 of 63 GB/s:
+    github.com/stas00/ml-engineering, network; microsoft/superbenchmark fleet figures). A link that came up with half of
+    its lanes or one generation lower stays below 0.45.
+
+    What it does not mean: with an NVLink-C2C host link (GB200, GH200) there is no PCIe link to take a share of; then, and
+    where NVML does not say, ``link_share`` is not judged. On a CPU the same code copies between two buffers in host
+    memory, both directions one after the other: that shows that the code works and how fast the host copies, no link.
+
+    Parameters:
+        size_bytes: of one copy; 0 means 256 MiB on a GPU, 16 MiB on a CPU.
+        blocks: timed blocks, all of them kept.
+        block_s: seconds per block; 0 means 0.1 on a GPU and 0.02 on a CPU.
+    """
+
+    name: ClassVar = "transfers"
+    revision: ClassVar = 1
+    about: ClassVar = "Copies between host and GPU, one way and both, NUMA-bound, every byte verified."
+    needs: ClassVar = ("torch",)
+    metrics: ClassVar = (
+        Metric(
+            "rate_bytes", "B/s", "higher",
+            "Bytes copied per second. Slower than the peers: look at the PCIe link (nvidia-smi -q -d PERFORMANCE; "
+            "lspci -vv, LnkSta), at the fact 'numa', and at what else uses the host's memory.",
+            formula="size (h2d, d2h) or 2 · size (both) / seconds per copy, one figure per block",
+            source="https://github.com/NVIDIA/nvbandwidth", peer_floor=0.05,
+        ),
+        Metric(
+            "link_share", "share", "higher",
+            "Rate over the nominal rate of the PCIe link. Too small: lanes or a generation were lost when the link came up. "
+            "Reseat or exchange the riser or the GPU; compare 'nvidia-smi -q -d PCIE' under load.",
+            formula="median rate_bytes[…/alone] / (lanes · B/s per lane of the generation)",
+            source="https://github.com/stas00/ml-engineering/tree/master/network (0.85 to 0.88 of nominal)",
+            statistic="median", required=False, headline=False,
+            limit=at_least(
+                _LEAST_SHARE, "share",
+                "ours: healthy links reach 0.82 to 0.88, virtualised ones 0.6 and more, half a link at most 0.45",
+            ),
+        ),
+        Metric(
+            "wrong_elements", "elements", "lower", "Words of 8 bytes that did not arrive as they were sent.",
+            formula="count of target ≠ source after the timed copies", statistic="worst",
+            limit=at_most(0, "elements", "a copy changes nothing"),
+        ),
+        Metric(
+            "spread", "share", "exact", "How far the blocks lie apart; above 5 % the rate is suspect.",
+            formula="(max - min) / median of the blocks", headline=False,
+        ),
+    )  # fmt: skip
+
+    size_bytes: int = 0
+    blocks: int = 5
+    block_s: float = 0.0
+
+    def measure(self, bench: Bench) -> bool:
+        """All GPUs at once; see the class."""
+        self._rates(bench, _WAYS, "")
+        return True
+
+    def compare(self, bench: Bench, kept: Any) -> None:
+        """One GPU of each node after the other: the rate of a link that nobody shares.
+
+        Every rank passes every barrier, whatever happens in its turn: the others must not wait for it.
+        """
+        turns = max(bench.allgather(bench.local_rank)) + 1
+        with contextlib.ExitStack() as rest:
+            for _ in range(turns - bench.local_rank):
+                rest.callback(bench.barrier)
+            for _ in range(bench.local_rank):
+                bench.barrier()
+            if kept:
+                _judge_link(bench, self._rates(bench, _WAYS[:2], "/alone"))
+
+    def _rates(self, bench: Bench, ways: Sequence[str], suffix: str) -> dict[str, list[float]]:
+        """Variant → B/s of each block, emitted and verified."""
+        device = open_device(bench.device)
+        gpu = device.kind == "cuda"
+        length = (self.size_bytes or (256 << 20 if gpu else 16 << 20)) // _ITEM_BYTES
+        block_s = self.block_s or (0.1 if gpu else 0.02)
+        rates: dict[str, list[float]] = {}
+        with bound_near(_bus_id(bench)) as where:
+            bench.fact("numa", where)
+            lanes = both_lanes(device, length)
+            for way in ways:
+                used = [lane for name, lane in lanes.items() if way in (name, "both")]
+                call = used[0].call if len(used) == 1 else device.side_by_side([lane.call for lane in used])
+                bench.beat(way + suffix)
+                seconds = time_blocks(device.time_calls, call, Pace(self.blocks, block_s, 2 * block_s))
+                rates[way + suffix] = [len(used) * length * _ITEM_BYTES / s for s in seconds]
+                for repeat, rate in enumerate(rates[way + suffix]):
+                    bench.emit("rate_bytes", rate, way + suffix, repeat)
+                bench.emit("spread", spread(seconds), way + suffix)
+                bench.emit("wrong_elements", wrong_elements(device, used, call), way + suffix)
+        bench.fact("copies", f"of {show_bytes(length * _ITEM_BYTES)}")
+        return rates
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One direction of copies.
+
+    Attributes:
+        source: int64[length], filled with ``table`` again and again.
+        target: int64[length] on the other side.
+        table: the pattern.
+    """
+
+    source: Tensor
+    target: Tensor
+    table: Tensor
+
+    def call(self) -> None:
+        """Queue one copy."""
+        self.target.copy_(self.source, non_blocking=True)
+
+
+def both_lanes(device: Device, length: int) -> dict[str, Lane]:
+    """``h2d`` and ``d2h`` of a device, each with buffers and a pattern of its own."""
+    import torch
+
+    def on_device() -> Tensor:
+        return torch.empty(length, dtype=torch.int64, device=device.name)
+
+    host = device.host_buffer
+    sides = {"h2d": (host(length), on_device()), "d2h": (on_device(), host(length))}
+    lanes = {}
+    for seed, (way, (source, target)) in enumerate(sides.items()):
+        table = pattern.words(seed, "cpu")
+        pattern.fill(source, table.to(source.device))
+        lanes[way] = Lane(source, target, table)
+    return lanes
+
+
+def wrong_elements(device: Device, lanes: Sequence[Lane], call: Call) -> int:
+    """Words that one more copy does not bring over into cleared targets (the pattern holds no 0)."""
+    for lane in lanes:
+        lane.target.zero_()
+    call()
+    device.synchronize()
+    return sum(pattern.wrong_elements(lane.target, lane.table.to(lane.target.device)) for lane in lanes)
+
+
+def _judge_link(bench: Bench, rates: dict[str, list[float]]) -> None:
+    """What the link achieved of what it could carry, where that is known and PCIe is what it is."""
+    gpu = _own_gpu(bench)
+    nominal = nominal_bytes(gpu) if gpu else 0.0
+    if not nominal:
+        why = "a CPU has no link to itself" if bench.device == "cpu" else "NVML does not say what the link can carry"
+        bench.unsupported("link_share", why)
+        return
+    shares = {variant: statistics.median(figures) / nominal for variant, figures in rates.items()}
+    if max(shares.values()) > 1:
+        bench.unsupported("link_share", f"faster than the PCIe link of {show(nominal, 'B/s')}: NVLink-C2C is used")
+        return
+    for variant, share in shares.items():
+        bench.emit("link_share", share, variant)
+
+
+def nominal_bytes(gpu: nvml.Gpu) -> float:
+    """What GPU and slot together can carry in one direction, B/s; 0 where the driver does not say."""
+    return _LANE_BYTES.get(gpu.pcie_gen_max or 0, 0.0) * (gpu.pcie_width_max or 0)
+
+
+def _own_gpu(bench: Bench) -> nvml.Gpu | None:
+    """As the driver describes it; None on a CPU, and where the driver cannot be asked for certain."""
+    try:
+        with nvml.open_gpu(bench.device) as found:
+            return nvml.gpus()[found.gpu.index]
+    except Unavailable:
+        return None
+
+
+def _bus_id(bench: Bench) -> str:
+    gpu = _own_gpu(bench)
+    return (gpu.pci_bus_id or "") if gpu else ""

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from solo_bench import SoloBench
+
+from hpcaccept.checks import transfers as module
+from hpcaccept.checks.transfers import Transfers
+from hpcaccept.measure import nvml, pattern
+from hpcaccept.measure.device import Cpu
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+WAYS = {"h2d", "d2h", "both"}
+ALONE = {"h2d/alone", "d2h/alone"}
+WORDS = 100_000
+H200 = nvml.Gpu(0, "ok", pci_bus_id="00000000:18:00.0", pcie_gen_max=5, pcie_width_max=16)
+
+
+def quick(**params: Any) -> SoloBench:
+    return SoloBench(Transfers(**{"size_bytes": 8 * WORDS, "blocks": 2, "block_s": 0.001, **params}))
+
+
+def harm(monkeypatch: pytest.MonkeyPatch, what: Callable[[module.Lane], object]) -> None:
+    real = module.Lane.call
+
+    def call(lane: module.Lane) -> None:
+        real(lane)
+        what(lane)
+
+    monkeypatch.setattr(module.Lane, "call", call)
+
+
+def on_gpu(monkeypatch: pytest.MonkeyPatch, gpu: nvml.Gpu | None, rate: float) -> SoloBench:
+    """As if the CPU were this GPU, copying at this rate."""
+    monkeypatch.setattr(module, "_own_gpu", lambda _bench: gpu)
+    monkeypatch.setattr(Cpu, "time_calls", lambda _self, call, count: [(call(), 8 * WORDS / rate)[1]] * count)
+    return quick().run()
+
+
+def test_every_way_gives_every_metric_and_all_bytes_arrive() -> None:
+    bench = quick().run()
+    for metric in ("rate_bytes", "wrong_elements", "spread"):
+        assert bench.variants(metric) == WAYS | ALONE
+    assert all(bench.value("wrong_elements", way) == 0 for way in WAYS | ALONE)
+    assert len(bench.samples["rate_bytes", "h2d"]) == 2
+
+
+def test_both_directions_count_the_bytes_of_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = on_gpu(monkeypatch, None, 1e9)
+    assert bench.samples["rate_bytes", "h2d"] == pytest.approx([1e9, 1e9])
+    assert bench.samples["rate_bytes", "both"] == pytest.approx([2e9, 2e9])
+
+
+@pytest.mark.parametrize("bit", [0, 7, 31, 62])
+def test_one_flipped_bit_is_one_wrong_element(monkeypatch: pytest.MonkeyPatch, bit: int) -> None:
+    harm(monkeypatch, lambda lane: lane.target[WORDS - 1 :].bitwise_xor_(1 << bit))
+    bench = quick().run()
+    assert {way: bench.value("wrong_elements", way) for way in WAYS} == {"h2d": 1, "d2h": 1, "both": 2}
+
+
+def test_only_the_direction_that_harms_is_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    d2h = pattern_of(1)
+    harm(monkeypatch, lambda lane: lane.target[5:6].zero_() if lane.table[0] == d2h else None)
+    bench = quick().run()
+    assert [bench.value("wrong_elements", way) for way in ("h2d", "d2h", "both")] == [0, 1, 1]
+
+
+def pattern_of(seed: int) -> Any:
+    return pattern.words(seed, "cpu")[0]
+
+
+def test_a_copy_that_copies_nothing_is_wrong_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.Lane, "call", lambda _lane: None)
+    assert quick().run().value("wrong_elements", "d2h") == WORDS
+
+
+def test_a_copy_that_stops_half_way_is_wrong_in_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(lane: module.Lane) -> None:
+        lane.target[: WORDS // 2].copy_(lane.source[: WORDS // 2])
+
+    monkeypatch.setattr(module.Lane, "call", half)
+    assert quick().run().value("wrong_elements", "h2d") == WORDS // 2
+
+
+@pytest.mark.parametrize(("rate", "share"), [(55.4e9, 0.879), (27.0e9, 0.4286)])
+def test_the_share_of_the_link_is_the_rate_alone_over_its_nominal(
+    monkeypatch: pytest.MonkeyPatch, rate: float, share: float
+) -> None:
+    bench = on_gpu(monkeypatch, H200, rate)
+    assert bench.variants("link_share") == ALONE
+    assert bench.value("link_share", "h2d/alone") == pytest.approx(share, rel=0.01)
+
+
+def test_a_healthy_link_meets_the_limit_and_half_a_link_does_not() -> None:
+    limit = Transfers.metric("link_share").limit  # type: ignore[union-attr]
+    assert limit is not None
+    assert all(limit.met_by(healthy) for healthy in (25.9 / 31.5, 55.06 / 63))
+    assert not limit.met_by(0.5 * 0.88)
+
+
+def test_a_link_at_0_bytes_per_second_is_never_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = on_gpu(monkeypatch, H200, 1e-3)
+    limit = Transfers.metric("link_share").limit  # type: ignore[union-attr]
+    assert limit is not None
+    assert not limit.met_by(bench.value("link_share", "d2h/alone"))
+
+
+def test_what_is_faster_than_pcie_is_not_judged_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = on_gpu(monkeypatch, H200, 359e9)
+    assert not bench.variants("link_share")
+    assert "NVLink-C2C" in bench.refused["link_share"]
+
+
+@pytest.mark.parametrize("gpu", [nvml.Gpu(0, "ok"), nvml.Gpu(0, "ok", pcie_gen_max=9, pcie_width_max=16)])
+def test_an_unknown_link_is_not_judged(monkeypatch: pytest.MonkeyPatch, gpu: nvml.Gpu) -> None:
+    bench = on_gpu(monkeypatch, gpu, 1e9)
+    assert bench.refused["link_share"] == "a CPU has no link to itself"
+    assert not bench.variants("link_share")
+
+
+@pytest.mark.parametrize(
+    ("gen", "lanes", "nominal"), [(3, 16, 15.75e9), (4, 16, 31.5e9), (5, 16, 63.0e9), (4, 8, 15.75e9)]
+)
+def test_nominal_rates_are_those_of_the_standard(gen: int, lanes: int, nominal: float) -> None:
+    gpu = nvml.Gpu(0, "ok", pcie_gen_max=gen, pcie_width_max=lanes)
+    assert module.nominal_bytes(gpu) == pytest.approx(nominal, rel=0.001)
+
+
+def test_the_report_says_what_was_bound() -> None:
+    assert quick().run().facts["numa"] == "not bound: no PCI address is known"
+
+
+class Turns(SoloBench):
+    """Local rank 1 of three, and a log of the barriers it passes."""
+
+    def __init__(self) -> None:
+        super().__init__(quick().check, size=3, rank=1, local_rank=1, node_ranks=(0, 1, 2))
+        self.log: list[str] = []
+
+    def barrier(self) -> None:
+        self.log.append("barrier")
+
+    def beat(self, phase: str) -> None:
+        self.log.append(phase)
+
+    def allgather(self, thing: Any) -> list[Any]:
+        return [0, thing, 2]
+
+
+def test_ranks_of_a_node_copy_alone_one_after_the_other() -> None:
+    bench = Turns()
+    bench.check.compare(bench, True)
+    assert bench.log == ["barrier", "h2d/alone", "d2h/alone", "barrier", "barrier"]
+
+
+def test_a_rank_that_could_not_measure_lets_the_others_pass() -> None:
+    bench = Turns()
+    bench.check.compare(bench, None)
+    assert bench.log == ["barrier"] * 3
+
+
+def test_a_rank_that_breaks_in_its_turn_lets_the_others_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Turns()
+    monkeypatch.setattr(module.Lane, "call", lambda _lane: torch.zeros(1)[5])
+    with pytest.raises(IndexError):
+        bench.check.compare(bench, True)
+    assert bench.log.count("barrier") == 3
+
+
+def test_a_cpu_and_a_machine_without_a_driver_have_no_gpu_to_be_near() -> None:
+    bench = quick()
+    assert module._own_gpu(bench) is None
+    bench.device = "cuda:7"
+    assert module._bus_id(bench) == ""
