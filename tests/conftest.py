@@ -15,7 +15,7 @@ pytest_plugins = ["slurm_fixtures"]
 settings.register_profile("here", deadline=None, max_examples=60)
 settings.load_profile("here")
 
-_MATTER = ("torch", "mpi4py", "numpy", "h5py", "submitit", "cattrs", "click", "rich", "hypothesis")
+_MATTER = ("torch", "mpi4py", "numpy", "h5py", "submitit", "click", "rich", "hypothesis")
 
 
 def pytest_report_header() -> str:

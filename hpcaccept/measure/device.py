@@ -8,7 +8,6 @@ the queue; and one CUDA error poisons the process, so it must never be mistaken 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import time
 from collections.abc import Callable
@@ -342,6 +341,8 @@ def _cpu_model() -> str:
 
     ARM kernels give numbers instead of names, which do as well.
     """
+    import hashlib  # 5 ms that a rank without torch does not need
+
     lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
     said = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
     words = [said[key] for key in ("model name", "CPU implementer", "CPU part", "stepping") if key in said]

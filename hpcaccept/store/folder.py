@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -161,6 +160,8 @@ def _read(file: Path, kind: type[T]) -> T:
 
 def write_whole(file: Path, text: str) -> None:
     """Write next to it, sync, then rename: a reader sees the old text or the new one, never a part."""
+    import tempfile  # 7 ms that a rank does not need
+
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as out:

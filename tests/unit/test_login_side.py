@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ONLY_ON_NODES = {"torch", "torchvision", "mpi4py", "pynvml"}
-HEAVY = {"numpy", "h5py", "pandas", "rich", "submitit", "cattrs", "ClusterShell", "matplotlib"}
+HEAVY = {"numpy", "h5py", "pandas", "rich", "submitit", "ClusterShell", "matplotlib"}
 
 
 def loaded_by(code: str) -> set[str]:

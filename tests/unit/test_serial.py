@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from builders import baseline, evidence, fleet, hello, plan, record, step, suite
@@ -20,6 +20,9 @@ from hpcaccept.model.record import Hello, Record, Sample, Torn
 from hpcaccept.model.suite import CheckSpec, PeerRule, Suite
 from hpcaccept.model.table import Unit
 from hpcaccept.serial import dumps, from_plain, to_plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 text = st.text(max_size=20)
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -104,13 +107,24 @@ def test_an_unknown_key_is_refused_by_name(kind: type) -> None:
         from_plain({"colour": "blue"}, kind)
 
 
-def test_every_fault_is_told_with_its_place() -> None:
-    plain = to_plain(record("speed", "node0", {"rate_flops": 1.0}))
-    plain["samples"][0]["flavour"] = "sour"
-    del plain["node"]
-    with pytest.raises(ValueError, match=r"(?s)node.*samples\[0\]|samples\[0\].*node") as fault:
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda p: p["samples"][1].update(flavour="sour"), r"unknown key 'flavour' in Sample @ \$\.samples\[1\]$"),
+        (lambda p: p["samples"][1].update(value="1"), r"invalid value '1', expected float @ \$\.samples\[1\]\.value$"),
+        (lambda p: p.pop("node"), r"key 'node' is missing in Record @ \$$"),
+        (lambda p: p.update(rank=1.5), r"invalid value 1.5, expected int @ \$\.rank$"),
+        (lambda p: p.update(rank=True), r"invalid value True, expected int @ \$\.rank$"),
+        (lambda p: p.update(outcome="fine"), r"invalid value 'fine', expected one of .* @ \$\.outcome$"),
+        (lambda p: p.update(facts={"a": 1}), r"invalid value 1, expected str @ \$\.facts\['a'\]$"),
+        (lambda p: p.update(samples={}), r"invalid value \{\}, expected a list @ \$\.samples$"),
+    ],
+)
+def test_what_does_not_fit_is_told_with_its_place(spoil: Callable[[Any], object], message: str) -> None:
+    plain = to_plain(record("speed", "node0", {"rate_flops": 1.0, "wrong_elements": 0.0}))
+    spoil(plain)
+    with pytest.raises(ValueError, match=message):
         from_plain(plain, Record)
-    assert "flavour" in str(fault.value)
 
 
 @pytest.mark.parametrize("plain", [None, 5, "text", [], [1, 2]])
