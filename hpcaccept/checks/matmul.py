@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
+import statistics
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from hpcaccept.measure import device as devices
-from hpcaccept.measure import product
+from hpcaccept.measure import product, shapes, telemetry
+from hpcaccept.measure.product import Shape
+from hpcaccept.measure.telemetry import Seen
 from hpcaccept.measure.timing import Pace, spread, time_blocks
 from hpcaccept.model.check import Bench, Check, Unavailable
 from hpcaccept.model.metric import Metric, at_most
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hpcaccept.measure.device import Device
     from hpcaccept.measure.product import Format, Operands
 
 _SEED = 20261122
 _SOURCE = "https://github.com/stas00/ml-engineering/blob/master/compute/accelerator/benchmarks/mamf-finder.py"
+_NVML = "https://docs.nvidia.com/deploy/nvml-api/"
 
 
 @dataclass(frozen=True)
@@ -35,30 +44,56 @@ class Matmul(Check):
     4. the last result against the kept one bit for bit, and against float64 within a derived bound (the fact
        ``sum_bound``; 0 for int8, whose sums are exact).
 
-    The rate is 2·n³ FLOP per product. Random operands matter: zeros draw less power and run up to 15 % faster.
+    The rate is 2·M·N·K FLOP per product, of the shape in the fact ``shape``. On a GPU that shape is frozen per model
+    (``hpcaccept/measure/shapes.toml``; 8192 cubed, fp64 4096, for a model that is not listed), so that all nodes and all
+    years measure one thing. Random operands matter: zeros draw less power and run up to 15 % faster.
 
-    What the rate does not mean: it is the rate of one shape (the fact ``shape``) through torch's BLAS on a device that
-    does nothing else, not the peak of the part and not the speed of a training. CPU shapes are small so that old
-    processors finish, and say more about "works" than about "how fast". ``wrong_elements`` is a lower bound when it is
-    not 0, and 0 does not exclude a fault that shows in fewer than one of so many products; ``burn`` does more of them.
+    On a GPU the mean SM clock and power of the timed blocks stand beside the rate: a slow GPU with few FLOP per clock
+    cycle has another trouble than one with a low clock. All GPUs of a node work at once: the ranks start together and
+    do the same in the same order; ``overlap_share`` says how much of the timed blocks really lay together (while one warms
+    up or verifies between two formats its neighbours go on). Ranks that measure in turn do not overlap at all.
+
+    The narrow formats of a CPU (fp16, bf16, int8) are verified like the others, but their rate is ``small_rate_flops``,
+    which nobody is judged by: n is 256, and where several virtual machines share a core their rate is 300 or 640 GFLOP/s
+    for seconds, whatever the state of this machine. It says "works", not "how fast".
+
+    With ``search`` the best shape is looked for, a grid of multiples of 1024 around the shapes that are best on known
+    GPUs, and measured like any other as ``searched_flops``; the fact ``toml`` is the line to freeze it with. That is for
+    making baselines; a searched rate is never compared with a frozen one.
+
+    What the rate does not mean: it is the rate of one shape through torch's BLAS on a device that does nothing else, not
+    the peak of the part and not the speed of a training. ``wrong_elements`` is a lower bound when it is not 0, and 0
+    does not exclude a fault that shows in fewer than one of so many products; ``burn`` does more of them.
 
     Parameters:
-        size: n of the n × n matrices; 0 takes the table: on a GPU 8192 (fp64 4096), on a CPU 1024 (fp64 768, narrow
+        size: n of n × n matrices, the same for all formats; 0 takes the frozen shape, or on a CPU 1024 (fp64 768, narrow
             formats 256).
         dtypes: formats to measure; empty means all that this kind of device may have.
         blocks: timed blocks, all of them kept.
         block_s: seconds per block; 0 means 1.0 on a GPU and 0.04 on a CPU.
         warm_s: longest warm-up; 0 means 5 blocks on a GPU and 2 on a CPU.
+        search: look for the best shape instead of measuring the frozen one.
+        search_s: seconds for that, per format; 0 means 60 on a GPU and 1 on a CPU.
     """
 
     name: ClassVar = "matmul"
-    revision: ClassVar = 1
+    revision: ClassVar = 2
     about: ClassVar = "Rate of matrix products per number format, every element verified."
     needs: ClassVar = ("torch",)
     metrics: ClassVar = (
         Metric(
-            "rate_flops", "FLOP/s", "higher", "Rate of n × n matrix products in one number format.",
-            formula="2·n³ / seconds per product, one figure per block", source=_SOURCE, peer_floor=0.04,
+            "rate_flops", "FLOP/s", "higher", "Rate of matrix products of the frozen shape in one number format.",
+            formula="2·M·N·K / seconds per product, one figure per block", source=_SOURCE, peer_floor=0.04,
+            required=False,
+        ),
+        Metric(
+            "small_rate_flops", "FLOP/s", "exact",
+            "Rate of a small product in a narrow format on a CPU: shows that it works; reported only.",
+            formula="2·n³ / seconds per product, one figure per block", required=False,
+        ),
+        Metric(
+            "searched_flops", "FLOP/s", "exact", "Rate of the best shape that a search found; reported only.",
+            formula="2·M·N·K / seconds per product, one figure per block", source=_SOURCE, required=False,
         ),
         Metric(
             "wrong_elements", "elements", "lower", "Elements of verified products that were wrong, at least.",
@@ -70,6 +105,24 @@ class Matmul(Check):
             "spread", "share", "exact", "How far the blocks lie apart; above 5 % the rate is suspect.",
             formula="(max - min) / median of the blocks",
         ),
+        Metric(
+            "clock_hz", "Hz", "exact", "Mean SM clock of the GPU during the timed blocks.",
+            formula="mean of nvmlDeviceGetClockInfo(SM), every 0.1 s", source=_NVML, required=False, headline=False,
+        ),
+        Metric(
+            "power_w", "W", "exact", "Mean power of the GPU during the timed blocks.",
+            formula="difference of nvmlDeviceGetTotalEnergyConsumption / seconds, or mean of nvmlDeviceGetPowerUsage",
+            source=_NVML, required=False, headline=False,
+        ),
+        Metric(
+            "flop_per_cycle", "FLOP", "exact", "Operations per cycle of the SM clock: what a lowered clock leaves alone.",
+            formula="median rate_flops / clock_hz", required=False, headline=False,
+        ),
+        Metric(
+            "overlap_share", "share", "exact", "Share of the timed blocks in which all GPUs of the node were in theirs.",
+            formula="(first end - last start of the ranks of a node) / (end - start of this rank)",
+            required=False, headline=False,
+        ),
     )  # fmt: skip
 
     size: int = 0
@@ -77,42 +130,43 @@ class Matmul(Check):
     blocks: int = 5
     block_s: float = 0.0
     warm_s: float = 0.0
+    search: bool = False
+    search_s: float = 0.0
 
     def __post_init__(self) -> None:
         for name in self.dtypes:
             product.named(name, "dtypes", self.name)
 
-    def measure(self, bench: Bench) -> None:
-        """Each format in turn; see the class."""
+    def measure(self, bench: Bench) -> dict[str, tuple[float, float]]:
+        """Each format in turn; see the class. Gives format → begin and end of its timed blocks."""
         device = devices.open_device(bench.device)
         bench.fact("timer", "CUDA events" if device.kind == "cuda" else "time.perf_counter")
-        done = [self._measure_format(bench, device, form) for form in self._formats(device)]
-        if not any(done):
+        windows: dict[str, tuple[float, float]] = {}
+        for form in self._formats(device):
+            bench.beat(form.name)
+            try:
+                windows[form.name] = self._measure_format(bench, device, form)
+            except Unavailable as absent:
+                bench.unsupported(form.name, absent.cause)
+        if not windows:
             raise Unavailable("None of the number formats asked for exists here.", "Choose others with 'dtypes'.")
+        return windows
+
+    def compare(self, bench: Bench, kept: dict[str, tuple[float, float]] | None) -> None:
+        """Say how much of the timed blocks the GPUs of a node were loaded together."""
+        everyone = bench.allgather(kept)
+        mates = [everyone[rank] for rank in bench.node_ranks if everyone[rank] is not None]
+        if kept is None or len(mates) < 2 or bench.device == "cpu":
+            return
+        for name, mine in kept.items():
+            bench.emit("overlap_share", overlap_share(mine, [mate[name] for mate in mates if name in mate]), name)
 
     def _formats(self, device: Device) -> list[Format]:
         asked = self.dtypes or tuple(name for name, form in product.FORMATS.items() if device.kind in form.sizes)
         return [product.FORMATS[name] for name in asked]
 
-    def _measure_format(self, bench: Bench, device: Device, form: Format) -> bool:
-        """One format; False when it is unsupported."""
-        bench.beat(form.name)
-        size = self.size or form.sizes.get(device.kind, 0)
-        try:
-            rates, wrong = self._verified_rates(form, size, device)
-        except Unavailable as absent:
-            bench.unsupported(form.name, absent.cause)
-            return False
-        for repeat, rate in enumerate(rates):
-            bench.emit("rate_flops", rate, form.name, repeat)
-        bench.emit("wrong_elements", wrong, form.name)
-        bench.emit("spread", spread(rates), form.name)
-        bench.fact(f"shape[{form.name}]", f"{size}x{size}x{size}")
-        bench.fact(f"sum_bound[{form.name}]", f"{product.sum_bound(form, size):.3g}")
-        return True
-
-    def _verified_rates(self, form: Format, size: int, device: Device) -> tuple[list[float], int]:
-        """Rates of the blocks, and how many elements were wrong.
+    def _measure_format(self, bench: Bench, device: Device, form: Format) -> tuple[float, float]:
+        """One format; gives begin and end of its timed blocks.
 
         Raises:
             Unavailable: this device has no such product.
@@ -121,22 +175,145 @@ class Matmul(Check):
         if refusal:
             raise Unavailable(refusal)
         with device.fp32_as("tf32" if form.name == "tf32" else "ieee"):
-            wrong = product.wrong_exact(form, _first_product(form, size, device))
-            operands = product.random_operands(form, size, device.name, _SEED + 1)
-            call = product.product_call(form, operands)
-            call()
-            first = operands.out.clone()
-            seconds = time_blocks(device.time_calls, call, self._pace(device))
-            wrong += int(product.differing(operands.out, first))
-            wrong += product.wrong_sums(form, operands)
-        return [product.flops(size) / s for s in seconds], wrong
+            shape, origin, tried = self._shape(bench, device, form)
+            timed = self._verified(form, shape, device)
+        variant = f"search/{form.name}" if self.search else form.name
+        for repeat, rate in enumerate(timed.rates_flops):
+            bench.emit(self._rate_metric(device, form), rate, form.name, repeat)
+        bench.emit("wrong_elements", timed.wrong, variant)
+        bench.emit("spread", spread(timed.rates_flops), variant)
+        bench.fact(f"shape[{variant}]", str(shape))
+        bench.fact(f"shape_origin[{variant}]", origin)
+        bench.fact(f"sum_bound[{variant}]", f"{product.sum_bound(form, shape):.3g}")
+        if tried:
+            source = (
+                f"hpcaccept matmul search, best of {tried} shapes: {statistics.median(timed.rates_flops):.4g} FLOP/s"
+            )
+            today = dt.datetime.now(dt.timezone.utc).date()
+            bench.fact(f"toml[{form.name}]", shapes.as_toml(bench.model, form, shape, source, today))
+        if device.kind == "cuda":
+            _emit_clock(bench, variant, timed)
+        return timed.watch.window
+
+    def _rate_metric(self, device: Device, form: Format) -> str:
+        if self.search:
+            return "searched_flops"
+        return "small_rate_flops" if device.kind == "cpu" and form.narrow else "rate_flops"
+
+    def _shape(self, bench: Bench, device: Device, form: Format) -> tuple[Shape, str, int]:
+        """What is measured, where that comes from, and how many shapes were tried for it."""
+        if self.search:
+            # A product that does not exist is found here, and not called the slowest.
+            _first_product(form, self.size or form.sizes[device.kind], device)
+            search_s = self.search_s or (60.0 if device.kind == "cuda" else 1.0)
+            tried = search(form, device, shapes.candidates(form, device, bench.model), search_s, bench)
+            shape = max(tried, key=lambda shape: tried[shape])
+            return shape, f"the best of {len(tried)} shapes", len(tried)
+        if self.size:
+            return Shape.of(self.size), "parameter size", 0
+        return *shapes.shape_of(form, device, bench.model), 0
+
+    def _verified(self, form: Format, shape: Shape, device: Device) -> Timed:
+        """Rates of the blocks, and how many elements were wrong.
+
+        Raises:
+            Unavailable: this device has no such product.
+        """
+        wrong = product.wrong_exact(form, _first_product(form, shape, device))
+        operands = product.random_operands(form, shape, device.name, _SEED + 1)
+        call = product.product_call(form, operands)
+        call()
+        first = operands.out.clone()
+        watch = Watch()
+        seconds = time_blocks(device.time_calls, call, self._pace(device), watching(device, watch))
+        wrong += int(product.differing(operands.out, first))
+        wrong += product.wrong_sums(form, operands)
+        return Timed([product.flops(shape) / s for s in seconds], wrong, watch)
 
     def _pace(self, device: Device) -> Pace:
         block_s = self.block_s or (1.0 if device.kind == "cuda" else 0.04)
         return Pace(self.blocks, block_s, self.warm_s or block_s * (5 if device.kind == "cuda" else 2))
 
 
-def _first_product(form: Format, size: int, device: Device) -> Operands:
+@dataclass
+class Watch:
+    """What went on while the blocks were timed.
+
+    Attributes:
+        window: when they began and ended, by a clock that all processes of a host share.
+        seen: what the GPU did meanwhile; None on a CPU.
+    """
+
+    window: tuple[float, float] = (0.0, 0.0)
+    seen: Seen | None = None
+
+
+@contextlib.contextmanager
+def watching(device: Device, watch: Watch) -> Iterator[None]:
+    """Fill in ``watch`` while it is open."""
+    with contextlib.ExitStack() as opened:
+        if device.kind == "cuda":
+            watch.seen = opened.enter_context(telemetry.sampling(device.name, period_s=0.1))
+        begin = time.monotonic()
+        yield
+        watch.window = (begin, time.monotonic())
+
+
+@dataclass(frozen=True)
+class Timed:
+    """The timed blocks of one format.
+
+    Attributes:
+        rates_flops: of each block.
+        wrong: elements, before, while and after.
+        watch: that was open meanwhile.
+    """
+
+    rates_flops: list[float]
+    wrong: int
+    watch: Watch
+
+
+def overlap_share(mine: tuple[float, float], everyone: list[tuple[float, float]]) -> float:
+    """Share of my window in which all windows (mine is among them) are open."""
+    begin, end = max(begin for begin, _ in everyone), min(end for _, end in everyone)
+    return max(0.0, end - begin) / max(mine[1] - mine[0], 1e-9)
+
+
+def search(form: Format, device: Device, candidates: list[Shape], search_s: float, bench: Bench) -> dict[Shape, float]:
+    """Shape → rate, for the candidates in their order until the time is over; at least the first one.
+
+    A quick look each (a warm call or more, then 20 ms): good enough to choose by, never to judge by.
+    """
+    begin, found = time.perf_counter(), dict[Shape, float]()
+    for shape in candidates:
+        if found and time.perf_counter() - begin > search_s:
+            break
+        bench.beat(f"search {form.name} {shape}")
+        call = product.product_call(form, product.random_operands(form, shape, device.name, _SEED))
+        seconds = time_blocks(device.time_calls, call, Pace(blocks=2, block_s=0.02, warm_s=0.01))
+        found[shape] = product.flops(shape) / min(seconds)
+    return found
+
+
+def _emit_clock(bench: Bench, variant: str, timed: Timed) -> None:
+    """What the GPU's driver saw while the blocks were timed; NOT_RUN with the cause for what it did not see."""
+    seen = timed.watch.seen
+    assert seen is not None
+    for metric, value, question in (("clock_hz", seen.clock_hz, "clock"), ("power_w", seen.power_w, "power")):
+        if value is None:
+            why = seen.why_not or seen.missing.get(question) or "the driver was not heard while the blocks ran"
+            bench.unsupported(metric, why)
+        else:
+            bench.emit(metric, value, variant)
+    if seen.clock_hz:
+        bench.emit("flop_per_cycle", statistics.median(timed.rates_flops) / seen.clock_hz, variant)
+    if seen.reasons:
+        reasons = ", ".join(f"{name} {share:.0%}" for name, share in sorted(seen.reasons.items()))
+        bench.fact(f"clock_reasons[{variant}]", reasons)
+
+
+def _first_product(form: Format, size: int | Shape, device: Device) -> Operands:
     """The exact product, which also tells whether this device and its torch have such a product at all.
 
     Raises:

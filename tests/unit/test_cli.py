@@ -242,7 +242,7 @@ def test_checks_lists_checks_and_suites(capsys: pytest.CaptureFixture[str]) -> N
 def test_checks_explains_a_check_with_its_metrics_limits_and_parameters(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["checks", "explain", "matmul"]) == 0
     text = capsys.readouterr().out
-    assert text.startswith("matmul (revision 1, device): ")
+    assert text.startswith("matmul (revision 2, device): ")
     for words in (
         "rate_flops [FLOP/s], higher is better",
         "formula:",

@@ -1,27 +1,35 @@
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
-from typing import TYPE_CHECKING, Any
+import statistics
+from collections import Counter
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 import torch
 from solo_bench import SoloBench
 
 from hpcaccept import checks
+from hpcaccept.checks import matmul
 from hpcaccept.checks.matmul import Matmul
 from hpcaccept.errors import UsageError
-from hpcaccept.measure import device, product
+from hpcaccept.measure import device, product, shapes, telemetry
 from hpcaccept.measure.device import Cpu
+from hpcaccept.measure.product import Shape
+from hpcaccept.measure.telemetry import Seen
 from hpcaccept.model.check import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from hpcaccept.measure.product import Format, Operands
 
 real_call = product.product_call
-ON_CPU = {"fp64", "fp32", "fp16", "bf16", "int8"}
+NARROW = {"fp16", "bf16", "int8"}
+ON_CPU = {"fp64", "fp32", *NARROW}
 
 
 def quick(**params: Any) -> SoloBench:
@@ -43,18 +51,162 @@ def harm_result(monkeypatch: pytest.MonkeyPatch, harm: Callable[[int, Any], None
     monkeypatch.setattr(product, "product_call", product_call)
 
 
-def test_a_cpu_gives_every_metric_for_each_of_its_formats() -> None:
+def test_a_cpu_gives_every_format_its_numbers() -> None:
     bench = quick(dtypes=()).run()
-    for metric in Matmul.metrics:
-        assert bench.variants(metric.name) == ON_CPU
-    assert all(len(bench.samples["rate_flops", name]) == 2 for name in ON_CPU)
+    assert bench.variants("rate_flops") == {"fp64", "fp32"}
+    assert bench.variants("small_rate_flops") == NARROW
+    assert bench.variants("wrong_elements") == bench.variants("spread") == ON_CPU
+    assert all(len(values) == 2 for (metric, _), values in bench.samples.items() if metric.endswith("rate_flops"))
     assert all(bench.value("wrong_elements", name) == 0 for name in ON_CPU)
     assert bench.facts["shape[fp32]"] == "64x64x64"
+    assert bench.facts["shape_origin[fp32]"] == "parameter size"
+
+
+def test_a_cpu_says_nothing_of_what_only_a_gpu_has() -> None:
+    bench = quick(dtypes=()).run()
+    assert bench.refused == {}
+    assert {metric for metric, _ in bench.samples} == {"rate_flops", "small_rate_flops", "wrong_elements", "spread"}
+
+
+def test_nobody_is_judged_by_a_narrow_format_of_a_cpu_and_yet_it_is_verified() -> None:
+    small, wrong = Matmul.metric("small_rate_flops"), Matmul.metric("wrong_elements")
+    assert small is not None
+    assert wrong is not None
+    assert (small.is_rate, small.peer_floor, small.limit) == (False, None, None)
+    assert wrong.limit
+    bench = quick(dtypes=("bf16",)).run()  # run() refuses a record without its required metrics
+    assert bench.variants("small_rate_flops") == bench.variants("wrong_elements") == {"bf16"}
+
+
+def test_a_cpu_without_parameters_has_one_shape_for_all_models() -> None:
+    bench = SoloBench(Matmul(blocks=1, block_s=0.001, dtypes=("bf16",)), model="NVIDIA B200").run()
+    assert bench.facts["shape[bf16]"] == "256x256x256"
 
 
 def test_the_rate_is_two_n_cubed_per_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Cpu, "time_calls", lambda _self, _call, count: [0.5] * count)
     assert quick().run().samples["rate_flops", "fp32"] == [2 * 64**3 / 0.5] * 2
+
+
+# --- a GPU, played by the CPU -------------------------------------------------------------------------------------------
+
+
+def as_gpu(monkeypatch: pytest.MonkeyPatch, seen: Seen) -> None:
+    @contextlib.contextmanager
+    def sampling(_device: str, period_s: float = 0.1) -> Iterator[Seen]:
+        yield seen
+
+    monkeypatch.setattr(device, "open_device", lambda _: Cpu(kind="cuda"))
+    monkeypatch.setattr(telemetry, "sampling", sampling)
+
+
+def test_clock_and_power_stand_beside_the_rate_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    as_gpu(monkeypatch, Seen(clock_hz=1.5e9, power_w=650.0, samples=4, masks=Counter({0x4 | 0x40: 1, 0: 3})))
+    bench = quick().run()
+    assert (bench.value("clock_hz", "fp32"), bench.value("power_w", "fp32")) == (1.5e9, 650.0)
+    rate = statistics.median(bench.samples["rate_flops", "fp32"])
+    assert bench.value("flop_per_cycle", "fp32") == rate / 1.5e9
+    assert bench.facts["clock_reasons[fp32]"] == "hw_thermal_slowdown 25%, sw_power_cap 25%"
+
+
+def test_without_nvml_the_rate_is_measured_and_clock_and_power_are_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    as_gpu(monkeypatch, Seen(why_not="libnvidia-ml.so.1 cannot be loaded"))
+    bench = quick().run()
+    assert bench.refused == dict.fromkeys(("clock_hz", "power_w"), "libnvidia-ml.so.1 cannot be loaded")
+    assert bench.variants("rate_flops") == {"fp32"}
+    assert not bench.variants("flop_per_cycle")
+
+
+def test_what_the_driver_lacks_is_told_in_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    as_gpu(monkeypatch, Seen(clock_hz=1e9, samples=2, missing={"power": "Not Supported"}))
+    assert quick().run().refused == {"power_w": "Not Supported"}
+
+
+def test_a_narrow_format_of_a_gpu_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    as_gpu(monkeypatch, Seen(why_not="no NVML"))
+    assert quick(dtypes=("bf16",)).run().variants("rate_flops") == {"bf16"}
+
+
+class Pair(SoloBench):
+    """Two GPUs of a node; the other one's blocks are given."""
+
+    theirs: ClassVar[dict[str, tuple[float, float]] | None] = None
+
+    def allgather(self, thing: Any) -> list[Any]:
+        return [thing, self.theirs]
+
+
+def pair(theirs: dict[str, tuple[float, float]] | None, gpu: str = "cuda:0") -> Pair:
+    bench = Pair(Matmul(), device=gpu, size=2, node_ranks=(0, 1))
+    Pair.theirs = theirs
+    return bench
+
+
+def test_it_says_how_long_the_gpus_of_a_node_worked_together() -> None:
+    bench = pair({"bf16": (11.0, 21.0)})
+    Matmul().compare(bench, {"bf16": (10.0, 20.0), "fp8": (30.0, 40.0)})
+    assert bench.samples == {("overlap_share", "bf16"): [0.9], ("overlap_share", "fp8"): [1.0]}
+
+
+def test_gpus_that_worked_one_after_another_do_not_overlap() -> None:
+    bench = pair({"bf16": (21.0, 31.0)})
+    Matmul().compare(bench, {"bf16": (10.0, 20.0)})
+    assert bench.value("overlap_share", "bf16") == 0.0
+
+
+@pytest.mark.parametrize(("theirs", "gpu"), [(None, "cuda:0"), ({"bf16": (10.0, 20.0)}, "cpu")])
+def test_a_gpu_whose_neighbour_has_nothing_and_a_cpu_say_nothing_of_overlap(theirs: Any, gpu: str) -> None:
+    bench = pair(theirs, gpu)
+    Matmul().compare(bench, {"bf16": (10.0, 20.0)})
+    assert not bench.samples
+
+
+# --- the search ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_search_gives_the_best_shape_as_a_line_of_the_table(tmp_path: Path) -> None:
+    bench = SoloBench(
+        Matmul(blocks=2, block_s=0.001, dtypes=("bf16",), search=True, search_s=0.05), model="NVIDIA H100 80GB HBM3"
+    ).run()
+    table = tmp_path / "shapes.toml"
+    table.write_text(bench.facts["toml[bf16]"] + "\n")
+    ((key, line),) = shapes.frozen(table).items()
+    assert key == ("NVIDIA H100 80GB HBM3", "bf16")
+    assert str(line.shape) == bench.facts["shape[search/bf16]"]
+    assert "best of" in line.source
+
+
+def test_a_searched_rate_has_a_name_of_its_own_and_is_verified() -> None:
+    bench = SoloBench(Matmul(blocks=2, block_s=0.001, dtypes=("fp32",), search=True, search_s=0.05)).run()
+    assert {metric for metric, _ in bench.samples} == {"searched_flops", "wrong_elements", "spread"}
+    assert bench.variants("wrong_elements") == {"search/fp32"}
+
+
+def test_a_search_takes_the_fastest_of_its_candidates() -> None:
+    speeds = {Shape(64, 64, 64): 1e9, Shape(64, 64, 128): 3e9, Shape(128, 64, 64): 2e9}
+    shapes_tried = list(speeds)
+
+    class Script(Cpu):
+        def time_calls(self, call: Any, count: int) -> list[float]:
+            shape = product.Operands(call.args[0], call.args[1], call.keywords["out"]).shape
+            return [product.flops(shape) / speeds[shape]] * count
+
+    form = product.FORMATS["fp32"]
+    found = matmul.search(form, Script(), shapes_tried, 60.0, quick())
+    assert found == pytest.approx(speeds)
+
+
+def test_a_search_ends_when_its_time_is_over_with_at_least_one_shape() -> None:
+    tried = [Shape(64, 64, 64), Shape(64, 64, 128)]
+    assert list(matmul.search(product.FORMATS["fp32"], Cpu(), tried, 0.0, quick())) == tried[:1]
+
+
+def test_a_search_for_a_format_that_a_cpu_has_not_is_unsupported() -> None:
+    bench = SoloBench(Matmul(blocks=1, block_s=0.001, dtypes=("fp32", "fp8"), search=True, search_s=0.01)).run()
+    assert set(bench.refused) == {"fp8"}
+
+
+# --- what is wrong is seen ----------------------------------------------------------------------------------------------
 
 
 def test_a_bit_that_flips_between_first_and_last_product_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +271,7 @@ def test_a_device_that_breaks_down_is_an_error_and_not_unsupported(monkeypatch: 
 def test_a_gpu_is_asked_for_all_formats(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = Cpu(kind="cuda")
     assert [f.name for f in Matmul()._formats(gpu)] == list(product.FORMATS)
-    monkeypatch.setattr(device, "open_device", lambda _: gpu)
+    as_gpu(monkeypatch, Seen(why_not="no NVML"))
     bench = quick(dtypes=("fp32", "tf32")).run()
     assert "TF32" in bench.refused["tf32"]
 
