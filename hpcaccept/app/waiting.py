@@ -1,6 +1,6 @@
 """How is a job awaited, so that its end is seen at once and its death soon, with or without accounting?
 
-The driver's last word in ``driver.jsonl`` is the end: it is looked for ten times a second by opening the file (NFS shows
+The driver's last word in ``driver.jsonl`` is the end: it is looked for twenty times a second by opening the file (NFS shows
 a new line to whoever opens it anew). The scheduler is asked every two seconds; when it says that the job is over and
 the driver has had no last word, the job died, and its state is the reason.
 """
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.05
 ASK_S = 2.0
+#: Progress is worth fewer looks than the end: each one reads a step and a journal, beside ranks that are starting.
+TELL_S = 0.25
 #: After the scheduler says that a job is over, its last word may still be on its way through the file system.
 SETTLE_S = 1.5
 
@@ -56,7 +58,7 @@ def wait_for(
         ``stuck``, or still ``pending`` after the queue time-out.
     """
     launcher = launch.load(job.launcher)
-    status, asked, over_since, begun = JobStatus("pending"), 0.0, 0.0, time.monotonic()
+    status, asked, told, over_since, begun = JobStatus("pending"), 0.0, 0.0, 0.0, time.monotonic()
     while True:
         events = events_of(folder)
         if any(event.kind == "ended" for event in events):
@@ -74,7 +76,9 @@ def wait_for(
             return JobStatus(
                 "stuck", f"still {status.detail} after {queue_timeout_s:g} s", "It stays queued: hpcaccept wait"
             )
-        tell(progress_of(folder, events, status))
+        if now - told >= TELL_S:
+            tell(progress_of(folder, events, status))
+            told = now
         time.sleep(LOOK_S if not over_since else 0.2)
 
 
