@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from solo_bench import SoloBench
+
+from hpcaccept.checks import peer_to_peer as module
+from hpcaccept.checks.peer_to_peer import PeerToPeer
+from hpcaccept.measure import device as devices
+from hpcaccept.measure import gpu_links
+from hpcaccept.measure.device import Cpu
+from hpcaccept.model.check import Unavailable
+
+WORDS = 70_000
+LIMIT = PeerToPeer.metric("cell_share").limit  # type: ignore[union-attr]
+
+
+def quick(**params: Any) -> SoloBench:
+    return SoloBench(PeerToPeer(**{"size_bytes": 8 * WORDS, "blocks": 2, "block_s": 0.0005, **params}))
+
+
+@dataclasses.dataclass(frozen=True)
+class FakeGpu(Cpu):
+    """Host memory that says it is a GPU; its copies take the time that a test gives them."""
+
+    number: int = 0
+    seconds: Callable[[int, str], float] = lambda _number, _phase: 1e-3
+    bench: Any = None
+
+    def time_calls(self, call: Any, count: int) -> list[float]:
+        call()
+        return [self.seconds(self.number, self.bench.beats[-1])] * count
+
+    def reaches(self, other: str) -> bool:
+        return self.number != 2
+
+
+def gpus(monkeypatch: pytest.MonkeyPatch, count: int, slow: Callable[[str], float] = lambda _cell: 1.0) -> SoloBench:
+    """A node of fake GPUs; ``slow``: how many times longer a cell takes."""
+    bench = quick()
+    fakes = [
+        FakeGpu(kind="cuda", number=i, seconds=lambda _n, cell: 1e-3 * slow(cell), bench=bench) for i in range(count)
+    ]
+    monkeypatch.setattr(module, "_devices", lambda _bench: fakes)
+    return bench
+
+
+def named(bench: SoloBench) -> set[str]:
+    """Cells that fail."""
+    assert LIMIT is not None
+    return {v for v in bench.variants("cell_share") if not LIMIT.met_by(bench.value("cell_share", v))}
+
+
+def test_on_a_cpu_two_buffers_are_copied_both_ways_and_verified() -> None:
+    bench = quick().run()
+    assert bench.variants("bandwidth_bytes") == {"0→1", "1→0", "0↔1"}
+    assert all(bench.value("wrong_elements", cell) == 0 for cell in ("0→1", "1→0", "0↔1"))
+    assert len(bench.samples["bandwidth_bytes", "0→1"]) == 2
+    assert "no link" in bench.refused["cell_share"]
+
+
+def test_every_cell_of_the_matrix_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = gpus(monkeypatch, 4).run()
+    assert len(bench.variants("bandwidth_bytes")) == 12 + 6
+    assert len(bench.variants("cell_share")) == 12
+    assert bench.samples["bandwidth_bytes", "3→1"] == pytest.approx([8 * WORDS / 1e-3] * 2)
+    assert bench.samples["bandwidth_bytes", "1↔3"] == pytest.approx([2 * 8 * WORDS / 1e-3] * 2)
+    assert not named(bench)
+
+
+def test_a_slow_cell_is_named_on_one_node_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = gpus(monkeypatch, 4, lambda cell: 1.5 if cell == "3→1" else 1.0).run()
+    assert named(bench) == {"3→1"}
+    assert bench.value("cell_share", "3→1") == pytest.approx(1 / 1.5)
+
+
+def test_a_gpu_with_a_bad_port_is_named_by_all_its_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = gpus(monkeypatch, 8, lambda cell: 18 / 14 if "5" in cell else 1.0).run()
+    assert named(bench) == {f"5→{j}" for j in range(8) if j != 5} | {f"{i}→5" for i in range(8) if i != 5}
+
+
+def test_of_two_gpus_the_slow_direction_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert named(gpus(monkeypatch, 2, lambda cell: 2.0 if cell == "1→0" else 1.0).run()) == {"1→0"}
+
+
+def test_a_slower_kind_of_link_is_no_fault_but_a_slow_one_of_its_kind_is() -> None:
+    rates = {(i, j): 300e9 if i // 2 == j // 2 else 20e9 for i in range(4) for j in range(4) if i != j}
+    kinds = {(i, j): "4 NVLinks" if i // 2 == j // 2 else "SYS" for i, j in rates}
+    assert set(module.shares(rates, kinds).values()) == {1.0}
+    rates[0, 3] = 10e9
+    found = module.shares(rates, kinds)
+    assert found[0, 3] == 0.5
+    assert min(share for cell, share in found.items() if cell != (0, 3)) == 1.0
+
+
+def test_cells_that_go_through_the_host_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = gpus(monkeypatch, 3).run()
+    assert bench.facts["peer_access"] == "through the host: 2→0 2→1"
+    assert bench.facts["links"] == "6 cells over not known"
+
+
+def test_all_host_memory_is_reached() -> None:
+    assert quick().run().facts["peer_access"] == "every pair"
+
+
+@pytest.mark.parametrize("bit", [0, 33, 62])
+def test_a_flipped_bit_is_found_in_the_cell_that_flips_it(monkeypatch: pytest.MonkeyPatch, bit: int) -> None:
+    real = module.copy
+
+    def harmed(one: module.End, other: module.End) -> None:
+        real(one, other)
+        if (one.device.number, other.device.number) == (2, 0):  # type: ignore[attr-defined]
+            other.target[17:18].bitwise_xor_(1 << bit)
+
+    monkeypatch.setattr(module, "copy", harmed)
+    bench = gpus(monkeypatch, 3).run()
+    assert {c for c in bench.variants("wrong_elements") if bench.value("wrong_elements", c)} == {"2→0", "0↔2"}
+    assert bench.value("wrong_elements", "2→0") == 1
+
+
+def test_bytes_of_another_gpu_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = gpus(monkeypatch, 3)
+    ends = [module.end_on(Cpu(), number, WORDS) for number in range(3)]
+    real = module.copy
+    monkeypatch.setattr(module, "copy", lambda _one, other: real(ends[2], other))
+    bench.run()
+    assert bench.value("wrong_elements", "0→1") == WORDS
+    assert bench.value("wrong_elements", "2→1") == 0
+
+
+def test_a_copy_that_copies_nothing_is_wrong_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "copy", lambda _one, _other: None)
+    assert quick().run().value("wrong_elements", "0→1") == WORDS
+
+
+def test_only_the_first_rank_of_a_node_copies() -> None:
+    bench = quick()
+    bench.local_rank = 1
+    bench.check.measure(bench)
+    assert not bench.samples
+    assert not bench.beats
+
+
+@pytest.mark.parametrize("local_rank", [0, 1])
+@pytest.mark.parametrize(
+    ("asked", "seen", "why"),
+    [(1, 1, "nobody to copy to"), (8, 7, "sees 7 of the 8 GPUs"), (8, 1, "sees 1 of the 8 GPUs")],
+)
+def test_all_ranks_of_a_node_agree_that_there_is_no_matrix(
+    monkeypatch: pytest.MonkeyPatch, local_rank: int, asked: int, seen: int, why: str
+) -> None:
+    bench = quick()
+    bench.device, bench.gpus_asked, bench.local_rank = f"cuda:{local_rank}", asked, local_rank
+    monkeypatch.setattr(devices, "visible", lambda: seen)
+    with pytest.raises(Unavailable, match=why):
+        bench.check.measure(bench)
+
+
+# --- kinds of links ---------------------------------------------------------------------------------------------------
+
+
+class FakeApi:
+    """The few calls of pynvml about links. ``lanes``: far ends of each GPU's NVLinks, "" where one is down."""
+
+    class NVMLError(Exception):
+        value = 3
+
+    NVML_NVLINK_MAX_LINKS = 6
+
+    def __init__(self, lanes: dict[int, list[str]], level: int = 50) -> None:
+        self.lanes, self.level = lanes, level
+
+    def nvmlDeviceGetNvLinkState(self, handle: int, lane: int) -> int:  # noqa: N802
+        if lane >= len(self.lanes[handle]):
+            raise self.NVMLError("Not Supported")
+        return bool(self.lanes[handle][lane])
+
+    def nvmlDeviceGetNvLinkRemotePciInfo_v2(self, handle: int, lane: int) -> Any:  # noqa: N802
+        return type("Info", (), {"busId": self.lanes[handle][lane].encode()})
+
+    def nvmlDeviceGetTopologyCommonAncestor(self, _one: int, _other: int) -> int:  # noqa: N802
+        return self.level
+
+
+def kind_of(api: FakeApi, i: int = 0, j: int = 1) -> str:
+    one, other = (gpu_links.nvml.OpenGpu(None, api, n) for n in (i, j))  # type: ignore[attr-defined]
+    return gpu_links.kind(one, other, gpu_links._remotes(one), gpu_links._remotes(other), ("bus0", "bus1"))
+
+
+def test_direct_nvlinks_are_counted() -> None:
+    assert kind_of(FakeApi({0: ["bus1", "bus1", "bus2"], 1: ["bus0", "bus0", ""]})) == "2 NVLinks"
+
+
+def test_a_gpu_that_lost_lanes_to_the_switch_is_still_compared_with_the_others() -> None:
+    assert kind_of(FakeApi({0: ["sw0", "sw1"], 1: ["sw0", ""]})) == "NVSwitch"
+
+
+@pytest.mark.parametrize(
+    ("level", "said"),
+    [(10, "one PCIe switch (PIX)"), (50, "the link between sockets (SYS)"), (99, "topology level 99")],
+)
+def test_without_nvlink_it_is_what_pcie_says(level: int, said: str) -> None:
+    assert kind_of(FakeApi({0: [], 1: []}, level)) == said
+
+
+def test_without_nvml_all_cells_are_of_one_kind() -> None:
+    assert set(gpu_links.classes(["cuda:0", "cuda:1", "cuda:2"]).values()) == {gpu_links.UNKNOWN}
