@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import os
 import re
-import socket
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,7 +48,7 @@ _ARM_PARTS = {
 
 def hostname() -> str:
     """The name this host gives itself; inside a container this may be the container's."""
-    return socket.gethostname()
+    return os.uname().nodename
 
 
 def boot_id(root: Path = _ROOT) -> str:
@@ -289,3 +289,144 @@ def _read(path: Path) -> str:
 def cgroup(root: Path = _ROOT) -> str:
     """The control groups of this process as the kernel lists them: alike for processes that share their limits."""
     return _read(root / "proc/self/cgroup")
+
+
+# --- file systems -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One mounted file system.
+
+    Attributes:
+        point: where.
+        kind: ``ext4``, ``lustre``, ``nfs4``, ``tmpfs`` …
+        source: device or server (``/dev/nvme0n1p1``, ``10.0.0.5@o2ib:/fs``).
+    """
+
+    point: str
+    kind: str
+    source: str
+
+
+def parse_mounts(text: str) -> tuple[Mount, ...]:
+    """The file systems in ``/proc/self/mountinfo``, in the order in which they were mounted."""
+    mounts = []
+    for line in text.splitlines():
+        mount, dash, filesystem = line.partition(" - ")
+        if dash:
+            kind, source, *_options = filesystem.split(" ")
+            mounts.append(Mount(_unescaped(mount.split(" ")[4]), kind, _unescaped(source)))
+    return tuple(mounts)
+
+
+def mount_of(path: Path, root: Path = _ROOT) -> Mount | None:
+    """The file system that a path lies on; None where the kernel does not say."""
+    real = path.resolve()
+    above = [m for m in parse_mounts(_read(root / "proc/self/mountinfo")) if real.is_relative_to(m.point)]
+    # Of two mounts on one point the later one hides the earlier one.
+    return max(reversed(above), key=lambda mount: len(mount.point), default=None)
+
+
+def _unescaped(text: str) -> str:
+    """Blanks are written as the octal ``040`` after a backslash in mountinfo, as proc(5) says."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
+
+
+# --- settings that should be alike ------------------------------------------------------------------------------------
+
+#: Fact → file under /sys/class/dmi/id that any user may read (serial numbers are for root, and unique).
+_FIRMWARE = {
+    "product": ("sys_vendor", "product_name", "product_version"),
+    "board": ("board_vendor", "board_name", "board_version"),
+    "bios": ("bios_vendor", "bios_version", "bios_date"),
+}
+_CPUS = "sys/devices/system/cpu"
+
+
+def firmware(root: Path = _ROOT) -> dict[str, str]:
+    """Product, board and BIOS of the host in the words of its DMI tables; absent where there are none.
+
+    Source: https://www.kernel.org/doc/Documentation/ABI/testing/sysfs-class-dmi
+    """
+    texts = {fact: " ".join(_word(root / "sys/class/dmi/id" / f) for f in files) for fact, files in _FIRMWARE.items()}
+    return {fact: " ".join(text.split()) for fact, text in texts.items() if text.strip()}
+
+
+def microcode(root: Path = _ROOT) -> str:
+    """Version of the processors' microcode (``0x2b000603``), of each version where they differ; nothing off x86."""
+    found = re.findall(r"^microcode\s*:\s*(\S+)", _read(root / "proc/cpuinfo"), re.MULTILINE)
+    return ", ".join(sorted(set(found)))
+
+
+def cpu_governor(root: Path = _ROOT) -> str:
+    """Governor of the processors' clocks, with a count where they differ; nothing where the host (or a VM) has none."""
+    files = (root / _CPUS).glob("cpu[0-9]*/cpufreq/scaling_governor")
+    counts = Counter(word for word in map(_word, files) if word)
+    if len(counts) == 1:
+        return next(iter(counts))
+    return ", ".join(f"{governor} on {count} processors" for governor, count in sorted(counts.items()))
+
+
+def smt(root: Path = _ROOT) -> str:
+    """``on``, ``off``, ``forceoff``, ``notsupported``: hardware threads; nothing where the kernel does not say.
+
+    Source: https://www.kernel.org/doc/Documentation/ABI/testing/sysfs-devices-system-cpu
+    """
+    return _word(root / _CPUS / "smt/control")
+
+
+def huge_pages(root: Path = _ROOT) -> str:
+    """``transparent: madvise; reserved: 0 of 2048 kB``; nothing where the kernel knows neither.
+
+    Source: https://docs.kernel.org/admin-guide/mm/transhuge.html, https://docs.kernel.org/admin-guide/mm/hugetlbpage.html
+    """
+    meminfo = _read(root / "proc/meminfo")
+    chosen = re.search(r"\[(\w+)\]", _read(root / "sys/kernel/mm/transparent_hugepage/enabled"))
+    count = re.search(r"^HugePages_Total:\s+(\d+)$", meminfo, re.MULTILINE)
+    size = re.search(r"^Hugepagesize:\s+(\d+ kB)$", meminfo, re.MULTILINE)
+    parts = [f"transparent: {chosen[1]}"] if chosen else []
+    parts += [f"reserved: {count[1]} of {size[1]}"] if count and size else []
+    return "; ".join(parts)
+
+
+def numa_layout(root: Path = _ROOT) -> str:
+    """``2 nodes: 0-47 | 48-95``: which processors each NUMA node has; nothing where the kernel knows no NUMA."""
+    files = {node: _word(root / "sys/devices/system/node" / f"node{node}" / "cpulist") for node in numa_nodes(root)}
+    count = len(files)
+    return f"{count} node{'s' if count > 1 else ''}: {' | '.join(files.values())}" if files else ""
+
+
+def locked_memory() -> str:
+    """How much memory this process may lock: RDMA registers memory, and a small limit makes it fail or fall back."""
+    try:
+        import resource
+    except ImportError:  # not Unix
+        return ""
+    soft, _hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    return "unlimited" if soft == resource.RLIM_INFINITY else f"{soft} bytes"
+
+
+def shared_memory(root: Path = _ROOT) -> str:
+    """Size of ``/dev/shm``, to two digits: half of the memory by default, which differs by some pages on like hosts."""
+    try:
+        found = os.statvfs(root / "dev/shm")
+    except OSError:
+        return ""
+    return f"{found.f_blocks * found.f_frsize / (1 << 30):.2g} GiB" if found.f_blocks else ""
+
+
+def os_image(root: Path = _ROOT) -> str:
+    """Which build of an image the system is, where it says so: os-release's IMAGE_ID …, or ``/etc/dgx-release``."""
+    text = _read(root / "etc/os-release") + _read(root / "etc/dgx-release")
+    named = r"^(?:IMAGE_ID|IMAGE_VERSION|BUILD_ID|DGX_SWBUILD_VERSION|DGX_OTA_VERSION)=[\"']?([^\"'\n]+)"
+    return " ".join(re.findall(named, text, re.MULTILINE))
+
+
+def module_version(name: str, root: Path = _ROOT) -> str:
+    """Version of a loaded kernel module that has one of its own (drivers from outside of the kernel)."""
+    return _word(root / "sys/module" / name / "version")
+
+
+def _word(path: Path) -> str:
+    return _read(path).strip()
