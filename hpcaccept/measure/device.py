@@ -16,6 +16,8 @@ from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from hpcaccept.measure import host
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
@@ -68,6 +70,12 @@ class Device(Protocol):
 
     def cache_bytes(self) -> int:
         """Size of the last level cache, 0 when it is not known."""
+
+    def free_bytes(self) -> int:
+        """Memory of the device that nobody holds, as the driver (of a CPU: the kernel and the cgroup) gives it."""
+
+    def give_back(self) -> None:
+        """Return what torch keeps for later without using it: other programs, and ``free_bytes``, can have it."""
 
     def collectives(self) -> str:
         """The library behind ``torch.distributed`` and its version, as far as it says."""
@@ -137,7 +145,18 @@ class Cpu:
 
     def cache_bytes(self) -> int:
         """Of the largest cache that core 0 can see, as the kernel says."""
-        return max((_size(f.read_text()) for f in _CACHES.glob("index*/size")), default=0)
+        return max((parse_cache_size(f.read_text()) for f in _CACHES.glob("index*/size")), default=0)
+
+    def free_bytes(self) -> int:
+        """What can be had without swapping, at most the limit of the cgroup."""
+        import psutil
+
+        limit = host.memory_limit_bytes()
+        available = int(psutil.virtual_memory().available)
+        return available if limit is None else min(available, limit)
+
+    def give_back(self) -> None:
+        """Torch keeps no host memory."""
 
     def collectives(self) -> str:
         """Gloo, which comes with torch and has no version of its own."""
@@ -222,6 +241,18 @@ class Cuda:
         import torch
 
         return int(torch.cuda.get_device_properties(self.name).L2_cache_size)
+
+    def free_bytes(self) -> int:
+        """By the driver (``cudaMemGetInfo``): torch's own counters know nothing of other processes."""
+        import torch
+
+        return int(torch.cuda.mem_get_info(self.name)[0])
+
+    def give_back(self) -> None:
+        """Empty torch's cache of freed blocks."""
+        import torch
+
+        torch.cuda.empty_cache()
 
     def collectives(self) -> str:
         """The NCCL that torch loaded."""
@@ -357,7 +388,7 @@ def _cpu_model() -> str:
     return " ".join([*words, hashlib.blake2b(flags.encode(), digest_size=4).hexdigest()])
 
 
-def _size(text: str) -> int:
+def parse_cache_size(text: str) -> int:
     """``"107520K"`` → bytes."""
     number = text.strip()
     return int(number[:-1]) * _UNITS[number[-1]] if number[-1:] in _UNITS else int(number or 0)

@@ -16,16 +16,20 @@ WORDS = 65521
 
 
 def words(seed: int, device: str) -> Tensor:
-    """int64[65521] in which every bit of every byte takes both values: what a copy must bring over unchanged.
-
-    The finaliser of SplitMix64 over consecutive numbers: https://prng.di.unimi.it/splitmix64.c
-    """
+    """int64[65521] in which every bit of every byte takes both values: what a copy must bring over unchanged."""
     import torch
 
-    mixed = torch.arange(WORDS, dtype=torch.int64, device=device) + (seed + 1) * WORDS
+    return mixed(torch.arange(WORDS, dtype=torch.int64, device=device) + (seed + 1) * WORDS)
+
+
+def mixed(numbers: Tensor) -> Tensor:
+    """A random-looking int64 of each int64, another one for every other: any part of such a stream can be made anew.
+
+    The finaliser of SplitMix64: https://prng.di.unimi.it/splitmix64.c
+    """
     for shift, factor in ((30, -0x40A7B892E31B1A47), (27, -0x6B2FB644ECCEEE15)):
-        mixed = (mixed ^ _shifted(mixed, shift)) * factor
-    return mixed ^ _shifted(mixed, 31)
+        numbers = (numbers ^ _shifted(numbers, shift)) * factor
+    return numbers ^ _shifted(numbers, 31)
 
 
 def _shifted(numbers: Tensor, bits: int) -> Tensor:

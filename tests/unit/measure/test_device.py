@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from hpcaccept.measure import device as devices
+from hpcaccept.measure import host
 from hpcaccept.measure.device import Cpu, Cuda, open_device, repeatable
 
 
@@ -79,7 +80,15 @@ def test_a_cpu_says_what_its_bits_depend_on() -> None:
 
 @pytest.mark.parametrize(("text", "size"), [("107520K\n", 110100480), ("32M", 33554432), ("512", 512), ("", 0)])
 def test_cache_sizes_are_read_as_the_kernel_writes_them(text: str, size: int) -> None:
-    assert devices._size(text) == size
+    assert devices.parse_cache_size(text) == size
+
+
+def test_free_host_memory_is_no_more_than_the_cgroup_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = Cpu().free_bytes()
+    assert 0 < free <= host.memory_bytes()
+    monkeypatch.setattr(host, "memory_limit_bytes", lambda: 4096)
+    assert Cpu().free_bytes() == 4096
+    Cpu().give_back()
 
 
 def test_calls_side_by_side_are_all_done_on_a_cpu() -> None:
