@@ -39,10 +39,12 @@ class NvmlMissing(Unavailable):
 class Code(IntEnum):
     """The values of ``nvmlReturn_t`` that are told apart here."""
 
+    INVALID_ARGUMENT = 2
     NOT_SUPPORTED = 3
     NO_PERMISSION = 4
     NOT_FOUND = 6
     DRIVER_NOT_LOADED = 9
+    TIMEOUT = 10
     LIBRARY_NOT_FOUND = 12
     FUNCTION_NOT_FOUND = 13
     GPU_IS_LOST = 15
@@ -244,6 +246,10 @@ class Nvml:
         questions = {field: ask for field, ask in _QUESTIONS.items() if not fields or field in fields}
         return tuple(self._gpu(index, driver, questions) for index in range(count))
 
+    def gpu(self, index: int) -> Gpu:
+        """One GPU of that list, with everything known."""
+        return self._gpu(index, {"driver": self.driver(), "cuda_driver": self.cuda_driver()}, _QUESTIONS)
+
     def open(self, gpu: Gpu) -> OpenGpu | NoAnswer:
         """A GPU of this list, to be asked more; or why it cannot be opened."""
         try:
@@ -301,6 +307,10 @@ class OpenGpu:
             return _no_answer(fault)
         except UnicodeDecodeError as fault:
             return NoAnswer(f"found the bytes {fault.object!r}, expected text")
+        except AttributeError as fault:
+            if fault.obj is not self.api:
+                raise
+            return NoAnswer(f"the installed pynvml has no {fault.name}", harmless=True)
 
 
 def _no_answer(fault: Any) -> NoAnswer:

@@ -47,7 +47,7 @@ REASONS = {
     0x200: "board_limit",
     0x400: "reliability",
 }
-#: PCIe is asked once in so many samples: it costs a call to the GPU's configuration space, and changes slowly.
+#: An idle GPU's PCIe link is asked for once in so many samples: it will be trained down.
 _PCIE_EVERY = 5
 #: Longest wait for the thread at the end of a block: a question to a GPU that is dying can take seconds.
 _JOIN_S = 10.0
@@ -65,6 +65,7 @@ class Seen:
 
     Attributes:
         clock_hz: mean clock of the streaming multiprocessors, idle samples included.
+        clock_busy_hz: the same without idle samples.
         clock_max_hz: highest clock that the part may reach.
         power_w: mean power since the first sample.
         energy_j: energy since the first sample, by the GPU's own counter.
@@ -81,6 +82,7 @@ class Seen:
     """
 
     clock_hz: float | None = None
+    clock_busy_hz: float | None = None
     clock_max_hz: float | None = None
     power_w: float | None = None
     energy_j: float | None = None
@@ -153,8 +155,9 @@ class Sampler:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
         self._first: tuple[float, float] | None = None
-        self._clocks = self._watts = 0.0
-        self._clock_samples = self._watt_samples = 0
+        self._clocks: list[float] = [0.0, 0.0]
+        self._clock_samples = [0, 0]
+        self._watts, self._watt_samples = 0.0, 0
         self._pcie_max: tuple[int | None, int | None] = (None, None)
         self._start_s = 0.0
 
@@ -191,13 +194,14 @@ class Sampler:
     def _sample(self) -> None:
         seen = self._seen
         clock = self._ask("clock", lambda api, gpu: api.nvmlDeviceGetClockInfo(gpu, api.NVML_CLOCK_SM))
-        if clock is not None:
-            self._clocks += clock * 1e6
-            self._clock_samples += 1
-            seen.clock_hz = self._clocks / self._clock_samples
         mask = self._ask("reasons", _reasons)
+        busy = mask is not None and not mask & IDLE
         if mask is not None:
             seen.masks[mask] += 1
+        if clock is not None:
+            seen.clock_hz = self._mean_clock(0, clock * 1e6)
+            if busy:
+                seen.clock_busy_hz = self._mean_clock(1, clock * 1e6)
         heat = self._ask("temperature", _temperature)
         if heat is not None:
             seen.temperature_max_c = max(heat, seen.temperature_max_c or heat)
@@ -207,10 +211,16 @@ class Sampler:
                 self._watts += watts
                 self._watt_samples += 1
                 seen.power_w = self._watts / self._watt_samples
-        if seen.samples % _PCIE_EVERY == 0:
+        if busy or seen.samples % _PCIE_EVERY == 0:
             self._pcie()
         seen.samples += 1
         seen.duration_s = time.monotonic() - self._start_s
+
+    def _mean_clock(self, which: int, clock_hz: float) -> float:
+        """Of all samples (0), or of those in which the GPU was busy (1)."""
+        self._clocks[which] += clock_hz
+        self._clock_samples[which] += 1
+        return self._clocks[which] / self._clock_samples[which]
 
     def _pcie(self) -> None:
         """A link that has shown its best cannot show more: no further question."""
@@ -257,4 +267,10 @@ def _reasons(api: Any, gpu: Any) -> int:
 
 
 def _temperature(api: Any, gpu: Any) -> float:
-    return float(api.nvmlDeviceGetTemperature(gpu, api.NVML_TEMPERATURE_GPU))
+    """In °C; drivers of CUDA 14 will have the newer call only."""
+    try:
+        return float(api.nvmlDeviceGetTemperature(gpu, api.NVML_TEMPERATURE_GPU))
+    except api.NVMLError as fault:
+        if fault.value != nvml.Code.FUNCTION_NOT_FOUND:
+            raise
+        return float(api.nvmlDeviceGetTemperatureV(gpu, api.NVML_TEMPERATURE_GPU))

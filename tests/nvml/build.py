@@ -19,11 +19,17 @@ if TYPE_CHECKING:
 _SOURCE = Path(__file__).with_name("nvml.c")
 
 
-def build(folder: Path) -> Path:
-    """The compiled stand-in, in a folder that is made where it is missing."""
+def build(folder: Path, *defines: str) -> Path:
+    """The compiled stand-in, in a folder that is made where it is missing.
+
+    Args:
+        folder: where the library goes.
+        defines: ``OLD_DRIVER`` leaves out the functions that drivers before 2023 did not have.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     library = folder / "libnvidia-ml.so.1"
-    flags = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-fvisibility=hidden", "-shared", "-fPIC"]
+    flags = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-fvisibility=hidden", "-shared", "-fPIC", "-pthread"]
+    flags += [f"-D{name}" for name in defines]
     subprocess.run(["gcc", *flags, "-o", str(library), str(_SOURCE)], check=True)
     return library
 
@@ -33,6 +39,7 @@ def h100(index: int, **changes: str) -> dict[str, str]:
 
     ``state`` is ``ok``, ``lost`` (cannot be opened), ``lost_later`` (silent once opened) or an error on opening. With
     ``!gpu_is_lost`` as its value any question fails. ``mig_uuids`` is a list with commas, an empty word in it a hole.
+    All other keys stand in ``nvml.c`` with what they mean, and are healthy unless they are given.
     """
     healthy = {
         "state": "ok",
@@ -54,10 +61,15 @@ def h100(index: int, **changes: str) -> dict[str, str]:
 
 
 def describe(path: Path, gpus: Sequence[dict[str, str]], **changes: str) -> Path:
-    """The file that tells the stand-in what to answer; the system's keys are ``init``, ``count`` and the versions."""
+    """The file that tells the stand-in what to answer; the system's keys are ``init``, ``count`` and the versions.
+
+    Described again while a program runs, the stand-in answers from the new one: it replaces the old in one step.
+    """
     system = {"init": "ok", "count": "ok", "driver": "550.54.15", "cuda_driver": "12040", **changes}
     lines = [f"system {_pairs(system)}", *(f"gpu {_pairs(gpu)}" for gpu in gpus)]
-    path.write_text("\n".join(lines) + "\n")
+    whole = path.with_name(f".{path.name}.new")
+    whole.write_text("\n".join(lines) + "\n")
+    whole.replace(path)
     return path
 
 
