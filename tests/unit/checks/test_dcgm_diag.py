@@ -16,7 +16,7 @@ DCGM = DATA / "dcgm"
 
 
 def bench(**params: int) -> SoloBench:
-    return eight_gpus(DcgmDiag(**params))  # type: ignore[arg-type]
+    return eight_gpus(DcgmDiag(**params))
 
 
 @pytest.mark.parametrize(("name", "results"), [("v4_r2_healthy", 24), ("v3_r2_healthy", 25)])
