@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from hpcaccept import __version__
 from hpcaccept.app.submitting import commit_of
-from hpcaccept.config.settings import Settings
+from hpcaccept.config.settings import Settings, load_settings
 from hpcaccept.config.suites import read_suite
 from hpcaccept.errors import UsageError
 from hpcaccept.launch.course import Course, take
@@ -46,7 +46,7 @@ def begin(
     name = suite if suite != "auto" else ("quick" if gpus_per_node else "cpu")
     plan = make_plan(
         settings,
-        resolve_suite(read_suite(name)),
+        resolve_suite(read_suite(name), load_settings({}, environ).overrides),
         request_of(settings, gpus_per_node),
         Image(
             "pyxis" if environ.get("HPCACCEPT_IMAGE") else "none",

@@ -18,13 +18,20 @@ from hpcaccept.store.folder import RunFolder
 from hpcaccept.transport.process import ask
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hpcaccept.config.settings import Settings
+    from hpcaccept.config.suites import SuiteText
     from hpcaccept.model.job import JobRef
     from hpcaccept.model.plan import Plan
 
 
-def plan_run(settings: Settings) -> tuple[Plan, RunFolder]:
+def plan_run(settings: Settings, overrides: Sequence[SuiteText] = ()) -> tuple[Plan, RunFolder]:
     """The plan and its folder, not yet made. Nothing is written or started.
+
+    Args:
+        settings: what is asked for.
+        overrides: what the site and the command line change in the suite.
 
     Raises:
         UsageError: settings or suite are wrong, or the launcher cannot be used here.
@@ -34,7 +41,7 @@ def plan_run(settings: Settings) -> tuple[Plan, RunFolder]:
     if gpus < 0:
         gpus = launch.load(launcher).default_gpus(settings.partition)
     name = settings.suite if settings.suite != "auto" else ("quick" if gpus else "cpu")
-    suite = resolve_suite(read_suite(name))
+    suite = resolve_suite(read_suite(name), overrides)
     request = request_of(settings, gpus)
     now = datetime.now(timezone.utc)
     run_id = f"{now:%Y%m%d-%H%M%S}-{suite.name}-{request.nodes}n-{os.urandom(2).hex()}"

@@ -49,6 +49,35 @@ def pairs(context: click.Context, parameter: click.Parameter, values: tuple[str,
     return table
 
 
+def suite_options(skip: tuple[str, ...], changes: tuple[str, ...], search: bool) -> dict[str, dict[str, Any]]:
+    """``--skip``, ``--set`` and ``--search`` as tables of checks.
+
+    Raises:
+        UsageError: a change that is not CHECK.PARAMETER=VALUE, with VALUE as TOML writes it.
+    """
+    tables: dict[str, dict[str, Any]] = {name: {"enabled": False} for name in skip}
+    if search:
+        tables.setdefault("matmul", {})["search"] = True
+    for text in changes:
+        key, equals, value = text.partition("=")
+        check, _, parameter = key.rpartition(".")
+        if not (equals and check and parameter):
+            raise UsageError(
+                f"--set: found {text!r}, expected CHECK.PARAMETER=VALUE.", "For example burn.duration_s=60."
+            )
+        tables.setdefault(check, {})[parameter] = _toml_value(value)
+    return tables
+
+
+def _toml_value(text: str) -> Any:
+    from hpcaccept.config.toml import parse_toml
+
+    try:
+        return parse_toml(f"value = {text}", "--set")["value"]
+    except UsageError:
+        return text  # a bare word: nobody wants to quote quotes for a shell
+
+
 def paths(**options: Any) -> tuple[Path, Path]:
     """Runs folder and baselines folder after all layers of configuration."""
     from hpcaccept.config.settings import load_settings

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from hpcaccept.cli.options import baselines_dir_option, pairs, runs_dir_option
+from hpcaccept.cli.options import baselines_dir_option, pairs, runs_dir_option, suite_options
 
 
 @click.command()
@@ -16,6 +16,15 @@ from hpcaccept.cli.options import baselines_dir_option, pairs, runs_dir_option
 @click.option(
     "-s", "--suite", metavar="SUITE", help="A suite's name or .toml file.  [default: quick with GPUs, cpu without]"
 )
+@click.option("--skip", multiple=True, metavar="CHECK", help="Leave this check of the suite out; may be repeated.")
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="CHECK.PARAM=VALUE",
+    help="Change a parameter of a check; may be repeated. 'hpcaccept config --suite' shows all.",
+)
+@click.option("--search", is_flag=True, help="Let matmul search its best shapes, for making a baseline.")
 @click.option("-p", "--partition", metavar="NAME", help="Slurm partition.")
 @click.option("-A", "--account", metavar="NAME", help="Slurm account.")
 @click.option(
@@ -55,7 +64,16 @@ from hpcaccept.cli.options import baselines_dir_option, pairs, runs_dir_option
 @click.option("--no-wait", is_flag=True, help="Return once the job is submitted.")
 @click.option("--cancel-on-interrupt", is_flag=True, help="Ctrl-C ends the job too, instead of leaving it running.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def submit(dry_run: bool, no_wait: bool, cancel_on_interrupt: bool, as_json: bool, **options: Any) -> int:
+def submit(
+    skip: tuple[str, ...],
+    changes: tuple[str, ...],
+    search: bool,
+    dry_run: bool,
+    no_wait: bool,
+    cancel_on_interrupt: bool,
+    as_json: bool,
+    **options: Any,
+) -> int:
     """Test nodes: plan, run, judge and report.
 
     With a Slurm that answers, one job runs on the nodes that Slurm chooses (or --nodelist names). Without one, the nodes
@@ -68,6 +86,7 @@ def submit(dry_run: bool, no_wait: bool, cancel_on_interrupt: bool, as_json: boo
     Examples:
       hpcaccept submit --nodes 4
       hpcaccept submit --nodes 16 --partition gpu --gpus-per-node 8 --suite full
+      hpcaccept submit --nodes 4 --suite standard --skip storage --set burn.duration_s=600
       hpcaccept submit --nodelist node[01-04] --container-image /shared/hpcaccept.sqsh
       hpcaccept submit --nodes 2 --slurm reservation=maint --slurm qos=high --no-wait
     """
@@ -75,8 +94,8 @@ def submit(dry_run: bool, no_wait: bool, cancel_on_interrupt: bool, as_json: boo
     from hpcaccept.app.submitting import plan_run, start
     from hpcaccept.config.settings import load_settings
 
-    layered = load_settings(options)
-    plan, folder = plan_run(layered.settings)
+    layered = load_settings(options, suite_options=suite_options(skip, changes, search))
+    plan, folder = plan_run(layered.settings, layered.overrides)
     if dry_run:
         click.echo(show(plan, folder))
         return 0

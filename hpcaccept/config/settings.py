@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from hpcaccept.config.suites import SuiteText
 from hpcaccept.config.toml import read_toml
 from hpcaccept.errors import UsageError, nearest
 
@@ -15,6 +16,8 @@ from hpcaccept.errors import UsageError, nearest
 SYSTEM_FILE = Path("/etc/hpcaccept.toml")
 PROJECT_FILE = Path("hpcaccept.toml")
 ENVIRONMENT_PREFIX = "HPCACCEPT_"
+#: Tables of a settings file that change suites (``plan.override``), not settings.
+OVERRIDES = ("checks", "limits", "peers")
 
 
 @dataclass(frozen=True)
@@ -66,18 +69,30 @@ class Settings:
 
 @dataclass(frozen=True)
 class Layered:
-    """Settings with the origin of each value."""
+    """Settings with the origin of each value.
+
+    Attributes:
+        settings: all layers in one.
+        origin: name of a setting → place of its value.
+        overrides: what the files and the command line change in suites, later ones winning.
+    """
 
     settings: Settings
     origin: dict[str, str]
+    overrides: tuple[SuiteText, ...] = ()
 
 
-def load_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Layered:
+def load_settings(
+    options: Mapping[str, Any],
+    environ: Mapping[str, str] = os.environ,
+    suite_options: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Layered:
     """All layers, later ones winning.
 
     Args:
         options: of the command line; None means not given.
         environ: of this process.
+        suite_options: what the command line changes in suites: tables of ``checks``.
 
     Raises:
         UsageError: an unknown key or a value of the wrong kind, with its place and the nearest valid name.
@@ -92,12 +107,18 @@ def load_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
             origin[name] = place
 
     user = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "/")) / ".config") / "hpcaccept/config.toml"
+    overrides: list[SuiteText] = []
     for file in (SYSTEM_FILE, user, PROJECT_FILE):
         if file.is_file():
-            put(read_toml(file), str(file))
+            tables = read_toml(file)
+            put({key: value for key, value in tables.items() if key not in OVERRIDES}, str(file))
+            if found := {key: tables[key] for key in OVERRIDES if key in tables}:
+                overrides.append(SuiteText(file, found))
     put(_from_environment(environ), "environment")
     put({key: value for key, value in options.items() if value is not None and value != {}}, "command line")
-    return Layered(Settings(**values), origin)
+    if suite_options:
+        overrides.append(SuiteText(Path("command line"), {"checks": suite_options}))
+    return Layered(Settings(**values), origin, tuple(overrides))
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:

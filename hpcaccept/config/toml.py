@@ -17,14 +17,27 @@ def read_toml(file: Path) -> dict[str, Any]:
     Raises:
         UsageError: absent, unreadable or not TOML; the message has the file and the place.
     """
+    try:
+        text = file.read_text("utf-8")
+    except OSError as fault:
+        raise UsageError(f"Cannot read {file}: {fault.strerror}.") from None
+    except UnicodeDecodeError as fault:
+        raise UsageError(f"{file} is not TOML: {fault}.") from None
+    return parse_toml(text, str(file))
+
+
+def parse_toml(text: str, place: str) -> dict[str, Any]:
+    """The tables in a text.
+
+    Raises:
+        UsageError: it is not TOML; the message has ``place`` and the line.
+    """
     if sys.version_info >= (3, 11):
         import tomllib
     else:  # pragma: no cover (Python 3.10)
         import tomli as tomllib
     try:
-        tables: dict[str, Any] = tomllib.loads(file.read_text("utf-8"))
-    except OSError as fault:
-        raise UsageError(f"Cannot read {file}: {fault.strerror}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
-        raise UsageError(f"{file} is not TOML: {fault}.") from None
+        tables: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as fault:
+        raise UsageError(f"{place} is not TOML: {fault}.") from None
     return tables

@@ -10,8 +10,11 @@ from hpcaccept import checks
 from hpcaccept.errors import UsageError, nearest
 from hpcaccept.model.metric import Limit, split_key
 from hpcaccept.model.suite import CheckSpec, PeerRule, Suite
+from hpcaccept.plan.override import overridden
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hpcaccept.config.suites import SuiteText
 
 _TOP = ("about", "baseline", "checks", "limits", "peers")
@@ -19,22 +22,22 @@ _TOP = ("about", "baseline", "checks", "limits", "peers")
 _OF_EVERY_CHECK = ("deadline_s", "enabled", "required")
 
 
-def resolve_suite(text: SuiteText) -> Suite:
-    """The suite that a file describes.
+def resolve_suite(text: SuiteText, overrides: Sequence[SuiteText] = ()) -> Suite:
+    """The suite that a file describes, with a site's overrides over it.
 
     Raises:
-        UsageError: an unknown table, check, parameter, metric or unit, or a value of the wrong kind.
+        UsageError: an unknown table, check, parameter, metric or unit, or a value of the wrong kind; of an override also
+            where the suite has no such check.
     """
-    place = str(text.file)
-    tables = text.tables
-    _only(tables, _TOP, place, "key")
-    named = {
-        name: _table(table, f"{place}: [checks.{name}]")
-        for name, table in _table(tables.get("checks", {}), f"{place}: [checks]").items()
-    }
+    _only(text.tables, _TOP, str(text.file), "key")
+    _tables(text)
+    for override in overrides:
+        _validate(override)
+    text, _ = overridden(text, overrides)
+    place, tables = str(text.file), text.tables
     specs = tuple(
         _check(name, table, place)
-        for name, table in named.items()
+        for name, table in tables["checks"].items()
         if _switch(table, "enabled", f"{place}: [checks.{name}]")
     )
     if not specs:
@@ -46,11 +49,51 @@ def resolve_suite(text: SuiteText) -> Suite:
         name=text.file.stem,
         about=str(tables.get("about", "")),
         checks=specs,
-        limits=_limits(_table(tables.get("limits", {}), f"{place}: [limits]"), specs, place),
+        limits=_limits(_of_present(tables["limits"], tables["checks"], specs), specs, place),
         baseline=baseline,
-        peers=_peers(_table(tables.get("peers", {}), f"{place}: [peers]"), place),
+        peers=_peers(tables["peers"], place),
         source=place,
     )
+
+
+def _tables(text: SuiteText) -> tuple[Mapping[str, Mapping[str, Any]], Mapping[str, Any]]:
+    """The checks and the limits of a file, every table seen to be one."""
+    place = str(text.file)
+    both = []
+    for kind in ("checks", "limits"):
+        named = _table(text.tables.get(kind, {}), f"{place}: [{kind}]")
+        both.append({name: _table(table, f"{place}: {_header(kind, name)}") for name, table in named.items()})
+    _table(text.tables.get("peers", {}), f"{place}: [peers]")
+    return both[0], both[1]
+
+
+def _header(kind: str, name: str) -> str:
+    return f"[{kind}.{name}]" if kind == "checks" else f'[{kind}."{name}"]'
+
+
+def _validate(override: SuiteText) -> None:
+    """An override is right or wrong by itself, whatever suite it will meet."""
+    place = str(override.file)
+    named, limits = _tables(override)
+    for name, table in named.items():
+        _check(name, table, place)
+        _switch(table, "enabled", f"{place}: [checks.{name}]")
+    _peers(override.tables.get("peers", {}), place)
+    for key, table in limits.items():
+        where = f'{place}: [limits."{key}"]'
+        try:
+            check = split_key(key)[0]
+        except ValueError as fault:
+            raise UsageError(f"{where}: {fault}.") from None
+        if check.partition(":")[0] not in checks.names():
+            raise UsageError(f"{where}: there is no check {check!r}.", nearest(check, checks.names()))
+        _limits({key: table}, (CheckSpec(check),), place)
+
+
+def _of_present(limits: Mapping[str, Any], named: Mapping[str, Any], specs: tuple[CheckSpec, ...]) -> dict[str, Any]:
+    """Without the limits of checks that are switched off: those match nothing on purpose."""
+    off = set(named) - {spec.name for spec in specs}
+    return {key: table for key, table in limits.items() if key.partition(".")[0] not in off}
 
 
 def _check(name: str, table: Mapping[str, Any], place: str) -> CheckSpec:

@@ -87,7 +87,7 @@ def test_dashes_in_a_file_mean_underscores(home: Path) -> None:
         ("partition = 5\n", ["'partition' is 5", "expected str"]),
         ('start_timeout = "soon"\n', ["'start_timeout' is 'soon'", "expected float"]),
         ('slurm = "qos=high"\n', ["'slurm' is 'qos=high'", "expected dict"]),
-        ("[checks]\n", ["hpcaccept.toml", "'checks'"]),
+        ("[cheks]\n", ["hpcaccept.toml", "'cheks'"]),
     ],
 )
 def test_a_mistake_in_a_file_names_file_key_and_what_is_right(home: Path, text: str, words: list[str]) -> None:
@@ -145,3 +145,15 @@ def test_an_int_may_stand_for_seconds(home: Path) -> None:
 def test_any_options_are_settings_or_a_usage_error(options: dict[str, Any]) -> None:
     with contextlib.suppress(UsageError):
         assert isinstance(load_settings(options, {"HOME": "/nonexistent"}).settings, Settings)
+
+
+def test_tables_that_change_suites_are_no_settings_and_keep_their_file(home: Path) -> None:
+    (home / "system.toml").write_text("nodes = 2\n[checks.burn]\nduration_s = 60\n")
+    (home / "hpcaccept.toml").write_text("[peers]\nretests = 1\n")
+    layered = load_settings({}, {"HOME": str(home)}, {"burn": {"enabled": False}})
+    assert layered.settings == Settings(nodes=2)
+    assert [(o.file.name, o.tables) for o in layered.overrides] == [
+        ("system.toml", {"checks": {"burn": {"duration_s": 60}}}),
+        ("hpcaccept.toml", {"peers": {"retests": 1}}),
+        ("command line", {"checks": {"burn": {"enabled": False}}}),
+    ]

@@ -152,7 +152,7 @@ LIMIT = f'{MATMUL}[limits."matmul.rate_flops[fp32]"]\n'
         (f'{MATMUL}[limits."matmul.rate"]\n', ["matmul.rate", "no check of this suite measures it", "rate_flops"]),
         (f'{MATMUL}[limits."identity.cores"]\n', ["identity.cores", "no check of this suite measures it"]),
         (f'{MATMUL}[limits."rate_flops"]\n', ["expected check.metric", 'Write it like [limits."matmul.']),
-        (f"{MATMUL}[limits]\nmatmul = 5\n", ['[limits."matmul"]', "expected check.metric"]),
+        (f"{MATMUL}[limits]\nmatmul = 5\n", ['[limits."matmul"] is 5', "expected a table"]),
         (f"limits = 5\n{MATMUL}", ["[limits] is 5", "expected a table"]),
     ],
 )

@@ -1,0 +1,51 @@
+"""How do a site's overrides change a suite? Tables over tables; whose value it is stays known.
+
+``[checks.burn] duration_s = 60`` in ``hpcaccept.toml`` changes ``burn`` in every suite that has it, under every label;
+``[checks."burn:long"]`` only that one. A check that a suite does not have is not added to it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hpcaccept.config.suites import SuiteText
+from hpcaccept.model.metric import split_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+#: (table, name, key) → the place it was written in, as in ("checks", "burn", "duration_s").
+Origins = dict[tuple[str, str, str], str]
+
+
+def overridden(text: SuiteText, overrides: Sequence[SuiteText]) -> tuple[SuiteText, Origins]:
+    """The suite with later overrides over earlier ones, and where each of its values comes from.
+
+    The tables must have their right shapes already (``plan.resolve`` checks each file by itself before).
+    """
+    checks = {name: dict(table) for name, table in text.tables.get("checks", {}).items()}
+    limits = {key: dict(table) for key, table in text.tables.get("limits", {}).items()}
+    peers = dict(text.tables.get("peers", {}))
+    origins: Origins = {}
+    for kind, name, table in (*_named("checks", checks), *_named("limits", limits), ("peers", "", peers)):
+        origins.update({(kind, name, key): str(text.file) for key in table})
+    for override in overrides:
+        place = str(override.file)
+        for name, table in override.tables.get("checks", {}).items():
+            for mine in (c for c in checks if name in (c, c.partition(":")[0])):
+                checks[mine].update(table)
+                origins.update({("checks", mine, key): place for key in table})
+        for limit, table in override.tables.get("limits", {}).items():
+            if split_key(limit)[0] in checks:
+                limits[limit] = dict(table)  # whole: half a limit of another file would be nobody's limit
+                origins.update({("limits", limit, key): place for key in table})
+        found = override.tables.get("peers", {})
+        peers.update(found)
+        origins.update({("peers", "", key): place for key in found})
+    tables = {**text.tables, "checks": checks, "limits": limits, "peers": peers}
+    return SuiteText(text.file, tables), origins
+
+
+def _named(kind: str, tables: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    for name, table in tables.items():
+        yield kind, name, table
