@@ -1,0 +1,191 @@
+"""Over what did NCCL connect a rank? From the log it writes with ``NCCL_DEBUG=INFO`` (one process, one file).
+
+Read are the lines that name a transport: of a channel (``… via P2P/CUMEM``), of the network (``Using network IB``), of
+multicast in the switch (``NVLS comm 0x…``), of libfabric's provider, and the communicators with their ranks and nodes.
+
+Traps:
+    * A log without channels is no proof: since NCCL 2.27 they belong to the subsystems P2P, SHM and NET, and they are
+      written when a connection is first used.
+    * ``NVLS multicast support is available`` says that it could be used, not that it is.
+    * ``NET/Socket`` also stands in lines about plugins that were tried and not taken: only channels and the chosen
+      network count.
+    * The plugin of AWS can run over TCP itself (``Selected provider is tcp``).
+
+Sources: NVIDIA/nccl, ``src/transport/{p2p,shm,net,coll_net,nvls}.cc``, ``src/init.cc``, ``src/plugin/net.cc`` (2.18 to 2.28);
+https://docs.nvidia.com/deeplearning/nccl/user-guide/docs/env.html#nccl-debug-subsys; ROCm/rccl, which adds the
+communicator to each channel.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hpcaccept.errors import NotUnderstood
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: What may be expected of a rank's connections: see ``shortfall``.
+EXPECTATIONS = ("rdma", "nvls", "p2p", "any")
+
+_LINE = re.compile(r"\bNCCL (INFO|WARN) (.*)$")
+_VIA = re.compile(
+    r"(?:\d+(?:\[\w+\])? -> \d+(?:\[\w+\])?|Coll \S+ : \d+)(?: \[(?:send|receive)\])?\s+via (?P<via>.+?)"
+    r"(?: comm 0x[0-9a-f]+ nRanks \d+)?$",
+    re.IGNORECASE,
+)
+#: NET/AWS Libfabric/0/GDRDMA, NET/IB/0(8)/GDRDMA/Shared, NET/IB/0/GDRDMA(PCI), COLLNET/SHARP/0: kind, name, what follows the device.
+_NETWORK = re.compile(r"(?P<kind>NET|COLLNET)/(?P<name>[^/]+)/-?\d+(?:\(\d+\))?(?P<rest>(?:/[\w()]+)*)$")
+_LOCAL = {"P2P": "P2P", "SHM": "SHM", "DIRECT SHARED MEMORY": "SHM"}
+_COMM = re.compile(
+    r"comm (?P<comm>0x[0-9a-f]+) rank (?P<rank>\d+) nranks (?P<ranks>\d+)(?: nNodes (?P<nodes>\d+))?", re.IGNORECASE
+)
+_USING = re.compile(r"^Using network (?P<name>.+)$")
+_PROVIDER = re.compile(r"^NET/OFI Selected provider is (?P<name>[^\s,]+)", re.IGNORECASE)
+_VERSION = re.compile(r"^R?NCCL version (\S+)")
+_NVLS = re.compile(r"^NVLS comm 0x|^Connected NVLS tree")
+#: Lines that say why a better network was not taken.
+_REMARK = re.compile(
+    r"^NET/IB : No device found|^NET/Plugin ?: ?(Could not find|No plugin found|Failed|lib\S+: )|^Failed to initialize NET plugin"
+    r"|^NCCL_(IB_DISABLE|NET|NET_PLUGIN|P2P_DISABLE|NVLS_ENABLE|SHM_DISABLE|IB_HCA) set by environment|Failed to open lib(ibverbs|mlx5)"
+    r"|Initializing plugin failed",
+    re.IGNORECASE,
+)  # fmt: skip
+_TCP_PROVIDERS = ("tcp", "sockets", "udp")
+
+
+@dataclass(frozen=True)
+class Comm:
+    """One communicator of the process.
+
+    Attributes:
+        rank: of this process in it.
+        ranks: how many.
+        nodes: how many they are on, 0 where the log does not say.
+    """
+
+    rank: int
+    ranks: int
+    nodes: int = 0
+
+
+@dataclass(frozen=True)
+class NcclLog:
+    """What one process connected.
+
+    Attributes:
+        version: of NCCL, empty when it was not logged.
+        networks: those that were chosen for a communicator (``IB``, ``Socket``, ``AWS Libfabric``).
+        providers: of libfabric (``efa``, ``tcp``).
+        channels: (transport, channels) in the order of the log: ``P2P``, ``SHM``, ``NET/IB/GDRDMA``, ``NET/Socket`` …
+        comms: communicators.
+        nvls: multicast in the NVSwitch is used.
+        remarks: lines that say why another network was not taken.
+    """
+
+    version: str
+    networks: tuple[str, ...]
+    providers: tuple[str, ...]
+    channels: tuple[tuple[str, int], ...]
+    comms: tuple[Comm, ...]
+    nvls: bool
+    remarks: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """``P2P ×24, NET/IB/GDRDMA ×4; network IB; NVLS``."""
+        used = ", ".join(f"{name} ×{count}" for name, count in self.channels)
+        network = " and ".join((*self.networks, *(f"provider {p}" for p in self.providers)))
+        parts = [used, f"network {network}" if network else "", "NVLS" if self.nvls else ""]
+        return "; ".join(part for part in parts if part) or "one rank, no connection"
+
+
+def parse_nccl_log(text: str) -> NcclLog:
+    """What the log of one process says.
+
+    Raises:
+        NotUnderstood: there is no line of NCCL in it, a channel of an unknown kind, or a communicator of several ranks and
+            no word about how they are connected.
+    """
+    lines = [found[2].strip() for found in map(_LINE.search, text.splitlines()) if found]
+    if not lines:
+        raise NotUnderstood("The log of NCCL holds no line of NCCL.")
+    channels = Counter(_transport(via["via"].strip()) for via in map(_channel, lines) if via)
+    comms: dict[str, Comm] = {}
+    for found in filter(None, map(_COMM.search, lines)):
+        old = comms.get(found["comm"])
+        nodes = int(found["nodes"] or 0) or (old.nodes if old else 0)
+        comms[found["comm"]] = Comm(int(found["rank"]), int(found["ranks"]), nodes)
+    log = NcclLog(
+        version=next((v[1] for v in map(_VERSION.search, lines) if v), ""),
+        networks=_distinct(m["name"] for m in map(_USING.search, lines) if m),
+        providers=_distinct(m["name"].lower() for m in map(_PROVIDER.search, lines) if m),
+        channels=tuple(channels.items()),
+        comms=tuple(comms.values()),
+        nvls=any(map(_NVLS.search, lines)),
+        remarks=_distinct(line for line in lines if _REMARK.search(line)),
+    )
+    if not log.channels and not log.networks and (not log.comms or any(comm.ranks > 1 for comm in log.comms)):
+        raise NotUnderstood(f"The log of NCCL has {len(lines)} lines and none says how ranks are connected.")
+    return log
+
+
+def shortfall(log: NcclLog, expected: str) -> str:
+    """In what a rank falls short of what was expected of its connections, a sentence; empty when it does not.
+
+    Args:
+        log: of the rank.
+        expected: ``rdma``: no connection over TCP; ``p2p``: none within a node through host memory; ``nvls``: multicast in
+            the switch is used; ``any``: nothing.
+
+    Raises:
+        NotUnderstood: the log does not say what would decide it.
+    """
+    names = [name for name, _ in log.channels]
+    if expected == "rdma":
+        return _over_tcp(log, names)
+    if expected == "p2p":
+        if not names:
+            raise NotUnderstood("The log of NCCL names no channel, so whether they are P2P cannot be said.")
+        return "host memory (SHM) instead of P2P" if "SHM" in names else ""
+    if expected == "nvls":
+        return "" if log.nvls else "no NVLS communicator"
+    return ""
+
+
+def _over_tcp(log: NcclLog, names: list[str]) -> str:
+    if not log.networks and not any(name.startswith(("NET/", "COLLNET/")) for name in names):
+        raise NotUnderstood("The log of NCCL names no network, so whether it is RDMA cannot be said.")
+    why = f" ({'; '.join(log.remarks[:3])})" if log.remarks else ""
+    if "NET/Socket" in names or "Socket" in log.networks:
+        return f"TCP (NET/Socket) instead of RDMA{why}"
+    if tcp := [provider for provider in log.providers if provider.startswith(_TCP_PROVIDERS)]:
+        return f"libfabric over {tcp[0]} instead of RDMA{why}"
+    return ""
+
+
+def _channel(line: str) -> re.Match[str] | None:
+    found = _VIA.search(line)
+    if found is None and " via " in line and line.startswith(("Channel", "Ring ", "Coll ")):
+        raise NotUnderstood(f"A channel of NCCL has an unknown form: {line[:200]!r}")
+    return found
+
+
+def _transport(via: str) -> str:
+    """``NET/IB/GDRDMA`` from ``NET/IB/0/GDRDMA``.
+
+    Raises:
+        NotUnderstood: it is none that is known.
+    """
+    if network := _NETWORK.match(via):
+        return f"{network['kind']}/{network['name']}{'/GDRDMA' if '/GDRDMA' in network['rest'] else ''}"
+    kind = via.upper() if via.upper() in _LOCAL else via.partition("/")[0].upper()
+    if kind not in _LOCAL:
+        raise NotUnderstood(f"A channel of NCCL goes via {via[:100]!r}, which is no transport that is known.")
+    return _LOCAL[kind]
+
+
+def _distinct(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in names))
