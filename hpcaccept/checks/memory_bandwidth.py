@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from hpcaccept.measure import pattern
+from hpcaccept.measure import pattern, stream
 from hpcaccept.measure.device import open_device
 from hpcaccept.measure.timing import Pace, spread, time_blocks
 from hpcaccept.model.check import Bench, Check
 from hpcaccept.model.metric import Metric, at_most
-from hpcaccept.units import show_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hpcaccept.measure.device import Device
-
-    Tensor = Any
-
-#: STREAM counts what is read plus what is written, and not what a cache line costs that is fetched to be overwritten.
-#: https://www.cs.virginia.edu/stream/ref.html#counting
-_ARRAYS = {"copy": 2, "scale": 2, "add": 3, "triad": 3}
-_SCALAR = 3.0
-_ITEM_BYTES = 8
-#: Length of the pattern, a prime.
-_PERIOD = 65521
 
 
 @dataclass(frozen=True)
@@ -63,7 +49,7 @@ class MemoryBandwidth(Check):
         Metric(
             "rate_bytes", "B/s", "higher", "Bytes read plus written per second by one STREAM kernel.",
             formula="2 (copy, scale) or 3 (add, triad) · array bytes / seconds per pass, one figure per block",
-            source="https://www.cs.virginia.edu/stream/ref.html", peer_floor=0.02,
+            source=stream.SOURCE, peer_floor=0.02,
         ),
         Metric(
             "wrong_elements", "elements", "lower", "Elements that do not hold what was written to them.",
@@ -84,57 +70,24 @@ class MemoryBandwidth(Check):
     def measure(self, bench: Bench) -> None:
         """Each kernel in turn; see the class."""
         device = open_device(bench.device)
-        length = (self.size_bytes or _default_bytes(device)) // _ITEM_BYTES
+        length = (self.size_bytes or _default_bytes(device)) // stream.ITEM_BYTES
         block_s = self.block_s or (0.5 if device.kind == "cuda" else 0.02)
         pace = Pace(self.blocks, block_s, self.warm_s or 2 * block_s)
-        tables = _tables(device.name)
+        tables = stream.tables(device.name)
         x, y, out = (tables[0].new_empty(length) for _ in range(3))
         for array, table in zip((x, y), tables, strict=True):
             pattern.fill(array, table)
-        for kernel, arrays in _ARRAYS.items():
+        for kernel, arrays in stream.ARRAYS.items():
             bench.beat(kernel)
             out.fill_(math.nan)
-            seconds = time_blocks(device.time_calls, kernel_call(kernel, x, y, out), pace)
-            rates = [arrays * length * _ITEM_BYTES / s for s in seconds]
+            seconds = time_blocks(device.time_calls, stream.kernel_call(kernel, x, y, out), pace)
+            rates = [arrays * length * stream.ITEM_BYTES / s for s in seconds]
             for repeat, rate in enumerate(rates):
                 bench.emit("rate_bytes", rate, kernel, repeat)
-            bench.emit("wrong_elements", pattern.wrong_elements(out, _expected(kernel, *tables)), kernel)
+            bench.emit("wrong_elements", pattern.wrong_elements(out, stream.expected(kernel, *tables)), kernel)
             bench.emit("spread", spread(rates), kernel)
-        bench.fact("buffers", _buffers(length * _ITEM_BYTES, device.cache_bytes()))
-
-
-def kernel_call(kernel: str, x: Tensor, y: Tensor, out: Tensor) -> Callable[[], object]:
-    """The call that is timed: one torch operation that reads and writes each element once."""
-    import torch
-
-    calls: dict[str, Callable[[], object]] = {
-        "copy": functools.partial(out.copy_, x),
-        "scale": functools.partial(torch.mul, x, _SCALAR, out=out),
-        "add": functools.partial(torch.add, x, y, out=out),
-        "triad": functools.partial(torch.add, x, y, alpha=_SCALAR, out=out),
-    }
-    return calls[kernel]
+        bench.fact("buffers", stream.buffers(length * stream.ITEM_BYTES, device.cache_bytes()))
 
 
 def _default_bytes(device: Device) -> int:
     return max(1 << 30, 4 * device.cache_bytes()) if device.kind == "cuda" else 64 << 20
-
-
-def _tables(device: str) -> tuple[Tensor, Tensor]:
-    """One period of x and of y: whole numbers, different at every place, none of them 0."""
-    import torch
-
-    index = torch.arange(_PERIOD, dtype=torch.int64, device=device)
-    return (index + 1).to(torch.float64), (index * 7919 % _PERIOD + 1).to(torch.float64)
-
-
-def _expected(kernel: str, x: Tensor, y: Tensor) -> Tensor:
-    return {"copy": x, "scale": _SCALAR * x, "add": x + y, "triad": x + _SCALAR * y}[kernel]
-
-
-def _buffers(size_bytes: int, cache_bytes: int) -> str:
-    what = f"3 arrays of {show_bytes(size_bytes)}"
-    if not cache_bytes:
-        return f"{what}, last level cache unknown"
-    enough = "at least" if size_bytes >= 4 * cache_bytes else "LESS THAN"
-    return f"{what}, {enough} 4 × the last level cache of {show_bytes(cache_bytes)}"

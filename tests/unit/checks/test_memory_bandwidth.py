@@ -8,13 +8,14 @@ from solo_bench import SoloBench
 
 from hpcaccept.checks import memory_bandwidth as module
 from hpcaccept.checks.memory_bandwidth import MemoryBandwidth
+from hpcaccept.measure import stream
 from hpcaccept.measure.device import Cpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 KERNELS = {"copy", "scale", "add", "triad"}
-real_call = module.kernel_call
+real_call = stream.kernel_call
 
 
 def quick(**params: Any) -> SoloBench:
@@ -31,7 +32,7 @@ def harm_result(monkeypatch: pytest.MonkeyPatch, harm: Callable[[Any], object]) 
 
         return harmed
 
-    monkeypatch.setattr(module, "kernel_call", kernel_call)
+    monkeypatch.setattr(stream, "kernel_call", kernel_call)
 
 
 def test_every_kernel_gives_every_metric_and_is_right() -> None:
@@ -60,7 +61,7 @@ def test_a_nan_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_kernel_that_writes_nothing_is_wrong_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "kernel_call", lambda *_: lambda: None)
+    monkeypatch.setattr(stream, "kernel_call", lambda *_: lambda: None)
     bench = quick().run()
     assert all(bench.value("wrong_elements", kernel) == 100_000 for kernel in KERNELS)
 
@@ -74,7 +75,7 @@ def test_a_kernel_that_writes_nothing_is_wrong_everywhere(monkeypatch: pytest.Mo
     ],
 )
 def test_it_says_whether_the_cache_can_hold_the_arrays(size: int, cache: int, said: str) -> None:
-    assert module._buffers(size, cache) == said
+    assert stream.buffers(size, cache) == said
 
 
 def test_a_gpu_s_arrays_outgrow_its_cache(monkeypatch: pytest.MonkeyPatch) -> None:

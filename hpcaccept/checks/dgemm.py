@@ -1,0 +1,148 @@
+"""How fast are float64 matrix products on all cores of a socket, and are they right?"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from hpcaccept.measure import product, sockets
+from hpcaccept.measure.device import Cpu
+from hpcaccept.measure.timing import spread
+from hpcaccept.model.check import Bench, Check
+from hpcaccept.model.metric import Metric, at_most
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hpcaccept.measure.product import Operands
+
+_SEED = 20261122
+_FORM = product.FORMATS["fp64"]
+
+
+@dataclass(frozen=True)
+class Dgemm(Check):
+    """The rate of float64 matrix products of each socket with all its cores at work, and whether every element is right.
+
+    Variants: ``socket0``, ``socket1`` …; one rank of each node measures for the node.
+
+    How: a thread is pinned to each core that the job may use (one hardware thread of each core; no more threads than
+    the CPU quota allows), on all sockets at once. Each makes single-threaded n × n products, as HPL's inner loop does:
+
+    1. a product of small whole numbers, every partial sum of it exact, compared element by element with one that was
+       verified with integer arithmetic;
+    2. a product of random numbers, compared with its operands by signed sums within a derived bound, and kept;
+    3. after a warm-up all cores together, ``blocks`` times for ``block_s``: that product again and again, each result
+       compared bit for bit with the kept one. Comparing is not timed.
+
+    A core's figure is 2·n³ over its median product, a socket's the sum over its cores. ``slowest_core_share`` says
+    how far the slowest core of the socket is behind: the fact ``cores`` names it.
+
+    What it does not mean: it is no peak, nor HPL: matrices of one core that fit its caches, through torch's BLAS (MKL
+    takes other paths on other vendors' parts, so compare like with like). Where ranks of virtual nodes measure in turn or
+    share a kernel each node has only its share of the cores. Without topology in sysfs everything is ``socket0``.
+
+    Parameters:
+        size: n of the n × n matrices.
+        blocks: timed blocks, all of them kept.
+        block_s: seconds per block.
+        warm_s: seconds before the first block.
+    """
+
+    name: ClassVar = "dgemm"
+    revision: ClassVar = 1
+    about: ClassVar = "Float64 matrix products on all cores of each socket, every result verified."
+    needs: ClassVar = ("torch",)
+    on_device: ClassVar = False
+    metrics: ClassVar = (
+        Metric(
+            "rate_flops", "FLOP/s", "higher", "Rate of float64 products of all cores of a socket together.",
+            formula="sum over the cores of 2·n³ / median seconds per product, one figure per block", scope="node",
+            source="https://www.netlib.org/benchmark/hpl/", peer_floor=0.10,
+        ),
+        Metric(
+            "wrong_elements", "elements", "lower", "Elements of all products that were wrong, at least.", scope="node",
+            formula="wrong in the exact product + wrong float64 sums + bits that changed in later products",
+            source="hpcaccept/measure/product.py", statistic="worst",
+            limit=at_most(0, "elements", "a correct processor makes no wrong product"),
+        ),
+        Metric(
+            "slowest_core_share", "share", "exact", "Rate of the slowest core as a share of the socket's median core.",
+            formula="lowest / median over the cores, each by its median block", scope="node",
+        ),
+        Metric(
+            "spread", "share", "exact", "How far the blocks lie apart; above 5 % the rate is suspect.", scope="node",
+            formula="(max - min) / median of the blocks",
+        ),
+    )  # fmt: skip
+
+    size: int = 768
+    blocks: int = 5
+    block_s: float = 0.1
+    warm_s: float = 0.2
+
+    def measure(self, bench: Bench) -> None:
+        """All sockets at once; see the class."""
+        if bench.local_rank != 0:
+            return
+        crew = sockets.of_node(bench)
+        bench.beat(f"{len(crew)} cores")
+        with Cpu().fp32_as("ieee"):
+            exact, operands, wrong_first = prepared(self.size)
+            done = sockets.together(crew, lambda _, wait: self._work(exact, operands, wait))
+        flops = product.flops(self.size)
+        found = sockets.by_socket(crew, [[flops / s for s in seconds] for seconds, _ in done])
+        for variant, figures in found.items():
+            for repeat, rate in enumerate(figures.rates):
+                bench.emit("rate_flops", rate, variant, repeat)
+            bench.emit("spread", spread(figures.rates), variant)
+            wrong = [w for core, (_, w) in zip(crew, done, strict=True) if core.variant == variant]
+            bench.emit("wrong_elements", wrong_first + sum(wrong), variant)
+            if any(wrong):
+                places = (core.cpu for core, (_, w) in zip(crew, done, strict=True) if w and core.variant == variant)
+                bench.fact(f"wrong_cores[{variant}]", f"wrong results on processors {', '.join(map(str, places))}")
+        bench.fact("shape", str(operands.shape))
+        sockets.emit(bench, crew, found)
+
+    def _work(self, exact: Operands, operands: Operands, wait: Callable[[], object]) -> tuple[list[float], int]:
+        """Of one core: seconds per product, a median for each block; and how many elements were wrong."""
+        import torch
+
+        mine = product.Operands(operands.left, operands.right, torch.empty_like(operands.out))
+        wrong = wrong_against(exact, mine.out)
+        call = product.product_call(_FORM, mine)
+        product.spoil(mine.out)
+        call()
+        wrong += product.wrong_sums(_FORM, mine)
+        first = mine.out.clone()
+
+        def verify() -> None:
+            nonlocal wrong
+            wrong += int(product.differing(mine.out, first))
+            product.spoil(mine.out)  # a product that is never written must not find the right one there
+
+        product.spoil(mine.out)
+        wait()
+        sockets.window(call, self.warm_s, verify)
+        figures = []
+        for _ in range(self.blocks):
+            wait()
+            figures.append(statistics.median(sockets.window(call, self.block_s, verify)))
+        return figures, wrong
+
+
+def prepared(size: int) -> tuple[Operands, Operands, int]:
+    """An exact product with its result, random operands, and how many elements of that result are wrong."""
+    exact = product.integer_operands(_FORM, size, "cpu", _SEED)
+    product.spoil(exact.out)
+    product.product_call(_FORM, exact)()
+    return exact, product.random_operands(_FORM, size, "cpu", _SEED + 1), product.wrong_exact(_FORM, exact)
+
+
+def wrong_against(exact: Operands, room: object) -> int:
+    """Elements of this core's exact product that differ from the given one: whole numbers have no order of summing."""
+    mine = product.Operands(exact.left, exact.right, room)
+    product.spoil(mine.out)
+    product.product_call(_FORM, mine)()
+    return int((mine.out != exact.out).sum())

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from solo_bench import SoloBench
+
+from hpcaccept.checks.stream import Stream
+from hpcaccept.measure import host, sockets, stream
+from hpcaccept.measure.device import Cpu
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KERNELS = {"copy": 2, "scale": 2, "add": 3, "triad": 3}
+CREW = sockets.cores(host.affinity())
+SOCKETS = {core.variant for core in CREW}
+SOCKET = CREW[0].variant
+HERE = sum(core.variant == SOCKET for core in CREW)
+SIZE_BYTES = 8 * 100_000 * HERE
+real_call = stream.kernel_call
+
+
+def quick(place: dict[str, Any] | None = None, **params: Any) -> SoloBench:
+    check = Stream(**{"size_bytes": SIZE_BYTES, "blocks": 2, "block_s": 0.001, **params})
+    return SoloBench(check, **{"threads": len(CREW), "cores": float(len(CREW)), **(place or {})})
+
+
+def harm_result(monkeypatch: pytest.MonkeyPatch, harm: Callable[[Any], object]) -> None:
+    def kernel_call(kernel: str, x: Any, y: Any, out: Any) -> Callable[[], object]:
+        call = real_call(kernel, x, y, out)
+
+        def harmed() -> None:
+            call()
+            harm(out)
+
+        return harmed
+
+    monkeypatch.setattr(stream, "kernel_call", kernel_call)
+
+
+def test_every_kernel_of_a_socket_gives_its_rate_and_is_right() -> None:
+    bench = quick().run()
+    variants = {f"{socket}/{kernel}" for socket in SOCKETS for kernel in KERNELS}
+    assert bench.variants("rate_bytes") == bench.variants("wrong_elements") == bench.variants("spread") == variants
+    assert bench.variants("slowest_core_share") == SOCKETS
+    assert all(bench.value("wrong_elements", variant) == 0 for variant in variants)
+
+
+@pytest.mark.parametrize(("kernel", "arrays"), KERNELS.items())
+def test_bytes_are_counted_as_stream_counts_them(monkeypatch: pytest.MonkeyPatch, kernel: str, arrays: int) -> None:
+    monkeypatch.setattr(sockets, "window", lambda call, _: [(call(), 0.25)[1]])
+    assert quick().run().samples["rate_bytes", f"{SOCKET}/{kernel}"] == [arrays * SIZE_BYTES / 0.25] * 2
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("at", [0, 65521, -1])
+def test_one_wrong_element_of_each_core_s_part_is_counted(
+    monkeypatch: pytest.MonkeyPatch, kernel: str, at: int
+) -> None:
+    harm_result(monkeypatch, lambda out: out[at].add_(1))
+    assert quick().run().value("wrong_elements", f"{SOCKET}/{kernel}") == HERE
+
+
+def test_a_nan_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    harm_result(monkeypatch, lambda out: out[5].fill_(math.nan))
+    assert quick().run().value("wrong_elements", f"{SOCKET}/triad") == HERE
+
+
+def test_kernels_that_write_nothing_are_wrong_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "kernel_call", lambda *_: lambda: None)
+    bench = quick().run()
+    assert all(bench.value("wrong_elements", f"{SOCKET}/{kernel}") == 100_000 * HERE for kernel in KERNELS)
+
+
+def test_one_rank_speaks_for_the_node() -> None:
+    bench = quick({"rank": 1, "local_rank": 1, "size": 2, "node_ranks": (0, 1)})
+    bench.check.measure(bench)
+    assert not bench.samples
+    assert all(metric.scope == "node" for metric in Stream.metrics)
+
+
+def lengths(monkeypatch: pytest.MonkeyPatch, free_bytes: int, cache_bytes: int, **params: Any) -> tuple[int, str]:
+    """Bytes of one array of socket 0, and what the report says of it."""
+    monkeypatch.setattr(Cpu, "free_bytes", lambda _: free_bytes)
+    monkeypatch.setattr(sockets, "cache_bytes", lambda _: cache_bytes)
+    bench, crew = quick(**params), [sockets.Core(0, 0), sockets.Core(0, 1)]
+    found = Stream(**params)._lengths(bench, crew)
+    return sum(found.values()) * 8, bench.facts["buffers[socket0]"]
+
+
+def test_arrays_are_four_times_the_last_level_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    size, said = lengths(monkeypatch, 1 << 40, 100 << 20, size_bytes=0)
+    assert size == 400 << 20
+    assert said == "3 arrays of 400MiB, at least 4 × the last level cache of 100MiB"
+
+
+def test_arrays_of_a_machine_that_hides_its_caches_are_not_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert lengths(monkeypatch, 1 << 40, 0, size_bytes=0) == (64 << 20, "3 arrays of 64MiB, last level cache unknown")
+
+
+def test_where_memory_is_short_arrays_are_smaller_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    size, said = lengths(monkeypatch, 1200 << 20, 100 << 20, size_bytes=0, share=0.25)
+    assert size == 100 << 20
+    assert "LESS THAN 4 × the last level cache" in said
+    assert said.endswith("; 25% of the free memory allow no more")
