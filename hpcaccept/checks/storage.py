@@ -146,9 +146,8 @@ class Storage(Check):
                 faults.append(fault)
                 bench.unsupported(name, str(fault) if isinstance(fault, Unavailable) else fault.message)
         # A fault of ours must not hide behind a place that could be measured; an unfit place may.
-        for fault in faults:
-            if isinstance(fault, HpcacceptError):
-                raise fault
+        for ours in (f for f in faults if isinstance(f, HpcacceptError)):
+            raise ours
         if faults and len(faults) == len(places):
             raise faults[0]
 

@@ -20,6 +20,7 @@ from hpcaccept.checks.storage import IN_MEMORY, MARKER, OPERATIONS, PREFIX, STAL
 from hpcaccept.errors import NotUnderstood, ToolError
 from hpcaccept.measure import host
 from hpcaccept.model.check import Unavailable
+from hpcaccept.transport import tool
 from hpcaccept.transport.process import Done
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def test_what_is_in_memory_is_measured_and_compared_with_nothing(disk: Path) -> 
 @needs_fio
 def test_a_block_that_changed_on_disk_is_counted(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One fio writes, the byte is changed, another reads back: what a bad disk does between the two."""
-    real = module.run_tool
+    real = tool.run_tool
 
     def run(bench: Any, command: Sequence[str], **more: Any) -> Done:
         cut = command.index("--name=get")
