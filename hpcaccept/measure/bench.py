@@ -153,4 +153,5 @@ class MpiBench:
             allgather=self.allgather,
             shared_kernel=self.place.shared_kernel,
             timeout_s=self.deadline_s,
+            log_folder=self.folder,
         )

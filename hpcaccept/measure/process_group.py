@@ -5,6 +5,9 @@ Rank 0 opens a ``TCPStore`` on a port that the kernel picks, MPI tells the other
 addresses it can reach, and all agree before anyone waits. Traps: Debian's hosts file gives a host its name as 127.0.1.1; names of
 virtual nodes do not resolve at all; gloo binds to whatever the host name resolves to unless it is told an interface; a
 rank that closes early breaks the last collective of the others.
+
+NCCL reads its settings once per process, when it is first used: it is told to write its log by the first group that is
+opened, and writes all later ones into the same file.
 """
 
 from __future__ import annotations
@@ -14,17 +17,26 @@ import datetime as dt
 import ipaddress
 import os
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcaccept.measure.device import open_device
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, MutableMapping
 
 _LOOPBACK = "127.0.0.1"
 _PROBE_S = 10.0
 #: Which interface gloo binds to. https://docs.pytorch.org/docs/stable/distributed.html#common-environment-variables
 _GLOO = "GLOO_SOCKET_IFNAME"
+
+
+#: What makes NCCL say how it connects ranks. The channels belong to INIT or, since 2.27, to the transports' own subsystems.
+#: https://docs.nvidia.com/deeplearning/nccl/user-guide/docs/env.html#nccl-debug
+_NCCL = {"NCCL_DEBUG": "INFO", "NCCL_DEBUG_SUBSYS": "INIT,ENV,NET,P2P,SHM,NVLS"}
+_NCCL_FILE = "NCCL_DEBUG_FILE"
+#: Of a log, from its beginning: a rank of a large job writes some 100 KB.
+_MOST_LOG_BYTES = 16 << 20
 
 
 class NoRendezvousError(RuntimeError):
@@ -41,6 +53,7 @@ def process_group(
     *,
     shared_kernel: bool,
     timeout_s: float = 600.0,
+    log_folder: Path | None = None,
 ) -> Iterator[str]:
     """``torch.distributed`` over all ranks while open; gives the backend: ``nccl`` on CUDA, ``gloo`` on a CPU.
 
@@ -54,6 +67,7 @@ def process_group(
         allgather: the thing of every rank, over MPI.
         shared_kernel: all ranks are on one kernel: the loopback interface is used, whatever their nodes are called.
         timeout_s: after which a collective that hangs becomes an error.
+        log_folder: where NCCL is to write its log, None for nowhere.
 
     Raises:
         NoRendezvousError: on all ranks alike, when one of them cannot reach rank 0.
@@ -64,6 +78,8 @@ def process_group(
     target = open_device(device)
     target.select()
     backend = "nccl" if target.kind == "cuda" else "gloo"
+    if backend == "nccl" and log_folder is not None:
+        log_nccl(log_folder, rank, os.environ)
     addresses = [_LOOPBACK] if shared_kernel else own_addresses()
     server = (
         dist.TCPStore(_LOOPBACK, 0, size, is_master=True, timeout=wait, wait_for_workers=False) if rank == 0 else None
@@ -86,6 +102,24 @@ def process_group(
         allgather(rank)
     finally:
         dist.destroy_process_group()
+
+
+def log_nccl(folder: Path, rank: int, environ: MutableMapping[str, str]) -> None:
+    """Tell NCCL to write its log into a file of this rank; whatever the user has set stays."""
+    for name, value in (*_NCCL.items(), (_NCCL_FILE, str(folder / f"nccl.r{rank:06d}.%h.%p.log"))):
+        environ.setdefault(name, value)
+
+
+def nccl_log(environ: Mapping[str, str]) -> tuple[str, str]:
+    """What NCCL has logged in this process so far, and from which file; an empty text where there is none."""
+    name = environ.get(_NCCL_FILE, "")
+    # As NCCL does it: %h is the host name up to its first dot. https://github.com/NVIDIA/nccl, src/debug.cc
+    name = name.replace("%h", socket.gethostname().partition(".")[0]).replace("%p", str(os.getpid()))
+    try:
+        with Path(name).open("rb") as file:
+            return file.read(_MOST_LOG_BYTES).decode(errors="replace"), name
+    except OSError:
+        return "", name
 
 
 def own_addresses() -> list[str]:

@@ -3,13 +3,24 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 import torch.distributed as dist
 
-from hpcaccept.measure.process_group import NoRendezvousError, interface_of, own_addresses, process_group, reachable
+from hpcaccept.measure.process_group import (
+    NoRendezvousError,
+    interface_of,
+    log_nccl,
+    nccl_log,
+    own_addresses,
+    process_group,
+    reachable,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def alone(thing: Any) -> Any:
@@ -77,3 +88,40 @@ def test_the_user_s_interface_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     with process_group("cpu", 0, 1, alone, lambda x: [x], shared_kernel=True):
         assert os.environ["GLOO_SOCKET_IFNAME"] == "lo"
     assert os.environ["GLOO_SOCKET_IFNAME"] == "lo"
+
+
+# --- NCCL's log -------------------------------------------------------------------------------------------------------
+
+
+def test_nccl_is_told_to_log_into_a_file_of_the_rank(tmp_path: Path) -> None:
+    environ: dict[str, str] = {}
+    log_nccl(tmp_path, 3, environ)
+    assert environ["NCCL_DEBUG"] == "INFO"
+    assert {"INIT", "NET", "P2P", "SHM", "NVLS"} <= set(environ["NCCL_DEBUG_SUBSYS"].split(","))
+    assert environ["NCCL_DEBUG_FILE"] == f"{tmp_path}/nccl.r000003.%h.%p.log"
+
+
+def test_what_the_user_has_set_for_nccl_stays(tmp_path: Path) -> None:
+    mine = {"NCCL_DEBUG": "WARN", "NCCL_DEBUG_FILE": "/tmp/mine", "NCCL_DEBUG_SUBSYS": "ALL"}
+    environ = dict(mine)
+    log_nccl(tmp_path, 3, environ)
+    assert environ == mine
+
+
+def test_the_log_is_read_from_where_nccl_writes_it(tmp_path: Path) -> None:
+    environ: dict[str, str] = {}
+    log_nccl(tmp_path, 0, environ)
+    host = socket.gethostname().partition(".")[0]
+    file = tmp_path / f"nccl.r000000.{host}.{os.getpid()}.log"
+    file.write_bytes(b"h:1:2 [0] NCCL INFO Using network IB\xff\n")
+    assert nccl_log(environ) == ("h:1:2 [0] NCCL INFO Using network IB\ufffd\n", str(file))
+
+
+def test_a_log_that_is_not_there_is_empty(tmp_path: Path) -> None:
+    assert nccl_log({"NCCL_DEBUG_FILE": str(tmp_path / "none")})[0] == ""
+    assert nccl_log({})[0] == ""
+
+
+def test_a_group_on_a_cpu_leaves_nccl_alone(tmp_path: Path) -> None:
+    with process_group("cpu", 0, 1, alone, lambda x: [x], shared_kernel=True, log_folder=tmp_path):
+        assert "NCCL_DEBUG_FILE" not in os.environ

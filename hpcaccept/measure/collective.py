@@ -1,0 +1,82 @@
+"""How are ranks timed together, and how is every element of what they exchange verified?
+
+A block's figure is the median of its calls (NCCL: their mean, by CUDA events, as nccl-tests reports); of several ranks the
+slowest one counts, because all wait for it. Numbers are whole and below 2^24, so that sums of them are exact in
+float32 in any order, and another sequence for each rank, so that a result that is missing a rank, has it twice or has it
+in another's place is wrong.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from hpcaccept.measure.device import Device
+    from hpcaccept.model.check import Bench
+
+    Tensor = Any
+
+#: Length of the pattern, a prime; its numbers are 1 … 1021, so that sums over 16,432 ranks stay below 2^24.
+PERIOD = 1021
+MOST_RANKS = (1 << 24) // PERIOD
+ITEM_BYTES = 4
+_MOST_CALLS = 1000
+
+
+def numbers(rank: int) -> Tensor:
+    """float32[1021], one period of this rank's numbers: another place for each rank (they recur after 1021), none of them 0."""
+    import torch
+
+    return ((torch.arange(PERIOD) + 131 * rank) % PERIOD + 1).to(torch.float32)
+
+
+def total(ranks: Iterable[int]) -> Tensor:
+    """float32[1021], one period of the sum of these ranks' numbers, exact up to ``MOST_RANKS`` of them."""
+    return sum(numbers(rank) for rank in ranks)
+
+
+def block_seconds(
+    bench: Bench,
+    device: Device,
+    call: Callable[[], object],
+    sync: Callable[[], object],
+    refill: Callable[[], object],
+    blocks: int,
+    block_s: float,
+) -> list[list[float]]:
+    """Seconds per call of each rank in each block, ``[rank][block]``; every rank gets all of them.
+
+    The first call is dropped: it opens connections. All ranks make the same number of calls.
+
+    Args:
+        bench: all of its ranks take part.
+        device: whose clock it is.
+        call: what is timed, on every rank alike.
+        sync: a short collective over all ranks: they leave the patient barrier up to 2 ms apart.
+        refill: puts the buffer back before each block.
+        blocks: how many.
+        block_s: seconds per block, at most 1000 calls.
+    """
+    count = 1
+    for _ in range(2):  # the first call alone would make a long estimate, and a short block
+        per_call = statistics.median(device.time_calls(call, count))
+        slowest_s = max(bench.allgather(per_call))
+        count = max(1, min(_MOST_CALLS, math.ceil(block_s / slowest_s)))
+        if count == 1:
+            break
+    figures = []
+    for _ in range(blocks):
+        refill()
+        bench.barrier()
+        sync()
+        figures.append(statistics.median(device.time_calls(call, count)))
+    return bench.allgather(figures)
+
+
+def slowest(figures: Sequence[Sequence[float]], ranks: Iterable[int]) -> list[float]:
+    """Of each block the seconds of the slowest of these ranks."""
+    return [max(block) for block in zip(*(figures[rank] for rank in ranks), strict=True)]
