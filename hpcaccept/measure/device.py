@@ -59,8 +59,14 @@ class Device(Protocol):
     def time_calls(self, call: Call, count: int) -> list[float]:
         """Seconds per call: one figure for each call on a CPU; on a GPU their mean, as nccl-tests reports it."""
 
+    def mark(self) -> Any:
+        """A moment in the work queued so far; waits for nothing, also inside a hook of autograd."""
+
+    def seconds_between(self, first: Any, last: Any) -> float:
+        """Seconds from one ``mark`` to a later one on the device's own clock; waits for the later one."""
+
     def fp32_as(self, precision: Fp32) -> AbstractContextManager[None]:
-        """While open, float32 products are done in this precision and no other."""
+        """While open, float32 products and convolutions are done in this precision and no other."""
 
     def has_tf32(self) -> bool:
         """True when TF32 products exist here. Where they do not, asking for them silently gives fp32."""
@@ -127,11 +133,19 @@ class Cpu:
             figures.append(clock() - start)
         return figures
 
+    def mark(self) -> Any:
+        """By the clock: a call that returned is done."""
+        return self.clock()
+
+    def seconds_between(self, first: Any, last: Any) -> float:
+        """Their difference."""
+        return float(last - first)
+
     def fp32_as(self, precision: Fp32) -> AbstractContextManager[None]:
-        """Of oneDNN's products: its settings also know ``bf16``, which would be faster and wrong."""
+        """Of oneDNN: its settings also know ``bf16``, which would be faster and wrong."""
         if precision != "ieee":
             raise ValueError(f"found precision {precision!r}, a CPU has only 'ieee'")
-        return _precision("mkldnn", precision)
+        return _precision("mkldnn", "mkldnn", precision)
 
     def has_tf32(self) -> bool:
         """No CPU is asked for it."""
@@ -220,9 +234,22 @@ class Cuda:
         """The mean of calls queued back to back: an event between two calls would cost as much as a small call."""
         return [self.time_block(call, count) / count]
 
+    def mark(self) -> Any:
+        """An event in the current stream, which in a hook of autograd is that of the backward pass."""
+        import torch
+
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self.name))
+        return event
+
+    def seconds_between(self, first: Any, last: Any) -> float:
+        """By the GPU's clock (0.5 µs)."""
+        last.synchronize()
+        return float(first.elapsed_time(last)) / 1e3
+
     def fp32_as(self, precision: Fp32) -> AbstractContextManager[None]:
-        """Of cuBLAS's products."""
-        return _precision("cuda", precision)
+        """Of cuBLAS's products and cuDNN's convolutions, which torch does in TF32 unless it is told otherwise."""
+        return _precision("cuda", "cudnn", precision)
 
     def has_tf32(self) -> bool:
         """From compute capability 8.0 (Ampere)."""
@@ -354,24 +381,30 @@ def repeatable() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _precision(backend: Literal["cuda", "mkldnn"], precision: Fp32) -> Iterator[None]:
-    """Torch ≥ 2.9 has ``fp32_precision``; mixing it with the older ``allow_tf32`` raises, so one of them is used."""
+def _precision(products: str, convolutions: str, precision: Fp32) -> Iterator[None]:
+    """Of products and convolutions, by the names of their modules in ``torch.backends``.
+
+    Torch ≥ 2.9 has ``fp32_precision``; mixing it with the older ``allow_tf32`` raises, so one of them is used.
+    """
     import torch
 
-    switch: Any = getattr(getattr(torch.backends, backend), "matmul", None)
-    if switch is None:  # an old torch on a CPU: there is no switch, and IEEE is all it does
-        yield
-        return
-    name: str = "fp32_precision"
+    backends: Any = torch.backends
+    matmul = getattr(getattr(backends, products), "matmul", None)
+    conv = getattr(getattr(backends, convolutions), "conv", None)
     value: str | bool = precision
-    if not hasattr(switch, name):
-        name, value = "allow_tf32", precision == "tf32"
-    before = getattr(switch, name)
-    setattr(switch, name, value)
+    if hasattr(matmul, "fp32_precision"):
+        switches = [(matmul, "fp32_precision"), (conv, "fp32_precision")]
+    else:  # an older torch: on a CPU there is no switch, and IEEE is all it does
+        switches = [(matmul, "allow_tf32"), (backends.cudnn, "allow_tf32")] if products == "cuda" else []
+        value = precision == "tf32"
+    before = [getattr(switch, name) for switch, name in switches]
+    for switch, name in switches:
+        setattr(switch, name, value)
     try:
         yield
     finally:
-        setattr(switch, name, before)
+        for (switch, name), old in zip(switches, before, strict=True):
+            setattr(switch, name, old)
 
 
 def _cpu_model() -> str:

@@ -60,6 +60,20 @@ def test_a_gpu_does_fp32_in_ieee_and_in_tf32_on_request() -> None:
             assert torch.backends.cuda.matmul.fp32_precision == precision
 
 
+def test_the_convolutions_follow_and_are_put_back() -> None:
+    """Torch leaves TF32 on for them: an "fp32" ResNet would be another, faster one."""
+    before = torch.backends.cudnn.conv.fp32_precision, torch.backends.mkldnn.conv.fp32_precision
+    with Cuda("cuda:0").fp32_as("ieee"), Cpu().fp32_as("ieee"):
+        assert torch.backends.cudnn.conv.fp32_precision == torch.backends.mkldnn.conv.fp32_precision == "ieee"
+    assert (torch.backends.cudnn.conv.fp32_precision, torch.backends.mkldnn.conv.fp32_precision) == before
+
+
+def test_marks_of_a_cpu_are_moments_of_its_clock() -> None:
+    ticks = itertools.count(10.0, 2.5)
+    cpu = Cpu(clock=lambda: next(ticks))
+    assert cpu.seconds_between(cpu.mark(), cpu.mark()) == 2.5
+
+
 def test_a_cpu_has_no_tf32() -> None:
     with pytest.raises(ValueError, match="tf32"):
         Cpu().fp32_as("tf32")
