@@ -1,0 +1,46 @@
+"""Run the check ``health`` in this process while the described GPUs change; its findings go to standard output as JSON.
+
+A child of the tests: pynvml loads its library once. ``argv[1]`` is JSON: ``local_rank``, ``asked``, ``params``, ``scenes`` (a
+list of node descriptions, each a list of GPUs; the first stands already) and ``pause_s`` for each scene.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from nvml.build import describe
+from solo_bench import SoloBench
+
+from hpcaccept.checks.health import Health
+from hpcaccept.errors import HpcacceptError
+from hpcaccept.model.check import Unavailable
+
+
+def main() -> None:
+    """Begin, show the scenes, measure, tell."""
+    wanted = json.loads(sys.argv[1])
+    bench = SoloBench(Health(**wanted["params"]), gpus_asked=wanted["asked"], local_rank=wanted["local_rank"])
+    outcome, cause, remedy = "measured", "", ""
+    try:
+        bench.begun = bench.check.begin(bench)
+        time.sleep(wanted["pause_s"])
+        for gpus in wanted["scenes"]:
+            describe(Path(os.environ["HPCACCEPT_FAKE_NVML"]), gpus)
+            time.sleep(wanted["pause_s"])
+        bench.check.compare(bench, bench.check.measure(bench))
+    except Unavailable as why:
+        outcome, cause, remedy = "not_run", why.cause, why.remedy
+    except HpcacceptError as why:
+        outcome, cause, remedy = "error", why.message, why.remedy
+    samples = {f"{name}[{variant}]" if variant else name: values[0] for (name, variant), values in bench.samples.items()}
+    said = {"samples": samples, "facts": bench.facts, "refused": bench.refused, "kept": bench.kept}
+    heavy = sorted({"torch", "mpi4py"} & set(sys.modules))
+    print(json.dumps({**said, "outcome": outcome, "cause": cause, "remedy": remedy, "heavy": heavy}))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
