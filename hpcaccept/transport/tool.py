@@ -37,7 +37,7 @@ def found(program: str, remedy: str = "") -> str:
 
 @contextlib.contextmanager
 def started(
-    command: Sequence[str], *, env: Mapping[str, str] | None = None, remedy: str = ""
+    command: Sequence[str], *, env: Mapping[str, str | None] | None = None, remedy: str = ""
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A tool that runs while the block is open, output in pipes; nothing of it is left afterwards.
 
@@ -48,12 +48,13 @@ def started(
     setpriv = shutil.which("setpriv")
     argv = [setpriv, "--pdeathsig", "KILL", "--", *program] if setpriv else program
     # No core's worth of threads is inherited: the tool has settings of its own. Messages are parsed: no translations.
+    variables = {**os.environ, "LC_ALL": "C", **(env or {})}
     process = subprocess.Popen(
         argv,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
-        env={**os.environ, "LC_ALL": "C", **(env or {})},
+        env={name: value for name, value in variables.items() if value is not None},
     )
     try:
         yield process
@@ -66,7 +67,7 @@ def run_tool(
     command: Sequence[str],
     *,
     timeout_s: float,
-    env: Mapping[str, str] | None = None,
+    env: Mapping[str, str | None] | None = None,
     remedy: str = "",
 ) -> Done:
     """Run a tool to its end, say once a second that it is at work, and keep what it said (``bench.keep``).
@@ -75,7 +76,7 @@ def run_tool(
         bench: of the check that runs it.
         command: program and arguments.
         timeout_s: after which it and its children are killed.
-        env: variables beside those of this process.
+        env: variables beside those of this process; None takes one away.
         remedy: what to do when it is not installed.
 
     Raises:

@@ -46,7 +46,8 @@ def test_of_three_matrices_below_each_other_the_total_is_taken() -> None:
 
 def test_latencies_are_seconds_and_local_copies_have_no_row() -> None:
     latency = case("v08_bidirectional_and_latency", "host_device_latency_sm")
-    assert (latency.unit, latency.cells) == ("s", pytest.approx({"cpu↔gpu0": 712.5e-9, "cpu↔gpu1": 715.25e-9}))
+    assert latency.unit == "s"
+    assert latency.cells == pytest.approx({"cpu↔gpu0": 712.5e-9, "cpu↔gpu1": 715.25e-9})
     assert case("v08_bidirectional_and_latency", "device_local_copy").cells["gpu1"] == pytest.approx(1490.7e9)
 
 

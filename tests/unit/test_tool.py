@@ -28,6 +28,15 @@ def test_output_and_status_are_given_and_kept(bench: SoloBench) -> None:
     assert bench.kept == {"sh.out": "out\n", "sh.err": "err\n"}
 
 
+def test_variables_are_added_and_taken_away(bench: SoloBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEPT", "k")
+    monkeypatch.setenv("TAKEN", "t")
+    done = run_tool(
+        bench, ["sh", "-c", "echo $KEPT$ADDED${TAKEN-gone}"], timeout_s=10, env={"ADDED": "a", "TAKEN": None}
+    )
+    assert done.stdout == "kagone\n"
+
+
 def test_a_missing_tool_is_not_run_with_a_remedy(bench: SoloBench) -> None:
     with pytest.raises(Unavailable, match="no-such-tool is not installed") as caught:
         run_tool(bench, ["no-such-tool"], timeout_s=1)
