@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import math
 import os
-import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from hpcaccept.checks import _transport
 from hpcaccept.errors import UsageError, nearest
-from hpcaccept.measure import pattern
+from hpcaccept.measure import collective, pattern
 from hpcaccept.measure.device import Cpu, open_device
 from hpcaccept.measure.timing import spread
 from hpcaccept.model.check import Bench, Check, Unavailable
@@ -25,14 +24,10 @@ if TYPE_CHECKING:
     Tensor = Any
 
 _KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
-_ITEM_BYTES = 4
+_ITEM_BYTES = collective.ITEM_BYTES
 _HOST_SIZES = (4 * _KIB, _MIB, 16 * _MIB, 64 * _MIB)
 _NCCL_SIZES = (8, 128, 4 * _KIB, 64 * _KIB, _MIB, 4 * _MIB, 16 * _MIB, 64 * _MIB, 256 * _MIB, _GIB)
 _BACKENDS = ("device", "mpi")
-_MOST_CALLS = 1000
-#: Length of the pattern, a prime; its numbers are 1 … 1021, so that sums over 16,432 ranks stay below 2^24.
-_PERIOD = 1021
-_MOST_RANKS = (1 << 24) // _PERIOD
 _SOURCE = "https://github.com/NVIDIA/nccl-tests/blob/master/doc/PERFORMANCE.md"
 
 
@@ -59,11 +54,18 @@ class Allreduce(Check):
     What it does not mean: with more ranks than cores it measures the scheduler; gloo is a stand-in for NCCL that shows
     that the code works, not how fast a fabric is. One launch may be slow for its whole life: compare several.
 
+    What NCCL connected the ranks over (NVLS, P2P, SHM, InfiniBand, TCP) is read from its log on every rank: facts
+    ``transport`` and ``library``, metric ``channels``. ``fallback`` is 1, and the rank fails, where that is less than what
+    is expected: RDMA between nodes when most nodes have an active port for it, or what ``expect_transport`` says. A log
+    that is not understood is an ERROR with its text kept; where nothing is expected, ``fallback`` is not judged.
+
     Parameters:
         sizes_bytes: buffer sizes of both backends; empty means 8 B … 1 GiB for NCCL, 4 KiB … 64 MiB for gloo and MPI.
         backends: ``device`` (NCCL or gloo) and ``mpi``.
         blocks: timed blocks, all of them kept; 0 means 5 on GPUs and 3 on CPUs.
         block_s: seconds per block (at most 1000 calls); 0 means 0.1 on GPUs and 0.03 on CPUs.
+        expect_transport: ``rdma`` (nothing over TCP), ``p2p`` (nothing through host memory within a node), ``nvls``
+            (multicast in the switch is used), ``any`` (nothing), or empty: as above.
     """
 
     name: ClassVar = "allreduce"
@@ -93,14 +95,17 @@ class Allreduce(Check):
             formula="count of result ≠ Σ over ranks", statistic="worst",
             limit=at_most(0, "elements", "sums of whole numbers below 2^24 are exact in float32, in any order"),
         ),
+        *_transport.METRICS,
     )  # fmt: skip
 
     sizes_bytes: tuple[int, ...] = ()
     backends: tuple[str, ...] = _BACKENDS
     blocks: int = 0
     block_s: float = 0.0
+    expect_transport: str = ""
 
     def __post_init__(self) -> None:
+        _transport.check_wish(self.name, self.expect_transport)
         for name in self.backends:
             if name not in _BACKENDS:
                 raise UsageError(f"Parameter 'backends' of check 'allreduce' is {name!r}.", nearest(name, _BACKENDS))
@@ -109,20 +114,22 @@ class Allreduce(Check):
         """Each backend and size in turn, all ranks together; see the class."""
         if bench.size == 1:
             raise Unavailable("One rank alone has nobody to reduce with.", "Ask for two ranks or more.")
-        if bench.size > _MOST_RANKS:
-            raise Unavailable(f"Sums over {bench.size} ranks would not be exact, {_MOST_RANKS} is the most.")
+        if bench.size > collective.MOST_RANKS:
+            raise Unavailable(f"Sums over {bench.size} ranks would not be exact, {collective.MOST_RANKS} is the most.")
         device = open_device(bench.device)
         bench.fact(
             "nccl_environment", " ".join(f"{k}={v}" for k, v in sorted(os.environ.items()) if "NCCL_" in k) or "none"
         )
         if "device" in self.backends:
-            bench.fact("transport", device.collectives())
             with bench.process_group() as backend:
                 for size_bytes in self.sizes_bytes or (_NCCL_SIZES if backend == "nccl" else _HOST_SIZES):
                     self._measure_size(bench, device, backend, size_bytes)
+                _transport.report(bench, backend, self.expect_transport)
         if "mpi" in self.backends:
             for size_bytes in self.sizes_bytes or _HOST_SIZES:
                 self._measure_size(bench, Cpu(), "mpi", size_bytes)
+            if "device" not in self.backends:
+                _transport.report(bench, "mpi", self.expect_transport)
 
     def _measure_size(self, bench: Bench, device: Device, backend: str, size_bytes: int) -> None:
         variant = f"{backend}/{show_bytes(size_bytes)}"
@@ -130,41 +137,20 @@ class Allreduce(Check):
         length = max(1, size_bytes // _ITEM_BYTES)
         buffer, call = reduction(bench, device, backend, length)
         _, sync = reduction(bench, device, backend, 1)
-        table = _table(bench.rank).to(buffer.device)
-        pattern.fill(buffer, table)
-        seconds = self._seconds(bench, device, call, sync, functools.partial(pattern.fill, buffer, table))
-        pattern.fill(buffer, table)
+        table = collective.numbers(bench.rank).to(buffer.device)
+        refill = functools.partial(pattern.fill, buffer, table)
+        refill()
+        blocks, block_s = (5, 0.1) if device.kind == "cuda" else (3, 0.03)
+        figures = collective.block_seconds(
+            bench, device, call, sync, refill, self.blocks or blocks, self.block_s or block_s
+        )
+        refill()
         call()
         device.synchronize()
-        expected = sum(_table(rank) for rank in range(bench.size)).to(buffer.device)
+        expected = collective.total(range(bench.size)).to(buffer.device)
         bench.emit("wrong_elements", pattern.wrong_elements(buffer, expected), variant)
         if bench.rank == 0:
-            _emit(bench, variant, length * _ITEM_BYTES, seconds)
-
-    def _seconds(
-        self,
-        bench: Bench,
-        device: Device,
-        call: Callable[[], object],
-        sync: Callable[[], object],
-        refill: Callable[[], object],
-    ) -> list[float]:
-        """Seconds per call on the slowest rank, one figure per block; all ranks get the same figures."""
-        block_s = self.block_s or (0.1 if device.kind == "cuda" else 0.03)
-        count = 1
-        for _ in range(2):  # the first call alone would make a long estimate, and a short block
-            per_call = statistics.median(device.time_calls(call, count))
-            slowest = max(bench.allgather(per_call))
-            count = max(1, min(_MOST_CALLS, math.ceil(block_s / slowest)))
-            if count == 1:
-                break
-        figures = []
-        for _ in range(self.blocks or (5 if device.kind == "cuda" else 3)):
-            refill()
-            bench.barrier()
-            sync()  # ranks leave the patient barrier up to 2 ms apart
-            figures.append(statistics.median(device.time_calls(call, count)))
-        return [max(block) for block in zip(*bench.allgather(figures), strict=True)]
+            _emit(bench, variant, length * _ITEM_BYTES, collective.slowest(figures, range(bench.size)))
 
 
 def reduction(bench: Bench, device: Device, backend: str, length: int) -> tuple[Tensor, Callable[[], object]]:
@@ -177,13 +163,6 @@ def reduction(bench: Bench, device: Device, backend: str, length: int) -> tuple[
         return torch.from_numpy(array), functools.partial(bench.reduce_sum, array)
     buffer = torch.zeros(length, dtype=torch.float32, device=device.name)
     return buffer, functools.partial(torch.distributed.all_reduce, buffer)
-
-
-def _table(rank: int) -> Tensor:
-    """One period of this rank's numbers: another place for each rank (they recur after 1021), none of them 0."""
-    import torch
-
-    return ((torch.arange(_PERIOD) + 131 * rank) % _PERIOD + 1).to(torch.float32)
 
 
 def _emit(bench: Bench, variant: str, size_bytes: int, seconds: list[float]) -> None:

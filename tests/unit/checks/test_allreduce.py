@@ -8,9 +8,9 @@ import pytest
 import torch
 from solo_bench import SoloBench
 
-from hpcaccept.checks import allreduce as module
 from hpcaccept.checks.allreduce import Allreduce
 from hpcaccept.errors import UsageError
+from hpcaccept.measure import collective
 from hpcaccept.measure.device import Cpu
 from hpcaccept.model.check import Unavailable
 
@@ -31,6 +31,8 @@ class PairBench(SoloBench):
         super().__init__(check, size=2, node_ranks=(0, 1))
 
     def allgather(self, thing: Any) -> list[Any]:
+        if isinstance(thing, tuple):  # a node and its ports
+            return [thing, ("other", *thing[1:])]
         double = [2 * t for t in thing] if isinstance(thing, list) else 2 * thing
         return [thing, double]
 
@@ -38,7 +40,7 @@ class PairBench(SoloBench):
         if self.accumulates and len(buffer) > 1:
             buffer += buffer
         if not self.forgets:
-            buffer += np.resize(module._table(1).numpy(), len(buffer))
+            buffer += np.resize(collective.numbers(1).numpy(), len(buffer))
 
     @contextlib.contextmanager
     def process_group(self) -> Iterator[str]:
@@ -55,15 +57,16 @@ def test_one_rank_alone_cannot_be_measured() -> None:
 
 
 def test_more_ranks_than_float32_can_add_exactly_are_refused() -> None:
-    assert module._MOST_RANKS * module._PERIOD < 2**24
+    assert collective.MOST_RANKS * collective.PERIOD < 2**24
     with pytest.raises(Unavailable, match="would not be exact"):
-        SoloBench(Allreduce(), size=module._MOST_RANKS + 1).run()
+        SoloBench(Allreduce(), size=collective.MOST_RANKS + 1).run()
 
 
 def test_rank_0_gives_every_metric_for_each_size() -> None:
     bench = over_mpi(sizes_bytes=(4 * KIB, 64 * KIB)).run()
-    for metric in Allreduce.metrics:
-        assert bench.variants(metric.name) == {"mpi/4KiB", "mpi/64KiB"}
+    for metric in ("latency_s", "algbw_bytes", "busbw_bytes", "spread", "wrong_elements"):
+        assert bench.variants(metric) == {"mpi/4KiB", "mpi/64KiB"}
+    assert bench.value("channels", "mpi") == 1
     assert len(bench.samples["latency_s", "mpi/4KiB"]) == 3
     assert bench.value("wrong_elements", "mpi/4KiB") == 0
 
@@ -72,7 +75,7 @@ def test_another_rank_gives_only_what_it_verified_itself() -> None:
     bench = over_mpi()
     bench.rank = 1
     bench.check.measure(bench)
-    assert {name for name, _ in bench.samples} == {"wrong_elements"}
+    assert {name for name, _ in bench.samples} == {"wrong_elements", "channels"}
 
 
 def test_the_slowest_rank_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +110,7 @@ def test_one_wrong_element_anywhere_is_counted(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_numbers_differ_by_rank_and_by_element() -> None:
-    tables = torch.stack([module._table(rank) for rank in range(64)])
+    tables = torch.stack([collective.numbers(rank) for rank in range(64)])
     assert all(len(set(column.tolist())) == 64 for column in tables.T)
     assert tables.min() == 1
     assert torch.equal(tables, tables.round())
@@ -122,7 +125,9 @@ def test_the_device_s_own_backend_is_measured_through_torch(monkeypatch: pytest.
     bench.run()
     assert bench.variants("busbw_bytes") == {"gloo/4KiB"}
     assert bench.value("wrong_elements", "gloo/4KiB") == 0
-    assert bench.facts["transport"].startswith("gloo of torch")
+    assert bench.facts["library"].startswith("gloo of torch")
+    assert bench.facts["transport"] == "gloo"
+    assert "stands in for NCCL" in bench.refused["fallback"]
 
 
 def test_nccl_settings_of_the_environment_are_facts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,3 +138,20 @@ def test_nccl_settings_of_the_environment_are_facts(monkeypatch: pytest.MonkeyPa
 def test_an_unknown_backend_is_an_error() -> None:
     with pytest.raises(UsageError, match="'backends' of check 'allreduce' is 'ucx'"):
         Allreduce(backends=("ucx",))
+
+
+def test_summing_again_what_was_summed_is_not_taken_for_a_wrong_sum() -> None:
+    """The trap of a check that was wrong on every healthy cluster: in place, each call multiplies by the ranks."""
+    bench = over_mpi(blocks=3).run()
+    assert bench.value("wrong_elements", "mpi/4KiB") == 0
+    buffer = collective.numbers(0).numpy()
+    bench.reduce_sum(buffer)
+    bench.reduce_sum(buffer)
+    assert not np.array_equal(buffer, collective.total(range(2)).numpy()), "without filling anew it would be wrong"
+
+
+def test_an_unknown_transport_cannot_be_expected() -> None:
+    with pytest.raises(
+        UsageError, match=r"'expect_transport' of check 'allreduce' is 'rmda'(?s:.*)Did you mean 'rdma'"
+    ):
+        Allreduce(expect_transport="rmda")
