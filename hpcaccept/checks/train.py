@@ -12,8 +12,6 @@ from hpcaccept.model.check import Bench, Check
 from hpcaccept.model.metric import Metric, at_most
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from hpcaccept.measure.device import Device
 
 #: Loss before each of the 30 steps, by the numpy float64 implementation in tests/unit/checks/test_train.py, which
@@ -131,8 +129,8 @@ class Train(Check):
                 repeated &= all(run.digest == runs[0].digest for run in runs)
                 for repeat, run in enumerate(runs[1:]):
                     bench.emit("steps_per_s", recipe.STEPS / run.seconds, precision, repeat)
-        bench.emit("loss_error", largest_deviation(losses["fp64"], REFERENCE))
-        bench.emit("loss_error_fp32", largest_deviation(losses["fp32"], REFERENCE))
+        bench.emit("loss_error", recipe.largest_deviation(losses["fp64"], REFERENCE))
+        bench.emit("loss_error_fp32", recipe.largest_deviation(losses["fp32"], REFERENCE))
         bench.emit("loss_drop", recipe.as_number(losses["fp64"][-1] / losses["fp64"][0]))
         bench.emit("replica_mismatch", float(not repeated), "repeat")
         return replicas.replica(bench, device, "-".join(digests))
@@ -177,8 +175,3 @@ def train_once(device: Device, precision: str) -> Run:
     seconds = device.time_block(steps, 1)
     curve = torch.stack(losses)
     return Run([float(x) for x in curve], recipe.digest([curve, *model.parameters()]), seconds)
-
-
-def largest_deviation(losses: Sequence[float], reference: Sequence[float]) -> float:
-    """Largest ``abs(loss / reference - 1)``; a NaN among the losses gives 1.8e308, not silence."""
-    return max(recipe.as_number(abs(a / b - 1)) for a, b in zip(losses, reference, strict=True))

@@ -14,7 +14,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -79,23 +79,31 @@ def model(dtype: Any, device: str) -> Any:  # torch's types are not checked here
 class Momentum:
     """Plain SGD with momentum: v ← m·v + g, p ← p - r·v.
 
-    ``torch.optim`` does the same, and imports torch's compiler for it (2 s) although nothing is compiled.
+    ``torch.optim`` does the same, and imports torch's compiler for it (2 s) although nothing is compiled. Over all
+    parameters at once, as it does: one launch instead of hundreds.
+
+    Args:
+        parameters: to be moved.
+        rate: r; the recipe's by default.
     """
 
-    def __init__(self, parameters: Iterable[Any]) -> None:
+    def __init__(self, parameters: Iterable[Any], rate: float | None = None) -> None:
         import torch
 
-        self._pairs = [(p, torch.zeros_like(p)) for p in parameters]
+        self.rate = LEARNING_RATE if rate is None else rate
+        self._parameters = list(parameters)
+        self._velocities = [torch.zeros_like(p) for p in self._parameters]
 
     def step(self) -> None:
         """Move the parameters against their gradients, and forget those."""
         import torch
 
         with torch.no_grad():
-            for parameter, velocity in self._pairs:
-                velocity.mul_(MOMENTUM).add_(parameter.grad)
-                parameter.sub_(velocity, alpha=LEARNING_RATE)
-                parameter.grad = None
+            torch._foreach_mul_(self._velocities, MOMENTUM)
+            torch._foreach_add_(self._velocities, [p.grad for p in self._parameters])
+            torch._foreach_add_(self._parameters, self._velocities, alpha=-self.rate)
+        for parameter in self._parameters:
+            parameter.grad = None
 
 
 def digest(tensors: Iterable[Any]) -> str:
@@ -109,3 +117,8 @@ def digest(tensors: Iterable[Any]) -> str:
 def as_number(value: float) -> float:
     """The value, or 1.8e308 for what is no finite number: a diverged training must miss its limit, not vanish."""
     return value if math.isfinite(value) else sys.float_info.max
+
+
+def largest_deviation(losses: Sequence[float], reference: Sequence[float]) -> float:
+    """Largest ``abs(loss / reference - 1)``; a NaN among the losses gives 1.8e308, not silence."""
+    return max(as_number(abs(a / b - 1)) for a, b in zip(losses, reference, strict=True))

@@ -11,7 +11,7 @@ from solo_bench import SoloBench
 
 from hpcaccept import checks
 from hpcaccept.checks import train as module
-from hpcaccept.checks.train import REFERENCE, Train, largest_deviation
+from hpcaccept.checks.train import REFERENCE, Train
 from hpcaccept.errors import UsageError
 from hpcaccept.measure import recipe
 
@@ -134,7 +134,7 @@ def test_float32_in_place_of_float64_misses_its_limit(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_a_loss_that_is_no_number_misses_its_limit_instead_of_vanishing(loss: float) -> None:
-    assert largest_deviation([1.0, loss], [1.0, 1.0]) == sys.float_info.max
+    assert recipe.largest_deviation([1.0, loss], [1.0, 1.0]) == sys.float_info.max
 
 
 def test_it_is_built_from_its_name() -> None:
