@@ -1,0 +1,194 @@
+"""How fast are NCCL's collectives between the GPUs of a node, as nccl-tests measures them, and is every element right?"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from hpcaccept.errors import NotUnderstood, ToolError, UsageError
+from hpcaccept.model.check import Bench, Check, Unavailable
+from hpcaccept.model.metric import Metric, at_most
+from hpcaccept.parse.nccl_tests import Perf, failures, has_no_json, parse_json, parse_table, redacted
+from hpcaccept.transport.tool import run_tool
+from hpcaccept.units import show_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from hpcaccept.transport.process import Done
+
+_SOURCE = "https://github.com/NVIDIA/nccl-tests/blob/master/doc/PERFORMANCE.md"
+_INSTALL = "Add nccl-tests to the image: https://github.com/NVIDIA/nccl-tests"
+#: From here on the bus bandwidth says something; below it, the time.
+_LARGE_BYTES = 4 << 20
+#: What an MPI, the scheduler or a site may have left in the environment: a build with MPI would join the job of this rank, …
+_FOREIGN = ("PMIX_", "PMI_", "OMPI_", "PRTE_", "HYDRA_", "MPI_", "SLURM_", "NCCL_TESTS_")
+
+
+@dataclass(frozen=True)
+class NcclTests(Check):
+    """Runs ``all_reduce_perf`` and its sisters over all GPUs of a node (one process, ``-g N``) and checks every size.
+
+    How: the first rank of the node runs each program with ``-J`` (builds without it: their table is read). ``-c 1`` verifies every
+    element on the GPU. From 4 MiB on ``busbw_bytes[all_reduce/64MiB]`` is kept, below it ``latency_s[all_reduce/4KiB]``, both out of
+    place, ``algbw_bytes`` beside; each is judged against the other nodes. ``wrong_elements`` counts both out of place and in place.
+
+    An operation whose program is not installed is NOT_RUN. ERROR, with NCCL's words: a program that failed, that took part with fewer GPUs than were asked for, that verified nothing, or that had
+    to measure smaller sizes than it was told to.
+
+    The programs start without what MPI and the scheduler left in the environment, so that builds with MPI do not join this job. Their JSON
+    holds the whole environment; it is kept without it.
+
+    What it does not mean: nothing of the network between nodes is used. Put it before checks that use torch: their contexts hold memory.
+
+    Parameters:
+        ops: all_reduce, all_gather, reduce_scatter, alltoall, broadcast, reduce, sendrecv …: the names of its programs without _perf.
+        min_bytes: smallest size.
+        max_bytes: largest size.
+        factor: from one size to the next.
+        iterations: timed, per size.
+        warmup: not timed.
+        timeout_s: of each program.
+    """
+
+    name: ClassVar = "nccl_tests"
+    revision: ClassVar = 1
+    about: ClassVar = "nccl-tests on one node: collectives over its GPUs, every element verified."
+    metrics: ClassVar = (
+        Metric(
+            "busbw_bytes", "B/s", "higher", "Bus bandwidth of a collective over the GPUs of a node.",
+            formula="bytes / seconds · 2(n-1)/n (all-reduce), (n-1)/n (all-gather, reduce-scatter, all-to-all), 1", source=_SOURCE,
+            scope="node", peer_floor=0.05, required=False,
+        ),
+        Metric(
+            "algbw_bytes", "B/s", "exact", "Size of the message over the time.", formula="bytes / seconds", source=_SOURCE,
+            scope="node", required=False, headline=False,
+        ),
+        Metric(
+            "latency_s", "s", "lower", "Time of one collective of a small size.", formula="seconds / iterations", source=_SOURCE,
+            scope="node", peer_floor=0.20, required=False,
+        ),
+        Metric(
+            "wrong_elements", "elements", "lower", "Elements of a result that are not what they must be.",
+            formula="#wrong out of place + in place", source=_SOURCE, scope="node", statistic="worst",
+            limit=at_most(0, "elements", "nccl-tests allows for the rounding of the type"), required=False,
+        ),
+    )  # fmt: skip
+
+    ops: tuple[str, ...] = ("all_reduce", "all_gather", "reduce_scatter", "alltoall", "broadcast")
+    min_bytes: int = 4 << 10
+    max_bytes: int = 1 << 30
+    factor: int = 4
+    iterations: int = 20
+    warmup: int = 5
+    timeout_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        if not self.ops:
+            raise UsageError("ops of nccl_tests is empty, expected names like all_reduce.")
+        if self.factor < 2 or not 0 < self.min_bytes <= self.max_bytes:
+            raise UsageError("nccl_tests needs factor ≥ 2 and 0 < min_bytes ≤ max_bytes.")
+
+    def measure(self, bench: Bench) -> None:
+        """Run each program on the first rank of the node; see the class."""
+        if bench.local_rank:
+            return
+        if not bench.gpus_asked:
+            raise Unavailable("no GPU was asked for")
+        troubles: list[str] = []
+        missing: list[Unavailable] = []
+        for op in self.ops:
+            try:
+                troubles += self._one(bench, op)
+            except Unavailable as why:
+                missing.append(why)
+                bench.unsupported(op, why.cause)
+            except ToolError as why:  # the other operations may say more
+                troubles.append(f"{op}: {why.message}")
+        if len(missing) == len(self.ops):
+            raise missing[0]
+        if troubles:
+            raise ToolError("; ".join(troubles), "Its output is in the run folder; NCCL_DEBUG=WARN says more.")
+
+    def _one(self, bench: Bench, op: str) -> list[str]:
+        """Run and emit one operation; gives what went wrong with it."""
+        done, perf = self._run(bench, op)
+        if perf is None:
+            said = "; ".join(failures(f"{done.stdout}\n{done.stderr}")) or "it gives no reason"
+            return [f"{op}_perf ended with {done.returncode}: {said}"]
+        if perf.nccl:
+            bench.fact("nccl", perf.nccl)
+        wrong = _emit(bench, op, perf)
+        troubles = [f"{op} of {show_bytes(row.size_bytes)} was not verified" for row in perf.rows if row.wrong is None]
+        if perf.out_of_bounds and not wrong:
+            troubles.append(f"{op}_perf counts {perf.out_of_bounds} values out of bounds and no wrong element")
+        if perf.devices != bench.gpus_asked:
+            troubles.append(f"{op}_perf speaks of {perf.devices} GPUs, {bench.gpus_asked} were asked for")
+        largest = max(row.size_bytes for row in perf.rows)
+        if perf.reduced_bytes or largest * self.factor <= self.max_bytes:
+            troubles.append(
+                f"{op}_perf came to {show_bytes(largest)}, {show_bytes(self.max_bytes)} was asked for: is memory taken?"
+            )
+        if done.returncode and not wrong:
+            said = "; ".join(perf.errors) or "it gives no reason"
+            troubles.append(f"{op}_perf ended with {done.returncode}: {said}")
+        elif perf.errors:
+            bench.fact(f"nccl_said[{op}]", "; ".join(perf.errors))
+        return troubles
+
+    def _run(self, bench: Bench, op: str) -> tuple[Done, Perf | None]:
+        """With JSON where the build can, else the table. None: it failed before there was either."""
+        program = f"{op}_perf"
+        command = [
+            program, "-g", str(bench.gpus_asked), "-b", str(self.min_bytes), "-e", str(self.max_bytes), "-f", str(self.factor),
+            "-n", str(self.iterations), "-w", str(self.warmup), "-c", "1",
+        ]  # fmt: skip
+        environment = _environment(os.environ)
+        # Not in the run folder: what it writes holds every environment variable.
+        with tempfile.TemporaryDirectory(prefix="hpcaccept-") as private:
+            file = Path(private) / "perf.json"
+            done = run_tool(
+                bench, [*command, "-J", str(file)], timeout_s=self.timeout_s, env=environment, remedy=_INSTALL
+            )
+            if file.exists():
+                document = file.read_text("utf-8", errors="replace")
+                bench.keep(f"{program}.json", redacted(document))
+                return done, _unless_failed(done, lambda: parse_json(document, f"{done.stdout}\n{done.stderr}"))
+        if has_no_json(f"{done.stdout}\n{done.stderr}"):
+            done = run_tool(bench, command, timeout_s=self.timeout_s, env=environment, remedy=_INSTALL)
+        text = f"{done.stdout}\n{done.stderr}"
+        return done, _unless_failed(done, lambda: parse_table(text))
+
+
+def _unless_failed(done: Done, parse: Callable[[], Perf]) -> Perf | None:
+    """What was measured. A program that says itself that it failed need not have said anything else."""
+    try:
+        return parse()
+    except NotUnderstood:
+        if done.returncode or failures(f"{done.stdout}\n{done.stderr}"):
+            return None
+        raise
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str | None]:
+    foreign: dict[str, str | None] = {name: None for name in environ if name.startswith(_FOREIGN)}
+    return {**foreign, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+
+
+def _emit(bench: Bench, op: str, perf: Perf) -> int:
+    """Emit every size; gives how many elements were wrong."""
+    wrong = 0
+    for row in perf.rows:
+        variant = f"{op}/{show_bytes(row.size_bytes)}"
+        if row.wrong is not None:
+            bench.emit("wrong_elements", row.wrong, variant)
+            wrong += row.wrong
+        if row.size_bytes >= _LARGE_BYTES:
+            bench.emit("busbw_bytes", row.out_of_place.busbw_bytes, variant)
+            bench.emit("algbw_bytes", row.out_of_place.algbw_bytes, variant)
+        else:
+            bench.emit("latency_s", row.out_of_place.time_s, variant)
+    return wrong
