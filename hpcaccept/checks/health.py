@@ -6,20 +6,16 @@ import os
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hpcaccept.errors import NotUnderstood, ToolError
-from hpcaccept.measure import gpu_state, kernel_log, nvml, telemetry, xid
+from hpcaccept.measure import gpu_state, nvml, telemetry, xid
 from hpcaccept.measure.gpu_state import State
 from hpcaccept.model.check import Bench, Check, Unavailable
 from hpcaccept.model.metric import Metric, at_least, at_most
-from hpcaccept.parse.kernel_log import bus_of, parse_xids
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from hpcaccept.parse.kernel_log import LoggedXid
 
 _NVML = "https://docs.nvidia.com/deploy/nvml-api/"
 _MEMORY_ERRORS = "https://docs.nvidia.com/deploy/a100-gpu-mem-error-mgmt/"
@@ -50,9 +46,9 @@ class Health(Check):
     * Shares of clock event reasons count samples in which the GPU was busy; every bit of the mask counts for itself, and
       a bit without a name is kept as ``0x…``. The PCIe link is judged by the best that was seen, and only where the GPU was
       busy: an idle one trains its link down.
-    * Xids: those of the class ``fault`` in ``measure/xid.toml`` are never allowed; the others are recorded. One that
-      is in no class is an ERROR: what is not understood is neither a pass nor the GPU's fault. Those in the kernel's log
-      count too, the old ones by themselves (``xid_before``): a driver tells nobody twice.
+    * Xids that come during the run: those of the class ``fault`` in ``measure/xid.toml`` are never allowed; the others are
+      recorded. One that is in no class is an ERROR: what is not understood is neither a pass nor the GPU's fault. The
+      driver tells each Xid once: those of before the run are found by the check ``kernel_log``.
     * NVLinks that are down: compared with the GPU of the same model that has most of them in this run, because what a
       board connects cannot be asked. A run of a single GPU expects all its links, once one is up.
     * Totals of a lifetime (ECC, remaps) are facts, not judged: they say that the part has aged, not that it is unfit.
@@ -73,8 +69,6 @@ class Health(Check):
     Parameters:
         period_s: between two samples of clock, heat and reasons.
         held_share: of its memory that may be in use before anything of ours runs.
-        xid_age_s: an older Xid in the kernel's log is told and no longer judged; the GPU may have been reset since.
-        kernel_log: where the kernel's log is; inside a container it is somewhere else, if anywhere.
     """
 
     name: ClassVar = "health"
@@ -221,13 +215,8 @@ class Health(Check):
         ),
         Metric(
             "xid_faults", "Xids", "lower", "Errors during the run after which the GPU must be reset or repaired.",
-            formula="Xids of the class fault, by NVML or in the kernel's log", source=_XIDS, statistic="worst",
+            formula="count of NVML's events of the class fault", source=_XIDS, statistic="worst",
             limit=at_most(0, "Xids", "classes with source and date in measure/xid.toml"), required=False,
-        ),
-        Metric(
-            "xid_before", "Xids", "lower", "Errors of the class fault that the kernel's log has from before the run.",
-            formula="those of the last xid_age_s seconds", source=_XIDS, statistic="worst",
-            limit=at_most(0, "Xids", "a driver reports an error once: whoever comes later must look it up"), required=False,
         ),
         Metric("xid_others", "Xids", "exact", "Xids of other classes during the run.", required=False, headline=False),
         Metric("other_processes", "processes", "exact", "Processes of others on the GPU, all the time.", required=False),
@@ -243,8 +232,6 @@ class Health(Check):
 
     period_s: float = 0.25
     held_share: float = 0.02
-    xid_age_s: float = 86400.0
-    kernel_log: str = "/dev/kmsg"
 
     def begin(self, bench: Bench) -> Watch | None:
         """Read the counters of this rank's GPU before anything loads it, and begin to watch it."""
@@ -261,9 +248,8 @@ class Health(Check):
         after = watch.end()
         _tell(bench, watch.gpu)
         report = _Report(bench, watch, after)
-        log = self._kernel_log(report)
         report.loss()
-        trouble = report.xids(log, self.xid_age_s)
+        trouble = report.xids()
         if not report.lost:
             report.counters()
             report.pcie()
@@ -291,19 +277,6 @@ class Health(Check):
             )
             return
         bench.emit("nvlinks_missing", most - kept["active"], kept["down"] if most > kept["active"] else "")
-
-    def _kernel_log(self, report: _Report) -> tuple[LoggedXid, ...] | None:
-        """Xids of this GPU in the kernel's log, None where it cannot be had (which is told)."""
-        try:
-            text = kernel_log.read_log(Path(self.kernel_log))
-        except Unavailable as why:
-            report.bench.unsupported("xid_before", why.cause)
-            return None
-        bus = report.watch.gpu.pci_bus_id
-        if bus is None:
-            report.bench.unsupported("xid_before", "the PCI bus id of the GPU is not known")
-            return None
-        return tuple(one for one in parse_xids(text) if one.bus == bus_of(bus))
 
 
 # --- what is open between begin and measure ---------------------------------------------------------------------------
@@ -597,39 +570,25 @@ class _Report:
 
     # errors, load
 
-    def xids(self, log: tuple[LoggedXid, ...] | None, age_s: float) -> list[str]:
-        """Errors of the run by NVML and by the kernel's log, those of before by the log; what is not understood."""
-        listener, watch = self.watch.listener, self.watch
-        heard = list(listener.codes) if listener else []
-        during = [one for one in log or () if one.at_s >= watch.begun_s]
-        found = heard + [one.code for one in during if one.code not in heard]
+    def xids(self) -> list[str]:
+        """Errors that the driver reported during the run; a sentence for each that is not understood."""
+        listener = self.watch.listener
+        found = [xid.meaning(code) for code in listener.codes] if listener else []
+        faults = [one for one in found if one.kind == "fault"]
         deaf = "the GPU could not be opened" if listener is None else listener.deaf
-        faults = [code for code in found if xid.meaning(code).kind == "fault"]
-        if deaf and log is None and not faults:
+        if deaf and not faults:
             self.bench.unsupported("xid_faults", deaf)
         else:
             self._emit_xids("xid_faults", faults)
-            others = [code for code in found if xid.meaning(code).kind != "fault"]
-            if others:
-                self._emit_xids("xid_others", others)
-        if during:
-            self.bench.keep("xid.log", "\n".join(one.text for one in during))
-        unknown = sorted({code for code in found if xid.meaning(code).kind == "unknown"})
-        if log is not None:
-            old = [one for one in log if one.at_s < watch.begun_s and xid.meaning(one.code).kind == "fault"]
-            recent = [one for one in old if watch.begun_s - one.at_s <= age_s]
-            self._emit_xids("xid_before", [one.code for one in recent])
-            for one in old:
-                self.bench.fact(
-                    f"xid_before[{one.at_s:.0f} s after boot]",
-                    f"{(watch.begun_s - one.at_s) / 3600:.1f} h old: {one.text}",
-                )
-        return [f"Xid {code} is not in {xid.TABLE.name}" for code in unknown]
+        others = [one for one in found if one.kind != "fault"]
+        if others:
+            self._emit_xids("xid_others", others)
+        return sorted({f"Xid {one.code} is not in {xid.TABLE.name}" for one in found if one.kind == "unknown"})
 
-    def _emit_xids(self, metric: str, codes: list[int]) -> None:
-        for code in sorted(set(codes)):
-            self.bench.emit(metric, codes.count(code), str(xid.meaning(code)))
-        if not codes:
+    def _emit_xids(self, metric: str, found: list[xid.Xid]) -> None:
+        for one in sorted(set(found), key=lambda one: one.code):
+            self.bench.emit(metric, found.count(one), str(one))
+        if not found:
             self.bench.emit(metric, 0)
 
     def load(self) -> None:

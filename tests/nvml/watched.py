@@ -12,12 +12,12 @@ import sys
 import time
 from pathlib import Path
 
-from nvml.build import describe
 from solo_bench import SoloBench
 
 from hpcaccept.checks.health import Health
 from hpcaccept.errors import HpcacceptError
 from hpcaccept.model.check import Unavailable
+from nvml.build import describe
 
 
 def main() -> None:
@@ -36,7 +36,9 @@ def main() -> None:
         outcome, cause, remedy = "not_run", why.cause, why.remedy
     except HpcacceptError as why:
         outcome, cause, remedy = "error", why.message, why.remedy
-    samples = {f"{name}[{variant}]" if variant else name: values[0] for (name, variant), values in bench.samples.items()}
+    samples = {
+        f"{name}[{variant}]" if variant else name: values[0] for (name, variant), values in bench.samples.items()
+    }
     said = {"samples": samples, "facts": bench.facts, "refused": bench.refused, "kept": bench.kept}
     heavy = sorted({"torch", "mpi4py"} & set(sys.modules))
     print(json.dumps({**said, "outcome": outcome, "cause": cause, "remedy": remedy, "heavy": heavy}))  # noqa: T201

@@ -1,0 +1,476 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from nvml.build import build, describe, environment, h100
+from solo_bench import SoloBench
+
+from hpcaccept.checks.health import Health
+from hpcaccept.model.check import Unavailable
+
+if TYPE_CHECKING:
+    from hpcaccept.model.metric import Metric
+
+TESTS = Path(__file__).parents[2]
+METRICS: dict[str, Metric] = {metric.name: metric for metric in Health.metrics}
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("nvml"))
+
+
+@pytest.fixture(scope="module")
+def old_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("old"), "OLD_DRIVER")
+
+
+class Found:
+    """What the check found of one GPU."""
+
+    def __init__(self, said: dict[str, Any]) -> None:
+        self.samples: dict[str, float] = said["samples"]
+        self.facts: dict[str, str] = said["facts"]
+        self.refused: dict[str, str] = said["refused"]
+        self.kept: dict[str, str] = said["kept"]
+        self.outcome, self.cause, self.remedy = said["outcome"], said["cause"], said["remedy"]
+        self.heavy: list[str] = said["heavy"]
+
+    @property
+    def failing(self) -> list[str]:
+        """Keys of the values outside their limits, as the judge would call them FAIL."""
+        limits = {key: METRICS[key.partition("[")[0]].limit for key in self.samples}
+        return sorted(key for key, limit in limits.items() if limit and not limit.met_by(self.samples[key]))
+
+
+@pytest.fixture
+def watched(library: Path, tmp_path: Path) -> Any:
+    """The check on a described node, in a process of its own; ``scenes`` are what the node becomes under load."""
+
+    def watch(
+        *scenes: list[dict[str, str]],
+        local_rank: int = 0,
+        asked: int = 8,
+        built: Path | None = None,
+        params: dict[str, Any] | None = None,
+        pause_s: float = 0.15,
+        env: dict[str, str] | None = None,
+    ) -> Found:
+        node = describe(tmp_path / "node", scenes[0])
+        wanted = {
+            "local_rank": local_rank,
+            "asked": asked,
+            "params": {"period_s": 0.01, **(params or {})},
+            "scenes": scenes[1:],
+            "pause_s": pause_s,
+        }
+        inherited = {key: text for key, text in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
+        paths = {"PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}"}
+        done = subprocess.run(
+            [sys.executable, "-m", "nvml.watched", json.dumps(wanted)],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**inherited, **environment(built or library, node), **paths, **(env or {})},
+        )
+        return Found(json.loads(done.stdout))
+
+    return watch
+
+
+# --- healthy ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_healthy_gpu_meets_every_limit_and_leaves_none_open(watched: Any) -> None:
+    found = watched([h100(0)])
+    assert found.outcome == "measured"
+    assert found.failing == []
+    judged = {name for name, metric in METRICS.items() if metric.limit}
+    answered = {key.partition("[")[0] for key in found.samples}
+    # An H100 replaces rows instead of retiring pages.
+    assert judged - answered == {"pages_retired", "retirement_pending"}
+    assert found.refused == {}
+
+
+def test_neither_torch_nor_mpi_is_needed(watched: Any) -> None:
+    assert watched([h100(0)]).heavy == []
+
+
+def test_a_rank_speaks_of_its_own_gpu(watched: Any) -> None:
+    gpus = [h100(n, **({"ecc_volatile": "0/0", "temperature_c": "71"} if n == 5 else {})) for n in range(8)]
+    found = watched(gpus, local_rank=5)
+    assert found.facts["gpu_uuid"] == "GPU-00000005-aaaa-bbbb-cccc-000000000005"
+    assert found.samples["temperature_max"] == 71
+
+
+def test_the_gpu_behind_cuda_visible_devices_is_watched(watched: Any) -> None:
+    found = watched([h100(n) for n in range(8)], local_rank=1, env={"CUDA_VISIBLE_DEVICES": "6,7"})
+    assert found.facts["gpu_index"] == "7"
+
+
+def test_power_and_energy_come_from_the_counter_of_the_gpu(watched: Any) -> None:
+    found = watched([h100(0, power_mw="412000", energy_mj="7000000")])
+    assert found.samples["power_w"] == pytest.approx(412, rel=0.01)
+    assert found.samples["energy_j"] < 1000
+
+
+def test_totals_of_a_lifetime_are_told_and_not_judged(watched: Any) -> None:
+    found = watched([h100(0, ecc_volatile="70/2", ecc_aggregate="900/4", remaps="3/1/0/0", pcie_replays="55")])
+    assert found.failing == []
+    assert "ecc_lifetime.uncorrected 4" in found.facts["totals"]
+    assert "remaps.uncorrected 1" in found.facts["totals"]
+
+
+def test_without_gpus_asked_for_nothing_is_measured() -> None:
+    bench = SoloBench(Health())
+    bench.begun = bench.check.begin(bench)
+    with pytest.raises(Unavailable, match="no GPU was asked for"):
+        bench.check.measure(bench)
+
+
+# --- bad days under load ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "failing"),
+    [
+        ({}, {"ecc_volatile": "0/1"}, ["ecc_uncorrected"]),
+        ({"ecc_volatile": "5/7"}, {"ecc_volatile": "5/8"}, ["ecc_uncorrected"]),
+        ({}, {"ecc_volatile": "20000/0"}, ["ecc_corrected_rate"]),
+        ({}, {"sram": "0/1/0"}, ["ecc_uncorrected[sram]"]),
+        ({}, {"sram": "0/0/1"}, ["sram_threshold"]),
+        ({"remaps": "2/0/0/0"}, {"remaps": "3/0/0/0"}, ["row_remaps[corrected]"]),
+        ({}, {"remaps": "0/1/1/0"}, ["remap_pending", "row_remaps[uncorrected]"]),
+        ({}, {"remaps": "0/0/0/1"}, ["remap_failure"]),
+        (
+            {"remaps": "!not_supported", "retired": "3/0", "retired_pending": "disabled"},
+            {"remaps": "!not_supported", "retired": "3/1", "retired_pending": "enabled"},
+            ["pages_retired[uncorrected]", "retirement_pending"],
+        ),
+        ({}, {"recovery_action": "1"}, ["recovery_needed"]),
+        ({"pcie_replays": "100"}, {"pcie_replays": "140"}, ["pcie_replay_rate"]),
+        ({}, {"nvlink_errors": "3:replay:1"}, ["nvlink_errors[link 3 replay]"]),
+        (
+            {"nvlink_errors": "3:crc_flit:5"},
+            {"nvlink_errors": "3:crc_flit:90000"},
+            ["nvlink_crc_rate[link 3 crc_flit]"],
+        ),
+        (
+            {"nvlink_version": "5"},
+            {"nvlink_version": "5", "nvlink_errors": "17:recovery_failed:2"},
+            ["nvlink_errors[link 17 recovery_failed]"],
+        ),
+        ({}, {"nvlinks": "111111111111110011"}, ["nvlinks_missing[link 14, 15]"]),
+        ({}, {"fabric": "in_progress"}, ["fabric_faults"]),
+        ({}, {"fabric_health": "0x1"}, ["fabric_faults"]),
+        ({}, {"temperature_c": "91"}, ["temperature_margin"]),
+        ({}, {"vbios": "96", "ecc_volatile": "!unknown"}, ["query_errors[ecc]"]),
+        ({}, {"remaps": "!corrupted_inforom"}, ["query_errors[remaps]"]),
+    ],
+)
+def test_what_changes_under_load_fails_by_its_name(
+    watched: Any, before: dict[str, str], after: dict[str, str], failing: list[str]
+) -> None:
+    found = watched([h100(0, **before)], [h100(0, **after)])
+    assert found.failing == failing
+    assert found.outcome == "measured"
+
+
+@pytest.mark.parametrize(
+    ("changes", "failing"),
+    [({"pcie_gen": "3"}, ["pcie_generations_lost"]), ({"pcie_width": "8"}, ["pcie_lanes_lost"])],
+)
+def test_a_pcie_link_below_its_best_fails_when_the_gpu_was_busy(
+    watched: Any, changes: dict[str, str], failing: list[str]
+) -> None:
+    assert watched([h100(0, **changes)]).failing == failing
+
+
+def test_a_link_that_wakes_up_under_load_is_whole(watched: Any) -> None:
+    asleep = h100(0, pcie_gen="1", reasons="0x1", clock_mhz="345")
+    found = watched([asleep], [h100(0)], [asleep])
+    assert found.samples["pcie_generation"] == 5
+    assert found.samples["pcie_generations_lost"] == 0
+    assert found.samples["clock_hz"] == 1755e6
+
+
+def test_an_idle_gpu_is_not_blamed_for_its_sleeping_link_and_nothing_is_said_of_throttling(watched: Any) -> None:
+    found = watched([h100(0, pcie_gen="1", reasons="0x1")])
+    assert found.failing == []
+    assert "never busy" in found.refused["pcie_generations_lost"]
+    assert {"throttled_share", "sw_thermal_share"} <= set(found.refused)
+    assert "throttled_share" not in {key.partition("[")[0] for key in found.samples}
+
+
+def test_a_counter_that_was_reset_in_the_run_counts_from_nothing(watched: Any) -> None:
+    found = watched([h100(0, ecc_volatile="0/9")], [h100(0, ecc_volatile="0/2")])
+    assert found.samples["ecc_uncorrected"] == 2
+    assert "reset in the run" in found.facts["reset[ecc.uncorrected]"]
+
+
+# --- clock event reasons ----------------------------------------------------------------------------------------------
+
+
+def test_two_reasons_at_once_are_both_seen(watched: Any) -> None:
+    found = watched([h100(0, reasons="0x48")])
+    assert found.failing == ["throttled_share[hw_slowdown]", "throttled_share[hw_thermal_slowdown]"]
+    assert found.samples["throttled_share[hw_power_brake]"] == 0
+
+
+def test_a_reason_without_a_name_is_kept_as_its_number(watched: Any) -> None:
+    found = watched([h100(0, reasons="0x2004")])
+    assert found.samples["reason_share[0x2000]"] == 1
+    assert found.samples["reason_share[sw_power_cap]"] == 1
+    assert found.failing == []
+
+
+def test_the_power_cap_is_normal_and_heat_is_not(watched: Any) -> None:
+    assert watched([h100(0, reasons="0x4")]).failing == []
+    assert watched([h100(0, reasons="0x24")]).failing == ["sw_thermal_share"]
+
+
+# --- Xids -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "failing"),
+    [
+        (79, ["xid_faults[Xid 79 (GPU has fallen off the bus)]"]),
+        (48, ["xid_faults[Xid 48 (double bit ECC error)]"]),
+        (13, []),
+        (63, []),
+        (43, []),
+    ],
+)
+def test_an_xid_of_the_run_is_judged_by_its_class(watched: Any, code: int, failing: list[str]) -> None:
+    found = watched([h100(0)], [h100(0, xids=str(code))])
+    assert found.failing == failing
+    assert found.outcome == "measured"
+    assert any(key.startswith(("xid_faults[", "xid_others[")) and f"Xid {code} " in key for key in found.samples)
+
+
+def test_an_unknown_xid_is_an_error_and_neither_a_pass_nor_the_fault_of_the_gpu(watched: Any) -> None:
+    found = watched([h100(0)], [h100(0, xids="999")])
+    assert found.outcome == "error"
+    assert found.failing == []
+    assert "Xid 999" in found.cause
+    assert "xid-catalog" in found.remedy
+
+
+def test_xids_of_before_the_run_are_not_those_of_the_run(watched: Any) -> None:
+    found = watched([h100(0, xids="79")], [h100(0, xids="79,31")])
+    assert found.samples["xid_faults"] == 0
+    assert found.samples["xid_others[Xid 31 (page fault of a program)]"] == 1
+
+
+def test_several_xids_are_counted_one_by_one(watched: Any) -> None:
+    found = watched([h100(0)], [h100(0, xids="74,74,45")])
+    assert found.samples["xid_faults[Xid 74 (NVLink error)]"] == 2
+    assert len([key for key in found.samples if key.startswith("xid_")]) == 2
+
+
+def test_where_no_events_can_be_had_nothing_is_said_of_xids(watched: Any) -> None:
+    found = watched([h100(0, events="!not_supported")])
+    assert "xid_faults" not in found.samples
+    assert "Xid events cannot be had" in found.refused["xid_faults"]
+
+
+# --- lost -------------------------------------------------------------------------------------------------------------
+
+WHO = "GPU 0 at 00000000:18:00.0 uuid GPU-00000000-aaaa-bbbb-cccc-000000000000 serial 1652324000000"
+
+
+def test_a_gpu_that_falls_off_the_bus_during_the_run_fails_with_its_name(watched: Any) -> None:
+    found = watched([h100(0)], [h100(0, state="lost_later", xids="79")])
+    assert found.failing == [f"lost[{WHO}]", "xid_faults[Xid 79 (GPU has fallen off the bus)]"]
+    assert "during the run" in found.facts["lost"]
+    assert "counters" in found.refused
+
+
+def test_a_gpu_that_dies_in_the_middle_of_a_look_is_lost(watched: Any) -> None:
+    found = watched([h100(0, lost_after="60")])
+    assert len(found.failing) == 1
+    assert found.failing[0].startswith("lost[GPU 0 at 00000000:18:00.0")
+
+
+def test_a_gpu_that_was_lost_before_the_run_fails_with_its_index(watched: Any) -> None:
+    found = watched([h100(0), h100(1, state="lost"), h100(2)], local_rank=1)
+    assert found.failing == ["lost[GPU 1]"]
+    assert "before the run" in found.facts["lost"]
+
+
+def test_the_neighbours_of_a_lost_gpu_are_not_blamed(watched: Any) -> None:
+    found = watched([h100(0), h100(1, state="lost"), h100(2)], local_rank=2)
+    assert found.failing == []
+    assert found.facts["gpu_index"] == "2"
+
+
+def test_a_gpu_that_the_driver_does_not_count_is_not_run_and_no_pass(watched: Any) -> None:
+    found = watched([h100(n) for n in range(7)], local_rank=7)
+    assert found.outcome == "not_run"
+    assert "the driver shows 7, 8 were asked for" in found.cause
+    assert found.samples == {}
+
+
+def test_a_gpu_that_cannot_be_opened_says_why(watched: Any) -> None:
+    found = watched([h100(0, state="!reset_required")])
+    assert found.failing == ["query_errors[open]"]
+    assert "restart" in found.facts["query_errors[open]"]
+
+
+def test_without_a_driver_nothing_is_measured(watched: Any, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "libnvidia-ml.so.1").write_bytes(b"")  # shadows a real one
+    found = watched([h100(0)], built=tmp_path / "none" / "libnvidia-ml.so.1")
+    assert found.outcome == "not_run"
+    assert "libnvidia-ml.so.1 cannot be loaded" in found.cause
+
+
+# --- what a driver or a model does not know ---------------------------------------------------------------------------
+
+
+UNKNOWN = {
+    "ecc_volatile": {"ecc_uncorrected", "ecc_corrected_rate"},
+    "sram": {"sram_threshold", "ecc_uncorrected[sram]"},
+    "pcie_replays": {"pcie_replay_rate"},
+    "pcie_gen": {"pcie_generations_lost"},
+    "nvlinks": {"nvlink_errors", "nvlink_crc_rate", "nvlinks_missing"},
+    "fabric": {"fabric_faults"},
+    "reasons": {"throttled_share", "sw_thermal_share", "clock_hz"},
+    "recovery_action": {"recovery_needed"},
+    "processes": {"other_processes"},
+    "slowdown_c": {"temperature_margin"},
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "error"),
+    [
+        *((key, "!not_supported") for key in UNKNOWN),
+        *(
+            (key, error)
+            for key in ("sram", "reasons")
+            for error in ("!function_not_found", "!no_permission", "!deprecated")
+        ),
+    ],
+)
+def test_what_the_driver_does_not_know_is_not_run_for_that_metric_alone(watched: Any, key: str, error: str) -> None:
+    found = watched([h100(0, **{key: error})])
+    assert found.failing == []
+    assert found.outcome == "measured"
+    assert set(found.refused) == UNKNOWN[key]
+    assert not UNKNOWN[key] & set(found.samples)
+
+
+def test_an_old_driver_without_the_newer_functions_is_asked_in_the_old_way(watched: Any, old_library: Path) -> None:
+    found = watched([h100(0, reasons="0x48", processes="")], built=old_library)
+    assert found.samples["throttled_share[hw_thermal_slowdown]"] == 1
+    assert found.samples["other_processes"] == 0
+    missing = {"sram_threshold", "ecc_uncorrected[sram]", "fabric_faults", "recovery_needed"}
+    assert set(found.refused) == missing
+    assert "Function Not Found" in found.refused["sram_threshold"]
+
+
+def test_power_is_sampled_where_there_is_no_energy_counter(watched: Any) -> None:
+    found = watched([h100(0, energy_mj="!not_supported", power_mw="300000")])
+    assert found.samples["power_w"] == 300
+    assert found.refused["energy_j"] == "Not Supported"
+
+
+# --- somebody else ----------------------------------------------------------------------------------------------------
+
+
+def test_a_leaked_process_is_an_error_that_names_it_and_blames_no_hardware(watched: Any) -> None:
+    found = watched([h100(0, processes="4711:12884901888:python3", memory_used="12884901888")])
+    assert found.outcome == "error"
+    assert "process 4711 (python3) holds 12.0 GiB" in found.cause
+    assert "not the hardware's fault" in found.cause
+    assert "fuser" in found.remedy
+    assert found.failing == []
+
+
+def test_a_process_that_ends_before_the_run_does_is_nobody(watched: Any) -> None:
+    found = watched([h100(0, processes="4711:1024:python3")], [h100(0)])
+    assert found.outcome == "measured"
+    assert found.samples["other_processes"] == 0
+
+
+def test_our_own_processes_come_after_the_first_look_and_are_nobody_else(watched: Any) -> None:
+    found = watched([h100(0)], [h100(0, processes="99:80000000000:python3", memory_used="80000000000")])
+    assert found.outcome == "measured"
+    assert found.samples["other_processes"] == 0
+    assert found.samples["memory_held_share"] < 0.001
+
+
+def test_memory_that_nobody_holds_visibly_is_an_error(watched: Any) -> None:
+    found = watched([h100(0, memory_used=str(40 << 30))])
+    assert found.outcome == "error"
+    assert "40.0 GiB of its memory were in use before the run" in found.cause
+
+
+def test_what_the_driver_keeps_for_itself_is_not_held_by_somebody(watched: Any, old_library: Path) -> None:
+    found = watched([h100(0)], built=old_library)
+    assert found.samples["memory_held_share"] < 0.01
+    assert found.outcome == "measured"
+
+
+# --- links against the other GPUs of a run ----------------------------------------------------------------------------
+
+
+class Many(SoloBench):
+    """A bench whose other ranks have said something already."""
+
+    others: tuple[Any, ...] = ()
+
+    def allgather(self, thing: Any) -> list[Any]:
+        return [thing, *self.others]
+
+
+def links(active: int, total: int = 18, model: str = "H100", most: int | None = None) -> dict[str, Any]:
+    return {
+        "model": model,
+        "active": active,
+        "most": active if most is None else most,
+        "total": total,
+        "down": "link 9",
+    }
+
+
+@pytest.mark.parametrize(
+    ("mine", "others", "missing"),
+    [
+        (links(17), [links(18)], {"link 9": 1}),
+        (links(18), [links(17)], {"": 0}),
+        (links(12), [links(12), None], {"": 0}),  # a board that connects only some
+        (links(0), [links(18)], {"link 9": 18}),
+        (links(4), [links(18, model="other")], {"link 9": 14}),  # no other of its model: all that it has
+        (links(16, most=18), [links(16, most=16)], {"link 9": 2}),  # it went down in the run
+    ],
+)
+def test_links_are_missed_that_the_same_model_has_elsewhere(
+    mine: dict[str, Any], others: list[Any], missing: dict[str, float]
+) -> None:
+    bench = Many(Health())
+    bench.others = tuple(others)
+    bench.check.compare(bench, mine)
+    assert {variant: values[0] for (_, variant), values in bench.samples.items()} == missing
+
+
+def test_where_no_gpu_has_a_link_up_nothing_is_known_of_them() -> None:
+    bench = Many(Health())
+    bench.others = (links(0),)
+    bench.check.compare(bench, links(0))
+    assert "any of its 18 links up" in bench.refused["nvlinks_missing"]
+
+
+def test_a_rank_without_a_gpu_still_takes_part_in_the_comparison() -> None:
+    bench = Many(Health())
+    bench.others = (links(18),)
+    bench.check.compare(bench, None)
+    assert bench.samples == {}
