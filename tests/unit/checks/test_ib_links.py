@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -7,7 +8,6 @@ import pytest
 from infiniband_tree import adapter, interface
 from solo_bench import SoloBench
 
-from hpcaccept.checks import ib_links
 from hpcaccept.checks.ib_links import IbLinks
 from hpcaccept.model.check import Unavailable
 
@@ -174,7 +174,7 @@ def test_a_few_symbol_errors_are_tolerated_and_many_are_not(tmp_path: Path) -> N
 
 def test_tolerance_grows_with_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([0.0, 3600.0])
-    monkeypatch.setattr(ib_links.time, "monotonic", lambda: next(times))
+    monkeypatch.setattr(time, "monotonic", lambda: next(times))
     node(tmp_path)
     assert run(tmp_path, lambda: count(tmp_path, "mlx5_0", "symbol_error", 60)).value(
         "error_share", "mlx5_0/1 symbol_error"
