@@ -94,14 +94,14 @@ def process_group(
     # Rank 0 binds where the others found it, not where it finds itself.
     interface = interface_of(reached[-1] if rank == 0 else local)
     store = server or dist.TCPStore(used, port, size, is_master=False, timeout=wait, wait_for_workers=False)
-    with _environment(_GLOO, interface):
+    with _environment(_GLOO, interface):  # until the end: groups of some of the ranks read it again
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=wait)
-    try:
-        yield backend
-        target.synchronize()
-        allgather(rank)
-    finally:
-        dist.destroy_process_group()
+        try:
+            yield backend
+            target.synchronize()
+            allgather(rank)
+        finally:
+            dist.destroy_process_group()
 
 
 def log_nccl(folder: Path, rank: int, environ: MutableMapping[str, str]) -> None:

@@ -1,0 +1,439 @@
+"""How fast do ranks exchange data in the ways that training does, within nodes and across them, and is all of it right?"""
+
+from __future__ import annotations
+
+import functools
+import math
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hpcaccept.checks import _transport
+from hpcaccept.errors import UsageError, nearest
+from hpcaccept.measure import collective, pattern
+from hpcaccept.measure.device import is_fault, open_device
+from hpcaccept.model.check import Bench, Check, Unavailable
+from hpcaccept.model.metric import Metric, at_least, at_most
+from hpcaccept.units import show_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hpcaccept.measure.device import Device
+
+Tensor = Any
+
+_KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
+_HOST_SIZES = (4 * _KIB, _MIB)
+_GPU_SIZES = (8, 4 * _KIB, _MIB, 64 * _MIB, _GIB)
+#: Below it a collective costs its latency, from it on its bandwidth is asked about.
+_BANDWIDTH_FROM = _MIB
+_GROUPS = ("world", "node", "rail")
+_LEAST_SHARE = 0.8
+_FEWEST_RAILS = 3
+_SOURCE = "https://github.com/NVIDIA/nccl-tests/blob/master/doc/PERFORMANCE.md"
+#: algbw → busbw for n ranks, by nccl-tests' definition (``_SOURCE``): the traffic of a link where a ring runs.
+_FACTORS: dict[str, Callable[[int], float]] = {
+    "all_reduce": lambda n: 2 * (n - 1) / n,
+    "all_gather": lambda n: (n - 1) / n,
+    "reduce_scatter": lambda n: (n - 1) / n,
+    "all_to_all": lambda n: (n - 1) / n,
+    "broadcast": lambda _: 1.0,
+}
+#: How torch says that a backend has no such collective. https://docs.pytorch.org/docs/stable/distributed.html#backends
+_REFUSALS = ("not support", "unsupported", "not implemented", "no backend type associated")
+
+
+@dataclass(frozen=True)
+class Collectives(Check):
+    """Latency and bandwidth of all-gather, reduce-scatter, all-to-all, broadcast and all-reduce in float32, for three kinds of groups.
+
+    Groups: ``world``, all ranks (its all-reduce is the check ``allreduce``); ``node``, the ranks of each node, all nodes at
+    the same time; ``rail``, the ranks with the same local index of all nodes, all rails at the same time, which is how
+    traffic leaves a node with a network card per GPU. A group that would be another one again is left out.
+
+    Variants: operation, group and size of the larger buffer, as in ``all_gather/node/64MiB`` or ``broadcast/rail3/1GiB``.
+
+    How: as in ``allreduce``: the first call is dropped; in each block all ranks of all groups call back to back; a block's
+    figure is that of the slowest rank of the group. Then the receiving buffers are cleared, one more call is made, and
+    every rank compares every element with what each of the others must have sent to just this place.
+
+    ``algbw`` is size / time, ``busbw`` is algbw times nccl-tests' factor: (n - 1)/n, 2·(n - 1)/n for all-reduce, 1 for
+    broadcast. Numbers of ``node`` groups belong to nodes and are compared between them: latency for sizes below 1 MiB,
+    bus bandwidth from there on. ``rail_share`` compares rails with each other (three or more, on GPUs), so that a slow rail
+    is named in the first run of a cluster.
+
+    What NCCL connected the ranks over is read from its log, as in ``allreduce``: ``channels``, ``fallback``.
+
+    What it does not mean: a slow node slows every group that it is in; ``world`` and ``rail`` say that somebody is slow,
+    ``node`` and ``pairs`` say who. A collective that the backend does not have is NOT_RUN with what it said. gloo shows that
+    the code works, not how fast a fabric is. Multicast and reduction in the switch (NVLS, SHARP) beat what busbw can be
+    on a wire. That NCCL's own errors come out as errors has been shown on no GPU yet.
+
+    Parameters:
+        sizes_bytes: of the larger buffer; empty means 8 B … 1 GiB on GPUs, 4 KiB and 1 MiB on CPUs. Rounded down so that
+            each rank has the same share, a multiple of 16 bytes where it is larger than that.
+        operations: which of the five.
+        groups: ``world``, ``node``, ``rail``.
+        blocks: timed blocks, all of them kept; 0 means 5 on GPUs and 3 on CPUs.
+        block_s: seconds per block (at most 1000 calls); 0 means 0.1 on GPUs and 0.02 on CPUs.
+        expect_transport: as in ``allreduce``: ``rdma``, ``p2p``, ``nvls``, ``any``, or empty.
+    """
+
+    name: ClassVar = "collectives"
+    revision: ClassVar = 1
+    about: ClassVar = "All-gather, reduce-scatter, all-to-all, broadcast, in nodes and across, each element verified."
+    needs: ClassVar = ("torch", "torch.distributed")
+    scope: ClassVar = "world"
+    metrics: ClassVar = (
+        Metric(
+            "latency_s", "s", "lower", "Time of one call on the slowest rank of the group.", scope="world",
+            formula="max over ranks of the median of a block's calls", source=_SOURCE, required=False, headline=False,
+        ),
+        Metric(
+            "algbw_bytes", "B/s", "higher", "Size of the larger buffer over the time of one call.", scope="world",
+            formula="size / latency_s", source=_SOURCE, required=False, headline=False,
+        ),
+        Metric(
+            "busbw_bytes", "B/s", "higher", "Bandwidth that a ring would need per rank.", scope="world",
+            formula="algbw · (n - 1)/n; all-reduce 2·(n - 1)/n, broadcast 1", source=_SOURCE, required=False,
+            headline=False,
+        ),
+        Metric(
+            "rail_share", "share", "higher",
+            "This rail over the median of the rails. Too small: look at the network card, cable and switch port of this local "
+            "index on every node (check 'ib_links', 'pairs' between two nodes).", scope="world",
+            formula="median busbw_bytes of the rail / median over the rails", source=_SOURCE, statistic="median",
+            required=False, headline=False,
+            limit=at_least(_LEAST_SHARE, "share", "ours: healthy rails differ by a few percent; half a link is 0.5"),
+        ),
+        Metric(
+            "node_latency_s", "s", "lower", "Time of one call on the slowest rank of the node.", scope="node",
+            formula="max over the node's ranks of the median of a block's calls", source=_SOURCE, peer_floor=0.25,
+            required=False, headline=False,
+        ),
+        Metric(
+            "node_busbw_bytes", "B/s", "higher",
+            "Bandwidth that a ring within the node would need per rank. Slower than the other nodes: check 'peer_to_peer' "
+            "names the pair, 'health' the links.", scope="node",
+            formula="size / node_latency_s · (n - 1)/n; all-reduce 2·(n - 1)/n, broadcast 1", source=_SOURCE,
+            peer_floor=0.05, required=False, headline=False,
+        ),
+        Metric(
+            "wrong_elements", "elements", "lower", "Elements that this rank received and that are wrong.",
+            formula="count of received ≠ what the others' numbers must give", statistic="worst",
+            limit=at_most(0, "elements", "sums of whole numbers below 2^24 are exact in float32, in any order"),
+        ),
+        *_transport.METRICS,
+    )  # fmt: skip
+
+    sizes_bytes: tuple[int, ...] = ()
+    operations: tuple[str, ...] = tuple(_FACTORS)
+    groups: tuple[str, ...] = _GROUPS
+    blocks: int = 0
+    block_s: float = 0.0
+    expect_transport: str = ""
+
+    def __post_init__(self) -> None:
+        _transport.check_wish(self.name, self.expect_transport)
+        for parameter, words, known in (
+            ("operations", self.operations, _FACTORS),
+            ("groups", self.groups, _GROUPS),
+        ):
+            for word in words:
+                if word not in known:
+                    raise UsageError(
+                        f"Parameter {parameter!r} of check 'collectives' is {word!r}.", nearest(word, known)
+                    )
+
+    def measure(self, bench: Bench) -> None:
+        """Each group, operation and size in turn, all ranks together; see the class."""
+        if bench.size == 1:
+            raise Unavailable("One rank alone has nobody to exchange with.", "Ask for two ranks or more.")
+        if bench.size > collective.MOST_RANKS:
+            raise Unavailable(f"Sums over {bench.size} ranks would not be exact, {collective.MOST_RANKS} is the most.")
+        layouts, absent = groups_of(bench.allgather(bench.node))
+        for group in self.groups:
+            if group in absent:
+                bench.unsupported(group, absent[group])
+        if not set(self.groups) & set(layouts):
+            raise Unavailable(
+                f"There is no group to measure: {absent[self.groups[0]]}." if self.groups else "No group is asked for."
+            )
+        device = open_device(bench.device)
+        with bench.process_group() as backend:
+            for group in self.groups:
+                if group in layouts:
+                    self._measure_group(bench, device, Team.of(group, layouts[group], bench.rank))
+            _transport.report(bench, backend, self.expect_transport)
+
+    def _measure_group(self, bench: Bench, device: Device, team: Team) -> None:
+        for operation in self.operations:
+            if operation == "all_reduce" and team.group == "world":
+                continue  # is a check of its own
+            if why := _refusal(bench, device, exchange(operation, team, device.name, len(team.ranks))):
+                bench.unsupported(f"{operation}/{team.group}", why)
+                continue
+            for size_bytes in self.sizes_bytes or (_GPU_SIZES if device.kind == "cuda" else _HOST_SIZES):
+                self._measure_size(bench, device, team, operation, size_bytes)
+
+    def _measure_size(self, bench: Bench, device: Device, team: Team, operation: str, size_bytes: int) -> None:
+        variant = f"{operation}/{team.name}/{show_bytes(size_bytes)}"
+        bench.beat(variant)
+        length = length_of(size_bytes, len(team.ranks))
+        work = exchange(operation, team, device.name, length)
+        blocks, block_s = (5, 0.1) if device.kind == "cuda" else (3, 0.02)
+        figures = collective.block_seconds(
+            bench, device, work.call, _sync(device), work.refill, self.blocks or blocks, self.block_s or block_s
+        )
+        work.refill()
+        work.call()
+        device.synchronize()
+        bench.emit("wrong_elements", wrong_elements(work), variant)
+        seconds = {name: collective.slowest(figures, ranks) for name, ranks in team.all_named().items()}
+        bandwidth = size_bytes >= _BANDWIDTH_FROM
+        moved = {name: length * collective.ITEM_BYTES * _FACTORS[operation](len(team.ranks)) for name in seconds}
+        if team.group == "node":
+            _emit_node(bench, variant, seconds[team.name], moved[team.name] if bandwidth else 0.0)
+        elif bench.rank == 0:
+            size = show_bytes(size_bytes)
+            for name, figure in seconds.items():
+                _emit_world(bench, f"{operation}/{name}/{size}", figure, length * collective.ITEM_BYTES, moved[name])
+            if team.group == "rail" and bandwidth and device.kind == "cuda" and len(seconds) >= _FEWEST_RAILS:
+                for name, share in shares(seconds).items():
+                    bench.emit("rail_share", share, f"{operation}/{name}/{size}")
+
+
+# --- groups -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Team:
+    """The group of this rank, among groups of the same kind that exchange at the same time.
+
+    Attributes:
+        group: ``world``, ``node``, ``rail``.
+        teams: ranks of each of them.
+        index: which of them is this rank's.
+        place: of this rank in it.
+        handle: torch's group, None for the world.
+    """
+
+    group: str
+    teams: tuple[tuple[int, ...], ...]
+    index: int
+    place: int
+    handle: Any = None
+
+    @classmethod
+    def of(cls, group: str, teams: tuple[tuple[int, ...], ...], rank: int) -> Team:
+        """This rank's team; opens it, together with its other members."""
+        import torch.distributed as dist
+
+        index = next(number for number, ranks in enumerate(teams) if rank in ranks)
+        # Only members meet: with a group per node, letting everyone take part in all would grow with the square.
+        handle = None if group == "world" else dist.new_group(list(teams[index]), use_local_synchronization=True)
+        return cls(group, teams, index, teams[index].index(rank), handle)
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """Members of this rank's team, in order."""
+        return self.teams[self.index]
+
+    @property
+    def name(self) -> str:
+        """``rail3``; of the others there is one name for all."""
+        return f"rail{self.index}" if self.group == "rail" else self.group
+
+    def all_named(self) -> dict[str, tuple[int, ...]]:
+        """The teams that one rank may speak of: its own node, or all rails."""
+        if self.group == "rail":
+            return {f"rail{index}": ranks for index, ranks in enumerate(self.teams)}
+        return {self.name: self.ranks}
+
+
+def groups_of(nodes: Sequence[str]) -> tuple[dict[str, tuple[tuple[int, ...], ...]], dict[str, str]]:
+    """Kind of group → ranks of each such group, and the kinds that there are not, with the reason.
+
+    Args:
+        nodes: of each rank.
+    """
+    by_node: dict[str, list[int]] = {}
+    for rank, node in enumerate(nodes):
+        by_node.setdefault(node, []).append(rank)
+    found: dict[str, tuple[tuple[int, ...], ...]] = {}
+    absent: dict[str, str] = {}
+    sizes = {len(ranks) for ranks in by_node.values()}
+    if len(by_node) > 1:
+        found["world"] = (tuple(range(len(nodes))),)
+    else:
+        absent["world"] = absent["rail"] = "all ranks are on one node: its group is 'node'"
+    if len(sizes) > 1:
+        absent["node"] = absent["rail"] = f"nodes have unlike numbers of ranks: {min(sizes)} to {max(sizes)}"
+    elif sizes == {1}:
+        absent["node"] = absent["rail"] = "there is one rank on each node: its group is 'world'"
+    else:
+        found["node"] = tuple(tuple(ranks) for ranks in by_node.values())
+        if len(by_node) > 1:
+            found["rail"] = tuple(zip(*by_node.values(), strict=True))
+    return found, absent
+
+
+def length_of(size_bytes: int, ranks: int) -> int:
+    """Elements of the larger buffer: the same share for each rank, cut to 16 bytes as nccl-tests does."""
+    share = max(1, size_bytes // collective.ITEM_BYTES // ranks)
+    return ranks * (share - share % 4 if share > 4 else share)
+
+
+# --- operations -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one rank must have sent to a part of the target.
+
+    Attributes:
+        start: first element.
+        stop: behind the last.
+        table: whose pattern.
+        offset: where in the pattern it begins.
+    """
+
+    start: int
+    stop: int
+    table: Tensor
+    offset: int
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One collective with its buffers.
+
+    Attributes:
+        call: one call, bound and nothing else.
+        refill: source as it must be sent, target cleared (NaN), where they are not one buffer.
+        target: float32, what is received.
+        parts: of the target, all of it.
+    """
+
+    call: Callable[[], object]
+    refill: Callable[[], object]
+    target: Tensor
+    parts: tuple[Part, ...]
+
+
+def exchange(operation: str, team: Team, device: str, length: int) -> Exchange:
+    """A collective of a team, float32, ``length`` elements in the larger buffer; a multiple of the team's size.
+
+    Args:
+        operation: of ``_FACTORS``.
+        team: of this rank.
+        device: what torch is given.
+        length: of the larger buffer.
+    """
+    import torch
+    import torch.distributed as dist
+
+    n, share, me = len(team.ranks), length // len(team.ranks), team.place
+    tables = [collective.numbers(rank).to(device) for rank in team.ranks]
+    total = collective.total(team.ranks).to(device)
+    spread_out = operation in ("reduce_scatter", "all_to_all")
+    source = torch.empty(length if spread_out else share, dtype=torch.float32, device=device)
+    target = torch.empty(share if operation == "reduce_scatter" else length, dtype=torch.float32, device=device)
+    own = tables[0] if operation == "broadcast" else tables[me]
+    in_place = operation == "all_reduce" or (operation == "broadcast" and me == 0)
+
+    def refill() -> None:
+        if in_place:
+            pattern.fill(target, own)
+            return
+        pattern.fill(source, own)
+        target.fill_(math.nan)
+
+    calls: dict[str, Callable[[], object]] = {
+        "all_reduce": functools.partial(dist.all_reduce, target, group=team.handle),
+        "all_gather": functools.partial(_newer("all_gather"), target, source, group=team.handle),
+        "reduce_scatter": functools.partial(_newer("reduce_scatter"), target, source, group=team.handle),
+        "all_to_all": functools.partial(dist.all_to_all_single, target, source, group=team.handle),
+        "broadcast": functools.partial(dist.broadcast, target, src=team.ranks[0], group=team.handle),
+    }
+    whole = {
+        "all_reduce": (Part(0, length, total, 0),),
+        "broadcast": (Part(0, length, tables[0], 0),),
+        "reduce_scatter": (Part(0, share, total, me * share),),
+        "all_gather": tuple(Part(k * share, (k + 1) * share, tables[k], 0) for k in range(n)),
+        "all_to_all": tuple(Part(k * share, (k + 1) * share, tables[k], me * share) for k in range(n)),
+    }
+    refill()
+    return Exchange(calls[operation], refill, target, whole[operation])
+
+
+def _newer(operation: str) -> Callable[..., object]:
+    """The collective on single tensors; newer versions of torch have another name for it, and the older one warns."""
+    import torch.distributed as dist
+
+    older = {"all_gather": "all_gather_into_tensor", "reduce_scatter": "reduce_scatter_tensor"}[operation]
+    found: Callable[..., object] = getattr(dist, f"{operation}_single", None) or getattr(dist, older)
+    return found
+
+
+def wrong_elements(work: Exchange) -> int:
+    """Elements of the target that are not what the others must have sent."""
+    return sum(pattern.wrong_elements(work.target[p.start : p.stop], p.table, p.offset) for p in work.parts)
+
+
+def _refusal(bench: Bench, device: Device, work: Exchange) -> str:
+    """Why the backend has no such collective, empty when it has; found by trying, on all ranks alike."""
+    why = ""
+    try:
+        work.call()
+        device.synchronize()
+    except (RuntimeError, NotImplementedError, ValueError) as error:
+        if not is_refusal(error):
+            raise
+        why = str(error).splitlines()[0][:200]
+    return next((text for text in bench.allgather(why) if text), "")
+
+
+def is_refusal(error: Exception) -> bool:
+    """True when an error says that there is no such collective, not that one has failed."""
+    import torch.distributed as dist
+
+    text = str(error).lower()
+    return not isinstance(error, dist.DistError) and not is_fault(error) and any(word in text for word in _REFUSALS)
+
+
+def _sync(device: Device) -> Callable[[], object]:
+    """A sum of one number over all ranks."""
+    import torch
+
+    return functools.partial(torch.distributed.all_reduce, torch.zeros(1, device=device.name))
+
+
+# --- figures ----------------------------------------------------------------------------------------------------------
+
+
+def shares(seconds: dict[str, list[float]]) -> dict[str, float]:
+    """Each team's rate over the median of the teams'. All of them move the same bytes."""
+    rates = {name: 1 / statistics.median(figures) for name, figures in seconds.items()}
+    middle = statistics.median(rates.values())
+    return {name: rate / middle for name, rate in rates.items()}
+
+
+def _emit_world(bench: Bench, variant: str, seconds: list[float], size_bytes: int, moved_bytes: float) -> None:
+    for repeat, latency_s in enumerate(seconds):
+        bench.emit("latency_s", latency_s, variant, repeat)
+        bench.emit("algbw_bytes", size_bytes / latency_s, variant, repeat)
+        bench.emit("busbw_bytes", moved_bytes / latency_s, variant, repeat)
+
+
+def _emit_node(bench: Bench, variant: str, seconds: list[float], moved_bytes: float) -> None:
+    """By the first rank of the node; latency or, where bytes are what is asked about, bandwidth."""
+    if bench.local_rank:
+        return
+    for repeat, latency_s in enumerate(seconds):
+        if moved_bytes:
+            bench.emit("node_busbw_bytes", moved_bytes / latency_s, variant, repeat)
+        else:
+            bench.emit("node_latency_s", latency_s, variant, repeat)
