@@ -1,0 +1,92 @@
+"""The check ``health`` in whole runs: real ranks, real pynvml, a described driver on each node that changes under load."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from nvml.build import build, describe, environment, h100
+from submission import ANY_NOISE, submit, suite_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from system.cluster import VirtualSlurm
+
+pytestmark = pytest.mark.mpi
+
+#: Something that lasts stands for the load: what the GPUs do meanwhile is described.
+SUITE = (
+    "[checks.identity]\n[checks.os_noise]\nduration_s = {load_s}\n[checks.health]\nperiod_s = 0.05\n"
+    + ANY_NOISE.format(label="os_noise")
+)
+
+
+def two(**changes_of_the_second: str) -> list[dict[str, str]]:
+    return [h100(0), h100(1, **changes_of_the_second)]
+
+
+def test_healthy_gpus_pass_in_a_run_of_virtual_nodes(tmp_path: Path) -> None:
+    env = environment(build(tmp_path / "lib"), describe(tmp_path / "gpus", two()))
+    words = ("--nodes", "2", "--gpus-per-node", "2", "--launcher", "local")
+    done = submit(tmp_path / "runs", suite_file(tmp_path, SUITE.format(load_s=0.5)), *words, env=env).finish()
+    assert done.code == 0, done.out + done.err
+    passed = done.verdicts(outcome="PASS", check="health")
+    assert {(v["node"], v["metric"]) for v in passed} >= {
+        (node, metric)
+        for node in ("node0", "node1")
+        for metric in ("lost", "ecc_uncorrected", "xid_faults", "throttled_share", "pcie_lanes_lost", "nvlinks_missing")
+    }
+    assert not done.verdicts(outcome="FAIL")
+    assert not done.verdicts(outcome="ERROR")
+
+
+def test_without_gpus_health_is_not_run_and_says_why(tmp_path: Path) -> None:
+    suite = suite_file(tmp_path, SUITE.format(load_s=0.1))
+    done = submit(tmp_path / "runs", suite, "--nodes", "1", "--launcher", "local").finish()
+    (verdict,) = done.verdicts(check="health")
+    assert (verdict["outcome"], verdict["reason"]) == ("NOT_RUN", "no GPU was asked for")
+
+
+def test_each_bad_node_is_named_by_what_happened_to_its_gpu_and_the_healthy_one_is_not(
+    tmp_path: Path, plain_slurm: VirtualSlurm
+) -> None:
+    nodes = tmp_path / "nodes"
+    nodes.mkdir()
+    for node in plain_slurm.node_names:
+        describe(nodes / f"{node}.txt", two())
+    env = {**plain_slurm.env, **environment(build(tmp_path / "lib"), nodes / "{node}.txt")}
+    suite = suite_file(tmp_path, SUITE.format(load_s=2.0))
+    run = submit(tmp_path / "runs", suite, "--nodes", "4", "--gpus-per-node", "2", env=env)
+    run.wait_for_record("identity")  # by then every rank has had its first look
+    describe(nodes / "node1.txt", two(state="lost_later", xids="79"))
+    describe(nodes / "node2.txt", two(reasons="0x48"))
+    describe(nodes / "node3.txt", two(ecc_volatile="0/3", remaps="0/1/1/0"))
+    done = run.finish()
+    assert done.code == 1, done.out + done.err
+    failed = {(v["node"], v["device"], v["metric"]) for v in done.verdicts(outcome="FAIL")}
+    assert failed == {
+        ("node1", "cuda:1", "lost"),
+        ("node1", "cuda:1", "xid_faults"),
+        ("node2", "cuda:1", "throttled_share"),
+        ("node3", "cuda:1", "ecc_uncorrected"),
+        ("node3", "cuda:1", "row_remaps"),
+        ("node3", "cuda:1", "remap_pending"),
+    }
+    (lost,) = done.verdicts(outcome="FAIL", metric="lost")
+    assert "GPU-00000001-aaaa-bbbb-cccc-000000000001" in lost["variant"]
+    assert "00000000:19:00.0" in lost["variant"]
+    assert {v["node"] for v in done.verdicts(outcome="PASS", metric="gpu_count")} == set(plain_slurm.node_names)
+    assert not done.verdicts(outcome="ERROR")
+
+
+def test_a_leaked_process_makes_the_run_unjudged_and_blames_no_node(tmp_path: Path) -> None:
+    gpus = two(processes="4711:76000000000:python3", memory_used="76000000000")
+    env = environment(build(tmp_path / "lib"), describe(tmp_path / "gpus", gpus))
+    words = ("--nodes", "1", "--gpus-per-node", "2", "--launcher", "local")
+    done = submit(tmp_path / "runs", suite_file(tmp_path, SUITE.format(load_s=0.2)), *words, env=env).finish()
+    assert done.code == 3, done.out + done.err
+    (verdict,) = done.verdicts(outcome="ERROR")
+    assert (verdict["check"], verdict["device"]) == ("health", "cuda:1")
+    assert "process 4711 (python3)" in verdict["reason"]
+    assert not done.verdicts(outcome="FAIL")
