@@ -1,21 +1,29 @@
 from __future__ import annotations
 
-from typing import Any
+import itertools
+import time
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 from solo_bench import SoloBench
 
 from hpcaccept.checks import ddp_train as module
 from hpcaccept.checks.ddp_train import DdpTrain, wrong_gradients
+from hpcaccept.errors import UsageError
+from hpcaccept.measure import recipe
 from hpcaccept.model.check import Unavailable
+
+if TYPE_CHECKING:
+    from hpcaccept.model.metric import Limit
 
 
 class TwinBench(SoloBench):
     """Rank 0 of two that do exactly the same, so that a real group of one stands for both."""
 
     def __init__(self, other_gradient: float = 1.0) -> None:
-        super().__init__(DdpTrain(blocks=1), size=2, node_ranks=(0, 1))
+        super().__init__(DdpTrain(blocks=2, block_s=0.02), size=2, node_ranks=(0, 1))
         self.other_gradient = other_gradient
 
     def allgather(self, thing: Any) -> list[Any]:
@@ -60,8 +68,100 @@ def test_the_bound_is_of_n_rounded_additions_and_a_division() -> None:
     assert bound.tolist() == [4 * 2.0**-24 * 3.0, 0.0]
 
 
-def test_ranks_other_than_0_leave_the_world_s_numbers_to_it() -> None:
+def test_the_world_s_numbers_are_emitted_by_rank_0_only() -> None:
+    """As rank 1 of the two, in a group of one."""
     bench = TwinBench()
-    bench.rank = 0
-    names = {m.name for m in DdpTrain.metrics if m.scope == "world"}
-    assert names == {"loss_drop", "samples_per_s"}
+    bench.rank = 1
+    bench.check.measure(bench)
+    world = {m.name for m in DdpTrain.metrics if m.scope == "world"}
+    assert world == {"loss_drop", "samples_per_s"}
+    assert not world & {name for name, _ in bench.samples}
+    assert bench.variants("step_s") == {"p50", "p99", "worst"}
+
+
+@pytest.mark.parametrize("step", [5, 29])
+def test_one_step_that_goes_wrong_late_leaves_the_loss_falling_and_is_seen_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """What a collective does that forgets one of 64 ranks in one of the steps before the last."""
+    real, number = recipe.Momentum.step, itertools.count()
+
+    def harmed(self: Any) -> None:
+        wrapped = next(number)  # training and reference take turns: an even number is the training's
+        if wrapped == 2 * (step - 1):
+            for parameter in self._parameters:
+                parameter.grad *= 63 / 64
+        real(self)
+
+    monkeypatch.setattr(recipe.Momentum, "step", harmed)
+    bench = TwinBench().run()
+    limit = _limit("loss_error")
+    assert not limit.met_by(bench.value("loss_error"))
+    assert _limit("loss_drop").met_by(bench.value("loss_drop"))
+    assert bench.value("wrong_elements") == 0
+    assert bench.value("replica_mismatch", "peers") == 0
+
+
+def _limit(metric: str) -> Limit:
+    found = DdpTrain.metric(metric)
+    assert found is not None
+    assert found.limit is not None
+    return found.limit
+
+
+class SlowAmongFour(TwinBench):
+    """This rank's own time against three others that take half of it; their steps last as long as its own."""
+
+    def allgather(self, thing: Any) -> list[Any]:
+        if isinstance(thing, list) and len(thing) == 3:
+            node, own_s, whole_s = thing
+            return [thing, *([f"{node}{n}", own_s / 2, whole_s] for n in range(3))]
+        return [thing] * 4
+
+
+def test_a_rank_that_computes_twice_as_long_as_the_others_is_named() -> None:
+    bench = SlowAmongFour().run()
+    assert bench.value("straggler_share") == pytest.approx(2.0)
+    assert bench.facts["slowest"].startswith("rank 0 on solo: its own part of a step takes 2.00 times")
+
+
+def test_own_time_ends_before_the_collective_and_lies_within_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The optimizer stands for what comes after a rank's own part: it must lengthen the step and not the own time."""
+    healthy = TwinBench().run()
+    real = recipe.Momentum.step
+
+    def late(self: Any) -> None:
+        time.sleep(0.02)
+        real(self)
+
+    monkeypatch.setattr(recipe.Momentum, "step", late)
+    bench = TwinBench().run()
+    assert bench.value("step_s", "p50") >= 0.02
+    assert 0 < min(bench.samples["own_step_s", ""]) < 0.02
+    assert 0 < min(healthy.samples["own_step_s", ""]) < healthy.value("step_s", "worst")
+
+
+def test_a_slow_forward_pass_is_a_rank_s_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = torch.nn.functional.mse_loss
+
+    def late(*words: Any) -> Any:
+        time.sleep(0.02)
+        return real(*words)
+
+    monkeypatch.setattr(torch.nn.functional, "mse_loss", late)
+    assert min(TwinBench().run().samples["own_step_s", ""]) >= 0.02
+
+
+def test_a_heartbeat_tells_the_step_at_least_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count(0.0, 0.25)
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    bench = TwinBench()
+    beat = module.Beat(bench, 1000)
+    for _ in range(8):
+        beat()
+    assert bench.beats == ["step 0 of 1000", "step 2 of 1000", "step 4 of 1000", "step 6 of 1000"]
+
+
+def test_without_a_block_nothing_would_be_timed() -> None:
+    with pytest.raises(UsageError, match="'blocks' of check 'ddp_train' is 0"):
+        DdpTrain(blocks=0)
