@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from nvml.build import build, describe, environment, h100
 
+from hpcaccept.config.toml import read_toml
+from hpcaccept.measure import xid
+from hpcaccept.measure.gpu_state import fabric_faults
 from hpcaccept.measure.nvml import Gpu, cuda_version, visible
 
 if TYPE_CHECKING:
@@ -266,6 +270,7 @@ def test_mig_instances_stand_for_their_gpu(wanted: str) -> None:
         ({"memory_bytes": "80GB"}, "found '80GB', expected a number"),
         ({"state": "!broken"}, "unknown error '!broken'"),
         ({"ecc_mode": "on"}, "found 'on', expected enabled or disabled"),
+        ({"state": "ok", "ecc_volatiles": "0/0"}, "unknown key 'ecc_volatiles'"),
     ],
 )
 def test_the_stand_in_refuses_a_description_it_does_not_understand(
@@ -298,3 +303,178 @@ print(code(pynvml.nvmlShutdown), code(pynvml.nvmlDeviceGetName, gpu))
 """
     path = describe(tmp_path / "node", [h100(0)])
     assert child(code, environment(library, path)).stdout.split() == ["1", "7", "2", "2", "2", "1", "1"]
+
+
+# --- one GPU, question by question ------------------------------------------------------------------------------------
+
+LOOK = """
+import dataclasses, json
+from hpcaccept.measure import gpu_state, nvml
+with nvml.open_nvml() as driver:
+    gpu = driver.open(driver.gpu(0))
+    print(json.dumps(dataclasses.asdict(gpu_state.look(gpu))))
+"""
+
+
+@pytest.fixture
+def look(library: Path, tmp_path: Path) -> Any:
+    """One look at a described GPU."""
+
+    def look(**changes: str) -> Any:
+        node = describe(tmp_path / "node", [h100(0, **changes)])
+        return json.loads(child(LOOK, environment(library, node)).stdout)
+
+    return look
+
+
+def test_every_counter_comes_through_pynvml_as_it_was_described(look: Any) -> None:
+    seen = look(
+        ecc_volatile="11/12",
+        ecc_aggregate="13/14",
+        sram="15/16/1",
+        remaps="17/18/1/1",
+        remap_banks="600/30/6/3/1",
+        retired="2/3",
+        retired_pending="enabled",
+        pcie_replays="19",
+        recovery_action="4",
+        violations_ns="1/2/3/4/5/6/7/8",
+        fabric_health="0x11",
+    )
+    numbers = seen["numbers"]
+    assert (numbers["ecc.corrected"], numbers["ecc.uncorrected"]) == (11, 12)
+    assert (numbers["ecc_lifetime.corrected"], numbers["ecc_lifetime.uncorrected"]) == (13, 14)
+    assert [numbers[f"sram.{part}"] for part in ("corrected", "uncorrected", "threshold_exceeded")] == [15, 16, 1]
+    assert [numbers[f"remaps.{part}"] for part in ("corrected", "uncorrected", "pending", "failure")] == [17, 18, 1, 1]
+    assert [numbers[f"remap_banks.{part}"] for part in ("max", "high", "partial", "low", "none")] == [600, 30, 6, 3, 1]
+    assert [numbers[f"retired.{part}"] for part in ("corrected", "uncorrected")] == [2, 3]
+    assert numbers["retired_pending.pending"] == 1
+    assert numbers["replays.count"] == 19
+    assert numbers["recovery.action"] == 4
+    assert [numbers[f"violations.{part}"] for part in ("power", "thermal", "reliability")] == [1, 2, 6]
+    assert fabric_faults(int(numbers["fabric.health"])) == ("degraded bandwidth", "route unhealthy")
+    assert seen["missing"] == {}
+
+
+def test_nvlinks_have_state_version_and_errors_by_name(look: Any) -> None:
+    seen = look(nvlinks="101", nvlink_errors="2:crc_flit:7,2:recovery:1,0:crc_data:4")
+    assert seen["links"][0] == {
+        "number": 0,
+        "active": True,
+        "version": 4,
+        "errors": {"replay": 0, "recovery": 0, "crc_flit": 0, "crc_data": 4},
+    }
+    assert seen["links"][1]["active"] is False
+    assert seen["links"][2]["errors"] == {"replay": 0, "recovery": 1, "crc_flit": 7, "crc_data": 0}
+
+
+def test_links_of_the_fifth_generation_count_in_fields(look: Any) -> None:
+    seen = look(nvlinks="11", nvlink_version="5", nvlink_errors="1:integrity:3")
+    assert seen["links"][1]["errors"] == {"malformed": 0, "overrun": 0, "integrity": 3, "recovery_failed": 0}
+
+
+def test_processes_have_number_memory_and_name(look: Any) -> None:
+    seen = look(processes="4711:2147483648:python3,4712:1024:nvidia-cuda-mps-server")
+    assert seen["processes"]["4711"] == {"pid": 4711, "memory_bytes": 2 << 30, "name": "python3"}
+    assert seen["processes"]["4712"]["name"] == "nvidia-cuda-mps-server"
+
+
+def test_an_error_that_is_none_of_ignorance_is_one_of_the_gpu(look: Any) -> None:
+    seen = look(ecc_volatile="!unknown", sram="!not_supported", remaps="!corrupted_inforom")
+    assert seen["errors"] == {"ecc": "Unknown Error", "remaps": "Corrupted infoROM"}
+    assert seen["missing"] == dict.fromkeys(("sram", "retired", "retired_pending"), "Not Supported")
+
+
+def test_a_lost_gpu_answers_nothing(look: Any) -> None:
+    seen = look(lost_after="40")
+    assert seen["lost"] is True
+    assert seen["numbers"] == {}
+
+
+@pytest.mark.parametrize(
+    ("health", "faults"),
+    [
+        (0, ()),
+        (0b10_10_10_10, ()),  # every question answered with "false"
+        (0x1, ("degraded bandwidth",)),
+        (0x4, ("route recovery in progress",)),
+        (0x100, ()),  # configuration: none wrong
+        (0x400, ("incorrect configuration",)),
+    ],
+)
+def test_a_health_mask_of_the_fabric_is_decoded_field_by_field(health: int, faults: tuple[str, ...]) -> None:
+    assert fabric_faults(health) == faults
+
+
+# --- Xids -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [(79, "fault"), (48, "fault"), (63, "watch"), (13, "application"), (106, "ignored"), (999, "unknown")],
+)
+def test_an_xid_has_the_class_of_the_table(code: int, kind: str) -> None:
+    assert xid.meaning(code).kind == kind
+
+
+def test_every_class_of_xids_has_its_source_its_date_and_its_reason_and_no_number_stands_twice() -> None:
+    tables = read_toml(xid.TABLE)
+    assert set(tables) == {"fault", "watch", "application", "ignored"}
+    for table in tables.values():
+        assert "https://docs.nvidia.com" in table["source"]
+        assert re.fullmatch(r"\d{4}-\d{2}-\d{2}", table["date"])
+        assert table["why"]
+    codes = [code for table in tables.values() for code in table["codes"]]
+    assert len(codes) == len(set(codes))
+
+
+def test_xids_are_heard_while_they_come_and_those_from_before_are_not(library: Path, tmp_path: Path) -> None:
+    code = """
+import os, sys, time
+from hpcaccept.measure import nvml, xid
+with nvml.open_nvml() as driver:
+    listener = xid.Listener(driver.open(driver.gpu(0)))
+    time.sleep(0.05)
+    os.replace(sys.argv[1], os.environ["HPCACCEPT_FAKE_NVML"])
+    listener.stop()
+    print(listener.codes, listener.deaf)
+"""
+    node = describe(tmp_path / "node", [h100(0, xids="48")])
+    later = describe(tmp_path / "later", [h100(0, xids="48,79,13")])
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(later)],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment(library, node)},
+    )
+    assert done.stdout.strip() == "[79, 13]"
+
+
+# --- the stand-in, where it moves -------------------------------------------------------------------------------------
+
+
+def test_each_node_of_a_virtual_slurm_has_its_own_description(library: Path, tmp_path: Path) -> None:
+    for n in range(2):
+        describe(tmp_path / f"node{n}.txt", [h100(n)])
+    env = {**environment(library, tmp_path / "{node}.txt"), "SLURMD_NODENAME": "node1"}
+    (found,) = json.loads(child(LIST, env).stdout)
+    assert found["uuid"] == "GPU-00000001-aaaa-bbbb-cccc-000000000001"
+
+
+def test_structures_of_another_version_are_refused_as_the_real_one_does(library: Path, tmp_path: Path) -> None:
+    code = """
+import ctypes, pynvml
+pynvml.nvmlInit()
+gpu = pynvml.nvmlDeviceGetHandleByIndex(0)
+for kind, name in (
+    (pynvml.c_nvmlMemory_v2_t, "nvmlDeviceGetMemoryInfo_v2"),
+    (pynvml.c_nvmlEccSramErrorStatus_v1_t, "nvmlDeviceGetSramEccErrorStatus"),
+    (pynvml.c_nvmlGpuFabricInfo_v2_t, "nvmlDeviceGetGpuFabricInfoV"),
+):
+    wrong = kind()
+    wrong.version = 0x1000001
+    print(getattr(pynvml.nvmlLib, name)(gpu, ctypes.byref(wrong)))
+"""
+    path = describe(tmp_path / "node", [h100(0)])
+    assert child(code, environment(library, path)).stdout.split() == ["25", "25", "25"]
