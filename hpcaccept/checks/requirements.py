@@ -1,0 +1,169 @@
+"""Has the machine what a GPU marketplace demands, before anything is measured?"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hpcaccept.config.toml import read_toml
+from hpcaccept.measure import gpu_state, host, nvml, sockets
+from hpcaccept.measure.nvml import NoAnswer
+from hpcaccept.model.check import Bench, Check
+from hpcaccept.model.metric import Limit, Metric
+
+TABLE = Path(__file__).with_name("requirements.toml")
+#: Those that speak of GPUs: without a request for GPUs they make no sense.
+_OF_GPUS = ("gpu_models", "free_memory_share", "gpu_memory_bytes", "memory_share", "cores_per_gpu", "cuda_version")
+
+
+def _metric(name: str, rule: dict[str, Any]) -> Metric:
+    limit = Limit(
+        rule.get("lower"), rule.get("upper"), rule["unit"], "built-in", f"{rule['source']}, read {rule['date']}"
+    )
+    return Metric(
+        name, rule["unit"], rule["direction"], rule["help"], formula=rule["formula"], source=rule["source"],
+        scope="node", statistic="worst", limit=limit, required=False,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the driver said when the run began.
+
+    Attributes:
+        gpus: that the job may see.
+        used: share of its memory that is in use, by number of the GPU; a text where that is not known.
+        cuda: newest CUDA of the driver, as NVML writes it; None when it does not say.
+        why: why the driver could not be asked; empty when it could.
+    """
+
+    gpus: tuple[nvml.Gpu, ...] = ()
+    used: tuple[tuple[int, float | str], ...] = ()
+    cuda: int | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Requirements(Check):
+    """The rules by which marketplaces accept a machine: one GPU model, free memory, RAM, cores, disk, CUDA.
+
+    How: the rules stand in ``requirements.toml`` beside this check, each with its limit, source and date; every rule is one metric,
+    and a suite overrides its limit as any other. GPU memory is read from the driver (NVML) **when the run begins**, before any
+    check uses it: torch's own counter knows only its own memory. What the driver reserves for itself does not count as used.
+    RAM and cores are what the job may use, cgroups and binding included; the memory of all GPUs is that of the GPUs asked for,
+    not of those that happen to be visible.
+
+    Without a driver where GPUs were asked for, ``gpu_models`` is 0 and the fact ``gpus`` says why. Without a request for GPUs only
+    the disk is judged.
+
+    What it does not mean: nothing is measured under load. What an offer says of network, ports, reliability and PCIe is judged
+    by whoever rents it, or by ``transfers``. On a machine of a stranger all of this is the machine's own claim.
+
+    Parameters:
+        disk_path: folder whose file system must have the space.
+    """
+
+    name: ClassVar = "requirements"
+    revision: ClassVar = 1
+    about: ClassVar = "Marketplace rules: one GPU model, free GPU memory, RAM, cores, disk and CUDA version."
+    on_device: ClassVar = False
+    metrics: ClassVar = tuple(_metric(name, rule) for name, rule in read_toml(TABLE).items())
+
+    disk_path: str = "/"
+
+    def begin(self, bench: Bench) -> Seen | None:
+        """GPU memory before any check uses some."""
+        return _ask() if bench.local_rank == 0 and bench.gpus_asked > 0 else None
+
+    def measure(self, bench: Bench) -> Any:
+        """All rules but the one on cores; for that, which cores this rank may use."""
+        if bench.local_rank == 0:
+            self._disk(bench)
+            if bench.gpus_asked > 0:
+                self._gpus(bench, bench.begun)
+            else:
+                for name in _OF_GPUS:
+                    bench.unsupported(name, "no GPU was asked for")
+        cores = [core.cpu for core in sockets.cores(host.affinity())]
+        return {"node": bench.node, "cores": cores, "quota": host.cpu_quota(), "group": host.cgroup()}
+
+    def compare(self, bench: Bench, kept: Any) -> None:
+        """Cores that the ranks of this node have together."""
+        mine = [k for k in bench.allgather(kept) if k is not None and k["node"] == bench.node]
+        if bench.local_rank == 0 and bench.gpus_asked > 0 and mine:
+            bench.emit("cores_per_gpu", usable_cores(mine) / bench.gpus_asked)
+
+    def _disk(self, bench: Bench) -> None:
+        try:
+            found = os.statvfs(self.disk_path)
+        except OSError as fault:
+            bench.unsupported("disk_free_bytes", f"{self.disk_path}: {fault.strerror}")
+        else:
+            bench.emit("disk_free_bytes", found.f_bavail * found.f_frsize)
+
+    def _gpus(self, bench: Bench, seen: Seen) -> None:
+        healthy = [gpu for gpu in seen.gpus if gpu.state == "ok"]
+        bench.emit("gpu_models", len({gpu.name for gpu in healthy}))
+        named = ", ".join(sorted({gpu.name or "without a name" for gpu in healthy}))
+        bench.fact("gpus", seen.why or f"{len(healthy)} healthy of {len(seen.gpus)} visible: {named or 'none'}")
+        for number, used in seen.used:
+            if isinstance(used, str):
+                bench.unsupported(f"free_memory_share[GPU {number}]", used)
+            else:
+                bench.emit("free_memory_share", 1 - used, f"GPU {number}")
+        sizes = [gpu.memory_bytes for gpu in healthy if gpu.memory_bytes]
+        if sizes:
+            bench.emit("gpu_memory_bytes", min(sizes))
+            # A GPU that is gone still has its share of the RAM: the request counts.
+            bench.emit("memory_share", host.memory_bytes() / (max(sizes) * max(bench.gpus_asked, len(seen.gpus))))
+        if seen.cuda is not None:
+            bench.emit("cuda_version", seen.cuda)
+        lacking = {"gpu_memory_bytes": not sizes, "memory_share": not sizes, "cuda_version": seen.cuda is None}
+        for name in (name for name, lacks in lacking.items() if lacks):
+            bench.unsupported(name, seen.why or "the driver does not say")
+
+
+def _ask() -> Seen:
+    try:
+        with nvml.open_nvml() as driver:
+            gpus = nvml.visible(driver.gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+            used = tuple((gpu.index, _used(driver, gpu)) for gpu in gpus)
+            return Seen(gpus, used, _number(driver.cuda_driver()))
+    except nvml.NvmlMissing as missing:
+        return Seen(why=f"{missing.cause}. {missing.remedy}")
+
+
+def _used(driver: nvml.Nvml, gpu: nvml.Gpu) -> float | str:
+    """Share of a GPU's memory that is in use, or why that is not known."""
+    opened = driver.open(gpu)
+    if isinstance(opened, NoAnswer):
+        return opened.why
+    answer = opened.ask(gpu_state.QUESTIONS["memory"])
+    if isinstance(answer, NoAnswer):
+        return answer.why
+    return (
+        float(answer["used"]) / float(answer["total"]) if answer["total"] else "the driver says that it has no memory"
+    )
+
+
+def _number(version: str | None) -> int | None:
+    """12040 from ``12.4``: so that 12.10 is newer than 12.9."""
+    if version is None:
+        return None
+    major, _, minor = version.partition(".")
+    return int(major) * 1000 + int(minor or 0) * 10
+
+
+def usable_cores(ranks: list[dict[str, Any]]) -> float:
+    """Physical cores that the ranks of one node may use together.
+
+    Args:
+        ranks: of each: ``cores`` (numbers), ``quota`` (processors, or None) and the control ``group`` that has it.
+    """
+    cores = len({core for rank in ranks for core in rank["cores"]})
+    quotas = {rank["group"]: rank["quota"] for rank in ranks}
+    if any(quota is None for quota in quotas.values()):
+        return float(cores)
+    return min(float(cores), sum(quotas.values()))
