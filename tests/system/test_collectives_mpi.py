@@ -1,0 +1,149 @@
+"""Real ranks under a real mpiexec exchange over gloo and MPI, copy, and find what is wrong with the rank that has it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from submission import Finished, submit, suite_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.mpi
+
+SUITE = """
+[checks.allreduce]
+sizes_bytes = [4096]
+block_s = 0.002
+blocks = 2
+[checks.collectives]
+sizes_bytes = [4096, 1048576]
+block_s = 0.002
+blocks = 2
+[checks.transfers]
+size_bytes = 1048576
+block_s = 0.002
+[checks.peer_to_peer]
+size_bytes = 1048576
+block_s = 0.002
+[peers]
+enabled = false
+"""
+OPERATIONS = {"all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast"}
+RANKS = {("node0", "cpu:0"), ("node0", "cpu:1"), ("node1", "cpu:0"), ("node1", "cpu:1")}
+#: Runs in every Python that starts with it on its path; a rank of the step is told by its launcher's variable.
+HARM = """
+import os
+if os.environ.get("OMPI_COMM_WORLD_RANK", os.environ.get("PMI_RANK")) in {ranks}:
+    from hpcaccept.checks import {module} as module
+    {body}
+"""
+SPOILT_SHARE = """
+    real = module.exchange
+    def exchange(operation, team, device, length):
+        work = real(operation, team, device, length)
+        def call(one=work.call):
+            one()
+            if operation == "all_to_all" and team.group == "rail":
+                work.target[length // 2] += 1
+        return module.Exchange(call, work.refill, work.target, work.parts)
+    module.exchange = exchange
+"""
+NO_REDUCE_SCATTER = """
+    import functools
+    def missing(operation):
+        import torch.distributed as dist
+        if operation == "reduce_scatter":
+            def call(*_, **__):
+                raise RuntimeError("ProcessGroupGloo does not support reduce_scatter")
+            return call
+        return dist.all_gather_single if hasattr(dist, "all_gather_single") else dist.all_gather_into_tensor
+    module._newer = missing
+"""
+FLIPPED_BIT = """
+    real = module.Lane.call
+    def call(lane):
+        real(lane)
+        lane.target[4711] ^= 1 << 40
+    module.Lane.call = call
+"""
+
+
+def run(tmp_path: Path, suite: str, harm: str = "", timeout_s: float = 240) -> Finished:
+    """Two virtual nodes with two ranks each."""
+    folder = tmp_path / "harm"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(harm)
+    words = ("--nodes", "2", "--ranks-per-node", "2", "--launcher", "local")
+    env = {"PYTHONPATH": str(folder)} if harm else {}
+    return submit(tmp_path / "runs", suite_file(tmp_path, suite), *words, env=env).finish(timeout_s)
+
+
+def harm(ranks: str, module: str, body: str) -> str:
+    """A sitecustomize that changes a check on these ranks (``"02"``: ranks 0 and 2)."""
+    return HARM.format(ranks=list(ranks), module=module, body=body.strip())
+
+
+def wrong(done: Finished) -> set[tuple[str, str, str, float]]:
+    return {(v["node"], v["device"], v["variant"], v["value"]) for v in done.verdicts(outcome="FAIL")}
+
+
+def only(check: str) -> str:
+    """The suite with this check alone."""
+    params = SUITE.partition(f"[checks.{check}]")[2].partition("[checks")[0]
+    return f"[checks.{check}]{params}[peers]\nenabled = false\n"
+
+
+def test_healthy_ranks_exchange_rightly_in_every_way(tmp_path: Path) -> None:
+    done = run(tmp_path, SUITE)
+    assert done.code == 0, done.out + done.err
+    verified = done.verdicts(check="collectives", metric="wrong_elements")
+    assert {(v["node"], v["device"]) for v in verified} == RANKS
+    assert {v["outcome"] for v in verified} == {"PASS"}
+    for size in ("4KiB", "1MiB"):
+        expected = {f"{op}/{team}/{size}" for op in OPERATIONS for team in ("node", "rail0", "rail1", "world")}
+        assert {v["variant"] for v in verified if v["variant"].endswith(size)} == expected - {
+            f"all_reduce/world/{size}"
+        }
+    of_nodes = done.verdicts(check="collectives", metric="node_busbw_bytes")
+    assert {(v["node"], v["variant"]) for v in of_nodes} == {
+        (node, f"{op}/node/1MiB") for node in ("node0", "node1") for op in OPERATIONS
+    }
+    assert all(v["value"] > 0 for v in of_nodes)
+    of_rails = done.verdicts(check="collectives", metric="busbw_bytes")
+    assert {v["variant"].split("/")[1] for v in of_rails} == {"world", "rail0", "rail1"}
+    assert {v["reason"] for v in done.verdicts(check="collectives", variant="fallback")} == {
+        "not supported: gloo does not say what it uses, and stands in for NCCL here"
+    }
+    copied = done.verdicts(check="transfers", metric="wrong_elements")
+    assert {(v["node"], v["device"]) for v in copied} == RANKS
+    assert {v["variant"] for v in copied} == {"h2d", "d2h", "both", "h2d/alone", "d2h/alone"}
+    cells = done.verdicts(check="peer_to_peer", metric="wrong_elements")
+    assert {(v["node"], v["device"], v["variant"]) for v in cells} == {
+        (node, "", cell) for node in ("node0", "node1") for cell in ("0→1", "1→0", "0↔1")
+    }
+
+
+def test_a_spoilt_element_is_found_on_the_rank_and_in_the_collective_that_have_it(tmp_path: Path) -> None:
+    done = run(tmp_path, only("collectives"), harm("2", "collectives", SPOILT_SHARE))
+    assert done.code == 1, done.out + done.err
+    assert wrong(done) == {("node1", "cpu:0", f"all_to_all/rail0/{size}", 1.0) for size in ("4KiB", "1MiB")}
+    assert "NOT ACCEPTED: node1" in done.out
+
+
+def test_a_collective_that_the_backend_lacks_is_not_run_and_says_why(tmp_path: Path) -> None:
+    done = run(tmp_path, only("collectives"), harm("0123", "collectives", NO_REDUCE_SCATTER))
+    assert done.code == 0, done.out + done.err
+    said = {v["variant"]: v["reason"] for v in done.verdicts(check="collectives", outcome="NOT_RUN")}
+    for group in ("world", "node", "rail"):
+        assert "does not support reduce_scatter" in said[f"reduce_scatter/{group}"]
+    measured = {v["variant"].split("/")[0] for v in done.verdicts(check="collectives", metric="wrong_elements")}
+    assert measured == OPERATIONS - {"reduce_scatter"}
+
+
+def test_a_bit_that_a_copy_flips_is_found_on_its_rank(tmp_path: Path) -> None:
+    done = run(tmp_path, only("transfers"), harm("1", "transfers", FLIPPED_BIT))
+    assert done.code == 1, done.out + done.err
+    both = {("node0", "cpu:1", "both", 2.0)}
+    assert wrong(done) == both | {("node0", "cpu:1", way, 1.0) for way in ("h2d", "d2h", "h2d/alone", "d2h/alone")}
