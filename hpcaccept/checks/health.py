@@ -248,6 +248,8 @@ class Health(Check):
         after = watch.end()
         _tell(bench, watch.gpu)
         report = _Report(bench, watch, after)
+        if report.silent:
+            raise Unavailable("the driver answers no question about this GPU", "Type 'nvidia-smi -q' on the node.")
         report.loss()
         trouble = report.xids()
         if not report.lost:
@@ -366,6 +368,13 @@ class _Report:
         """At the beginning, at the end, or when a thread last asked."""
         listener = self.watch.listener
         return self.watch.before.lost or self.after.lost or self.watch.seen.lost or bool(listener and listener.lost)
+
+    @property
+    def silent(self) -> bool:
+        """True when there is not one answer, nor an error: nothing that could be judged, so nothing may pass."""
+        looks = (self.watch.before, self.after)
+        said = any(look.lost or look.numbers or look.links or look.errors for look in looks)
+        return not (said or self.watch.open_error or self.watch.seen.masks)
 
     def loss(self) -> None:
         """Whether the GPU is still there, and what it answered with errors."""
