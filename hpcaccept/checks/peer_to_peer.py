@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _ITEM_BYTES = 8
 _HOST_BUFFERS = 2
 _LEAST_SHARE = 0.8
+_LEAST_BYTES = 0.5e9
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,11 @@ class PeerToPeer(Check):
     on one node alone. A GPU whose cells are all slow has a bad port of its own; one cell is one pair.
 
     What it does not mean: nothing here loads several pairs at once, so it says nothing about a switch under full load
-    (``collectives`` does). A node whose cells are all equally slow is seen only by its peers or a baseline. The first
-    rank keeps a CUDA context on each GPU until the step ends (about 0.5 GB each): let it come late in a suite.
-    On a CPU two buffers in host memory stand for devices: that shows that the code works, and no link; ``cell_share`` is
-    not judged there. That copies on GPUs overlap both ways has been shown on no GPU yet.
+    (``collectives`` does). A node whose cells are all equally slow is seen by its peers, by a baseline and, below what one
+    lane of PCIe carries, by ``slowest_bytes``. The first rank keeps a CUDA context on each GPU until the step ends (about
+    0.5 GB each): let it come late in a suite. On a CPU two buffers in host memory stand for devices: that shows that the
+    code works, and no link; ``cell_share`` is not judged there. That copies on GPUs overlap both ways has been shown on
+    no GPU yet.
 
     Parameters:
         size_bytes: of one copy; 0 means 256 MiB on GPUs, 8 MiB on a CPU.
@@ -70,8 +72,15 @@ class PeerToPeer(Check):
             source="measuring cells, not means: https://github.com/NVIDIA/nvbandwidth", statistic="median", required=False,
             limit=at_least(
                 _LEAST_SHARE, "share",
-                "ours: like cells of healthy nodes lie within 1 to 3 %; losing 4 of 18 NVLinks costs 22 %",
+                "ours: like cells of healthy nodes differ by a percent (nvbandwidth's sample: 276.3 ± 0.3 GB/s); losing 4 of 18 NVLinks costs 22 %",
             ),
+        ),
+        Metric(
+            "slowest_bytes", "B/s", "higher",
+            "The slowest pair, one way. A node that is slow everywhere must not pass because its pairs are alike.", scope="node",
+            formula="min over the cells of median bandwidth_bytes", source="https://github.com/huggingface/gpu-fryer/issues/10",
+            statistic="worst", required=False, headline=False,
+            limit=at_least(_LEAST_BYTES, "B/s", "ours: half of one lane of PCIe 3.0; no GPU is fit for work behind less"),
         ),
         Metric(
             "wrong_elements", "elements", "lower", "Words of 8 bytes that did not arrive as they were sent.", scope="node",
@@ -108,6 +117,8 @@ class PeerToPeer(Check):
         bench.fact("links", _links(kinds))
         for (i, j), share in shares(rates, kinds).items():
             bench.emit("cell_share", share, f"{i}→{j}")
+        slowest = min(rates, key=lambda cell: rates[cell])
+        bench.emit("slowest_bytes", rates[slowest], "{}→{}".format(*slowest))
         del ends
         devices.give_back()
 

@@ -86,6 +86,19 @@ def test_of_two_gpus_the_slow_direction_is_named(monkeypatch: pytest.MonkeyPatch
     assert named(gpus(monkeypatch, 2, lambda cell: 2.0 if cell == "1→0" else 1.0).run()) == {"1→0"}
 
 
+def test_a_node_that_stands_still_is_no_pass_though_all_its_pairs_are_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = gpus(monkeypatch, 4, lambda cell: 1e6 if cell != "2→1" else 2e6).run()
+    limit = PeerToPeer.metric("slowest_bytes").limit  # type: ignore[union-attr]
+    assert limit is not None
+    assert bench.variants("slowest_bytes") == {"2→1"}
+    assert not limit.met_by(bench.value("slowest_bytes", "2→1"))
+    assert limit.met_by(0.985e9 * 0.8), "one lane of PCIe 3.0"
+
+
+def test_a_cell_that_stands_still_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert named(gpus(monkeypatch, 3, lambda cell: 1e9 if cell == "0→2" else 1.0).run()) == {"0→2"}
+
+
 def test_a_slower_kind_of_link_is_no_fault_but_a_slow_one_of_its_kind_is() -> None:
     rates = {(i, j): 300e9 if i // 2 == j // 2 else 20e9 for i in range(4) for j in range(4) if i != j}
     kinds = {(i, j): "4 NVLinks" if i // 2 == j // 2 else "SYS" for i, j in rates}
