@@ -50,7 +50,7 @@ class Pairs(Check):
     for ``collectives``. Between virtual nodes on one kernel it measures memory copies and the scheduler.
 
     Parameters:
-        size_bytes: sent by each end in one exchange; 0 means 64 MiB on GPUs and 4 MiB on CPUs.
+        size_bytes: sent by each end in one exchange; 0 means 64 MiB on GPUs and 1 MiB on CPUs.
         rounds: most rounds; a node meets as many partners. 0 means all, but 15 at most.
         blocks: timed blocks of a round.
         block_s: seconds per block on the slowest pair; 0 means 0.05 on GPUs and 0.02 on CPUs.
@@ -96,7 +96,7 @@ class Pairs(Check):
         names = [everyone[ranks[0]] for ranks in nodes]
         device = open_device(bench.device)
         on_gpu = device.kind == "cuda"
-        words = max(1, (self.size_bytes or (64 * _MIB if on_gpu else 4 * _MIB)) // _WORD_BYTES)
+        words = max(1, (self.size_bytes or (64 * _MIB if on_gpu else _MIB)) // _WORD_BYTES)
         block_s = self.block_s or (0.05 if on_gpu else 0.02)
         mine = next(index for index, ranks in enumerate(nodes) if bench.rank in ranks)
         rail = nodes[mine].index(bench.rank)
@@ -178,7 +178,8 @@ class _Exchange:
 
         if peer is None:
             return lambda: None
-        operations = [dist.P2POp(dist.isend, self._out, peer), dist.P2POp(dist.irecv, self._in, peer)]
+        # Receive first: gloo's "ready to receive" would queue behind our own data, and the two ways would take turns.
+        operations = [dist.P2POp(dist.irecv, self._in, peer), dist.P2POp(dist.isend, self._out, peer)]
 
         def call() -> None:
             for work in dist.batch_isend_irecv(operations):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import ipaddress
+import itertools
 import os
 import socket
 from pathlib import Path
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, MutableMapping
 
 _LOOPBACK = "127.0.0.1"
-_PROBE_S = 10.0
+#: How long an address may take to answer: first each a little, so that one behind a firewall does not cost the patience.
+_PROBES_S = (1.0, 10.0)
 #: Which interface gloo binds to. https://docs.pytorch.org/docs/stable/distributed.html#common-environment-variables
 _GLOO = "GLOO_SOCKET_IFNAME"
 
@@ -136,10 +138,10 @@ def own_addresses() -> list[str]:
 
 def reachable(addresses: list[str], port: int) -> tuple[str, str] | None:
     """The first address that answers, and our own address on the way there; None when none does."""
-    for address in addresses:
+    for timeout_s, address in itertools.product(_PROBES_S, addresses):
         with (
             contextlib.suppress(OSError),
-            socket.create_connection((address, port), timeout=_PROBE_S) as probe,
+            socket.create_connection((address, port), timeout=timeout_s) as probe,
         ):
             return address, str(probe.getsockname()[0])
     return None

@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from faults.quota import quota, why_not
 from submission import command, noise, submit, suite_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from system.cluster import VirtualSlurm
 
 NODES = {"node0", "node1", "node2", "node3"}
-CPU_CGROUP = Path("/sys/fs/cgroup/cpu")
 MATMUL = '[checks.identity]\n[checks.matmul]\ndtypes = ["fp32"]\n[peers]\nretests = 1\n'
 pytestmark = pytest.mark.mpi
 
@@ -42,14 +40,11 @@ def test_torch_is_imported_once_per_rank_for_a_whole_run(tmp_path: Path) -> None
         assert "torchvision" not in imported
 
 
-@pytest.mark.skipif(
-    os.geteuid() != 0 or (not (CPU_CGROUP / "cpu.cfs_quota_us").exists() and not (CPU_CGROUP / "tasks").exists()),
-    reason="a CPU quota needs root and a writable cgroup v1",
-)
+@pytest.mark.skipif(bool(why_not()), reason=why_not())
 def test_a_node_with_a_quarter_of_its_cpu_is_found_and_no_other_is_blamed(
     tmp_path: Path, plain_slurm: VirtualSlurm
 ) -> None:
-    with _quota(plain_slurm.slurmd_pid("node2"), share=0.25):
+    with quota(plain_slurm.slurmd_pid("node2"), share=0.25):
         run = submit(tmp_path / "runs", suite_file(tmp_path, MATMUL), "--nodes", "4", env=plain_slurm.env)
         done = run.finish(300)
     assert done.code == 1, done.out + done.err
@@ -57,28 +52,6 @@ def test_a_node_with_a_quarter_of_its_cpu_is_found_and_no_other_is_blamed(
     assert done.verdicts(outcome="FAIL", check="matmul", node="node2")
     assert "NOT ACCEPTED: node2" in done.out
     assert len(done.events("retest")) == 1, "nobody is blamed before it was slow in another launch"
-
-
-@contextmanager
-def _quota(pid: int, share: float) -> Iterator[None]:
-    """What the process starts from now on gets this share of one core."""
-    group = CPU_CGROUP / f"hpcaccept-test-{os.getpid()}"
-    home = CPU_CGROUP / _cpu_cgroup(pid)
-    group.mkdir()
-    try:
-        (group / "cpu.cfs_period_us").write_text("100000")
-        (group / "cpu.cfs_quota_us").write_text(str(int(100000 * share)))
-        (group / "cgroup.procs").write_text(str(pid))
-        yield
-    finally:
-        for member in (group / "cgroup.procs").read_text().split():
-            (home / "cgroup.procs").write_text(member)
-        group.rmdir()
-
-
-def _cpu_cgroup(pid: int) -> str:
-    lines = [line.split(":", 2) for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()]
-    return next(path for _, controllers, path in lines if "cpu" in controllers.split(",")).lstrip("/")
 
 
 def test_a_learned_baseline_judges_the_next_run_and_names_what_it_left_out(tmp_path: Path) -> None:

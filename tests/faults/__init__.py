@@ -1,0 +1,1 @@
+"""Faults made on purpose: each must be found, with the right name, and nobody healthy may be blamed."""
