@@ -67,6 +67,7 @@ def report(bench: Bench, backend: str, wish: str) -> None:
     bench.fact("library", open_device(bench.device).collectives() if backend != "mpi" else "MPI")
     ports = active_ports()
     expected, why = expectation(wish, dict(bench.allgather((bench.node, len(ports)))), os.environ)
+    bench.fact("nccl_environment", settings(os.environ) or "none")
     bench.fact("rdma_ports", ", ".join(ports) or "none is active")
     if backend != "nccl":
         bench.fact("transport", backend)
@@ -85,6 +86,11 @@ def report(bench: Bench, backend: str, wish: str) -> None:
     except NotUnderstood as fault:
         bench.fact("transport", f"not understood: {fault.message} (log: {file})")
         bench.keep("nccl.log", text)
+
+
+def settings(environ: Mapping[str, str]) -> str:
+    """What was set for NCCL, but for what makes it log."""
+    return " ".join(f"{k}={v}" for k, v in sorted(environ.items()) if "NCCL_" in k and not k.startswith("NCCL_DEBUG"))
 
 
 def active_ports() -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -117,9 +116,6 @@ class Allreduce(Check):
         if bench.size > collective.MOST_RANKS:
             raise Unavailable(f"Sums over {bench.size} ranks would not be exact, {collective.MOST_RANKS} is the most.")
         device = open_device(bench.device)
-        bench.fact(
-            "nccl_environment", " ".join(f"{k}={v}" for k, v in sorted(os.environ.items()) if "NCCL_" in k) or "none"
-        )
         if "device" in self.backends:
             with bench.process_group() as backend:
                 for size_bytes in self.sizes_bytes or (_NCCL_SIZES if backend == "nccl" else _HOST_SIZES):

@@ -335,20 +335,20 @@ def exchange(operation: str, team: Team, device: str, length: int) -> Exchange:
     import torch
     import torch.distributed as dist
 
-    n, share, me = len(team.ranks), length // len(team.ranks), team.place
-    tables = [collective.numbers(rank).to(device) for rank in team.ranks]
-    total = collective.total(team.ranks).to(device)
+    share, me = length // len(team.ranks), team.place
+    table, total = collective.numbers().to(device), collective.total(team.ranks).to(device)
+    begins = [collective.offset(rank) for rank in team.ranks]
     spread_out = operation in ("reduce_scatter", "all_to_all")
     source = torch.empty(length if spread_out else share, dtype=torch.float32, device=device)
     target = torch.empty(share if operation == "reduce_scatter" else length, dtype=torch.float32, device=device)
-    own = tables[0] if operation == "broadcast" else tables[me]
+    own = begins[0] if operation == "broadcast" else begins[me]
     in_place = operation == "all_reduce" or (operation == "broadcast" and me == 0)
 
     def refill() -> None:
         if in_place:
-            pattern.fill(target, own)
+            pattern.fill(target, table, own)
             return
-        pattern.fill(source, own)
+        pattern.fill(source, table, own)
         target.fill_(math.nan)
 
     calls: dict[str, Callable[[], object]] = {
@@ -358,12 +358,17 @@ def exchange(operation: str, team: Team, device: str, length: int) -> Exchange:
         "all_to_all": functools.partial(dist.all_to_all_single, target, source, group=team.handle),
         "broadcast": functools.partial(dist.broadcast, target, src=team.ranks[0], group=team.handle),
     }
+
+    def from_all(skipped: int) -> tuple[Part, ...]:
+        """A share of each, which begins so many elements later in what it has."""
+        return tuple(Part(k * share, (k + 1) * share, table, at + skipped) for k, at in enumerate(begins))
+
     whole = {
         "all_reduce": (Part(0, length, total, 0),),
-        "broadcast": (Part(0, length, tables[0], 0),),
+        "broadcast": (Part(0, length, table, begins[0]),),
         "reduce_scatter": (Part(0, share, total, me * share),),
-        "all_gather": tuple(Part(k * share, (k + 1) * share, tables[k], 0) for k in range(n)),
-        "all_to_all": tuple(Part(k * share, (k + 1) * share, tables[k], me * share) for k in range(n)),
+        "all_gather": from_all(0),
+        "all_to_all": from_all(me * share),
     }
     refill()
     return Exchange(calls[operation], refill, target, whole[operation])

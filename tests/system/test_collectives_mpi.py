@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from submission import Finished, submit, suite_file
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+DATA = Path(__file__).parents[1] / "data" / "nccl_log"
 pytestmark = pytest.mark.mpi
 
 SUITE = """
@@ -60,6 +58,16 @@ NO_REDUCE_SCATTER = """
             return call
         return dist.all_gather_single if hasattr(dist, "all_gather_single") else dist.all_gather_into_tensor
     module._newer = missing
+"""
+#: The ranks tell what NCCL would have logged on them: InfiniBand on node0, TCP and then nonsense on node1.
+NCCL_LOGS = """
+    real = module.report
+    def report(bench, backend, wish):
+        os.environ["NCCL_DEBUG"] = "INFO"
+        os.environ["NCCL_DEBUG_FILE"] = {logs!r}[bench.rank]
+        module.active_ports = lambda: ("mlx5_0/1 (InfiniBand)",)
+        real(bench, "nccl", wish)
+    module.report = report
 """
 FLIPPED_BIT = """
     real = module.Lane.call
@@ -147,3 +155,18 @@ def test_a_bit_that_a_copy_flips_is_found_on_its_rank(tmp_path: Path) -> None:
     assert done.code == 1, done.out + done.err
     both = {("node0", "cpu:1", "both", 2.0)}
     assert wrong(done) == both | {("node0", "cpu:1", way, 1.0) for way in ("h2d", "d2h", "h2d/alone", "d2h/alone")}
+
+
+def test_tcp_instead_of_rdma_fails_the_ranks_that_use_it_and_an_unknown_log_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "nonsense.log").write_text("node1:1:2 [0] NCCL INFO Channel 00/0 : 0[0] -> 1[1] via TELEGRAPH/0\n")
+    rdma, tcp = str(DATA / "h100-2nodes-ib-2.21.log"), str(DATA / "aicr-2683-tcp-instead-of-rdma-2.27.log")
+    logs = [rdma, rdma, tcp, str(tmp_path / "nonsense.log")]
+    done = run(tmp_path, only("allreduce"), harm("0123", "_transport", NCCL_LOGS.format(logs=logs)))
+    assert done.code == 1, done.out + done.err
+    assert wrong(done) == {("node1", "cpu:0", "rdma", 1.0)}
+    passed = done.verdicts(metric="fallback", outcome="PASS")
+    assert {(v["node"], v["device"]) for v in passed} == {("node0", "cpu:0"), ("node0", "cpu:1")}
+    (unknown,) = done.verdicts(outcome="ERROR")
+    assert (unknown["node"], unknown["device"], unknown["metric"]) == ("node1", "cpu:1", "channels")
+    (kept,) = done.folder.glob("outputs/*/allreduce.r000003.nccl.log")
+    assert "TELEGRAPH" in kept.read_text()

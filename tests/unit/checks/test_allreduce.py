@@ -113,6 +113,8 @@ def test_numbers_differ_by_rank_and_by_element() -> None:
     tables = torch.stack([collective.numbers(rank) for rank in range(64)])
     assert all(len(set(column.tolist())) == 64 for column in tables.T)
     assert tables.min() == 1
+    assert torch.equal(collective.total(range(64)), tables.sum(0))
+    assert torch.equal(collective.numbers(5), collective.numbers().roll(-collective.offset(5)))
     assert torch.equal(tables, tables.round())
 
 
@@ -133,6 +135,12 @@ def test_the_device_s_own_backend_is_measured_through_torch(monkeypatch: pytest.
 def test_nccl_settings_of_the_environment_are_facts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NCCL_ALGO", "Ring")
     assert "NCCL_ALGO=Ring" in over_mpi().run().facts["nccl_environment"]
+
+
+def test_sums_over_many_ranks_are_exact() -> None:
+    ranks = range(collective.MOST_RANKS)
+    expected = [sum((place + 131 * rank) % 1021 + 1 for rank in ranks) for place in (0, 500, 1020)]
+    assert collective.total(ranks)[[0, 500, 1020]].tolist() == expected
 
 
 def test_an_unknown_backend_is_an_error() -> None:
