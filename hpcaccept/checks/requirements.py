@@ -166,4 +166,4 @@ def usable_cores(ranks: list[dict[str, Any]]) -> float:
     quotas = {rank["group"]: rank["quota"] for rank in ranks}
     if any(quota is None for quota in quotas.values()):
         return float(cores)
-    return min(float(cores), sum(quotas.values()))
+    return min(float(cores), float(sum(quotas.values())))
