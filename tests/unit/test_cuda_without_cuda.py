@@ -1,0 +1,275 @@
+"""What the checks compute on a GPU, where there is none: wrong devices, types, shapes and layouts are refused here as there.
+
+What every check measures runs with torch's fake tensors on ``cuda`` (``fake_cuda``), at full size and through the real
+``Cuda`` device. Values, speed, cuBLAS, NCCL and the driver are not in it: only a GPU proves those. Fake tensors have no
+backward pass without CUDA, so of a training the forward pass and the step of the optimiser run.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from fake_cuda import MODEL, OPERATION_S, Event, Runtime, fake_cuda
+from solo_bench import SoloBench
+
+from hpcaccept import checks
+from hpcaccept.checks import allreduce, memory_pattern, train
+from hpcaccept.measure import pattern, product, recipe
+from hpcaccept.measure.device import Cpu, Cuda, Device
+from hpcaccept.measure.engine import Engine
+from hpcaccept.measure.product import FORMATS, Shape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+GPU = "cuda:3"
+each_format = pytest.mark.parametrize("form", FORMATS.values(), ids=lambda form: form.name)
+
+
+@pytest.fixture
+def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
+    """A node of eight GPUs."""
+    with fake_cuda(monkeypatch) as runtime:
+        yield runtime
+
+
+@pytest.fixture
+def gpu(node: Runtime) -> Device:
+    """The fourth of them."""
+    assert node.gpus == 8
+    return Cuda(GPU)
+
+
+def run(name: str, folder: Path, **params: Any) -> SoloBench:
+    """``measure`` of a check on the fourth GPU of a node."""
+    if name not in checks.names():
+        pytest.skip(f"there is no check {name}")
+    bench = SoloBench(checks.build(name, params), device=GPU, model=MODEL, gpus_asked=4, folder=folder)
+    bench.check.measure(bench)
+    return bench
+
+
+# --- whole checks -------------------------------------------------------------------------------------------------------
+
+
+def test_matmul_has_every_format_in_its_frozen_or_default_shape(node: Runtime, tmp_path: Path) -> None:
+    bench = run("matmul", tmp_path, blocks=2, block_s=0.02, warm_s=0.02)
+    assert bench.variants("rate_flops") == set(FORMATS)
+    assert set(bench.refused) <= {"clock_hz", "power_w"}  # no format is missing; there is no driver to ask
+    assert bench.facts["shape[bf16]"] == "2048x2048x13312"
+    assert bench.facts["shape[fp64]"] == "4096x4096x4096"
+    assert node.used == {GPU}
+    assert {"mm", "_scaled_mm", "_int_mm"} <= set(node.operations)
+    assert bench.samples["rate_flops", "fp8"] == pytest.approx([2 * 8192**3 / OPERATION_S] * 2)
+
+
+@pytest.mark.parametrize("name", ["fp64", "bf16", "fp8", "int8"])
+def test_matmul_searches_shapes_that_the_format_takes(node: Runtime, tmp_path: Path, name: str) -> None:
+    bench = run("matmul", tmp_path, dtypes=[name], blocks=1, block_s=0.01, search=True, search_s=1.0)
+    assert bench.variants("searched_flops") == {name}
+    assert bench.facts[f"toml[{name}]"].startswith(f'"{MODEL}".{name} = {{ shape = [')
+    assert name not in bench.refused
+    assert node.used == {GPU}
+
+
+def test_memory_bandwidth_has_every_kernel(node: Runtime, tmp_path: Path) -> None:
+    bench = run("memory_bandwidth", tmp_path, blocks=2, block_s=0.02)
+    assert bench.variants("rate_bytes") == {"copy", "scale", "add", "triad"}
+    assert bench.facts["buffers"] == "3 arrays of 1GiB, at least 4 × the last level cache of 50MiB"
+    assert node.used == {GPU}
+
+
+def test_memory_pattern_covers_the_share_of_what_the_driver_gives_as_free(
+    node: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.total_bytes, node.taken_bytes = 4 << 30, 1 << 30
+    monkeypatch.setattr(memory_pattern, "_CHUNK_BYTES", {"cuda": 256 << 20})
+    bench = run("memory_pattern", tmp_path, passes=1)
+    assert bench.value("covered_bytes") == pytest.approx(0.9 * (3 << 30), abs=8)
+    assert bench.value("covered_share") == 1
+    assert node.emptied == 2
+    assert node.used == {GPU}
+
+
+def test_memory_pattern_needs_little_memory_beside_what_it_tests(node: Runtime, tmp_path: Path) -> None:
+    run("memory_pattern", tmp_path, size_bytes=1 << 30, passes=1)
+    assert node.largest_bytes.pop("empty") == 1 << 30
+    chunk_bytes = memory_pattern._CHUNK_BYTES["cuda"]
+    expanded = {"expand", "copy_", "split", "slice"}  # views, and what is written to the memory itself
+    assert max(size for name, size in node.largest_bytes.items() if name not in expanded) <= chunk_bytes
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "params"),
+    [
+        ("transfers", "rate_bytes", {"blocks": 2, "block_s": 0.02}),
+        ("peer_to_peer", "bandwidth_bytes", {"blocks": 1}),
+    ],
+)
+def test_copies_between_host_and_gpus_are_of_what_torch_can_copy(
+    node: Runtime, tmp_path: Path, name: str, metric: str, params: dict[str, Any]
+) -> None:
+    bench = run(name, tmp_path, **params)
+    assert bench.variants(metric)
+    assert node.operations["copy_"]
+
+
+# --- parts of checks that need a backward pass, other ranks, or minutes ---------------------------------------------------
+
+
+@each_format
+def test_the_engine_of_the_burn_makes_and_compares_every_format(
+    node: Runtime, gpu: Device, form: product.Format
+) -> None:
+    engine = Engine(gpu, form, 8192)
+    (block,) = engine.run(0.0, 5 * OPERATION_S)
+    assert block.passes >= 1
+    assert block.seconds >= block.passes * OPERATION_S
+    assert node.used == {GPU}
+
+
+@each_format
+def test_a_product_of_any_shape_has_the_type_and_place_of_its_format(gpu: Device, form: product.Format) -> None:
+    shape = Shape(1280, 4096, 12032)
+    for operands in (
+        product.integer_operands(form, shape, gpu.name, seed=1),
+        product.random_operands(form, shape, gpu.name, seed=1),
+    ):
+        product.product_call(form, operands)()
+        assert operands.shape == shape
+        assert operands.out.shape == (1280, 4096)
+        assert str(operands.out.device) == GPU
+        assert operands.out.dtype == getattr(torch, form.output)
+        assert (product.wrong_exact(form, operands), product.wrong_sums(form, operands)) == (0, 0)
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("fp64", torch.float64), ("fp32", torch.float32)])
+def test_the_training_s_forward_pass_and_step_stay_on_the_gpu(
+    node: Runtime, gpu: Device, name: str, dtype: Any
+) -> None:
+    assert name in train._PRECISIONS
+    inputs, targets = (torch.from_numpy(a).to(gpu.name, dtype) for a in recipe.samples())
+    model = recipe.model(dtype, gpu.name)
+    with gpu.fp32_as("ieee"):
+        loss = torch.nn.functional.mse_loss(model(inputs), targets)
+    assert (loss.dtype, loss.shape, str(loss.device)) == (dtype, (), GPU)
+    optimizer = recipe.Momentum(model.parameters())
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    assert all(str(parameter.device) == GPU for parameter in model.parameters())
+    assert node.used == {GPU}
+
+
+def test_what_is_reduced_is_filled_and_verified_on_the_gpu(node: Runtime, gpu: Device) -> None:
+    buffer, _ = allreduce.reduction(SoloBench(allreduce.Allreduce(), device=GPU), gpu, "nccl", 1 << 20)
+    table = pattern.words(1, gpu.name).to(torch.float32)
+    pattern.fill(buffer, table)
+    assert pattern.wrong_elements(buffer, table) == 0
+    assert str(buffer.device) == GPU
+    assert node.used == {GPU}
+
+
+# --- what fake tensors refuse: a test that cannot fail proves nothing -------------------------------------------------------
+
+
+def test_a_table_on_the_wrong_device_is_refused(gpu: Device) -> None:
+    memory = torch.empty(1000, device=gpu.name)
+    with pytest.raises(RuntimeError, match=r"(?i)device"):
+        pattern.wrong_elements(memory, torch.ones(7))
+
+
+def test_an_fp8_product_of_the_wrong_layout_is_refused(gpu: Device) -> None:
+    form = FORMATS["fp8"]
+    operands = product.random_operands(form, 64, gpu.name, seed=1)
+    wrong = product.Operands(operands.left, operands.right.contiguous(), operands.out)
+    with pytest.raises((RuntimeError, AssertionError)):
+        product.product_call(form, wrong)()
+
+
+def test_a_product_into_a_result_of_the_wrong_type_is_refused(gpu: Device) -> None:
+    form = FORMATS["fp8"]
+    operands = product.random_operands(form, 64, gpu.name, seed=1)
+    wrong = product.Operands(operands.left, operands.right, operands.out.to(torch.float16))
+    with pytest.raises(RuntimeError, match="_scaled_mm gives"):
+        product.product_call(form, wrong)()
+
+
+# --- the CUDA calls behind one module ---------------------------------------------------------------------------------------
+
+
+def test_both_devices_have_all_that_a_device_promises() -> None:
+    promised = {name for name, thing in vars(Device).items() if inspect.isfunction(thing) and not name.startswith("_")}
+    for kind in (Cpu, Cuda):
+        for name in promised:
+            asked, had = (inspect.signature(getattr(of, name)).parameters for of in (Device, kind))
+            assert list(asked) == list(had), f"{kind.__name__}.{name}"
+
+
+def test_a_block_lasts_as_long_as_its_work_on_the_device(gpu: Device) -> None:
+    memory = torch.empty(1000, device=gpu.name)
+    assert gpu.time_block(lambda: memory.fill_(1), 7) == pytest.approx(7 * OPERATION_S)
+    assert gpu.time_calls(lambda: memory.fill_(1), 7) == pytest.approx([OPERATION_S])
+
+
+def test_the_current_device_is_put_back_after_a_block(node: Runtime, gpu: Device) -> None:
+    gpu.time_block(lambda: None, 1)
+    assert node.current == 0
+    gpu.select()
+    assert node.current == 3
+
+
+def test_marks_are_moments_of_the_device_s_clock(gpu: Device) -> None:
+    memory = torch.empty(1000, device=gpu.name)
+    first = gpu.mark()
+    memory.fill_(1)
+    memory.add_(1)
+    last = gpu.mark()
+    gpu.synchronize()
+    last.synchronize()
+    assert gpu.seconds_between(first, last) == pytest.approx(2 * OPERATION_S)
+
+
+def test_waiting_is_waiting(node: Runtime, gpu: Device) -> None:
+    gpu.synchronize()
+    assert node.synchronized == 1
+
+
+def test_a_gpu_answers_what_is_asked_of_a_device(gpu: Device) -> None:
+    assert (gpu.name, gpu.kind, gpu.has_tf32(), gpu.cache_bytes()) == (GPU, "cuda", True, 50 << 20)
+    assert gpu.free_bytes() == 79 << 30
+    assert MODEL in gpu.model()
+    assert gpu.collectives() == "NCCL 2.28.3"
+    assert gpu.reaches("cuda:1")
+    assert gpu.host_buffer(5).shape == (5,)
+
+
+def test_copies_side_by_side_are_all_made_and_waited_for(node: Runtime, gpu: Device) -> None:
+    one, other = (torch.empty(1000, device=gpu.name) for _ in range(2))
+    gpu.side_by_side([lambda: one.fill_(1), lambda: other.fill_(2)], ["cuda:1"])()
+    assert node.operations["fill_"] == 2
+
+
+def test_a_gpu_that_does_not_exist_is_an_error(node: Runtime) -> None:
+    assert node.gpus == 8
+    with pytest.raises(RuntimeError, match="invalid device ordinal"):
+        Cuda("cuda:8").time_block(lambda: None, 1)
+
+
+def test_events_keep_what_cuda_promises() -> None:
+    runtime = Runtime()
+    first, last = Event(runtime, enable_timing=True), Event(runtime, enable_timing=True)
+    with pytest.raises(RuntimeError, match="never recorded"):
+        last.synchronize()
+    first.record()
+    with pytest.raises(ValueError, match="must be recorded"):
+        first.elapsed_time(last)
+    last.record()
+    with pytest.raises(RuntimeError, match="not ready"):
+        first.elapsed_time(last)
+    last.synchronize()
+    assert first.elapsed_time(last) == 0
