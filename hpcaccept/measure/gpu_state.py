@@ -198,8 +198,8 @@ def _violations(api: Any, gpu: Any) -> dict[str, int]:
 
 def _field(api: Any, gpu: Any, field_id: int, scope: int = 0) -> int:
     (value,) = api.nvmlDeviceGetFieldValues(gpu, [(field_id, scope)])
-    if value.nvmlReturn:
-        raise api.NVMLError(value.nvmlReturn)
+    if value.nvmlReturn or value.valueType >= len(_VALUE_TYPES):
+        raise api.NVMLError(value.nvmlReturn or Code.NOT_SUPPORTED)
     return int(getattr(value.value, _VALUE_TYPES[value.valueType]))
 
 

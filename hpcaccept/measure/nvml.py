@@ -19,12 +19,13 @@ import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hpcaccept.model.check import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 T = TypeVar("T")
 
@@ -366,6 +367,26 @@ _QUESTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "pcie_gen_max": lambda api, gpu: int(api.nvmlDeviceGetMaxPcieLinkGeneration(gpu)),
     "pcie_width_max": lambda api, gpu: int(api.nvmlDeviceGetMaxPcieLinkWidth(gpu)),
 }
+
+
+# --- a GPU that cannot say who it is ----------------------------------------------------------------------------------
+
+#: One folder for each GPU that the kernel module holds, by its PCI address; a lost one stays there.
+#: https://download.nvidia.com/XFree86/Linux-x86_64/550.54.15/README/procinterface.html
+KERNEL_GPUS = Path("/proc/driver/nvidia/gpus")
+
+
+def unclaimed(found: Sequence[Gpu], addresses: Iterable[str]) -> tuple[str, ...]:
+    """PCI bus ids that the kernel module holds and none of these GPUs has, as NVML writes them.
+
+    Args:
+        found: what NVML counts, each with its ``pci_bus_id`` where it still answers.
+        addresses: names in ``KERNEL_GPUS`` (``0000:18:00.0``).
+    """
+    claimed = {gpu.pci_bus_id.upper() for gpu in found if gpu.pci_bus_id}
+    # The kernel writes a domain of four digits, NVML one of eight.
+    held = sorted(f"{address.partition(':')[0]:0>8}:{address.partition(':')[2]}".upper() for address in addresses)
+    return tuple(address for address in held if address not in claimed)
 
 
 # --- CUDA_VISIBLE_DEVICES ---------------------------------------------------------------------------------------------

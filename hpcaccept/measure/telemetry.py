@@ -2,12 +2,14 @@
 
 A light thread asks the driver a few questions each period; nothing is asked of CUDA, nothing of the process that loads
 the GPU. Mean power comes from the difference of the GPU's energy counter where it has one, so it misses no peak; clock,
-temperature and reasons are samples.
+temperature and reasons are samples, the first of them one period after the beginning: what the load has not reached yet
+would only blur the means.
 
 Traps:
     * Several reasons hold at once: a sample counts for each of its bits. Whoever compares the mask with single values
       sees none of them.
     * A bit without a name is kept as its number (``0x2000``): a newer driver knows more reasons than this table.
+    * The energy counter moves some ten times a second: the power of a block shorter than a second is uncertain by tenths.
     * An idle GPU trains its PCIe link down and lowers its clock: only what was seen under load says anything.
 
 Bits: https://docs.nvidia.com/deploy/nvml-api/group__nvmlClocksEventReasons.html (driver 580, 2025); ``board_limit`` and
@@ -72,7 +74,7 @@ class Seen:
         temperature_max_c: highest temperature of the GPU.
         pcie_gen: highest generation of the PCIe link that was seen.
         pcie_width: widest PCIe link that was seen, in lanes.
-        samples: how often the GPU was asked.
+        samples: how often the GPU was asked; at least once.
         masks: mask of reasons → in how many samples it was found.
         missing: what has no answer → why.
         lost: True when the GPU fell off the bus meanwhile.
@@ -110,11 +112,12 @@ class Seen:
     @property
     def busy_masks(self) -> Counter[int]:
         """The masks without the bit for an idle GPU."""
-        return Counter({mask: count for mask, count in self.masks.items() if not mask & IDLE})
+        return Counter({mask: count for mask, count in self.masks.copy().items() if not mask & IDLE})
 
 
 def shares(masks: Counter[int]) -> dict[str, float]:
     """Share of the samples in which each bit was set, by its name."""
+    masks = masks.copy()  # the thread may be adding to it
     total = sum(masks.values())
     found: Counter[str] = Counter()
     for mask, count in masks.items():
@@ -146,7 +149,7 @@ def sampling(device: str, period_s: float = 0.1) -> Iterator[Seen]:
 
 
 class Sampler:
-    """The thread that asks one GPU; ``stop`` ends it and takes a last sample."""
+    """The thread that asks one GPU until ``stop``."""
 
     def __init__(self, gpu: nvml.OpenGpu, seen: Seen, period_s: float) -> None:
         self._gpu = gpu
@@ -162,7 +165,7 @@ class Sampler:
         self._start_s = 0.0
 
     def start(self) -> None:
-        """Take the first sample here, then go on in the thread."""
+        """Ask what does not change, and how much energy was taken until now; the thread does the rest."""
         api = self._gpu.api
         maximum = self._ask("clock_max", lambda a, h: a.nvmlDeviceGetMaxClockInfo(h, api.NVML_CLOCK_SM))
         self._seen.clock_max_hz = None if maximum is None else maximum * 1e6
@@ -172,7 +175,6 @@ class Sampler:
         )
         self._start_s = time.monotonic()
         self._first = self._energy()
-        self._sample()
         self._thread.start()
 
     def stop(self) -> None:
@@ -186,9 +188,9 @@ class Sampler:
         while not self._ended.wait(self._period_s) and not self._seen.lost:
             self._sample()
             self._seen.cost_s = time.thread_time() - begin
-        if not self._seen.lost:
-            self._sample()
-            self._power()
+        if not self._seen.samples:
+            self._sample()  # a block shorter than a period
+        self._power()
         self._seen.cost_s = time.thread_time() - begin
 
     def _sample(self) -> None:

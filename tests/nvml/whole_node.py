@@ -1,6 +1,6 @@
 """Run ``identity`` and ``health`` for every rank of a described node in this process; records as JSON on standard output.
 
-A child of the tests, without MPI: the ranks take turns, and ``compare`` is given what all of them kept. ``argv``: ranks.
+A child of the tests, without MPI: the ranks take turns, and ``compare`` is given what all of them kept. ``argv``: ranks, folder.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from solo_bench import SoloBench
@@ -44,7 +45,12 @@ def main() -> None:
     """Begin everywhere, measure everywhere, compare everywhere, tell."""
     ranks = int(sys.argv[1])
     checks: tuple[Check, ...] = (Identity(), Health(period_s=0.01))
-    seats = [Seat(check, rank=r, local_rank=r, size=ranks, gpus_asked=ranks) for check in checks for r in range(ranks)]
+    folder = Path(sys.argv[2])
+    seats = [
+        Seat(check, rank=r, local_rank=r, size=ranks, gpus_asked=ranks, folder=folder)
+        for check in checks
+        for r in range(ranks)
+    ]
     for seat in seats:
         _do(seat, lambda seat: setattr(seat, "begun", seat.check.begin(seat)))
     time.sleep(0.1)

@@ -47,10 +47,12 @@ def node(library: Path, tmp_path: Path) -> Node:
 
     def judge_node(gpus: list[dict[str, str]], asked: int = 8) -> Judgement:
         described = describe(tmp_path / "node", gpus)
+        outputs = tmp_path / "outputs" / "00"
+        outputs.mkdir(parents=True)
         inherited = {key: text for key, text in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
         paths = {"PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}"}
         done = subprocess.run(
-            [sys.executable, "-m", "nvml.whole_node", str(asked)],
+            [sys.executable, "-m", "nvml.whole_node", str(asked), str(outputs)],
             check=True,
             capture_output=True,
             text=True,

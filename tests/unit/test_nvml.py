@@ -13,7 +13,7 @@ from nvml.build import build, describe, environment, h100
 from hpcaccept.config.toml import read_toml
 from hpcaccept.measure import xid
 from hpcaccept.measure.gpu_state import fabric_faults
-from hpcaccept.measure.nvml import Gpu, cuda_version, visible
+from hpcaccept.measure.nvml import Gpu, cuda_version, unclaimed, visible
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -404,6 +404,15 @@ def test_a_lost_gpu_answers_nothing(look: Any) -> None:
 )
 def test_a_health_mask_of_the_fabric_is_decoded_field_by_field(health: int, faults: tuple[str, ...]) -> None:
     assert fabric_faults(health) == faults
+
+
+# --- who is lost ------------------------------------------------------------------------------------------------------
+
+
+def test_the_address_of_a_lost_gpu_is_the_one_that_no_other_has() -> None:
+    listed = [Gpu(0, "ok", pci_bus_id="00000000:18:00.0"), Gpu(1, "lost"), Gpu(2, "ok", pci_bus_id="00000000:1A:00.0")]
+    assert unclaimed(listed, ["0000:18:00.0", "0000:19:00.0", "0000:1a:00.0"]) == ("00000000:19:00.0",)
+    assert unclaimed(listed, []) == ()
 
 
 # --- Xids -------------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hpcaccept.model.metric import Metric
 
 TESTS = Path(__file__).parents[2]
+WHO = "GPU 0 at 00000000:18:00.0 uuid GPU-00000000-aaaa-bbbb-cccc-000000000000 serial 1652324000000"
 METRICS: dict[str, Metric] = {metric.name: metric for metric in Health.metrics}
 
 
@@ -60,6 +61,7 @@ def watched(library: Path, tmp_path: Path) -> Any:
         built: Path | None = None,
         params: dict[str, Any] | None = None,
         pause_s: float = 0.15,
+        step: str = "00",
         env: dict[str, str] | None = None,
     ) -> Found:
         node = describe(tmp_path / "node", scenes[0])
@@ -69,6 +71,7 @@ def watched(library: Path, tmp_path: Path) -> Any:
             "params": {"period_s": 0.01, **(params or {})},
             "scenes": scenes[1:],
             "pause_s": pause_s,
+            "step": step,
         }
         inherited = {key: text for key, text in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
         paths = {"PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}"}
@@ -214,6 +217,31 @@ def test_a_counter_that_was_reset_in_the_run_counts_from_nothing(watched: Any) -
     assert "reset in the run" in found.facts["reset[ecc.uncorrected]"]
 
 
+def test_what_rose_in_a_step_that_crashed_is_judged_in_the_next_one(watched: Any) -> None:
+    watched([h100(0, ecc_volatile="0/4")], step="00")
+    found = watched([h100(0, ecc_volatile="0/6", nvlink_errors="5:recovery:1")], step="01")
+    assert found.failing == ["ecc_uncorrected", "nvlink_errors[link 5 recovery]"]
+    assert found.samples["ecc_uncorrected"] == 2
+
+
+def test_a_gpu_that_was_lost_in_a_step_that_crashed_is_named_in_the_next_one(watched: Any) -> None:
+    watched([h100(0)], step="00")
+    found = watched([h100(0, state="lost")], step="01")
+    assert found.failing == [f"lost[{WHO}]"]
+
+
+def test_the_first_look_at_another_part_is_no_first_look(watched: Any) -> None:
+    watched([h100(0, ecc_volatile="0/4")], step="00")
+    found = watched([h100(0, ecc_volatile="0/6", uuid="GPU-another")], step="01")
+    assert found.failing == []
+
+
+def test_a_torn_first_look_is_none(watched: Any, tmp_path: Path) -> None:
+    (tmp_path / "outputs" / "00").mkdir(parents=True)
+    (tmp_path / "outputs" / "00" / "health.solo.gpu0.json").write_text('{"at": 1')
+    assert watched([h100(0, ecc_volatile="0/6")], step="01").failing == []
+
+
 # --- clock event reasons ----------------------------------------------------------------------------------------------
 
 
@@ -282,8 +310,6 @@ def test_where_no_events_can_be_had_nothing_is_said_of_xids(watched: Any) -> Non
 
 
 # --- lost -------------------------------------------------------------------------------------------------------------
-
-WHO = "GPU 0 at 00000000:18:00.0 uuid GPU-00000000-aaaa-bbbb-cccc-000000000000 serial 1652324000000"
 
 
 def test_a_gpu_that_falls_off_the_bus_during_the_run_fails_with_its_name(watched: Any) -> None:
