@@ -2,16 +2,17 @@
 # make test     install and run every test, those on a real Slurm included where Debian's packages may be installed
 # make lint     ruff, mypy, import-linter, shellcheck
 # make bench    the numbers of docs/reference/performance.md, as ratios
+# make faults   faults made on purpose: what is found, and who is blamed (docs/explanation/detection.md)
 # make cluster  a real Slurm with four virtual nodes on this machine; make cluster-down ends it
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 NODES ?= 4
 .DEFAULT_GOAL := help
-.PHONY: help accept test lint format bench cluster cluster-down slurm-packages clean
+.PHONY: help accept test lint format bench faults cluster cluster-down slurm-packages clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -5
+	@sed -n 's/^# //p' Makefile | head -6
 
 # Each stamp stands for one set of packages; a changed pyproject.toml installs again.
 .venv/stamp-pip:
@@ -55,6 +56,9 @@ format: .venv/stamp-dev
 
 bench: .venv/stamp-dev slurm-packages
 	$(BIN)/python -m benchmarks
+
+faults: .venv/stamp-dev slurm-packages
+	PYTHONPATH=tests $(BIN)/python -m faults --write-docs
 
 cluster: slurm-packages
 	$(PYTHON) tests/system/cluster/virtual_slurm.py up $(if $(ACCOUNTING),--accounting)

@@ -59,7 +59,7 @@ def training_step() -> None:
     from hpcaccept.measure.recipe import Momentum
 
     def spoil(_: Any, optimiser: Any) -> None:
-        flip(optimiser._pairs[0][0].data, bit=0)
+        flip(optimiser._parameters[0].data, bit=0)
 
     Momentum.step = _every(10**9, Momentum.step, spoil, first=10)  # type: ignore[method-assign]
 
@@ -76,9 +76,9 @@ def sum_over_ranks() -> None:
 
 def stored_word() -> None:
     """One bit of what is stored, in every fill of memory with a pattern."""
-    from hpcaccept.checks import memory_pattern
+    from hpcaccept.checks.memory_pattern import Memory
 
-    memory_pattern.write = _every(1, memory_pattern.write, lambda _, memory, *__: flip(memory))  # type: ignore[attr-defined]
+    Memory.write = _every(1, Memory.write, lambda _, memory, *__: flip(memory.blocks[0]))  # type: ignore[method-assign]
 
 
 def network(rank: int, prefix: str) -> None:
