@@ -83,7 +83,7 @@ class DcgmDiag(Check):
         if done.returncode and "{" not in done.stdout:
             raise _refusal(done.returncode, f"{done.stdout} {done.stderr}")
         diag = parse_diag(done.stdout)
-        if diag.runtime_error:
+        if diag.runtime_error and not diag.results:
             raise _refusal(done.returncode, diag.runtime_error)
         for name, text in (("dcgm", diag.version), ("dcgm_driver", diag.driver)):
             if text:
@@ -103,7 +103,7 @@ def _refusal(status: int, text: str) -> Exception:
 
 def _judge(bench: Bench, diag: Diag, status: int) -> None:
     """Emit what is known, then say what is not."""
-    troubles: list[str] = []
+    troubles = [f"an iteration was not run: {diag.runtime_error}"] if diag.runtime_error else []
     judged = failed = 0
     repeats: dict[str, int] = defaultdict(int)
     for result in diag.results:

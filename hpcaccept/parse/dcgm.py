@@ -330,19 +330,19 @@ class _Round:
         self._is_new = top == _TOP[0]
         self.runtime_error = " ".join(str(self._body.get("runtime_error", "")).split())
         about = document.get("metadata", document)
+        about = about if isinstance(about, dict) else {}
         self.version = str(about.get("version", self._body.get("version", "")))
         self.driver = str(about.get("Driver Version Detected", ""))
         self.serials = self._serials()
 
     def _serials(self) -> dict[str, str]:
         if not self._is_new:
-            return {
-                f"gpu{index}": str(serial) for index, serial in dict(self._root.get("GPU Device Serials") or {}).items()
-            }
+            old = self._root.get("GPU Device Serials")
+            return {f"gpu{index}": str(serial) for index, serial in old.items()} if isinstance(old, dict) else {}
         return {
             _device(group.get("entity_group"), entity.get("entity_id")): str(entity["serial_num"])
-            for group in self._root.get("entity_groups") or []
-            for entity in group.get("entities") or []
+            for group in _objects(self._root.get("entity_groups"))
+            for entity in _objects(group.get("entities"))
             # "<<<NOT_SUPPORTED>>>" is no serial number.
             if entity.get("serial_num") and not str(entity["serial_num"]).startswith("<<<")
         }
@@ -355,17 +355,17 @@ class _Round:
             raise NotUnderstood("dcgmi's JSON has no test_categories and no runtime_error in it")
         found: list[Result] = []
         for category in categories:
-            for test in filter(None, _list_in(category, "tests")):
+            for test in _list_in(category, "tests"):
                 found += self._of_test(str(category.get("category", "")), test, iteration)
         return found
 
-    def _of_test(self, category: str, test: dict[str, Any], iteration: int) -> list[Result]:
-        name = test.get("name")
+    def _of_test(self, category: str, test: Any, iteration: int) -> list[Result]:
+        name = test.get("name") if isinstance(test, dict) else None
         if not isinstance(name, str) or not name:
             raise NotUnderstood("a test in dcgmi's JSON has no name")
         summary = test.get("test_summary")
         # Devices that did not run leave null behind in 3.x.
-        mine = [_result(name, category, entry, iteration) for entry in test.get("results") or [] if entry is not None]
+        mine = [_result(name, category, entry, iteration) for entry in _listed(test, "results") if entry is not None]
         overall = None if summary is None else _result(name, category, summary, iteration)
         if not mine and overall is None:
             return [Result(name, category, "", "Not Run", iteration=iteration)]
@@ -384,7 +384,7 @@ class _Round:
 def _list_in(table: Any, key: str) -> list[Any]:
     found = table.get(key) if isinstance(table, dict) else None
     if not isinstance(found, list):
-        raise NotUnderstood(f"a category in dcgmi's JSON has no list of {key}")
+        raise NotUnderstood(f"dcgmi's JSON has no list of {key} where one is expected")
     return found
 
 
@@ -392,29 +392,39 @@ def _result(test: str, category: str, entry: Any, iteration: int) -> Result:
     if not isinstance(entry, dict):
         raise NotUnderstood(f"a result of {test} in dcgmi's JSON is {entry!r}, expected an object")
     word = entry.get("status")
-    if word not in _STATUSES:
+    if not isinstance(word, str) or word not in _STATUSES:
         raise NotUnderstood(f"the status of {test} is {word!r}, expected one of {', '.join(_STATUSES)}")
     group = entry.get("entity_group") or ("GPU" if "gpu_id" in entry else "")
     number = entry.get("entity_id", entry.get("gpu_id"))
-    info = entry.get("info") or []
+    info = entry.get("info")
     return Result(
         test=test,
         category=category,
         device=_device(group, number) if group else "",
         status=_STATUSES[word],
-        findings=tuple(_finding(item) for item in entry.get("warnings") or [] if item is not None),
-        info=tuple(str(line) for line in ([info] if isinstance(info, str) else info)),
+        findings=tuple(_finding(item) for item in _listed(entry, "warnings") if item is not None),
+        info=tuple(map(str, info)) if isinstance(info, list) else (str(info),) if info else (),
         iteration=iteration,
     )
 
 
 def _finding(item: Any) -> Finding:
-    if isinstance(item, str):
-        return Finding(item)
+    if not isinstance(item, dict):
+        return Finding(str(item))
     # 3.x puts the text of Deployment tests under the key of the list.
     text = item.get("warning", item.get("warnings", ""))
     numbers = (item.get(key) for key in ("error_id", "error_category", "error_severity"))
-    return Finding(str(text), *(number if isinstance(number, int) else None for number in numbers))
+    return Finding(str(text), *(number if type(number) is int else None for number in numbers))
+
+
+def _listed(table: dict[str, Any], key: str) -> list[Any]:
+    """What stands under a key that may be absent. Raises NotUnderstood where it is anything but a list."""
+    return [] if table.get(key) is None else _list_in(table, key)
+
+
+def _objects(thing: Any) -> list[dict[str, Any]]:
+    """The objects of a list; what is none is of no use where nothing is judged by it."""
+    return [item for item in thing if isinstance(item, dict)] if isinstance(thing, list) else []
 
 
 def _device(group: Any, number: Any) -> str:

@@ -129,10 +129,12 @@ def parse_json(document: str, text: str = "") -> Perf:
         raise NotUnderstood(
             "the JSON of nccl-tests does not say how many values were out of bounds: it did not conclude"
         )
-    devices = (found.get("config") or {}).get("devices") or []
-    said = [str(error) for error in found.get("errors") or [] if error]
+    config = found.get("config")
+    devices = config.get("devices") if isinstance(config, dict) else None
+    errors = found.get("errors")
+    said = [str(error) for error in errors if error] if isinstance(errors, list) else []
     return Perf(
-        devices=len(devices),
+        devices=len(devices) if isinstance(devices, list) else 0,
         nccl=_version(found.get("nccl_version")),
         rows=tuple(_json_row(row) for row in found["results"]),
         out_of_bounds=bounds["count"],

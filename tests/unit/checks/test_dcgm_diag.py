@@ -131,6 +131,17 @@ def test_iterations_are_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bench(level=2, iterations=2).run().samples["failures", "pcie/gpu7"] == [0, 0]
 
 
+def test_an_iteration_that_was_not_run_is_an_error_and_the_others_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = json.loads((DCGM / "v4_iterations.json").read_text("utf-8"))
+    document["iterations"][1] = json.loads((DCGM / "v4_already_running.json").read_text("utf-8"))
+    document["Overall Result"] = "Fail"
+    tools_say(monkeypatch, json.dumps(document), 217)
+    there = bench(level=2, iterations=2)
+    with pytest.raises(ToolError, match=r"an iteration was not run: .*already running"):
+        there.run()
+    assert there.samples["failures", "pcie/gpu7"] == [0]
+
+
 def test_other_ranks_of_the_node_leave_it_alone() -> None:
     assert not eighth_rank(DcgmDiag()).run().samples
 
