@@ -3,73 +3,127 @@
 from __future__ import annotations
 
 import functools
+import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from hpcaccept.measure import product
+from hpcaccept.errors import ToolError, UsageError, nearest
+from hpcaccept.measure import product, replicas, telemetry
 from hpcaccept.measure.device import Cpu, open_device
-from hpcaccept.measure.engine import Block, Engine, first_and_last, rate_flops
-from hpcaccept.model.check import Bench, Check
+from hpcaccept.measure.engine import Block, Engine, first_and_last, over_time, rate
+from hpcaccept.model.check import Bench, Check, Unavailable
 from hpcaccept.model.metric import Metric, at_least, at_most
+from hpcaccept.parse import stress_ng
+from hpcaccept.transport import tool
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hpcaccept.measure.device import Device
+    from hpcaccept.measure.replicas import Replica
+    from hpcaccept.measure.telemetry import Seen
+
+    #: Seconds → the blocks of a load that lasted as long.
+    Load = Callable[[float], list[Block]]
 
 _OURS = "ours, provisional: no fleet has published this number"
+_NVML = "https://docs.nvidia.com/deploy/nvml-api/group__nvmlDeviceQueries.html"
+_LOADS = ("auto", "stress-ng", "engine")
 #: Shares of the duration for the CPU alone, the GPU alone, and both together.
 _CPU_ALONE, _GPU_ALONE, _TOGETHER = 0.1, 0.2, 0.7
 #: A CPU that seems to keep less than this is run once more: a throttle stays, a neighbour goes. In 135 runs of 3 s on a
 #: shared 2-core virtual machine with up to three noisy processes the share was 0.70 … 1.30, median 1.00.
 _LOOK_AGAIN = 0.8
 _CPU_BLOCK_S, _GPU_BLOCK_S = 0.04, 0.25
+#: Rates kept of one stage: enough to plot it, few enough to store for thousands of GPUs.
+_KEPT = 100
+#: Longest run of stress-ng in seconds, and how many a stage should have: each is one point of the rate over time.
+_SLICE_S, _SLICES = 10, 10
+#: Seconds that stress-ng may take beyond its own time: thousands of workers have to be started and ended.
+_GRACE_S = 60.0
+#: A rate that keeps more than this has not fallen: the medians of two windows of a healthy GPU differ by less.
+_HELD = 0.97
 
 
 @dataclass(frozen=True)
 class Burn(Check):
     """CPU and GPU at full load, first alone, then together, every result compared bit for bit.
 
-    How: an engine per device makes one matrix product again and again (CPU: float32, n = 1024; GPU: ``dtype``,
-    n = 8192). Its first result is verified with whole numbers and against float64; every later one must have the same
-    bits. Variants are ``cpu`` and ``gpu``.
+    How: an engine loads the GPU: it makes one matrix product again and again (``dtype``, n = 8192). Three comparisons,
+    because each is blind somewhere: a product of whole numbers against its known exact result (and the first product of
+    random numbers against float64); every later product against the first one, bit for bit; and the first one against
+    those of all like GPUs of the run (same part, torch and CUDA): ``differs_from_majority`` is 1 for the GPU that came to
+    other bits than most. Where there is no majority (two GPUs) all of them get 1: somebody is wrong, and a third has to
+    tell who. The CPU is loaded by ``stress-ng --cpu-method matrixprod --verify``, or by the same engine as the GPU
+    (float32, n = 1024) where stress-ng is not installed; the fact ``cpu_load`` says by which. The numbers of the two are
+    kept apart: other metrics, other variants.
 
     With a GPU: CPU alone for 10 % of ``duration_s``, GPU alone for 20 %, both together for 70 %. Each is judged against
     its own run alone (``kept_share_…``), which shows a shared power or cooling limit, and against itself over time
-    (``sustained_share_…``), which shows throttling. One core is left to feed the GPU in all stages.
+    (``sustained_share_…``), which shows throttling. The GPU's clock, power, heat and clock-event reasons are sampled
+    meanwhile, and the fact ``throttled`` puts a rate that fell beside the reasons that the driver gives. One core is left
+    to feed the GPU in all stages.
 
-    Without a GPU: the CPU alone; there is nothing to be together with, so ``kept_share`` is recorded as unsupported. An end
-    that looks slow is looked at once more, for as long again.
+    Without a GPU: the CPU alone, half of the time by the engine and half by stress-ng; there is nothing to be together
+    with. An end that looks slow to the engine is looked at once more, for as long again.
 
-    The CPU's sustained share compares work per **CPU second** of the busiest thread, and the best block of the first and
-    of the last window: time slices that a neighbour takes do not count, a lowered clock does. A CPU quota is therefore
-    not seen here (``os_noise`` sees it). The GPU's compares the medians of the two windows by the GPU's clock.
+    The CPU's sustained share compares work per **CPU second** (the engine: of the busiest thread), and the best block of
+    the first and of the last window: time slices that a neighbour takes do not count, a lowered clock does. A CPU quota is
+    therefore not seen here (``os_noise`` sees it). The GPU's compares the medians of the two windows by the GPU's clock.
 
-    ``wrong_elements`` = 0 in N passes means: with 95 % confidence fewer than 3/N of passes are wrong (the fact
-    ``bound``). The rates include the comparison: they are lower than ``matmul``'s and comparable only with each other.
+    ``wrong_elements`` = 0 in N passes means: with 95 % confidence fewer than 3/N of passes are wrong
+    (``corruption_bound``, and the fact ``bound``). Rates are kept over time, in order, at most 100 of a stage. They
+    include the comparison: they are lower than ``matmul``'s and comparable only with each other.
 
     What it does not mean: memory is hardly used (five matrices), so faults elsewhere in it are not seen; a minute is
-    not a soak test.
+    not a soak test. stress-ng verifies less than the engine: not every element of every product.
 
     Parameters:
-        duration_s: of all stages together; 0 means 180 with a GPU and 3 without.
-        window_s: what first and last window mean; 0 means 20 with a GPU and 1 without.
+        duration_s: of all stages together; 0 means 180 with a GPU and 6 without.
+        window_s: what first and last window mean, at most half of a stage; 0 means 20 with a GPU and 1 without.
         dtype: number format of the GPU's products.
         size: n of both engines; 0 means 8192 on a GPU and 1024 on a CPU.
+        cpu_load: ``stress-ng``, ``engine``, or ``auto``: stress-ng where it is installed.
     """
 
     name: ClassVar = "burn"
-    revision: ClassVar = 1
+    revision: ClassVar = 2
     about: ClassVar = "CPU and GPU loaded together, each against its run alone; every result compared."
     needs: ClassVar = ("torch",)
     metrics: ClassVar = (
         Metric(
-            "wrong_elements", "elements", "lower", "Elements of results that were wrong.",
+            "wrong_elements", "elements", "lower", "Elements of the engine's results that were wrong.",
             formula="wrong in the first result + bits that changed in later ones", statistic="worst",
-            limit=at_most(0, "elements", "the same product of the same bits has the same bits"),
+            limit=at_most(0, "elements", "the same product of the same bits has the same bits"), required=False,
         ),
         Metric(
-            "rate_flops", "FLOP/s", "higher", "Rate of verified products, alone or together.",
-            formula="2·n³ · passes / seconds, the median block", peer_floor=0.05,
+            "differs_from_majority", "replicas", "lower", "1 when most like devices came to other bits, or in a tie.",
+            formula="128-bit digest of the first product differs", statistic="worst",
+            source="hpcaccept/measure/replicas.py", required=False,
+            limit=at_most(0, "replicas", "the same operations on the same bits give the same bits"),
+        ),
+        Metric(
+            "verify_failures", "failures", "lower", "Wrong results that stress-ng reports of the CPU.",
+            formula="lines 'stress-ng: fail:' that speak of a result", statistic="worst", required=False,
+            limit=at_most(0, "failures", "a correct processor computes what it is asked to"),
+        ),
+        Metric(
+            "corruption_bound", "share", "exact", "Share of passes that may be wrong all the same (95 % confidence).",
+            formula="3 / passes, where none was wrong", required=False,
+            source="https://en.wikipedia.org/wiki/Rule_of_three_(statistics)",
+        ),
+        Metric(
+            "rate_flops", "FLOP/s", "higher", "Rate of the engine's verified products, alone or together.",
+            formula="2·n³ · passes / seconds, at most 100 figures over the time of a stage", peer_floor=0.05,
+            required=False,
+        ),
+        Metric(
+            "stress_per_s", "1/s", "higher", "Rounds (bogo operations) of stress-ng on the CPU, alone or together.",
+            formula="rounds of all workers / seconds, one figure per run of stress-ng", peer_floor=0.05,
+            required=False,
         ),
         Metric(
             "kept_share_gpu", "share", "higher", "What the GPU keeps of its rate when the CPU works too.",
@@ -89,73 +143,199 @@ class Burn(Check):
             formula="work per CPU second, best block of the last window / of the first", statistic="worst",
             limit=at_least(0.70, "share", f"{_OURS}; a halved clock gives 0.5, noise alone gave 0.70 at worst"),
         ),
-        Metric("passes", "passes", "exact", "Products made and compared.", formula="count"),
+        Metric("passes", "passes", "exact", "Products made and compared.", formula="count", required=False),
+        Metric(
+            "clock_hz", "Hz", "exact", "Mean SM clock of the busy GPU.", formula="nvmlDeviceGetClockInfo(SM), every 0.1 s",
+            source=_NVML, required=False, headline=False,
+        ),
+        Metric(
+            "power_w", "W", "exact", "Mean power of the GPU.", source=_NVML, required=False, headline=False,
+            formula="difference of nvmlDeviceGetTotalEnergyConsumption / seconds, or mean of nvmlDeviceGetPowerUsage",
+        ),
+        Metric(
+            "temperature_c", "°C", "exact", "Highest temperature of the GPU.", formula="nvmlDeviceGetTemperature, every 0.1 s",
+            source=_NVML, required=False, headline=False,
+        ),
     )  # fmt: skip
 
     duration_s: float = 0.0
     window_s: float = 0.0
     dtype: str = "fp16"
     size: int = 0
+    cpu_load: str = "auto"
 
     def __post_init__(self) -> None:
         product.named(self.dtype, "dtype", self.name)
+        if self.cpu_load not in _LOADS:
+            raise UsageError(
+                f"Parameter 'cpu_load' of check 'burn' is {self.cpu_load!r}.", nearest(self.cpu_load, _LOADS)
+            )
 
-    def measure(self, bench: Bench) -> None:
-        """Alone, then together; see the class."""
+    def measure(self, bench: Bench) -> dict[str, Replica]:
+        """Alone, then together; see the class. Gives the first result of each engine."""
         device = open_device(bench.device)
         with Cpu().fp32_as("ieee"):
             if device.kind == "cpu":
-                self._cpu_only(bench)
-                return
+                return self._cpu_only(bench)
             with device.fp32_as("tf32" if self.dtype == "tf32" else "ieee"):
-                self._both(bench, device)
+                return self._both(bench, device)
 
-    def _cpu_only(self, bench: Bench) -> None:
-        duration_s, window_s = self.duration_s or 3.0, self.window_s or 1.0
-        cpu = self._engine(Cpu())
+    def compare(self, bench: Bench, kept: dict[str, Replica] | None) -> None:
+        """Compare the first results of all ranks."""
+        everyone = bench.allgather(kept)
+        for name in kept or {}:
+            theirs = [each.get(name) if each else None for each in everyone]
+            replicas.judge(bench, theirs, "differs_from_majority", name, f"majority[{name}]")
 
-        def run() -> list[Block]:
-            return cpu.run(duration_s, _CPU_BLOCK_S, functools.partial(_say, bench, "cpu alone"))
-
-        blocks = run()
-        share = sustained_cpu(blocks, blocks, window_s)
-        if share < _LOOK_AGAIN:
-            again = run()
-            first, share = share, sustained_cpu(blocks, again, window_s)
-            bench.fact("sustained", f"{first:.2f} at first, {share:.2f} when looked at again")
-            blocks += again
-        bench.emit("rate_flops", rate_flops(blocks), "cpu/alone")
-        _emit_results(bench, "cpu", cpu, blocks)
-        bench.emit("sustained_share_cpu", share)
+    def _cpu_only(self, bench: Bench) -> dict[str, Replica]:
+        chosen, why = self._chosen()
+        kinds = ("engine", "stress-ng") if self.cpu_load == "auto" and chosen == "stress-ng" else (chosen,)
+        bench.fact("cpu_load", f"{' and '.join(kinds)}: {why}")
+        stage_s = (self.duration_s or 6.0) / len(kinds)
+        window_s = min(self.window_s or 1.0, stage_s / 2)
+        results = {}
+        if "engine" in kinds:
+            cpu = self._engine(Cpu())
+            say = functools.partial(_say, bench, "cpu alone")
+            blocks = _looked_at_again(bench, lambda stage_s: cpu.run(stage_s, _CPU_BLOCK_S, say), stage_s, window_s)
+            _emit_rates(bench, "rate_flops", blocks, "cpu/alone")
+            _emit_results(bench, "cpu", cpu, blocks)
+            results["cpu"] = replicas.replica(bench, Cpu(), cpu.digest())
+        if "stress-ng" in kinds:
+            blocks = StressNg(bench, bench.threads).run(stage_s)
+            _emit_rates(bench, "stress_per_s", blocks, "alone")
+            bench.emit("verify_failures", sum(b.wrong for b in blocks), "cpu")
+            bench.emit("sustained_share_cpu", sustained_cpu(blocks, blocks, window_s), "stress-ng")
         bench.unsupported("gpu", "no GPU was asked for")
         bench.unsupported("cpu/together", "it needs a GPU beside it")
+        return results
 
-    def _both(self, bench: Bench, device: Device) -> None:
-        duration_s, window_s = self.duration_s or 180.0, self.window_s or 20.0
-        cpu, gpu = self._engine(Cpu()), self._engine(device)
+    def _both(self, bench: Bench, device: Device) -> dict[str, Replica]:
+        duration_s = self.duration_s or 180.0
         threads = max(1, bench.threads - 1)
-
-        def run_gpu(stage: str, share: float) -> list[Block]:
-            return gpu.run(share * duration_s, _GPU_BLOCK_S, functools.partial(_say, bench, stage))
+        kind, why = self._chosen()
+        bench.fact("cpu_load", f"{kind}: {why}")
+        gpu = self._engine(device)
+        cpu = self._engine(Cpu()) if kind == "engine" else None
+        load: Load = functools.partial(_run_with, cpu, threads) if cpu else StressNg(bench, threads).run
 
         with ThreadPoolExecutor(1) as beside:
             bench.beat("cpu alone")
-            cpu_alone = beside.submit(_run_with, cpu, threads, _CPU_ALONE * duration_s).result()
-            gpu_alone = run_gpu("gpu alone", _GPU_ALONE)
-            cpu_future = beside.submit(_run_with, cpu, threads, _TOGETHER * duration_s)
-            gpu_both = run_gpu("together", _TOGETHER)
+            cpu_alone = beside.submit(load, _CPU_ALONE * duration_s).result()
+            gpu_alone, seen_alone = _run_gpu(bench, gpu, "gpu alone", _GPU_ALONE * duration_s)
+            cpu_future = beside.submit(load, _TOGETHER * duration_s)
+            gpu_both, seen_both = _run_gpu(bench, gpu, "together", _TOGETHER * duration_s)
             cpu_both = cpu_future.result()
-        for name, engine, alone, both in (("cpu", cpu, cpu_alone, cpu_both), ("gpu", gpu, gpu_alone, gpu_both)):
-            bench.emit("rate_flops", rate_flops(alone), f"{name}/alone")
-            bench.emit("rate_flops", rate_flops(both), f"{name}/together")
-            bench.emit(f"kept_share_{name}", rate_flops(both) / rate_flops(alone))
-            _emit_results(bench, name, engine, alone + both)
-        bench.emit("sustained_share_cpu", sustained_cpu(cpu_both, cpu_both, window_s))
-        bench.emit("sustained_share_gpu", sustained_gpu(gpu_both, window_s))
+
+        window_s = min(self.window_s or 20.0, _TOGETHER * duration_s / 2)
+        for stage, blocks, seen in (("alone", gpu_alone, seen_alone), ("together", gpu_both, seen_both)):
+            _emit_rates(bench, "rate_flops", blocks, f"gpu/{stage}")
+            _emit_seen(bench, seen, f"gpu/{stage}")
+        bench.emit("kept_share_gpu", rate(gpu_both) / rate(gpu_alone))
+        share = sustained_gpu(gpu_both, window_s)
+        bench.emit("sustained_share_gpu", share)
+        story = throttle_story(share, seen_both)
+        if story:
+            bench.fact("throttled", story)
+        _emit_results(bench, "gpu", gpu, gpu_alone + gpu_both)
+        results = {"gpu": replicas.replica(bench, device, gpu.digest())}
+
+        for stage, blocks in (("alone", cpu_alone), ("together", cpu_both)):
+            metric, variant = ("rate_flops", f"cpu/{stage}") if cpu else ("stress_per_s", stage)
+            _emit_rates(bench, metric, blocks, variant)
+        bench.emit("kept_share_cpu", rate(cpu_both) / rate(cpu_alone), kind)
+        bench.emit("sustained_share_cpu", sustained_cpu(cpu_both, cpu_both, window_s), kind)
+        if cpu:
+            _emit_results(bench, "cpu", cpu, cpu_alone + cpu_both)
+            results["cpu"] = replicas.replica(bench, Cpu(), cpu.digest())
+        else:
+            bench.emit("verify_failures", sum(b.wrong for b in cpu_alone + cpu_both), "cpu")
+        return results
+
+    def _chosen(self) -> tuple[str, str]:
+        """``stress-ng`` or ``engine``, and why.
+
+        Raises:
+            Unavailable: stress-ng was asked for by name and is not installed.
+        """
+        if self.cpu_load == "engine":
+            return "engine", "as the suite says"
+        try:
+            tool.found("stress-ng")
+        except Unavailable as absent:
+            if self.cpu_load == "stress-ng":
+                raise
+            return "engine", absent.cause
+        return "stress-ng", "it is installed"
 
     def _engine(self, device: Device) -> Engine:
         form = product.FORMATS[self.dtype if device.kind == "cuda" else "fp32"]
         return Engine(device, form, self.size or form.sizes[device.kind])
+
+
+class StressNg:
+    """The CPU under stress-ng, in short runs: what it says of each is one point of the rate over time.
+
+    Args:
+        bench: of the check.
+        workers: processes that compute.
+    """
+
+    def __init__(self, bench: Bench, workers: int) -> None:
+        self._bench, self._workers = bench, workers
+
+    def run(self, duration_s: float) -> list[Block]:
+        """At least two runs, each of whole seconds: stress-ng takes 0.5 for 0, and 0 for ever.
+
+        Raises:
+            Unavailable: it is not installed.
+            ToolError: it did not end, or failed for a reason that says nothing about the processor.
+            NotUnderstood: what it says has another form.
+        """
+        slice_s = max(1, min(_SLICE_S, int(duration_s / _SLICES)))
+        start = time.perf_counter()
+        return [self._slice(slice_s, start) for _ in range(max(2, round(duration_s / slice_s)))]
+
+    def _slice(self, slice_s: int, start: float) -> Block:
+        with tempfile.TemporaryDirectory(prefix="hpcaccept-burn-") as folder:
+            yaml = Path(folder) / "metrics.yaml"
+            command = ["stress-ng", "--cpu", str(self._workers), "--cpu-method", "matrixprod", "--verify", "--metrics"]
+            command += ["--yaml", str(yaml), "--temp-path", folder, "--timeout", f"{slice_s}s"]
+            done = tool.run_tool(self._bench, command, timeout_s=slice_s + _GRACE_S)
+            text = yaml.read_text(encoding="utf-8", errors="replace") if yaml.exists() else ""
+        log = done.stdout + done.stderr
+        failures = stress_ng.failures(log)
+        self._bench.keep("stress-ng.yaml", text)
+        if failures:
+            self._bench.keep("stress-ng.failed", log)
+            self._bench.fact("verify_failures", failures[0])
+        elif not done.ok:
+            why = stress_ng.STATUS.get(done.returncode, "a stressor did not do its work")
+            raise ToolError(f"stress-ng ended with status {done.returncode}: {why}", "Its output is in the run folder.")
+        report = stress_ng.report(text)
+        self._bench.fact("stress_ng_version", report.version)
+        cpu = report.stressors[0]
+        return Block(time.perf_counter() - start, cpu.wall_s, cpu.cpu_s, cpu.bogo_ops, 0, len(failures))
+
+
+def _looked_at_again(bench: Bench, load: Load, stage_s: float, window_s: float) -> list[Block]:
+    """The blocks of the engine on the CPU; an end that looks slow is looked at once more. Emits what it keeps."""
+    blocks = load(stage_s)
+    share = sustained_cpu(blocks, blocks, window_s)
+    if share < _LOOK_AGAIN:
+        again = load(stage_s)
+        first, share = share, sustained_cpu(blocks, again, window_s)
+        bench.fact("sustained", f"{first:.2f} at first, {share:.2f} when looked at again")
+        blocks += again
+    bench.emit("sustained_share_cpu", share, "engine")
+    return blocks
+
+
+def _run_gpu(bench: Bench, gpu: Engine, stage: str, duration_s: float) -> tuple[list[Block], Seen]:
+    """The blocks of a stage, and what the driver saw meanwhile."""
+    with telemetry.sampling(bench.device, period_s=0.1) as seen:
+        blocks = gpu.run(duration_s, _GPU_BLOCK_S, functools.partial(_say, bench, stage))
+    return blocks, seen
 
 
 def _say(bench: Bench, stage: str, block: Block) -> None:
@@ -172,21 +352,61 @@ def _run_with(engine: Engine, threads: int, duration_s: float) -> list[Block]:
     return engine.run(duration_s, _CPU_BLOCK_S)
 
 
+def _emit_rates(bench: Bench, metric: str, blocks: list[Block], variant: str) -> None:
+    for repeat, figure in enumerate(over_time(blocks, _KEPT)):
+        bench.emit(metric, figure, variant, repeat)
+
+
 def _emit_results(bench: Bench, name: str, engine: Engine, blocks: list[Block]) -> None:
     passes, wrong = sum(b.passes for b in blocks), sum(b.wrong for b in blocks)
     bench.emit("wrong_elements", engine.wrong_first + wrong, name)
     bench.emit("passes", passes, name)
-    bound = f"fewer than {3 / passes:.2g} of passes are wrong (95 % confidence)"
-    bench.fact(f"bound[{name}]", f"{passes} passes compared, {wrong} elements wrong" + ("" if wrong else f": {bound}"))
+    told = f"{passes} passes compared, {wrong} elements wrong"
+    if not engine.wrong_first + wrong:
+        bench.emit("corruption_bound", 3 / passes, name)
+        told += f": fewer than {3 / passes:.2g} of passes are wrong (95 % confidence)"
+    bench.fact(f"bound[{name}]", told)
+
+
+def _emit_seen(bench: Bench, seen: Seen, variant: str) -> None:
+    """What the driver said of the GPU; NOT_RUN with the cause for what it did not say."""
+    for metric, value, question in (
+        ("clock_hz", seen.clock_busy_hz, "clock"),
+        ("power_w", seen.power_w, "power"),
+        ("temperature_c", seen.temperature_max_c, "temperature"),
+    ):
+        if value is None:
+            bench.unsupported(
+                metric, seen.why_not or seen.missing.get(question) or "the driver was not heard meanwhile"
+            )
+        else:
+            bench.emit(metric, value, variant)
+
+
+def throttle_story(share: float, seen: Seen) -> str:
+    """Why a rate fell to this share, by the reasons that the driver gave while the GPU was busy; empty when all is well.
+
+    A rate that held is told too where the driver names a reason that is never normal under load.
+    """
+    reasons = sorted(seen.busy_reasons.items(), key=lambda item: -item[1])
+    told = ", ".join(f"{name} {part * 100:.0f} % of the time" for name, part in reasons)
+    if share > _HELD:
+        alarming = any(name.startswith("hw_") or name == "sw_thermal_slowdown" for name, _ in reasons)
+        return f"the rate held ({share:.2f}), though {told}" if alarming else ""
+    if told:
+        return f"rate fell to {share:.2f} while {told}"
+    return f"rate fell to {share:.2f}, and " + (
+        f"why is not known: {seen.why_not}" if seen.why_not else "the driver gave no reason for it"
+    )
 
 
 def sustained_gpu(blocks: list[Block], window_s: float) -> float:
     """Median rate of the last window over that of the first."""
     first, last = first_and_last(blocks, window_s)
-    return rate_flops(last) / rate_flops(first)
+    return rate(last) / rate(first)
 
 
 def sustained_cpu(early: list[Block], late: list[Block], window_s: float) -> float:
     """Best work per CPU second in the last window of ``late`` over that in the first window of ``early``."""
     first, last = first_and_last(early, window_s)[0], first_and_last(late, window_s)[1]
-    return max(b.busy_rate_flops for b in last) / max(b.busy_rate_flops for b in first)
+    return max(b.busy_rate for b in last) / max(b.busy_rate for b in first)

@@ -2,7 +2,7 @@
 
 An engine makes one matrix product again and again. Its first result is verified by itself (``product``), every later
 one against the first, bit for bit. Work is counted in short blocks, so that who reads them can tell a slow block from
-a slow minute.
+a slow minute. Blocks may also be those of another load (stress-ng), whose work is counted in something else.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpcaccept.measure import product
+from hpcaccept.measure import product, recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -33,27 +33,27 @@ class Block:
         end_s: when it ended, since the stage began.
         seconds: on the device's clock.
         busy_s: CPU seconds of the busiest thread of this process meanwhile.
-        work_flop: done in it.
+        work: done in it: floating point operations, or what else the load counts.
         passes: products made and compared.
-        wrong: elements that differed from the first result.
+        wrong: elements that differed from the first result, or what else the load found wrong.
     """
 
     end_s: float
     seconds: float
     busy_s: float
-    work_flop: float
+    work: float
     passes: int
     wrong: int
 
     @property
-    def rate_flops(self) -> float:
+    def rate(self) -> float:
         """Work per second."""
-        return self.work_flop / self.seconds
+        return self.work / self.seconds
 
     @property
-    def busy_rate_flops(self) -> float:
+    def busy_rate(self) -> float:
         """Work per CPU second: a neighbour who takes time slices does not lower it, a lowered clock does."""
-        return self.work_flop / self.busy_s if self.busy_s > 0 else self.rate_flops
+        return self.work / self.busy_s if self.busy_s > 0 else self.rate
 
 
 class Engine:
@@ -87,20 +87,33 @@ class Engine:
             busy = thread_seconds()
             seconds = self.device.time_block(self._pass, count)
             busy_s = busiest(busy, thread_seconds())
-            work_flop = float(count * product.flops(self.size))
-            blocks.append(Block(self.clock() - start, seconds, busy_s, work_flop, count, int(self._differing)))
+            work = float(count * product.flops(self.size))
+            blocks.append(Block(self.clock() - start, seconds, busy_s, work, count, int(self._differing)))
             if on_block:
                 on_block(blocks[-1])
         return blocks
+
+    def digest(self) -> str:
+        """128 bits of the first result, every bit of it: equal on all devices that are alike."""
+        import torch
+
+        return recipe.digest([self._first.view(torch.uint8)])
 
     def _pass(self) -> None:
         self._call()
         self._differing.add_(product.differing(self._operands.out, self._first))
 
 
-def rate_flops(blocks: Sequence[Block]) -> float:
+def rate(blocks: Sequence[Block]) -> float:
     """The median block's."""
-    return statistics.median(b.rate_flops for b in blocks)
+    return statistics.median(b.rate for b in blocks)
+
+
+def over_time(blocks: Sequence[Block], most: int) -> list[float]:
+    """Rates in the order of time, at most so many: neighbouring blocks are taken together, all of them count."""
+    size = math.ceil(len(blocks) / most)
+    groups = (blocks[at : at + size] for at in range(0, len(blocks), size))
+    return [sum(b.work for b in group) / sum(b.seconds for b in group) for group in groups]
 
 
 def first_and_last(blocks: Sequence[Block], window_s: float) -> tuple[list[Block], list[Block]]:

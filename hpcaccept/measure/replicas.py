@@ -65,10 +65,22 @@ def mismatch(replicas: Sequence[Replica | None], rank: int) -> tuple[bool | None
 
 def compare(bench: Bench, mine: Replica | None) -> None:
     """Emit ``replica_mismatch[peers]`` of this rank. All ranks must call it, also those without a result."""
-    everyone = bench.allgather(mine)
-    if mine is None:
+    judge(bench, bench.allgather(mine), "replica_mismatch", "peers", "replicas")
+
+
+def judge(bench: Bench, everyone: Sequence[Replica | None], metric: str, variant: str, fact: str) -> None:
+    """Emit 0 or 1 under a metric, and say why under a fact; nothing for a rank without a result or without its like.
+
+    Args:
+        bench: of this rank.
+        everyone: what each rank said, by rank.
+        metric: that counts this rank when it differs.
+        variant: of the metric.
+        fact: name of the sentence about it.
+    """
+    if everyone[bench.rank] is None:
         return
     wrong, sentence = mismatch(everyone, bench.rank)
-    bench.fact("replicas", sentence)
+    bench.fact(fact, sentence)
     if wrong is not None:
-        bench.emit("replica_mismatch", float(wrong), "peers")
+        bench.emit(metric, float(wrong), variant)

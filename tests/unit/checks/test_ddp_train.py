@@ -154,7 +154,7 @@ def test_a_slow_forward_pass_is_a_rank_s_own_time(monkeypatch: pytest.MonkeyPatc
 
 def test_a_heartbeat_tells_the_step_at_least_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count(0.0, 0.25)
-    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     bench = TwinBench()
     beat = module.Beat(bench, 1000)
     for _ in range(8):

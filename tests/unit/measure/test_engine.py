@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpcaccept.measure import product
 from hpcaccept.measure.device import Cpu
-from hpcaccept.measure.engine import Block, Engine, busiest, first_and_last, rate_flops, thread_seconds
+from hpcaccept.measure.engine import Block, Engine, busiest, first_and_last, over_time, rate, thread_seconds
 from hpcaccept.measure.product import FORMATS, Format, Operands
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def test_a_healthy_engine_has_nothing_wrong_and_counts_its_work() -> None:
     healthy = engine()
     blocks = healthy.run(0.05, 0.01)
     assert (healthy.wrong_first, wrong(blocks)) == (0, 0)
-    assert all(b.work_flop == b.passes * 2 * 64**3 for b in blocks)
+    assert all(b.work == b.passes * 2 * 64**3 for b in blocks)
     assert blocks[-1].end_s >= 0.05
 
 
@@ -101,15 +101,15 @@ def test_a_stage_of_one_block_is_both_of_its_windows() -> None:
 
 def test_time_that_a_neighbour_took_lowers_the_rate_but_not_the_busy_rate() -> None:
     disturbed = block(1.0, seconds=2.0, busy_s=1.0)
-    assert (disturbed.rate_flops, disturbed.busy_rate_flops) == (0.5e9, 1e9)
+    assert (disturbed.rate, disturbed.busy_rate) == (0.5e9, 1e9)
 
 
 def test_a_system_that_does_not_tell_cpu_time_is_judged_by_the_clock() -> None:
-    assert block(1.0, seconds=2.0, busy_s=0.0).busy_rate_flops == 0.5e9
+    assert block(1.0, seconds=2.0, busy_s=0.0).busy_rate == 0.5e9
 
 
 def test_the_rate_is_the_median_block_s() -> None:
-    assert rate_flops([block(1.0, s) for s in (1.0, 2.0, 100.0)]) == 0.5e9
+    assert rate([block(1.0, s) for s in (1.0, 2.0, 100.0)]) == 0.5e9
 
 
 def test_the_busiest_thread_is_found_among_all() -> None:
