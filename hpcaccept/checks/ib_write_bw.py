@@ -20,7 +20,6 @@ from hpcaccept.model.metric import Metric, at_least
 from hpcaccept.parse.perftest import NO_DEVICE, complaint, parse_write_bw
 from hpcaccept.transport.tool import found, started
 
-_PROGRAM = "ib_write_bw"
 _REMEDY = "Debian, Ubuntu: apt-get install perftest. Red Hat: dnf install perftest."
 #: Until a server listens, and after the test until its client has ended.
 _START_S, _GRACE_S = 15.0, 20.0
@@ -90,6 +89,7 @@ class IbWriteBw(Check):
         queue_pairs: of each test (``-q``).
         gid_index: for RoCE (``-x``); -1: perftest's own choice.
         extra: further words for ``ib_write_bw``, the same on both ends.
+        program: name or path of perftest's ``ib_write_bw`` (a build with CUDA may lie elsewhere).
         root: a folder that stands for ``/``, where the devices are looked up.
     """
 
@@ -131,12 +131,13 @@ class IbWriteBw(Check):
     queue_pairs: int = 1
     gid_index: int = -1
     extra: tuple[str, ...] = ()
+    program: str = "ib_write_bw"
     root: str = "/"
 
     def __post_init__(self) -> None:
         if self.duration_s < 1 or self.size_bytes < 2 or self.queue_pairs < 1:
             raise ValueError("ib_write_bw: duration_s, size_bytes and queue_pairs must be 1, 2 and 1 at least")
-        for word in (*self.devices, *self.extra):
+        for word in (*self.devices, *self.extra, self.program):
             if not re.fullmatch(r"[A-Za-z0-9_.,=/:-]+", word):
                 raise ValueError(f"ib_write_bw: {word!r} is no word for its command line")
 
@@ -147,7 +148,7 @@ class IbWriteBw(Check):
         rails = self._rails()
         why = "" if rails else "no RDMA device has an active InfiniBand port here, and the suite names none"
         try:
-            found(_PROGRAM, _REMEDY)
+            found(self.program, _REMEDY)
         except Unavailable as missing:
             why = f"{missing.cause}. {missing.remedy}"
         return {"node": bench.node, "rails": rails, "why": why}
@@ -166,7 +167,7 @@ class IbWriteBw(Check):
     def command(self, rail: str, tcp_port: int, server: str = "") -> list[str]:
         """Of the server; of a client when there is the address of a server."""
         device, _, port = rail.partition(":")
-        words = [_PROGRAM, "-d", device, "-i", port or "1", "-p", str(tcp_port), "-s", str(self.size_bytes)]
+        words = [self.program, "-d", device, "-i", port or "1", "-p", str(tcp_port), "-s", str(self.size_bytes)]
         words += ["-D", str(self.duration_s), "-q", str(self.queue_pairs), "-F", "--report_gbits", *self.extra]
         words += ["-x", str(self.gid_index)] if self.gid_index >= 0 else []
         return [*words, server] if server else words

@@ -79,7 +79,8 @@ def perftest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def run(nodes: int, roots: dict[int, Path] | None = None, **params: Any) -> tuple[list[Node], list[Exception | None]]:
     world = World(nodes)
     usual: dict[str, Any] = {"duration_s": 1} if roots else {"devices": DEVICES, "duration_s": 1}
-    benches, faults = [], [None] * nodes
+    benches: list[Node] = []
+    faults: list[Exception | None] = [None] * nodes
     for n in range(nodes):
         check = IbWriteBw(**{**usual, **({"root": str(roots[n])} if roots else {}), **params})
         benches.append(Node(check, rank=n, size=nodes, node=f"node{n}", node_ranks=(n,), world=world))
@@ -89,7 +90,7 @@ def run(nodes: int, roots: dict[int, Path] | None = None, **params: Any) -> tupl
         try:
             bench.check.compare(bench, bench.check.measure(bench))
         except Exception as fault:  # noqa: BLE001 (the test looks at it)
-            faults[n] = fault  # type: ignore[call-overload]
+            faults[n] = fault
 
     threads = [threading.Thread(target=one, args=(n,)) for n in range(nodes)]
     for thread in threads:
@@ -235,7 +236,9 @@ def test_options_of_both_ends_are_alike_and_a_second_port_is_its_own_rail() -> N
     assert server[-3:] == ["--perform_warm_up", "-x", "3"]
 
 
-@pytest.mark.parametrize("params", [{"devices": ("mlx5_0; rm",)}, {"extra": ("-d mlx5_1",)}, {"duration_s": 0}])
+@pytest.mark.parametrize(
+    "params", [{"devices": ("mlx5_0; rm",)}, {"program": "true; rm"}, {"extra": ("-d mlx5_1",)}, {"duration_s": 0}]
+)
 def test_senseless_parameters_are_refused(params: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="ib_write_bw"):
         IbWriteBw(**params)
@@ -246,4 +249,5 @@ def test_ports_that_listen_are_seen_without_connecting() -> None:
 
     with socket.create_server(("", 0)) as door:
         assert door.getsockname()[1] in listening()
-    assert door not in listening()
+        port = door.getsockname()[1]
+    assert port not in listening()
