@@ -10,6 +10,7 @@ import click
 
 from hpcaccept import checks as registry
 from hpcaccept.config.suites import built_in, read_suite
+from hpcaccept.model.metric import describe
 from hpcaccept.plan.resolve import resolve_suite
 
 if TYPE_CHECKING:
@@ -65,8 +66,6 @@ def explanation(name: str, kind: type[Check]) -> str:
         if metric.source:
             lines.append(f"      source:  {metric.source}")
         if metric.limit:
-            from hpcaccept.judge.against_limits import describe
-
             lines.append(f"      limit:   {describe(metric.limit)} ({metric.limit.source})")
         elif metric.peer_floor is not None:
             lines.append(f"      judged against peers (losses above {metric.peer_floor:.1%}) and baseline")
@@ -107,8 +106,6 @@ def metrics_page() -> str:
 
 
 def _row(metric: Metric) -> str:
-    from hpcaccept.judge.against_limits import describe
-
     if metric.limit:
         judged = f"limit: {describe(metric.limit)} ({metric.limit.source})"
     elif metric.is_rate and metric.peer_floor is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpcaccept.model.metric import Limit, metric_key, split_key
+from hpcaccept.model.metric import Limit, describe, metric_key, split_key
 from hpcaccept.model.verdict import Outcome, Subject, Verdict
 from hpcaccept.units import show
 
@@ -103,13 +103,3 @@ def _verdict(column: Values, unit: Unit, value: float, limit: Limit, required: b
         remedy="" if met else column.metric.help,
         required=required,
     )
-
-
-def describe(limit: Limit) -> str:
-    """``at most 0 elements``, ``exactly 8 GPUs``, ``between … and …``."""
-    lower, upper = limit.lower, limit.upper
-    if lower is not None and upper is not None:
-        if lower == upper:
-            return f"exactly {show(lower, limit.unit)}"
-        return f"between {show(lower, limit.unit)} and {show(upper, limit.unit)}"
-    return f"at least {show(lower, limit.unit)}" if lower is not None else f"at most {show(upper or 0.0, limit.unit)}"

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from hpcaccept.units import show
+
 Direction = Literal["higher", "lower", "exact"]
 #: Whom a number speaks of: one GPU (or the CPU of one rank), one node, or all ranks together.
 Scope = Literal["device", "node", "world"]
@@ -46,6 +48,16 @@ class Limit:
         above = self.lower is None or value >= self.lower
         below = self.upper is None or value <= self.upper
         return above and below and value == value
+
+
+def describe(limit: Limit) -> str:
+    """``at most 0 elements``, ``exactly 8 GPUs``, ``between … and …``."""
+    lower, upper = limit.lower, limit.upper
+    if lower is not None and upper is not None:
+        if lower == upper:
+            return f"exactly {show(lower, limit.unit)}"
+        return f"between {show(lower, limit.unit)} and {show(upper, limit.unit)}"
+    return f"at least {show(lower, limit.unit)}" if lower is not None else f"at most {show(upper or 0.0, limit.unit)}"
 
 
 @dataclass(frozen=True)

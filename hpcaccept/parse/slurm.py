@@ -99,7 +99,7 @@ def parse_scontrol_job(text: str, job: str) -> JobStatus | None:
     status = parse_state(state[1], reason[1] if reason else "", job)
     code = re.search(r"\bExitCode=(\d+):(\d+)", text)
     if status.state == "failed" and code:
-        return JobStatus("failed", f"{status.detail}, exit code {code[1]}, signal {code[2]}")
+        return JobStatus("failed", f"{status.detail}, exit code {code[1]}, signal {code[2]}", _remedy(code[2]))
     return status
 
 
@@ -109,8 +109,16 @@ def parse_sacct(text: str, job: str) -> JobStatus | None:
         word, _, code = line.strip().partition("|")
         if word:
             status = parse_state(word, "", job)
-            return JobStatus(status.state, f"{word}, exit code {code}" if code else word, status.remedy)
+            remedy = status.remedy or _remedy(code.partition(":")[2])
+            return JobStatus(status.state, f"{word}, exit code {code}" if code else word, remedy)
     return None
+
+
+def _remedy(signal: str) -> str:
+    """Slurm's 0:53 is no signal: the node could not open the job's output files (seen with Slurm 22.05)."""
+    if signal != "53":
+        return ""
+    return "The node could not write the job's output: is --runs-dir on a file system that every node mounts?"
 
 
 def parse_gres_gpus(text: str) -> int:

@@ -7,8 +7,8 @@ from builders import CATALOGUE, GPUS, evidence, judged, nodes, of, plan, record,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcaccept.judge.against_limits import describe, request_limits
-from hpcaccept.model.metric import Limit, at_least, at_most
+from hpcaccept.judge.against_limits import request_limits
+from hpcaccept.model.metric import Limit, at_least, at_most, describe
 from hpcaccept.model.plan import Request
 from hpcaccept.model.suite import CheckSpec
 from hpcaccept.model.verdict import Outcome

@@ -317,3 +317,12 @@ def test_cancelling_what_is_over_is_no_error(answers: Path, stderr: str, code: i
             slurm.cancel(JobRef("slurm", "7"))
     else:
         slurm.cancel(JobRef("slurm", "7"))
+
+
+def test_a_job_whose_output_the_node_could_not_write_says_what_to_look_at() -> None:
+    shown = parse_scontrol_job("JobId=7 JobState=FAILED Reason=NonZeroExitCode\n   ExitCode=0:53", "7")
+    account = parse_sacct("FAILED|0:53\n", "7")
+    assert shown
+    assert account
+    assert "--runs-dir" in shown.remedy
+    assert "--runs-dir" in account.remedy
