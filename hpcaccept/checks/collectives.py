@@ -61,7 +61,7 @@ class Collectives(Check):
 
     ``algbw`` is size / time, ``busbw`` is algbw times nccl-tests' factor: (n - 1)/n, 2·(n - 1)/n for all-reduce, 1 for
     broadcast. Numbers of ``node`` groups belong to nodes and are compared between them: latency for sizes below 1 MiB,
-    bus bandwidth from there on. ``rail_share`` compares rails with each other (three or more, on GPUs), so that a slow rail
+    bus bandwidth from there on; where ranks outnumber cores they are verified only. ``rail_share`` compares rails with each other (three or more, on GPUs), so that a slow rail
     is named in the first run of a cluster.
 
     What NCCL connected the ranks over is read from its log, as in ``allreduce``: ``channels``, ``fallback``.
@@ -161,6 +161,9 @@ class Collectives(Check):
             raise Unavailable(
                 f"There is no group to measure: {absent[self.groups[0]]}." if self.groups else "No group is asked for."
             )
+        if bench.in_turn and bench.local_rank == 0 and "node" in layouts:
+            for metric in ("node_latency_s", "node_busbw_bytes"):
+                bench.unsupported(metric, "ranks outnumber cores: it would tell of the scheduler, not of the node")
         device = open_device(bench.device)
         with bench.process_group() as backend:
             for group in self.groups:
@@ -435,7 +438,7 @@ def _emit_world(bench: Bench, variant: str, seconds: list[float], size_bytes: in
 
 def _emit_node(bench: Bench, variant: str, seconds: list[float], moved_bytes: float) -> None:
     """By the first rank of the node; latency or, where bytes are what is asked about, bandwidth."""
-    if bench.local_rank:
+    if bench.local_rank or bench.in_turn:
         return
     for repeat, latency_s in enumerate(seconds):
         if moved_bytes:

@@ -51,7 +51,8 @@ class Transfers(Check):
     Variants: ``h2d``, ``d2h`` and ``both`` (bytes of both directions over the time of both) while all GPUs of all nodes
     copy, which is what training does to them; and ``h2d/alone``, ``d2h/alone`` while one GPU of each node copies after
     the other, which is what nvbandwidth and most published figures mean. GPUs that share a PCIe switch share its
-    way up: half the rate at once and the full rate alone is how such a node is built, not a fault.
+    way up: half the rate at once and the full rate alone is how such a node is built, not a fault. (Where ranks outnumber
+    cores they measure in turn: then ``h2d`` and ``d2h`` are alone themselves.)
 
     ``link_share`` is the rate alone over what the PCIe link of GPU and slot can carry in one direction (generation and
     width as NVML gives their maximum): 0.82 to 0.88 is what healthy links reach (A100 26 of 31.5, H200 55.4 of 63 GB/s:
@@ -107,15 +108,15 @@ class Transfers(Check):
     blocks: int = 5
     block_s: float = 0.0
 
-    def measure(self, bench: Bench) -> bool:
+    def measure(self, bench: Bench) -> dict[str, list[float]]:
         """All GPUs at once; see the class."""
-        self._rates(bench, _WAYS, "")
-        return True
+        return self._rates(bench, _WAYS, "")
 
     def compare(self, bench: Bench, kept: Any) -> None:
         """One GPU of each node after the other: the rate of a link that nobody shares.
 
-        Every rank passes every barrier, whatever happens in its turn: the others must not wait for it.
+        Every rank passes every barrier, whatever happens in its turn: the others must not wait for it. Ranks that have
+        measured in turn anyway (more of them than cores) have been alone already.
         """
         turns = max(bench.allgather(bench.local_rank)) + 1
         with contextlib.ExitStack() as rest:
@@ -124,7 +125,8 @@ class Transfers(Check):
             for _ in range(bench.local_rank):
                 bench.barrier()
             if kept:
-                _judge_link(bench, self._rates(bench, _WAYS[:2], "/alone"))
+                alone = {way: kept[way] for way in _WAYS[:2]}
+                _judge_link(bench, alone if bench.in_turn else self._rates(bench, _WAYS[:2], "/alone"))
 
     def _rates(self, bench: Bench, ways: Sequence[str], suffix: str) -> dict[str, list[float]]:
         """Variant → B/s of each block, emitted and verified."""

@@ -283,3 +283,36 @@ def test_all_ranks_hear_that_one_cannot() -> None:
 def test_a_wrong_word_is_an_error(params: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         Collectives(**params)
+
+
+# --- whose numbers they are -------------------------------------------------------------------------------------------
+
+
+def emitted(node: bool, **place: Any) -> set[str]:
+    bench = SoloBench(Collectives(), **place)
+    if node:
+        module._emit_node(bench, "all_gather/node/1MiB", [0.5, 0.25], 1e6)
+        module._emit_node(bench, "all_gather/node/4KiB", [1e-4], 0.0)
+    else:
+        module._emit_world(bench, "all_gather/world/1MiB", [0.5], 2_000_000, 1e6)
+    return {f"{name}[{variant}] {values}" for (name, variant), values in bench.samples.items()}
+
+
+def test_the_first_rank_of_a_node_speaks_for_it_of_bandwidth_or_of_latency() -> None:
+    assert emitted(node=True) == {
+        "node_busbw_bytes[all_gather/node/1MiB] [2000000.0, 4000000.0]",
+        "node_latency_s[all_gather/node/4KiB] [0.0001]",
+    }
+    assert emitted(node=True, local_rank=1) == set()
+
+
+def test_a_node_is_not_judged_by_what_the_scheduler_did_to_its_ranks() -> None:
+    assert emitted(node=True, in_turn=True) == set()
+
+
+def test_a_number_of_the_world_has_time_and_both_bandwidths() -> None:
+    assert emitted(node=False) == {
+        "latency_s[all_gather/world/1MiB] [0.5]",
+        "algbw_bytes[all_gather/world/1MiB] [4000000.0]",
+        "busbw_bytes[all_gather/world/1MiB] [2000000.0]",
+    }

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 WAYS = {"h2d", "d2h", "both"}
 ALONE = {"h2d/alone", "d2h/alone"}
 WORDS = 100_000
+KEPT = {"h2d": [1e9], "d2h": [1e9], "both": [2e9]}
 H200 = nvml.Gpu(0, "ok", pci_bus_id="00000000:18:00.0", pcie_gen_max=5, pcie_width_max=16)
 
 
@@ -153,8 +154,16 @@ class Turns(SoloBench):
 
 def test_ranks_of_a_node_copy_alone_one_after_the_other() -> None:
     bench = Turns()
-    bench.check.compare(bench, True)
+    bench.check.compare(bench, KEPT)
     assert bench.log == ["barrier", "h2d/alone", "d2h/alone", "barrier", "barrier"]
+
+
+def test_ranks_that_measured_in_turn_were_alone_already() -> None:
+    bench = Turns()
+    bench.in_turn = True
+    bench.check.compare(bench, KEPT)
+    assert bench.log == ["barrier"] * 3
+    assert bench.refused["link_share"]
 
 
 def test_a_rank_that_could_not_measure_lets_the_others_pass() -> None:
@@ -167,7 +176,7 @@ def test_a_rank_that_breaks_in_its_turn_lets_the_others_pass(monkeypatch: pytest
     bench = Turns()
     monkeypatch.setattr(module.Lane, "call", lambda _lane: torch.zeros(1)[5])
     with pytest.raises(IndexError):
-        bench.check.compare(bench, True)
+        bench.check.compare(bench, KEPT)
     assert bench.log.count("barrier") == 3
 
 
