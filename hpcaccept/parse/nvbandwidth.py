@@ -83,8 +83,11 @@ def parse_nvbandwidth(text: str) -> Bandwidths:
         NotUnderstood: no such JSON, an unknown status, or a matrix that does not fit its description.
     """
     body = _body(text)
+    cases = body.get("testcases") or []
+    if not isinstance(cases, list):
+        raise NotUnderstood(f"nvbandwidth's testcases are {str(cases)[:100]!r}, expected a list")
     found: dict[str, Testcase] = {}
-    for entry in body.get("testcases") or []:
+    for entry in cases:
         case = _testcase(entry)
         if case.name in found and case.status == "Passed":
             raise NotUnderstood(f"nvbandwidth speaks twice of {case.name}")
@@ -118,7 +121,7 @@ def _testcase(entry: Any) -> Testcase:
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         raise NotUnderstood(f"a testcase of nvbandwidth is {str(entry)[:100]!r}, expected an object with a name")
     name, word = entry["name"], entry.get("status")
-    if word not in _STATUSES:
+    if not isinstance(word, str) or word not in _STATUSES:
         raise NotUnderstood(f"the status of {name} is {word!r}, expected one of {', '.join(_STATUSES)}")
     status = _STATUSES[word]
     if status != "Passed":
