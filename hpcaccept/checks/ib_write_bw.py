@@ -175,7 +175,7 @@ class IbWriteBw(Check):
     def _rails(self) -> dict[str, float]:
         """Rail → rate of its port in bytes per second, 0 where it is not known. ``mlx5_0:2`` is its second port."""
         rates = {}
-        for port in infiniband.ports(infiniband.adapters(Path(self.root))).values():
+        for port in infiniband.ports(infiniband.adapters(Path(self.root), counters=False)).values():
             device, _, number = port.name.partition("/")
             rail = device if number == "1" else f"{device}:{number}"
             if rail in self.devices or (not self.devices and port.active and port.link_layer == "InfiniBand"):

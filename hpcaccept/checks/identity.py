@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from hpcaccept import __version__
-from hpcaccept.measure import host, nvml
+from hpcaccept.measure import host, infiniband, nvml
 from hpcaccept.model.check import Bench, Check
 from hpcaccept.model.metric import Metric, at_most
 
@@ -37,7 +37,8 @@ class Identity(Check):
 
     Facts that should be alike on all nodes:
         kernel, os, cpu_model, python, numpy, hpcaccept: of what the ranks run on; ``os`` is that of the image.
-        image: the container image (``HPCACCEPT_IMAGE``); absent without one.
+        image, image_digest: the container image (``HPCACCEPT_IMAGE``) and its digest (``HPCACCEPT_IMAGE_DIGEST``, or what stands behind
+            ``@sha256:`` in the name); absent without them.
         driver, cuda_driver: version of the GPU driver, and the newest CUDA that it runs.
         torch, cuda: as torch's installed files say, without importing it: its version, and the CUDA it was built for.
             Without that line, ``cuda`` is the installed wheel of the CUDA runtime.
@@ -45,6 +46,13 @@ class Identity(Check):
             has really loaded is a fact of the check that uses it.
         mpi: what the MPI library calls itself; absent where MPI was not started.
         gpu_model, vbios, gpu_power_limit_w, ecc_mode, mig_mode: of this rank's GPU.
+        product, board, bios, microcode: firmware of the host (DMI tables, ``/proc/cpuinfo``); serial numbers are left out.
+        os_image: which build of an image the system is, where it says so.
+        nic_firmware, ofed: models, firmware and boards of the RDMA adapters with their counts; version of NVIDIA's network driver
+            where it is not the kernel's own.
+        numa, smt, cpu_governor, huge_pages: how processors and memory are set up.
+        locked_memory, shared_memory: how much memory a rank may lock (RDMA needs it), and the size of ``/dev/shm`` (NCCL and data loaders
+            need it), to two digits.
 
     Facts that differ (``UNIQUE_FACTS``): hostname, boot_id, gpu_uuid, gpu_serial, gpu_pci_bus_id, gpus.
 
@@ -91,7 +99,7 @@ class Identity(Check):
 
     def measure(self, bench: Bench) -> None:
         """Ask the host, then the driver; see the class."""
-        _say(bench, _host_facts() | _software_facts() | {"image": os.environ.get("HPCACCEPT_IMAGE", "")})
+        _say(bench, _host_facts() | _settings() | _software_facts() | image_facts(os.environ))
         if bench.local_rank == 0:
             bench.emit("cores", bench.cores)
             bench.emit("memory_bytes", host.memory_bytes())
@@ -153,6 +161,30 @@ def _host_facts() -> dict[str, str]:
         "os": host.os_release(),
         "cpu_model": host.cpu_model(),
     }
+
+
+def _settings() -> dict[str, str]:
+    """Firmware and settings that should be alike; only files are read, so that thousands of ranks may ask at once."""
+    return {
+        **host.firmware(),
+        "microcode": host.microcode(),
+        "os_image": host.os_image(),
+        "nic_firmware": infiniband.firmware(infiniband.adapters(counters=False)),
+        "ofed": host.module_version("mlx5_core"),
+        "numa": host.numa_layout(),
+        "smt": host.smt(),
+        "cpu_governor": host.cpu_governor(),
+        "huge_pages": host.huge_pages(),
+        "locked_memory": host.locked_memory(),
+        "shared_memory": host.shared_memory(),
+    }
+
+
+def image_facts(environ: Mapping[str, str]) -> dict[str, str]:
+    """Name and digest of the container image: one name may stand for two images, one digest may not."""
+    name = environ.get("HPCACCEPT_IMAGE", "")
+    _, at, digest = name.partition("@sha256:")
+    return {"image": name, "image_digest": environ.get("HPCACCEPT_IMAGE_DIGEST", "") or f"{at[1:]}{digest}"}
 
 
 def _software_facts() -> dict[str, str]:

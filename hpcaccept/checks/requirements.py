@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from hpcaccept.config.toml import read_toml
-from hpcaccept.measure import gpu_state, host, nvml, sockets
+from hpcaccept.measure import gpu_state, host, nvml
 from hpcaccept.measure.nvml import NoAnswer
 from hpcaccept.model.check import Bench, Check
 from hpcaccept.model.metric import Limit, Metric
@@ -86,7 +86,7 @@ class Requirements(Check):
             else:
                 for name in _OF_GPUS:
                     bench.unsupported(name, "no GPU was asked for")
-        cores = [core.cpu for core in sockets.cores(host.affinity())]
+        cores = sorted(host.physical_cores(host.affinity()))
         return {"node": bench.node, "cores": cores, "quota": host.cpu_quota(), "group": host.cgroup()}
 
     def compare(self, bench: Bench, kept: Any) -> None:
@@ -160,7 +160,7 @@ def usable_cores(ranks: list[dict[str, Any]]) -> float:
     """Physical cores that the ranks of one node may use together.
 
     Args:
-        ranks: of each: ``cores`` (numbers), ``quota`` (processors, or None) and the control ``group`` that has it.
+        ranks: of each: ``cores`` (names), ``quota`` (processors, or None) and the control ``group`` that has it.
     """
     cores = len({core for rank in ranks for core in rank["cores"]})
     quotas = {rank["group"]: rank["quota"] for rank in ranks}

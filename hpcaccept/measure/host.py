@@ -141,6 +141,14 @@ def parse_cpu_model(text: str) -> str:
     return known or f"Arm implementer {implementer} part {part}"
 
 
+def physical_cores(allowed: Iterable[int], root: Path = _ROOT) -> frozenset[str]:
+    """Names of the cores to which hardware threads belong: two threads of one core give one name.
+
+    Where the kernel knows no topology, each hardware thread is a core.
+    """
+    return frozenset(_word(root / _CPUS / f"cpu{cpu}/topology/thread_siblings_list") or str(cpu) for cpu in allowed)
+
+
 def sockets(root: Path = _ROOT) -> int:
     """Processor packages of the host, whatever this process may use of them; 1 where the kernel does not say."""
     files = (root / "sys/devices/system/cpu").glob("cpu[0-9]*/topology/physical_package_id")

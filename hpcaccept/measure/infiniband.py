@@ -106,10 +106,15 @@ class Interface:
 _INTERFACE_COUNTERS = ("carrier_down_count", "statistics/rx_crc_errors")
 
 
-def adapters(root: Path = _ROOT) -> tuple[Adapter, ...]:
-    """All RDMA devices in the order of their numbers; none where the kernel has none."""
-    folders = (root / "sys/class/infiniband").glob("*")
-    return tuple(_adapter(folder) for folder in sorted(folders, key=lambda folder: _natural(folder.name)))
+def adapters(root: Path = _ROOT, counters: bool = True) -> tuple[Adapter, ...]:
+    """All RDMA devices in the order of their numbers; none where the kernel has none.
+
+    Args:
+        root: stands for ``/``.
+        counters: False leaves them out: each of them is a question to the firmware, and there are a hundred to a port.
+    """
+    folders = sorted((root / "sys/class/infiniband").glob("*"), key=lambda folder: _natural(folder.name))
+    return tuple(_adapter(folder, counters) for folder in folders)
 
 
 def ports(found: Iterable[Adapter]) -> dict[str, Port]:
@@ -164,20 +169,20 @@ def rise(counter: str, before: int, after: int) -> tuple[int | None, str]:
     return after - before, ""
 
 
-def _adapter(folder: Path) -> Adapter:
+def _adapter(folder: Path, counters: bool) -> Adapter:
     found = sorted((folder / "ports").glob("*"), key=lambda port: _natural(port.name))
     return Adapter(
         name=folder.name,
         model=_word(folder / "hca_type") or "unknown model",
         board=_word(folder / "board_id") or "unknown board",
         firmware=_word(folder / "fw_ver") or "unknown firmware",
-        ports=tuple(_port(folder.name, port) for port in found),
+        ports=tuple(_port(folder.name, port, counters) for port in found),
     )
 
 
-def _port(adapter: str, folder: Path) -> Port:
+def _port(adapter: str, folder: Path, counters: bool) -> Port:
     rate = _word(folder / "rate")
-    files = [*(folder / "counters").glob("*"), *(folder / "hw_counters").glob("*")]
+    files = [*(folder / "counters").glob("*"), *(folder / "hw_counters").glob("*")] if counters else []
     return Port(
         name=f"{adapter}/{folder.name}",
         state=parse_state(_word(folder / "state")) or "unknown",

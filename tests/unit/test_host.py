@@ -200,12 +200,136 @@ def test_a_machine_without_proc_still_answers(tmp_path: Path) -> None:
     assert host.os_release(tmp_path)
 
 
+def test_two_threads_of_one_core_are_one_core(tmp_path: Path) -> None:
+    siblings = {0: "0,2", 1: "1,3", 2: "0,2", 3: "1,3"}
+    files = {
+        f"sys/devices/system/cpu/cpu{n}/topology/thread_siblings_list": f"{text}\n" for n, text in siblings.items()
+    }
+    root = machine(tmp_path, files)
+    assert len(host.physical_cores({0, 1, 2, 3}, root)) == 2
+    assert host.physical_cores({0}, root) == host.physical_cores({2}, root)
+    assert len(host.physical_cores({0, 7}, root)) == 2
+
+
 def test_sockets_are_counted_and_memory_only_numa_nodes_are_not(tmp_path: Path) -> None:
     topology = {f"sys/devices/system/cpu/cpu{n}/topology/physical_package_id": f"{n % 2}\n" for n in range(4)}
     numa = {f"sys/devices/system/node/node{n}/cpulist": text for n, text in enumerate(["0,2\n", "1,3\n", "\n"])}
     root = machine(tmp_path, topology | numa)
     assert host.sockets(root) == 2
     assert host.numa_nodes(root) == {0: {0, 2}, 1: {1, 3}}
+
+
+# --- file systems -----------------------------------------------------------------------------------------------------
+
+MOUNTS = (
+    "22 1 259:2 / / rw - ext4 /dev/nvme0n1p2 rw\n"
+    "23 22 0:50 / /fsx rw - lustre 10.0.0.5@o2ib:/fs rw\n"
+    "24 22 0:51 / /tmp/my\\040disk rw shared:9 - xfs /dev/nvme1n1 rw\n"
+    "25 22 0:52 / /fsx/scratch rw - nfs4 server:/export rw\n"
+    "26 22 0:53 / /fsx/scratch rw - tmpfs tmpfs rw\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "source"),
+    [
+        ("/home/me", "ext4", "/dev/nvme0n1p2"),
+        ("/fsx", "lustre", "10.0.0.5@o2ib:/fs"),
+        ("/fsx2", "ext4", "/dev/nvme0n1p2"),
+        ("/fsx/run/7", "lustre", "10.0.0.5@o2ib:/fs"),
+        ("/tmp/my disk/x", "xfs", "/dev/nvme1n1"),
+        ("/fsx/scratch/y", "tmpfs", "tmpfs"),
+    ],
+)
+def test_a_path_lies_on_the_deepest_and_latest_mount(tmp_path: Path, path: str, kind: str, source: str) -> None:
+    root = machine(tmp_path, {"proc/self/mountinfo": MOUNTS})
+    found = host.mount_of(Path(path), root)
+    assert found
+    assert (found.kind, found.source) == (kind, source)
+
+
+def test_where_no_mounts_are_known_there_is_none(tmp_path: Path) -> None:
+    assert host.mount_of(Path("/"), tmp_path) is None
+
+
+# --- settings that should be alike ------------------------------------------------------------------------------------
+
+
+def test_firmware_is_told_without_serial_numbers(tmp_path: Path) -> None:
+    dmi = {
+        "sys_vendor": "NVIDIA",
+        "product_name": "DGXH100",
+        "product_serial": "1660224000123",
+        "bios_version": "1.05.03",
+    }
+    files = {f"sys/class/dmi/id/{name}": f"{text}\n" for name, text in {**dmi, "bios_date": "02/14/2024"}.items()}
+    assert host.firmware(machine(tmp_path, files)) == {"product": "NVIDIA DGXH100", "bios": "1.05.03 02/14/2024"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("microcode\t: 0x2b000603\n" * 4, "0x2b000603"),
+        ("microcode\t: 0x2b000603\nmicrocode\t: 0x2b000590\n", "0x2b000590, 0x2b000603"),
+        ("processor : 0\n", ""),
+    ],
+)
+def test_unlike_microcode_on_one_host_is_seen(tmp_path: Path, text: str, said: str) -> None:
+    assert host.microcode(machine(tmp_path, {"proc/cpuinfo": text})) == said
+
+
+def test_one_processor_with_another_governor_is_seen(tmp_path: Path) -> None:
+    files = {f"sys/devices/system/cpu/cpu{n}/cpufreq/scaling_governor": "performance\n" for n in range(3)}
+    assert host.cpu_governor(machine(tmp_path, files)) == "performance"
+    odd = {"sys/devices/system/cpu/cpu3/cpufreq/scaling_governor": "powersave\n"}
+    assert host.cpu_governor(machine(tmp_path, odd)) == "performance on 3 processors, powersave on 1 processors"
+
+
+def test_huge_pages_of_both_kinds_are_told(tmp_path: Path) -> None:
+    files = {
+        "sys/kernel/mm/transparent_hugepage/enabled": "always [madvise] never\n",
+        "proc/meminfo": "HugePages_Total:     512\nHugepagesize:       2048 kB\n",
+    }
+    assert host.huge_pages(machine(tmp_path, files)) == "transparent: madvise; reserved: 512 of 2048 kB"
+
+
+def test_the_numa_layout_is_one_line(tmp_path: Path) -> None:
+    numa = {
+        f"sys/devices/system/node/node{n}/cpulist": text for n, text in enumerate(["0-47,96-143\n", "48-95\n", "\n"])
+    }
+    assert host.numa_layout(machine(tmp_path, numa)) == "2 nodes: 0-47,96-143 | 48-95"
+
+
+def test_the_build_of_an_image_is_told(tmp_path: Path) -> None:
+    files = {
+        "etc/os-release": 'NAME="Ubuntu"\nIMAGE_ID=hpc\nIMAGE_VERSION="24.10"\n',
+        "etc/dgx-release": 'DGX_NAME="DGX Server"\nDGX_SWBUILD_VERSION="6.2.0"\n',
+    }
+    assert host.os_image(machine(tmp_path, files)) == "hpc 24.10 6.2.0"
+
+
+def test_a_machine_that_says_nothing_has_no_settings(tmp_path: Path) -> None:
+    said = (
+        host.microcode,
+        host.cpu_governor,
+        host.smt,
+        host.huge_pages,
+        host.numa_layout,
+        host.os_image,
+        host.shared_memory,
+    )
+    assert [ask(tmp_path) for ask in said] == [""] * len(said)
+    assert host.firmware(tmp_path) == {}
+    assert host.module_version("mlx5_core", tmp_path) == ""
+
+
+def test_the_limit_of_locked_memory_is_that_of_this_process() -> None:
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536));"
+        "from hpcaccept.measure import host; print(host.locked_memory())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "65536 bytes\n"
 
 
 # --- this machine -----------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from nvml.build import build, describe, environment, h100
 from solo_bench import SoloBench
 
 from hpcaccept import checks
-from hpcaccept.checks.identity import UNIQUE_FACTS, Identity, account, parse_torch_version
+from hpcaccept.checks.identity import UNIQUE_FACTS, Identity, account, image_facts, parse_torch_version
 from hpcaccept.measure.nvml import Gpu
 
 TESTS = Path(__file__).parents[1]
@@ -214,3 +214,37 @@ def test_the_account_names_the_place_of_a_broken_gpu() -> None:
 
 def test_identity_is_found_by_its_name() -> None:
     assert checks.build("identity", {}) == Identity()
+
+
+def test_settings_that_drift_are_facts_of_a_node_where_they_can_be_read() -> None:
+    facts = SoloBench(Identity()).run().facts
+    for name, text in facts.items():
+        assert text.strip() == text, name
+    assert "locked_memory" in facts
+    assert not {name for name in facts if "serial" in name or "uuid" in name}
+
+
+def test_what_should_be_alike_is_not_excused() -> None:
+    alike = {"bios", "microcode", "nic_firmware", "image_digest", "numa", "huge_pages", "cpu_governor", "locked_memory"}
+    assert not alike & UNIQUE_FACTS
+
+
+@pytest.mark.parametrize(
+    ("environ", "digest"),
+    [
+        ({"HPCACCEPT_IMAGE": "nvcr.io/nvidia/pytorch@sha256:ab12"}, "sha256:ab12"),
+        ({"HPCACCEPT_IMAGE": "nvcr.io/nvidia/pytorch:25.01-py3"}, ""),
+        ({"HPCACCEPT_IMAGE": "a@sha256:ab12", "HPCACCEPT_IMAGE_DIGEST": "sha256:cd34"}, "sha256:cd34"),
+        ({}, ""),
+    ],
+)
+def test_the_digest_of_the_image_is_told_where_it_is_known(environ: dict[str, str], digest: str) -> None:
+    assert image_facts(environ) == {"image": environ.get("HPCACCEPT_IMAGE", ""), "image_digest": digest}
+
+
+def test_no_program_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("identity must be free of subprocesses: every rank of the fleet asks at once")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    SoloBench(Identity()).run()

@@ -138,7 +138,7 @@ def test_the_first_rank_alone_speaks_for_the_node() -> None:
     assert bench.samples == {}
 
 
-def rank(cores: list[int], quota: float | None = None, group: str = "a") -> dict[str, Any]:
+def rank(cores: list[int | str], quota: float | None = None, group: str = "a") -> dict[str, Any]:
     return {"cores": cores, "quota": quota, "group": group}
 
 
@@ -150,6 +150,7 @@ def rank(cores: list[int], quota: float | None = None, group: str = "a") -> dict
         ([rank([0, 1, 2, 3], 1.5), rank([0, 1, 2, 3], 1.5)], 1.5),
         ([rank([0, 1, 2, 3], 1.5, "a"), rank([0, 1, 2, 3], 1.5, "b")], 3.0),
         ([rank([0, 1], 8.0)], 2),
+        ([rank(["0,48"]), rank(["0,48", "1,49"])], 2),
         ([rank([0, 1], 1.0, "a"), rank([2, 3], None, "b")], 4),
     ],
 )

@@ -98,3 +98,10 @@ def test_a_counter_at_its_end_or_cleared_says_nothing(
 def test_this_machine_answers() -> None:
     assert isinstance(infiniband.adapters(), tuple)
     assert isinstance(infiniband.interfaces(), dict)
+
+
+def test_counters_need_not_be_asked_for(tmp_path: Path) -> None:
+    adapter(tmp_path, "mlx5_0")
+    (port,) = infiniband.ports(infiniband.adapters(tmp_path, counters=False)).values()
+    assert port.active
+    assert port.counters == {}
