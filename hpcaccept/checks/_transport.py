@@ -76,7 +76,7 @@ def report(bench: Bench, backend: str, wish: str) -> None:
         return
     text, file = nccl_log(os.environ)
     level = os.environ.get("NCCL_DEBUG", "")
-    if level.upper() not in ("INFO", "TRACE"):
+    if level and level.upper() not in ("INFO", "TRACE"):
         bench.fact("transport", f"not known: NCCL_DEBUG={level} was set by the user")
         bench.emit("channels", 0, "not logged")
         bench.unsupported("fallback", f"NCCL_DEBUG={level} keeps NCCL from saying what it uses; unset it, or set INFO")

@@ -120,7 +120,7 @@ class PeerToPeer(Check):
         slowest = min(rates, key=lambda cell: rates[cell])
         bench.emit("slowest_bytes", rates[slowest], "{}→{}".format(*slowest))
         del ends
-        devices.give_back()
+        found[0].give_back()
 
 
 @dataclass(frozen=True)

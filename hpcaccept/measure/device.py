@@ -343,13 +343,6 @@ def visible() -> int:
     return int(torch.cuda.device_count())
 
 
-def give_back() -> None:
-    """Memory that torch keeps for later goes back to the GPUs, so that other processes (and checks) find it free."""
-    import torch
-
-    torch.cuda.empty_cache()
-
-
 def is_fault(error: BaseException) -> bool:
     """True when an error of torch speaks of a broken or full device, not of an operation that does not exist."""
     import torch

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +13,7 @@ from hpcaccept.measure import nvml, pattern
 from hpcaccept.measure.device import Cpu
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 WAYS = {"h2d", "d2h", "both"}
 ALONE = {"h2d/alone", "d2h/alone"}
@@ -129,6 +130,31 @@ def test_an_unknown_link_is_not_judged(monkeypatch: pytest.MonkeyPatch, gpu: nvm
 def test_nominal_rates_are_those_of_the_standard(gen: int, lanes: int, nominal: float) -> None:
     gpu = nvml.Gpu(0, "ok", pcie_gen_max=gen, pcie_width_max=lanes)
     assert module.nominal_bytes(gpu) == pytest.approx(nominal, rel=0.001)
+
+
+def test_host_memory_is_made_while_the_rank_is_beside_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    inside: list[bool] = []
+    beside = False
+
+    @contextlib.contextmanager
+    def bound_near(_bus_id: str) -> Iterator[str]:
+        nonlocal beside
+        beside = True
+        yield "bound to 8 processors of NUMA node 1"
+        beside = False
+
+    real = Cpu.host_buffer
+
+    def host_buffer(cpu: Cpu, length: int) -> Any:
+        inside.append(beside)
+        return real(cpu, length)
+
+    monkeypatch.setattr(module, "bound_near", bound_near)
+    monkeypatch.setattr(Cpu, "host_buffer", host_buffer)
+    bench = quick().run()
+    assert inside == [True] * 4
+    assert not beside
+    assert bench.facts["numa"] == "bound to 8 processors of NUMA node 1"
 
 
 def test_the_report_says_what_was_bound() -> None:

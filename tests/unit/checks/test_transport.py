@@ -93,6 +93,14 @@ def test_a_log_that_was_never_written_is_no_pass(bench: TwoNodes) -> None:
     assert not bench.samples
 
 
+def test_an_nccl_that_nobody_told_to_log_is_no_pass(bench: TwoNodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NCCL_DEBUG", "NCCL_DEBUG_FILE"):
+        monkeypatch.delenv(name)
+    _transport.report(bench, "nccl", "")
+    assert not bench.samples
+    assert bench.facts["transport"].startswith("not understood: ")
+
+
 def test_a_user_who_silenced_nccl_gets_no_judgement_and_no_error(
     bench: TwoNodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

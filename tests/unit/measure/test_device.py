@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -9,6 +11,9 @@ import torch
 from hpcaccept.measure import device as devices
 from hpcaccept.measure import host
 from hpcaccept.measure.device import Cpu, Cuda, open_device, repeatable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def test_a_cpu_block_is_timed_around_all_its_calls() -> None:
@@ -116,3 +121,39 @@ def test_a_cpu_s_host_buffer_holds_whole_words_and_all_host_memory_is_reached() 
     assert (len(buffer), buffer.dtype, buffer.device.type) == (5, torch.int64, "cpu")
     assert Cpu().reaches("cpu")
     assert not Cpu().reaches("cuda:0")
+
+
+class Stream:
+    """A queue that remembers what it waits for and what was given to it."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.log: list[object] = []
+
+    def wait_stream(self, other: Stream) -> None:
+        self.log.append(other)
+
+
+def test_a_gpu_s_calls_side_by_side_begin_together_and_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    here, made, current = Stream("cuda:0"), [], []
+
+    def new(device: str) -> Stream:
+        made.append(Stream(device))
+        return made[-1]
+
+    @contextlib.contextmanager
+    def stream(of: Stream) -> Iterator[None]:
+        current.append(of)
+        yield
+        current.remove(of)
+
+    monkeypatch.setattr(torch.cuda, "Stream", new)
+    monkeypatch.setattr(torch.cuda, "stream", stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _device: here)
+    seen: list[list[Stream]] = []
+    call = Cuda("cuda:0").side_by_side([lambda: seen.append([*current])] * 2, ["cuda:3"])
+    call()
+    assert [[s.device for s in lane] for lane in seen] == [["cuda:3", "cuda:0"]] * 2
+    assert seen == [made[:2], made[2:]], "each call has streams of its own, on every device that takes part"
+    assert all(s.log == [here] for s in made), "what was queued before comes first"
+    assert here.log == made, "what comes later waits for all of them"

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from hpcaccept.measure.bench import MpiBench, Place
 from hpcaccept.measure.process_group import (
     NoRendezvousError,
     interface_of,
@@ -121,6 +122,15 @@ def test_the_log_is_read_from_where_nccl_writes_it(tmp_path: Path) -> None:
 def test_a_log_that_is_not_there_is_empty(tmp_path: Path) -> None:
     assert nccl_log({"NCCL_DEBUG_FILE": str(tmp_path / "none")})[0] == ""
     assert nccl_log({})[0] == ""
+
+
+def test_every_check_s_group_lets_nccl_log_into_the_run_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr("hpcaccept.measure.process_group.process_group", lambda *_, **words: asked.update(words))
+    place = Place(0, 1, "node0", (0,), (0,), 1.0, 1.0, "cuda:0", 1, shared_kernel=True)
+    comm: Any = None
+    MpiBench(comm, place, "allreduce", (), 60.0, on_beat=print, folder=tmp_path).process_group()
+    assert asked["log_folder"] == tmp_path
 
 
 def test_a_group_on_a_cpu_leaves_nccl_alone(tmp_path: Path) -> None:
