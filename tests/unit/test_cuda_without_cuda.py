@@ -1,12 +1,14 @@
 """What the checks compute on a GPU, where there is none: wrong devices, types, shapes and layouts are refused here as there.
 
 What every check measures runs with torch's fake tensors on ``cuda`` (``fake_cuda``), at full size and through the real
-``Cuda`` device. Values, speed, cuBLAS, NCCL and the driver are not in it: only a GPU proves those. Fake tensors have no
-backward pass without CUDA, so of a training the forward pass and the step of the optimiser run.
+``Cuda`` device; collectives through torch's process group for tests. Values, speed, cuBLAS, NCCL and the driver are not in
+it: only a GPU proves those. Fake tensors have no backward pass without CUDA, so of a training the forward pass and the
+step of the optimiser run.
 """
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +16,10 @@ import pytest
 import torch
 from fake_cuda import MODEL, OPERATION_S, Event, Runtime, fake_cuda
 from solo_bench import SoloBench
+from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from hpcaccept import checks
-from hpcaccept.checks import allreduce, memory_pattern, train
+from hpcaccept.checks import memory_pattern, train
 from hpcaccept.measure import pattern, product, recipe
 from hpcaccept.measure.device import Cpu, Cuda, Device
 from hpcaccept.measure.engine import Engine
@@ -118,7 +121,7 @@ def test_copies_between_host_and_gpus_are_of_what_torch_can_copy(
     assert node.operations["copy_"]
 
 
-# --- parts of checks that need a backward pass, other ranks, or minutes ---------------------------------------------------
+# --- parts of checks that need a backward pass or minutes, and collectives that go nowhere ---------------------------------------------------
 
 
 @each_format
@@ -165,12 +168,41 @@ def test_the_training_s_forward_pass_and_step_stay_on_the_gpu(
     assert node.used == {GPU}
 
 
-def test_what_is_reduced_is_filled_and_verified_on_the_gpu(node: Runtime, gpu: Device) -> None:
-    buffer, _ = allreduce.reduction(SoloBench(allreduce.Allreduce(), device=GPU), gpu, "nccl", 1 << 20)
-    table = pattern.words(1, gpu.name).to(torch.float32)
-    pattern.fill(buffer, table)
-    assert pattern.wrong_elements(buffer, table) == 0
-    assert str(buffer.device) == GPU
+class Ranks(SoloBench):
+    """Rank 3 of eight GPUs on two nodes. What they exchange goes nowhere: torch's group for tests of shapes and types."""
+
+    def allgather(self, thing: Any) -> list[Any]:
+        return [f"node{rank // 4}" for rank in range(8)] if thing == self.node else [thing] * 8
+
+    @contextlib.contextmanager
+    def process_group(self) -> Iterator[str]:
+        torch.distributed.init_process_group("fake", store=FakeStore(), rank=self.rank, world_size=self.size)
+        try:
+            yield "nccl"
+        finally:
+            torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "variants"),
+    [
+        ("allreduce", {"backends": ["device"]}, {"nccl/8B", "nccl/1MiB"}),
+        (
+            "collectives",
+            {},
+            {"all_gather/node/1MiB", "all_to_all/rail3/1MiB", "reduce_scatter/world/8B", "broadcast/world/8B"},
+        ),
+    ],
+)
+def test_collectives_fill_exchange_and_verify_what_is_on_the_gpu(
+    node: Runtime, tmp_path: Path, name: str, params: dict[str, Any], variants: set[str]
+) -> None:
+    check = checks.build(name, {"sizes_bytes": [8, 1 << 20], "blocks": 1, "block_s": OPERATION_S, **params})
+    place: dict[str, Any] = {"rank": 3, "local_rank": 3, "node": "node0", "size": 8, "node_ranks": (0, 1, 2, 3)}
+    bench = Ranks(check, device=GPU, folder=tmp_path, **place)
+    check.measure(bench)
+    assert variants <= bench.variants("wrong_elements")
+    assert not set(bench.refused) - {"fallback"}  # only the log of a real NCCL says what it uses
     assert node.used == {GPU}
 
 
