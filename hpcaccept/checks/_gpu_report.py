@@ -163,7 +163,10 @@ class Report:
             for link in self.after.links
             for counter, count in link.errors.items()
         }
-        self.bench.emit("nvlinks_active", sum(link.active for link in self.after.links))
+        active, versions = sum(link.active for link in self.after.links), {link.version for link in self.after.links}
+        self.bench.emit("nvlinks_active", active)
+        version = ", ".join(sorted(str(version) for version in versions if version is not None))
+        self.bench.fact("nvlink", f"{active} of {len(self.after.links)} links up, version {version or 'not told'}")
         hard = {key: count for key, count in new.items() if key[1] not in _REPAIRED}
         soft = {key: count for key, count in new.items() if key[1] in _REPAIRED}
         for (number, counter), count in hard.items():
@@ -291,6 +294,9 @@ class Report:
             self.bench.emit("temperature_margin", limit - seen.temperature_max_c)
         elif not self.lost:
             self._missing("temperature_margin", "slowdown.celsius")
+        shutdown = self.after.numbers.get("shutdown.celsius")
+        if limit is not None and shutdown is not None:
+            self.bench.fact("thresholds", f"slowdown at {limit:.0f} °C, shutdown at {shutdown:.0f} °C")
         if seen.samples:
             self.bench.emit("watch_share", seen.cost_s / (self.watch.ended_s - self.watch.begun_s))
             self.bench.fact("samples", f"{seen.samples}, of a busy GPU {sum(seen.busy_masks.values())}")

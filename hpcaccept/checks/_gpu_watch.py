@@ -108,6 +108,9 @@ class Watch:
     def _open(self, driver: nvml.Nvml, period_s: float) -> None:
         found = driver.open(self.gpu)
         if isinstance(found, nvml.NoAnswer):
+            if found.harmless:
+                self._stack.close()
+                raise Unavailable(f"GPU {self.gpu.index} cannot be opened by this process: {found.why}")
             self.before = State(lost=found.lost)
             self.open_error = "" if found.lost else found.why
             return

@@ -46,12 +46,16 @@ class Code(IntEnum):
     NOT_FOUND = 6
     DRIVER_NOT_LOADED = 9
     TIMEOUT = 10
+    IRQ_ISSUE = 11
     LIBRARY_NOT_FOUND = 12
     FUNCTION_NOT_FOUND = 13
+    CORRUPTED_INFOROM = 14
     GPU_IS_LOST = 15
+    RESET_REQUIRED = 16
     LIB_RM_VERSION_MISMATCH = 18
     ARGUMENT_VERSION_MISMATCH = 25
     DEPRECATED = 26
+    UNKNOWN = 999
 
 
 #: Answers to a single question that leave the GPU above suspicion: this driver, model or user cannot have the answer.
@@ -63,6 +67,12 @@ _NO_ANSWER = frozenset(
         Code.DEPRECATED,
         Code.NO_PERMISSION,
     }
+)
+
+#: Answers that speak of a broken GPU or a driver that has lost control of it. All others (no data, not ready, an argument
+#: that an old driver does not know) say that this question cannot be asked here.
+_FAULTS = frozenset(
+    {Code.TIMEOUT, Code.IRQ_ISSUE, Code.CORRUPTED_INFOROM, Code.GPU_IS_LOST, Code.RESET_REQUIRED, Code.UNKNOWN}
 )
 
 #: Why NVML does not start → (cause, remedy). Container settings: https://github.com/NVIDIA/libnvidia-container
@@ -315,7 +325,7 @@ class OpenGpu:
 
 
 def _no_answer(fault: Any) -> NoAnswer:
-    return NoAnswer(str(fault), lost=fault.value == Code.GPU_IS_LOST, harmless=fault.value in _NO_ANSWER)
+    return NoAnswer(str(fault), lost=fault.value == Code.GPU_IS_LOST, harmless=fault.value not in _FAULTS)
 
 
 def _state(where: str, fault: Any) -> str:

@@ -175,6 +175,7 @@ def test_without_gpus_asked_for_nothing_is_measured() -> None:
         ({}, {"temperature_c": "91"}, ["temperature_margin"]),
         ({}, {"vbios": "96", "ecc_volatile": "!unknown"}, ["query_errors[ecc]"]),
         ({}, {"remaps": "!corrupted_inforom"}, ["query_errors[remaps]"]),
+        ({}, {"pcie_replays": "!reset_required"}, ["query_errors[replays]"]),
     ],
 )
 def test_what_changes_under_load_fails_by_its_name(
@@ -350,6 +351,12 @@ def test_a_gpu_that_cannot_be_opened_says_why(watched: Any) -> None:
     assert "restart" in found.facts["query_errors[open]"]
 
 
+def test_a_gpu_that_this_process_may_not_open_is_not_run(watched: Any) -> None:
+    found = watched([h100(0, state="!memory")])
+    assert found.outcome == "not_run"
+    assert "cannot be opened by this process" in found.cause
+
+
 def test_without_a_driver_nothing_is_measured(watched: Any, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "libnvidia-ml.so.1").write_bytes(b"")  # shadows a real one
@@ -361,6 +368,8 @@ def test_without_a_driver_nothing_is_measured(watched: Any, tmp_path: Path) -> N
 # --- what a driver or a model does not know ---------------------------------------------------------------------------
 
 
+#: Errors that say something of the driver, the user or the moment, and nothing of the GPU.
+NOBODYS_FAULT = ("!function_not_found", "!no_permission", "!deprecated", "!no_data", "!invalid_argument", "!memory")
 UNKNOWN = {
     "ecc_volatile": {"ecc_uncorrected", "ecc_corrected_rate"},
     "sram": {"sram_threshold", "ecc_uncorrected[sram]"},
@@ -379,11 +388,7 @@ UNKNOWN = {
     ("key", "error"),
     [
         *((key, "!not_supported") for key in UNKNOWN),
-        *(
-            (key, error)
-            for key in ("sram", "reasons")
-            for error in ("!function_not_found", "!no_permission", "!deprecated")
-        ),
+        *(("reasons", error) for error in NOBODYS_FAULT),
     ],
 )
 def test_what_the_driver_does_not_know_is_not_run_for_that_metric_alone(watched: Any, key: str, error: str) -> None:
