@@ -27,19 +27,20 @@ _ON_HOST = (
 class Aznhc(Check):
     """Runs Azure's node health checks (AzNHC) on the node, or reads a log of them, and judges every check by itself.
 
-    How: the first rank of the node runs ``run-health-checks.sh -a -v -t … -o …`` (short options: of the long ones some swallow the next word)
-    or reads ``log``. Only the last run of a log counts. ``failures[check_gpu_count 8]`` is 0 for a check that ran and found nothing.
-    Its code (NHC2001 to NHC2023) and what to do stand in the fact ``found[…]``. Bandwidths that it measured are ``rate_bytes``, judged
-    against the other nodes.
+    How: the first rank of the node runs ``run-health-checks.sh -a -v -t … -o …`` (short options: of the long ones some
+    swallow the next word) or reads ``log``. Only the last run of a log counts. ``failures[check_gpu_count 8]`` is 0
+    for a check that ran and found nothing. Its code (NHC2001 to NHC2023) and what to do stand in the fact
+    ``found[…]``. Bandwidths that it measured are ``rate_bytes``, judged against the other nodes.
 
-    Where AzNHC passes and this does not: an Xid that an earlier run reported (it is logged only), a GPU that a hardware limit slows down
-    (logged only). NOT_RUN: a VM size it does not know (exit status 0), checks that were skipped for want of a kernel log, and limits that
-    a size can never meet (issue 162). ERROR: NHCNA (the check is not set up), a run that did not end, a time-out (its watchdog ends it with 129, 130 or
-    143), a count or an exit status that contradicts its lines, a log without ``-v`` (nothing says that a check ran), of another
-    machine, or too old.
+    Where AzNHC passes and this does not: an Xid that an earlier run reported (it is logged only), a GPU that a hardware
+    limit slows down (logged only). NOT_RUN: a VM size it does not know (exit status 0), checks that were skipped for
+    want of a kernel log, limits that a size can never meet (issue 162), and a log that is too old. ERROR: NHCNA (the
+    check is not set up), a run that did not end, a time-out (its watchdog ends it with 129, 130 or 143), a count or an
+    exit status that contradicts its lines, a log without ``-v`` (nothing says that a check ran) or of another machine.
 
-    It needs root (or sudo without a password), docker and Azure's metadata service; without them it is NOT_RUN. The script itself adds a line to
-    its configuration where it finds accelerated networking.
+    It needs root (or sudo without a password), docker and Azure's metadata service; without them it is NOT_RUN. The
+    script itself adds a line to its configuration where it finds accelerated networking. When the time-out ends it, its
+    container ``aznhc`` may go on for a while: docker's daemon runs it.
 
     Parameters:
         script: run-health-checks.sh, by path or on PATH.
@@ -63,6 +64,7 @@ class Aznhc(Check):
         Metric(
             "rate_bytes", "B/s", "higher", "A bandwidth that AzNHC measured (host and peer copies, NCCL, InfiniBand).",
             formula="as AzNHC prints it; Gbps / 8", source=_SOURCE, scope="node", peer_floor=0.05, required=False,
+            headline=False,
         ),
     )  # fmt: skip
 

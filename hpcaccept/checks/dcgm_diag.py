@@ -22,20 +22,23 @@ _INSTALL = "Add DCGM (datacenter-gpu-manager-4-cuda…) to image and host; its h
 class DcgmDiag(Check):
     """Runs ``dcgmi diag -r LEVEL -j`` once per node and judges every sub-test of every GPU.
 
-    How: the first rank of the node runs the tool; DCGM's host engine tests all GPUs that it sees. Layouts of DCGM 3.x and 4.x
-    are read. A sub-test that failed on a GPU is ``failures[memory/gpu3]``; numbers are DCGM's (its order of the PCI bus).
+    How: the first rank of the node runs the tool; DCGM's host engine tests all GPUs that it sees. Layouts of DCGM 3.x
+    and 4.x are read. A sub-test that failed on a GPU is ``failures[memory/gpu3]``; numbers are DCGM's (its order of
+    the PCI bus).
 
     What becomes of DCGM's words:
-        Pass: ``failures`` = 0 – unless an error beside it says that the test could not be done (NVIDIA/DCGM#284): ERROR.
-        Fail: FAIL. Where all its errors speak of a setting (severity 5: persistence mode, power limit …) or of a test that
-            could not be done (allocation, EUD permissions …): ERROR with the text; the hardware is not blamed.
+        Pass: ``failures`` = 0 – unless an error beside it says that the test could not be done (NVIDIA/DCGM#284):
+            ERROR.
+        Fail: FAIL. Where all its errors speak of a setting (severity 5: persistence mode, power limit …) or of a test
+            that could not be done (allocation, EUD permissions …): ERROR with the text; the hardware is not blamed.
         Warn: recorded, and ERROR: somebody must look.
         Skip: NOT_RUN of that sub-test; all skipped: NOT_RUN of the check (dcgmi exits with 0 then).
     An empty or unknown word, a test that passed on fewer GPUs than were asked for, and an exit status that contradicts
     the results are ERROR. No host engine, MIG, an unsupported GPU: NOT_RUN with what to do.
 
-    Put it before the checks that use torch: their CUDA contexts hold memory that DCGM's memory tests would like to have. The
-    tests are children of the host engine: when the time-out ends dcgmi, a test may still load the GPUs for a while.
+    Put it before the checks that use torch: their CUDA contexts hold memory that DCGM's memory tests would like to
+    have. The tests are children of the host engine: when the time-out ends dcgmi, a test may still load the GPUs for a
+    while.
 
     What it does not mean: level 1 looks at software and counters only, nothing computes.
 

@@ -27,18 +27,21 @@ _INSTALL = f"Add gpu_burn and its compare.ptx to the image: {_SOURCE}"
 class GpuBurn(Check):
     """Runs gpu-burn on all GPUs of the node at once and judges each, not by its exit status and not by its word "OK".
 
-    How: the first rank of the node runs ``gpu_burn``: one product after the other fills the memory, each is compared with the first.
-    Its progress is read report by report. A GPU passes only when it computed to the end, at a rate above 0, without an error.
+    How: the first rank of the node runs ``gpu_burn``: one product after the other fills the memory, each is compared
+    with the first. Its progress is read report by report. A GPU passes only when it computed to the end, at a rate
+    above 0, without an error.
 
-    ``errors[gpu3]``: wrong elements. ``stopped[gpu3]``: it computed and then died, or stood still for the second half of the run.
-    ``rate_flops[gpu3]``: the median of each tenth of the time after the first, judged against the same GPU of other nodes.
+    ``errors[gpu3]``: wrong elements. ``stopped[gpu3]``: it computed and then died, or stood still for the second half
+    of the run. ``rate_flops[gpu3]``: the median of each tenth of the time after the first, judged against the same GPU
+    of other nodes.
 
-    ERROR, and not the node's fault: a test that could not begin (gpu-burn prints "OK" or "FAULTY" for it, from memory that was never
-    written), a GPU that made no product, fewer GPUs in its list than were asked for, a run that ended early.
+    ERROR, and not the node's fault: a test that could not begin (gpu-burn prints "OK" or "FAULTY" for it, from memory
+    that was never written), a GPU that made no product, fewer GPUs in its list than were asked for, a run that ended
+    early.
 
-    What it does not mean: each GPU is compared with its own first result within 0.001 (1e-7 in double): one that is constantly
-    wrong, or wrong in the last bits, passes; the check ``burn`` compares bit for bit. Put it before checks that use torch: their
-    contexts hold memory that it would fill.
+    What it does not mean: each GPU is compared with its own first result within 0.001 (1e-7 in double): one that is
+    constantly wrong, or wrong in the last bits, passes; the check ``burn`` compares bit for bit. Put it before checks
+    that use torch: their contexts hold memory that it would fill.
 
     Parameters:
         duration_s: of the load.

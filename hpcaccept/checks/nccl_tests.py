@@ -24,7 +24,8 @@ _SOURCE = "https://github.com/NVIDIA/nccl-tests/blob/master/doc/PERFORMANCE.md"
 _INSTALL = "Add nccl-tests to the image: https://github.com/NVIDIA/nccl-tests"
 #: From here on the bus bandwidth says something; below it, the time.
 _LARGE_BYTES = 4 << 20
-#: What an MPI, the scheduler or a site may have left in the environment: a build with MPI would join the job of this rank, …
+#: What an MPI, the scheduler or a site may have left in the environment: a build with MPI would join the job of this
+#: rank, …
 _FOREIGN = ("PMIX_", "PMI_", "OMPI_", "PRTE_", "HYDRA_", "MPI_", "SLURM_", "NCCL_TESTS_")
 
 
@@ -32,20 +33,24 @@ _FOREIGN = ("PMIX_", "PMI_", "OMPI_", "PRTE_", "HYDRA_", "MPI_", "SLURM_", "NCCL
 class NcclTests(Check):
     """Runs ``all_reduce_perf`` and its sisters over all GPUs of a node (one process, ``-g N``) and checks every size.
 
-    How: the first rank of the node runs each program with ``-J`` (builds without it: their table is read). ``-c 1`` verifies every
-    element on the GPU. From 4 MiB on ``busbw_bytes[all_reduce/64MiB]`` is kept, below it ``latency_s[all_reduce/4KiB]``, both out of
-    place, ``algbw_bytes`` beside; each is judged against the other nodes. ``wrong_elements`` counts both out of place and in place.
+    How: the first rank of the node runs each program with ``-J`` (builds without it: their table is read). ``-c 1``
+    verifies every element on the GPU. From 4 MiB on ``busbw_bytes[all_reduce/64MiB]`` is kept, below it
+    ``latency_s[all_reduce/4KiB]``, both out of place, ``algbw_bytes`` beside; each is judged against the other
+    nodes. ``wrong_elements`` counts both out of place and in place.
 
-    An operation whose program is not installed is NOT_RUN. ERROR, with NCCL's words: a program that failed, that took part with fewer GPUs than were asked for, that verified nothing, or that had
-    to measure smaller sizes than it was told to.
+    An operation whose program is not installed is NOT_RUN. ERROR, with NCCL's words: a program that failed, that took
+    part with fewer GPUs than were asked for, that verified nothing, or that had to measure smaller sizes than it was
+    told to.
 
-    The programs start without what MPI and the scheduler left in the environment, so that builds with MPI do not join this job. Their JSON
-    holds the whole environment; it is kept without it.
+    The programs start without what MPI and the scheduler left in the environment, so that builds with MPI do not join
+    this job. Their JSON holds the whole environment; it is kept without it.
 
-    What it does not mean: nothing of the network between nodes is used. Put it before checks that use torch: their contexts hold memory.
+    What it does not mean: nothing of the network between nodes is used. Put it before checks that use torch: their
+    contexts hold memory.
 
     Parameters:
-        ops: all_reduce, all_gather, reduce_scatter, alltoall, broadcast, reduce, sendrecv …: the names of its programs without _perf.
+        ops: all_reduce, all_gather, reduce_scatter, alltoall, broadcast, reduce, sendrecv …: the names of its programs
+            without _perf.
         min_bytes: smallest size.
         max_bytes: largest size.
         factor: from one size to the next.
@@ -69,7 +74,7 @@ class NcclTests(Check):
         ),
         Metric(
             "latency_s", "s", "lower", "Time of one collective of a small size.", formula="seconds / iterations", source=_SOURCE,
-            scope="node", peer_floor=0.20, required=False,
+            scope="node", peer_floor=0.20, required=False, headline=False,
         ),
         Metric(
             "wrong_elements", "elements", "lower", "Elements of a result that are not what they must be.",

@@ -20,18 +20,22 @@ _INSTALL = f"Add nvbandwidth 0.5 or newer to the image: {_SOURCE}"
 class Nvbandwidth(Check):
     """Runs ``nvbandwidth -j`` once per node and keeps every cell of every matrix.
 
-    How: the first rank of the node runs it over all GPUs: copies are queued behind a kernel that spins until all are there, 3 samples,
-    the median; data is verified after each. Cells are ``rate_bytes[host_to_device_memcpy_ce/cpu→gpu3]`` or
-    ``…[device_to_device_memcpy_read_ce/gpu3→gpu5]`` (whence → where to), of latency tests ``latency_s[…]``; each is judged against the same
-    cell of the other nodes. Of bidirectional tests only the total is kept. Versions 0.5 to 0.8 are read.
+    How: the first rank of the node runs it over all GPUs: copies are queued behind a kernel that spins until all are
+    there, 3 samples, the median; data is verified after each. Cells are
+    ``rate_bytes[host_to_device_memcpy_ce/cpu→gpu3]`` or ``…[device_to_device_memcpy_read_ce/gpu3→gpu5]`` (whence →
+    where to), of latency tests ``latency_s[…]``; each is judged against the same cell of the other nodes.
+    ``median_bytes[test]`` is the median of a matrix. Of bidirectional tests only the total is kept. Versions 0.5 to
+    0.8 are read.
 
-    ``lowest_share[test/gpu3→gpu5]``: the slowest cell against the median of its matrix, by name. Links of one node may be of unlike kind
-    (NVLink bridges, two sockets): only less than half is a FAIL. ``wrong_copies[test]``: data that arrived wrong.
+    ``lowest_share[test/gpu3→gpu5]``: the slowest cell against the median of its matrix, by name. Links of one node may
+    be of unlike kind (NVLink bridges, two sockets): only less than half is a FAIL. ``wrong_copies[test]``: data that
+    arrived wrong.
 
-    A test that is waived (no peer access, one GPU) is NOT_RUN. One that broke off, a matrix of fewer GPUs than were asked for, an exit status
-    that no test explains: ERROR.
+    A test that is waived (no peer access, one GPU) is NOT_RUN. One that broke off, a matrix of fewer GPUs than were
+    asked for, an exit status that no test explains: ERROR.
 
-    What it does not mean: a rate of one copy at a time says nothing of all GPUs at once; put it before checks that use torch.
+    What it does not mean: a rate of one copy at a time says nothing of all GPUs at once; put it before checks that use
+    torch.
 
     Parameters:
         tests: names of nvbandwidth's testcases.
@@ -47,11 +51,16 @@ class Nvbandwidth(Check):
         Metric(
             "rate_bytes", "B/s", "higher", "Rate of a copy from one processor's memory to another's.",
             formula="bytes / seconds by CUDA events, median of the samples; GB are 10^9", source=_SOURCE, scope="node",
-            peer_floor=0.05, required=False,
+            peer_floor=0.05, required=False, headline=False,
+        ),
+        Metric(
+            "median_bytes", "B/s", "higher", "Rate of the copies of one test, all cells taken together.",
+            formula="median of the cells of one test", source=_SOURCE, scope="node", peer_floor=0.05, required=False,
         ),
         Metric(
             "latency_s", "s", "lower", "Time of one dependent access to another processor's memory.",
             formula="seconds / accesses of a pointer chase", source=_SOURCE, scope="node", peer_floor=0.10, required=False,
+            headline=False,
         ),
         Metric(
             "lowest_share", "share", "higher", "The slowest cell of a matrix against its median: a narrow or slow link.",
@@ -139,6 +148,7 @@ def _emit_cells(bench: Bench, case: Testcase) -> None:
     middle = median(case.cells.values())
     if metric == "rate_bytes" and middle > 0:
         cell, lowest = min(case.cells.items(), key=lambda pair: pair[1])
+        bench.emit("median_bytes", middle, case.name)
         bench.emit("lowest_share", lowest / middle, f"{case.name}/{cell}")
 
 

@@ -7,9 +7,10 @@ Traps:
     * A size that it does not know is one sentence and exit status 0.
     * Without ``-v`` a pass prints nothing, so nothing says that a check ran.
     * Without ``-a`` the first failure ends the run; with it the exit status is the number of failed checks.
-    * An Xid that an earlier run reported is logged and not failed; throttling is logged and not failed; without a kernel log the checks
-      that need it are skipped, and pass.
-    * Errors go over several lines (NVLinks), and "FaultCode" is spelled in four ways. NHCNA is a fault of the set-up, not of the node.
+    * An Xid that an earlier run reported is logged and not failed; throttling is logged and not failed; without a
+      kernel log the checks that need it are skipped, and pass.
+    * Errors go over several lines (NVLinks), and "FaultCode" is spelled in four ways. NHCNA is a fault of the set-up,
+      not of the node.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class FaultCode:
 
 
 _REPORT = "Take it out of use and report it to Azure (guest health reporting) with the physical host's name."
-#: https://github.com/Azure/azurehpc-health-checks/blob/0e0a1ac/triggerGHR/config/nhc_fault_dictionary.cfg (read 2026-11-22)
+#: https://github.com/Azure/azurehpc-health-checks/blob/0e0a1ac/triggerGHR/config/nhc_fault_dictionary.cfg (read
+#: 2026-11-22)
 FAULT_CODES = {
     "NHC2001": FaultCode("HpcGenericFailure", f"Read its text. {_REPORT}"),
     "NHC2002": FaultCode("MissingIB", f"An InfiniBand device is missing: lspci -d 15b3:. {_REPORT}"),
@@ -115,7 +117,8 @@ _SEEN_BEFORE = re.compile(r"This XID has been reported before:")
 _THROTTLED = re.compile(r"GPU (\d+) throttled, reason=(0x[0-9a-fA-F]+)")
 _FIGURE = re.compile(r"^DEBUG:\s+(\w+):\s+([\d.]+)\s+(GB/s|Gbps|MB/s)\s*$")
 _TO_BYTES = {"GB/s": 1e9, "MB/s": 1e6, "Gbps": 1e9 / 8}
-#: HW slow-down, HW thermal, power brake: faults whatever the load. https://docs.nvidia.com/deploy/nvml-api/ (NvmlClocksEventReasons)
+#: HW slow-down, HW thermal, power brake: faults whatever the load. https://docs.nvidia.com/deploy/nvml-api/
+#: (NvmlClocksEventReasons)
 _HARD_THROTTLE = 0x8 | 0x40 | 0x80
 
 

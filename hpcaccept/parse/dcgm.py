@@ -2,14 +2,16 @@
 
 Layouts (``dcgmi/Diag.cpp`` of NVIDIA/DCGM, tags v3.3.9 and v4.6.0, read 2026-11-22):
 
-* 3.x: top key ``DCGM GPU Diagnostic``; versions at the root beside it; ``gpu_id`` is a text, in Deployment tests a number that
-  is there only with an error, whose text stands under ``warnings`` again. Devices that did not run leave ``null``.
-* 4.x: top key ``DCGM Diagnostic``; versions in ``metadata``; results have an entity; each test has a ``test_summary``, which
-  alone holds the errors of no device in particular. A test that did not run is a name without results.
-* both: text may stand before the JSON; an error before any test is a ``runtime_error``; ``--iterations`` wraps documents.
+* 3.x: top key ``DCGM GPU Diagnostic``; versions at the root beside it; ``gpu_id`` is a text, in Deployment tests a
+  number that is there only with an error, whose text stands under ``warnings`` again. Devices that did not run leave
+  ``null``.
+* 4.x: top key ``DCGM Diagnostic``; versions in ``metadata``; results have an entity; each test has a ``test_summary``,
+  which alone holds the errors of no device in particular. A test that did not run is a name without results.
+* both: text may stand before the JSON; an error before any test is a ``runtime_error``; ``--iterations`` wraps
+  documents.
 
-Traps: a test can say Pass beside an error that says it could not test (NVIDIA/DCGM#284); an unknown result is printed as
-an empty status; all tests skipped is exit status 0.
+Traps: a test can say Pass beside an error that says it could not test (NVIDIA/DCGM#284); an unknown result is printed
+as an empty status; all tests skipped is exit status 0.
 """
 
 from __future__ import annotations
@@ -22,13 +24,15 @@ from typing import Any, Literal
 from hpcaccept.errors import NotUnderstood
 
 Status = Literal["Pass", "Skip", "Warn", "Fail", "Not Run"]
-#: What a result says of the device: it was tested and is well, it is faulty, the test could not be done, a setting is wrong.
+#: What a result says of the device: it was tested and is well, it is faulty, the test could not be done, a setting is
+#: wrong.
 Meaning = Literal["passed", "failed", "untested", "setup", "warned", "skipped"]
 
 _STATUSES: dict[str, Status] = {"Pass": "Pass", "Skip": "Skip", "Warn": "Warn", "Fail": "Fail", "Not Run": "Not Run"}
 _TOP = ("DCGM Diagnostic", "DCGM GPU Diagnostic")
 
-#: ``dcgmErrorSeverity_t``. https://github.com/NVIDIA/DCGM/blob/v4.6.0/dcgmlib/dcgm_errors.h (read 2026-11-22, the same in 3.3.9)
+#: ``dcgmErrorSeverity_t``. https://github.com/NVIDIA/DCGM/blob/v4.6.0/dcgmlib/dcgm_errors.h (read 2026-11-22, the same
+#: in 3.3.9)
 SEVERITIES = {
     0: "none",
     1: "monitor: can work, watch it",
@@ -63,16 +67,17 @@ CATEGORIES = {
 _SETUP_CATEGORIES = frozenset({3, 4})
 _TOOL_CATEGORIES = frozenset({6, 7, 8, 16})
 
-#: ``DCGM_FR_…`` that say "the test could not be done", whatever category they have there (dcgm_errors.h of v4.6.0, 2026-11-22):
-#: bad parameter 21, library 22 24, host engine 26, field 27 32 37, internal 44, aborted 47, disabled 48, no telemetry 49, watches
-#: 53, allocation on GPU 56 and host 73, ECC or L1 tag unsupported 60 78, DCGM call 67, needs several GPUs 68, no GPU given 82,
-#: EUD not permitted, not started or in time-out 89–94, file 96, pause 97, skipped 117, permissions 124, retest asked for 130.
+#: ``DCGM_FR_…`` that say "the test could not be done", whatever category they have there (dcgm_errors.h of v4.6.0,
+#: 2026-11-22): bad parameter 21, library 22 24, host engine 26, field 27 32 37, internal 44, aborted 47, disabled 48,
+#: no telemetry 49, watches 53, allocation on GPU 56 and host 73, ECC or L1 tag unsupported 60 78, DCGM call 67, needs
+#: several GPUs 68, no GPU given 82, EUD not permitted, not started or in time-out 89–94, file 96, pause 97, skipped
+#: 117, permissions 124, retest asked for 130.
 COULD_NOT_TEST = frozenset(
     {21, 22, 24, 26, 27, 32, 37, 44, 47, 48, 49, 53, 56, 60, 67, 68, 73, 78, 82}
     | {89, 90, 91, 92, 93, 94, 96, 97, 117, 124, 130}
 )
-#: … that say "a setting or service of this host is wrong": file access 18, /dev against NVML 20, nouveau 23, graphics processes 25,
-#: CUDA environment 28, persistence 29, ECC off 55, power limit 72, fabric manager 108 112, IMEX 122.
+#: … that say "a setting or service of this host is wrong": file access 18, /dev against NVML 20, nouveau 23, graphics
+#: processes 25, CUDA environment 28, persistence 29, ECC off 55, power limit 72, fabric manager 108 112, IMEX 122.
 WRONG_SETUP = frozenset({18, 20, 23, 25, 28, 29, 55, 72, 108, 112, 122})
 #: PCIe width too low (46) has severity "configuration" there; no setting makes lanes vanish.
 _HARDWARE_ALL_THE_SAME = frozenset({46})
@@ -116,8 +121,8 @@ _SERVICE = (
     "Start the host engine on the node: systemctl start nvidia-dcgm (or nv-hostengine); in a container, on the host."
 )
 _MIG = "DCGM cannot test a GPU that is cut into MIG instances: nvidia-smi -mig 0, or leave dcgm_diag out of the suite."
-#: Exit status → meaning. https://github.com/NVIDIA/DCGM/blob/v4.6.0/dcgmlib/dcgm_structs.h (read 2026-11-22; 3.3.9 has the same
-#: values where it has them).
+#: Exit status → meaning. https://github.com/NVIDIA/DCGM/blob/v4.6.0/dcgmlib/dcgm_structs.h (read 2026-11-22; 3.3.9 has
+#: the same values where it has them).
 RETURN_CODES = {
     198: ReturnCode("NVVS_NO_AVAILABLE_TEST", "no such test on this GPU", "Lower 'level'.", absent=True),
     199: ReturnCode("NVML_DRIVER_TIMEOUT", "the driver does not answer", "Look for Xids: dmesg | grep -i xid."),

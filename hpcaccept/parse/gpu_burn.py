@@ -1,13 +1,16 @@
 """What did gpu-burn measure, and what do its words "OK" and "FAULTY" not say? Text in, one ``Burnt`` per GPU out.
 
-Its progress is one line that is rewritten with carriage returns: share of the time, products and rate of each GPU, errors, temperatures.
-Read in ``gpu_burn-drv.cpp`` of wilicc/gpu-burn, commit 3ead140 (2026-05-31); wordings of 2018 to 2025 from its issues.
+Its progress is one line that is rewritten with carriage returns: share of the time, products and rate of each GPU,
+errors, temperatures. Read in ``gpu_burn-drv.cpp`` of wilicc/gpu-burn, commit 3ead140 (2026-05-31); wordings of 2018 to
+2025 from its issues.
 
 Traps:
     * It exits with 0 although GPUs are FAULTY (#12), and prints OK for GPUs whose test never began (#14, #7).
-    * The rate that is shown is that of the last report: a GPU that stops keeps its last figure; only its products stand still.
+    * The rate that is shown is that of the last report: a GPU that stops keeps its last figure; only its products stand
+      still.
     * Errors are set back after every summary, and overflow into negative numbers (#12).
-    * When a test cannot begin, its products are -1 and its errors are whatever stood in memory (#52, #69): FAULTY then says nothing.
+    * When a test cannot begin, its products are -1 and its errors are whatever stood in memory (#52, #69): FAULTY then
+      says nothing.
 """
 
 from __future__ import annotations
@@ -130,9 +133,9 @@ def _of_gpu(index: int, said: str, reports: list[_Report]) -> Burnt:
     alive = [r for r in mine if r.products[index] >= 0]
     products = max((r.products[index] for r in alive), default=0)
     died = len(alive) < len(mine)
-    early = max((r.products[index] for r in alive if r.share <= 0.5), default=0)
-    # Less than the whole time was measured: nothing can be said of its second half.
-    stood_still = bool(mine) and mine[-1].share >= 0.95 and 0 < early == products
+    early = {r.products[index] for r in alive if r.share <= 0.5} - {0}
+    # Slow GPUs report twice in a run: only who has reported twice in its first half must be heard in the second.
+    stood_still = bool(mine) and mine[-1].share >= 0.95 and len(early) >= 2 and max(early) == products
     return Burnt(
         index=index,
         said=said,  # type: ignore[arg-type]

@@ -3,9 +3,11 @@
 Read in ``json_output.cpp`` and ``nvbandwidth.cpp`` of NVIDIA/nvbandwidth, tags v0.5 to v0.8 (2026-11-22).
 
 Traps:
-    * Bidirectional tests of GPU pairs append three matrices (read 1, read 2, total) to one list of rows, and describe the last.
+    * Bidirectional tests of GPU pairs append three matrices (read 1, read 2, total) to one list of rows, and describe
+      the last.
     * ``min`` in the JSON (with ``-v``) counts a missing cell as 0; so it is not used here.
-    * A test that breaks off stays ``Running``; its error stands at the top, and the same name may come again as ``Error``.
+    * A test that breaks off stays ``Running``; its error stands at the top, and the same name may come again as
+      ``Error``.
     * Cells are texts, ``N/A`` where there is nothing to measure (a GPU with itself, no peer access).
     * Data that is wrong is one line before the JSON, printed by the GPU.
 """

@@ -110,6 +110,8 @@ def test_a_setting_is_no_fault_of_the_hardware() -> None:
         (Finding("nouveau", 23, 3, 5), "x", "setup"),
         (Finding("power limit", 72, 14, 5), "x", "setup"),
         (Finding("fabric manager", 108, 6, 1), "x", "setup"),
+        (Finding("graphics processes", 25, 8, 6), "x", "setup"),
+        (Finding("IMEX daemon status is -3, idle GB300 (aicr issue 2641)", 122, 8, 2), "x", "setup"),
         (Finding("a future setting", 999, 3, 4), "x", "setup"),
         (Finding("is disabled"), "Persistence Mode", "setup"),
         (Finding("allocation", 56, 8, 4), "x", "untested"),

@@ -60,6 +60,16 @@ def test_a_gpu_that_stands_still_is_seen_although_its_shown_rate_stays() -> None
     assert burn.gpus[5].said == "OK"
 
 
+def test_a_slow_gpu_that_reports_once_in_each_half_or_less_has_not_stopped() -> None:
+    reports = [
+        f"{share}%  proc'd: {done} (250 Gflop/s)   errors: 0   temps: 70 C "
+        for share, done in ((40.0, 0), (49.0, 26), (80.0, 26), (100.0, 26))
+    ]
+    burn = parse_gpu_burn("\r".join(reports) + "\nTested 1 GPUs:\n\tGPU 0: OK\n")
+    assert not burn.gpus[0].stopped
+    assert burn.gpus[0].rates_flops == (250e9,)
+
+
 def test_when_nobody_is_alive_there_is_no_verdict() -> None:
     burn = recorded("none_alive")
     assert not burn.concluded

@@ -1,7 +1,7 @@
 """The library of lies: every known silent pass and false blame of the field, in the order of tests/data/lies/README.md.
 
-Outputs of tools go through the real check (a stand-in program prints them), its record through the real judge. What is shown
-elsewhere stands in ``ELSEWHERE``, and a test sees to it that each row is shown somewhere.
+Outputs of tools go through the real check (a stand-in program prints them), its record through the real judge. What is
+shown elsewhere stands in ``ELSEWHERE``, and a test sees to it that each row is shown somewhere.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ def test_a_healthy_node(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     assert bench.value("rate_bytes", "host_to_device_memcpy_ce/cpu→gpu0") == pytest.approx(55.01e9)
     assert all(bench.value("lowest_share", v) > 0.99 for v in bench.variants("lowest_share"))
     assert all(bench.value("wrong_copies", v) == 0 for v in bench.variants("wrong_copies"))
+    assert bench.value("median_bytes", "host_to_device_memcpy_ce") == pytest.approx(55.36e9)
     assert bench.facts["nvbandwidth_driver"] == "580.95.05"
 
 
