@@ -1,0 +1,143 @@
+"""A rank that holds the others up, over real MPI: it is named, though the steps of all ranks last equally long."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import statistics
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from submission import submit, suite_file, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from submission import Submission
+
+LABEL = "ddp_train"
+CPU_CGROUP = Path("/sys/fs/cgroup/cpu")
+#: A slow rank may compute for 1 ms in 10. Periods as short as a step: the kernel's usual 100 ms would be a burst.
+PERIOD_US, QUOTA_US = 10000, 1000
+pytestmark = pytest.mark.mpi
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not (CPU_CGROUP / "tasks").exists(),
+    reason="a CPU quota needs root and a writable cgroup v1",
+)
+def test_one_slow_rank_of_four_is_named_and_the_ranks_that_wait_for_it_are_not_blamed(tmp_path: Path) -> None:
+    suite = suite_file(tmp_path, f"[checks.{LABEL}]\n[peers]\nretests = 1\n")
+    run = submit(tmp_path / "runs", suite, "--nodes", "4", "--launcher", "local")
+    with slowed(run, rank=2):
+        done = run.finish(300)
+    assert done.code == 1, done.out + done.err
+    (blamed,) = done.verdicts(outcome="FAIL")
+    assert (blamed["node"], blamed["metric"]) == ("node2", "own_step_s"), done.out
+    assert len(done.events("retest")) == 1, "nobody is blamed before it was slow in another launch"
+    records = records_of(done.folder, step="00")
+    # The trap: by the length of their steps the four cannot be told apart.
+    steps = [value(record, "step_s", "p50") for record in records]
+    assert max(steps) < 1.3 * min(steps)
+    shares = [value(record, "straggler_share") for record in records]
+    assert shares.index(max(shares)) == 2
+    assert shares[2] > 1.5
+    assert all(record["facts"]["slowest"].startswith("rank 2 on node2") for record in records)
+
+
+def test_a_stopped_rank_says_so_itself_and_those_that_wait_for_it_tell_the_step_in_which_it_stopped(
+    tmp_path: Path,
+) -> None:
+    text = f"[checks.{LABEL}]\nblocks = 60\nblock_s = 1.0\ndeadline_s = 16\n"
+    run = submit(tmp_path / "runs", suite_file(tmp_path, text), "--nodes", "4", "--launcher", "local")
+    pid = run.pid(1, check=LABEL)
+    folder = run.folder()
+    journals = [folder / f"records/00/r{rank:06d}.jsonl" for rank in range(4)]
+    until(lambda: all(imported(journal) for journal in journals), 120, run.state)
+    time.sleep(6)  # gloo and the verified steps; the timed ones take a minute
+    os.kill(pid, signal.SIGSTOP)
+    done = run.finish(120)
+    assert done.code == 3, done.out + done.err
+    assert not done.verdicts(outcome="FAIL"), "nobody has measured anything to be blamed for"
+    assert "node1" in done.events("death")[0]["nodes"]
+    records = records_of(done.folder, step="00")
+    waiting = [record for record in records if record["rank"] != 1]
+    stopped = [record for record in records if record["rank"] == 1]
+    assert all(record["cause"].startswith("stopped: this process did not run") for record in stopped), stopped
+    assert not any(record["cause"].startswith("stopped:") for record in waiting)
+    assert len(waiting) == 3
+    for record in waiting:
+        assert record["cut_short"], record
+        assert record["beat"].startswith("step "), record["beat"]
+
+
+@contextlib.contextmanager
+def slowed(run: Submission, rank: int) -> Iterator[None]:
+    """While open, the rank of every step has a tenth of a core from when its imports are done.
+
+    Not by pulses of SIGSTOP: those hit a rank while it waits as well, and its own part of a step, which begins when it
+    is let go, would seem to be as fast as ever.
+    """
+    group = CPU_CGROUP / f"hpcaccept-straggler-{os.getpid()}"
+    group.mkdir()
+    ended = threading.Event()
+
+    def catch() -> None:
+        folder = run.folder()
+        caught: set[Path] = set()
+        while not ended.wait(0.02):
+            for journal in set(folder.glob(f"records/*/r{rank:06d}.jsonl")) - caught:
+                if imported(journal):
+                    pid = next(line["data"]["pid"] for line in lines_of(journal) if line["kind"] == "hello")
+                    (group / "cgroup.procs").write_text(str(pid))
+                    caught.add(journal)
+
+    thread = threading.Thread(target=catch)
+    try:
+        (group / "cpu.cfs_period_us").write_text(str(PERIOD_US))
+        (group / "cpu.cfs_quota_us").write_text(str(QUOTA_US))
+        thread.start()
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        until(lambda: not (group / "cgroup.procs").read_text().split(), 20)
+        group.rmdir()
+
+
+def imported(journal: Path) -> bool:
+    """True when the rank has imported the last thing that the check needs."""
+    return journal.exists() and any(
+        line["kind"] == "import" and line["data"]["module"] == "torch._dynamo" for line in lines_of(journal)
+    )
+
+
+def lines_of(journal: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in journal.read_text().splitlines() if line.endswith("}")]
+
+
+def records_of(folder: Path, step: str) -> list[dict[str, Any]]:
+    """Of the check, by rank."""
+    found = [
+        line["data"]
+        for journal in sorted((folder / "records" / step).glob("*.jsonl"))
+        for line in lines_of(journal)
+        if line["kind"] == "record" and line["data"]["check"] == LABEL
+    ]
+    return sorted(found, key=lambda record: int(record["rank"]))
+
+
+def value(record: dict[str, Any], metric: str, variant: str = "") -> float:
+    """Median of the repeats."""
+    return float(
+        statistics.median(
+            sample["value"]
+            for sample in record["samples"]
+            if sample["metric"] == metric and sample.get("variant", "") == variant
+        )
+    )
