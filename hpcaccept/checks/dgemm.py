@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from hpcaccept.measure import product, sockets
-from hpcaccept.measure.device import Cpu
 from hpcaccept.measure.timing import spread
 from hpcaccept.model.check import Bench, Check
 from hpcaccept.model.metric import Metric, at_most
@@ -88,9 +87,8 @@ class Dgemm(Check):
             return
         crew = sockets.of_node(bench)
         bench.beat(f"{len(crew)} cores")
-        with Cpu().fp32_as("ieee"):
-            exact, operands, wrong_first = prepared(self.size)
-            done = sockets.together(crew, lambda _, wait: self._work(exact, operands, wait))
+        exact, operands, wrong_first = prepared(self.size)
+        done = sockets.together(crew, lambda _, wait: self._work(exact, operands, wait))
         flops = product.flops(self.size)
         found = sockets.by_socket(crew, [[flops / s for s in seconds] for seconds, _ in done])
         for variant, figures in found.items():

@@ -283,16 +283,25 @@ def overlap_share(mine: tuple[float, float], everyone: list[tuple[float, float]]
 def search(form: Format, device: Device, candidates: list[Shape], search_s: float, bench: Bench) -> dict[Shape, float]:
     """Shape → rate, for the candidates in their order until the time is over; at least the first one.
 
-    A quick look each (a warm call or more, then 20 ms): good enough to choose by, never to judge by.
+    A quick look each (a warm call or more, then 20 ms): good enough to choose by, never to judge by. What does not fit into
+    the memory is left out.
     """
+    import torch
+
     begin, found = time.perf_counter(), dict[Shape, float]()
     for shape in candidates:
         if found and time.perf_counter() - begin > search_s:
             break
         bench.beat(f"search {form.name} {shape}")
-        call = product.product_call(form, product.random_operands(form, shape, device.name, _SEED))
-        seconds = time_blocks(device.time_calls, call, Pace(blocks=2, block_s=0.02, warm_s=0.01))
-        found[shape] = product.flops(shape) / min(seconds)
+        try:
+            call = product.product_call(form, product.random_operands(form, shape, device.name, _SEED))
+            seconds = time_blocks(device.time_calls, call, Pace(blocks=2, block_s=0.02, warm_s=0.01))
+        except torch.OutOfMemoryError:
+            device.give_back()
+        else:
+            found[shape] = product.flops(shape) / min(seconds)
+    if not found:
+        raise Unavailable(f"None of {len(candidates)} shapes fits into the memory that is free.")
     return found
 
 

@@ -7,7 +7,7 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hpcaccept.measure import pattern, sockets
+from hpcaccept.measure import host, pattern, sockets
 from hpcaccept.measure import stream as kernels
 from hpcaccept.measure.device import Cpu
 from hpcaccept.measure.timing import spread
@@ -45,7 +45,8 @@ class Stream(Check):
 
     Parameters:
         size_bytes: of each of the three arrays of a socket; 0 means 4 × its last level caches, at least 64 MiB.
-        share: largest share of the free memory that all arrays together may take; smaller arrays are used instead.
+        share: largest share of the free memory that all arrays together may take, for a node that may use all cores of
+            its host; smaller arrays are used instead.
         blocks: timed blocks, all of them kept.
         block_s: seconds per block, at least one pass.
     """
@@ -105,14 +106,16 @@ class Stream(Check):
         """Elements of each core's part of one array."""
         lengths: dict[Core, int] = {}
         members = {socket: [core for core in crew if core.socket == socket] for socket in {c.socket for c in crew}}
-        most = int(self.share * Cpu().free_bytes()) // (3 * len(members))
+        # Virtual nodes that share a kernel and measure at the same time share its memory as they share its cores.
+        part = len(crew) / max(len(crew), len(sockets.cores(host.affinity())))
+        most = int(self.share * part * Cpu().free_bytes()) // (3 * len(members))
         for socket, mine in members.items():
             cache_bytes = sockets.cache_bytes(socket)
             asked = self.size_bytes or max(_LEAST_BYTES, 4 * cache_bytes)
             length = max(1, min(asked, most) // kernels.ITEM_BYTES // len(mine))
             lengths |= dict.fromkeys(mine, length)
             what = kernels.buffers(length * len(mine) * kernels.ITEM_BYTES, cache_bytes)
-            short = f"; {self.share:.0%} of the free memory allow no more" if most < asked else ""
+            short = f"; {self.share * part:.0%} of the free memory allow no more" if most < asked else ""
             bench.fact(f"buffers[socket{socket}]", what + short)
         return lengths
 

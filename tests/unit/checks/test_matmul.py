@@ -201,6 +201,21 @@ def test_a_search_ends_when_its_time_is_over_with_at_least_one_shape() -> None:
     assert list(matmul.search(product.FORMATS["fp32"], Cpu(), tried, 0.0, quick())) == tried[:1]
 
 
+def test_a_shape_that_does_not_fit_into_the_memory_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = product.random_operands
+
+    def random_operands(form: Format, size: Any, *more: Any) -> Operands:
+        if size != Shape(64, 64, 128):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return real(form, size, *more)
+
+    monkeypatch.setattr(product, "random_operands", random_operands)
+    form, tried = product.FORMATS["fp32"], [Shape(64, 64, 64), Shape(64, 64, 128)]
+    assert list(matmul.search(form, Cpu(), tried, 60.0, quick())) == tried[1:]
+    with pytest.raises(Unavailable, match="None of 1 shapes fits"):
+        matmul.search(form, Cpu(), tried[:1], 60.0, quick())
+
+
 def test_a_search_for_a_format_that_a_cpu_has_not_is_unsupported() -> None:
     bench = SoloBench(Matmul(blocks=1, block_s=0.001, dtypes=("fp32", "fp8"), search=True, search_s=0.01)).run()
     assert set(bench.refused) == {"fp8"}

@@ -81,10 +81,13 @@ def test_one_rank_speaks_for_the_node() -> None:
     assert all(metric.scope == "node" for metric in Stream.metrics)
 
 
-def lengths(monkeypatch: pytest.MonkeyPatch, free_bytes: int, cache_bytes: int, **params: Any) -> tuple[int, str]:
-    """Bytes of one array of socket 0, and what the report says of it."""
+def lengths(
+    monkeypatch: pytest.MonkeyPatch, free_bytes: int, cache_bytes: int, cores: int = 2, **params: Any
+) -> tuple[int, str]:
+    """Bytes of one array of socket 0 with two of so many cores, and what the report says of it."""
     monkeypatch.setattr(Cpu, "free_bytes", lambda _: free_bytes)
     monkeypatch.setattr(sockets, "cache_bytes", lambda _: cache_bytes)
+    monkeypatch.setattr(sockets, "cores", lambda _: [sockets.Core(0, cpu) for cpu in range(cores)])
     bench, crew = quick(**params), [sockets.Core(0, 0), sockets.Core(0, 1)]
     found = Stream(**params)._lengths(bench, crew)
     return sum(found.values()) * 8, bench.facts["buffers[socket0]"]
@@ -105,3 +108,9 @@ def test_where_memory_is_short_arrays_are_smaller_and_it_is_said(monkeypatch: py
     assert size == 100 << 20
     assert "LESS THAN 4 × the last level cache" in said
     assert said.endswith("; 25% of the free memory allow no more")
+
+
+def test_virtual_nodes_share_the_memory_of_their_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    size, said = lengths(monkeypatch, 2400 << 20, 100 << 20, cores=4, size_bytes=0, share=0.25)
+    assert size == 100 << 20
+    assert said.endswith("; 12% of the free memory allow no more")
