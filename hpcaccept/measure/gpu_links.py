@@ -72,7 +72,7 @@ def _remotes(gpu: nvml.OpenGpu) -> list[str]:
 
 def _remote(lane: int, api: Any, handle: Any) -> str:
     return (
-        _bus_of(api.nvmlDeviceGetNvLinkRemotePciInfo_v2(handle, lane))
+        _bus_of(api.nvmlDeviceGetNvLinkRemotePciInfo(handle, lane))
         if api.nvmlDeviceGetNvLinkState(handle, lane)
         else ""
     )

@@ -49,7 +49,7 @@ enum {
     LOST_AFTER, ECC_VOLATILE, ECC_AGGREGATE, SRAM, REMAPS, REMAP_BANKS, RETIRED, RETIRED_PENDING, PCIE_GEN, PCIE_WIDTH,
     PCIE_REPLAYS, NVLINKS, NVLINK_VERSION, NVLINK_ERRORS, CLOCK_MHZ, CLOCK_MAX_MHZ, REASONS, TEMPERATURE_C, SLOWDOWN_C,
     SHUTDOWN_C, POWER_MW, POWER_DEFAULT_MW, ENERGY_MJ, MEMORY_USED, MEMORY_RESERVED, PROCESSES, EVENTS, XIDS, FABRIC,
-    FABRIC_HEALTH, VIOLATIONS_NS, RECOVERY_ACTION, GPU_KEYS
+    FABRIC_HEALTH, VIOLATIONS_NS, RECOVERY_ACTION, NVLINK_REMOTES, TOPOLOGY, GPU_KEYS
 };
 static const struct { const char *name, *normal; } GPU_KEY[GPU_KEYS] = {
     {"state", 0}, {"name", 0}, {"uuid", 0}, {"serial", 0}, {"pci_bus_id", 0}, {"vbios", 0}, {"memory_bytes", 0},
@@ -80,6 +80,8 @@ static const struct { const char *name, *normal; } GPU_KEY[GPU_KEYS] = {
     {"fabric_health", "0"},
     {"violations_ns", "0/0/0/0/0/0/0/0"},    /* power/thermal/sync boost/board/low use/reliability/app/base clocks */
     {"recovery_action", "0"},
+    {"nvlink_remotes", "00000000:C5:00.0"},  /* PCI address at the far end of each link, with commas; one for all of them */
+    {"topology", "50"},                      /* nvmlGpuTopologyLevel_t to every other GPU */
 };
 /* Keys of the system. */
 enum { INIT, COUNT, DRIVER, CUDA_DRIVER, SYSTEM_KEYS };
@@ -630,6 +632,31 @@ EXPORT int nvmlDeviceGetNvLinkVersion(struct handle *gpu, unsigned link, unsigne
     unsigned active;
     int code = ask_link(gpu, link, version, &active);
     return code ? code : ask_number(gpu, NVLINK_VERSION, version);
+}
+
+EXPORT int nvmlDeviceGetNvLinkRemotePciInfo_v2(struct handle *gpu, unsigned link, struct pci *pci)
+{
+    unsigned active;
+    const char *value;
+    int code = ask_link(gpu, link, pci, &active);
+    if (!code)
+        code = look_up(gpu, NVLINK_REMOTES, pci, &value);
+    if (code)
+        return code;
+    if (!active)
+        return NOT_SUPPORTED;
+    char words[MAX_LINE], *rest = strcpy(words, value), *word = strsep(&rest, ",");
+    for (unsigned n = 0; n < link && rest; n++)
+        word = strsep(&rest, ",");
+    memset(pci, 0, sizeof *pci);
+    return copy(trim(word), pci->bus_id, sizeof pci->bus_id);
+}
+
+EXPORT int nvmlDeviceGetTopologyCommonAncestor(struct handle *gpu, struct handle *other, unsigned *level)
+{
+    const char *value;
+    int code = look_up(other, TOPOLOGY, level, &value);
+    return code ? code : ask_number(gpu, TOPOLOGY, level);
 }
 
 /* "link:counter:count, …" */

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from nvml.build import build, describe, environment, h100
 from solo_bench import SoloBench
 
 from hpcaccept.checks import peer_to_peer as module
@@ -13,6 +18,9 @@ from hpcaccept.measure import device as devices
 from hpcaccept.measure import gpu_links
 from hpcaccept.measure.device import Cpu
 from hpcaccept.model.check import Unavailable
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 WORDS = 70_000
 LIMIT = PeerToPeer.metric("cell_share").limit  # type: ignore[union-attr]
@@ -174,49 +182,69 @@ def test_all_ranks_of_a_node_agree_that_there_is_no_matrix(
 
 # --- kinds of links ---------------------------------------------------------------------------------------------------
 
-
-class FakeApi:
-    """The few calls of pynvml about links. ``lanes``: far ends of each GPU's NVLinks, "" where one is down."""
-
-    class NVMLError(Exception):
-        value = 3
-
-    NVML_NVLINK_MAX_LINKS = 6
-
-    def __init__(self, lanes: dict[int, list[str]], level: int = 50) -> None:
-        self.lanes, self.level = lanes, level
-
-    def nvmlDeviceGetNvLinkState(self, handle: int, lane: int) -> int:  # noqa: N802
-        if lane >= len(self.lanes[handle]):
-            raise self.NVMLError("Not Supported")
-        return bool(self.lanes[handle][lane])
-
-    def nvmlDeviceGetNvLinkRemotePciInfo_v2(self, handle: int, lane: int) -> Any:  # noqa: N802
-        return type("Info", (), {"busId": self.lanes[handle][lane].encode()})
-
-    def nvmlDeviceGetTopologyCommonAncestor(self, _one: int, _other: int) -> int:  # noqa: N802
-        return self.level
+KINDS = """
+import json
+from hpcaccept.measure import gpu_links
+found = gpu_links.classes(["cuda:0", "cuda:1", "cuda:2"])
+print(json.dumps({f"{i}{j}": kind for (i, j), kind in found.items()}))
+"""
 
 
-def kind_of(api: FakeApi, i: int = 0, j: int = 1) -> str:
-    one, other = (gpu_links.nvml.OpenGpu(None, api, n) for n in (i, j))  # type: ignore[attr-defined]
-    return gpu_links.kind(one, other, gpu_links._remotes(one), gpu_links._remotes(other), ("bus0", "bus1"))
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("nvml"))
 
 
-def test_direct_nvlinks_are_counted() -> None:
-    assert kind_of(FakeApi({0: ["bus1", "bus1", "bus2"], 1: ["bus0", "bus0", ""]})) == "2 NVLinks"
+@pytest.fixture
+def kinds(library: Path, tmp_path: Path) -> Callable[..., dict[str, str]]:
+    """Kinds of links between three GPUs, through the real pynvml."""
+
+    def kinds(*gpus: dict[str, str]) -> dict[str, str]:
+        node = describe(tmp_path / "node", gpus)
+        env = {**os.environ, **environment(library, node)}
+        env.pop("CUDA_VISIBLE_DEVICES", None)
+        done = subprocess.run([sys.executable, "-c", KINDS], check=True, capture_output=True, text=True, env=env)
+        return dict(json.loads(done.stdout))
+
+    return kinds
 
 
-def test_a_gpu_that_lost_lanes_to_the_switch_is_still_compared_with_the_others() -> None:
-    assert kind_of(FakeApi({0: ["sw0", "sw1"], 1: ["sw0", ""]})) == "NVSwitch"
+def meshed(index: int, *others: int, **more: str) -> dict[str, str]:
+    """A GPU with a link to each of these GPUs."""
+    ends = ",".join(h100(other)["pci_bus_id"] for other in others)
+    return h100(index, nvlinks="1" * len(others), nvlink_remotes=ends, **more)
+
+
+def test_behind_a_switch_all_pairs_are_of_one_kind_whatever_lanes_are_up(kinds: Any) -> None:
+    lost = "111111111111110000"
+    assert set(kinds(h100(0), h100(1, nvlinks=lost), h100(2)).values()) == {"NVSwitch"}
+
+
+def test_direct_nvlinks_are_counted_for_each_pair(kinds: Any) -> None:
+    found = kinds(meshed(0, 1, 1, 2), meshed(1, 0, 0, 2), meshed(2, 0, 1))
+    assert found == {
+        **dict.fromkeys(("01", "10"), "2 NVLinks"),
+        **dict.fromkeys(("02", "20", "12", "21"), "1 NVLinks"),
+    }
+
+
+def test_a_bridged_pair_is_no_yardstick_for_the_others(kinds: Any) -> None:
+    found = kinds(meshed(0, 1), meshed(1, 0), h100(2, nvlinks=""))
+    assert found["01"] == "1 NVLinks"
+    assert found["02"] == found["21"] == "the link between sockets (SYS)"
 
 
 @pytest.mark.parametrize(
     ("level", "said"),
-    [(10, "one PCIe switch (PIX)"), (50, "the link between sockets (SYS)"), (99, "topology level 99")],
+    [("10", "one PCIe switch (PIX)"), ("30", "a PCIe host bridge (PHB)"), ("99", "topology level 99")],
 )
-def test_without_nvlink_it_is_what_pcie_says(level: int, said: str) -> None:
-    assert kind_of(FakeApi({0: [], 1: []}, level)) == said
+def test_without_nvlink_it_is_what_pcie_says(kinds: Any, level: str, said: str) -> None:
+    assert set(kinds(*(h100(i, nvlinks="", topology=level) for i in range(3))).values()) == {said}
+
+
+@pytest.mark.parametrize("more", [{"topology": "!not_supported"}, {"topology": "!unknown"}])
+def test_what_the_driver_does_not_say_is_not_guessed(kinds: Any, more: dict[str, str]) -> None:
+    assert set(kinds(*(h100(i, nvlinks="", **more) for i in range(3))).values()) == {gpu_links.UNKNOWN}
 
 
 def test_without_nvml_all_cells_are_of_one_kind() -> None:

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from nvml.build import build, describe, environment, h100
 from solo_bench import SoloBench
 
 from hpcaccept.checks import transfers as module
@@ -14,10 +18,17 @@ from hpcaccept.measure.device import Cpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 WAYS = {"h2d", "d2h", "both"}
 ALONE = {"h2d/alone", "d2h/alone"}
 WORDS = 100_000
+OWN = """
+from types import SimpleNamespace
+from hpcaccept.checks import transfers
+gpu = transfers._own_gpu(SimpleNamespace(device="cuda:1"))
+print(gpu.pci_bus_id, transfers.nominal_bytes(gpu))
+"""
 KEPT = {"h2d": [1e9], "d2h": [1e9], "both": [2e9]}
 H200 = nvml.Gpu(0, "ok", pci_bus_id="00000000:18:00.0", pcie_gen_max=5, pcie_width_max=16)
 
@@ -204,6 +215,18 @@ def test_a_rank_that_breaks_in_its_turn_lets_the_others_pass(monkeypatch: pytest
     with pytest.raises(IndexError):
         bench.check.compare(bench, KEPT)
     assert bench.log.count("barrier") == 3
+
+
+def test_a_rank_asks_for_the_gpu_that_cuda_gives_it(tmp_path: Path) -> None:
+    """Through the real pynvml: cuda:1 is GPU 0 where CUDA_VISIBLE_DEVICES=2,0."""
+    gpus = [h100(0, pcie_width_max="8"), h100(1), h100(2)]
+    env = environment(build(tmp_path / "lib"), describe(tmp_path / "node", gpus)) | {"CUDA_VISIBLE_DEVICES": "2,0"}
+    done = subprocess.run(
+        [sys.executable, "-c", OWN], check=True, capture_output=True, text=True, env={**os.environ, **env}
+    )
+    bus_id, nominal = done.stdout.split()
+    assert bus_id == gpus[0]["pci_bus_id"]
+    assert float(nominal) == pytest.approx(31.5e9, rel=0.001)
 
 
 def test_a_cpu_and_a_machine_without_a_driver_have_no_gpu_to_be_near() -> None:
