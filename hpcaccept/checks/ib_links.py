@@ -97,7 +97,7 @@ class IbLinks(Check):
             required=False, limit=at_most(0, "ports", "what the others have, or the suite demands"),
         ),
         Metric(
-            "rate_bytes", "B/s", "higher", "Rate of an active port as negotiated, one direction.",
+            "rate_bytes", "B/s", "exact", "Rate of an active port as negotiated, one direction.",
             formula="rate / 8", source=_KERNEL, scope="node", required=False, headline=False,
         ),
         Metric(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import socket
 import statistics
@@ -67,7 +68,7 @@ class IbWriteBw(Check):
     How: the nodes form a ring; each is measured with the node after it and the node before it (two nodes: with each other). In a
     pair the devices of the same name (the *rails*, ``mlx5_0`` with ``mlx5_0``) write at the same time, one server and one client
     for each, first in the one direction, then in the other. Addresses and ports are agreed on over MPI; a client starts when its
-    server is seen to listen; every wait ends.
+    server is seen to listen; every wait ends. Each program runs on the processors next to its adapter, where the job may use them.
 
     - ``rate_bytes[mlx5_0/send]``, ``[mlx5_0/receive]``: the better of the two partners, by node, compared with the same rail of the other
       nodes. A good node beside a bad one is good with its other neighbour and is not blamed.
@@ -208,7 +209,7 @@ class IbWriteBw(Check):
     def _serve(self, bench: Bench, servers: contextlib.ExitStack, rails: list[str]) -> dict[str, tuple[int, str]]:
         """Start a server for each rail; rail → (port that it listens on, or 0; why it does not)."""
         ports = {rail: _free_port() for rail in rails}
-        processes = {rail: servers.enter_context(started(self.command(rail, ports[rail]))) for rail in rails}
+        processes = {rail: self._start(servers, rail, self.command(rail, ports[rail])) for rail in rails}
         offers: dict[str, tuple[int, str]] = {}
         end = time.monotonic() + _START_S
         while len(offers) < len(rails):
@@ -224,6 +225,19 @@ class IbWriteBw(Check):
                     offers[rail] = (0, f"the server did not listen within {_START_S:g} s")
             time.sleep(_POLL_S)
         return offers
+
+    def _start(self, stack: contextlib.ExitStack, rail: str, command: list[str]) -> subprocess.Popen[bytes]:
+        """Start one end, on the processors next to its adapter.
+
+        A rank is often bound to a few cores, far from most adapters: eight tests on them would measure the binding.
+        """
+        process = stack.enter_context(started(command))
+        near = infiniband.local_cpus(rail.partition(":")[0], Path(self.root))
+        # Not ours to use (another job's cpuset), or it has ended already: then it stays where it is.
+        with contextlib.suppress(OSError):
+            if near:
+                os.sched_setaffinity(process.pid, near)
+        return process
 
     def _write(
         self, bench: Bench, crew: _Crew, pair: tuple[int, int], offers: dict[str, tuple[int, str]]
@@ -242,7 +256,7 @@ class IbWriteBw(Check):
                     why = why or f"no address of {receiver['node']} answers from {sender['node']}"
                     links.append(_failed(sender, receiver, rail, why, absent=bool(NO_DEVICE.search(why))))
                 else:
-                    running[rail] = clients.enter_context(started(self.command(rail, port, address)))
+                    running[rail] = self._start(clients, rail, self.command(rail, port, address))
             end = time.monotonic() + self.duration_s + _GRACE_S
             for rail, process in running.items():
                 text, why = _finish(bench, process, end)

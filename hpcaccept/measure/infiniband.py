@@ -21,6 +21,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hpcaccept.measure.host import parse_cpu_list
+
 _ROOT = Path("/")
 
 #: Where the counters of a port stop. (IBA vol. 1, PortCounters: 4, 8 and 16 bits.)
@@ -130,6 +132,14 @@ def interfaces(root: Path = _ROOT) -> dict[str, Interface]:
             counters = _counters(folder / counter for counter in _INTERFACE_COUNTERS)
             found[folder.name] = Interface(folder.name, _word(folder / "operstate") == "up", counters)
     return found
+
+
+def local_cpus(adapter: str, root: Path = _ROOT) -> frozenset[int]:
+    """Processors of the NUMA node to which an adapter is attached; empty where the kernel does not say.
+
+    Source: https://www.kernel.org/doc/Documentation/ABI/testing/sysfs-bus-pci (``local_cpulist``)
+    """
+    return parse_cpu_list(_word(root / "sys/class/infiniband" / adapter / "device/local_cpulist"))
 
 
 def firmware(found: Iterable[Adapter]) -> str:

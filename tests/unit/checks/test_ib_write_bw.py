@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -226,6 +227,26 @@ def test_other_ranks_of_a_node_only_take_part(perftest: Any) -> None:
     assert bench.check.measure(bench) is None
     bench.check.compare(bench, None)
     assert bench.samples == {}
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity on this system")
+def test_a_program_runs_next_to_its_adapter(tmp_path: Path) -> None:
+    cpu = max(os.sched_getaffinity(0))
+    device = adapter(tmp_path, "mlx5_0").parents[1] / "device"
+    device.mkdir()
+    (device / "local_cpulist").write_text(f"{cpu}\n")
+    with contextlib.ExitStack() as stack:
+        process = IbWriteBw(root=str(tmp_path))._start(stack, "mlx5_0:2", ["sleep", "60"])
+        assert os.sched_getaffinity(process.pid) == {cpu}
+
+
+def test_processors_that_the_job_may_not_use_change_nothing(tmp_path: Path) -> None:
+    device = adapter(tmp_path, "mlx5_0").parents[1] / "device"
+    device.mkdir()
+    (device / "local_cpulist").write_text("1000-1007\n")
+    with contextlib.ExitStack() as stack:
+        process = IbWriteBw(root=str(tmp_path))._start(stack, "mlx5_0", ["sleep", "60"])
+        assert process.poll() is None
 
 
 def test_options_of_both_ends_are_alike_and_a_second_port_is_its_own_rail() -> None:

@@ -105,3 +105,12 @@ def test_counters_need_not_be_asked_for(tmp_path: Path) -> None:
     (port,) = infiniband.ports(infiniband.adapters(tmp_path, counters=False)).values()
     assert port.active
     assert port.counters == {}
+
+
+def test_an_adapter_tells_which_processors_are_next_to_it(tmp_path: Path) -> None:
+    adapter(tmp_path, "mlx5_0")
+    assert infiniband.local_cpus("mlx5_0", tmp_path) == frozenset()
+    device = tmp_path / "sys/class/infiniband/mlx5_0/device"
+    device.mkdir()
+    (device / "local_cpulist").write_text("0-1,96\n")
+    assert infiniband.local_cpus("mlx5_0", tmp_path) == {0, 1, 96}
