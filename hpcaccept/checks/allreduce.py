@@ -63,8 +63,9 @@ class Allreduce(Check):
         backends: ``device`` (NCCL or gloo) and ``mpi``.
         blocks: timed blocks, all of them kept; 0 means 5 on GPUs and 3 on CPUs.
         block_s: seconds per block (at most 1000 calls); 0 means 0.1 on GPUs and 0.03 on CPUs.
-        expect_transport: ``rdma`` (nothing over TCP), ``p2p`` (nothing through host memory within a node), ``nvls``
-            (multicast in the switch is used), ``any`` (nothing), or empty: as above.
+        expect_transport: ``rdma`` (nothing over TCP), ``gdr`` (nor through host memory on the way to the network), ``p2p``
+            (nothing through host memory within a node), ``nvls`` (multicast in the switch is used), ``any`` (nothing), or
+            empty: as above.
     """
 
     name: ClassVar = "allreduce"

@@ -78,7 +78,7 @@ class Collectives(Check):
         groups: ``world``, ``node``, ``rail``.
         blocks: timed blocks, all of them kept; 0 means 5 on GPUs and 3 on CPUs.
         block_s: seconds per block (at most 1000 calls); 0 means 0.1 on GPUs and 0.02 on CPUs.
-        expect_transport: as in ``allreduce``: ``rdma``, ``p2p``, ``nvls``, ``any``, or empty.
+        expect_transport: as in ``allreduce``: ``rdma``, ``gdr``, ``p2p``, ``nvls``, ``any``, or empty.
     """
 
     name: ClassVar = "collectives"

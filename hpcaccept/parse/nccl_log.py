@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 #: What may be expected of a rank's connections: see ``shortfall``.
-EXPECTATIONS = ("rdma", "nvls", "p2p", "any")
+EXPECTATIONS = ("rdma", "gdr", "nvls", "p2p", "any")
 
 _LINE = re.compile(r"\bNCCL (INFO|WARN) (.*)$")
 _VIA = re.compile(
@@ -137,15 +137,15 @@ def shortfall(log: NcclLog, expected: str) -> str:
 
     Args:
         log: of the rank.
-        expected: ``rdma``: no connection over TCP; ``p2p``: none within a node through host memory; ``nvls``: multicast in
+        expected: ``rdma``: no connection over TCP; ``gdr``: nor through host memory on its way to the network; ``p2p``: none within a node through host memory; ``nvls``: multicast in
             the switch is used; ``any``: nothing.
 
     Raises:
         NotUnderstood: the log does not say what would decide it.
     """
     names = [name for name, _ in log.channels]
-    if expected == "rdma":
-        return _over_tcp(log, names)
+    if expected in ("rdma", "gdr"):
+        return _over_tcp(log, names) or (_staged(names) if expected == "gdr" else "")
     if expected == "p2p":
         if not names:
             raise NotUnderstood("The log of NCCL names no channel, so whether they are P2P cannot be said.")
@@ -164,6 +164,12 @@ def _over_tcp(log: NcclLog, names: list[str]) -> str:
     if tcp := [provider for provider in log.providers if provider.startswith(_TCP_PROVIDERS)]:
         return f"libfabric over {tcp[0]} instead of RDMA{why}"
     return ""
+
+
+def _staged(names: list[str]) -> str:
+    """Networks that read from host memory what lies in a GPU: half of the rate or less."""
+    staged = [name for name in names if name.startswith("NET/") and not name.endswith("/GDRDMA")]
+    return f"{staged[0]} without GPUDirect RDMA" if staged else ""
 
 
 def _channel(line: str) -> re.Match[str] | None:

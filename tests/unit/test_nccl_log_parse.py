@@ -133,6 +133,15 @@ def test_lines_about_networks_that_were_not_taken_are_no_fall_back() -> None:
     assert shortfall(parse_nccl_log(text), "rdma") == ""
 
 
+def test_rdma_from_host_memory_is_no_gpudirect() -> None:
+    text = (DATA / f"{IB}.log").read_text()
+    assert shortfall(parse_nccl_log(text), "gdr") == ""
+    text += one("Channel 09/0 : 0[0] -> 8[0] [send] via NET/IB/0")
+    assert shortfall(parse_nccl_log(text), "rdma") == ""
+    assert shortfall(parse_nccl_log(text), "gdr") == "NET/IB without GPUDirect RDMA"
+    assert "TCP" in shortfall(log(TCP), "gdr")
+
+
 def test_host_memory_is_not_p2p() -> None:
     assert shortfall(log("pcie-node-shm-2.22"), "p2p") == "host memory (SHM) instead of P2P"
     assert shortfall(log(IB), "p2p") == ""
