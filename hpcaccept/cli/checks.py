@@ -31,12 +31,22 @@ def listing() -> None:
     """Every check and every built-in suite, a line each."""
     click.echo("Checks:")
     for name in registry.names():
-        click.echo(f"  {name:<18} {registry.load(name).about}")
+        _entry(name, registry.load(name).about)
     click.echo("\nSuites:")
     for name in built_in():
         suite = resolve_suite(read_suite(name))
-        click.echo(f"  {name:<18} {suite.about}")
-        click.echo(f"  {'':<18} {', '.join(spec.name for spec in suite.checks)}")
+        _entry(name, f"{suite.about}\n{', '.join(spec.name for spec in suite.checks)}")
+
+
+def _entry(name: str, text: str) -> None:
+    """A name, and beside it a text as wide as the terminal."""
+    import shutil
+    import textwrap
+
+    width = max(60, shutil.get_terminal_size().columns - 1)
+    lines = [part for line in text.split("\n") for part in textwrap.wrap(line, width - 21)]
+    for number, line in enumerate(lines):
+        click.echo(f"  {name if number == 0 else '':<18} {line}")
 
 
 @checks.command()

@@ -109,6 +109,8 @@ class Check(abc.ABC):
     scope: ClassVar[Scope] = "device"
     #: True when it must have a GPU where GPUs were asked for; False when it also speaks about a node without them.
     on_device: ClassVar[bool] = True
+    #: True when it speaks of GPUs only: where none were asked for it is shown as not run, and is no failure.
+    needs_gpu: ClassVar[bool] = False
 
     def begin(self, bench: Bench) -> Any:  # noqa: B027 (most checks judge no difference)
         """Look at the device before the first check of the step loads it: the *before* of a difference.

@@ -96,7 +96,7 @@ def make_plan(
             f"--container-image needs the slurm launcher (Pyxis), this is {launcher!r}.",
             "Leave it out, or use --launcher slurm.",
         )
-    suite = _alone(suite) if request.nodes * request.ranks_per_node == 1 else suite
+    suite = _fitting(suite, request)
     return Plan(
         run_id=run_id,
         created_at=now,
@@ -110,7 +110,12 @@ def make_plan(
     )
 
 
-def _alone(suite: Suite) -> Suite:
-    """The suite for a single rank: what needs several is shown as not run, and is no failure."""
-    kept = tuple(replace(s, required=s.required and checks.load(s.name).scope != "world") for s in suite.checks)
-    return replace(suite, checks=kept)
+def _fitting(suite: Suite, request: Request) -> Suite:
+    """The suite for this request: what needs several ranks or GPUs that were not asked for is shown, and not required."""
+
+    def can(name: str) -> bool:
+        kind = checks.load(name)
+        alone = request.nodes * request.ranks_per_node == 1
+        return not (kind.scope == "world" and alone) and not (kind.needs_gpu and not request.gpus_per_node)
+
+    return replace(suite, checks=tuple(replace(s, required=s.required and can(s.name)) for s in suite.checks))
