@@ -243,12 +243,16 @@ class Report:
                 f"process {one.pid}{f' ({one.name})' if one.name else ''} holds {_gib(one.memory_bytes)} of it"
                 for one in stayed
             ]
+            if gone := [str(pid) for pid in before.processes if pid not in after.processes]:
+                self.bench.fact(
+                    "ended_processes", f"on the GPU when the step began and not at its end: {', '.join(gone)}"
+                )
         total, used = before.numbers.get("memory.total"), before.numbers.get("memory.used")
         if not total or used is None:
             self._missing("memory_held_share", "memory.used")
             return trouble
         self.bench.emit("memory_held_share", used / total)
-        if used / total > held_share and not trouble:
+        if used / total > held_share and not before.processes:
             trouble.append(f"{_gib(used)} of its memory were in use before the run, by nobody that the driver shows")
         return trouble
 

@@ -242,17 +242,17 @@ class Health(Check):
         if report.silent:
             raise Unavailable("the driver answers no question about this GPU", "Type 'nvidia-smi -q' on the node.")
         report.loss()
-        trouble = report.xids()
+        unknown, others = report.xids(), []
         if not report.lost:
             report.counters()
             report.pcie()
             report.links()
             report.fabric()
             report.modes()
-            trouble += report.others(self.held_share)
+            others = report.others(self.held_share)
         report.load()
-        if trouble:
-            raise _trouble(trouble)
+        if unknown or others:
+            raise _not_judged(unknown, others)
         return report.kept()
 
     def compare(self, bench: Bench, kept: dict[str, Any] | None) -> None:
@@ -272,13 +272,14 @@ class Health(Check):
         bench.emit("nvlinks_missing", most - kept["active"], kept["down"] if most > kept["active"] else "")
 
 
-def _trouble(sentences: list[str]) -> ToolError:
+def _not_judged(unknown: list[str], others: list[str]) -> ToolError:
     """What makes the record an ERROR; what was measured stays in it."""
-    whole = "; ".join(sentences)
-    if all(sentence.startswith("Xid") for sentence in sentences):
-        return NotUnderstood(whole, f"Look it up ({_XIDS.partition(',')[0]}), and report it to hpcaccept.")
+    if not others:
+        catalogue = _XIDS.partition(",")[0]
+        return NotUnderstood("; ".join(unknown), f"Look it up ({catalogue}), and report it to hpcaccept.")
+    who = f"somebody else is on the GPU, which is not the hardware's fault: {'; '.join(others)}"
     return ToolError(
-        f"somebody else is on the GPU, which is not the hardware's fault: {whole}",
+        "; ".join([who, *unknown]),
         "On the node: nvidia-smi, fuser -v /dev/nvidia*; end what a former job has left, then run again.",
     )
 

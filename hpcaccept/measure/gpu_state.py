@@ -233,16 +233,20 @@ QUESTIONS: dict[str, Callable[[Any, Any], dict[str, Any]]] = {
 
 
 def _links(api: Any, gpu: Any) -> tuple[Link, ...]:
+    """Those that the model has. Their numbers may have holes: export models have some of the links fused off."""
     links: list[Link] = []
     for number in range(api.NVML_NVLINK_MAX_LINKS):
         try:
             active = bool(api.nvmlDeviceGetNvLinkState(gpu, number))
         except api.NVMLError as fault:
-            # Beyond the last link of the model; without any link the first one says "not supported".
-            if number and fault.value in (Code.INVALID_ARGUMENT, Code.NOT_SUPPORTED):
-                break
-            raise
+            if fault.value == Code.INVALID_ARGUMENT and number:
+                break  # beyond the last one of this generation
+            if fault.value != Code.NOT_SUPPORTED:
+                raise
+            continue
         links.append(Link(number, active, _or_none(api, api.nvmlDeviceGetNvLinkVersion, gpu, number), {}))
+    if not links:
+        raise api.NVMLError(Code.NOT_SUPPORTED)
     return tuple(Link(k.number, k.active, k.version, _link_errors(api, gpu, k)) for k in links)
 
 

@@ -64,7 +64,7 @@ static const struct { const char *name, *normal; } GPU_KEY[GPU_KEYS] = {
     {"retired", "!not_supported"},           /* pages for corrected/uncorrected errors: GPUs before Ampere */
     {"retired_pending", "!not_supported"},
     {"pcie_gen", "5"}, {"pcie_width", "16"}, {"pcie_replays", "0"},
-    {"nvlinks", "111111111111111111"},       /* one digit for each link, 1: active */
+    {"nvlinks", "111111111111111111"},       /* one digit for each link, 1: active, 0: down, -: fused off */
     {"nvlink_version", "4"},
     {"nvlink_errors", ""},                   /* link:counter:count, …; counters as in NVLINK_COUNTER */
     {"clock_mhz", "1755"}, {"clock_max_mhz", "1980"},
@@ -618,6 +618,8 @@ static int ask_link(struct handle *gpu, unsigned link, const void *out, unsigned
         return NOT_SUPPORTED;
     if (link >= strlen(value))
         return INVALID_ARGUMENT;
+    if (value[link] == '-')
+        return NOT_SUPPORTED;
     *active = value[link] == '1';
     return SUCCESS;
 }

@@ -1,7 +1,7 @@
 """Run the check ``health`` in this process while the described GPUs change; its findings go to standard output as JSON.
 
 A child of the tests: pynvml loads its library once. ``argv[1]`` is JSON: ``local_rank``, ``asked``, ``params``, ``scenes`` (a
-list of node descriptions, each a list of GPUs; the first stands already) and ``pause_s`` for each scene.
+list of what the node becomes, each a list of GPUs) and ``step``, the name of a folder beside the description.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def main() -> None:
     outcome, cause, remedy = "measured", "", ""
     try:
         bench.begun = bench.check.begin(bench)
-        time.sleep(wanted["pause_s"])
+        until_sampled(bench)
         for gpus in wanted["scenes"]:
             describe(Path(os.environ["HPCACCEPT_FAKE_NVML"]), gpus)
-            time.sleep(wanted["pause_s"])
+            until_sampled(bench)
         bench.check.compare(bench, bench.check.measure(bench))
     except Unavailable as why:
         outcome, cause, remedy = "not_run", why.cause, why.remedy
@@ -47,6 +47,18 @@ def main() -> None:
     said = {"samples": samples, "facts": bench.facts, "refused": bench.refused, "kept": bench.kept}
     heavy = sorted({"torch", "mpi4py"} & set(sys.modules))
     print(json.dumps({**said, "outcome": outcome, "cause": cause, "remedy": remedy, "heavy": heavy}))  # noqa: T201
+
+
+def until_sampled(*benches: SoloBench, samples: int = 6) -> None:
+    """Wait until each GPU was sampled so many times more, or cannot be."""
+    end = time.monotonic() + 10
+    for bench in benches:
+        watch = bench.begun
+        before = watch.seen.samples if watch else 0
+        while watch and watch.seen.samples < before + samples and time.monotonic() < end:
+            if watch.before.lost or watch.seen.lost or watch.open_error:
+                break
+            time.sleep(0.005)
 
 
 def _step(name: str) -> Path:

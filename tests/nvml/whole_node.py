@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from hpcaccept.checks.health import Health
 from hpcaccept.checks.identity import Identity
 from hpcaccept.errors import HpcacceptError
 from hpcaccept.model.check import Check, Unavailable
+from nvml.watched import until_sampled
 
 
 @dataclass
@@ -53,7 +53,7 @@ def main() -> None:
     ]
     for seat in seats:
         _do(seat, lambda seat: setattr(seat, "begun", seat.check.begin(seat)))
-    time.sleep(0.1)
+    until_sampled(*seats)
     kept = [_do(seat, lambda seat: seat.check.measure(seat)) for seat in seats]
     for seat in seats:
         seat.everyone = tuple(kept[ranks:])

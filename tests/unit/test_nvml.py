@@ -368,6 +368,12 @@ def test_nvlinks_have_state_version_and_errors_by_name(look: Any) -> None:
     assert seen["links"][2]["errors"] == {"replay": 0, "recovery": 1, "crc_flit": 7, "crc_data": 0}
 
 
+def test_links_that_are_fused_off_are_none_and_hide_no_other(look: Any) -> None:
+    seen = look(nvlinks="-1-0")
+    assert [(link["number"], link["active"]) for link in seen["links"]] == [(1, True), (3, False)]
+    assert look(nvlinks="--")["missing"]["nvlinks"] == "Not Supported"
+
+
 def test_links_of_the_fifth_generation_count_in_fields(look: Any) -> None:
     seen = look(nvlinks="11", nvlink_version="5", nvlink_errors="1:integrity:3")
     assert seen["links"][1]["errors"] == {"malformed": 0, "overrun": 0, "integrity": 3, "recovery_failed": 0}

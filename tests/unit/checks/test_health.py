@@ -60,7 +60,6 @@ def watched(library: Path, tmp_path: Path) -> Any:
         asked: int = 8,
         built: Path | None = None,
         params: dict[str, Any] | None = None,
-        pause_s: float = 0.15,
         step: str = "00",
         env: dict[str, str] | None = None,
     ) -> Found:
@@ -70,7 +69,6 @@ def watched(library: Path, tmp_path: Path) -> Any:
             "asked": asked,
             "params": {"period_s": 0.01, **(params or {})},
             "scenes": scenes[1:],
-            "pause_s": pause_s,
             "step": step,
         }
         inherited = {key: text for key, text in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
@@ -430,6 +428,19 @@ def test_a_process_that_ends_before_the_run_does_is_nobody(watched: Any) -> None
     found = watched([h100(0, processes="4711:1024:python3")], [h100(0)])
     assert found.outcome == "measured"
     assert found.samples["other_processes"] == 0
+
+
+def test_memory_of_a_process_that_ended_meanwhile_is_told_and_no_error(watched: Any) -> None:
+    found = watched([h100(0, processes="4711:9000000000:python3", memory_used="9000000000")], [h100(0)])
+    assert found.outcome == "measured"
+    assert "4711" in found.facts["ended_processes"]
+
+
+def test_an_unknown_xid_beside_a_leaked_process_is_told_as_well(watched: Any) -> None:
+    leaked = {"processes": "4711:12884901888:python3"}
+    found = watched([h100(0, **leaked)], [h100(0, xids="999", **leaked)])
+    assert "process 4711" in found.cause
+    assert "Xid 999" in found.cause
 
 
 def test_our_own_processes_come_after_the_first_look_and_are_nobody_else(watched: Any) -> None:
