@@ -63,7 +63,7 @@ class Burnt:
     @property
     def computed(self) -> bool:
         """True when at least one product was made and compared at a rate above 0."""
-        return self.products > 0 and any(rate > 0 for rate in self.rates_flops)
+        return any(rate > 0 for rate in self.rates_flops)
 
 
 @dataclass(frozen=True)

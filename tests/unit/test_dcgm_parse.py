@@ -114,7 +114,9 @@ def test_a_setting_is_no_fault_of_the_hardware() -> None:
         (Finding("IMEX daemon status is -3, idle GB300 (aicr issue 2641)", 122, 8, 2), "x", "setup"),
         (Finding("a future setting", 999, 3, 4), "x", "setup"),
         (Finding("is disabled"), "Persistence Mode", "setup"),
+        (Finding("allocation", 56), "GPU Memory", "untested"),
         (Finding("allocation", 56, 8, 4), "x", "untested"),
+        (Finding("ECC is not supported", 60, 10, 5), "x", "untested"),
         (Finding("EUD not root", 90, 7, 4), "x", "untested"),
         (Finding("cuCtxCreate: busy", 66, 6, 4), "x", "untested"),
         (Finding("internal", 44, 16, 4), "x", "untested"),
@@ -161,6 +163,13 @@ def test_a_summary_that_failed_while_no_device_did_is_told() -> None:
         "warnings": [{"warning": "NVSwitch", "error_id": 15, "error_severity": 2}],
     }
     assert meanings(json.dumps(document))["memory"] == "failed"
+
+
+def test_a_summary_that_failed_without_a_word_is_told() -> None:
+    document = json.loads(recorded("v4_r2_healthy"))
+    document["DCGM Diagnostic"]["test_categories"][1]["tests"][0]["test_summary"] = {"status": "Fail"}
+    found = meanings(json.dumps(document))
+    assert (found["memory"], found["memory/gpu0"]) == ("failed", "passed")
 
 
 def test_an_error_of_no_device_stands_in_the_summary_only_and_is_kept() -> None:
