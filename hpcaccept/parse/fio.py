@@ -70,7 +70,7 @@ def parse_fio(text: str) -> tuple[Job, ...]:
         if not isinstance(found, dict) or not found["jobs"]:
             raise NotUnderstood(f"fio said {text[:200]!r}, expected JSON with jobs")
         return tuple(_job(job) for job in found["jobs"])
-    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as fault:
         why = f"{type(fault).__name__}: {fault}"
         raise NotUnderstood(
             f"the output of fio has another form than that of version 3 ({why}): {text[:200]!r}"

@@ -54,6 +54,7 @@ class Event:
         text: the line.
         code: of an Xid or SXid, else 0.
         count: how many the line stands for.
+        pid: of the process that an Xid names, None where it names none.
     """
 
     area: str
@@ -64,6 +65,7 @@ class Event:
     text: str
     code: int = 0
     count: int = 1
+    pid: int | None = None
 
 
 # --- text → lines -----------------------------------------------------------------------------------------------------
@@ -116,7 +118,10 @@ def _plain(area: str, grade: Grade, what: str) -> Callable[[re.Match[str], Line]
 
 
 def _xid(match: re.Match[str], line: Line) -> Event:
-    return Event("xid", "xid", f"Xid {match['code']}", match["where"], line.at_s, line.text, int(match["code"]))
+    pid = re.search(r"\bpid='?(\d+)", line.text)
+    code = int(match["code"])
+    named = int(pid[1]) if pid else None
+    return Event("xid", "xid", f"Xid {code}", match["where"], line.at_s, line.text, code, pid=named)
 
 
 def _sxid(match: re.Match[str], line: Line) -> Event:
@@ -146,8 +151,8 @@ def _ghes(match: re.Match[str], line: Line) -> Event:
     return Event("machine check", grade, f"{match['severity']} error (firmware)", "", line.at_s, line.text)
 
 
-#: Pattern → event; the first that matches counts. Those of a disk leave out floppies and DVD drives.
-_DISK = r"dev (?P<where>(?!fd\d|sr\d)[\w!-]+)"
+#: Pattern → event; the first that matches counts. Those of a disk leave out floppies, DVD drives and mounted image files.
+_DISK = r"dev (?P<where>(?!fd\d|sr\d|loop\d)[\w!-]+)"
 _PATTERNS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Line], Event]], ...] = tuple(
     (re.compile(pattern), make)
     for pattern, make in (
@@ -183,6 +188,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Line], Event]],
         (r"task (?P<where>[^:]+):\d+ blocked for more than", _plain("other", "noted", "blocked task")),
         (r"(?P<where>CPU\d+): (?:Core|Package) temperature (?:is )?above threshold", _plain("other", "noted", "too hot")),
         (rf"mlx5_core (?P<where>{_PCI}).*(?:health compromised|timeout\. Will cause a leak)", _plain("network", "fault", "adapter failed")),
+        (r"nfs: server (?P<where>[\w.:-]+) not responding", _plain("other", "noted", "file server silent")),
         (r"NETDEV WATCHDOG: (?:CPU: \d+: )?(?P<where>[\w.-]+)", _plain("network", "fault", "transmit queue timed out")),
     )
 )  # fmt: skip

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hpcaccept.errors import NotUnderstood
 from hpcaccept.parse.fio import DEVICE_ERRORS, WRONG_DATA, parse_fio
@@ -70,3 +73,21 @@ def test_what_is_not_fio_s_is_not_understood(text: str) -> None:
 def test_torn_output_is_not_understood() -> None:
     with pytest.raises(NotUnderstood):
         parse_fio(recorded("healthy")[:-200])
+
+
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9)
+KEYS = st.sampled_from(
+    ["jobs", "jobname", "error", "total_err", "read", "write", "io_bytes", "bw_bytes", "iops", "clat_ns"]
+)
+
+
+@given(st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=10)))
+def test_json_of_any_shape_is_jobs_or_not_understood(thing: object) -> None:
+    with contextlib.suppress(NotUnderstood):
+        assert parse_fio(json.dumps({"jobs": thing}))
+
+
+@given(st.text())
+def test_any_text_is_jobs_or_not_understood(text: str) -> None:
+    with contextlib.suppress(NotUnderstood):
+        parse_fio(text)

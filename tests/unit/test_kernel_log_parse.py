@@ -4,6 +4,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hpcaccept.parse.kernel_log import AREAS, Line, events, kmsg_numbers, parse_dmesg, parse_journal, parse_kmsg
 
@@ -65,7 +67,11 @@ def test_a_bad_day_is_read_event_by_event() -> None:
         ("network", "fault"): 1,
     }
     assert {e.area for e in found} - {"other"} == set(AREAS)
-    assert [e.code for e in found if e.area == "xid"] == [79, 31, 63]
+    assert [(e.code, e.where, e.pid) for e in found if e.area == "xid"] == [
+        (79, "0000:18:00", None),
+        (31, "0000:3a:00", 4711),
+        (63, "0000:3a:00", None),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -97,6 +103,7 @@ def test_each_form_is_known_with_its_place(text: str, expected: tuple[str, str, 
     [
         "I/O error, dev fd0, sector 0",
         "blk_update_request: I/O error, dev sr0, sector 0",
+        "I/O error, dev loop3, sector 88 op 0x0:(READ)",
         "nvidia-nvswitch0: SXid (PCI:0000:c4:00.0): 24007, Severity 1 Engine instance 44",
         "nvidia-nvswitch0: SXid (PCI:0000:c4:00.0): 24007, Data {0x1, 0x0}",
         "EDAC MC: Ver: 3.0.0",
@@ -114,3 +121,10 @@ def test_what_is_no_fault_is_no_event(text: str) -> None:
 def test_corrected_errors_are_counted_as_often_as_the_line_says() -> None:
     (event,) = events([Line(1.0, "EDAC MC0: 17 CE memory read error on DIMM_B2 (channel:0)")])
     assert event.count == 17
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8")))
+def test_no_text_whatever_breaks_the_readers(text: str) -> None:
+    for parse in (parse_kmsg, parse_dmesg, parse_journal):
+        events(parse(text))
+    events([Line(0.0, text)])

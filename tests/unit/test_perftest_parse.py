@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hpcaccept.errors import NotUnderstood
 from hpcaccept.parse.perftest import NO_DEVICE, complaint, parse_write_bw
@@ -83,3 +86,10 @@ def test_only_an_absent_device_is_nobody_s_fault() -> None:
 
 def test_nothing_said_is_no_complaint() -> None:
     assert complaint("") == complaint("----\n****\n") == ""
+
+
+@given(st.text(), st.sampled_from(["", recorded("gbits_6"), recorded("broken")]), st.integers(0, 2000))
+def test_text_put_in_anywhere_is_a_result_or_not_understood(text: str, around: str, at: int) -> None:
+    with contextlib.suppress(NotUnderstood):
+        found = parse_write_bw(around[:at] + text + around[at:])
+        assert all(row.rate_bytes >= 0 for row in found.rows)
