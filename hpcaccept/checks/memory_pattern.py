@@ -53,7 +53,7 @@ class MemoryPattern(Check):
     with the peers: a GPU on which others hold memory covers less. ``covered_share`` fails when even what was asked for
     could not be had. On a CPU 256 MiB show that the check works; they are no test of the host's memory.
 
-    What it does not mean: soft errors of the next hour; errors that ECC corrected (``nvml`` counts those); physical
+    What it does not mean: soft errors of the next hour; errors that ECC corrected (``health`` counts those); physical
     addresses: an offset names a place only as long as nothing else is allocated.
 
     Parameters:
