@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -90,3 +92,17 @@ def test_a_leaked_process_makes_the_run_unjudged_and_blames_no_node(tmp_path: Pa
     assert (verdict["check"], verdict["device"]) == ("health", "cuda:1")
     assert "process 4711 (python3)" in verdict["reason"]
     assert not done.verdicts(outcome="FAIL")
+
+
+def test_an_error_of_a_step_that_crashed_is_found_in_the_step_that_remains(tmp_path: Path) -> None:
+    gpus = tmp_path / "gpus"
+    env = environment(build(tmp_path / "lib"), describe(gpus, two()))
+    words = ("--nodes", "2", "--gpus-per-node", "2", "--launcher", "local")
+    run = submit(tmp_path / "runs", suite_file(tmp_path, SUITE.format(load_s=8.0)), *words, env=env)
+    pid = run.pid(2, check="os_noise")
+    describe(gpus, two(ecc_volatile="0/1"))
+    os.kill(pid, signal.SIGKILL)
+    done = run.finish()
+    assert done.events("death")
+    assert {(v["device"], v["metric"]) for v in done.verdicts(outcome="FAIL")} == {("cuda:1", "ecc_uncorrected")}
+    assert {v["outcome"] for v in done.verdicts(metric="lost")} == {"PASS"}
