@@ -84,7 +84,10 @@ def report(bench: Bench, backend: str, wish: str) -> None:
     try:
         _judge(bench, text, expected, why)
     except NotUnderstood as fault:
-        bench.fact("transport", f"not understood: {fault.message} (log: {file})")
+        asked = " ".join(f"{k}={v}" for k, v in sorted(os.environ.items()) if k.startswith("NCCL_DEBUG"))
+        bench.fact(
+            "transport", f"not understood: {fault.message} (log: {file or 'none'}; asked for with {asked or 'nothing'})"
+        )
         bench.keep("nccl.log", text)
 
 

@@ -12,7 +12,7 @@ from hpcaccept.measure import gpu_links, pattern
 from hpcaccept.measure.timing import Pace, time_blocks
 from hpcaccept.model.check import Bench, Check, Unavailable
 from hpcaccept.model.metric import Metric, at_least, at_most
-from hpcaccept.units import show_bytes
+from hpcaccept.units import show, show_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -115,8 +115,11 @@ class PeerToPeer(Check):
             return
         kinds = gpu_links.classes([device.name for device in found])
         bench.fact("links", _links(kinds))
-        for (i, j), share in shares(rates, kinds).items():
+        relative = shares(rates, kinds)
+        for (i, j), share in relative.items():
             bench.emit("cell_share", share, f"{i}→{j}")
+        (i, j), least = min(relative.items(), key=lambda item: item[1])
+        bench.fact("worst_cell", f"{i}→{j}: {show(rates[i, j], 'B/s')}, {least:.0%} of its kind")
         slowest = min(rates, key=lambda cell: rates[cell])
         bench.emit("slowest_bytes", rates[slowest], "{}→{}".format(*slowest))
         del ends

@@ -214,6 +214,40 @@ def test_a_slow_rail_is_named_by_its_share() -> None:
     assert [name for name, share in found.items() if not limit.met_by(share)] == ["rail3"]
 
 
+RAILS = ((0, 3), (1, 4), (2, 5))
+
+
+def rails(monkeypatch: pytest.MonkeyPatch, device: Cpu, size_bytes: int, rank: int = 0) -> SoloBench:
+    """Six ranks on three rails; rank 4 takes twice as long as the others."""
+    figures = [[2e-3 if rank == 4 else 1e-3] * 2 for rank in range(6)]
+    monkeypatch.setattr(collective, "block_seconds", lambda *_: figures)
+    bench = SoloBench(Collectives(), rank=rank, size=6)
+    team = Team("rail", RAILS, rank % 3, rank // 3)
+    Collectives()._measure_size(bench, device, team, "all_gather", size_bytes)
+    return bench
+
+
+def test_the_rail_of_a_slow_rank_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = rails(monkeypatch, Cpu(kind="cuda"), 1 << 20)
+    assert {variant: bench.value("rail_share", variant) for variant in bench.variants("rail_share")} == {
+        "all_gather/rail0/1MiB": 1.0,
+        "all_gather/rail1/1MiB": 0.5,
+        "all_gather/rail2/1MiB": 1.0,
+    }
+    assert bench.samples["latency_s", "all_gather/rail1/1MiB"] == [2e-3, 2e-3]
+    assert bench.samples["busbw_bytes", "all_gather/rail0/1MiB"] == pytest.approx([(1 << 20) / 2 / 1e-3] * 2)
+
+
+def test_rails_of_cpus_and_their_latencies_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not rails(monkeypatch, Cpu(), 1 << 20).variants("rail_share")
+    assert not rails(monkeypatch, Cpu(kind="cuda"), 4096).variants("rail_share")
+
+
+def test_other_ranks_say_only_what_they_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = rails(monkeypatch, Cpu(kind="cuda"), 1 << 20, rank=4)
+    assert {*bench.samples} == {("wrong_elements", "all_gather/rail1/1MiB")}
+
+
 # --- what cannot be measured ------------------------------------------------------------------------------------------
 
 

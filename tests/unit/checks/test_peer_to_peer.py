@@ -83,6 +83,7 @@ def test_a_slow_cell_is_named_on_one_node_alone(monkeypatch: pytest.MonkeyPatch)
     bench = gpus(monkeypatch, 4, lambda cell: 1.5 if cell == "3→1" else 1.0).run()
     assert named(bench) == {"3→1"}
     assert bench.value("cell_share", "3→1") == pytest.approx(1 / 1.5)
+    assert bench.facts["worst_cell"] == "3→1: 373 MB/s, 67% of its kind"
 
 
 def test_a_gpu_with_a_bad_port_is_named_by_all_its_cells(monkeypatch: pytest.MonkeyPatch) -> None:

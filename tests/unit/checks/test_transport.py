@@ -79,6 +79,7 @@ def test_a_log_that_is_not_understood_is_kept_and_no_pass(bench: TwoNodes, tmp_p
     assert Allreduce.metric("channels").required  # type: ignore[union-attr]
     assert bench.kept["nccl.log"] == text
     assert bench.facts["transport"].startswith("not understood: ")
+    assert f"log: {tmp_path}/nccl.log; asked for with NCCL_DEBUG=INFO" in bench.facts["transport"]
 
 
 def test_a_log_that_does_not_name_the_network_is_no_pass(bench: TwoNodes, tmp_path: Path) -> None:
