@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -154,6 +156,30 @@ def test_a_killed_fio_is_an_error_and_leaves_nothing(disk: Path) -> None:
 def test_a_fio_that_does_not_end_is_ended_and_leaves_nothing(disk: Path) -> None:
     with pytest.raises(ToolError, match="did not end within"):
         bench_at(disk, block_s=600.0, timeout_s=0.5).run()
+    assert list(disk.iterdir()) == []
+
+
+@needs_fio
+def test_a_rank_that_is_killed_leaves_a_folder_that_the_next_one_names_and_a_later_one_removes(disk: Path) -> None:
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path; from solo_bench import SoloBench;"
+        "from hpcaccept.checks.storage import Storage;"
+        f"SoloBench(Storage(local_path=sys.argv[1], size_bytes={SIZE}, block_s=60.0, reserve_bytes=0), folder=Path(sys.argv[1])).run()"
+    )
+    tests = Path(__file__).parents[2]
+    with subprocess.Popen([sys.executable, "-c", program, str(disk), str(tests)], cwd=tests.parent) as rank:
+        end = time.monotonic() + 30
+        while not list(disk.glob(f"{PREFIX}*/load")) and time.monotonic() < end:
+            time.sleep(0.02)
+        tools = psutil.Process(rank.pid).children()
+        rank.kill()
+    gone, alive = psutil.wait_procs(tools, timeout=10)
+    assert gone
+    assert not alive, "fio dies with its rank"
+    (folder,) = disk.glob(f"{PREFIX}*")
+    assert folder.name in bench_at(disk, blocks=1).run().facts["leftovers[local]"]
+    os.utime(folder / MARKER, (time.time() - 2 * STALE_S,) * 2)
+    assert str(folder) in bench_at(disk, blocks=1).run().facts["removed[local]"]
     assert list(disk.iterdir()) == []
 
 
