@@ -7,13 +7,14 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from hpcaccept.errors import NotUnderstood, ToolError
+from hpcaccept.errors import LaunchError, NotUnderstood, ToolError
 from hpcaccept.measure import xid
 from hpcaccept.model.check import Bench, Check, Unavailable
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.parse import kernel_log as parse
 from hpcaccept.parse.kernel_log import AREAS, Event, Line
-from hpcaccept.transport.tool import run_tool
+from hpcaccept.transport.process import ask
+from hpcaccept.transport.tool import found
 from hpcaccept.units import show_duration
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class KernelLog(Check):
 
     def begin(self, bench: Bench) -> Log | None:
         """The log as it is before the run loads anything."""
-        return self._read(bench, (self.source,) if self.source else SOURCES) if bench.local_rank == 0 else None
+        return self._read((self.source,) if self.source else SOURCES) if bench.local_rank == 0 else None
 
     def measure(self, bench: Bench) -> None:
         """What came since; see the class."""
@@ -155,7 +156,7 @@ class KernelLog(Check):
         before = bench.begun
         assert isinstance(before, Log)
         try:
-            now = self._read(bench, (before.source,))
+            now = self._read((before.source,))
         except Unavailable as why:
             raise ToolError(f"the kernel's log could be read when the run began, and not any more: {why}") from None
         bench.fact("source", f"{now.source}, {len(now.lines)} lines of the kernel")
@@ -172,7 +173,7 @@ class KernelLog(Check):
                 "Look it up at https://docs.nvidia.com/deploy/xid-errors/ and report it.",
             )
 
-    def _new(self, bench: Bench, events: Iterable[Event], gap: bool) -> None:
+    def _new(self, bench: Bench, events: tuple[Event, ...], gap: bool) -> None:
         counted = {grade: _count(e for e in events if _grade(e) == grade) for grade in ("fault", "corrected", "noted")}
         if gap:
             bench.unsupported(
@@ -208,13 +209,13 @@ class KernelLog(Check):
         else:
             bench.unsupported("old_faults", f"the log that {before.source} gives does not go back to the boot")
 
-    def _read(self, bench: Bench, sources: Iterable[str]) -> Log:
+    def _read(self, sources: Iterable[str]) -> Log:
         """The log of the first source that has one. Raises Unavailable with what each of them said."""
         reasons = []
         for source in sources:
             try:
-                log = _of_kmsg(self.kmsg) if source == "kmsg" else _of_tool(bench, source)
-            except (Unavailable, ToolError, OSError) as why:
+                log = _of_kmsg(self.kmsg) if source == "kmsg" else _of_tool(source)
+            except (Unavailable, ToolError, LaunchError, OSError) as why:
                 reasons.append(f"{source}: {why.strerror if isinstance(why, OSError) else why}")
             else:
                 if log.lines:
@@ -245,8 +246,9 @@ def _of_kmsg(path: str) -> Log:
     return Log("kmsg", parse.parse_kmsg(text), first, last)
 
 
-def _of_tool(bench: Bench, source: str) -> Log:
-    done = run_tool(bench, _COMMANDS[source], timeout_s=_TIMEOUT_S)
+def _of_tool(source: str) -> Log:
+    # Not run_tool: that keeps all of the output, and the kernel's command line is nobody else's business.
+    done = ask([found(_COMMANDS[source][0]), *_COMMANDS[source][1:]], timeout_s=_TIMEOUT_S)
     if done.returncode:
         raise ToolError(f"status {done.returncode}, {done.stderr.strip()[:200]!r}")
     return Log(source, (parse.parse_dmesg if source == "dmesg" else parse.parse_journal)(done.stdout))

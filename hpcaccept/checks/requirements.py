@@ -128,7 +128,9 @@ class Requirements(Check):
 def _ask() -> Seen:
     try:
         with nvml.open_nvml() as driver:
-            gpus = nvml.visible(driver.gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+            seen = nvml.visible(driver.gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+            # A GPU stands once for each of its MIG instances that was named; its memory is there once.
+            gpus = tuple({gpu.index: gpu for gpu in seen}.values())
             used = tuple((gpu.index, _used(driver, gpu)) for gpu in gpus)
             return Seen(gpus, used, _number(driver.cuda_driver()))
     except nvml.NvmlMissing as missing:

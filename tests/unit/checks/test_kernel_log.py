@@ -163,6 +163,7 @@ def test_dmesg_is_asked_where_the_device_is_closed(tmp_path: Path, path: Path) -
     tool(path, "dmesg", f"exec /bin/cat {RECORDED / 'dmesg.txt'}")
     bench = SoloBench(KernelLog(kmsg=str(tmp_path / "none"))).run()
     assert bench.facts["source"].startswith("dmesg")
+    assert set(bench.kept) == {"events"}, "the whole log is nobody else's business"
     assert counted(bench, "old_faults") == {"Xid 48 at 0000:18:00": 1}
 
 

@@ -109,6 +109,14 @@ def test_a_lost_gpu_does_not_lower_what_is_asked_of_the_memory(measure: Any) -> 
     assert seven["memory_share"] == pytest.approx(whole["memory_share"], rel=1e-6)
 
 
+def test_a_gpu_of_which_two_instances_are_used_is_there_once(measure: Any) -> None:
+    names = ["MIG-00000000-0000-0000-0000-00000000000a", "MIG-00000000-0000-0000-0000-00000000000b"]
+    gpus = [h100(0, mig_mode="enabled", mig_uuids=",".join(names))]
+    said = measure(gpus, asked=1, env={"CUDA_VISIBLE_DEVICES": ",".join(names)})
+    assert len(said["samples"]["free_memory_share[GPU 0]"]) == 1
+    assert said["facts"]["gpus"].startswith("1 healthy of 1 visible")
+
+
 def test_an_old_driver_is_too_old(measure: Any) -> None:
     samples = measure(eight(), cuda_driver="11040")["samples"]
     assert samples["cuda_version"] == [11040]
