@@ -107,7 +107,7 @@ class Matmul(Check):
         ),
         Metric(
             "clock_hz", "Hz", "exact", "Mean SM clock of the GPU during the timed blocks.",
-            formula="mean of nvmlDeviceGetClockInfo(SM), every 0.1 s", source=_NVML, required=False, headline=False,
+            formula="mean of nvmlDeviceGetClockInfo(SM) every 0.1 s, idle samples left out", source=_NVML, required=False, headline=False,
         ),
         Metric(
             "power_w", "W", "exact", "Mean power of the GPU during the timed blocks.",
@@ -309,16 +309,16 @@ def _emit_clock(bench: Bench, variant: str, timed: Timed) -> None:
     """What the GPU's driver saw while the blocks were timed; NOT_RUN with the cause for what it did not see."""
     seen = timed.watch.seen
     assert seen is not None
-    for metric, value, question in (("clock_hz", seen.clock_hz, "clock"), ("power_w", seen.power_w, "power")):
+    for metric, value, question in (("clock_hz", seen.clock_busy_hz, "clock"), ("power_w", seen.power_w, "power")):
         if value is None:
             why = seen.why_not or seen.missing.get(question) or "the driver was not heard while the blocks ran"
             bench.unsupported(metric, why)
         else:
             bench.emit(metric, value, variant)
-    if seen.clock_hz:
-        bench.emit("flop_per_cycle", statistics.median(timed.rates_flops) / seen.clock_hz, variant)
-    if seen.reasons:
-        reasons = ", ".join(f"{name} {share:.0%}" for name, share in sorted(seen.reasons.items()))
+    if seen.clock_busy_hz:
+        bench.emit("flop_per_cycle", statistics.median(timed.rates_flops) / seen.clock_busy_hz, variant)
+    if seen.busy_reasons:
+        reasons = ", ".join(f"{name} {share:.0%}" for name, share in sorted(seen.busy_reasons.items()))
         bench.fact(f"clock_reasons[{variant}]", reasons)
 
 

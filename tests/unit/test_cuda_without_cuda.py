@@ -10,11 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from fake_cuda import MODEL, OPERATION_S, Event, Runtime, fake_cuda
+from nvml.build import build, describe, environment, h100
 from solo_bench import SoloBench
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
@@ -27,7 +33,6 @@ from hpcaccept.measure.product import FORMATS, Shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 GPU = "cuda:3"
 each_format = pytest.mark.parametrize("form", FORMATS.values(), ids=lambda form: form.name)
@@ -68,6 +73,37 @@ def test_matmul_has_every_format_in_its_frozen_or_default_shape(node: Runtime, t
     assert node.used == {GPU}
     assert {"mm", "_scaled_mm", "_int_mm"} <= set(node.operations)
     assert bench.samples["rate_flops", "fp8"] == pytest.approx([2 * 8192**3 / OPERATION_S] * 2)
+
+
+#: ``argv``: a folder. The library behind pynvml is loaded by name, so a process of its own has to find the stand-in.
+BESIDE_THE_RATE = """
+import json, sys, time
+from pathlib import Path
+import pytest, torch
+from fake_cuda import fake_cuda
+from solo_bench import SoloBench
+from hpcaccept import checks
+with fake_cuda(pytest.MonkeyPatch()):
+    check = checks.build("matmul", {"dtypes": ["bf16"], "blocks": 3, "block_s": 0.01, "warm_s": 0.01})
+    bench = SoloBench(check, device="cuda:1", folder=Path(sys.argv[1]))
+    torch.mm, mm = lambda *given, **named: (time.sleep(0.08), mm(*given, **named))[1], torch.mm
+    check.measure(bench)
+print(json.dumps({metric: values[0] for (metric, variant), values in bench.samples.items()} | bench.facts))
+"""
+
+
+def test_clock_and_power_of_the_gpu_that_is_measured_stand_beside_its_rate(tmp_path: Path) -> None:
+    gpus = [h100(0, clock_mhz="1980"), h100(1, clock_mhz="1410", power_mw="612000", reasons="0x44"), h100(2)]
+    library, node = build(tmp_path / "lib"), describe(tmp_path / "node", gpus)
+    inherited = {key: text for key, text in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
+    env = {**inherited, **environment(library, node), "PYTHONPATH": str(Path(__file__).parents[1])}
+    child = [sys.executable, "-c", BESIDE_THE_RATE, str(tmp_path)]
+    done = subprocess.run(child, check=True, capture_output=True, text=True, env=env)
+    said = json.loads(done.stdout)
+    assert said["clock_hz"] == 1410e6
+    assert said["power_w"] == pytest.approx(612, rel=0.05)
+    assert said["flop_per_cycle"] == pytest.approx(said["rate_flops"] / 1410e6, rel=0.5)
+    assert said["clock_reasons[bf16]"] == "hw_thermal_slowdown 100%, sw_power_cap 100%"
 
 
 @pytest.mark.parametrize("name", ["fp64", "bf16", "fp8", "int8"])

@@ -101,7 +101,10 @@ def as_gpu(monkeypatch: pytest.MonkeyPatch, seen: Seen) -> None:
 
 
 def test_clock_and_power_stand_beside_the_rate_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    as_gpu(monkeypatch, Seen(clock_hz=1.5e9, power_w=650.0, samples=4, masks=Counter({0x4 | 0x40: 1, 0: 3})))
+    as_gpu(
+        monkeypatch,
+        Seen(clock_hz=1.2e9, clock_busy_hz=1.5e9, power_w=650.0, samples=4, masks=Counter({0x4 | 0x40: 1, 0: 3})),
+    )
     bench = quick().run()
     assert (bench.value("clock_hz", "fp32"), bench.value("power_w", "fp32")) == (1.5e9, 650.0)
     rate = statistics.median(bench.samples["rate_flops", "fp32"])
@@ -118,7 +121,7 @@ def test_without_nvml_the_rate_is_measured_and_clock_and_power_are_not_run(monke
 
 
 def test_what_the_driver_lacks_is_told_in_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    as_gpu(monkeypatch, Seen(clock_hz=1e9, samples=2, missing={"power": "Not Supported"}))
+    as_gpu(monkeypatch, Seen(clock_busy_hz=1e9, samples=2, missing={"power": "Not Supported"}))
     assert quick().run().refused == {"power_w": "Not Supported"}
 
 
