@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hpcaccept.model.metric import Limit, describe, metric_key, split_key
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from hpcaccept.judge.values import Values
     from hpcaccept.model.evidence import Evidence
     from hpcaccept.model.plan import Request
+    from hpcaccept.model.record import Record
     from hpcaccept.model.table import Unit
 
 
@@ -35,10 +37,17 @@ def judge_against_limits(evidence: Evidence, values: list[Values]) -> Iterable[V
     required = {spec.name: spec.required for spec in evidence.plan.suite.checks}
     asked = request_limits(evidence.plan.request)
     used: set[str] = set()
+    places: dict[tuple[str, str], list[Record]] = {}
+    for record in evidence.records:
+        places.setdefault((record.node, record.check), []).append(record)
     for column in values:
         for limit in _limits_for(column, asked, evidence.plan.suite.limits, used):
             for unit, value in zip(column.units, column.value.tolist(), strict=True):
-                yield _verdict(column, unit, value, limit, required.get(column.check, True))
+                verdict = _verdict(column, unit, value, limit, required.get(column.check, True))
+                if verdict.outcome is Outcome.FAIL:
+                    found = _found(verdict, places.get((unit.node, column.check), []))
+                    verdict = replace(verdict, reason=f"{verdict.reason}; {found}") if found else verdict
+                yield verdict
     yield from _unanswered(evidence, asked, values)
     for key in sorted(set(evidence.plan.suite.limits) - used):
         check, metric, variant = split_key(key)
@@ -63,6 +72,19 @@ def _unanswered(evidence: Evidence, asked: dict[str, Limit], values: list[Values
         for node in sorted(measured - answered):
             reason = f"the request demands {describe(asked[key])}, and nothing counted them here"
             yield Verdict(Subject(node), check, Outcome.ERROR, reason, metric)
+
+
+def _found(verdict: Verdict, records: list[Record]) -> str:
+    """What the check found beside the number: facts that carry the variant (``found[memory/gpu3]``) or the metric's name."""
+    mine = [r for r in records if verdict.subject.device in ("", r.device)]
+    ends = f"[{verdict.variant}]"
+    said = [
+        text
+        for record in mine
+        for name, text in record.facts.items()
+        if text and (name == verdict.metric or (verdict.variant and name.endswith(ends)))
+    ]
+    return "; ".join(dict.fromkeys(said))
 
 
 def _plain(check: str) -> str:

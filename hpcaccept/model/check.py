@@ -62,7 +62,10 @@ class Bench(Protocol):
         """Keep one sample. Raises ValueError for an undeclared metric or a number that is not finite."""
 
     def fact(self, name: str, text: str) -> None:
-        """Keep a text that is no number."""
+        """Keep a text that is no number.
+
+        A fact called like a metric, or ending in a variant (``found[memory/gpu3]``), is quoted by a FAIL of it.
+        """
 
     def unsupported(self, variant: str, why: str) -> None:
         """Say that this device cannot do a variant (or an optional metric): NOT_RUN with its cause in the report."""

@@ -103,17 +103,21 @@ def _bad(summary: Summary) -> Table:
     table.add_column("what, and what to do", overflow="fold")
     groups = _grouped(summary.bad)
     for verdicts in groups[:SHOWN]:
-        table.add_row(Text(_where(verdicts)), _mark(verdicts[0].outcome), _explained(verdicts[0]))
+        table.add_row(Text(_where(verdicts)), _mark(verdicts[0].outcome), _explained(verdicts))
     if len(groups) > SHOWN:
         table.add_row("…", "", f"{len(groups) - SHOWN} more: hpcaccept report --format json")
     return table
 
 
 def _grouped(bad: tuple[Verdict, ...]) -> list[list[Verdict]]:
-    """Verdicts that say the same of several subjects, together, in the order of the first."""
+    """Verdicts that say the same of several subjects, together, in the order of the first.
+
+    Missing baselines are told once: every number would say the same.
+    """
     groups: dict[tuple[str, str, str], list[Verdict]] = {}
     for verdict in bad:
-        groups.setdefault((verdict.outcome.value, verdict.key, verdict.reason), []).append(verdict)
+        same = (verdict.key, verdict.reason) if verdict.outcome is not Outcome.NO_BASELINE else ("", verdict.remedy)
+        groups.setdefault((verdict.outcome.value, *same), []).append(verdict)
     return list(groups.values())
 
 
@@ -123,17 +127,26 @@ def _where(verdicts: list[Verdict]) -> str:
         return safe(str(verdicts[0].subject))
     from ClusterShell.NodeSet import NodeSet, NodeSetException
 
-    names = sorted({verdict.subject.node for verdict in verdicts})
+    names = sorted({verdict.subject.node for verdict in verdicts} - {""})
+    if not names:
+        return "all nodes"
     try:
         return safe(str(NodeSet.fromlist(names)))
     except NodeSetException:
         return safe(", ".join(names))
 
 
-def _explained(verdict: Verdict) -> str:
-    key = f"{verdict.check}.{verdict.metric}" if verdict.metric else verdict.check
-    name = f"{key}[{verdict.variant}]" if verdict.variant else key
-    text = f"[bold]{escape(safe(name))}[/]: {escape(safe(verdict.reason))}"
+def _explained(verdicts: list[Verdict]) -> str:
+    verdict = verdicts[0]
+    keys = {v.key for v in verdicts}
+    if len(keys) == 1:
+        key = f"{verdict.check}.{verdict.metric}" if verdict.metric else verdict.check
+        name = f"{key}[{verdict.variant}]" if verdict.variant else key
+        text = f"[bold]{escape(safe(name))}[/]: {escape(safe(verdict.reason))}"
+    else:
+        checks = ", ".join(sorted({v.check for v in verdicts}))
+        why = verdict.reason.rpartition("; ")[2]
+        text = f"[bold]{escape(safe(checks))}[/]: {len(keys)} kinds of numbers, {escape(safe(why))}"
     return f"{text}\n[dim]→ {escape(safe(verdict.remedy))}[/]" if verdict.remedy else text
 
 

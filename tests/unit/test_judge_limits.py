@@ -170,3 +170,11 @@ def test_a_limit_is_described_in_words(limit: Limit, text: str) -> None:
 @given(st.floats(-1e30, 1e30), st.floats(-1e30, 1e30))
 def test_any_limit_can_be_described(one: float, other: float) -> None:
     assert describe(Limit(min(one, other), max(one, other), "B/s", "suite"))
+
+
+def test_a_failure_quotes_what_the_check_found_beside_the_number() -> None:
+    facts = {"found[fp32]": "XID 48 on GPU-3", "found[fp16]": "something else", "kernel": "6.1"}
+    wrong = record("speed", "node0", {"wrong_elements[fp32]": 3.0}, facts=facts)
+    (fail,) = of(judged(evidence([wrong])).verdicts, Outcome.FAIL)
+    assert fail.reason.endswith("; XID 48 on GPU-3")
+    assert "something else" not in fail.reason
