@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     Tensor = Any
 
 _ITEM_BYTES = 8
-_WAYS = ("h2d", "d2h", "both")
+_ONE_WAY = ("h2d", "d2h")
+_WAYS = (*_ONE_WAY, "both")
 #: One lane in one direction, B/s, by PCIe generation: transfers per second × encoding (8b/10b, 128b/130b, 242 of the 256
 #: bytes of a FLIT) / 8. https://pcisig.com/specifications (2.0, 3.0 … 6.0), as in https://en.wikipedia.org/wiki/PCI_Express
 #: (2026-11).
@@ -48,11 +49,14 @@ class Transfers(Check):
     waiting and timed by events; the first calls are never counted, then ``blocks`` blocks are kept. Then the target is
     cleared, one more copy is made, and every byte of it is compared with a pattern that uses every bit.
 
-    Variants: ``h2d``, ``d2h`` and ``both`` (bytes of both directions over the time of both) while all GPUs of all nodes
-    copy, which is what training does to them; and ``h2d/alone``, ``d2h/alone`` while one GPU of each node copies after
-    the other, which is what nvbandwidth and most published figures mean. GPUs that share a PCIe switch share its
-    way up: half the rate at once and the full rate alone is how such a node is built, not a fault. (Where ranks outnumber
-    cores they measure in turn: then ``h2d`` and ``d2h`` are alone themselves.)
+    That is done twice. ``together``: all GPUs of all nodes copy, which is what training does to them; the sum over the GPUs
+    of a node, ``node_rate_bytes``, is compared with the other nodes, ``together_bytes`` of each GPU is kept. Then alone,
+    one GPU of each node after the other, which is what nvbandwidth and most published figures mean: ``rate_bytes``, which
+    is compared between GPUs. GPUs that share a PCIe switch share its way up: half the rate together and the full rate
+    alone is how such a node is built, not a fault, so GPUs are not compared by what they reach together. (Where ranks
+    outnumber cores they measure in turn, so that they are alone anyway, and there is no ``together``.)
+
+    Variants: ``h2d``, ``d2h`` and ``both`` (bytes of both directions over the time of both).
 
     ``link_share`` is the rate alone over what the PCIe link of GPU and slot can carry in one direction (generation and
     width as NVML gives their maximum): 0.82 to 0.88 is what healthy links reach (A100 26 of 31.5, H200 55.4 of 63 GB/s:
@@ -76,16 +80,26 @@ class Transfers(Check):
     metrics: ClassVar = (
         Metric(
             "rate_bytes", "B/s", "higher",
-            "Bytes copied per second. Slower than the peers: look at the PCIe link (nvidia-smi -q -d PERFORMANCE; "
+            "Bytes copied per second while no other GPU of the node copies. Slower than the peers: look at the PCIe link (nvidia-smi -q -d PERFORMANCE; "
             "lspci -vv, LnkSta), at the fact 'numa', and at what else uses the host's memory.",
             formula="size (h2d, d2h) or 2 · size (both) / seconds per copy, one figure per block",
             source="https://github.com/NVIDIA/nvbandwidth", peer_floor=0.05,
         ),
         Metric(
+            "node_rate_bytes", "B/s", "higher",
+            "Bytes that the GPUs of a node copy per second together. Slower than the other nodes with links that are well: memory "
+            "modules, NUMA settings of the firmware, or other users of the host's memory.", scope="node",
+            formula="Σ over the node's GPUs of together_bytes, block by block", peer_floor=0.05, required=False,
+        ),
+        Metric(
+            "together_bytes", "B/s", "higher", "Bytes copied per second while all GPUs of the node copy.",
+            formula="as rate_bytes", required=False, headline=False,
+        ),
+        Metric(
             "link_share", "share", "higher",
             "Rate over the nominal rate of the PCIe link. Too small: lanes or a generation were lost when the link came up. "
             "Reseat or exchange the riser or the GPU; compare 'nvidia-smi -q -d PCIE' under load.",
-            formula="median rate_bytes[…/alone] / (lanes · B/s per lane of the generation)",
+            formula="median rate_bytes / (lanes · B/s per lane of the generation)",
             source="https://github.com/stas00/ml-engineering/tree/master/network (0.85 to 0.88 of nominal)",
             statistic="median", required=False, headline=False,
             limit=at_least(
@@ -110,26 +124,26 @@ class Transfers(Check):
 
     def measure(self, bench: Bench) -> dict[str, list[float]]:
         """All GPUs at once; see the class."""
-        return self._rates(bench, _WAYS, "")
+        return self._rates(bench, "rate_bytes") if bench.in_turn else self._rates(bench, "together_bytes", "/together")
 
     def compare(self, bench: Bench, kept: Any) -> None:
         """One GPU of each node after the other: the rate of a link that nobody shares.
 
-        Every rank passes every barrier, whatever happens in its turn: the others must not wait for it. Ranks that have
-        measured in turn anyway (more of them than cores) have been alone already.
+        Every rank passes every barrier, whatever happens in its turn: the others must not wait for it.
         """
-        turns = max(bench.allgather(bench.local_rank)) + 1
+        everyone = bench.allgather((bench.node, bench.local_rank, kept))
+        if bench.local_rank == 0:
+            _emit_node(bench, [rates for node, _, rates in everyone if node == bench.node])
         with contextlib.ExitStack() as rest:
-            for _ in range(turns - bench.local_rank):
+            for _ in range(max(local for _, local, _ in everyone) + 1 - bench.local_rank):
                 rest.callback(bench.barrier)
             for _ in range(bench.local_rank):
                 bench.barrier()
             if kept:
-                alone = {way: kept[way] for way in _WAYS[:2]}
-                _judge_link(bench, alone if bench.in_turn else self._rates(bench, _WAYS[:2], "/alone"))
+                _judge_link(bench, kept if bench.in_turn else self._rates(bench, "rate_bytes"))
 
-    def _rates(self, bench: Bench, ways: Sequence[str], suffix: str) -> dict[str, list[float]]:
-        """Variant → B/s of each block, emitted and verified."""
+    def _rates(self, bench: Bench, metric: str, suffix: str = "") -> dict[str, list[float]]:
+        """Way → B/s of each block, emitted and verified."""
         device = open_device(bench.device)
         gpu = device.kind == "cuda"
         length = (self.size_bytes or (256 << 20 if gpu else 16 << 20)) // _ITEM_BYTES
@@ -138,14 +152,14 @@ class Transfers(Check):
         with bound_near(_bus_id(bench)) as where:
             bench.fact("numa", where)
             lanes = both_lanes(device, length)
-            for way in ways:
+            for way in _WAYS:
                 used = [lane for name, lane in lanes.items() if way in (name, "both")]
                 call = used[0].call if len(used) == 1 else device.side_by_side([lane.call for lane in used])
                 bench.beat(way + suffix)
                 seconds = time_blocks(device.time_calls, call, Pace(self.blocks, block_s, 2 * block_s))
-                rates[way + suffix] = [len(used) * length * _ITEM_BYTES / s for s in seconds]
-                for repeat, rate in enumerate(rates[way + suffix]):
-                    bench.emit("rate_bytes", rate, way + suffix, repeat)
+                rates[way] = [len(used) * length * _ITEM_BYTES / s for s in seconds]
+                for repeat, rate in enumerate(rates[way]):
+                    bench.emit(metric, rate, way, repeat)
                 bench.emit("spread", spread(seconds), way + suffix)
                 bench.emit("wrong_elements", wrong_elements(device, used, call), way + suffix)
         bench.fact("copies", f"of {show_bytes(length * _ITEM_BYTES)}")
@@ -197,6 +211,20 @@ def wrong_elements(device: Device, lanes: Sequence[Lane], call: Call) -> int:
     return sum(pattern.wrong_elements(lane.target, lane.table.to(lane.target.device)) for lane in lanes)
 
 
+def _emit_node(bench: Bench, rates: list[dict[str, list[float]] | None]) -> None:
+    """What the ranks of this node reached together, if all of them did."""
+    if bench.in_turn:
+        bench.unsupported("node_rate_bytes", "ranks outnumber cores: they measure one after another")
+        return
+    known = [mine for mine in rates if mine]
+    if len(known) < len(rates):
+        bench.unsupported("node_rate_bytes", f"{len(rates) - len(known)} of {len(rates)} ranks could not measure")
+        return
+    for way in _WAYS:
+        for repeat, block in enumerate(zip(*(mine[way] for mine in known), strict=True)):
+            bench.emit("node_rate_bytes", sum(block), way, repeat)
+
+
 def _judge_link(bench: Bench, rates: dict[str, list[float]]) -> None:
     """What the link achieved of what it could carry, where that is known and PCIe is what it is."""
     gpu = _own_gpu(bench)
@@ -205,15 +233,15 @@ def _judge_link(bench: Bench, rates: dict[str, list[float]]) -> None:
         why = "a CPU has no link to itself" if bench.device == "cpu" else "NVML does not say what the link can carry"
         bench.unsupported("link_share", why)
         return
-    shares = {variant: statistics.median(figures) / nominal for variant, figures in rates.items()}
+    shares = {way: statistics.median(rates[way]) / nominal for way in _ONE_WAY}
     if max(shares.values()) > 1:
         bench.unsupported(
             "link_share",
             f"faster than what NVML calls its PCIe link ({show(nominal, 'B/s')}): it is NVLink-C2C, or virtual",
         )
         return
-    for variant, share in shares.items():
-        bench.emit("link_share", share, variant)
+    for way, share in shares.items():
+        bench.emit("link_share", share, way)
 
 
 def nominal_bytes(gpu: nvml.Gpu) -> float:

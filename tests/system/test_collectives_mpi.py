@@ -30,6 +30,7 @@ block_s = 0.002
 enabled = false
 """
 OPERATIONS = {"all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast"}
+WAYS = {"h2d", "d2h", "both"}
 RANKS = {("node0", "cpu:0"), ("node0", "cpu:1"), ("node1", "cpu:0"), ("node1", "cpu:1")}
 #: Runs in every Python that starts with it on its path; a rank of the step is told by its launcher's variable.
 HARM = """
@@ -127,7 +128,7 @@ def test_healthy_ranks_exchange_rightly_in_every_way(tmp_path: Path) -> None:
     }
     copied = done.verdicts(check="transfers", metric="wrong_elements")
     assert {(v["node"], v["device"]) for v in copied} == RANKS
-    assert {v["variant"] for v in copied} == {"h2d", "d2h", "both"} | (set() if crowded else {"h2d/alone", "d2h/alone"})
+    assert {v["variant"] for v in copied} == WAYS | (set() if crowded else {f"{way}/together" for way in WAYS})
     cells = done.verdicts(check="peer_to_peer", metric="wrong_elements")
     assert {(v["node"], v["device"], v["variant"]) for v in cells} == {
         (node, "", cell) for node in ("node0", "node1") for cell in ("0→1", "1→0", "0↔1")
@@ -145,7 +146,7 @@ def test_one_node_alone_has_numbers_of_its_own_and_no_world(tmp_path: Path) -> N
     assert {"world", "rail"} <= set(absent)
     assert "all ranks are on one node" in absent["world"]
     copied = done.verdicts(check="transfers", metric="wrong_elements")
-    assert {v["variant"] for v in copied} == {"h2d", "d2h", "both", "h2d/alone", "d2h/alone"}
+    assert {v["variant"] for v in copied} == WAYS | {f"{way}/together" for way in WAYS}
 
 
 def test_a_spoilt_element_is_found_on_the_rank_and_in_the_collective_that_have_it(tmp_path: Path) -> None:
@@ -169,7 +170,7 @@ def test_a_bit_that_a_copy_flips_is_found_on_its_rank(tmp_path: Path) -> None:
     done = run(tmp_path, only("transfers"), harm("1", "transfers", FLIPPED_BIT))
     assert done.code == 1, done.out + done.err
     expected = {("node0", "cpu:1", "both", 2.0), *(("node0", "cpu:1", way, 1.0) for way in ("h2d", "d2h"))}
-    assert {found for found in wrong(done) if "alone" not in found[2]} == expected
+    assert {found for found in wrong(done) if "together" not in found[2]} == expected
     assert {found[:2] for found in wrong(done)} == {("node0", "cpu:1")}
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WAYS = {"h2d", "d2h", "both"}
-ALONE = {"h2d/alone", "d2h/alone"}
+TOGETHER = {f"{way}/together" for way in WAYS}
 WORDS = 100_000
 OWN = """
 from types import SimpleNamespace
@@ -56,9 +56,11 @@ def on_gpu(monkeypatch: pytest.MonkeyPatch, gpu: nvml.Gpu | None, rate: float) -
 
 def test_every_way_gives_every_metric_and_all_bytes_arrive() -> None:
     bench = quick().run()
-    for metric in ("rate_bytes", "wrong_elements", "spread"):
-        assert bench.variants(metric) == WAYS | ALONE
-    assert all(bench.value("wrong_elements", way) == 0 for way in WAYS | ALONE)
+    for metric in ("rate_bytes", "together_bytes", "node_rate_bytes"):
+        assert bench.variants(metric) == WAYS
+    for metric in ("wrong_elements", "spread"):
+        assert bench.variants(metric) == WAYS | TOGETHER
+    assert all(bench.value("wrong_elements", way) == 0 for way in WAYS | TOGETHER)
     assert len(bench.samples["rate_bytes", "h2d"]) == 2
 
 
@@ -104,8 +106,8 @@ def test_the_share_of_the_link_is_the_rate_alone_over_its_nominal(
     monkeypatch: pytest.MonkeyPatch, rate: float, share: float
 ) -> None:
     bench = on_gpu(monkeypatch, H200, rate)
-    assert bench.variants("link_share") == ALONE
-    assert bench.value("link_share", "h2d/alone") == pytest.approx(share, rel=0.01)
+    assert bench.variants("link_share") == {"h2d", "d2h"}
+    assert bench.value("link_share", "h2d") == pytest.approx(share, rel=0.01)
 
 
 def test_a_healthy_link_meets_the_limit_and_half_a_link_does_not() -> None:
@@ -119,7 +121,7 @@ def test_a_link_at_0_bytes_per_second_is_never_left_out(monkeypatch: pytest.Monk
     bench = on_gpu(monkeypatch, H200, 1e-3)
     limit = Transfers.metric("link_share").limit  # type: ignore[union-attr]
     assert limit is not None
-    assert not limit.met_by(bench.value("link_share", "d2h/alone"))
+    assert not limit.met_by(bench.value("link_share", "d2h"))
 
 
 def test_what_is_faster_than_pcie_is_not_judged_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,13 +188,13 @@ class Turns(SoloBench):
         self.log.append(phase)
 
     def allgather(self, thing: Any) -> list[Any]:
-        return [0, thing, 2]
+        return [(self.node, 0, KEPT), thing, (self.node, 2, KEPT)]
 
 
 def test_ranks_of_a_node_copy_alone_one_after_the_other() -> None:
     bench = Turns()
     bench.check.compare(bench, KEPT)
-    assert bench.log == ["barrier", "h2d/alone", "d2h/alone", "barrier", "barrier"]
+    assert bench.log == ["barrier", "h2d", "d2h", "both", "barrier", "barrier"]
 
 
 def test_ranks_that_measured_in_turn_were_alone_already() -> None:
@@ -207,6 +209,34 @@ def test_a_rank_that_could_not_measure_lets_the_others_pass() -> None:
     bench = Turns()
     bench.check.compare(bench, None)
     assert bench.log == ["barrier"] * 3
+
+
+def node_of(*ranks: dict[str, list[float]] | None, in_turn: bool = False) -> SoloBench:
+    """What the first rank says of a node with these ranks."""
+    bench = quick()
+    bench.in_turn = in_turn
+    module._emit_node(bench, list(ranks))
+    return bench
+
+
+def test_a_node_has_the_sum_of_what_its_gpus_reach_together_block_by_block() -> None:
+    one, other = {way: [1e9, 2e9] for way in WAYS}, {way: [3e9, 5e9] for way in WAYS}
+    assert node_of(one, other).samples["node_rate_bytes", "both"] == [4e9, 7e9]
+
+
+def test_a_node_whose_ranks_did_not_all_measure_has_no_sum() -> None:
+    bench = node_of(KEPT, None, KEPT)
+    assert not bench.samples
+    assert bench.refused["node_rate_bytes"] == "1 of 3 ranks could not measure"
+
+
+def test_ranks_that_measure_in_turn_are_never_together() -> None:
+    bench = quick()
+    bench.in_turn = True
+    bench.run()
+    assert bench.variants("rate_bytes") == bench.variants("wrong_elements") == WAYS
+    assert not bench.variants("together_bytes") | bench.variants("node_rate_bytes")
+    assert "one after another" in bench.refused["node_rate_bytes"]
 
 
 def test_a_rank_that_breaks_in_its_turn_lets_the_others_pass(monkeypatch: pytest.MonkeyPatch) -> None:
