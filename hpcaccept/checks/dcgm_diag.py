@@ -51,6 +51,7 @@ class DcgmDiag(Check):
     name: ClassVar = "dcgm_diag"
     revision: ClassVar = 1
     about: ClassVar = "NVIDIA's diagnostic (dcgmi diag), every sub-test of every GPU."
+    needs_gpu: ClassVar = True
     on_device: ClassVar = False
     metrics: ClassVar = (
         Metric(

@@ -53,6 +53,7 @@ class GpuBurn(Check):
     name: ClassVar = "gpu_burn"
     revision: ClassVar = 1
     about: ClassVar = "gpu-burn on all GPUs of a node; judged by its reports, not by its exit status or its OK."
+    needs_gpu: ClassVar = True
     metrics: ClassVar = (
         Metric(
             "errors", "elements", "lower", "Elements that gpu-burn found different from its first result.",

@@ -65,6 +65,7 @@ class Health(Check):
     name: ClassVar = "health"
     revision: ClassVar = 1
     about: ClassVar = (
+    needs_gpu: ClassVar = True
         "ECC, links, throttling, heat, Xids and foreign processes of each GPU, before, during and after load."
     )
     on_device: ClassVar = False

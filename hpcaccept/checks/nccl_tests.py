@@ -62,6 +62,7 @@ class NcclTests(Check):
     name: ClassVar = "nccl_tests"
     revision: ClassVar = 1
     about: ClassVar = "nccl-tests on one node: collectives over its GPUs, every element verified."
+    needs_gpu: ClassVar = True
     metrics: ClassVar = (
         Metric(
             "busbw_bytes", "B/s", "higher", "Bus bandwidth of a collective over the GPUs of a node.",

@@ -47,6 +47,7 @@ class Nvbandwidth(Check):
     name: ClassVar = "nvbandwidth"
     revision: ClassVar = 1
     about: ClassVar = "nvbandwidth: host and peer copies of all GPUs of a node, every cell kept, the slowest named."
+    needs_gpu: ClassVar = True
     metrics: ClassVar = (
         Metric(
             "rate_bytes", "B/s", "higher", "Rate of a copy from one processor's memory to another's.",

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the virtual Slurm and its MPI jobs need, from Debian's or Ubuntu's own packages; says so before.
+# Installs what the virtual Slurm, its MPI jobs and the tests of tools need, from Debian's or Ubuntu's own packages; says so
+# before.
 #
 # No service is started or enabled by it, and no file of an existing Slurm or munge is changed.
 # Exit code 0: all is there. 77: it may not install here, with a sentence. Any other: apt-get failed.
@@ -8,6 +9,8 @@ set -euo pipefail
 # The two mariadb "core" packages are the programs alone: no service, no database, no user.
 # libpmix-dev: "srun --mpi=pmix" opens libpmix.so, which libpmix2 alone has not.
 packages=(slurmctld slurmd slurm-client slurmdbd munge mariadb-server-core mariadb-client-core openmpi-bin libpmix-dev)
+# What checks run, and what tests make faults with (tc).
+packages+=(stress-ng fio perftest iproute2)
 # The services that come with them.
 services=(slurmctld slurmd slurmdbd munge)
 policy=/usr/sbin/policy-rc.d
