@@ -55,7 +55,7 @@ class Resnet(Check):
 
     For each network,
 
-    1. the logits of 4 images in float32 against float64 on the CPU (``logit_error``): TF32 left on is 100 times outside;
+    1. the logits of 4 images in float32 against float64 on the CPU (``logit_error``): TF32 left on is outside;
     2. the logits of the whole batch twice with deterministic algorithms: every bit the same
        (``replica_mismatch[repeat]``), and the same on all like ranks (``[peers]``, a rank that differs from most is named);
     3. for each variant: 4 steps on one batch, in which the loss must be finite and fall (``loss_drop``); then until two
@@ -91,7 +91,9 @@ class Resnet(Check):
         Metric(
             "logit_error", "share", "lower", "How far the logits in float32 are from float64 on the CPU.",
             formula="‖logits - reference‖ / ‖reference‖; 1.8e308 when one is no number", statistic="worst",
-            limit=at_most(1e-4, "share", "IEEE float32 differs by 1e-6, TF32 by 1e-3, bfloat16 by 1e-2 (64 pixels)"),
+            limit=at_most(
+                2e-3, "share", "IEEE float32 differs by 1e-6 … 7e-5, operands cut to TF32 by 1e-2 … 0.3 (on a CPU, 64 and 224 pixels)"
+            ),
         ),
         Metric(
             "loss_drop", "share", "lower", "Lowest loss of the first steps as a share of the first one.",
