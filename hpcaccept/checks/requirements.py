@@ -91,8 +91,10 @@ class Requirements(Check):
 
     def compare(self, bench: Bench, kept: Any) -> None:
         """Cores that the ranks of this node have together."""
+        if bench.gpus_asked <= 0:
+            return
         mine = [k for k in bench.allgather(kept) if k is not None and k["node"] == bench.node]
-        if bench.local_rank == 0 and bench.gpus_asked > 0 and mine:
+        if bench.local_rank == 0 and mine:
             bench.emit("cores_per_gpu", usable_cores(mine) / bench.gpus_asked)
 
     def _disk(self, bench: Bench) -> None:

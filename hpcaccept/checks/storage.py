@@ -58,7 +58,7 @@ class Storage(Check):
 
     What it does to the place: all files lie in one new folder (``hpcaccept-storage-…``, mode 0700, made by mkdtemp), which
     is removed whatever happens to fio. No existing file is opened. Nothing is written unless 10 % of the file system (and
-    ``reserve_bytes``) stay free beyond what is needed: other jobs live there too. A rank that is killed outright leaves its
+    ``reserve_bytes``) stay free beyond what is needed, on the shared path by all nodes together: other jobs live there too. A rank that is killed outright leaves its
     folder behind; the next run removes such a folder when it carries our marker, belongs to the same user and is older
     than a day, and else names it in the fact ``leftovers``.
 
@@ -174,7 +174,9 @@ class Storage(Check):
             )
         self._say_what_it_is(bench, name, path)
         _tidy(bench, name, path)
-        _refuse_a_full_one(name, path, 2 * self.size_bytes, self.reserve_bytes)
+        # On a shared file system every node writes its two files at the same time.
+        writers = max(1, bench.size // len(bench.node_ranks)) if name == "shared" else 1
+        _refuse_a_full_one(name, path, 2 * self.size_bytes * writers, self.reserve_bytes)
         with own_folder(bench, path) as folder:
             direct = _takes_direct(folder)
             bench.beat(f"{name}: fio")
@@ -185,7 +187,12 @@ class Storage(Check):
             raise ToolError(f"fio ended with {done.returncode} and said {done.stderr.strip()[:300]!r} ({name}, {path})")
         if not direct:
             bench.unsupported(f"{name}/direct", "the file system takes no O_DIRECT: what was measured is not compared")
-        self._emit(bench, name, parse_fio(done.stdout), direct)
+        jobs = parse_fio(done.stdout)
+        if done.returncode and not any(job.error for job in jobs):
+            raise ToolError(
+                f"fio ended with {done.returncode} though no job failed ({name}): {done.stderr.strip()[:300]!r}"
+            )
+        self._emit(bench, name, jobs, direct)
 
     def command(self, folder: Path, direct: bool) -> list[str]:
         """One fio with all jobs, each after the one before; in one process, so that whatever ends fio ends all of it."""

@@ -225,6 +225,14 @@ def test_no_output_is_an_error_with_what_was_said(disk: Path, monkeypatch: pytes
     assert list(disk.iterdir()) == []
 
 
+def test_a_failed_fio_whose_jobs_are_all_well_is_an_error(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fio_says(monkeypatch, lambda _: None)
+    run = module.__dict__["run_tool"]
+    monkeypatch.setattr(module, "run_tool", lambda *args, **more: Done(1, run(*args, **more).stdout, "something odd"))
+    with pytest.raises(ToolError, match="something odd"):
+        bench_at(disk).run()
+
+
 def test_one_place_that_cannot_be_measured_leaves_the_other_its_numbers(
     disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,6 +251,17 @@ def test_a_disk_that_would_become_too_full_is_not_written(disk: Path) -> None:
         bench_at(disk, reserve_bytes=free).run()
     assert "local" in caught.value.cause
     assert list(disk.iterdir()) == []
+
+
+def test_on_a_shared_path_the_files_of_all_nodes_must_fit(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fio_says(monkeypatch, lambda _: None)
+    bench = bench_at(Path("/no/such/folder"), shared_path=str(disk))
+    assert bench.run().variants("wrong_blocks") == {"shared"}
+    many = bench_at(Path("/no/such/folder"), shared_path=str(disk))
+    many.size = shutil.disk_usage(disk).total // SIZE
+    with pytest.raises(Unavailable):
+        many.run()
+    assert "stay free for others" in many.refused["shared"]
 
 
 def test_the_folder_is_closed_to_others_and_says_whose_it_is(disk: Path) -> None:
