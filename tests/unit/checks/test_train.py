@@ -113,6 +113,65 @@ def test_the_odd_rank_of_three_is_a_mismatch() -> None:
     assert ThreeRanks(Train(repeats=1)).run().value("replica_mismatch", "peers") == 1
 
 
+class OneOfMany(SoloBench):
+    """A rank among others whose results are known."""
+
+    def __init__(self, rank: int, everyone: list[Any]) -> None:
+        super().__init__(Train(), rank=rank, size=len(everyone))
+        self.everyone = everyone
+
+    def allgather(self, thing: Any) -> list[Any]:
+        assert thing == self.everyone[self.rank]
+        return self.everyone
+
+
+def mismatches(monkeypatch: pytest.MonkeyPatch, ranks: int, flipped: tuple[int, ...]) -> list[float]:
+    """Of each rank, when these are trained for real with one flipped bit, the others without."""
+    healthy = Train(repeats=1).measure(SoloBench(Train()))
+    with monkeypatch.context() as patch:
+        flip_a_weight(patch, runs=(0, 1, 2, 3))
+        harmed = Train(repeats=1).measure(SoloBench(Train()))
+    everyone = [harmed if rank in flipped else healthy for rank in range(ranks)]
+    benches = [OneOfMany(rank, everyone) for rank in range(ranks)]
+    for bench, kept in zip(benches, everyone, strict=True):
+        bench.check.compare(bench, kept)
+    return [bench.value("replica_mismatch", "peers") for bench in benches]
+
+
+@pytest.mark.parametrize("flipped", [0, 2, 3])
+def test_the_rank_with_a_flipped_bit_is_named_and_the_others_are_not_blamed(
+    monkeypatch: pytest.MonkeyPatch, flipped: int
+) -> None:
+    assert mismatches(monkeypatch, 4, (flipped,)) == [float(rank == flipped) for rank in range(4)]
+
+
+def test_of_two_ranks_that_differ_nobody_can_say_who_is_wrong_and_nobody_passes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert mismatches(monkeypatch, 2, (1,)) == [1.0, 1.0]
+
+
+def test_a_training_of_one_step_has_no_verdict_to_pass_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipe, "STEPS", 1)
+    bench = SoloBench(Train(repeats=1))
+    with pytest.raises(ValueError, match="zip"):
+        bench.run()
+    assert "loss_error" not in {name for name, _ in bench.samples}
+
+
+def test_a_loss_that_only_went_down_is_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Less momentum: a curve that falls as a healthy one does, and is another one."""
+    monkeypatch.setattr(recipe, "MOMENTUM", 0.8)
+    bench = SoloBench(Train(repeats=1)).run()
+    drop, error = Train.metric("loss_drop"), Train.metric("loss_error")
+    assert drop is not None
+    assert error is not None
+    assert drop.limit is not None
+    assert error.limit is not None
+    assert drop.limit.met_by(bench.value("loss_drop"))
+    assert not error.limit.met_by(bench.value("loss_error"))
+
+
 def test_a_rank_that_could_not_measure_takes_part_and_says_nothing() -> None:
     bench = ThreeRanks(Train())
     bench.check.compare(bench, None)
