@@ -37,8 +37,8 @@ class PeerToPeer(Check):
 
     ``bandwidth_bytes`` is compared with the same cell of the other nodes. ``cell_share`` needs no other node: it is the cell
     over the median of the cells of the same kind of link in this node (NVSwitch, number of NVLinks, PCIe switch, host
-    bridge, socket, as NVML says; else all cells are one kind; the fact ``links`` tells), so that a bad link is named even
-    on one node alone. A GPU whose cells are all slow has a bad port of its own; one cell is one pair.
+    bridge, socket, as NVML says; the fact ``links`` tells), so that a bad link is named even on one node alone. Where NVML
+    does not say, cells are not judged so: which of them are alike is not known. A GPU whose cells are all slow has a bad port of its own; one cell is one pair.
 
     What it does not mean: nothing here loads several pairs at once, so it says nothing about a switch under full load
     (``collectives`` does). A node whose cells are all equally slow is seen by its peers, by a baseline and, below what one
@@ -115,11 +115,7 @@ class PeerToPeer(Check):
             return
         kinds = gpu_links.classes([device.name for device in found])
         bench.fact("links", _links(kinds))
-        relative = shares(rates, kinds)
-        for (i, j), share in relative.items():
-            bench.emit("cell_share", share, f"{i}→{j}")
-        (i, j), least = min(relative.items(), key=lambda item: item[1])
-        bench.fact("worst_cell", f"{i}→{j}: {show(rates[i, j], 'B/s')}, {least:.0%} of its kind")
+        _judge_cells(bench, {cell: rate for cell, rate in rates.items() if kinds[cell] != gpu_links.UNKNOWN}, kinds)
         slowest = min(rates, key=lambda cell: rates[cell])
         bench.emit("slowest_bytes", rates[slowest], "{}→{}".format(*slowest))
         del ends
@@ -171,6 +167,20 @@ def shares(
     for cell, rate in rates.items():
         like.setdefault(kinds[cell], []).append(rate)
     return {cell: rate / statistics.median(like[kinds[cell]]) for cell, rate in rates.items()}
+
+
+def _judge_cells(bench: Bench, rates: dict[tuple[int, int], float], kinds: Mapping[tuple[int, int], str]) -> None:
+    """Each cell among its like; those whose link is not known could be of any kind."""
+    if not rates:
+        bench.unsupported(
+            "cell_share", "NVML does not say by what the GPUs are connected, so which are alike is not known"
+        )
+        return
+    relative = shares(rates, kinds)
+    for (i, j), share in relative.items():
+        bench.emit("cell_share", share, f"{i}→{j}")
+    (i, j), least = min(relative.items(), key=lambda item: item[1])
+    bench.fact("worst_cell", f"{i}→{j}: {show(rates[i, j], 'B/s')}, {least:.0%} of its kind")
 
 
 def _cell(bench: Bench, variant: str, ways: Sequence[tuple[End, End]], pace: Pace) -> list[float]:

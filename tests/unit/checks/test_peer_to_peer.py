@@ -46,13 +46,20 @@ class FakeGpu(Cpu):
         return self.number != 2
 
 
-def gpus(monkeypatch: pytest.MonkeyPatch, count: int, slow: Callable[[str], float] = lambda _cell: 1.0) -> SoloBench:
-    """A node of fake GPUs; ``slow``: how many times longer a cell takes."""
+def gpus(
+    monkeypatch: pytest.MonkeyPatch,
+    count: int,
+    slow: Callable[[str], float] = lambda _cell: 1.0,
+    kind: str = "NVSwitch",
+) -> SoloBench:
+    """A node of fake GPUs on one kind of link; ``slow``: how many times longer a cell takes."""
     bench = quick()
     fakes = [
         FakeGpu(kind="cuda", number=i, seconds=lambda _n, cell: 1e-3 * slow(cell), bench=bench) for i in range(count)
     ]
     monkeypatch.setattr(module, "_devices", lambda _bench: fakes)
+    cells = [(i, j) for i in range(count) for j in range(count) if i != j]
+    monkeypatch.setattr(gpu_links, "classes", lambda _names: dict.fromkeys(cells, kind))
     return bench
 
 
@@ -118,10 +125,17 @@ def test_a_slower_kind_of_link_is_no_fault_but_a_slow_one_of_its_kind_is() -> No
     assert min(share for cell, share in found.items() if cell != (0, 3)) == 1.0
 
 
+def test_cells_of_links_that_are_not_known_are_not_judged_by_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = gpus(monkeypatch, 3, lambda cell: 20.0 if cell == "0→2" else 1.0, kind=gpu_links.UNKNOWN).run()
+    assert not bench.variants("cell_share")
+    assert "NVML does not say" in bench.refused["cell_share"]
+    assert bench.variants("slowest_bytes") == {"0→2"}
+
+
 def test_cells_that_go_through_the_host_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = gpus(monkeypatch, 3).run()
     assert bench.facts["peer_access"] == "through the host: 2→0 2→1"
-    assert bench.facts["links"] == "6 cells over not known"
+    assert bench.facts["links"] == "6 cells over NVSwitch"
 
 
 def test_all_host_memory_is_reached() -> None:
