@@ -205,6 +205,7 @@ def _install(monkeypatch: pytest.MonkeyPatch, runtime: Runtime) -> None:
         "get_device_capability": lambda device=None: (runtime.index(device) * 0 + 9, 0),
         "get_device_name": lambda device=None: properties(device).name,
         "get_device_properties": properties,
+        "is_bf16_supported": lambda **_: True,
         "mem_get_info": lambda device=None: (
             runtime.total_bytes - runtime.taken_bytes - runtime.index(device) * 0,
             runtime.total_bytes,
@@ -216,3 +217,5 @@ def _install(monkeypatch: pytest.MonkeyPatch, runtime: Runtime) -> None:
     for name, function in functions.items():
         monkeypatch.setattr(torch.cuda, name, function)
     monkeypatch.setattr(torch.cuda.nccl, "version", lambda: (2, 28, 3))
+    # Not is_available: fake tensors with a known value would then be put on the real device.
+    monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)

@@ -9,6 +9,7 @@ step of the optimiser run.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import inspect
 import json
 import os
@@ -145,7 +146,7 @@ def test_memory_pattern_needs_little_memory_beside_what_it_tests(node: Runtime, 
 @pytest.mark.parametrize(
     ("name", "metric", "params"),
     [
-        ("transfers", "rate_bytes", {"blocks": 2, "block_s": 0.02}),
+        ("transfers", "together_bytes", {"blocks": 2, "block_s": 0.02}),
         ("peer_to_peer", "bandwidth_bytes", {"blocks": 1}),
     ],
 )
@@ -202,6 +203,26 @@ def test_the_training_s_forward_pass_and_step_stay_on_the_gpu(
     optimizer.step()
     assert all(str(parameter.device) == GPU for parameter in model.parameters())
     assert node.used == {GPU}
+
+
+@pytest.mark.parametrize("form", ["fp32", "bf16", "fp16"])
+def test_a_network_s_images_weights_and_logits_are_on_the_gpu(
+    node: Runtime, gpu: Device, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    if "resnet" not in checks.names():
+        pytest.skip("there is no check resnet")
+    resnet = importlib.import_module("hpcaccept.checks.resnet")
+    # Fake tensors have no numbers for the reference, and no storages that could be copied: the weights are made in place.
+    monkeypatch.setattr(resnet, "reference_logits", lambda _, few: torch.zeros(len(few), 1000))
+    with torch.device(GPU):
+        fresh = resnet.initial("resnet18").eval()
+    monkeypatch.setattr(resnet.Network, "_fresh", lambda _: fresh)
+    network = resnet.Network("resnet18", gpu, 64, 64)
+    logits = network.inference(form)()
+    kind = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[form]
+    assert (logits.dtype, logits.shape, str(logits.device)) == (kind, (64, 1000), GPU)
+    assert node.operations["convolution"] == 20
+    assert resnet.amp_format("auto", gpu) == "bf16"
 
 
 class Ranks(SoloBench):
