@@ -65,10 +65,10 @@ class Health(Check):
     name: ClassVar = "health"
     revision: ClassVar = 1
     about: ClassVar = (
-    needs_gpu: ClassVar = True
         "ECC, links, throttling, heat, Xids and foreign processes of each GPU, before, during and after load."
     )
     on_device: ClassVar = False
+    needs_gpu: ClassVar = True
     metrics: ClassVar = (
         Metric(
             "lost", "GPUs", "exact",

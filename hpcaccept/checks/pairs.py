@@ -74,7 +74,7 @@ class Pairs(Check):
         Metric(
             "link_share", "share", "higher", "The slowest link, relative to what both its ends reach elsewhere. "
             "Low: swap the cable or look at the route between these two; both nodes are fast with others.",
-            formula="exchange_bytes / smaller of the two ends' node_bytes", scope="world", statistic="best",
+            formula="exchange_bytes / smaller of the two ends' node_bytes", scope="world", statistic="median",
             limit=_LINK, required=False,
         ),
         Metric(
