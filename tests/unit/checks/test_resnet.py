@@ -49,7 +49,7 @@ def test_a_healthy_device_meets_every_limit_in_every_variant() -> None:
         for precision in ("amp", "fp32")
     }
     bench = healthy()
-    assert bench.variants("images_per_s") == bench.variants("spread") == variants
+    assert bench.variants("small_images_per_s") == bench.variants("spread") == variants
     assert bench.variants("loss_drop") == {variant for variant in variants if "/train/" in variant}
     assert bench.variants("logit_error") == {"resnet18", "resnet50"}
     for (name, variant), values in bench.samples.items():
@@ -67,7 +67,19 @@ def test_the_batch_and_the_format_are_in_the_record() -> None:
 
 def test_the_rate_is_the_batch_over_the_seconds_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "time_blocks", lambda *_: [0.5, 0.25])
-    assert small(modes=("infer",), batch=2).samples["images_per_s", "resnet18/infer/fp32"] == [4.0, 8.0]
+    assert small(modes=("infer",), batch=2).samples["small_images_per_s", "resnet18/infer/fp32"] == [4.0, 8.0]
+
+
+def test_only_a_gpu_s_rate_is_judged_against_its_peers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "open_device", lambda _: Cpu(kind="cuda"))
+    monkeypatch.setattr(Network, "_autocast", lambda *_: contextlib.nullcontext())
+    bench = small(modes=("infer",), batch=2, pixels=64, block_s=0.01)
+    assert bench.variants("images_per_s") == {"resnet18/infer/fp32"}
+    judged, shown = Resnet.metric("images_per_s"), Resnet.metric("small_images_per_s")
+    assert judged is not None
+    assert shown is not None
+    assert judged.peer_floor is not None
+    assert shown.peer_floor is None
 
 
 def test_measuring_calls_no_collective(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,7 +209,7 @@ def test_gpus_before_ampere_get_float16(asked: str, device: Any, form: str) -> N
 
 def test_a_format_that_was_asked_for_has_a_variant_of_its_own() -> None:
     bench = small(modes=("infer",), precisions=("amp",), amp="bf16")
-    assert bench.variants("images_per_s") == {"resnet18/infer/bf16"}
+    assert bench.variants("small_images_per_s") == {"resnet18/infer/bf16"}
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
