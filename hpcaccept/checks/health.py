@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from hpcaccept.checks._gpu_report import Report
 from hpcaccept.checks._gpu_watch import Watch
 from hpcaccept.errors import NotUnderstood, ToolError
+from hpcaccept.judge.disturbed import DISTURBED
 from hpcaccept.model.check import Bench, Check, Unavailable
 from hpcaccept.model.metric import Metric, at_least, at_most
 
@@ -252,6 +253,8 @@ class Health(Check):
             report.modes()
             others = report.others(self.held_share)
         report.load()
+        if others:
+            bench.fact(DISTURBED, f"somebody else is on the GPU: {'; '.join(others)}")
         if unknown or others:
             raise _not_judged(unknown, others)
         return report.kept()

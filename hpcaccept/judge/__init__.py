@@ -11,6 +11,7 @@ from hpcaccept.judge.against_baseline import judge_against_baseline
 from hpcaccept.judge.against_limits import judge_against_limits
 from hpcaccept.judge.against_peers import PeerPower, judge_against_peers
 from hpcaccept.judge.coverage import Coverage, coverage_of
+from hpcaccept.judge.disturbed import without_disturbed
 from hpcaccept.judge.drift import judge_drift
 from hpcaccept.judge.values import values_of
 from hpcaccept.model.metric import Metric
@@ -56,8 +57,7 @@ def judge(
     verdicts = [
         *judge_absent(evidence, catalogue),
         *judge_against_limits(evidence, values),
-        *peers,
-        *judge_against_baseline(evidence, values, baselines),
+        *without_disturbed([*peers, *judge_against_baseline(evidence, values, baselines)], evidence),
         *judge_drift(evidence, unique_facts),
     ]
     return Judgement(tuple(verdicts), coverage_of(evidence, verdicts), power, exit_code(verdicts))
