@@ -120,7 +120,8 @@ def together(crew: Sequence[Core], work: Callable[[Core, Call], T]) -> list[T]:
 
     def pinned(core: Core) -> T:
         try:
-            os.sched_setaffinity(0, {core.cpu})
+            if hasattr(os, "sched_setaffinity"):  # a laptop with macOS has none: its threads go where they like
+                os.sched_setaffinity(0, {core.cpu})
             torch.set_num_threads(1)
             return work(core, lambda: barrier.wait(_PATIENCE_S))
         except BaseException:

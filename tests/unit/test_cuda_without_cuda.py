@@ -26,7 +26,7 @@ from solo_bench import SoloBench
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from hpcaccept import checks
-from hpcaccept.checks import memory_pattern, train
+from hpcaccept.checks import memory_pattern, pairs, train
 from hpcaccept.measure import pattern, product, recipe
 from hpcaccept.measure.device import Cpu, Cuda, Device
 from hpcaccept.measure.engine import Engine
@@ -37,6 +37,15 @@ if TYPE_CHECKING:
 
 GPU = "cuda:3"
 each_format = pytest.mark.parametrize("form", FORMATS.values(), ids=lambda form: form.name)
+
+
+#: Checks of which at least what is computed on the GPU runs in this file.
+HERE = {
+    "allreduce", "burn", "collectives", "matmul", "memory_bandwidth", "memory_pattern", "pairs", "peer_to_peer", "resnet", "train",
+    "transfers",
+}  # fmt: skip
+#: Those of which it does not → why.
+NOT_HERE = {"ddp_train": "it trains the network of train: what is its own is a backward pass"}
 
 
 @pytest.fixture
@@ -60,6 +69,14 @@ def run(name: str, folder: Path, **params: Any) -> SoloBench:
     bench = SoloBench(checks.build(name, params), device=GPU, model=MODEL, gpus_asked=4, folder=folder)
     bench.check.measure(bench)
     return bench
+
+
+def test_no_check_that_computes_on_a_gpu_is_forgotten_here() -> None:
+    kinds = {name: checks.load(name) for name in checks.names()}
+    computing = {name for name, kind in kinds.items() if kind.on_device and "torch" in kind.needs}
+    assert computing <= HERE | set(NOT_HERE), (
+        "add a test of what it computes, or the reason why it cannot be tried here"
+    )
 
 
 # --- whole checks -------------------------------------------------------------------------------------------------------
@@ -260,6 +277,14 @@ def test_collectives_fill_exchange_and_verify_what_is_on_the_gpu(
     check.measure(bench)
     assert variants <= bench.variants("wrong_elements")
     assert not set(bench.refused) - {"fallback"}  # only the log of a real NCCL says what it uses
+    assert node.used == {GPU}
+
+
+def test_what_two_ends_of_a_link_exchange_is_on_the_gpu(node: Runtime, gpu: Device) -> None:
+    with Ranks(pairs.Pairs(), device=GPU, rank=3, size=8).process_group():
+        exchange = pairs._Exchange(gpu, 3, 1 << 20)
+        exchange.with_rank(7)()
+        assert exchange.wrong_words(7) == 0
     assert node.used == {GPU}
 
 
