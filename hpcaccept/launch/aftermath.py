@@ -83,7 +83,9 @@ def loss_of(step: Step, words: Words, deaths: Sequence[Death], late: bool) -> Lo
         return _loss(step, words, silent, broken, f"left no word while {what}")
     overdue = [r for r in words.records if r.check == broken and r.outcome == "error" and not r.by_peer]
     if overdue:
-        return _loss(step, words, [r.rank for r in overdue], broken, overdue[0].cause)
+        # What happened to all of them alike singles nobody out: the check is over, and the rest goes on with everyone.
+        suspects = [r.rank for r in overdue] if len(overdue) < step.ranks else []
+        return _loss(step, words, suspects, broken, overdue[0].cause)
     told_cause = next(
         (cause for cause, by_peer in words.stopped.values() if not by_peer), "no rank could be singled out"
     )
@@ -91,10 +93,14 @@ def loss_of(step: Step, words: Words, deaths: Sequence[Death], late: bool) -> Lo
 
 
 def _broken_check(step: Step, words: Words) -> str:
-    """The first check that some rank has not completed; empty when no rank has begun one."""
+    """The first check that some rank has not completed; empty when no rank has begun one.
+
+    A rank that fails in a check of all ranks together ends the step there, on purpose, and leaves its record.
+    """
     if not words.spoke:
         return ""
     cut_short = {r.check for r in words.records if r.cut_short}
+    cut_short |= {r.check for r in words.records if r.outcome == "error" and checks.load(r.check).scope == "world"}
     for spec in step.checks:
         said = {r.rank for r in words.records if r.check == spec.name}
         if len(said) < step.ranks or spec.name in cut_short:

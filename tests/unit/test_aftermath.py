@@ -427,3 +427,29 @@ def _run(the_step: Step, sick: dict[str, str], dice: random.Random) -> tuple[Wor
     if dice.random() < 0.5:
         dice.shuffle(deaths)
     return words(the_step, names[at], silent=gone), deaths
+
+
+def test_a_check_of_all_ranks_that_fails_on_all_of_them_alike_is_over_and_nobody_is_struck_for_it() -> None:
+    both = step(("allreduce", "identity"))
+    everyone = range(both.ranks)
+    records = tuple(said(both, rank, "allreduce", outcome="error", cause="no rendezvous") for rank in everyone)
+    spoke = {rank: node_of(both, rank) for rank in everyone}
+    loss = loss_of(both, Words(spoke, records, frozenset(), {}), [], late=False)
+    assert loss == Loss((), (), "allreduce", "no rendezvous")
+    (rest,) = next_steps(both, loss, {})
+    assert [spec.name for spec in rest.checks] == ["identity"]
+    assert rest.nodes == both.nodes
+
+
+def test_one_rank_that_fails_late_in_a_check_of_all_is_its_suspect_not_that_of_the_next_check() -> None:
+    both = step(("allreduce", "identity"))
+    records = [said(both, rank, "allreduce") for rank in range(1, both.ranks)]
+    records.append(said(both, 0, "allreduce", outcome="error", cause="wrong shape"))
+    # The others had begun the next check when the step ended.
+    records += [
+        said(both, rank, "identity", outcome="error", cut_short=True, by_peer=True) for rank in range(1, both.ranks)
+    ]
+    spoke = {rank: node_of(both, rank) for rank in range(both.ranks)}
+    loss = loss_of(both, Words(spoke, tuple(records), frozenset(), {}), [], late=False)
+    assert loss
+    assert (loss.check, loss.ranks) == ("allreduce", (0,))
