@@ -181,8 +181,8 @@ class Storage(Check):
             direct = _takes_direct(folder)
             bench.beat(f"{name}: fio")
             timeout_s = self.timeout_s or 60.0 + 2 * self.blocks * self.block_s * len(OPERATIONS)
-            done = run_tool(bench, self.command(folder, direct), timeout_s=timeout_s, remedy=_REMEDY)
-        bench.keep(f"{name}.json", done.stdout)
+            command = self.command(folder, direct)
+            done = run_tool(bench, command, timeout_s=timeout_s, remedy=_REMEDY, keep_as=f"fio.{name}")
         if not done.stdout.strip():
             raise ToolError(f"fio ended with {done.returncode} and said {done.stderr.strip()[:300]!r} ({name}, {path})")
         if not direct:

@@ -48,7 +48,7 @@ class Record:
         unsupported: variant → why this device cannot do it.
         facts: texts, not numbers (driver, kernel, transport …), and what would change the number.
         started_at: UTC, ISO 8601.
-        duration_s: wall seconds of the measurement, waiting and imports not counted.
+        duration_s: wall seconds of the measurement and of comparing the ranks; waiting for a turn and imports not counted.
     """
 
     check: str

@@ -247,13 +247,16 @@ def _check(rank: Rank, comm: MPI.Intracomm, task: Task, watch: Watch) -> bool:
     kept: list[Any] = []
     duration_s = [0.0]
 
-    def measure() -> None:
-        watch.expect("measuring", spec.deadline_s, waits=False)
+    def timed(work: Callable[[], object]) -> None:
         begin = time.perf_counter()
         try:
-            kept.append(check.measure(bench))
+            work()
         finally:
-            duration_s[0] = time.perf_counter() - begin
+            duration_s[0] += time.perf_counter() - begin
+
+    def measure() -> None:
+        watch.expect("measuring", spec.deadline_s, waits=False)
+        timed(lambda: kept.append(check.measure(bench)))
 
     fault: Exception | None = obstacle
     try:
@@ -265,7 +268,7 @@ def _check(rank: Rank, comm: MPI.Intracomm, task: Task, watch: Watch) -> bool:
             mpi.barrier(comm)
             watch.expect("comparing", spec.deadline_s, waits=False)
             # A rank that has nothing to compare takes part all the same: the others must not wait for it.
-            check.compare(bench, kept[0] if kept else None)
+            timed(lambda: check.compare(bench, kept[0] if kept else None))
     except Unavailable as why:
         fault = why
     except RunFolderFull:

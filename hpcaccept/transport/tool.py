@@ -69,6 +69,7 @@ def run_tool(
     timeout_s: float,
     env: Mapping[str, str | None] | None = None,
     remedy: str = "",
+    keep_as: str = "",
 ) -> Done:
     """Run a tool to its end, say once a second that it is at work, and keep what it said (``bench.keep``).
 
@@ -78,12 +79,14 @@ def run_tool(
         timeout_s: after which it and its children are killed.
         env: variables beside those of this process; None takes one away.
         remedy: what to do when it is not installed.
+        keep_as: name of its outputs, where a check runs a tool more than once; the program's by default.
 
     Raises:
         Unavailable: it is not installed here.
         ToolError: it did not end in time; what it had said until then is kept.
     """
     name = os.path.basename(command[0])  # noqa: PTH119 (a name, no path)
+    kept = keep_as or name
     begin = time.monotonic()
     with started(command, env=env, remedy=remedy) as process:
         while True:
@@ -94,14 +97,14 @@ def run_tool(
                 spent_s = time.monotonic() - begin
                 bench.beat(f"{name}, {spent_s:.0f} s")
                 if spent_s > timeout_s:
-                    bench.keep(f"{name}.out", (still.stdout or b"").decode("utf-8", "replace"))
+                    bench.keep(f"{kept}.out", (still.stdout or b"").decode("utf-8", "replace"))
                     raise ToolError(
                         f"{name} did not end within {timeout_s:g} s", "Its output until then is in the run folder."
                     ) from None
         done = Done(process.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
     for kind, text in (("out", done.stdout), ("err", done.stderr)):
         if text:
-            bench.keep(f"{name}.{kind}", text)
+            bench.keep(f"{kept}.{kind}", text)
     return done
 
 

@@ -84,7 +84,7 @@ def test_everything_is_measured_verified_and_taken_away_again(disk: Path) -> Non
     assert [file.name for file in disk.iterdir()] == ["load"]
     assert existing.read_text() == "somebody's"
     assert "same file system" in bench.refused["shared"]
-    assert json.loads(bench.kept["local.json"])["jobs"]
+    assert json.loads(bench.kept["fio.local.out"])["jobs"]
 
 
 @needs_fio
