@@ -68,7 +68,7 @@ class Burn(Check):
     to feed the GPU in all stages.
 
     Without a GPU: the CPU alone, half of the time by the engine and half by stress-ng; there is nothing to be together
-    with. An end that looks slow to the engine is looked at once more, for as long again.
+    with. An end that looks slow is looked at once more, for as long again.
 
     The CPU's sustained share compares work per **CPU second** (the engine: of the busiest thread), and the best block of
     the first and of the last window: time slices that a neighbour takes do not count, a lowered clock does. A CPU quota is
@@ -79,7 +79,8 @@ class Burn(Check):
     include the comparison: they are lower than ``matmul``'s and comparable only with each other.
 
     What it does not mean: memory is hardly used (five matrices), so faults elsewhere in it are not seen; a minute is
-    not a soak test. stress-ng verifies less than the engine: not every element of every product.
+    not a soak test. stress-ng verifies less than the engine: not every element of every product. Clocks, heat and
+    reasons come from NVML; what they are under a real throttle only a GPU can show.
 
     Parameters:
         duration_s: of all stages together; 0 means 180 with a GPU and 6 without.
@@ -196,16 +197,15 @@ class Burn(Check):
         results = {}
         if "engine" in kinds:
             cpu = self._engine(Cpu())
-            say = functools.partial(_say, bench, "cpu alone")
-            blocks = _looked_at_again(bench, lambda stage_s: cpu.run(stage_s, _CPU_BLOCK_S, say), stage_s, window_s)
+            load = functools.partial(_run_alone, bench, cpu)
+            blocks = _looked_at_again(bench, load, stage_s, window_s, "engine")
             _emit_rates(bench, "rate_flops", blocks, "cpu/alone")
             _emit_results(bench, "cpu", cpu, blocks)
             results["cpu"] = replicas.replica(bench, Cpu(), cpu.digest())
         if "stress-ng" in kinds:
-            blocks = StressNg(bench, bench.threads).run(stage_s)
+            blocks = _looked_at_again(bench, StressNg(bench, bench.threads).run, stage_s, window_s, "stress-ng")
             _emit_rates(bench, "stress_per_s", blocks, "alone")
             bench.emit("verify_failures", sum(b.wrong for b in blocks), "cpu")
-            bench.emit("sustained_share_cpu", sustained_cpu(blocks, blocks, window_s), "stress-ng")
         bench.unsupported("gpu", "no GPU was asked for")
         bench.unsupported("cpu/together", "it needs a GPU beside it")
         return results
@@ -318,17 +318,21 @@ class StressNg:
         return Block(time.perf_counter() - start, cpu.wall_s, cpu.cpu_s, cpu.bogo_ops, 0, len(failures))
 
 
-def _looked_at_again(bench: Bench, load: Load, stage_s: float, window_s: float) -> list[Block]:
-    """The blocks of the engine on the CPU; an end that looks slow is looked at once more. Emits what it keeps."""
+def _looked_at_again(bench: Bench, load: Load, stage_s: float, window_s: float, kind: str) -> list[Block]:
+    """The blocks of the CPU alone; an end that looks slow is looked at once more. Emits what the CPU keeps."""
     blocks = load(stage_s)
     share = sustained_cpu(blocks, blocks, window_s)
     if share < _LOOK_AGAIN:
         again = load(stage_s)
         first, share = share, sustained_cpu(blocks, again, window_s)
-        bench.fact("sustained", f"{first:.2f} at first, {share:.2f} when looked at again")
+        bench.fact(f"sustained[{kind}]", f"{first:.2f} at first, {share:.2f} when looked at again")
         blocks += again
-    bench.emit("sustained_share_cpu", share, "engine")
+    bench.emit("sustained_share_cpu", share, kind)
     return blocks
+
+
+def _run_alone(bench: Bench, cpu: Engine, duration_s: float) -> list[Block]:
+    return cpu.run(duration_s, _CPU_BLOCK_S, functools.partial(_say, bench, "cpu alone"))
 
 
 def _run_gpu(bench: Bench, gpu: Engine, stage: str, duration_s: float) -> tuple[list[Block], Seen]:

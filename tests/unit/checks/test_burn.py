@@ -143,7 +143,7 @@ def test_a_clock_that_falls_to_a_quarter_misses_its_limit(monkeypatch: pytest.Mo
     assert limit is not None
     assert limit.limit is not None
     assert not limit.limit.met_by(bench.value("sustained_share_cpu", "engine"))
-    assert "looked at again" in bench.facts["sustained"]
+    assert "looked at again" in bench.facts["sustained[engine]"]
 
 
 def test_an_end_that_only_looked_slow_is_forgiven_when_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,8 +151,18 @@ def test_an_end_that_only_looked_slow_is_forgiven_when_looked_at_again(monkeypat
     monkeypatch.setattr(Engine, "run", lambda *_: next(stages))
     bench = quick(window_s=1.0).run()
     assert bench.value("sustained_share_cpu", "engine") == 1.0
-    assert bench.facts["sustained"] == "0.50 at first, 1.00 when looked at again"
+    assert bench.facts["sustained[engine]"] == "0.50 at first, 1.00 when looked at again"
     assert bench.value("passes", "cpu") == 6
+
+
+def test_an_end_that_looks_slow_to_stress_ng_is_looked_at_again_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    stages = iter([blocks_of(1e3, 0.5e3), blocks_of(1e3, 0.9e3)])
+    monkeypatch.setattr(module.StressNg, "run", lambda *_: next(stages))
+    monkeypatch.setattr(tool, "found", str)
+    bench = stressed().run()
+    assert bench.value("sustained_share_cpu", "stress-ng") == 0.9
+    assert bench.facts["sustained[stress-ng]"] == "0.50 at first, 0.90 when looked at again"
+    assert bench.samples["stress_per_s", "alone"] == [1e3, 0.5e3, 1e3, 0.9e3]
 
 
 def test_an_unknown_format_is_refused_when_the_suite_is_read() -> None:

@@ -5,6 +5,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from hpcaccept.measure import product
 from hpcaccept.measure.device import Cpu
 from hpcaccept.measure.engine import Block, Engine, busiest, first_and_last, over_time, rate, thread_seconds
@@ -12,8 +14,6 @@ from hpcaccept.measure.product import FORMATS, Format, Operands
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import pytest
 
 real_call = product.product_call
 
@@ -127,3 +127,23 @@ def test_the_busiest_thread_is_found_among_all() -> None:
     stop.set()
     worker.join()
     assert 0.02 < busiest(before, after) <= time.monotonic() - start
+
+
+def test_the_rate_over_time_keeps_the_order_and_counts_every_block() -> None:
+    blocks = [block(float(at), seconds) for at, seconds in enumerate((1.0, 1.0, 2.0, 2.0, 4.0))]
+    assert over_time(blocks, 100) == [1e9, 1e9, 0.5e9, 0.5e9, 0.25e9]
+    assert over_time(blocks, 3) == [1e9, 0.5e9, 0.25e9]
+    assert over_time(blocks, 1) == [0.5e9]
+
+
+@pytest.mark.parametrize("form", ["fp32", "fp16", "bf16", "int8"])
+def test_the_first_results_of_like_devices_have_one_digest_in_every_format(form: str) -> None:
+    assert Engine(Cpu(), FORMATS[form], 64).digest() == Engine(Cpu(), FORMATS[form], 64).digest()
+
+
+def test_one_bit_that_is_wrong_from_the_first_pass_on_gives_another_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    healthy = engine().digest()
+    sabotage(monkeypatch, lambda _, out: out.view(product_bits())[3, 3].bitwise_xor_(1))
+    harmed = engine()
+    assert wrong(harmed.run(0.01, 0.005)) == 0
+    assert harmed.digest() != healthy

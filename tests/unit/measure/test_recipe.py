@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from hpcaccept.measure import recipe
 
@@ -60,3 +61,23 @@ def test_one_flipped_bit_changes_the_digest() -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_no_number_becomes_the_largest_one(value: float) -> None:
     assert recipe.as_number(value) == sys.float_info.max
+
+
+def test_the_training_s_operations_exist_on_a_gpu() -> None:
+    with FakeTensorMode():
+        weight = torch.empty(4, 32, device="cuda", requires_grad=True)
+        weight.grad = torch.empty_like(weight)
+        recipe.Momentum([weight]).step()
+        assert weight.grad is None
+        made = torch.nn.Sequential(torch.nn.Linear(32, 128, device="cuda"), torch.nn.Tanh())
+        loss = torch.nn.functional.mse_loss(
+            made(torch.empty(256, 32, device="cuda")), torch.empty(256, 128, device="cuda")
+        )
+        assert loss.device.type == "cuda"
+
+
+def test_a_rate_of_its_own_replaces_the_recipe_s() -> None:
+    numbers = torch.tensor([1.0], requires_grad=True)
+    numbers.grad = torch.tensor([2.0])
+    recipe.Momentum([numbers], rate=0.25).step()
+    assert numbers.tolist() == [0.5]
