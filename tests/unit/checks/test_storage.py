@@ -118,7 +118,7 @@ def test_a_block_that_changed_on_disk_is_counted(disk: Path, monkeypatch: pytest
             byte = file.read(1)
             file.seek(SIZE - 70_000)
             file.write(bytes([byte[0] ^ 1]))
-        written = json.loads(bench.kept["fio.out"])
+        written = json.loads(bench.kept["fio.local.out"])
         done = real(bench, [*shared, *command[cut:]], **more)
         got = json.loads(done.stdout[done.stdout.index("{") :])
         return Done(done.returncode, json.dumps({"jobs": written["jobs"] + got["jobs"]}), done.stderr)
