@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
 _ROUNDOFF = 2.0**-24
 #: Seconds per block by kind of device, for ``block_s`` = 0.
 _BLOCK_S = {"cuda": 1.0, "cpu": 0.1}
-#: Steps by which the length of a block is chosen, and how often a beat tells where it is.
-_TRIAL_STEPS, _BEAT_S = 5, 0.5
+#: Steps by which the length of a block is chosen.
+_TRIAL_STEPS = 5
 
 
 @dataclass(frozen=True)
@@ -148,24 +147,8 @@ class DdpTrain(Check):
         # Rank 0 knows how long a step takes: as long as on the slowest rank.
         step_s = statistics.median(trial.whole_s)
         count = int(bench.bcast(max(1, math.ceil((self.block_s or _BLOCK_S[device.kind]) / step_s))))
-        beat = Beat(bench, self.blocks * count)
+        beat = steps.Beat(bench.beat, total=self.blocks * count)
         return [training.timed(count, beat) for _ in range(self.blocks)]
-
-
-class Beat:
-    """Says which step begins, but not more often than is useful. A GPU may be some steps behind what is queued."""
-
-    def __init__(self, bench: Bench, total: int) -> None:
-        self._bench, self._total = bench, total
-        self._step, self._said_s = 0, -math.inf
-
-    def __call__(self) -> None:
-        """A step begins."""
-        now = time.monotonic()
-        if now - self._said_s >= _BEAT_S:
-            self._said_s = now
-            self._bench.beat(f"step {self._step} of {self._total}")
-        self._step += 1
 
 
 @dataclass(frozen=True)

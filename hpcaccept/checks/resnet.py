@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hpcaccept.errors import UsageError, nearest
-from hpcaccept.measure import recipe, replicas
+from hpcaccept.measure import recipe, replicas, steps
 from hpcaccept.measure.device import open_device, repeatable
 from hpcaccept.measure.timing import Pace, spread, time_blocks
 from hpcaccept.model.check import Bench, Check
@@ -181,7 +181,13 @@ class Resnet(Check):
             bench.emit("loss_drop", drop, variant)
         else:
             call = network.inference(form)
-        seconds = time_blocks(device.time_calls, call, self._pace(device))
+        beat = steps.Beat(bench.beat, of=variant)
+
+        def beating() -> None:
+            beat()
+            call()
+
+        seconds = time_blocks(device.time_calls, beating, self._pace(device))
         rate = "images_per_s" if device.kind == "cuda" else "small_images_per_s"
         for repeat, figure in enumerate(seconds):
             bench.emit(rate, network.batch / figure, variant, repeat)

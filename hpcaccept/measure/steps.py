@@ -13,11 +13,15 @@ from __future__ import annotations
 
 import math
 import statistics
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+#: Seconds between two words of a heartbeat, where a step does not take longer.
+BEAT_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -73,3 +77,31 @@ def straggler_shares(own_s: Sequence[float]) -> list[float]:
 def slowest(own_s: Sequence[float]) -> int:
     """The rank with the longest own time; the first of several."""
     return max(range(len(own_s)), key=lambda rank: own_s[rank])
+
+
+class Beat:
+    """Says which step begins, for the day one of them does not end; not more often than is useful.
+
+    On a GPU what is said may be some steps ahead: it is of what is queued.
+
+    Args:
+        say: what the heart beats with.
+        of: what the steps are of.
+        total: how many there will be; 0 when that is not known.
+        clock: seconds from any start.
+    """
+
+    def __init__(
+        self, say: Callable[[str], None], of: str = "", total: int = 0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._say, self._before, self._after = say, f"{of}, " if of else "", f" of {total}" if total else ""
+        self._clock = clock
+        self._step, self._said_s = 0, -math.inf
+
+    def __call__(self) -> None:
+        """A step begins."""
+        now = self._clock()
+        if now - self._said_s >= BEAT_S:
+            self._said_s = now
+            self._say(f"{self._before}step {self._step}{self._after}")
+        self._step += 1

@@ -62,7 +62,7 @@ def test_the_batch_and_the_format_are_in_the_record() -> None:
     bench = healthy()
     assert bench.facts["amp"] == "bf16"
     assert bench.facts["batch[resnet50]"] == "2 images of 64x64"
-    assert {"resnet18", "resnet50/infer/fp32"} <= set(bench.beats)
+    assert {"resnet18", "resnet50/infer/fp32", "resnet50/infer/fp32, step 0"} <= set(bench.beats)
 
 
 def test_the_rate_is_the_batch_over_the_seconds_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:

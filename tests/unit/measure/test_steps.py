@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from hpcaccept.measure import steps
-from hpcaccept.measure.steps import Distribution, distribution, slowest, straggler_shares, typical
+from hpcaccept.measure.steps import Beat, Distribution, distribution, slowest, straggler_shares, typical
 
 
 def test_each_figure_of_a_distribution_is_one_of_the_steps() -> None:
@@ -61,6 +63,22 @@ def test_a_rank_that_stands_still_in_every_block_is_slow_though_most_of_its_step
 def test_one_interruption_in_one_block_changes_nothing() -> None:
     block = [0.001] * 25
     assert typical([mean(block)] * 9 + [mean([*block[:-1], 0.5])]) == pytest.approx(0.001)
+
+
+def test_a_heartbeat_tells_the_step_twice_a_second_and_not_at_each() -> None:
+    clock, said = itertools.count(0.0, 0.25), list[str]()
+    beat = Beat(said.append, total=1000, clock=lambda: next(clock))
+    for _ in range(8):
+        beat()
+    assert said == ["step 0 of 1000", "step 2 of 1000", "step 4 of 1000", "step 6 of 1000"]
+
+
+def test_a_heartbeat_of_steps_that_take_seconds_comes_with_each_of_them() -> None:
+    clock, said = itertools.count(0.0, 3.0), list[str]()
+    beat = Beat(said.append, of="resnet50/train/fp32", clock=lambda: next(clock))
+    beat()
+    beat()
+    assert said == ["resnet50/train/fp32, step 0", "resnet50/train/fp32, step 1"]
 
 
 def test_nothing_heavy_is_needed_to_judge_steps() -> None:
