@@ -12,6 +12,7 @@ from hpcaccept.errors import ToolError, UsageError, nearest
 from hpcaccept.measure import product, replicas, telemetry
 from hpcaccept.measure.device import Cpu, open_device
 from hpcaccept.measure.engine import Block, Engine, first_and_last, over_time, rate
+from hpcaccept.measure.telemetry import Seen
 from hpcaccept.model.check import Bench, Check, Unavailable
 from hpcaccept.model.metric import Metric, at_least, at_most
 from hpcaccept.parse import stress_ng
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from hpcaccept.measure.device import Device
     from hpcaccept.measure.replicas import Replica
-    from hpcaccept.measure.telemetry import Seen
 
     #: Seconds → the blocks of a load that lasted as long.
     Load = Callable[[float], list[Block]]
@@ -219,27 +219,17 @@ class Burn(Check):
         cpu = self._engine(Cpu()) if kind == "engine" else None
         load: Load = functools.partial(_run_with, cpu, threads) if cpu else StressNg(bench, threads).run
 
+        window_s = min(self.window_s or 20.0, _TOGETHER * duration_s / 2)
+        results = {"gpu": replicas.replica(bench, device, gpu.digest())}
         with ThreadPoolExecutor(1) as beside:
             bench.beat("cpu alone")
             cpu_alone = beside.submit(load, _CPU_ALONE * duration_s).result()
-            gpu_alone, seen_alone = _run_gpu(bench, gpu, "gpu alone", _GPU_ALONE * duration_s)
+            gpu_alone = _run_gpu(bench, gpu, "alone", _GPU_ALONE * duration_s)
             cpu_future = beside.submit(load, _TOGETHER * duration_s)
-            gpu_both, seen_both = _run_gpu(bench, gpu, "together", _TOGETHER * duration_s)
+            gpu_both = _run_gpu(bench, gpu, "together", _TOGETHER * duration_s)
+            # What the GPU did is told before anything that stress-ng may have to complain of.
+            _emit_gpu(bench, gpu, gpu_alone, gpu_both, window_s)
             cpu_both = cpu_future.result()
-
-        window_s = min(self.window_s or 20.0, _TOGETHER * duration_s / 2)
-        for stage, blocks, seen in (("alone", gpu_alone, seen_alone), ("together", gpu_both, seen_both)):
-            _emit_rates(bench, "rate_flops", blocks, f"gpu/{stage}")
-            _emit_seen(bench, seen, f"gpu/{stage}")
-        bench.emit("kept_share_gpu", rate(gpu_both) / rate(gpu_alone))
-        share = sustained_gpu(gpu_both, window_s)
-        bench.emit("sustained_share_gpu", share)
-        story = throttle_story(share, seen_both)
-        if story:
-            bench.fact("throttled", story)
-        _emit_results(bench, "gpu", gpu, gpu_alone + gpu_both)
-        results = {"gpu": replicas.replica(bench, device, gpu.digest())}
-
         for stage, blocks in (("alone", cpu_alone), ("together", cpu_both)):
             metric, variant = ("rate_flops", f"cpu/{stage}") if cpu else ("stress_per_s", stage)
             _emit_rates(bench, metric, blocks, variant)
@@ -337,11 +327,31 @@ def _run_alone(bench: Bench, cpu: Engine, duration_s: float) -> list[Block]:
     return cpu.run(duration_s, _CPU_BLOCK_S, functools.partial(_say, bench, "cpu alone"))
 
 
-def _run_gpu(bench: Bench, gpu: Engine, stage: str, duration_s: float) -> tuple[list[Block], Seen]:
-    """The blocks of a stage, and what the driver saw meanwhile."""
+@dataclass(frozen=True)
+class GpuStage:
+    """The blocks of a stage on the GPU, and what its driver saw meanwhile."""
+
+    blocks: list[Block]
+    seen: Seen
+
+
+def _run_gpu(bench: Bench, gpu: Engine, stage: str, duration_s: float) -> GpuStage:
     with telemetry.sampling(bench.device, period_s=0.1) as seen:
-        blocks = gpu.run(duration_s, _GPU_BLOCK_S, functools.partial(_say, bench, stage))
-    return blocks, seen
+        blocks = gpu.run(duration_s, _GPU_BLOCK_S, functools.partial(_say, bench, f"gpu {stage}"))
+    return GpuStage(blocks, seen)
+
+
+def _emit_gpu(bench: Bench, gpu: Engine, alone: GpuStage, both: GpuStage, window_s: float) -> None:
+    for name, stage in (("alone", alone), ("together", both)):
+        _emit_rates(bench, "rate_flops", stage.blocks, f"gpu/{name}")
+        _emit_seen(bench, stage.seen, f"gpu/{name}")
+    bench.emit("kept_share_gpu", rate(both.blocks) / rate(alone.blocks))
+    share = sustained_gpu(both.blocks, window_s)
+    bench.emit("sustained_share_gpu", share)
+    story = throttle_story(share, both.seen)
+    if story:
+        bench.fact("throttled", story)
+    _emit_results(bench, "gpu", gpu, alone.blocks + both.blocks)
 
 
 def _say(bench: Bench, stage: str, block: Block) -> None:

@@ -362,6 +362,19 @@ def test_stress_ng_beside_a_gpu_has_metrics_and_variants_of_its_own(
     assert bench.variants("wrong_elements") == {"gpu"}
 
 
+def test_what_the_gpu_did_is_told_even_when_stress_ng_breaks_down_beside_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The first two runs are those of the CPU alone; from the third on it is refused."""
+    count = f"echo >> {tmp_path}/runs; [ $(wc -l < {tmp_path}/runs) -le 2 ] || exit 1"
+    installed(monkeypatch, tmp_path, f"{count}; cp {DATA}/two_workers.yaml $YAML")
+    bench = together(monkeypatch, cpu_load="stress-ng")
+    with pytest.raises(ToolError, match="status 1"):
+        bench.run()
+    assert bench.value("wrong_elements", "gpu") == 0
+    assert bench.variants("rate_flops") == {"gpu/alone", "gpu/together"}
+
+
 def test_an_unknown_load_is_refused_when_the_suite_is_read() -> None:
     with pytest.raises(UsageError, match=r"'cpu_load' of check 'burn' is 'stressng'(?s:.*)Did you mean 'stress-ng'"):
         Burn(cpu_load="stressng")
