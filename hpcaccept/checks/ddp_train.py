@@ -61,7 +61,8 @@ class DdpTrain(Check):
 
     What it does not mean: ``samples_per_s`` of so small a model is the latency of its all-reduce and of launching, not
     a training speed. On a GPU own time is mostly the time to launch small operations: a slow host shows in it as well
-    as a slow GPU.
+    as a slow GPU, and hosts differ, hence the wide floor; ``matmul`` and ``resnet`` see smaller losses. How far healthy
+    GPUs lie apart has not been tried: no GPU was at hand.
 
     Parameters:
         blocks: timed blocks, at least 1.
@@ -105,7 +106,7 @@ class DdpTrain(Check):
         Metric(
             "own_step_s", "s", "lower", "What this rank computes in a step before it waits for the others.",
             formula="begin of the step → its own gradient is ready; mean of each block", statistic="median",
-            source="hpcaccept/measure/steps.py", peer_floor=0.20,
+            source="hpcaccept/measure/steps.py", peer_floor=0.30,
         ),
         Metric(
             "straggler_share", "share", "exact", "Own time of this rank, held against the other ranks'.",

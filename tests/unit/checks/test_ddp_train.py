@@ -126,6 +126,15 @@ def test_a_rank_that_computes_twice_as_long_as_the_others_is_named() -> None:
     assert bench.facts["slowest"].startswith("rank 0 on solo: its own part of a step takes 2.00 times")
 
 
+def test_own_time_is_judged_against_peers_and_baseline_and_whole_steps_are_not() -> None:
+    """Ranks that are all slow have no slow peer: only a baseline can tell, so it must be a rate that baselines know."""
+    own, whole, share = (DdpTrain.metric(name) for name in ("own_step_s", "step_s", "straggler_share"))
+    assert own is not None
+    assert own.is_rate
+    assert own.peer_floor is not None
+    assert not any(metric is None or metric.is_rate for metric in (whole, share))
+
+
 def test_own_time_ends_before_the_collective_and_lies_within_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """The optimizer stands for what comes after a rank's own part: it must lengthen the step and not the own time."""
     healthy = TwinBench().run()
