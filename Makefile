@@ -48,7 +48,7 @@ lint: .venv/stamp-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	@if command -v shellcheck >/dev/null; then git ls-files '*.sh' '*.sbatch' '.ci/run' | xargs shellcheck; else echo "shellcheck: not run, it is not installed (apt-get install shellcheck)"; fi
+	@if command -v shellcheck >/dev/null; then git ls-files '*.sh' '*.sbatch' '.ci/run' | xargs shellcheck -x --source-path=SCRIPTDIR; else echo "shellcheck: not run, it is not installed (apt-get install shellcheck)"; fi
 
 format: .venv/stamp-dev
 	$(BIN)/ruff check --fix .
