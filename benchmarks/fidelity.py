@@ -50,28 +50,33 @@ def measure(quick: bool) -> list[Row]:
     """Products and copies on one processor, then all-reduces over two ranks; each in turn with its plain loop."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        python = _pinned(place)
+        python = pinned(place)
         device = [_device_pair(place, python) for _ in rounds(2 if quick else 9, budget_s=100)]
         world = [_world_pair(place) for _ in rounds(2 if quick else 7, budget_s=70)]
     return [
-        _row("matmul.rate_flops[fp32], 1024 × 1024, 1 thread", "FLOP/s", "torch.mm loop", device, "matmul", 0.02),
-        _row("memory_bandwidth.rate_bytes[copy], 64 MiB, 1 thread", "B/s", "torch copy_ loop", device, "copy", 0.05),
-        _row("allreduce.algbw_bytes[mpi/64MiB], 2 ranks", "B/s", "mpi4py Allreduce loop", world, "mpi", 0.05),
-        _row("allreduce.algbw_bytes[gloo/64MiB], 2 ranks", "B/s", "torch all_reduce loop", world, "gloo", 0.05),
+        figures_row(
+            "matmul.rate_flops[fp32], 1024 × 1024, 1 thread", "FLOP/s", "torch.mm loop", device, "matmul", 0.02
+        ),
+        figures_row(
+            "memory_bandwidth.rate_bytes[copy], 64 MiB, 1 thread", "B/s", "torch copy_ loop", device, "copy", 0.05
+        ),
+        figures_row("allreduce.algbw_bytes[mpi/64MiB], 2 ranks", "B/s", "mpi4py Allreduce loop", world, "mpi", 0.05),
+        figures_row("allreduce.algbw_bytes[gloo/64MiB], 2 ranks", "B/s", "torch all_reduce loop", world, "gloo", 0.05),
     ]
 
 
 Figures = dict[str, list[float]]
 
 
-def _row(what: str, unit: str, loop: str, pairs: list[tuple[Figures, Figures]], name: str, within: float) -> Row:
+def figures_row(what: str, unit: str, loop: str, pairs: list[tuple[Figures, Figures]], name: str, within: float) -> Row:
+    """The best figure of each process, ours and the loop's, as a ratio with its target."""
     ours = tuple(max(a[name]) for a, _ in pairs)
     theirs = tuple(max(b[name]) for _, b in pairs)
     return Row(what, unit, ours, loop, theirs, Target("ratio", 1 - within, 1 + within))
 
 
 def _device_pair(place: Path, python: str) -> tuple[Figures, Figures]:
-    (rank,) = _run(place, _ONE_RANK, 1, HPCACCEPT_PYTHON=python)
+    (rank,) = run_ranks(place, _ONE_RANK, 1, HPCACCEPT_PYTHON=python)
     threads = str(rank.hello["threads"])
     ours = {
         "matmul": rank.values("matmul", "rate_flops", "fp32"),
@@ -82,14 +87,14 @@ def _device_pair(place: Path, python: str) -> tuple[Figures, Figures]:
 
 
 def _world_pair(place: Path) -> tuple[Figures, Figures]:
-    first, _ = _run(place, _TWO_RANKS, 2)
+    first, _ = run_ranks(place, _TWO_RANKS, 2)
     ours = {name: first.values("allreduce", "algbw_bytes", f"{name}/64MiB") for name in ("mpi", "gloo")}
     meeting = place / f"meeting-{time.monotonic_ns()}"
     loop = [local.mpiexec(), "-n", "2", sys.executable, str(ROOT / "benchmarks" / "_raw_allreduce.py"), str(meeting)]
     return ours, json.loads(output(loop, local.step_environment(environment(OMP_NUM_THREADS="1")), timeout_s=90))
 
 
-def _run(place: Path, suite: str, nodes: int, **more: str) -> list[RankWords]:
+def run_ranks(place: Path, suite: str, nodes: int, **more: str) -> list[RankWords]:
     """The words of the ranks of a run that nobody waits for with more than a glance each half second."""
     (place / "bench.toml").write_text(suite)
     runs = place / f"runs-{time.monotonic_ns()}"
@@ -114,7 +119,7 @@ def _run(place: Path, suite: str, nodes: int, **more: str) -> list[RankWords]:
     return ranks
 
 
-def _pinned(place: Path) -> str:
+def pinned(place: Path) -> str:
     """A python that stays on one processor, so that two threads are never compared with one and a half."""
     taskset = shutil.which("taskset")
     if not taskset:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks._child import ROOT, environment, output, rounds
 from benchmarks._row import Row, Target
-from benchmarks.fidelity import Figures, _run
+from benchmarks.fidelity import Figures, run_ranks
 from hpcaccept.measure import host, sockets
 
 _SIZE = 768
@@ -45,7 +45,7 @@ def _pair(place: Path) -> tuple[Figures, Figures]:
         f"[checks.dgemm]\nsize = {_SIZE}\nblocks = {_BLOCKS}\nblock_s = {_SECONDS}\n"
         f"[checks.stream]\nsize_bytes = {size_bytes}\nblocks = {_BLOCKS}\nblock_s = {_SECONDS}\n"
     )
-    (rank,) = _run(place, suite, 1)
+    (rank,) = run_ranks(place, suite, 1)
     found = list(dict.fromkeys(core.variant for core in crew))
     ours = {
         "dgemm": _summed([rank.values("dgemm", "rate_flops", socket) for socket in found]),

@@ -57,7 +57,8 @@ def suite_options(skip: tuple[str, ...], changes: tuple[str, ...], search: bool)
     """
     tables: dict[str, dict[str, Any]] = {name: {"enabled": False} for name in skip}
     if search:
-        tables.setdefault("matmul", {})["search"] = True
+        # A minute for each of seven formats, whatever the suite allows a measurement.
+        tables.setdefault("matmul", {}).update(search=True, deadline_s=1200)
     for text in changes:
         key, equals, value = text.partition("=")
         check, _, parameter = key.rpartition(".")

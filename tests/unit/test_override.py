@@ -98,7 +98,7 @@ def test_a_mistake_is_told_with_its_file_even_where_the_suite_has_no_such_check(
 def test_switches_of_the_command_line_become_tables() -> None:
     assert suite_options(("burn",), ('matmul.dtypes=["fp32"]', "burn:long.dtype=bf16"), search=True) == {
         "burn": {"enabled": False},
-        "matmul": {"search": True, "dtypes": ["fp32"]},
+        "matmul": {"search": True, "deadline_s": 1200, "dtypes": ["fp32"]},
         "burn:long": {"dtype": "bf16"},
     }
 
