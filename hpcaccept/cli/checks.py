@@ -38,13 +38,55 @@ def listing() -> None:
         _entry(name, f"{suite.about}\n{', '.join(spec.name for spec in suite.checks)}")
 
 
-def _entry(name: str, text: str) -> None:
-    """A name, and beside it a text as wide as the terminal."""
+def _width() -> int:
+    """Columns to write in."""
     import shutil
+
+    return min(120, max(60, shutil.get_terminal_size().columns - 1))
+
+
+#: How an item begins, by its indentation: list items and metrics; parameters and facts; what is said of a metric.
+_ITEMS = {
+    0: r"\d+\. |[*-] ",
+    2: r"\w+ \[.*?\],|\w+ = ",
+    4: r"[\w, ]+: ",
+    6: r"(formula|source|limit): |judged ",
+}
+
+
+def reflowed(text: str, width: int) -> str:
+    """A manual page as wide as the terminal: paragraphs are filled, items keep their place and their indentation."""
+    import re
     import textwrap
 
-    width = max(60, shutil.get_terminal_size().columns - 1)
-    lines = [part for line in text.split("\n") for part in textwrap.wrap(line, width - 21)]
+    blocks: list[list[str]] = []
+    for line in text.splitlines():
+        item = re.match(_ITEMS.get(_indent(line), r"$^"), line.lstrip())
+        if not line.strip() or not blocks or not blocks[-1][-1].strip() or item:
+            blocks.append([line])
+        else:
+            blocks[-1].append(line)
+    out = []
+    for first, *more in blocks:
+        wrap = textwrap.TextWrapper(
+            width, break_long_words=False, break_on_hyphens=False
+        )  # addresses and options stay whole
+        hang = _indent(more[0]) if more else _indent(first) + 4 * bool(_indent(first))
+        words = " ".join(line.strip() for line in (first, *more))
+        wrap.initial_indent, wrap.subsequent_indent = " " * _indent(first), " " * hang
+        out += wrap.wrap(words) or [""]
+    return "\n".join(out)
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _entry(name: str, text: str) -> None:
+    """A name, and beside it a text as wide as the terminal."""
+    import textwrap
+
+    lines = [part for line in text.split("\n") for part in textwrap.wrap(line, _width() - 21)]
     for number, line in enumerate(lines):
         click.echo(f"  {name if number == 0 else '':<18} {line}")
 
@@ -53,7 +95,7 @@ def _entry(name: str, text: str) -> None:
 @click.argument("name")
 def explain(name: str) -> None:
     """What a check measures and how, its metrics with formula and limits, its parameters."""
-    click.echo(explanation(name, registry.load(name)))
+    click.echo(reflowed(explanation(name, registry.load(name)), _width()))
 
 
 def explanation(name: str, kind: type[Check]) -> str:

@@ -137,3 +137,15 @@ def test_a_file_with_two_checks_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(module, "Second", second, raising=False)
     with pytest.raises(TypeError, match="exactly one Check, it holds 2"):
         checks.load("identity")
+
+
+@every_check
+def test_a_manual_page_fits_a_terminal_and_loses_no_word(name: str) -> None:
+    from hpcaccept.cli.checks import explanation, reflowed
+
+    page = explanation(name, checks.load(name))
+    shown = reflowed(page, 79)
+    assert shown.split() == page.split()
+    assert all(len(line) <= 79 or " " not in line.strip() for line in shown.splitlines())
+    parameters = [line for line in page.splitlines() if line.startswith("  ") and " = " in line and line[2] != " "]
+    assert [line for line in parameters if line not in shown.splitlines() and len(line) <= 79] == []
