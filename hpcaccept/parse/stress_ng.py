@@ -7,7 +7,8 @@ Traps: the exit status of a failed verification is 2, like that of any stressor 
 stands in the log, on standard output or standard error by version (ColinIanKing/stress-ng#546). A stressor that was never
 started can end with status 0 and counters of zero (canonical/checkbox#1173). Counters of operations that were corrupted
 say nothing of the processor (ColinIanKing/stress-ng#125). Bogo operations are only comparable between equal versions and
-methods. ``--timeout`` takes whole seconds: 0.5 is read as 0, which means for ever.
+methods. ``--verify`` is accepted by all methods and does something in some: none of ``--cpu-method matrixprod`` is verified.
+``--timeout`` takes whole seconds: 0.5 is read as 0, which means for ever.
 
 Exit status: https://manpages.debian.org/bookworm/stress-ng/stress-ng.1.en.html#EXIT_STATUS (0.15.06, read 2026-11-22)
 """

@@ -65,4 +65,4 @@ def test_a_healthy_log_has_no_failures() -> None:
 
 def test_wrong_results_are_found_and_neither_the_summary_nor_corrupted_counters_count_as_such() -> None:
     found = stress_ng.failures((DATA / "failed.log").read_text())
-    assert found == ("cpu: matrixprod: result of the product differs from the one expected",) * 2
+    assert found == ("cpu: prime error detected, another number of primes than expected",) * 2
