@@ -5,7 +5,8 @@ One crash costs one check. The ranks that died or stopped are told from those th
 1. the launcher's own words (``task 2: Killed``), where it has any;
 2. else *the rank without a word*: whoever is ended by SIGTERM or waits in vain writes a last record, a killed or
    stopped one cannot;
-3. else, when everyone has spoken, those that were overdue themselves rather than waiting for others.
+3. else, when everyone has spoken, those that saw a hole in their own time: they were stopped;
+4. else those that were overdue themselves rather than waiting for others.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hpcaccept import checks
-from hpcaccept.model.record import Record
+from hpcaccept.model.record import STOPPED, Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,6 +82,10 @@ def loss_of(step: Step, words: Words, deaths: Sequence[Death], late: bool) -> Lo
     if silent:
         what = "the step ran out of time" if late else "the others were ended waiting"
         return _loss(step, words, silent, broken, f"left no word while {what}")
+    # Who was stopped and woken says so; whoever waited for it inside a collective can only say that it was late.
+    stopped = [r for r in words.records if r.check == broken and r.cause.startswith(STOPPED)]
+    if stopped:
+        return _loss(step, words, [r.rank for r in stopped], broken, stopped[0].cause)
     overdue = [r for r in words.records if r.check == broken and r.outcome == "error" and not r.by_peer]
     if overdue:
         # What happened to all of them alike singles nobody out: the check is over, and the rest goes on with everyone.

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Outcome = Literal["measured", "not_run", "error"]
+#: How the cause begins of a rank that saw a hole in its own time (SIGSTOP, a frozen virtual machine).
+STOPPED = "stopped: "
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcaccept import __version__, checks
-from hpcaccept.errors import HpcacceptError, RunFolderFull
+from hpcaccept.errors import HpcacceptError, RunError, RunFolderFull
 from hpcaccept.measure import device as devices
 from hpcaccept.measure import host, mpi
 from hpcaccept.measure.bench import MpiBench, Place
@@ -243,6 +243,7 @@ def _check(rank: Rank, comm: MPI.Intracomm, task: Task, watch: Watch) -> bool:
         obstacle = obstacle or _obstacle_elsewhere(mpi.allgather(comm, (rank.node, str(obstacle or ""))))
     else:
         mpi.barrier(comm)
+    begun = time.monotonic()
     started_at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     kept: list[Any] = []
     duration_s = [0.0]
@@ -274,7 +275,9 @@ def _check(rank: Rank, comm: MPI.Intracomm, task: Task, watch: Watch) -> bool:
     except RunFolderFull:
         raise
     except Exception as why:
-        fault = why
+        # Where all ranks act together, one that was stopped and woken finds its connections closed by the others.
+        stopped = watch.stopped_since(begun) if check.scope == "world" else ""
+        fault = RunError(f"{stopped}; then {why}") if stopped else why
     record = _conclude(rank, spec, bench, fault, started_at, duration_s[0])
     rank.journal.write(record)
     return not (check.scope == "world" and record.outcome == "error")

@@ -9,6 +9,7 @@ lost*. Schedulers wake a stopped process (SIGCONT) before they end it: it then s
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpcaccept.errors import RunFolderFull
+from hpcaccept.model.record import STOPPED
 from hpcaccept.rank import EXIT_DEADLINE
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class Watch:
         self._last_words = last_words
         self._doing: Doing | None = None
         self._lock = threading.Lock()
+        self._looked, self._hole_s, self._woke = time.monotonic(), 0.0, -math.inf
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
         os.set_blocking(self._read, False)
@@ -75,23 +78,37 @@ class Watch:
         with self._lock:
             self._doing = None
 
+    def stopped_since(self, begin: float) -> str:
+        """That this process was stopped meanwhile, in words; empty when it was not.
+
+        Args:
+            begin: by ``time.monotonic``.
+        """
+        hole_s, woke = self._look()
+        return f"{STOPPED}this process did not run for {hole_s:.0f} s" if woke >= begin else ""
+
+    def _look(self) -> tuple[float, float]:
+        """Look at the clock; gives the last hole in this process's time, and when it ended."""
+        with self._lock:
+            now = time.monotonic()
+            if now - self._looked > HOLE_S:
+                self._hole_s, self._woke = now - self._looked, now
+            self._looked = now
+            return self._hole_s, self._woke
+
     def _run(self) -> None:
-        looked = time.monotonic()
-        hole_s, woke = 0.0, 0.0
         while True:
             ready, _, _ = select.select([self._read], [], [], LOOK_S)
+            self._look()
             now = time.monotonic()
-            if now - looked > HOLE_S:
-                hole_s, woke = now - looked, now
-            looked = now
             with self._lock:
                 doing = self._doing
             told = bool(ready) and signal.SIGTERM in os.read(self._read, 64)
             overdue = doing is not None and now > doing.until
             if not told and not overdue:
                 continue
-            if hole_s and now - woke < HOLE_S:
-                self._end(f"stopped: this process did not run for {hole_s:.0f} s", doing, by_peer=False, code=143)
+            if stopped := self.stopped_since(now - HOLE_S):
+                self._end(stopped, doing, by_peer=False, code=143)
             elif told:
                 self._end(
                     "ended by SIGTERM: another rank or the scheduler ended the step", doing, by_peer=True, code=143

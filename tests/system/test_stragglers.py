@@ -50,7 +50,7 @@ def test_one_slow_rank_of_four_is_named_and_the_ranks_that_wait_for_it_are_not_b
     assert all(record["facts"]["slowest"].startswith("rank 2 on node2") for record in records)
 
 
-def test_ranks_that_wait_for_a_stopped_one_tell_the_step_in_which_it_stopped(
+def test_a_rank_that_is_stopped_in_a_collective_is_named_and_the_others_tell_the_step_they_waited_in(
     tmp_path: Path,
 ) -> None:
     text = f"[checks.{LABEL}]\nblocks = 60\nblock_s = 1.0\ndeadline_s = 16\n"
@@ -64,7 +64,9 @@ def test_ranks_that_wait_for_a_stopped_one_tell_the_step_in_which_it_stopped(
     done = run.finish(120)
     assert done.code == 3, done.out + done.err
     assert not done.verdicts(outcome="FAIL"), "nobody has measured anything to be blamed for"
-    assert done.events("death")[0]["check"] == LABEL
+    death = done.events("death")[0]
+    assert death["check"] == LABEL
+    assert death["nodes"] == ["node1"], death
     waiting = [record for record in records_of(done.folder, step="00") if record["rank"] != 1]
     assert len(waiting) == 3
     for record in waiting:

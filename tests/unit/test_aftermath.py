@@ -453,3 +453,21 @@ def test_one_rank_that_fails_late_in_a_check_of_all_is_its_suspect_not_that_of_t
     loss = loss_of(both, Words(spoke, tuple(records), frozenset(), {}), [], late=False)
     assert loss
     assert (loss.check, loss.ranks) == ("allreduce", (0,))
+
+
+@pytest.mark.parametrize(
+    "cause", ["stopped: this process did not run for 9 s", "stopped: … for 9 s; then Connection closed"]
+)
+def test_in_a_collective_the_rank_that_was_stopped_is_the_suspect_not_those_that_were_late_because_of_it(
+    cause: str,
+) -> None:
+    one = step(("allreduce", "identity"))
+    late = [
+        said(one, rank, "allreduce", outcome="error", cause="deadline: did not finish within 5 s", cut_short=True)
+        for rank in range(1, one.ranks)
+    ]
+    stopped = said(one, 0, "allreduce", outcome="error", cause=cause)
+    spoke = {rank: node_of(one, rank) for rank in range(one.ranks)}
+    loss = loss_of(one, Words(spoke, (*late, stopped), frozenset(), {}), [], late=False)
+    assert loss
+    assert (loss.check, loss.ranks, loss.nodes) == ("allreduce", (0,), (node_of(one, 0),))
