@@ -9,3 +9,4 @@ EXIT_FOLDER_FULL = 74
 EXIT_DEADLINE = 75
 EXIT_ABORT = 76
 EXIT_CANNOT_START = 77
+REMEDY_EXTRA = "Install hpcaccept with its [rank] extra where the ranks run: pip install 'hpcaccept[rank]'."

@@ -1,0 +1,220 @@
+"""How does a rank measure one check, in step with all others, so that whatever happens becomes a record?"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from hpcaccept import checks
+from hpcaccept.errors import HpcacceptError, RunError, RunFolderFull
+from hpcaccept.measure import device as devices
+from hpcaccept.measure import mpi
+from hpcaccept.measure.bench import MpiBench, Place
+from hpcaccept.model.check import Check, Unavailable
+from hpcaccept.model.record import Import, Record
+from hpcaccept.model.suite import CheckSpec
+from hpcaccept.rank import REMEDY_EXTRA
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mpi4py import MPI
+
+    from hpcaccept.rank.rank import Rank
+    from hpcaccept.rank.watch import Watch
+
+#: Seconds a first ``import torch`` may take on a cold node (25 s seen) before it is a hang.
+IMPORT_DEADLINE_S = 300.0
+
+
+@dataclass
+class Task:
+    """One check of the step on this rank, with what it will measure with."""
+
+    spec: CheckSpec
+    check: Check
+    bench: MpiBench
+    fault: Exception | None = None
+
+
+def begin(rank: Rank, comm: MPI.Intracomm, spec: CheckSpec, watch: Watch) -> Task:
+    """Let a check look at the device before anything loads it."""
+    assert rank.place is not None
+    watch.expect(f"beginning {spec.name}", spec.deadline_s, waits=False)
+    check = checks.build(spec.name, spec.params)
+    bench = MpiBench(
+        comm, rank.place, spec.name, check.metrics, spec.deadline_s, on_beat=watch.beat, folder=rank.outputs
+    )
+    task = Task(spec, check, bench)
+    try:
+        bench.begun = check.begin(bench)
+    except Exception as fault:
+        task.fault = fault
+    return task
+
+
+def measure_check(rank: Rank, comm: MPI.Intracomm, task: Task, watch: Watch) -> bool:
+    """Measure one check on all ranks. False when this rank failed where the others cannot go on without it."""
+    assert rank.place is not None
+    place, spec, check, bench = rank.place, task.spec, task.check, task.bench
+    # Only a first import may keep the others waiting for minutes.
+    ready_s = spec.deadline_s if set(check.needs) <= set(rank.imported) else IMPORT_DEADLINE_S
+    obstacle = task.fault or _prepare(rank, check, watch)
+    bench.model = rank.model
+    watch.expect("waiting for all ranks to be ready", ready_s, waits=True)
+    if check.scope == "world":
+        obstacle = obstacle or _obstacle_elsewhere(mpi.allgather(comm, (rank.node, str(obstacle or ""))))
+    else:
+        mpi.barrier(comm)
+    begun = time.monotonic()
+    started_at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    kept: list[Any] = []
+    duration_s = [0.0]
+
+    def timed(work: Callable[[], object]) -> None:
+        begin = time.perf_counter()
+        try:
+            work()
+        finally:
+            duration_s[0] += time.perf_counter() - begin
+
+    def measure() -> None:
+        watch.expect("measuring", spec.deadline_s, waits=False)
+        timed(lambda: kept.append(check.measure(bench)))
+
+    fault: Exception | None = obstacle
+    try:
+        if check.scope == "world" and obstacle is None:
+            measure()
+        elif check.scope != "world":
+            fault = _in_turn(rank.queue, place, watch, spec.deadline_s, measure, obstacle)
+            watch.expect("waiting for all ranks to have measured", spec.deadline_s * _longest_queue(place), waits=True)
+            mpi.barrier(comm)
+            watch.expect("comparing", spec.deadline_s, waits=False)
+            # A rank that has nothing to compare takes part all the same: the others must not wait for it.
+            timed(lambda: check.compare(bench, kept[0] if kept else None))
+    except Unavailable as why:
+        fault = why
+    except RunFolderFull:
+        raise
+    except Exception as why:
+        # Where all ranks act together, one that was stopped and woken finds its connections closed by the others.
+        stopped = watch.stopped_since(begun) if check.scope == "world" else ""
+        fault = RunError(f"{stopped}; then {why}") if stopped else why
+    record = _conclude(rank, spec, bench, fault, started_at, duration_s[0])
+    rank.journal.write(record)
+    return not (check.scope == "world" and record.outcome == "error")
+
+
+def _longest_queue(place: Place) -> int:
+    # Other hosts may hold more ranks than this one; nobody can hold more than all.
+    return place.size if place.in_turn or not place.shared_kernel else 1
+
+
+def _prepare(rank: Rank, check: Check, watch: Watch) -> Exception | None:
+    """Import what the check needs, before anything is timed; what stands in the way, or None."""
+    assert rank.place is not None
+    if rank.place.device != "cpu" and check.on_device:
+        missing = _no_gpu(rank)
+        if missing:
+            return missing
+    # Read when the CUDA context is made: too late for a check that runs after another one.
+    os.environ.update(devices.ENVIRONMENT)
+    for module in check.needs:
+        watch.expect(f"importing {module}", IMPORT_DEADLINE_S, waits=False)
+        begin = time.perf_counter()
+        try:
+            found = importlib.import_module(module)
+        except ImportError as fault:
+            return Unavailable(f"{module} cannot be imported where the ranks run: {fault}", REMEDY_EXTRA)
+        if module not in rank.imported:
+            rank.imported[module] = str(getattr(found, "__version__", ""))
+            rank.journal.write(Import(module, round(time.perf_counter() - begin, 4)))
+            if module == "torch":
+                found.set_num_threads(rank.place.threads)
+    return None
+
+
+def _no_gpu(rank: Rank) -> Unavailable | None:
+    """Why this rank has no GPU, asked of the driver before torch is paid for."""
+    from hpcaccept.measure import nvml
+
+    assert rank.place is not None
+    asked = f"{rank.place.gpus_asked} were asked for on {rank.node}"
+    try:
+        # The numbering of NVML and of CUDA agree in PCI order only.
+        os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+        gpus = nvml.visible(nvml.gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+    except nvml.NvmlMissing as fault:
+        return Unavailable(f"no GPU for this rank: {fault}; {asked}")
+    usable = [gpu for gpu in gpus if gpu.state == "ok"]
+    if rank.place.local_rank >= len(usable):
+        return Unavailable(f"no GPU for this rank: {len(usable)} usable, {asked}")
+    rank.model = usable[rank.place.local_rank].name or ""
+    return None
+
+
+def _obstacle_elsewhere(obstacles: list[tuple[str, str]]) -> Unavailable | None:
+    for number, (node, why) in enumerate(obstacles):
+        if why:
+            return Unavailable(f"rank {number} on {node} cannot take part: {why}")
+    return None
+
+
+def _in_turn(
+    queue: MPI.Comm,
+    place: Place,
+    watch: Watch,
+    deadline_s: float,
+    measure: Callable[[], None],
+    obstacle: Exception | None,
+) -> Exception | None:
+    """Measure: all at the same moment, or where ranks outnumber cores one after another. Gives what went wrong."""
+    fault = obstacle
+
+    def mine() -> None:
+        nonlocal fault
+        if fault is None:
+            try:
+                measure()
+            except RunFolderFull:
+                raise
+            except Exception as why:
+                fault = why
+
+    if not place.in_turn:
+        mine()
+        return fault
+    for turn, whose in enumerate(place.host_ranks):
+        watch.expect(f"waiting for rank {whose} to measure in its turn", deadline_s, waits=True)
+        if whose == place.rank:
+            mine()
+            watch.expect("waiting for the others to see the turn end", deadline_s, waits=True)
+        if turn < len(place.host_ranks) - 1:
+            mpi.barrier(queue)
+    return fault
+
+
+def _conclude(
+    rank: Rank, spec: CheckSpec, bench: MpiBench, fault: Exception | None, started_at: str, duration_s: float
+) -> Record:
+    facts = {**bench.facts, **{f"{module}_version": version for module, version in rank.imported.items()}}
+    common: dict[str, Any] = {
+        "samples": tuple(bench.samples),
+        "unsupported": bench.not_supported,
+        "facts": facts,
+        "started_at": started_at,
+        "duration_s": duration_s,
+        "device_id": facts.get("gpu_uuid", ""),
+    }
+    if fault is None:
+        return rank.record(spec, "measured", **common)
+    if isinstance(fault, Unavailable):
+        return rank.record(spec, "not_run", cause=fault.cause, remedy=fault.remedy, **common)
+    if isinstance(fault, HpcacceptError):
+        return rank.record(spec, "error", cause=fault.message, remedy=fault.remedy, **common)
+    return rank.record(spec, "error", cause=f"{type(fault).__name__}: {fault}", **common)

@@ -1,0 +1,60 @@
+"""Who is one rank of a step, and how does it speak of itself?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hpcaccept import checks
+from hpcaccept.measure.bench import Place
+from hpcaccept.model.plan import Step
+from hpcaccept.model.record import Record, Stopped
+from hpcaccept.model.suite import CheckSpec
+from hpcaccept.store.journal import Journal
+
+
+@dataclass
+class Rank:
+    """One rank of a step, from its first word to its last."""
+
+    step: Step
+    journal: Journal
+    node: str
+    number: int
+    place: Place | None = None
+    current: CheckSpec | None = None
+    model: str = ""
+    imported: dict[str, str] = field(default_factory=dict)
+    outputs: Path = Path()
+    queue: Any = None  # MPI communicator of the ranks on this kernel: those that measure in turn
+
+    def record(self, spec: CheckSpec, outcome: str, **more: Any) -> Record:
+        """A record of this rank."""
+        return Record(
+            check=spec.name,
+            revision=checks.load(spec.name).revision,
+            step=self.step.id,
+            rank=self.number,
+            node=self.node,
+            device=self._device(),
+            outcome=outcome,  # type: ignore[arg-type]
+            device_model=self.model,
+            **more,
+        )
+
+    def _device(self) -> str:
+        """``cuda:3``; ``cpu``, or ``cpu:1`` where several CPU ranks share a node."""
+        if self.place is None:
+            return self.step.device
+        several = self.place.device == "cpu" and len(self.place.node_ranks) > 1
+        return f"cpu:{self.place.local_rank}" if several else self.place.device
+
+    def last_words(self, cause: str, by_peer: bool, beat: str) -> None:
+        """Called by the watch thread: what this rank was doing when it was ended."""
+        if self.current is None:
+            self.journal.write(Stopped(cause, by_peer, beat))
+        else:
+            self.journal.write(
+                self.record(self.current, "error", cause=cause, cut_short=True, by_peer=by_peer, beat=beat)
+            )
