@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 from hpcaccept.checks._gpu_report import Report
 from hpcaccept.checks._gpu_watch import Watch
 from hpcaccept.errors import NotUnderstood, ToolError
-from hpcaccept.judge.disturbed import DISTURBED
 from hpcaccept.model.check import Bench, Check, Unavailable
 from hpcaccept.model.metric import Metric, at_least, at_most
+from hpcaccept.model.record import DISTURBED
 
 _NVML = "https://docs.nvidia.com/deploy/nvml-api/"
 _MEMORY_ERRORS = "https://docs.nvidia.com/deploy/a100-gpu-mem-error-mgmt/"

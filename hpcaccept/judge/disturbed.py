@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from hpcaccept.model.record import DISTURBED
 from hpcaccept.model.verdict import Outcome
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from hpcaccept.model.evidence import Evidence
     from hpcaccept.model.verdict import Verdict
 
-#: Name of the fact; its text says by whom.
-DISTURBED = "disturbed"
 _COMPARED = ("peers", "baseline")
 
 

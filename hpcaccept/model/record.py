@@ -8,6 +8,8 @@ from typing import Literal
 Outcome = Literal["measured", "not_run", "error"]
 #: How the cause begins of a rank that saw a hole in its own time (SIGSTOP, a frozen virtual machine).
 STOPPED = "stopped: "
+#: The fact by which a check says that somebody else was using the device, and who.
+DISTURBED = "disturbed"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from builders import evidence, judged, nodes, of, record, where
 
-from hpcaccept.judge.disturbed import DISTURBED
+from hpcaccept.model.record import DISTURBED
 from hpcaccept.model.verdict import Outcome
 
 RATE, WRONG = "rate_flops[fp32]", "wrong_elements[fp32]"

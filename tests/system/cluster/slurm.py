@@ -36,6 +36,11 @@ if TYPE_CHECKING:
 
 # "$1" node, "$2" folder, "$3" mount source, then slurmd's command line. The mounts live in the node's own namespace
 # and end with its last process: nothing is unmounted, because nothing is mounted outside. "-n": leave no /run/mount.
+_OPEN_MPI = {
+    "OMPI_MCA_mpi_yield_when_idle": "1",
+    "OMPI_MCA_reachable": "weighted",
+    "OMPI_MCA_pml": "ob1",
+}
 _NODE_SCRIPT = """
 set -eu
 node=$1 folder=$2 source=$3
@@ -118,8 +123,9 @@ class VirtualSlurm:
         All nodes share this machine's few cores, so an MPI rank that waits has to let the others run: spinning makes
         a small Allreduce up to 400 times slower here. And all nodes have the same network address, which Open MPI 5
         takes for unreachable by default ("netlink"): without "weighted" MPI_Init works and the first message fails.
+        There is no fabric either: looking for one would take every rank a tenth of a second of these cores.
         """
-        return {**self._slurm_env, "OMPI_MCA_mpi_yield_when_idle": "1", "OMPI_MCA_reachable": "weighted"}
+        return {**self._slurm_env, **_OPEN_MPI}
 
     @property
     def _slurm_env(self) -> dict[str, str]:
