@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hpcaccept.measure import pattern
+from hpcaccept.measure import collective, pattern
 from hpcaccept.measure.device import open_device
 from hpcaccept.model.check import Bench, Check, Unavailable
 from hpcaccept.model.metric import Metric, at_least, at_most
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 _MIB = 1 << 20
 _WORD_BYTES = 8
-_MOST_CALLS = 1000
 #: With fewer partners a node's median is no witness: of two links one cannot say which is slow.
 _WITNESSES = 3
 _LINK = at_least(0.5, "share", "ours, provisional: ends that are fast elsewhere keep more than half together")
@@ -119,15 +117,9 @@ class Pairs(Check):
     ) -> tuple[float, int]:
         """Seconds of the best block's exchange on this end, and words that came wrong; a rank that sits out waits."""
         call = exchange.with_rank(peer)
-        device.time_calls(call, 1)
-        slowest = max(bench.allgather(statistics.median(device.time_calls(call, 1))))
-        count = max(1, min(_MOST_CALLS, math.ceil(block_s / slowest))) if slowest > 0 else 1
-        best = math.inf
-        for _ in range(self.blocks):
-            bench.barrier()
-            call()  # the ends leave the patient barrier up to 2 ms apart
-            best = min(best, statistics.median(device.time_calls(call, count)))
-        return best, 0 if peer is None else exchange.wrong_words(peer)
+        # An exchange more puts the ends in step; its content stays, so that there is nothing to refill.
+        figures = collective.block_seconds(bench, device, call, call, lambda: None, self.blocks, block_s)
+        return min(figures[bench.rank]), 0 if peer is None else exchange.wrong_words(peer)
 
 
 def _conclude(bench: Bench, nodes: list[list[int]], names: list[str], size_bytes: int, times: dict[int, float]) -> None:
