@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hpcaccept.config.suites import SuiteText
 from hpcaccept.model.metric import split_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Sequence
 
 #: (table, name, key) → the place it was written in, as in ("checks", "burn", "duration_s").
 Origins = dict[tuple[str, str, str], str]
@@ -27,8 +27,8 @@ def overridden(text: SuiteText, overrides: Sequence[SuiteText]) -> tuple[SuiteTe
     limits = {key: dict(table) for key, table in text.tables.get("limits", {}).items()}
     peers = dict(text.tables.get("peers", {}))
     origins: Origins = {}
-    for kind, name, table in (*_named("checks", checks), *_named("limits", limits), ("peers", "", peers)):
-        origins.update({(kind, name, key): str(text.file) for key in table})
+    for kind, named in (("checks", checks), ("limits", limits), ("peers", {"": peers})):
+        origins.update({(kind, name, key): str(text.file) for name, table in named.items() for key in table})
     for override in overrides:
         place = str(override.file)
         for name, table in override.tables.get("checks", {}).items():
@@ -44,8 +44,3 @@ def overridden(text: SuiteText, overrides: Sequence[SuiteText]) -> tuple[SuiteTe
         origins.update({("peers", "", key): place for key in found})
     tables = {**text.tables, "checks": checks, "limits": limits, "peers": peers}
     return SuiteText(text.file, tables), origins
-
-
-def _named(kind: str, tables: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    for name, table in tables.items():
-        yield kind, name, table

@@ -73,11 +73,6 @@ class Watch:
             if self._doing:
                 self._doing.phase = phase
 
-    def rest(self) -> None:
-        """Nothing is expected any more."""
-        with self._lock:
-            self._doing = None
-
     def stopped_since(self, begin: float) -> str:
         """That this process was stopped meanwhile, in words; empty when it was not.
 
