@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from harmed_stream import harm_result
 from solo_bench import SoloBench
 
 from hpcaccept.checks import memory_bandwidth as module
@@ -11,28 +12,11 @@ from hpcaccept.checks.memory_bandwidth import MemoryBandwidth
 from hpcaccept.measure import stream
 from hpcaccept.measure.device import Cpu
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 KERNELS = {"copy", "scale", "add", "triad"}
-real_call = stream.kernel_call
 
 
 def quick(**params: Any) -> SoloBench:
     return SoloBench(MemoryBandwidth(**{"size_bytes": 8 * 100_000, "blocks": 2, "block_s": 0.001, **params}))
-
-
-def harm_result(monkeypatch: pytest.MonkeyPatch, harm: Callable[[Any], object]) -> None:
-    def kernel_call(kernel: str, x: Any, y: Any, out: Any) -> Callable[[], object]:
-        call = real_call(kernel, x, y, out)
-
-        def harmed() -> None:
-            call()
-            harm(out)
-
-        return harmed
-
-    monkeypatch.setattr(stream, "kernel_call", kernel_call)
 
 
 def test_every_kernel_gives_every_metric_and_is_right() -> None:

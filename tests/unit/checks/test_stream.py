@@ -1,17 +1,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from harmed_stream import harm_result
 from solo_bench import SoloBench
 
 from hpcaccept.checks.stream import Stream
 from hpcaccept.measure import host, sockets, stream
 from hpcaccept.measure.device import Cpu
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 KERNELS = {"copy": 2, "scale": 2, "add": 3, "triad": 3}
 CREW = sockets.cores(host.affinity())
@@ -19,25 +17,11 @@ SOCKETS = {core.variant for core in CREW}
 SOCKET = CREW[0].variant
 HERE = sum(core.variant == SOCKET for core in CREW)
 SIZE_BYTES = 8 * 100_000 * HERE
-real_call = stream.kernel_call
 
 
 def quick(place: dict[str, Any] | None = None, **params: Any) -> SoloBench:
     check = Stream(**{"size_bytes": SIZE_BYTES, "blocks": 2, "block_s": 0.001, **params})
     return SoloBench(check, **{"threads": len(CREW), "cores": float(len(CREW)), **(place or {})})
-
-
-def harm_result(monkeypatch: pytest.MonkeyPatch, harm: Callable[[Any], object]) -> None:
-    def kernel_call(kernel: str, x: Any, y: Any, out: Any) -> Callable[[], object]:
-        call = real_call(kernel, x, y, out)
-
-        def harmed() -> None:
-            call()
-            harm(out)
-
-        return harmed
-
-    monkeypatch.setattr(stream, "kernel_call", kernel_call)
 
 
 def test_every_kernel_of_a_socket_gives_its_rate_and_is_right() -> None:
