@@ -53,8 +53,8 @@ class Rank:
     def last_words(self, cause: str, by_peer: bool, beat: str) -> None:
         """Called by the watch thread: what this rank was doing when it was ended."""
         if self.current is None:
-            self.journal.write(Stopped(cause, by_peer, beat))
+            self.journal.write_last(Stopped(cause, by_peer, beat))
         else:
-            self.journal.write(
+            self.journal.write_last(
                 self.record(self.current, "error", cause=cause, cut_short=True, by_peer=by_peer, beat=beat)
             )

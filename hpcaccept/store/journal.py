@@ -54,9 +54,24 @@ class Journal:
         Raises:
             RunFolderFull: no space. The line is not there, what was before it is safe.
         """
+        with self._lock:
+            self._append(word)
+
+    def write_last(self, word: Word) -> None:
+        """Append the last line of a process that is about to end: any thread that still wants to write waits for that end.
+
+        A rank that has said why it ends must not say a second thing when its connections break.
+
+        Raises:
+            RunFolderFull: as above.
+        """
+        self._lock.acquire()
+        self._append(word)
+
+    def _append(self, word: Word) -> None:
         kind = next(name for name, class_ in _KINDS.items() if isinstance(word, class_))
         line = f'{{"kind":"{kind}","data":{dumps(word)}}}\n'.encode()
-        with self._lock, full_disk_named(self.file):
+        with full_disk_named(self.file):
             whole = os.fstat(self._handle).st_size
             written = 0
             try:

@@ -152,6 +152,16 @@ def test_two_threads_never_mix_their_lines(tmp_path: Path) -> None:
     assert all(isinstance(word, Record) for word in found)
 
 
+def test_after_the_last_word_no_other_thread_says_anything(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "r000000.jsonl")
+    journal.write_last(Stopped("deadline", by_peer=False, beat="step 3"))
+    late = threading.Thread(target=journal.write, args=(Bye(),), daemon=True)
+    late.start()
+    late.join(0.2)
+    assert late.is_alive()
+    assert [type(word) for word in read(journal.file)] == [Stopped]
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_no_space_left_is_named_with_the_file(tmp_path: Path, number: int) -> None:
     with pytest.raises(RunFolderFull, match=r"x\.jsonl"), full_disk_named(tmp_path / "x.jsonl"):
