@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
+
+#: ``draft``: learned, nobody has vouched for it. ``approved``: somebody has. ``expired``: it may not judge any more.
+#: ``shipped``: published figures that come with hpcaccept; what a site has learned itself goes before them.
+State = Literal["draft", "approved", "expired", "shipped"]
 
 
 @dataclass(frozen=True)
@@ -74,3 +79,6 @@ class Baseline:
     model: str
     provenance: Provenance
     entries: dict[str, BaselineEntry]
+    state: State = "approved"
+    #: Asked in this order where this one does not fit: other power limits of the model, then what hpcaccept ships.
+    alternatives: tuple[Baseline, ...] = ()
