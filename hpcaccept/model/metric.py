@@ -76,6 +76,7 @@ class Metric:
         limit: a limit that needs no baseline (a wrong element is always a fault).
         peer_floor: smallest relative loss against the peers that may count as slow on a GPU; None: never judged
             against peers.
+        history_floor: the same against the unit's own past runs; None: a quarter of ``peer_floor`` (``past_floor``).
         required: a measured record of the check without this metric is an ERROR.
         headline: shown on the first page of a report; the others are in report.json and run.h5.
     """
@@ -90,6 +91,7 @@ class Metric:
     statistic: Statistic = "best"
     limit: Limit | None = None
     peer_floor: float | None = None
+    history_floor: float | None = None
     required: bool = True
     headline: bool = True
 
@@ -97,6 +99,17 @@ class Metric:
     def is_rate(self) -> bool:
         """True for a performance number: judged against peers and baseline rather than by a built-in limit."""
         return self.limit is None and self.direction != "exact"
+
+    @property
+    def past_floor(self) -> float | None:
+        """Smallest relative loss against the unit's own past runs that may count as slow; None: never judged so.
+
+        A unit repeats itself far better than it agrees with its like: 0.05 to 0.5 % against 0.5 to 5 % (published MLPerf
+        logs and fleet studies), so that a quarter of the peers' floor is still several widths.
+        """
+        if self.history_floor is not None or self.peer_floor is None:
+            return self.history_floor
+        return self.peer_floor / 4
 
 
 def at_most(value: float, unit: str, source: str) -> Limit:
