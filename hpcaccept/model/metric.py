@@ -14,7 +14,7 @@ Scope = Literal["device", "node", "world"]
 #: How the repeats of one unit become one number. Capability (``best``) is the best launch by the median of its blocks: a
 #: launch can be slow for its whole life, a block can be fast by chance (under a CPU quota). Of counted faults the worst counts.
 Statistic = Literal["best", "median", "worst"]
-Origin = Literal["built-in", "request", "suite", "baseline", "peers"]
+Origin = Literal["built-in", "request", "suite", "baseline", "peers", "history"]
 
 
 @dataclass(frozen=True)

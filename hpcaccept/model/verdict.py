@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import Literal
 
 from hpcaccept.model.metric import Limit, metric_key
+
+#: What is asked of a number. ``limits`` are built-in, of the request or of the suite; they need no comparison.
+Question = Literal["limits", "peers", "baseline", "history"]
+QUESTIONS: tuple[Question, ...] = ("limits", "peers", "baseline", "history")
 
 
 class Outcome(enum.Enum):
@@ -24,8 +29,11 @@ class Outcome(enum.Enum):
         return self in (Outcome.PASS, Outcome.WARN, Outcome.FAIL)
 
 
+#: By the codes that stand in the columns of a VerdictTable.
+OUTCOMES = tuple(Outcome)
+CODE = {outcome: number for number, outcome in enumerate(OUTCOMES)}
 #: From best to worst: which verdict of many speaks for all of them.
-_SEVERITY = {
+SEVERITY = {
     Outcome.PASS: 0,
     Outcome.NO_BASELINE: 1,
     Outcome.NOT_RUN: 2,
@@ -64,6 +72,7 @@ class Verdict:
         limit: what it met or missed.
         remedy: what to do next.
         required: False when the suite does without this verdict: it is shown and does not change the exit code.
+        question: that it answers; None where nothing was measured.
 
     Raises:
         ValueError: PASS, WARN or FAIL without a value and a limit, or a PASS whose value misses its limit.
@@ -80,6 +89,7 @@ class Verdict:
     limit: Limit | None = None
     remedy: str = ""
     required: bool = True
+    question: Question | None = None
 
     def __post_init__(self) -> None:
         if self.outcome.is_judged and (self.value is None or self.limit is None):
@@ -95,7 +105,7 @@ class Verdict:
 
 def worst(outcomes: list[Outcome]) -> Outcome:
     """The verdict that speaks for all of them; NOT_RUN for an empty list, never PASS."""
-    return max(outcomes, key=_SEVERITY.__getitem__, default=Outcome.NOT_RUN)
+    return max(outcomes, key=SEVERITY.__getitem__, default=Outcome.NOT_RUN)
 
 
 def exit_code(verdicts: list[Verdict]) -> int:

@@ -1,0 +1,140 @@
+"""How are the verdicts on measured values held? As columns: 16,384 nodes × 8 GPUs × 30 metrics × 4 questions must fit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from hpcaccept.model.metric import Metric, Origin, split_key
+from hpcaccept.model.table import Unit
+from hpcaccept.model.verdict import CODE, OUTCOMES, QUESTIONS, Outcome, Question
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """One question about one metric, answered for many like units: as columns, so that nothing is built for who passes.
+
+    Attributes:
+        question: that is answered.
+        key: metric key.
+        metric: its declaration.
+        origin: of the limits.
+        unit: int32[u], index into the units of the table.
+        outcome: int8[u], index into ``OUTCOMES``.
+        value: float64[u], in the unit of the metric.
+        lower: float64[u], smallest value that meets the limit, NaN: none.
+        upper: float64[u], the same on the other side.
+        center: float64[u], what the value was compared with, NaN: nothing.
+        compared: what the centre is (``median of 7 peers``), empty without one.
+        detail: how the limit follows from it.
+        source: where the limits come from, where ``compared`` and ``detail`` do not say it.
+        said: why there is no limit, where there is none for all of these units.
+        required: as of a verdict.
+        remarks: row → (reason, remedy) of its own.
+
+    Raises:
+        ValueError: as of ``Verdict``: PASS, WARN or FAIL without a value and a limit, a PASS outside its limit; or columns
+            of unlike length.
+    """
+
+    question: Question
+    key: str
+    metric: Metric
+    origin: Origin
+    unit: npt.NDArray[np.int32]
+    outcome: npt.NDArray[np.int8]
+    value: Floats
+    lower: Floats
+    upper: Floats
+    center: Floats
+    compared: str = ""
+    detail: str = ""
+    source: str = ""
+    said: str = ""
+    required: bool = True
+    remarks: Mapping[int, tuple[str, str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        columns = (self.unit, self.outcome, self.value, self.lower, self.upper, self.center)
+        if any(len(column) != len(self.unit) for column in columns):
+            raise ValueError(f"columns of {self.key} are of unlike length")
+        above = (self.value >= self.lower) | (self.lower != self.lower)
+        below = (self.value <= self.upper) | (self.upper != self.upper)
+        limited = (self.lower == self.lower) | (self.upper == self.upper)
+        judged = self.outcome <= CODE[Outcome.FAIL]
+        if (judged & ~(limited & (self.value == self.value))).any():
+            raise ValueError(f"a judged row of {self.key} needs a measured value and a limit")
+        if ((self.outcome == CODE[Outcome.PASS]) & ~(above & below)).any():
+            raise ValueError(f"a PASS of {self.key} has a value outside its limit")
+
+    def __len__(self) -> int:
+        return len(self.unit)
+
+    @property
+    def check(self) -> str:
+        """Name of the check."""
+        return split_key(self.key)[0]
+
+    @property
+    def variant(self) -> str:
+        """Of the metric."""
+        return split_key(self.key)[2]
+
+
+@dataclass(frozen=True, eq=False)
+class VerdictTable:
+    """Every value of a run that was asked about, by every question: what 16,384 nodes have room for.
+
+    Attributes:
+        units: of whom the answers speak.
+        answers: by question, then by metric; a metric has several where its units are not all alike.
+    """
+
+    units: tuple[Unit, ...]
+    answers: tuple[Answer, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.answers))
+
+    def of(self, question: Question) -> tuple[Answer, ...]:
+        """The answers to one question."""
+        return tuple(answer for answer in self.answers if answer.question == question)
+
+    def counts(self) -> Counter[Outcome]:
+        """Outcome → number of rows."""
+        found: Counter[Outcome] = Counter()
+        for answer in self.answers:
+            for code, count in enumerate(np.bincount(answer.outcome, minlength=len(OUTCOMES)).tolist()):
+                found[OUTCOMES[code]] += count
+        return +found
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """Metric keys in the order of their first answer."""
+        return tuple(dict.fromkeys(answer.key for answer in self.answers))
+
+    @cached_property
+    def question(self) -> npt.NDArray[np.int8]:
+        """int8[n], index into ``QUESTIONS``, one entry per row of all answers, in their order."""
+        each = np.array([QUESTIONS.index(answer.question) for answer in self.answers], np.int8)
+        return np.repeat(each, [len(answer) for answer in self.answers])
+
+    @cached_property
+    def key(self) -> npt.NDArray[np.int32]:
+        """int32[n], index into ``keys``."""
+        number = {key: i for i, key in enumerate(self.keys)}
+        each = np.array([number[answer.key] for answer in self.answers], np.int32)
+        return np.repeat(each, [len(answer) for answer in self.answers])
+
+    def column(self, name: Literal["unit", "outcome", "value", "lower", "upper", "center"]) -> npt.NDArray[Any]:
+        """One column of all answers, n entries, in their order."""
+        parts = [getattr(answer, name) for answer in self.answers]
+        return np.concatenate(parts) if parts else np.zeros(0)
