@@ -1,0 +1,164 @@
+"""What is remembered of past runs? Numbers of units by an identity that outlives names, and what they were measured with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from hpcaccept.model.record import Record
+    from hpcaccept.model.table import Unit
+
+#: Codes of a remembered value. What failed or was disturbed is kept and shown, but never taken for normal.
+ABSENT, PASSED, UNJUDGED, WARNED, FAILED, DISTURBED = range(6)
+CODE_WORDS = ("absent", "passed", "unjudged", "warned", "failed", "disturbed")
+#: What learning and comparing leave out.
+SUSPECT = (FAILED, DISTURBED)
+#: Facts of ``identity`` that make an environment: a number may change with each of them, and no GPU is to blame.
+ENVIRONMENT_FACTS = (
+    "driver",
+    "cuda",
+    "cuda_driver",
+    "torch",
+    "nccl",
+    "mpi",
+    "image",
+    "image_digest",
+    "kernel",
+    "hpcaccept",
+)
+#: The unit of numbers that speak of all ranks together.
+WORLD = "*"
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """One remembered run.
+
+    Attributes:
+        run_id: name of its folder.
+        at: when it was planned, UTC, ISO 8601.
+        environment: digest of driver, CUDA, torch, image, kernel and hpcaccept (``environment_of``).
+        suite: name of its suite.
+    """
+
+    run_id: str
+    at: str
+    environment: str
+    suite: str
+
+
+@dataclass(frozen=True)
+class Past:
+    """What some units reached in earlier runs.
+
+    Attributes:
+        runs: oldest first.
+        units: unit ids (``unit_id``), one per column.
+        values: metric key → float64[r, u] in the metric's SI unit; NaN where the run has no value of the unit, none of the same
+            revision, device model and setting, or one that failed or was disturbed.
+    """
+
+    runs: tuple[PastRun, ...]
+    units: tuple[str, ...]
+    values: Mapping[str, npt.NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Who and where a unit was in one run.
+
+    Attributes:
+        node: name of the node; empty for all ranks together.
+        device: ``cuda:3``; empty for a node.
+        model: NVML name of the GPU or model name of the CPU.
+        setting: what else must be alike for a comparison (threads, turns; nodes, where a number speaks of all of them).
+        serial: number on the board, where the driver tells it.
+    """
+
+    node: str
+    device: str = ""
+    model: str = ""
+    setting: str = ""
+    serial: str = ""
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """Only values of the same kind are put side by side."""
+        return self.model, self.setting
+
+    def __str__(self) -> str:
+        return f"{self.node} {self.device}".rstrip() or "all nodes"
+
+
+@dataclass(frozen=True)
+class RunToRemember:
+    """What one run adds to the history.
+
+    Attributes:
+        run: which one.
+        facts: of its environment.
+        revisions: check → revision of its method.
+        units: unit ids; nodes of which nothing was measured are among them.
+        places: of each unit.
+        standing: uint8[u], the worst that was said of the unit's node (of all, for ``WORLD``): PASSED is accepted.
+        keys: metric keys.
+        values: float64[k, u], SI; NaN where absent.
+        outcomes: uint8[k, u], codes.
+
+    Raises:
+        ValueError: shapes that do not fit, or a unit twice.
+    """
+
+    run: PastRun
+    facts: Mapping[str, str]
+    revisions: Mapping[str, int]
+    units: tuple[str, ...]
+    places: tuple[Place, ...]
+    standing: npt.NDArray[np.uint8]
+    keys: tuple[str, ...]
+    values: npt.NDArray[np.float64]
+    outcomes: npt.NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        shape = (len(self.keys), len(self.units))
+        if self.values.shape != shape or self.outcomes.shape != shape:
+            raise ValueError(f"values {self.values.shape} and outcomes {self.outcomes.shape}, expected {shape}")
+        if not len(self.units) == len(self.places) == len(self.standing) == len(set(self.units)):
+            raise ValueError("units, their places and standings are of unlike number, or a unit is there twice")
+
+
+def unit_id(unit: Unit) -> str:
+    """Who a unit is: its GPU UUID, which survives renames and swaps of nodes; else ``node/device``, the node, or ``WORLD``."""
+    if unit.device_id:
+        return unit.device_id
+    if not unit.node:
+        return WORLD
+    return f"{unit.node}/{unit.device}" if unit.device else unit.node
+
+
+def environment_of(records: Iterable[Record]) -> dict[str, str]:
+    """The facts that make the environment of a run; where nodes differ, what most of them say."""
+    said: dict[str, Counter[str]] = {name: Counter() for name in ENVIRONMENT_FACTS}
+    for record in records:
+        if record.check == "identity":
+            for name in ENVIRONMENT_FACTS:
+                if text := record.facts.get(name):
+                    said[name][text] += 1
+    # Of two that are as frequent the first in the alphabet, so that the order of ranks does not matter.
+    return {name: min(found, key=lambda text: (-found[text], text)) for name, found in said.items() if found}
+
+
+def environment_digest(facts: Mapping[str, str]) -> str:
+    """Twelve hexadecimal digits that differ where a fact differs; empty without facts."""
+    if not facts:
+        return ""
+    text = json.dumps(dict(sorted(facts.items())), separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
