@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,11 +64,15 @@ class Past:
         units: unit ids (``unit_id``), one per column.
         values: metric key → float64[r, u] in the metric's SI unit; NaN where the run has no value of the unit, none of the same
             revision, device model and setting, or one that failed or was disturbed.
+        outcomes: metric key → uint8[r, u], what was said of the value then; who failed again and again is told by it.
+        facts: of the environment, one mapping per run: what changed since is told by them. Empty: not known.
     """
 
     runs: tuple[PastRun, ...]
     units: tuple[str, ...]
     values: Mapping[str, npt.NDArray[np.float64]]
+    outcomes: Mapping[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
+    facts: tuple[Mapping[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
