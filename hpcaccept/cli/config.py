@@ -32,10 +32,14 @@ def config(suite: str | None, as_json: bool) -> None:
       HPCACCEPT_* in the environment, options of the command line
 
     The files may also hold a site's changes to suites: tables [checks.NAME], [limits."CHECK.METRIC"] and [peers] apply
-    to every suite that has such a check; enabled = false switches a check off.
+    to every suite that has such a check; enabled = false switches a check off. [nightly] is what 'hpcaccept nightly' asks.
     """
     layered = load_settings({})
     rows = [("", f.name, getattr(layered.settings, f.name), layered.origin[f.name]) for f in fields(layered.settings)]
+    rows += [
+        ("nightly", f.name, getattr(layered.nightly, f.name), layered.nightly_origin[f.name])
+        for f in fields(layered.nightly)
+    ]
     if suite:
         rows += _suite_rows(suite, layered)
     if as_json:
@@ -50,7 +54,7 @@ def config(suite: str | None, as_json: bool) -> None:
             section = place
         if name:
             click.echo(f"{name:<18} {value!r:<28} {origin}")
-    if all(origin == "default" for place, _, _, origin in rows if not place) and not layered.overrides:
+    if all(origin == "default" for place, _, _, origin in rows if place in ("", "nightly")) and not layered.overrides:
         click.echo(
             f"\nNothing is set yet. Put settings into {PROJECT_FILE}, ~/.config/hpcaccept/config.toml or {SYSTEM_FILE}."
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from hpcaccept.config.nightly import NightlySettings, check
 from hpcaccept.config.suites import SuiteText
 from hpcaccept.config.toml import read_toml
 from hpcaccept.errors import UsageError, nearest
@@ -18,6 +19,8 @@ PROJECT_FILE = Path("hpcaccept.toml")
 ENVIRONMENT_PREFIX = "HPCACCEPT_"
 #: Tables of a settings file that change suites (``plan.override``), not settings.
 OVERRIDES = ("checks", "limits", "peers")
+#: Table of a settings file with settings of its own.
+NIGHTLY = "nightly"
 
 
 @dataclass(frozen=True)
@@ -75,17 +78,22 @@ class Layered:
         settings: all layers in one.
         origin: name of a setting → place of its value.
         overrides: what the files and the command line change in suites, later ones winning.
+        nightly: the table ``[nightly]``, its options and ``HPCACCEPT_NIGHTLY_*``.
+        nightly_origin: as ``origin``.
     """
 
     settings: Settings
     origin: dict[str, str]
     overrides: tuple[SuiteText, ...] = ()
+    nightly: NightlySettings = field(default_factory=NightlySettings)
+    nightly_origin: dict[str, str] = field(default_factory=dict)
 
 
 def load_settings(
     options: Mapping[str, Any],
     environ: Mapping[str, str] = os.environ,
     suite_options: Mapping[str, Mapping[str, Any]] | None = None,
+    nightly_options: Mapping[str, Any] | None = None,
 ) -> Layered:
     """All layers, later ones winning.
 
@@ -93,43 +101,79 @@ def load_settings(
         options: of the command line; None means not given.
         environ: of this process.
         suite_options: what the command line changes in suites: tables of ``checks``.
+        nightly_options: of ``hpcaccept nightly``; None means not given.
 
     Raises:
         UsageError: an unknown key or a value of the wrong kind, with its place and the nearest valid name.
     """
+    user = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "/")) / ".config") / "hpcaccept/config.toml"
+    files = [(str(file), read_toml(file)) for file in (SYSTEM_FILE, user, PROJECT_FILE) if file.is_file()]
+    overrides = [
+        SuiteText(Path(place), found)
+        for place, tables in files
+        if (found := {key: tables[key] for key in OVERRIDES if key in tables})
+    ]
+    if suite_options:
+        overrides.append(SuiteText(Path("command line"), {"checks": suite_options}))
+    values, origin = _layers(
+        Settings,
+        [(place, {k: v for k, v in tables.items() if k not in (*OVERRIDES, NIGHTLY)}) for place, tables in files],
+        environ,
+        options,
+    )
+    of_nightly, nightly_origin = _layers(
+        NightlySettings,
+        [(place, _table(tables.get(NIGHTLY, {}), place)) for place, tables in files],
+        environ,
+        nightly_options or {},
+        ENVIRONMENT_PREFIX + "NIGHTLY_",
+    )
+    nightly = NightlySettings(**of_nightly)
+    check(nightly, nightly_origin)
+    return Layered(Settings(**values), origin, tuple(overrides), nightly, nightly_origin)
+
+
+def _table(found: object, place: str) -> Mapping[str, Any]:
+    if not isinstance(found, Mapping):
+        raise UsageError(
+            f"{place}: {NIGHTLY} is {found!r}, expected a table.", f"Write [{NIGHTLY}] above its settings."
+        )
+    return found
+
+
+def _layers(
+    kind: type,
+    files: list[tuple[str, Mapping[str, Any]]],
+    environ: Mapping[str, str],
+    options: Mapping[str, Any],
+    prefix: str = ENVIRONMENT_PREFIX,
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Values and their places for one dataclass of settings, later layers winning."""
     values: dict[str, Any] = {}
-    origin = {f.name: "default" for f in fields(Settings)}
+    origin = {f.name: "default" for f in fields(kind)}
 
     def put(layer: Mapping[str, Any], place: str) -> None:
         for key, value in layer.items():
             name = key.replace("-", "_")
-            values[name] = _fit(key, value, place)
+            values[name] = _fit(key, value, place, kind)
             origin[name] = place
 
-    user = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "/")) / ".config") / "hpcaccept/config.toml"
-    overrides: list[SuiteText] = []
-    for file in (SYSTEM_FILE, user, PROJECT_FILE):
-        if file.is_file():
-            tables = read_toml(file)
-            put({key: value for key, value in tables.items() if key not in OVERRIDES}, str(file))
-            if found := {key: tables[key] for key in OVERRIDES if key in tables}:
-                overrides.append(SuiteText(file, found))
-    put(_from_environment(environ), "environment")
+    for place, layer in files:
+        put(layer, place)
+    put(_from_environment(environ, kind, prefix), "environment")
     put({key: value for key, value in options.items() if value is not None and value != {}}, "command line")
-    if suite_options:
-        overrides.append(SuiteText(Path("command line"), {"checks": suite_options}))
-    return Layered(Settings(**values), origin, tuple(overrides))
+    return values, origin
 
 
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    known = {f.name: f for f in fields(Settings)}
+def _from_environment(environ: Mapping[str, str], settings: type, prefix: str) -> dict[str, Any]:
+    known = {f.name: f for f in fields(settings)}
     found: dict[str, Any] = {}
     for name, field_ in known.items():
-        text = environ.get(ENVIRONMENT_PREFIX + name.upper())
+        text = environ.get(prefix + name.upper())
         if text is None:
             continue
         kind = str(field_.type)
-        place = f"environment variable {ENVIRONMENT_PREFIX}{name.upper()}"
+        place = f"environment variable {prefix}{name.upper()}"
         found[name] = _from_text(text, kind, place)
     return found
 
@@ -150,11 +194,12 @@ def _from_text(text: str, kind: str, place: str) -> object:
     return text
 
 
-def _fit(key: str, value: object, place: str) -> object:
-    known = {f.name: f for f in fields(Settings)}
+def _fit(key: str, value: object, place: str, settings: type) -> object:
+    known = {f.name: f for f in fields(settings)}
     name = key.replace("-", "_")
     if name not in known:
-        raise UsageError(f"{place}: there is no setting {key!r}.", nearest(name, known))
+        tables = (*OVERRIDES, NIGHTLY) if settings is Settings else ()
+        raise UsageError(f"{place}: there is no setting {key!r}.", nearest(name, (*known, *tables)))
     kind = str(known[name].type)
     right = {
         "int": isinstance(value, int) and not isinstance(value, bool),

@@ -1,0 +1,150 @@
+"""What is written down of a night, so that the next one knows what it has to finish, to choose and to compare with?
+
+The journal is a list of these words. A word is written before what it announces is done (``Submitting``) or after what it
+states has happened (``Concluded``): whatever is killed in between can be made out from the last word.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+#: Outcomes (of ``model.verdict``) with which a node counts as accepted.
+ACCEPTED = ("PASS", "WARN")
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """From now on a run is due every day at ``clock`` (``"02:00"``); an empty text: no longer."""
+
+    clock: str
+
+
+@dataclass(frozen=True)
+class Began:
+    """A night has begun.
+
+    Attributes:
+        night: its name.
+        host: that it runs on.
+        pid: of its process.
+        user: who runs it.
+    """
+
+    night: str
+    host: str = ""
+    pid: int = 0
+    user: str = ""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Nodes that are to be tested.
+
+    Attributes:
+        night: name of the night.
+        nodes: the one that was tested longest ago first.
+        left_out: reason → how many nodes of the partition.
+    """
+
+    night: str
+    nodes: tuple[str, ...]
+    left_out: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Submitting:
+    """A run is about to be submitted: from here on it may exist."""
+
+    night: str
+    run: str
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Withdrawn:
+    """A run came to nothing: it never began, or was ended from outside before anything was judged."""
+
+    night: str
+    run: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Concluded:
+    """A run was judged.
+
+    Attributes:
+        night: name of the night; empty for a run that somebody made with ``submit``.
+        run: its name.
+        at: when it was planned, UTC, ISO 8601.
+        exit_code: of the run.
+        nodes: node → its worst outcome.
+        reasons: node that was not accepted → why, in one sentence.
+    """
+
+    night: str
+    run: str
+    at: str
+    exit_code: int
+    nodes: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Missed:
+    """Nights of which nothing came, as they were reported: UTC, ISO 8601."""
+
+    due: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A night is over.
+
+    Attributes:
+        night: name of the night.
+        exit_code: of the night.
+        headline: what it came to, in one line.
+        nothing: why no node was tested; empty when some were.
+        stale: nodes that were not tested for too long, as they were reported.
+        untold: lines of news that could not be sent to anybody.
+        notes: what else went wrong: a message that was not delivered, a report that was not written.
+    """
+
+    night: str
+    exit_code: int
+    headline: str
+    nothing: str = ""
+    stale: tuple[str, ...] = ()
+    untold: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+Word = Scheduled | Began | Chosen | Submitting | Withdrawn | Concluded | Missed | Ended
+
+
+@dataclass(frozen=True)
+class Line:
+    """A word, and when it was said (UTC, ISO 8601)."""
+
+    at: str
+    word: Word
+
+
+@dataclass(frozen=True)
+class Tested:
+    """The latest that is known of a node.
+
+    Attributes:
+        at: when it was tested, UTC, ISO 8601.
+        outcome: its worst.
+        run: that tested it.
+        reason: why it was not accepted.
+        accepted_at: when it was accepted the last time; empty: never.
+    """
+
+    at: str
+    outcome: str
+    run: str
+    reason: str = ""
+    accepted_at: str = ""
