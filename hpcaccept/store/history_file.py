@@ -1,0 +1,606 @@
+"""How is the past kept? ``history/NNNNNN.h5``: segments that are written whole, format 1.
+
+::
+
+    history/.lock            who writes (store.one_writer)
+    history/000001.h5        the first runs that were remembered; the last segment grows until it is full
+      /           attributes: format "hpcaccept-history", version 1
+      /runs       str[r]          JSON of ``KeptRun``, as remembered; readers sort by time
+      /units      str[u]          GPU UUIDs, "node/device", node names, "*" for all ranks together
+      /keys       str[k]          metric keys
+      /values     float32[r,k,u]  SI units, NaN where absent
+      /outcomes   uint8[r,k,u]    model.history: absent, passed, unjudged, warned, failed, disturbed
+      /standing   uint8[r,u]      the worst that was said of the unit
+      /place      int32[r,u]      index into /places/…, -1 where the unit was not in the run
+      /places/node, device, serial  str[p]; /places/kind  int32[p], index into /kinds
+      /kinds      str[q]          JSON of (device model, setting): only like is put beside like
+
+Why not one ``history.h5`` that grows: a writer that is killed inside HDF5 leaves a file that cannot be opened, with a year in
+it. A segment is written beside its place, synced and renamed, so that a kill at any moment loses at most the run that was
+being remembered, and readers need no lock. It is closed at ``MAX_CELLS`` values, which bounds what a night rewrites
+whatever the size of the fleet. Within a segment a metric of some units over all its runs is one chunk: one GPU's year touches a few
+chunks per segment, and a whole fleet's last runs are read at the speed of inflating.
+
+float32 is exact to 6e-8, a thousandth of the width of the quietest metric; counts are exact to 16.7 million. Strings are of
+fixed length, because only those can carry a checksum (Fletcher-32, on every dataset). No pickle, no object references: any
+HDF5 tool reads it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from hpcaccept.errors import StoreError
+from hpcaccept.model.history import ABSENT, SUSPECT, Past, PastRun, Place, RunToRemember
+from hpcaccept.serial import dumps, from_plain
+from hpcaccept.store.one_writer import locked
+from hpcaccept.store.run_file import DAMAGE, open_h5, write_h5
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+FORMAT, VERSION = "hpcaccept-history", 1
+#: Values of one segment (runs × metrics × units), the room for absent ones included: 32 MiB of float32.
+MAX_CELLS = 8 * 1024 * 1024
+#: Runs of one segment, where a site has few units.
+MAX_RUNS = 256
+#: Values of one chunk: 16 KiB.
+_CHUNK_CELLS = 4096
+#: Up to so many units are read one by one; for more, whole metrics are read.
+_FEW_UNITS = 24
+#: How far back to look for the last runs of units that are seldom tested, in multiples of what is asked for.
+_FURTHEST = 10
+
+
+@dataclass(frozen=True)
+class KeptRun:
+    """A run as the history knows it.
+
+    Attributes:
+        run: its name, time, environment and suite.
+        facts: of its environment.
+        revisions: check → revision of its method.
+    """
+
+    run: PastRun
+    facts: dict[str, str] = field(default_factory=dict)
+    revisions: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Track:
+    """One unit over all runs that knew it, oldest first.
+
+    Attributes:
+        unit: its id.
+        runs: r of them.
+        places: where it was in each.
+        standing: uint8[r], the worst that was said of it.
+        keys: metric keys.
+        values: float64[r, k], SI units; NaN where absent.
+        outcomes: uint8[r, k], codes of model.history.
+    """
+
+    unit: str
+    runs: tuple[KeptRun, ...]
+    places: tuple[Place, ...]
+    standing: npt.NDArray[np.uint8]
+    keys: tuple[str, ...]
+    values: npt.NDArray[np.float64]
+    outcomes: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Whereabouts:
+    """Where every unit was in every run, and what was said of it.
+
+    Attributes:
+        runs: oldest first.
+        units: unit ids.
+        places: every place there was.
+        place: int32[r, u], index into places, -1 where the unit was not in the run.
+        standing: uint8[r, u], codes of model.history.
+    """
+
+    runs: tuple[KeptRun, ...]
+    units: tuple[str, ...]
+    places: tuple[Place, ...]
+    place: npt.NDArray[np.int32]
+    standing: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """One file in memory; the arrays as in the file."""
+
+    runs: tuple[KeptRun, ...]
+    units: tuple[str, ...]
+    keys: tuple[str, ...]
+    places: tuple[Place, ...]
+    place: npt.NDArray[np.int32]
+    standing: npt.NDArray[np.uint8]
+    values: npt.NDArray[np.float32]
+    outcomes: npt.NDArray[np.uint8]
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def append(folder: Path, runs: Iterable[RunToRemember]) -> None:
+    """Remember runs. A run that is there already is replaced: to remember it again changes nothing.
+
+    Either a run is remembered wholly after return, or (whatever happens in between) it is not and the rest is as it was.
+
+    Raises:
+        RunError: another process writes, and did not end in half a minute.
+        StoreError: a segment is damaged, foreign or of another version.
+        OSError: no space or no permission.
+    """
+    with locked(folder / ".lock", "remembering a run"):
+        _sweep(folder)
+        at = {kept.run.run_id: file for file, kept in _heads(folder)}
+        for run in runs:
+            file = at.get(run.run.run_id) or _room_for(folder, run)
+            old = _without(_read_segment(file), {run.run.run_id}) if file.exists() else None
+            _write_segment(file, _joined(old, run))
+            at[run.run.run_id] = file
+
+
+def prune(folder: Path, before: str) -> None:
+    """Forget runs that were planned before a moment (UTC, ISO 8601).
+
+    Raises: as ``append``.
+    """
+    with locked(folder / ".lock", "forgetting old runs"):
+        _sweep(folder)
+        old: dict[Path, set[str]] = {}
+        for file, kept in _heads(folder):
+            if kept.run.at < before:
+                old.setdefault(file, set()).add(kept.run.run_id)
+        for file, names in old.items():
+            rest = _without(_read_segment(file), names)
+            if rest is None:
+                file.unlink()
+            else:
+                _write_segment(file, rest)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed writer left; only the owner of the lock may know that it was killed."""
+    for torn in folder.glob(".*.h5.*"):
+        torn.unlink(missing_ok=True)
+
+
+def _segments(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.glob("[0-9]*.h5") if file.stem.isdigit())
+
+
+def _heads(folder: Path) -> Iterator[tuple[Path, KeptRun]]:
+    """Every run with its segment."""
+    for file in _segments(folder):
+        with _opened(file) as h5:
+            for kept in _runs(h5):
+                yield file, kept
+
+
+def _room_for(folder: Path, run: RunToRemember) -> Path:
+    """The last segment, or the one after it when that would grow too large."""
+    files = _segments(folder)
+    if not files:
+        return folder / "000001.h5"
+    with _opened(files[-1]) as h5:
+        rows, keys, units = h5["values"].shape
+        new_keys = len(set(run.keys) - set(_texts(h5, "keys")))
+        new_units = len(set(run.units) - set(_texts(h5, "units")))
+    if rows < MAX_RUNS and (rows + 1) * (keys + new_keys) * (units + new_units) <= MAX_CELLS:
+        return files[-1]
+    return folder / f"{int(files[-1].stem) + 1:06d}.h5"
+
+
+def _joined(old: _Segment | None, run: RunToRemember) -> _Segment:
+    """The segment with one more run; its units and metrics are the union of both."""
+    units = _union(old.units if old else (), run.units)
+    keys = _union(old.keys if old else (), run.keys)
+    places = _union(old.places if old else (), run.places)
+    before = len(old.runs) if old else 0
+    count = before + 1
+    place = np.full((count, len(units)), -1, np.int32)
+    standing = np.zeros((count, len(units)), np.uint8)
+    values = np.full((count, len(keys), len(units)), np.nan, np.float32)
+    outcomes = np.full((count, len(keys), len(units)), ABSENT, np.uint8)
+    if old is not None:
+        k, u = len(old.keys), len(old.units)
+        place[:before, :u], standing[:before, :u] = old.place, old.standing
+        values[:before, :k, :u], outcomes[:before, :k, :u] = old.values, old.outcomes
+    column, row = _numbers(units, run.units), _numbers(keys, run.keys)
+    place[before, column] = _numbers(places, run.places)
+    standing[before, column] = run.standing
+    values[before, row[:, None], column] = _single(run.values)
+    outcomes[before, row[:, None], column] = run.outcomes
+    kept = KeptRun(run.run, dict(run.facts), dict(run.revisions))
+    return _Segment((*(old.runs if old else ()), kept), units, keys, places, place, standing, values, outcomes)
+
+
+def _without(segment: _Segment, names: set[str]) -> _Segment | None:
+    """The segment without some runs, and without units, metrics and places that only they had; None when nothing is left."""
+    rows = np.array([kept.run.run_id not in names for kept in segment.runs])
+    if rows.all():
+        return segment
+    if not rows.any():
+        return None
+    place, outcomes = segment.place[rows], segment.outcomes[rows]
+    units, keys = (place >= 0).any(axis=0), (outcomes != ABSENT).any(axis=(0, 2))
+    used = np.unique(place[place >= 0])
+    renumbered = np.full(len(segment.places) + 1, -1, np.int32)  # the last stands for -1
+    renumbered[used] = np.arange(len(used), dtype=np.int32)
+    return _Segment(
+        runs=tuple(kept for kept, stays in zip(segment.runs, rows, strict=True) if stays),
+        units=_picked(segment.units, units),
+        keys=_picked(segment.keys, keys),
+        places=tuple(segment.places[i] for i in used.tolist()),
+        place=renumbered[place][:, units],
+        standing=segment.standing[rows][:, units],
+        values=segment.values[rows][:, keys][:, :, units],
+        outcomes=outcomes[:, keys][:, :, units],
+    )
+
+
+def _union(old: tuple[Any, ...], new: tuple[Any, ...]) -> tuple[Any, ...]:
+    return old if old == new else tuple(dict.fromkeys((*old, *new)))
+
+
+def _numbers(all_: tuple[Any, ...], some: tuple[Any, ...]) -> npt.NDArray[np.int64]:
+    if all_ == some:
+        return np.arange(len(all_))
+    at = {thing: i for i, thing in enumerate(all_)}
+    return np.array([at[thing] for thing in some], np.int64)
+
+
+def _picked(things: tuple[str, ...], mask: npt.NDArray[np.bool_]) -> tuple[str, ...]:
+    return tuple(things[i] for i in np.flatnonzero(mask).tolist())
+
+
+def _single(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """As float32; what is beyond it (a check may say 1.8e308) becomes its largest number, not infinity."""
+    most = float(np.finfo(np.float32).max)
+    return np.clip(values, -most, most).astype(np.float32)
+
+
+def _write_segment(file: Path, segment: _Segment) -> None:
+    kinds = tuple(dict.fromkeys(place.kind for place in segment.places))
+    kind_of = {kind: i for i, kind in enumerate(kinds)}
+
+    def fill(h5: h5py.File) -> None:
+        h5.attrs.update({"format": FORMAT, "version": VERSION})
+        _put(h5, "runs", _bytes(dumps(kept) for kept in segment.runs))
+        _put(h5, "units", _bytes(segment.units))
+        _put(h5, "keys", _bytes(segment.keys))
+        _put(h5, "kinds", _bytes(json.dumps(kind) for kind in kinds))
+        for name in ("node", "device", "serial"):
+            _put(h5, f"places/{name}", _bytes(getattr(place, name) for place in segment.places))
+        _put(h5, "places/kind", np.array([kind_of[place.kind] for place in segment.places], np.int32))
+        _put(h5, "place", segment.place)
+        _put(h5, "standing", segment.standing)
+        _put(h5, "values", segment.values)
+        _put(h5, "outcomes", segment.outcomes)
+
+    write_h5(file, fill)
+    _sync_folder(file.parent)
+
+
+def _put(h5: h5py.File, name: str, data: npt.NDArray[Any]) -> None:
+    """A dataset with a checksum; numbers are deflated, names of units are not: they hardly shrink and are read most."""
+    more: dict[str, Any] = {}
+    if data.size:
+        more = {"chunks": _chunks(data.shape), "fletcher32": True}
+        if data.dtype.kind != "S":
+            more |= {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+    kind = h5py.string_dtype("utf-8", data.dtype.itemsize) if data.dtype.kind == "S" else data.dtype
+    h5.create_dataset(name, data=data.astype(kind), **more)
+
+
+def _chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """All runs of as many units as fit, then of as many metrics as still fit."""
+    if len(shape) == 1:
+        return (min(shape[0], _CHUNK_CELLS),)
+    runs, units = shape[0], shape[-1]
+    wide = max(1, min(units, _CHUNK_CELLS // runs))
+    if len(shape) == 2:
+        return runs, wide
+    return runs, max(1, min(shape[1], _CHUNK_CELLS // (runs * wide))), wide
+
+
+def _bytes(texts: Iterable[str]) -> npt.NDArray[np.bytes_]:
+    # Bytes of a log that are no UTF-8 are lone surrogates; they become "?".
+    return np.array([text.encode("utf-8", "replace") for text in texts] or np.zeros(0, "S1"), dtype=np.bytes_)
+
+
+def _sync_folder(folder: Path) -> None:
+    """So that the new name survives a power cut too."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def read_runs(folder: Path) -> tuple[KeptRun, ...]:
+    """Every remembered run, oldest first; none where there is no history yet.
+
+    Raises:
+        StoreError: a segment is damaged, foreign or of another version.
+    """
+    return tuple(sorted((kept for _, kept in _heads(folder)), key=_when))
+
+
+def read_past(
+    folder: Path,
+    unit_ids: Sequence[str],
+    keys: Sequence[str],
+    last: int = 20,
+    *,
+    kinds: Mapping[str, tuple[str, str]] | None = None,
+    revisions: Mapping[str, int] | None = None,
+    before: str = "",
+    without: str = "",
+) -> Past:
+    """What these units reached in their last runs.
+
+    Args:
+        folder: of the history; no history is an empty past.
+        unit_ids: whom to look for.
+        keys: metric keys.
+        last: at least so many runs of each unit, where it has them and they do not lie ten times as far back.
+        kinds: unit id → (device model, setting) that a value must have been measured with; None: whatever it was.
+        revisions: check → revision that a value must have been measured by; None: whatever it was.
+        before: only runs planned before this moment (UTC, ISO 8601): a run that is judged again must not see its future.
+        without: a run that is left out.
+
+    Raises:
+        StoreError: a segment is damaged, foreign or of another version.
+    """
+    parts = [_Part.look(file, unit_ids, kinds, before, without) for file in _segments(folder)]
+    runs = [(kept, part, row) for part in parts for row, kept in enumerate(part.runs)]
+    order = sorted(range(len(runs)), key=lambda i: _when(runs[i][0]))
+    seen = np.concatenate([part.eligible for part in parts]) if parts else np.zeros((0, len(unit_ids)), np.bool_)
+    rows = _last_rows(seen[order], last)
+    chosen = [runs[order[i]] for i in rows]
+    values = {key: np.full((len(chosen), len(unit_ids)), np.nan) for key in keys}
+    for part in parts:
+        mine = [(to, row) for to, (_, owner, row) in enumerate(chosen) if owner is part]
+        if mine:
+            _fill(values, part, np.array(mine), revisions)
+    return Past(tuple(kept.run for kept, _, _ in chosen), tuple(unit_ids), values)
+
+
+def read_track(folder: Path, unit: str) -> Track | None:
+    """All that is remembered of one unit; None when nothing is.
+
+    Raises:
+        StoreError: a segment is damaged, foreign or of another version.
+    """
+    found: list[tuple[KeptRun, Place, int, dict[str, tuple[float, int]]]] = []
+    keys: dict[str, None] = {}
+    for file in _segments(folder):
+        with _opened(file) as h5:
+            (at,) = np.nonzero(h5["units"][:] == unit.encode())
+            if not len(at):
+                continue
+            place, standing = h5["place"][:, at[0]], h5["standing"][:, at[0]]
+            values, outcomes = h5["values"][:, :, at[0]].astype(np.float64), h5["outcomes"][:, :, at[0]]
+            names = _texts(h5, "keys")
+            keys |= dict.fromkeys(names)
+            places = {i: _place(h5, i) for i in np.unique(place[place >= 0]).tolist()}
+            for row, kept in enumerate(_runs(h5)):
+                if place[row] >= 0:
+                    cells = {
+                        key: (float(values[row, i]), int(outcomes[row, i]))
+                        for i, key in enumerate(names)
+                        if outcomes[row, i] != ABSENT
+                    }
+                    found.append((kept, places[int(place[row])], int(standing[row]), cells))
+    if not found:
+        return None
+    found.sort(key=lambda row: _when(row[0]))
+    nothing = (np.nan, ABSENT)
+    table = [[cells.get(key, nothing) for key in keys] for *_, cells in found]
+    return Track(
+        unit=unit,
+        runs=tuple(row[0] for row in found),
+        places=tuple(row[1] for row in found),
+        standing=np.array([row[2] for row in found], np.uint8),
+        keys=tuple(keys),
+        values=np.array([[value for value, _ in row] for row in table], np.float64).reshape(len(found), len(keys)),
+        outcomes=np.array([[code for _, code in row] for row in table], np.uint8).reshape(len(found), len(keys)),
+    )
+
+
+def read_whereabouts(folder: Path) -> Whereabouts:
+    """Where every unit was and what was said of it; the measured values are not read.
+
+    Raises:
+        StoreError: a segment is damaged, foreign or of another version.
+    """
+    runs: list[KeptRun] = []
+    units: dict[str, int] = {}
+    places: dict[Place, int] = {}
+    parts = []
+    for file in _segments(folder):
+        with _opened(file) as h5:
+            runs += _runs(h5)
+            column = np.array([units.setdefault(name, len(units)) for name in _texts(h5, "units")], np.int64)
+            number = np.array([places.setdefault(place, len(places)) for place in _places(h5)] + [-1], np.int32)
+            parts.append((column, number[h5["place"][:]], h5["standing"][:]))
+    place = np.full((len(runs), len(units)), -1, np.int32)
+    standing = np.zeros((len(runs), len(units)), np.uint8)
+    row = 0
+    for column, where, said in parts:
+        place[row : row + len(where), column], standing[row : row + len(where), column] = where, said
+        row += len(where)
+    order = sorted(range(len(runs)), key=lambda i: _when(runs[i]))
+    return Whereabouts(tuple(runs[i] for i in order), tuple(units), tuple(places), place[order], standing[order])
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """What one segment may add to a past.
+
+    Attributes:
+        file: of the segment.
+        runs: all of it.
+        column: int64[w], index of each wanted unit in the segment; 0 where it is not there.
+        eligible: bool[r, w], where a wanted unit may have comparable values.
+    """
+
+    file: Path
+    runs: tuple[KeptRun, ...]
+    column: npt.NDArray[np.int64]
+    eligible: npt.NDArray[np.bool_]
+
+    @staticmethod
+    def look(
+        file: Path,
+        wanted: Sequence[str],
+        kinds: Mapping[str, tuple[str, str]] | None,
+        before: str,
+        without: str,
+    ) -> _Part:
+        """Read who was where, not yet what was measured."""
+        with _opened(file) as h5:
+            runs = tuple(_runs(h5))
+            column, there = _found(h5["units"][:], _bytes(wanted))
+            allowed = np.array([k.run.run_id != without and (not before or k.run.at < before) for k in runs], np.bool_)
+            place = h5["place"][:][:, column] if there.any() else np.full((len(runs), len(wanted)), -1)
+            eligible = (place >= 0) & there & allowed[:, None]
+            if kinds is not None and eligible.any():
+                eligible &= _of_kind(h5, place, [kinds.get(unit) for unit in wanted])
+        return _Part(file, runs, column, eligible)
+
+
+def _found(names: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Index of each wanted name (0 where it is absent), and which are there."""
+    if not len(names) or not len(wanted):
+        return np.zeros(len(wanted), np.int64), np.zeros(len(wanted), np.bool_)
+    order = np.argsort(names)
+    at = order[np.minimum(np.searchsorted(names, wanted, sorter=order), len(names) - 1)]
+    there = names[at] == wanted
+    return np.where(there, at, 0), there
+
+
+def _of_kind(h5: h5py.File, place: npt.NDArray[Any], wanted: list[tuple[str, str] | None]) -> npt.NDArray[np.bool_]:
+    known = {tuple(json.loads(text)): i for i, text in enumerate(_texts(h5, "kinds"))}
+    asked = np.array([known.get(kind, -2) if kind else -2 for kind in wanted])
+    of_place = np.r_[h5["places/kind"][:], -1]
+    matches: npt.NDArray[np.bool_] = of_place[place] == asked
+    return matches
+
+
+def _last_rows(seen: npt.NDArray[np.bool_], last: int) -> list[int]:
+    """Rows (oldest first) that are among the last of some unit, and not too far back."""
+    newest_first = seen[::-1]
+    needed = (newest_first & (np.cumsum(newest_first, axis=0) <= last)).any(axis=1)
+    rows = np.flatnonzero(needed)[: last * _FURTHEST]
+    return (len(seen) - 1 - rows)[::-1].tolist()
+
+
+def _fill(
+    values: dict[str, npt.NDArray[np.float64]],
+    part: _Part,
+    mine: npt.NDArray[np.int64],
+    revisions: Mapping[str, int] | None,
+) -> None:
+    """Put the good values of one segment into the columns of the wanted units."""
+    to, row = mine[:, 0], mine[:, 1]
+    wanted = np.flatnonzero(part.eligible[row].any(axis=0))
+    column, allowed = part.column[wanted], part.eligible[row][:, wanted]
+    with _opened(part.file) as h5:
+        names = {key: i for i, key in enumerate(_texts(h5, "keys"))}
+        read = _reader(h5, column)
+        for key in values.keys() & names.keys():
+            check = key.partition(".")[0]
+            alike = np.array(
+                [revisions is None or part.runs[i].revisions.get(check) == revisions.get(check) for i in row]
+            )
+            value, outcome = read(names[key])
+            good = allowed & alike[:, None] & ~np.isin(outcome[row], SUSPECT)
+            values[key][np.ix_(to, wanted)] = np.where(good, value[row], np.nan)
+
+
+def _reader(h5: h5py.File, column: npt.NDArray[np.int64]) -> Any:
+    """Metric number → (values, outcomes) [r, w] of these columns: few units are read whole, of many one metric after another."""
+    values, outcomes = h5["values"], h5["outcomes"]
+    if len(column) > _FEW_UNITS:
+        return lambda i: (values[:, i, :][:, column], outcomes[:, i, :][:, column])
+    some = np.stack([values[:, :, u] for u in column.tolist()], axis=2)
+    said = np.stack([outcomes[:, :, u] for u in column.tolist()], axis=2)
+    return lambda i: (some[:, i], said[:, i])
+
+
+def _read_segment(file: Path) -> _Segment:
+    with _opened(file) as h5:
+        return _Segment(
+            runs=tuple(_runs(h5)),
+            units=_texts(h5, "units"),
+            keys=_texts(h5, "keys"),
+            places=_places(h5),
+            place=h5["place"][:],
+            standing=h5["standing"][:],
+            values=h5["values"][:],
+            outcomes=h5["outcomes"][:],
+        )
+
+
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[h5py.File]:
+    with open_h5(file, FORMAT, VERSION) as h5, _damage_named(file):
+        yield h5
+
+
+@contextlib.contextmanager
+def _damage_named(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except DAMAGE as fault:
+        raise StoreError(
+            f"{file} is damaged: {fault}.",
+            "Move it away; what it held can be remembered again with 'hpcaccept history add RUN...'.",
+        ) from None
+
+
+def _texts(h5: h5py.File, name: str) -> tuple[str, ...]:
+    return tuple(text.decode() for text in h5[name][:].tolist())
+
+
+def _runs(h5: h5py.File) -> list[KeptRun]:
+    return [from_plain(json.loads(text), KeptRun) for text in _texts(h5, "runs")]
+
+
+def _places(h5: h5py.File) -> tuple[Place, ...]:
+    columns = (_texts(h5, f"places/{name}") for name in ("node", "device", "serial"))
+    kinds = [json.loads(text) for text in _texts(h5, "kinds")]
+    return tuple(
+        Place(node, device, *kinds[kind], serial)
+        for node, device, serial, kind in zip(*columns, h5["places/kind"][:].tolist(), strict=True)
+    )
+
+
+def _place(h5: h5py.File, number: int) -> Place:
+    """One place, without reading thousands of others."""
+    node, device, serial = (h5[f"places/{name}"][number].decode() for name in ("node", "device", "serial"))
+    return Place(node, device, *json.loads(h5["kinds"][h5["places/kind"][number]]), serial)
+
+
+def _when(kept: KeptRun) -> tuple[str, str]:
+    return kept.run.at, kept.run.run_id
