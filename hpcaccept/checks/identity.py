@@ -45,7 +45,8 @@ class Identity(Check):
         nccl: the installed wheel ``nvidia-nccl-cu…``, else what NVIDIA's images say in ``NCCL_VERSION``. What a process
             has really loaded is a fact of the check that uses it.
         mpi: what the MPI library calls itself; absent where MPI was not started.
-        gpu_model, vbios, gpu_power_limit_w, ecc_mode, mig_mode: of this rank's GPU.
+        gpus_per_node: how many were asked for on each node.
+        gpu_model, vbios, gpu_power_limit_w, gpu_memory_gib, ecc_mode, mig_mode: of this rank's GPU; the power limit is the enforced one.
         product, board, bios, microcode: firmware of the host (DMI tables, ``/proc/cpuinfo``); serial numbers are left out.
         os_image: which build of an image the system is, where it says so.
         nic_firmware, ofed: models, firmware and boards of the RDMA adapters with their counts; version of NVIDIA's network driver
@@ -104,6 +105,7 @@ class Identity(Check):
             bench.emit("cores", bench.cores)
             bench.emit("memory_bytes", host.memory_bytes())
         if bench.gpus_asked > 0:
+            _say(bench, {"gpus_per_node": str(bench.gpus_asked)})
             bench.beat("asking the GPU driver")
             self._gpus(bench, os.environ.get("CUDA_VISIBLE_DEVICES"))
 
@@ -210,6 +212,7 @@ def _gpu_facts(gpu: nvml.Gpu) -> dict[str, str | None]:
         "gpu_pci_bus_id": gpu.pci_bus_id,
         "vbios": gpu.vbios,
         "gpu_power_limit_w": None if gpu.power_limit_w is None else f"{gpu.power_limit_w:g}",
+        "gpu_memory_gib": None if gpu.memory_bytes is None else f"{gpu.memory_bytes / 2**30:.1f}",
         "ecc_mode": gpu.ecc_mode,
         "mig_mode": gpu.mig_mode,
     }
