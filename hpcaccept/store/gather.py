@@ -71,7 +71,7 @@ def gather(folder: RunFolder, catalogue: Catalogue, job: JobStatus | None = None
         steps=steps,
         hellos=tuple(heap.hellos),
         records=tuple(replace(r, samples=()) for r in records),
-        samples=table_of(known, heap.hellos, catalogue),
+        samples=table_of(known, heap.hellos, catalogue, steps),
         events=events,
         torn=(*heap.torn, *torn, *foreign),
         imports_s=heap.imports_s,
@@ -126,9 +126,13 @@ def _last_word_per_check(records: list[Record]) -> list[Record]:
     return list(best.values())
 
 
-def table_of(records: list[Record], hellos: list[Hello], catalogue: Catalogue) -> SampleTable:
+def table_of(
+    records: list[Record], hellos: list[Hello], catalogue: Catalogue, steps: tuple[Step, ...] = ()
+) -> SampleTable:
     """The samples of records as columns. Every metric must be in the catalogue."""
     settings = {hello.node: _setting(hello) for hello in hellos}
+    # What all ranks reach together depends on how many they are.
+    scales = {step.id: f", {len(step.nodes)} nodes × {step.ranks_per_node}" for step in steps}
     keys: dict[str, int] = {}
     units: dict[Unit, int] = {}
     rows: list[tuple[int, int, int, int, float]] = []
@@ -138,7 +142,7 @@ def table_of(records: list[Record], hellos: list[Hello], catalogue: Catalogue) -
         by_scope = {
             "device": Unit(record.node, record.device, record.device_id, record.device_model, setting),
             "node": Unit(record.node, "", "", record.device_model, setting),
-            "world": Unit("", "", "", record.device_model, setting),
+            "world": Unit("", "", "", record.device_model, setting and setting + scales.get(record.step, "")),
         }
         for sample in record.samples:
             unit = by_scope[metrics[sample.metric].scope]
