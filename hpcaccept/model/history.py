@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from hpcaccept.model.table import Unit
 
 #: Codes of a remembered value. What failed or was disturbed is kept and shown, but never taken for normal.
-ABSENT, PASSED, UNJUDGED, WARNED, FAILED, DISTURBED = range(6)
-CODE_WORDS = ("absent", "passed", "unjudged", "warned", "failed", "disturbed")
+#: Of several answers about one value the highest counts: what one question could not judge, another may have passed.
+ABSENT, UNJUDGED, PASSED, WARNED, FAILED, DISTURBED = range(6)
+CODE_WORDS = ("absent", "unjudged", "passed", "warned", "failed", "disturbed")
 #: What learning and comparing leave out.
 SUSPECT = (FAILED, DISTURBED)
 #: Facts of ``identity`` that make an environment: a number may change with each of them, and no GPU is to blame.

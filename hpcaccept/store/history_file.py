@@ -9,7 +9,7 @@
       /units      str[u]          GPU UUIDs, "node/device", node names, "*" for all ranks together
       /keys       str[k]          metric keys
       /values     float32[r,k,u]  SI units, NaN where absent
-      /outcomes   uint8[r,k,u]    model.history: absent, passed, unjudged, warned, failed, disturbed
+      /outcomes   uint8[r,k,u]    model.history: absent, unjudged, passed, warned, failed, disturbed
       /standing   uint8[r,u]      the worst that was said of the unit
       /place      int32[r,u]      index into /places/…, -1 where the unit was not in the run
       /places/node, device, serial  str[p]; /places/kind  int32[p], index into /kinds
@@ -40,7 +40,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hpcaccept.errors import StoreError
-from hpcaccept.model.history import ABSENT, SUSPECT, Past, PastRun, Place, RunToRemember
+from hpcaccept.model.history import ABSENT, CODE_WORDS, SUSPECT, Past, PastRun, Place, RunToRemember
 from hpcaccept.serial import dumps, from_plain
 from hpcaccept.store.one_writer import locked
 from hpcaccept.store.run_file import DAMAGE, open_h5, write_h5
@@ -59,6 +59,8 @@ _CHUNK_CELLS = 4096
 _FEW_UNITS = 24
 #: How far back to look for the last runs of units that are seldom tested, in multiples of what is asked for.
 _FURTHEST = 10
+#: bool by code: what may be taken for normal.
+_GOOD = np.array([code not in (ABSENT, *SUSPECT) for code in range(len(CODE_WORDS))])
 
 
 @dataclass(frozen=True)
@@ -377,12 +379,15 @@ def read_past(
     seen = np.concatenate([part.eligible for part in parts]) if parts else np.zeros((0, len(unit_ids)), np.bool_)
     rows = _last_rows(seen[order], last)
     chosen = [runs[order[i]] for i in rows]
-    values = {key: np.full((len(chosen), len(unit_ids)), np.nan) for key in keys}
+    shape = (len(chosen), len(unit_ids))
+    values = {key: np.full(shape, np.nan) for key in keys}
+    outcomes = {key: np.full(shape, ABSENT, np.uint8) for key in keys}
     for part in parts:
         mine = [(to, row) for to, (_, owner, row) in enumerate(chosen) if owner is part]
         if mine:
-            _fill(values, part, np.array(mine), revisions)
-    return Past(tuple(kept.run for kept, _, _ in chosen), tuple(unit_ids), values)
+            _fill(values, outcomes, part, np.array(mine), revisions)
+    kept = tuple(kept for kept, _, _ in chosen)
+    return Past(tuple(k.run for k in kept), tuple(unit_ids), values, outcomes, tuple(k.facts for k in kept))
 
 
 def read_track(folder: Path, unit: str) -> Track | None:
@@ -517,11 +522,12 @@ def _last_rows(seen: npt.NDArray[np.bool_], last: int) -> list[int]:
 
 def _fill(
     values: dict[str, npt.NDArray[np.float64]],
+    outcomes: dict[str, npt.NDArray[np.uint8]],
     part: _Part,
     mine: npt.NDArray[np.int64],
     revisions: Mapping[str, int] | None,
 ) -> None:
-    """Put the good values of one segment into the columns of the wanted units."""
+    """Put what one segment has of the wanted units into their columns; of the values only the good ones."""
     to, row = mine[:, 0], mine[:, 1]
     wanted = np.flatnonzero(part.eligible[row].any(axis=0))
     column, allowed = part.column[wanted], part.eligible[row][:, wanted]
@@ -534,8 +540,9 @@ def _fill(
                 [revisions is None or part.runs[i].revisions.get(check) == revisions.get(check) for i in row]
             )
             value, outcome = read(names[key])
-            good = allowed & alike[:, None] & ~np.isin(outcome[row], SUSPECT)
-            values[key][np.ix_(to, wanted)] = np.where(good, value[row], np.nan)
+            comparable, said = allowed & alike[:, None], outcome[row]
+            values[key][np.ix_(to, wanted)] = np.where(comparable & _GOOD[said], value[row], np.nan)
+            outcomes[key][np.ix_(to, wanted)] = np.where(comparable, said, ABSENT)
 
 
 def _reader(h5: h5py.File, column: npt.NDArray[np.int64]) -> Any:
