@@ -185,7 +185,7 @@ def entry(key: str = "speed.rate_flops", **more: Any) -> BaselineEntry:
 
 def baseline(*entries: BaselineEntry, model: str = H100, setting: str = "8 threads, all at once") -> Baseline:
     origin = Provenance(AT, ("run-1",), ("node0", "node1"), ("GPU-1",), setting, {"driver": "580.1"}, "0.1.0", "abc")
-    return Baseline(model, origin, {e.key: e for e in entries or (entry(),)})
+    return Baseline(model, origin, {e.key: e for e in entries or (entry(),)}, "approved")
 
 
 def transcript(file: Path) -> dict[str, str]:

@@ -1,13 +1,17 @@
-"""What is a baseline? Accepted numbers of one device model with their provenance."""
+"""What is a baseline? Accepted numbers of one device model with their provenance, who vouched for them, and how long."""
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-#: ``draft``: learned, nobody has vouched for it. ``approved``: somebody has. ``expired``: it may not judge any more.
-#: ``shipped``: published figures that come with hpcaccept; what a site has learned itself goes before them.
+#: ``draft``: learned or imported, nobody has vouched for it. ``approved``: somebody has. ``expired``: it may not judge any
+#: more. ``shipped``: published figures that come with hpcaccept; what a site has learned itself goes before them.
 State = Literal["draft", "approved", "expired", "shipped"]
+#: Units that numbers are kept in. ``GB/s`` is none of them: a prefix exists only on paper (``hpcaccept.units``).
+_PREFIXED_UNIT = re.compile(r"^(?:[kKMGTPE]i?)(?:B|b|bit|FLOP|FLOPS|OP|Hz)\b|bps$|^[mµun]s$")
 
 
 @dataclass(frozen=True)
@@ -15,28 +19,74 @@ class BaselineEntry:
     """What a healthy unit of the model reaches in one metric.
 
     Attributes:
-        key: metric key (``matmul.rate_flops[fp32]``).
+        key: metric key (``matmul.rate_flops[fp32]``); in what hpcaccept ships ``*`` stands for any text.
         revision: of the check's method.
         unit: SI unit.
         direction: ``higher`` or ``lower`` is better.
-        center: median over units, in ``unit``.
-        spread: robust standard deviation over units (1.4826 × MAD), in ``unit``.
+        center: median over units, in ``unit``; None where a source gives only a limit.
+        spread: robust standard deviation over units (1.4826 × MAD), in ``unit``; None where nobody has published one.
         lower: failing limit, or None.
         upper: failing limit, or None.
         units: how many units it was learned from.
-        source: how the limits follow from centre and spread.
+        source: how the limits follow from centre and spread, or who published them.
+        values: how many numbers those units gave, over all runs.
+        nodes: on how many nodes.
+        center_low: lower end of the 95 % interval of the centre; None with fewer than six units.
+        center_high: its upper end.
+        next_low: lower end of the interval in which one further healthy unit lies with 95 %; None for a single unit.
+        next_high: its upper end.
+        setting: threads, turns and scale, where they are not those of the whole baseline (numbers of all ranks together).
+        gpus: GPUs per node that the number is of; 0: any.
+        date: when the source was read, ISO 8601; empty for what was learned.
+        accepted: why it may be lower than what was approved before; empty where it is not.
     """
 
     key: str
     revision: int
     unit: str
     direction: str
-    center: float
-    spread: float
+    center: float | None
+    spread: float | None
     lower: float | None
     upper: float | None
     units: int
     source: str
+    values: int = 0
+    nodes: int = 0
+    center_low: float | None = None
+    center_high: float | None = None
+    next_low: float | None = None
+    next_high: float | None = None
+    setting: str = ""
+    gpus: int = 0
+    date: str = ""
+    accepted: str = ""
+
+
+@dataclass(frozen=True)
+class Peak:
+    """What the part cannot exceed: nominal rate of a data sheet, or of a link's lanes. It judges no unit.
+
+    Attributes:
+        key: metric key; ``*`` stands for any text.
+        unit: SI unit.
+        value: the nominal rate.
+        source: who says so.
+        date: when that was read, ISO 8601.
+        margin: share by which boards of the model are known to go beyond it (clocks above the nominal one).
+    """
+
+    key: str
+    unit: str
+    value: float
+    source: str
+    date: str
+    margin: float = 0.0
+
+    @property
+    def ceiling(self) -> float:
+        """The value that no limit may lie above."""
+        return self.value * (1 + self.margin)
 
 
 @dataclass(frozen=True)
@@ -45,14 +95,16 @@ class Provenance:
 
     Attributes:
         learned_at: UTC, ISO 8601.
-        runs: names of the runs.
+        runs: names of the runs, or of the files that were imported.
         nodes: names of the nodes.
         device_ids: GPU UUIDs, where there are any.
-        setting: what must be alike for a comparison (threads, in turn or not).
-        facts: what would change the numbers (driver, CUDA, torch, kernel …).
+        setting: what must be alike for a comparison (threads, in turn or not); empty: it does not matter.
+        facts: what would change the numbers (power limit, memory, driver, CUDA, torch, image …); of several values of one
+            fact all are kept, with `` | `` between.
         version: of hpcaccept.
         commit: git commit of hpcaccept.
         left_out: units that were suspect and not learned from, with the reason.
+        device_serials: serial numbers of the GPUs, where there are any.
     """
 
     learned_at: str
@@ -64,21 +116,107 @@ class Provenance:
     version: str = ""
     commit: str = ""
     left_out: dict[str, str] = field(default_factory=dict)
+    device_serials: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Change:
+    """One step in the life of a baseline.
+
+    Attributes:
+        state: it has from then on.
+        at: UTC, ISO 8601.
+        by: who changed it.
+        until: last day on which it may judge (ISO 8601, UTC); empty: without end.
+        why: in the words of who changed it.
+    """
+
+    state: State
+    at: str
+    by: str
+    until: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """One file ``<device-model>.h5``.
+    """One generation in the file ``<device-model>.h5``.
 
     Attributes:
         model: NVML name of the GPU, or model name of the CPU.
         provenance: where it comes from.
         entries: by metric key.
+        state: see ``State``; an approval that has run out is ``expired``.
+        alternatives: asked in this order where this one does not fit: older generations, other power limits, what is shipped.
+        peaks: what the part cannot exceed.
+        strict: True when another driver, CUDA, torch or image is refused instead of said.
+        changes: its life, oldest first.
+        generation: number within its file, from 1; 0: not written yet.
     """
 
     model: str
     provenance: Provenance
     entries: dict[str, BaselineEntry]
-    state: State = "approved"
-    #: Asked in this order where this one does not fit: other power limits of the model, then what hpcaccept ships.
-    alternatives: tuple[Baseline, ...] = ()
+    state: State = "draft"
+    alternatives: tuple[Baseline, ...] = field(default=(), compare=False)
+    peaks: tuple[Peak, ...] = ()
+    strict: bool = False
+    changes: tuple[Change, ...] = ()
+    generation: int = field(default=0, compare=False)
+
+    @property
+    def was_approved(self) -> bool:
+        """True for one that somebody has vouched for, even when it has expired since."""
+        return any(change.state == "approved" for change in self.changes)
+
+
+def stands_for(pattern: str, key: str) -> bool:
+    """True when a key, in which ``*`` stands for any text, names another key."""
+    if "*" not in pattern:
+        return pattern == key
+    return re.fullmatch(".*".join(re.escape(part) for part in pattern.split("*")), key) is not None
+
+
+def peak_of(baseline: Baseline | None, key: str) -> Peak | None:
+    """The physical peak of a metric, wherever among the baselines of the model one is known."""
+    if baseline is None:
+        return None
+    known = (peak for one in (baseline, *baseline.alternatives) for peak in one.peaks)
+    return next((peak for peak in known if stands_for(peak.key, key)), None)
+
+
+def impossible(baseline: Baseline) -> list[str]:
+    """Why a baseline must not judge, one sentence for each fault: wrong units, limits that no part can reach or miss."""
+    faults = []
+    for entry in baseline.entries.values():
+        faults += [f"{entry.key}: {why}" for why in _faults(entry, peak_of(baseline, entry.key))]
+    faults += [
+        f"{peak.key}: its peak has the unit {peak.unit}, expected SI without prefix"
+        for peak in baseline.peaks
+        if _PREFIXED_UNIT.search(peak.unit)
+    ]
+    return faults
+
+
+def _faults(entry: BaselineEntry, peak: Peak | None) -> list[str]:
+    numbers = (entry.center, entry.spread, entry.lower, entry.upper)
+    if any(number is not None and not math.isfinite(number) for number in numbers):
+        return ["a number that is not finite"]
+    found = []
+    if _PREFIXED_UNIT.search(entry.unit):
+        found.append(f"its unit is {entry.unit}, expected SI without prefix (B/s, FLOP/s, s)")
+    if entry.direction not in ("higher", "lower"):
+        found.append(f"its direction is {entry.direction!r}, expected 'higher' or 'lower'")
+    if entry.lower is None and entry.upper is None:
+        found.append("no limit")
+    if entry.lower is not None and entry.upper is not None and entry.lower > entry.upper:
+        found.append(f"its lower limit {entry.lower:.6g} is above the upper one {entry.upper:.6g}")
+    if peak is not None and peak.unit != entry.unit:
+        found.append(f"its unit is {entry.unit}, its peak has {peak.unit}")
+    elif peak is not None:
+        for name, number in (("limit", entry.lower), ("centre", entry.center)):
+            if number is not None and number > peak.ceiling:
+                found.append(
+                    f"its {name} {number:.6g} {entry.unit} is above the physical peak {peak.ceiling:.6g} ({peak.source})"
+                )
+    return found
