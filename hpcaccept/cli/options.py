@@ -30,6 +30,12 @@ def baselines_dir_option(command: F) -> F:
     return click.option("--baselines-dir", metavar="DIR", help=text)(command)
 
 
+def history_option(command: F) -> F:
+    """``--history``."""
+    text = "Where the past is kept.  [default: history, among the runs]"
+    return click.option("--history", metavar="DIR", help=text)(command)
+
+
 def format_option(command: F) -> F:
     """``--format``."""
     choice = click.Choice(["table", "json", "csv"])
@@ -85,3 +91,10 @@ def paths(**options: Any) -> tuple[Path, Path]:
 
     settings = load_settings(options).settings
     return Path(settings.runs_dir).absolute(), Path(settings.baselines_dir).absolute()
+
+
+def history_path(**options: Any) -> Path:
+    """Folder of the history after all layers of configuration."""
+    from hpcaccept.config.settings import load_settings
+
+    return load_settings(options).settings.history_folder

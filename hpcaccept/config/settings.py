@@ -45,6 +45,7 @@ class Settings:
         slurm: further options of sbatch.
         runs_dir: where runs are kept: a file system that all nodes share.
         baselines_dir: where baselines are looked for first and learned ones are written.
+        history: folder of what past runs measured; empty: ``history`` among the runs.
         start_timeout: seconds until MPI must have started on all nodes, image pull included.
         queue_timeout: seconds to wait in the queue; 0: without limit.
     """
@@ -66,8 +67,14 @@ class Settings:
     slurm: dict[str, str] = field(default_factory=dict)
     runs_dir: str = "runs"
     baselines_dir: str = "baselines"
+    history: str = ""
     start_timeout: float = 300.0
     queue_timeout: float = 0.0
+
+    @property
+    def history_folder(self) -> Path:
+        """Where the past is kept."""
+        return Path(self.history or Path(self.runs_dir) / "history").absolute()
 
 
 @dataclass(frozen=True)
