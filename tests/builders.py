@@ -166,6 +166,11 @@ def judged(found: Evidence, baselines: Mapping[str, Baseline] | None = None) -> 
     return judge(found, CATALOGUE, baselines or {}, UNIQUE)
 
 
+def every(judgement: Judgement) -> list[Verdict]:
+    """All verdicts, PASS too."""
+    return list(judgement.all_verdicts())
+
+
 def of(verdicts: Iterable[Verdict], outcome: Outcome) -> list[Verdict]:
     return [verdict for verdict in verdicts if verdict.outcome is outcome]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hpcaccept import checks
 from hpcaccept.errors import StoreError
-from hpcaccept.judge import Judgement, judge
+from hpcaccept.judge import Judgement, judge_values
 from hpcaccept.judge.values import Values, values_of
 from hpcaccept.model.evidence import Evidence
 from hpcaccept.report.json_ import render_json
@@ -95,8 +95,8 @@ def judge_run(evidence: Evidence, baselines_dir: Path) -> Judged:
         found = find_baseline((baselines_dir, SHIPPED), model)
         if found:
             baselines[model] = found[1]
-    judgement = judge(evidence, catalogue, baselines, UNIQUE_FACTS)
     values = values_of(evidence.samples, catalogue)
+    judgement = judge_values(evidence, values, catalogue, baselines, UNIQUE_FACTS)
     return Judged(evidence, values, judgement, summarise(evidence, judgement, values))
 
 

@@ -2,47 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpcaccept.judge.absent import judge_absent
 from hpcaccept.judge.against_baseline import judge_against_baseline
+from hpcaccept.judge.against_history import judge_against_history
 from hpcaccept.judge.against_limits import judge_against_limits
-from hpcaccept.judge.against_peers import PeerPower, judge_against_peers
+from hpcaccept.judge.against_peers import judge_against_peers
+from hpcaccept.judge.alike import alike_of
 from hpcaccept.judge.coverage import Coverage, coverage_of
 from hpcaccept.judge.disturbed import without_disturbed
 from hpcaccept.judge.drift import judge_drift
-from hpcaccept.judge.values import values_of
+from hpcaccept.judge.neighbours import explained, neighbourhoods
+from hpcaccept.judge.power import Power
+from hpcaccept.judge.values import Values, values_of
+from hpcaccept.judge.wording import every_verdict, readable_verdicts
 from hpcaccept.model.metric import Metric
-from hpcaccept.model.verdict import Verdict, exit_code
+from hpcaccept.model.verdict import CODE, Outcome, Question, Verdict
+from hpcaccept.model.verdict_table import VerdictTable
 
 if TYPE_CHECKING:
     from hpcaccept.model.baseline import Baseline
     from hpcaccept.model.evidence import Evidence
+    from hpcaccept.model.history import Past
+    from hpcaccept.model.verdict_table import Answer
 
 Catalogue = Mapping[str, Mapping[str, Metric]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Judgement:
-    """All verdicts of a run.
+    """What is said of a run.
 
     Attributes:
-        verdicts: by severity of what they mean, then by subject.
+        table: every verdict on a measured value, PASS too, as columns.
+        said: verdicts without a value: what is absent, NOT_RUN and ERROR.
+        verdicts: everything that is not PASS, to be read. Missing baselines of more than a thousand units, and a node of which
+            all like units are slow, are one verdict each; ``table`` has every unit by itself.
         coverage: what was judged of what was asked.
-        power: what the comparison with the peers could see.
-        exit_code: 0, 1 or 3 (hpcaccept.model.verdict.exit_code).
+        power: what each comparison could see: ``peers``, ``baseline``, and ``history`` where there is one.
+        notes: what changes how the numbers are read.
+        exit_code: 0 all that is required passed · 1 at least one FAIL · 3 something required could not be judged.
     """
 
+    table: VerdictTable
+    said: tuple[Verdict, ...]
     verdicts: tuple[Verdict, ...]
     coverage: Coverage
-    power: PeerPower
+    power: Mapping[Question, Power]
+    notes: tuple[str, ...]
     exit_code: int
+
+    def all_verdicts(self) -> Iterator[Verdict]:
+        """Every verdict by itself, PASS too: built one after another, as they are asked for."""
+        yield from self.said
+        yield from every_verdict(self.table)
+
+    def counts(self) -> Counter[Outcome]:
+        """Outcome → number of ``all_verdicts``."""
+        return self.table.counts() + Counter(verdict.outcome for verdict in self.said)
 
 
 def judge(
-    evidence: Evidence, catalogue: Catalogue, baselines: Mapping[str, Baseline], unique_facts: frozenset[str]
+    evidence: Evidence,
+    catalogue: Catalogue,
+    baselines: Mapping[str, Baseline],
+    unique_facts: frozenset[str],
+    past: Past | None = None,
 ) -> Judgement:
     """Every question, kept apart.
 
@@ -51,13 +80,57 @@ def judge(
         catalogue: check → metric name → metric.
         baselines: device model → baseline; a model without one gives NO_BASELINE.
         unique_facts: facts that differ between healthy nodes by nature.
+        past: what these units reached in earlier runs; None: nothing is asked of the past.
     """
-    values = values_of(evidence.samples, catalogue)
-    peers, power = judge_against_peers(evidence, values)
-    verdicts = [
-        *judge_absent(evidence, catalogue),
-        *judge_against_limits(evidence, values),
-        *without_disturbed([*peers, *judge_against_baseline(evidence, values, baselines)], evidence),
-        *judge_drift(evidence, unique_facts),
-    ]
-    return Judgement(tuple(verdicts), coverage_of(evidence, verdicts), power, exit_code(verdicts))
+    return judge_values(evidence, values_of(evidence.samples, catalogue), catalogue, baselines, unique_facts, past)
+
+
+def judge_values(
+    evidence: Evidence,
+    values: list[Values],
+    catalogue: Catalogue,
+    baselines: Mapping[str, Baseline],
+    unique_facts: frozenset[str],
+    past: Past | None = None,
+) -> Judgement:
+    """``judge`` for who has the values already."""
+    units = evidence.samples.units
+    alike = alike_of(units)
+    limits, said = judge_against_limits(evidence, values)
+    peers, peer_power = judge_against_peers(evidence, values, alike)
+    known, baseline_power = judge_against_baseline(evidence, values, baselines)
+    power: dict[Question, Power] = {"peers": peer_power, "baseline": baseline_power}
+    before: list[Answer] = []
+    notes: tuple[str, ...] = ()
+    if past is not None:
+        before, power["history"], notes = judge_against_history(evidence, values, alike, past)
+    drift, nodes = judge_drift(evidence, unique_facts, len(units))
+    compared = [explained(answer, alike) for answer in without_disturbed([*peers, *known, *before], evidence)]
+    table = VerdictTable((*units, *nodes), (*limits, *compared, *drift))
+    said = [*judge_absent(evidence, catalogue, values, alike), *said]
+    slow_nodes = {
+        number: [there.rows for there in neighbourhoods(answer, alike) if there.is_the_node]
+        for number, answer in enumerate(table.answers)
+    }
+    return Judgement(
+        table=table,
+        said=tuple(said),
+        verdicts=(*said, *readable_verdicts(table, slow_nodes)),
+        coverage=coverage_of(evidence, table),
+        power=power,
+        notes=notes,
+        exit_code=_exit_code(table, said),
+    )
+
+
+def _exit_code(table: VerdictTable, said: list[Verdict]) -> int:
+    """0, 1 or 3."""
+    counts = table.counts()
+    if counts[Outcome.FAIL]:
+        return 1
+    # A run of which nothing was judged is not accepted, whatever was required of it.
+    judged = counts[Outcome.PASS] + counts[Outcome.WARN] > 0
+    unjudged = any(verdict.required for verdict in said) or any(
+        answer.required and bool((answer.outcome > CODE[Outcome.FAIL]).any()) for answer in table.answers
+    )
+    return 0 if judged and not unjudged else 3

@@ -1,51 +1,135 @@
-"""What was asked for and is not there? A node that never reported is in the report, by name."""
+"""What was asked for and is not there? A node that never reported is in the report, by name, and so is a number that is missing."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hpcaccept.model.metric import Metric, split_key
+import numpy as np
+import numpy.typing as npt
+
+from hpcaccept.judge.against_peers import is_compared
+from hpcaccept.model.record import Record
 from hpcaccept.model.verdict import Outcome, Subject, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from hpcaccept.judge.alike import Alike
+    from hpcaccept.judge.values import Values
     from hpcaccept.model.evidence import Evidence
-    from hpcaccept.model.record import Record
+    from hpcaccept.model.metric import Metric, Scope
+
+Bools = npt.NDArray[np.bool_]
+
+_FAULT = "This is a fault of the check: keep the run folder and report it."
 
 
-def judge_absent(evidence: Evidence, catalogue: Mapping[str, Mapping[str, Metric]]) -> Iterable[Verdict]:
+def judge_absent(
+    evidence: Evidence, catalogue: Mapping[str, Mapping[str, Metric]], values: Sequence[Values], alike: Alike
+) -> Iterator[Verdict]:
     """NOT_RUN and ERROR for everything that has no number."""
     yield from _torn(evidence)
     if not evidence.nodes:
         yield from _never_started(evidence)
         return
-    records = _by_place(evidence.records)
-    measured = _measured_metrics(evidence)
+    rolls = _call_the_roll(evidence)
+    numbers = _Numbers.of(evidence, values)
     per_node = evidence.plan.request.ranks_per_node
     for spec in evidence.plan.suite.checks:
-        for node in evidence.nodes:
-            mine = records.get((node, spec.name), [])
-            for record in mine:
-                yield from _of_record(record, spec.required)
-            if len(mine) < per_node:
-                yield _missing(evidence, node, spec.name, per_node - len(mine), per_node, spec.required)
-            yield from _metricless(mine, catalogue.get(spec.name, {}), measured, spec.required)
+        roll = rolls[spec.name]
+        for record in roll.told:
+            yield from _of_record(record, spec.required)
+        for at in np.flatnonzero(roll.reported < per_node).tolist():
+            lost = per_node - int(roll.reported[at])
+            yield _missing(evidence, evidence.nodes[at], spec.name, lost, per_node, spec.required)
+        for metric in catalogue.get(spec.name, {}).values():
+            if metric.required:
+                yield from _metricless(roll, spec.name, metric, numbers, spec.required)
+        for column in values:
+            # What is compared is measured everywhere alike; names of ports, partners and found faults differ by nature.
+            if column.check == spec.name and is_compared(column) and column.metric.scope != "world":
+                yield from _unlike_its_like(roll, column, numbers, alike, spec.required)
 
 
-def _by_place(records: Iterable[Record]) -> dict[tuple[str, str], list[Record]]:
-    places: dict[tuple[str, str], list[Record]] = {}
-    for record in records:
-        places.setdefault((record.node, record.check), []).append(record)
-    return places
+@dataclass(eq=False)
+class _Roll:
+    """Who spoke of one check.
+
+    Attributes:
+        reported: int64[nodes of the job], how many ranks of each left a record.
+        told: records that say more than "measured".
+        measured: nodes and devices whose record says that it was measured.
+    """
+
+    reported: npt.NDArray[np.int64]
+    told: list[Record]
+    measured: list[tuple[str, str]]
 
 
-def _measured_metrics(evidence: Evidence) -> set[tuple[str, str, str]]:
-    """(node, device, check.metric) that have a number; those of a node have no device, those of all ranks no node either."""
-    table = evidence.samples
-    pairs = set(zip(table.unit.tolist(), table.key.tolist(), strict=True))
-    names = [".".join(split_key(key)[:2]) for key in table.keys]
-    return {(table.units[unit].node, table.units[unit].device, names[key]) for unit, key in pairs}
+def _call_the_roll(evidence: Evidence) -> dict[str, _Roll]:
+    number = {node: i for i, node in enumerate(evidence.nodes)}
+    rolls = {spec.name: _Roll(np.zeros(0, np.int64), [], []) for spec in evidence.plan.suite.checks}
+    seen: dict[str, list[int]] = {name: [] for name in rolls}
+    for record in evidence.records:
+        at, roll = number.get(record.node), rolls.get(record.check)
+        if at is None or roll is None:
+            continue
+        seen[record.check].append(at)
+        if record.outcome == "measured":
+            roll.measured.append((record.node, record.device))
+        if record.outcome != "measured" or record.unsupported:
+            roll.told.append(record)
+    for name, roll in rolls.items():
+        roll.reported = np.bincount(np.asarray(seen[name], np.intp), minlength=len(number))
+        roll.told.sort(key=lambda r: number[r.node])
+    return rolls
+
+
+@dataclass(eq=False)
+class _Numbers:
+    """Which places (node, device) have a number of what; a node's own number has no device, that of all no node either.
+
+    Attributes:
+        place: (node, device) → index; the last one is for places without any number.
+        unit: int64[places], index of the unit at the place.
+        of_unit: int64[units], index of the place of the unit.
+        has: ``check.metric`` → bool[places + 1].
+    """
+
+    place: dict[tuple[str, str], int]
+    unit: npt.NDArray[np.int64]
+    of_unit: npt.NDArray[np.int64]
+    has: dict[tuple[str, str], Bools]
+
+    @staticmethod
+    def of(evidence: Evidence, values: Sequence[Values]) -> _Numbers:
+        place: dict[tuple[str, str], int] = {}
+        units = evidence.samples.units
+        of_unit = np.empty(len(units), np.int64)
+        for number, unit in enumerate(units):
+            of_unit[number] = place.setdefault((unit.node, unit.device), len(place))
+        at = np.full(len(place) + 1, -1)
+        at[of_unit] = np.arange(len(units))
+        numbers = _Numbers(place, at, of_unit, {})
+        for column in values:
+            name = (column.check, column.metric.name)
+            numbers.has[name] = numbers.having(column) | numbers.has.get(name, np.zeros(len(at), bool))
+        return numbers
+
+    def having(self, column: Values) -> Bools:
+        """bool[places + 1]: who has a number in a column."""
+        has = np.zeros(len(self.unit), bool)
+        has[self.of_unit[column.unit]] = True
+        return has
+
+    def places_of(self, roll: _Roll, scope: Scope) -> npt.NDArray[np.intp]:
+        """intp[measured]: where the number of each record must be."""
+        nowhere = len(self.place)
+        where: Iterable[tuple[str, str]] = roll.measured
+        if scope != "device":
+            where = ((node if scope == "node" else "", "") for node, _ in roll.measured)
+        return np.fromiter((self.place.get(at, nowhere) for at in where), np.intp, len(roll.measured))
 
 
 def _of_record(record: Record, required: bool) -> Iterable[Verdict]:
@@ -105,24 +189,50 @@ def _torn(evidence: Evidence) -> Iterable[Verdict]:
         )
 
 
-def _metricless(
-    records: list[Record], metrics: Mapping[str, Metric], measured: set[tuple[str, str, str]], required: bool
-) -> Iterable[Verdict]:
+def _metricless(roll: _Roll, check: str, metric: Metric, numbers: _Numbers, required: bool) -> Iterator[Verdict]:
     """A measured record without a number that it should have is never a pass."""
-    for record in records:
-        if record.outcome != "measured":
+    has = numbers.has.get((check, metric.name), np.zeros(len(numbers.unit), bool))
+    for row in np.flatnonzero(~has[numbers.places_of(roll, metric.scope)]).tolist():
+        yield Verdict(
+            Subject(*roll.measured[row]),
+            check,
+            Outcome.ERROR,
+            f"{metric.name} is absent from a record that says it was measured",
+            metric=metric.name,
+            remedy=_FAULT,
+            required=required,
+        )
+
+
+def _unlike_its_like(roll: _Roll, column: Values, numbers: _Numbers, alike: Alike, required: bool) -> Iterator[Verdict]:
+    """A rate that most like units have, and that one has neither measured nor called unsupported, is never a pass."""
+    places = np.unique(numbers.places_of(roll, column.metric.scope))
+    places = places[places < len(numbers.place)]
+    if column.metric.required:
+        # Whoever has no number of the metric at all was told by ``_metricless``.
+        places = places[numbers.has[(column.check, column.metric.name)][places]]
+    has = numbers.having(column)[places]
+    if has.all():
+        return
+    units = numbers.unit[places]
+    unsupported: set[tuple[str, str]] = set()
+    for record in roll.told:
+        if any(said in column.variant or said == column.metric.name for said in record.unsupported):
+            unsupported |= {(record.node, record.device), (record.node, "")}
+    for _, rows in alike.groups(units.astype(np.int32)):
+        having = int(has[rows].sum())
+        if having < 2 or 2 * having <= len(rows):
             continue
-        for metric in metrics.values():
-            if not metric.required:
-                continue
-            places = {"device": (record.node, record.device), "node": (record.node, ""), "world": ("", "")}
-            if (*places[metric.scope], f"{record.check}.{metric.name}") not in measured:
+        for at in units[rows[~has[rows]]].tolist():
+            unit = column.table_units[at]
+            if (unit.node, unit.device) not in unsupported:
                 yield Verdict(
-                    Subject(record.node, record.device),
-                    record.check,
+                    Subject(unit.node, unit.device),
+                    column.check,
                     Outcome.ERROR,
-                    f"{metric.name} is absent from a record that says it was measured",
-                    metric=metric.name,
-                    remedy="This is a fault of the check: keep the run folder and report it.",
+                    f"{column.key} is absent here; {having} of {len(rows)} like units have it",
+                    metric=column.metric.name,
+                    variant=column.variant,
+                    remedy=_FAULT,
                     required=required,
                 )

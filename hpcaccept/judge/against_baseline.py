@@ -4,85 +4,108 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpcaccept.judge.against_limits import subject_of
+import numpy as np
+
+from hpcaccept.judge.against_limits import held_against
+from hpcaccept.judge.against_peers import is_compared, unanswered
+from hpcaccept.judge.fitting import GPUS_FACT, KEY_FACTS, fitting_entry
+from hpcaccept.judge.power import Power, span_of
 from hpcaccept.model.metric import Limit
-from hpcaccept.model.verdict import Outcome, Verdict
-from hpcaccept.units import show
+from hpcaccept.model.verdict import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import numpy.typing as npt
 
     from hpcaccept.judge.values import Values
     from hpcaccept.model.baseline import Baseline, BaselineEntry
     from hpcaccept.model.evidence import Evidence
-    from hpcaccept.model.table import Unit
+    from hpcaccept.model.verdict_table import Answer
+
+    Kind = tuple[str, str, tuple[str, ...]]
 
 
 def judge_against_baseline(
-    evidence: Evidence, values: list[Values], baselines: Mapping[str, Baseline]
-) -> Iterable[Verdict]:
-    """A verdict per unit and rate: PASS or FAIL with a fitting baseline, NO_BASELINE with the reason otherwise."""
+    evidence: Evidence, values: Sequence[Values], baselines: Mapping[str, Baseline]
+) -> tuple[list[Answer], Power]:
+    """An answer per rate and kind of unit: PASS or FAIL with a fitting baseline, NO_BASELINE with the reason otherwise.
+
+    A kind is what decides which entry fits: device model, setting, and the facts of ``fitting.KEY_FACTS``.
+    """
     demanded = evidence.plan.suite.baseline == "required"
     required = {spec.name: spec.required and demanded for spec in evidence.plan.suite.checks}
     revisions = {record.check: record.revision for record in evidence.records}
+    asked = {GPUS_FACT: str(evidence.plan.request.gpus_per_node)}
+    kinds, kind = _kinds_of(evidence, bool(baselines))
+    answers: list[Answer] = []
+    losses: list[float] = []
+    comparisons = 0
     for column in values:
-        if not column.metric.is_rate or (column.metric.peer_floor is None and column.metric.scope != "world"):
+        if not is_compared(column) and not (column.metric.is_rate and column.metric.scope == "world"):
             continue
-        for unit, value in zip(column.units, column.value.tolist(), strict=True):
-            needed = required.get(column.check, demanded)
-            baseline = baselines.get(unit.model)
-            entry, why_not = _entry(baseline, column, unit, revisions.get(column.check, 0))
-            if entry is None:
-                yield _without(column, unit, value, why_not, needed)
-            else:
-                yield _with(column, unit, value, entry, needed)
+        needed = required.get(column.check, demanded)
+        for number, rows in _groups(kind[column.unit]):
+            model, setting, facts = kinds[number]
+            entry, why = fitting_entry(
+                baselines.get(model),
+                column.key,
+                revisions.get(column.check, 0),
+                column.metric.unit,
+                setting,
+                {name: text for name, text in zip(KEY_FACTS, facts, strict=False) if text} | asked,
+                drafts=not demanded,
+            )
+            if entry is None or entry.lower is entry.upper is None:
+                why = why if entry is None else "the baseline has no limit for it"
+                said = why if model in baselines else f"no baseline of {model or 'this device'}"
+                answers.append(unanswered("baseline", column, rows, Outcome.NO_BASELINE, said, required=needed))
+                continue
+            answers.append(_against(column, rows, entry, why, needed))
+            comparisons += len(rows)
+            losses.append(_loss_to(entry))
+    return answers, Power(comparisons, None, None, span_of([loss for loss in losses if np.isfinite(loss)]))
 
 
-def _entry(baseline: Baseline | None, column: Values, unit: Unit, revision: int) -> tuple[BaselineEntry | None, str]:
-    """The fitting entry, or why there is none: unlike things refuse to be compared."""
-    if baseline is None:
-        return None, f"no baseline of {unit.model or 'this device'}"
-    entry = baseline.entries.get(column.key)
-    if entry is None:
-        return None, f"the baseline of {baseline.model} has no {column.key}"
-    if entry.unit != column.metric.unit:
-        return None, f"the baseline has it in unit {entry.unit}, this run in {column.metric.unit}"
-    if entry.revision != revision:
-        return None, f"the baseline has revision {entry.revision} of the method, this run has {revision}"
-    if baseline.provenance.setting != unit.setting:
-        return None, f"the baseline was measured with {baseline.provenance.setting}, this run with {unit.setting}"
-    return entry, ""
-
-
-def _without(column: Values, unit: Unit, value: float, why: str, required: bool) -> Verdict:
-    return Verdict(
-        subject=subject_of(unit),
-        check=column.check,
-        outcome=Outcome.NO_BASELINE,
-        reason=f"{column.metric.name} {show(value, column.metric.unit)}; {why}",
-        metric=column.metric.name,
-        variant=column.variant,
-        value=value,
-        unit=column.metric.unit,
-        remedy="When these units are known to be good: hpcaccept baseline learn RUN.",
+def _against(column: Values, rows: npt.NDArray[np.intp], entry: BaselineEntry, beside: str, required: bool) -> Answer:
+    return held_against(
+        "baseline",
+        column,
+        rows,
+        Limit(entry.lower, entry.upper, entry.unit, "baseline", entry.source),
         required=required,
+        compared="baseline",
+        center=np.nan if entry.center is None else entry.center,
+        detail=beside,
     )
 
 
-def _with(column: Values, unit: Unit, value: float, entry: BaselineEntry, required: bool) -> Verdict:
-    limit = Limit(entry.lower, entry.upper, entry.unit, "baseline", entry.source)
-    met = limit.met_by(value)
-    share = value / entry.center - 1 if entry.center else 0.0
-    return Verdict(
-        subject=subject_of(unit),
-        check=column.check,
-        outcome=Outcome.PASS if met else Outcome.FAIL,
-        reason=f"{column.metric.name} {show(value, entry.unit)}, {share * 100:+.1f} % of the baseline {show(entry.center, entry.unit)}",
-        metric=column.metric.name,
-        variant=column.variant,
-        value=value,
-        unit=entry.unit,
-        limit=limit,
-        remedy="" if met else column.metric.help,
-        required=required,
-    )
+def _loss_to(entry: BaselineEntry) -> float:
+    """Relative distance of the failing limit from the centre."""
+    bound = entry.lower if entry.direction == "higher" else entry.upper
+    return abs(1 - bound / entry.center) if bound is not None and entry.center else np.nan
+
+
+def _groups(kinds: npt.NDArray[np.int32]) -> Iterable[tuple[int, npt.NDArray[np.intp]]]:
+    for number in np.unique(kinds).tolist():
+        yield number, np.flatnonzero(kinds == number)
+
+
+def _kinds_of(evidence: Evidence, with_facts: bool) -> tuple[list[Kind], npt.NDArray[np.int32]]:
+    """The kinds of units there are, and the kind of each: int32[units]."""
+    said: dict[tuple[str, str], tuple[str, ...]] = {}
+    if with_facts:
+        for record in evidence.records:
+            if record.check.partition(":")[0] == "identity" and record.outcome == "measured":
+                facts = tuple(record.facts.get(name, "") for name in KEY_FACTS)
+                said[(record.node, record.device)] = facts
+                # A number of a node, or of all, is that of any of its devices: the first speaks for them.
+                said.setdefault((record.node, ""), facts)
+                said.setdefault(("", ""), facts)
+    kinds: dict[Kind, int] = {}
+    units = evidence.samples.units
+    kind = np.empty(len(units), np.int32)
+    for number, unit in enumerate(units):
+        facts = said.get((unit.node, unit.device)) or said.get((unit.node, ""), ())
+        kind[number] = kinds.setdefault((unit.model, unit.setting, facts), len(kinds))
+    return list(kinds), kind

@@ -5,18 +5,24 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from hpcaccept.judge.wording import extended
 from hpcaccept.model.metric import Limit, describe, metric_key, split_key
-from hpcaccept.model.verdict import Outcome, Subject, Verdict
-from hpcaccept.units import show
+from hpcaccept.model.verdict import CODE, Outcome, Subject, Verdict
+from hpcaccept.model.verdict_table import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    import numpy.typing as npt
 
     from hpcaccept.judge.values import Values
     from hpcaccept.model.evidence import Evidence
     from hpcaccept.model.plan import Request
     from hpcaccept.model.record import Record
     from hpcaccept.model.table import Unit
+    from hpcaccept.model.verdict import Question
 
 
 def request_limits(request: Request) -> dict[str, Limit]:
@@ -27,43 +33,68 @@ def request_limits(request: Request) -> dict[str, Limit]:
     return {"identity.gpu_count": Limit(asked, asked, "GPUs", "request", f"--gpus-per-node {request.gpus_per_node}")}
 
 
-def subject_of(unit: Unit) -> Subject:
-    """Whom a value speaks of."""
-    return Subject(unit.node, unit.device)
-
-
-def judge_against_limits(evidence: Evidence, values: list[Values]) -> Iterable[Verdict]:
-    """A verdict per value and limit; ERROR for a limit of the suite that matches nothing."""
+def judge_against_limits(evidence: Evidence, values: Sequence[Values]) -> tuple[list[Answer], list[Verdict]]:
+    """An answer per metric and limit; ERROR for a limit of the suite that matches nothing."""
     required = {spec.name: spec.required for spec in evidence.plan.suite.checks}
     asked = request_limits(evidence.plan.request)
     used: set[str] = set()
-    places: dict[tuple[str, str], list[Record]] = {}
-    for record in evidence.records:
-        places.setdefault((record.node, record.check), []).append(record)
-    for column in values:
-        for limit in _limits_for(column, asked, evidence.plan.suite.limits, used):
-            for unit, value in zip(column.units, column.value.tolist(), strict=True):
-                verdict = _verdict(column, unit, value, limit, required.get(column.check, True))
-                if verdict.outcome is Outcome.FAIL:
-                    found = _found(verdict, places.get((unit.node, column.check), []))
-                    verdict = replace(verdict, reason=f"{verdict.reason}; {found}") if found else verdict
-                yield verdict
-    yield from _unanswered(evidence, asked, values)
+    answers = [
+        held_against("limits", column, slice(None), limit, required=required.get(column.check, True))
+        for column in values
+        for limit in _limits_for(column, asked, evidence.plan.suite.limits, used)
+    ]
+    said = list(_unanswered(evidence, asked, values))
     for key in sorted(set(evidence.plan.suite.limits) - used):
         check, metric, variant = split_key(key)
-        yield Verdict(
-            subject=Subject(),
-            check=check,
-            outcome=Outcome.ERROR,
-            reason=f"the limit {key} of {evidence.plan.suite.source} matches nothing that was measured",
-            metric=metric,
-            variant=variant,
-            remedy="Correct its name in the suite, or remove it; 'hpcaccept checks explain' lists metrics and variants.",
-            required=required.get(check, True),
+        said.append(
+            Verdict(
+                subject=Subject(),
+                check=check,
+                outcome=Outcome.ERROR,
+                reason=f"the limit {key} of {evidence.plan.suite.source} matches nothing that was measured",
+                metric=metric,
+                variant=variant,
+                remedy="Correct its name in the suite, or remove it; 'hpcaccept checks explain' lists metrics and variants.",
+                required=required.get(check, True),
+            )
         )
+    return _with_what_was_found(answers, evidence), said
 
 
-def _unanswered(evidence: Evidence, asked: dict[str, Limit], values: list[Values]) -> Iterable[Verdict]:
+def held_against(
+    question: Question,
+    column: Values,
+    rows: npt.NDArray[np.intp] | slice,
+    limit: Limit,
+    *,
+    required: bool,
+    compared: str = "",
+    center: float = np.nan,
+    detail: str = "",
+) -> Answer:
+    """Values of a metric against one interval: PASS inside, FAIL outside."""
+    lower, upper = (np.nan if bound is None else bound for bound in (limit.lower, limit.upper))
+    value = column.value[rows]
+    met = ~((value < lower) | (value > upper)) & (value == value)
+    return Answer(
+        question=question,
+        key=column.key,
+        metric=column.metric,
+        origin=limit.origin,
+        unit=column.unit[rows],
+        outcome=np.where(met, CODE[Outcome.PASS], CODE[Outcome.FAIL]).astype(np.int8),
+        value=value,
+        lower=np.broadcast_to(np.float64(lower), value.shape),
+        upper=np.broadcast_to(np.float64(upper), value.shape),
+        center=np.broadcast_to(np.float64(center), value.shape),
+        compared=compared,
+        detail=detail,
+        source=limit.source,
+        required=required,
+    )
+
+
+def _unanswered(evidence: Evidence, asked: dict[str, Limit], values: Sequence[Values]) -> Iterable[Verdict]:
     """What the request demands of each node and a check should have counted there, but did not."""
     for key in sorted(asked):
         check, metric, _ = split_key(key)
@@ -74,15 +105,32 @@ def _unanswered(evidence: Evidence, asked: dict[str, Limit], values: list[Values
             yield Verdict(Subject(node), check, Outcome.ERROR, reason, metric)
 
 
-def _found(verdict: Verdict, records: list[Record]) -> str:
+def _with_what_was_found(answers: list[Answer], evidence: Evidence) -> list[Answer]:
+    """The answers; a FAIL quotes what the check found beside the number."""
+    units = evidence.samples.units
+    failed = {i: np.flatnonzero(a.outcome == CODE[Outcome.FAIL]).tolist() for i, a in enumerate(answers)}
+    places: dict[tuple[str, str], list[Record]] = {}
+    if any(failed.values()):
+        wanted = {(units[a.unit[row]].node, a.check) for i, a in enumerate(answers) for row in failed[i]}
+        for record in evidence.records:
+            if (record.node, record.check) in wanted:
+                places.setdefault((record.node, record.check), []).append(record)
+    found = []
+    for number, answer in enumerate(answers):
+        texts = {row: text for row in failed[number] if (text := _found(answer, units[answer.unit[row]], places))}
+        found.append(replace(answer, remarks=extended(answer, texts)) if texts else answer)
+    return found
+
+
+def _found(answer: Answer, unit: Unit, places: dict[tuple[str, str], list[Record]]) -> str:
     """What the check found beside the number: facts that carry the variant (``found[memory/gpu3]``) or the metric's name."""
-    mine = [r for r in records if verdict.subject.device in ("", r.device)]
-    ends = f"[{verdict.variant}]"
+    mine = [r for r in places.get((unit.node, answer.check), []) if unit.device in ("", r.device)]
+    ends = f"[{answer.variant}]"
     said = [
         text
         for record in mine
         for name, text in record.facts.items()
-        if text and (name == verdict.metric or (verdict.variant and name.endswith(ends)))
+        if text and (name == answer.metric.name or (answer.variant and name.endswith(ends)))
     ]
     return "; ".join(dict.fromkeys(said))
 
@@ -108,20 +156,3 @@ def _limits_for(column: Values, asked: dict[str, Limit], suite: dict[str, Limit]
     # A limit of the suite replaces the built-in one: that is what a site override is.
     if column.metric.limit and not overridden:
         yield column.metric.limit
-
-
-def _verdict(column: Values, unit: Unit, value: float, limit: Limit, required: bool) -> Verdict:
-    met = limit.met_by(value)
-    return Verdict(
-        subject=subject_of(unit),
-        check=column.check,
-        outcome=Outcome.PASS if met else Outcome.FAIL,
-        reason=f"{column.metric.name} {show(value, column.metric.unit)}, {'within' if met else 'expected'} {describe(limit)}",
-        metric=column.metric.name,
-        variant=column.variant,
-        value=value,
-        unit=column.metric.unit,
-        limit=limit,
-        remedy="" if met else column.metric.help,
-        required=required,
-    )

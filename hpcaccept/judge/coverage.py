@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+import numpy as np
 
+from hpcaccept.model.verdict import CODE, Outcome
+
+if TYPE_CHECKING:
     from hpcaccept.model.evidence import Evidence
-    from hpcaccept.model.verdict import Verdict
+    from hpcaccept.model.verdict_table import VerdictTable
 
 
 @dataclass(frozen=True)
@@ -31,19 +33,27 @@ class Coverage:
     nodes_silent: tuple[str, ...]
 
 
-def coverage_of(evidence: Evidence, verdicts: Iterable[Verdict]) -> Coverage:
+def coverage_of(evidence: Evidence, table: VerdictTable) -> Coverage:
     """Count. A verdict on all nodes together is one of no node in particular and counts for none."""
-    judged = {(v.subject.node, v.check) for v in verdicts if v.outcome.is_judged and v.subject.node}
+    number = {node: i for i, node in enumerate(evidence.nodes)}
+    # The node of each unit; the last column is for units of no node of the job.
+    node = np.fromiter((number.get(unit.node, len(number)) for unit in table.units), np.intp, len(table.units))
+    spoken: dict[str, np.ndarray] = {}
+    for answer in table.answers:
+        mine = spoken.setdefault(answer.check, np.zeros(len(number) + 1, bool))
+        mine[node[answer.unit[answer.outcome <= CODE[Outcome.FAIL]]]] = True
     asked_nodes = evidence.plan.request.nodes
-    gaps = {}
-    for spec in evidence.plan.suite.checks:
-        missing = tuple(node for node in evidence.nodes if (node, spec.name) not in judged)
-        missing += tuple("?" for _ in range(asked_nodes - len(evidence.nodes)))
+    names = [spec.name for spec in evidence.plan.suite.checks]
+    gaps: dict[str, tuple[str, ...]] = {}
+    judged = 0
+    nothing = np.zeros(len(number) + 1, bool)
+    for name in names:
+        mine = spoken.get(name, nothing)[:-1]
+        missing = tuple(evidence.nodes[i] for i in np.flatnonzero(~mine).tolist())
+        missing += ("?",) * (asked_nodes - len(evidence.nodes))
         if missing:
-            gaps[spec.name] = missing
-    asked = asked_nodes * len(evidence.plan.suite.checks)
-    names = {spec.name for spec in evidence.plan.suite.checks}
-    known, speaking = frozenset(evidence.nodes), {node for node, _ in judged}
-    done = sum(1 for node, check in judged if check in names and node in known)
-    silent = tuple(node for node in evidence.nodes if node not in speaking)
-    return Coverage(asked, done, gaps, asked_nodes, silent)
+            gaps[name] = missing
+    judged = sum(int(spoken[name][:-1].sum()) for name in dict.fromkeys(names) if name in spoken)
+    heard = np.logical_or.reduce([nothing, *spoken.values()])[:-1]
+    silent = tuple(evidence.nodes[i] for i in np.flatnonzero(~heard).tolist())
+    return Coverage(asked_nodes * len(names), judged, gaps, asked_nodes, silent)

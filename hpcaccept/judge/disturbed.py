@@ -8,26 +8,36 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from hpcaccept.judge.wording import extended
 from hpcaccept.model.record import DISTURBED
-from hpcaccept.model.verdict import Outcome
+from hpcaccept.model.verdict import CODE, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from hpcaccept.model.evidence import Evidence
-    from hpcaccept.model.verdict import Verdict
+    from hpcaccept.model.verdict_table import Answer
 
-_COMPARED = ("peers", "baseline")
+_BLAMES = (CODE[Outcome.WARN], CODE[Outcome.FAIL])
 
 
-def without_disturbed(verdicts: Iterable[Verdict], evidence: Evidence) -> Iterable[Verdict]:
-    """The verdicts; a rate that falls short on a disturbed device is an ERROR with the reason instead of a FAIL or WARN."""
+def without_disturbed(answers: Iterable[Answer], evidence: Evidence) -> Iterator[Answer]:
+    """The answers of a comparison; a rate that falls short on a disturbed device is an ERROR with the reason, no FAIL or WARN."""
     by = {(r.node, r.device): r.facts[DISTURBED] for r in evidence.records if DISTURBED in r.facts}
-    for verdict in verdicts:
-        why = by.get((verdict.subject.node, verdict.subject.device))
-        blames = verdict.outcome in (Outcome.FAIL, Outcome.WARN)
-        if why and blames and verdict.limit and verdict.limit.origin in _COMPARED:
-            reason = f"{verdict.reason}; not blamed on it: {why}"
-            yield replace(verdict, outcome=Outcome.ERROR, reason=reason, remedy="Clear the device, then run again.")
-        else:
-            yield verdict
+    units = evidence.samples.units
+    for answer in answers:
+        why = {}
+        if by:
+            for row in np.flatnonzero(np.isin(answer.outcome, _BLAMES)).tolist():
+                unit = units[answer.unit[row]]
+                if reason := by.get((unit.node, unit.device)):
+                    why[row] = f"not blamed on it: {reason}"
+        if not why:
+            yield answer
+            continue
+        outcome = answer.outcome.copy()
+        remarks = extended(answer, why, dict.fromkeys(why, "Clear the device, then run again."))
+        outcome[list(why)] = CODE[Outcome.ERROR]
+        yield replace(answer, outcome=outcome, remarks=remarks)

@@ -5,40 +5,73 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from hpcaccept.model.metric import at_most
-from hpcaccept.model.verdict import Outcome, Subject, Verdict
+import numpy as np
+
+from hpcaccept.model.metric import Metric, at_most
+from hpcaccept.model.table import Unit
+from hpcaccept.model.verdict import CODE, Outcome
+from hpcaccept.model.verdict_table import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from hpcaccept.model.evidence import Evidence
 
 _LIMIT = at_most(0, "differences", "software and hardware of one run should be alike")
+_DRIFT = Metric("drift", "differences", "lower", "Facts in which a node differs from most.", scope="node", limit=_LIMIT)
 
 
-def judge_drift(evidence: Evidence, unique_facts: frozenset[str]) -> Iterable[Verdict]:
-    """PASS for a node that agrees with the majority in every fact, WARN for each fact in which it does not."""
+def judge_drift(evidence: Evidence, unique_facts: frozenset[str], first: int) -> tuple[list[Answer], tuple[Unit, ...]]:
+    """PASS for a node that agrees with the majority in every fact, WARN for each fact in which it does not.
+
+    Args:
+        evidence: of one run.
+        unique_facts: that differ between healthy nodes by nature.
+        first: index that the first of the nodes will have among the units of the table.
+
+    Returns:
+        The answers, and the nodes they speak of.
+    """
     facts: dict[str, dict[str, str]] = {}
     for record in evidence.records:
         if record.check.partition(":")[0] == "identity" and record.outcome == "measured":
             mine = {key: text for key, text in record.facts.items() if key not in unique_facts}
             facts.setdefault(record.node, {}).update(mine)
     if len(facts) < 2:
-        return
+        return [], ()
     names = sorted({name for mine in facts.values() for name in mine})
     majority = {name: Counter(mine.get(name, "") for mine in facts.values()).most_common(1)[0] for name in names}
-    for node, mine in facts.items():
-        odd = [name for name in names if mine.get(name, "") != majority[name][0]]
-        for name in odd:
+    good: list[int] = []
+    odd: dict[str, dict[int, tuple[str, str]]] = {}
+    for number, mine in enumerate(facts.values(), start=first):
+        differing = [name for name in names if mine.get(name, "") != majority[name][0]]
+        for name in differing:
             usual, count = majority[name]
             reason = f"{name} is {mine.get(name) or 'absent'!r}, {count} of {len(facts)} nodes have {usual or 'none'!r}"
-            yield _verdict(node, name, 1.0, Outcome.WARN, reason)
-        if not odd:
-            yield _verdict(
-                node, "", 0.0, Outcome.PASS, f"agrees with the majority of {len(facts)} nodes in {len(names)} facts"
-            )
+            odd.setdefault(name, {})[number] = (reason, f"Bring {name} to the version of the other nodes.")
+        if not differing:
+            good.append(number)
+    agreed = f"agrees with the majority of {len(facts)} nodes in {len(names)} facts"
+    answers = [_answer("identity.drift", Outcome.PASS, good, agreed, {})] if good else []
+    answers += [
+        _answer(f"identity.drift[{name}]", Outcome.WARN, list(found), "", dict(enumerate(found.values())))
+        for name, found in odd.items()
+    ]
+    return answers, tuple(Unit(node, "") for node in facts)
 
 
-def _verdict(node: str, name: str, value: float, outcome: Outcome, reason: str) -> Verdict:
-    remedy = f"Bring {name} to the version of the other nodes." if name else ""
-    return Verdict(Subject(node), "identity", outcome, reason, "drift", name, value, "differences", _LIMIT, remedy)
+def _answer(key: str, outcome: Outcome, units: list[int], said: str, remarks: dict[int, tuple[str, str]]) -> Answer:
+    none = np.full(len(units), np.nan)
+    return Answer(
+        question="limits",
+        key=key,
+        metric=_DRIFT,
+        origin=_LIMIT.origin,
+        unit=np.asarray(units, np.int32),
+        outcome=np.full(len(units), CODE[outcome], np.int8),
+        value=np.full(len(units), 0.0 if outcome is Outcome.PASS else 1.0),
+        lower=none,
+        upper=np.zeros(len(units)),
+        center=none,
+        source=_LIMIT.source,
+        said=said,
+        remarks=remarks,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,24 +15,35 @@ from hpcaccept.model.table import SampleTable, Unit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+Floats = npt.NDArray[np.float64]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Values:
     """One metric of all units that have it.
 
     Attributes:
         key: metric key.
         metric: its declaration.
-        units: measured units.
+        table_units: measured units of the run.
+        unit: int32[u], index into ``table_units``, ascending.
         value: float64[u], one number per unit by the metric's statistic; ``best``: the best launch, by its median block.
         spread: float64[u], (max − min) / |median| of the unit's repeats; 0 for a single one.
+        launches: int32[u], in how many launches the unit was measured: more than one after a retest.
     """
 
     key: str
     metric: Metric
-    units: tuple[Unit, ...]
+    table_units: tuple[Unit, ...]
+    unit: npt.NDArray[np.int32]
     value: npt.NDArray[np.float64]
     spread: npt.NDArray[np.float64]
+    launches: npt.NDArray[np.int32]
+
+    @cached_property
+    def units(self) -> tuple[Unit, ...]:
+        """The unit of each value; made when it is asked for: judging needs only the numbers of units."""
+        return tuple(self.table_units[number] for number in self.unit.tolist())
 
     @property
     def check(self) -> str:
@@ -46,82 +58,60 @@ class Values:
 
 def values_of(table: SampleTable, catalogue: Mapping[str, Mapping[str, Metric]]) -> list[Values]:
     """Every metric of a run. Its samples must be declared in the catalogue (``store.gather`` sees to it)."""
-    if not len(table):
-        return []
-    order = np.lexsort((table.value, table.launch, table.unit, table.key))
-    key, unit, launch, value = table.key[order], table.unit[order], table.launch[order], table.value[order]
-    new_unit = np.r_[True, (key[1:] != key[:-1]) | (unit[1:] != unit[:-1])]
-    launches = np.flatnonzero(new_unit | np.r_[True, launch[1:] != launch[:-1]])
-    units = np.flatnonzero(new_unit)
-    medians = _medians(value, launches)
-    # Where the launches of each unit begin, counted in launches.
-    first = np.flatnonzero(new_unit[launches])
-    summary = _Summary(
-        low=np.minimum.reduceat(value, units),
-        high=np.maximum.reduceat(value, units),
-        slowest=np.minimum.reduceat(medians, first),
-        fastest=np.maximum.reduceat(medians, first),
-        middle=_medians(_sorted_within(value, units), units),
-    )
-    return _columns(table, catalogue, key[units], unit[units], summary)
-
-
-@dataclass(frozen=True)
-class _Summary:
-    """Per unit and metric: extremes of the samples, extremes of the medians of its launches, median of all samples."""
-
-    low: npt.NDArray[np.float64]
-    high: npt.NDArray[np.float64]
-    slowest: npt.NDArray[np.float64]
-    fastest: npt.NDArray[np.float64]
-    middle: npt.NDArray[np.float64]
-
-    def pick(self, metric: Metric, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
-        """The one number of each unit."""
-        best_is_high = metric.direction == "higher"
-        if metric.statistic == "median":
-            return self.middle[rows]
-        if metric.statistic == "best":
-            return (self.fastest if best_is_high else self.slowest)[rows]
-        return (self.low if best_is_high else self.high)[rows]
-
-    def spread(self, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
-        """(max − min) / |median| over all samples."""
-        middle = np.abs(self.middle[rows])
-        width = self.high[rows] - self.low[rows]
-        with np.errstate(over="ignore"):
-            relative = np.divide(width, middle, out=np.zeros_like(width), where=middle > 0)
-        finite: npt.NDArray[np.float64] = np.minimum(relative, np.finfo(np.float64).max)  # JSON knows no infinity
-        return finite
-
-
-def _columns(
-    table: SampleTable,
-    catalogue: Mapping[str, Mapping[str, Metric]],
-    keys: npt.NDArray[np.int32],
-    units: npt.NDArray[np.int32],
-    summary: _Summary,
-) -> list[Values]:
+    # Small whole numbers are sorted by their digits, in one pass.
+    narrow = np.uint16 if len(table.keys) < 1 << 16 else np.uint32
+    order = np.argsort(table.key.astype(narrow), kind="stable")
+    ends = np.cumsum(np.bincount(table.key, minlength=len(table.keys))).tolist()
     found = []
-    for number, name in enumerate(table.keys):
+    for name, begin, end in zip(table.keys, [0, *ends], ends, strict=False):
         check, metric_name, _ = split_key(name)
         metric = catalogue.get(check, {}).get(metric_name)
-        rows = np.flatnonzero(keys == number)
-        if metric is not None and len(rows):
-            who = tuple(table.units[i] for i in units[rows])
-            found.append(Values(name, metric, who, summary.pick(metric, rows), summary.spread(rows)))
+        if metric is not None and end > begin:
+            found.append(_column(table, name, metric, order[begin:end]))
     return found
 
 
-def _medians(value: npt.NDArray[np.float64], starts: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
-    """Median of each group of values that are sorted within their group."""
-    ends = np.r_[starts[1:], len(value)]
-    # Halved before they are added: a check may say 1.8e308, the largest number there is.
-    middle: npt.NDArray[np.float64] = value[(starts + ends - 1) // 2] / 2 + value[(starts + ends) // 2] / 2
-    return middle
+def _column(table: SampleTable, key: str, metric: Metric, rows: npt.NDArray[np.intp]) -> Values:
+    value = table.value[rows]
+    launch = table.launch[rows].astype(np.int64)
+    place = table.unit[rows] * (launch.max() - launch.min() + 1) + launch - launch.min()
+    if (place[1:] < place[:-1]).any():
+        order = np.argsort(place, kind="stable")
+        rows, value, place = rows[order], value[order], place[order]
+    unit = table.unit[rows]
+    # Where each launch of each unit begins, and each unit.
+    launches = np.flatnonzero(np.r_[True, place[1:] != place[:-1]])
+    units = np.flatnonzero(np.r_[True, unit[1:] != unit[:-1]])
+    first = np.searchsorted(launches, units)
+    count = np.diff(np.r_[first, len(launches)]).astype(np.int32)
+    low, high = np.minimum.reduceat(value, units), np.maximum.reduceat(value, units)
+    middle = _medians(value, units)
+    if metric.statistic == "median":
+        chosen = middle
+    elif metric.statistic == "best":
+        extreme = np.maximum if metric.direction == "higher" else np.minimum
+        chosen = extreme.reduceat(_medians(value, launches), first)
+    else:
+        chosen = low if metric.direction == "higher" else high
+    return Values(key, metric, table.units, unit[units], chosen, _spread(low, high, np.abs(middle)), count)
 
 
-def _sorted_within(value: npt.NDArray[np.float64], starts: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
-    """The values sorted within each group, the groups in their order."""
-    group = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, len(value)]))
-    return value[np.lexsort((value, group))]
+def _spread(low: Floats, high: Floats, middle: Floats) -> Floats:
+    """(max − min) / |median| over all samples."""
+    width = high - low
+    with np.errstate(over="ignore"):
+        relative = np.divide(width, middle, out=np.zeros_like(width), where=middle > 0)
+    finite: Floats = np.minimum(relative, np.finfo(np.float64).max)  # JSON knows no infinity
+    return finite
+
+
+def _medians(value: Floats, starts: npt.NDArray[np.intp]) -> Floats:
+    """Median of each run of values; runs of the same length are sorted together."""
+    lengths = np.diff(np.r_[starts, len(value)])
+    found = np.empty(len(starts))
+    for length in np.unique(lengths).tolist():
+        which = np.flatnonzero(lengths == length)
+        block = np.sort(value[starts[which][:, None] + np.arange(length)], axis=1)
+        # Halved before they are added: a check may say 1.8e308, the largest number there is.
+        found[which] = block[:, (length - 1) // 2] / 2 + block[:, length // 2] / 2
+    return found

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from hpcaccept import checks
 from hpcaccept.model.plan import Plan, Step
-from hpcaccept.model.verdict import Outcome
+from hpcaccept.model.verdict import CODE, Outcome
 
 if TYPE_CHECKING:
+    from hpcaccept.model.verdict_table import Answer
     from hpcaccept.store.folder import RunFolder
 
 
@@ -37,15 +38,19 @@ def retest_of(folder: RunFolder, plan: Plan, last: Step, done: int) -> tuple[Ste
     rule = plan.suite.peers
     if done >= rule.retests or not rule.enabled or not has_timed_rates(plan):
         return None
-    from hpcaccept.judge.against_peers import UNDECIDED, is_counted, judge_against_peers
+    from hpcaccept.judge.against_peers import is_counted, judge_against_peers
+    from hpcaccept.judge.alike import alike_of
     from hpcaccept.judge.values import values_of
+    from hpcaccept.judge.wording import verdict_of
+    from hpcaccept.model.verdict_table import VerdictTable
     from hpcaccept.store.gather import gather
 
     catalogue = checks.catalogue(spec.name for spec in plan.suite.checks)
     evidence = gather(folder, catalogue)
+    units = evidence.samples.units
     values = [column for column in values_of(evidence.samples, catalogue) if not is_counted(column)]
-    verdicts = judge_against_peers(evidence, values)[0]
-    slow = [v for v in verdicts if v.outcome in (Outcome.FAIL, Outcome.WARN) or v.reason.startswith(UNDECIDED)]
+    table = VerdictTable(units, tuple(judge_against_peers(evidence, values, alike_of(units))[0]))
+    slow = [verdict_of(table, answer, row) for answer in table.answers for row in suspects_of(answer)]
     if not slow:
         return None
     names = {verdict.check for verdict in slow}
@@ -66,3 +71,13 @@ def retest_of(folder: RunFolder, plan: Plan, last: Step, done: int) -> tuple[Ste
         virtual=last.virtual,
     )
     return step, f"{', '.join(sorted(names))}: {worst.subject} {worst.reason}"
+
+
+def suspects_of(answer: Answer) -> list[int]:
+    """Rows of an answer that another launch must confirm: who is slow, and where the units differ too much to say."""
+    slow = answer.outcome == CODE[Outcome.FAIL]
+    slow |= answer.outcome == CODE[Outcome.WARN]
+    if not answer.said:
+        slow |= answer.outcome == CODE[Outcome.NO_BASELINE]
+    found: list[int] = slow.nonzero()[0].tolist()
+    return found

@@ -1,24 +1,28 @@
-"""The report for programs: ``report.json``, schema 1 (docs/reference/report-json.md)."""
+"""The report for programs: ``report.json``, schema 2 (docs/reference/report-json.md)."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
+from hpcaccept.model.verdict import Outcome, Verdict
 from hpcaccept.serial import to_plain
 
 if TYPE_CHECKING:
     from hpcaccept.judge import Judgement
     from hpcaccept.model.evidence import Evidence
-    from hpcaccept.model.verdict import Verdict
     from hpcaccept.report.model import Summary
 
-SCHEMA = 1
+SCHEMA = 2
+#: So many passing verdicts are listed one by one; of more it is said how many there are.
+MOST_PASSES = 100_000
 
 
 def render_json(evidence: Evidence, judgement: Judgement, summary: Summary) -> str:
     """Indented JSON, keys in a fixed order, NaN refused."""
     plan = evidence.plan
+    listed = summary.counts.get(Outcome.PASS.value, 0) <= MOST_PASSES
+    passes = (v for v in judgement.all_verdicts() if v.outcome is Outcome.PASS) if listed else ()
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "run": plan.run_id,
@@ -32,12 +36,13 @@ def render_json(evidence: Evidence, judgement: Judgement, summary: Summary) -> s
         "nodes": {name: outcome.value for name, outcome in summary.nodes.items()},
         "counts": summary.counts,
         "coverage": to_plain(judgement.coverage),
-        "peers": to_plain(judgement.power),
+        "power": {question: to_plain(power) for question, power in judgement.power.items()},
         "notes": list(summary.notes),
         "checks": [to_plain(row) for row in summary.rows],
         "imports_s": evidence.imports_s,
         "events": [to_plain(event) for event in evidence.events],
-        "verdicts": [_verdict(verdict) for verdict in judgement.verdicts],
+        "passes": "listed" if listed else "counted",
+        "verdicts": [_verdict(verdict) for verdict in (*judgement.verdicts, *passes)],
     }
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -45,6 +50,7 @@ def render_json(evidence: Evidence, judgement: Judgement, summary: Summary) -> s
 def _verdict(verdict: Verdict) -> dict[str, Any]:
     return {
         "outcome": verdict.outcome.value,
+        "question": verdict.question,
         "node": verdict.subject.node,
         "device": verdict.subject.device,
         "check": verdict.check,

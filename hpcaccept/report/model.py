@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hpcaccept.model.verdict import Outcome, Verdict, worst
+from hpcaccept.model.verdict import CODE, OUTCOMES, SEVERITY, Outcome, Verdict, worst
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from hpcaccept.judge import Judgement
     from hpcaccept.judge.values import Values
     from hpcaccept.model.evidence import Evidence
+    from hpcaccept.model.verdict_table import Answer
+
+#: How bad each code of a column is.
+_RANK = np.array([SEVERITY[outcome] for outcome in OUTCOMES])
 
 
 @dataclass(frozen=True)
@@ -83,47 +88,70 @@ class Summary:
 
 def summarise(evidence: Evidence, judgement: Judgement, values: list[Values]) -> Summary:
     """The first page of a run."""
-    rows = tuple(
-        _row(spec.name, evidence, judgement, [v for v in values if v.check == spec.name])
-        for spec in evidence.plan.suite.checks
-    )
+    by_check: dict[str, list[Values]] = {}
+    for column in values:
+        by_check.setdefault(column.check, []).append(column)
+    rows = tuple(_row(spec.name, judgement, by_check.get(spec.name, [])) for spec in evidence.plan.suite.checks)
     order = [Outcome.FAIL, Outcome.ERROR, Outcome.WARN, Outcome.NOT_RUN, Outcome.NO_BASELINE]
-    bad = [v for v in judgement.verdicts if v.outcome is not Outcome.PASS and (v.required or v.outcome is Outcome.FAIL)]
+    bad = [v for v in judgement.verdicts if v.required or v.outcome is Outcome.FAIL or v.question == "history"]
     bad.sort(key=lambda v: (order.index(v.outcome), v.subject, v.key))
-    nodes = {node: _of([v for v in judgement.verdicts if v.subject.node == node]) for node in evidence.nodes}
     models = {unit.model for unit in evidence.samples.units if unit.model}
-    lacking = {v.check for v in judgement.verdicts if v.outcome is Outcome.NO_BASELINE and "baseline of" in v.reason}
+    lacking = any("no baseline of" in answer.said for answer in judgement.table.of("baseline"))
     return Summary(
         rows=rows,
         bad=tuple(bad),
-        nodes=nodes,
-        counts=dict(Counter(v.outcome.value for v in judgement.verdicts)),
-        notes=tuple(_notes(evidence)),
+        nodes=_nodes(evidence, judgement),
+        counts={outcome.value: count for outcome, count in judgement.counts().items()},
+        notes=(*_notes(evidence), *judgement.notes),
         no_baseline=tuple(sorted(models)) if lacking else (),
     )
 
 
-def _row(name: str, evidence: Evidence, judgement: Judgement, values: list[Values]) -> CheckRow:
-    mine = [v for v in judgement.verdicts if v.check == name]
-    against = [
-        v.outcome for v in mine if v.outcome is Outcome.NO_BASELINE or (v.limit and v.limit.origin == "baseline")
-    ]
+def _nodes(evidence: Evidence, judgement: Judgement) -> dict[str, Outcome]:
+    """The worst that counts of each node: judged, or required and not judged; NOT_RUN where nothing is."""
+    number = {node: i for i, node in enumerate(evidence.nodes)}
+    table = judgement.table
+    # The last one is for what speaks of no node of the job.
+    node = np.fromiter((number.get(unit.node, len(number)) for unit in table.units), np.intp, len(table.units))
+    found = np.full(len(number) + 1, -1)
+    for answer in table.answers:
+        counts = _counting(answer)
+        np.maximum.at(found, node[answer.unit[counts]], _RANK[answer.outcome[counts]])
+    for verdict in judgement.said:
+        if verdict.required:
+            at = number.get(verdict.subject.node, len(number))
+            found[at] = max(found[at], SEVERITY[verdict.outcome])
+    worst_of = {-1: Outcome.NOT_RUN, **{rank: outcome for outcome, rank in SEVERITY.items()}}
+    return {name: worst_of[int(found[i])] for name, i in number.items()}
+
+
+def _counting(answer: Answer) -> npt.NDArray[np.bool_]:
+    """bool[u]: what is judged counts, and what is required."""
+    counts: npt.NDArray[np.bool_] = (answer.outcome <= CODE[Outcome.FAIL]) | answer.required
+    return counts
+
+
+def _row(name: str, judgement: Judgement, values: list[Values]) -> CheckRow:
+    mine = [answer for answer in judgement.table.answers if answer.check == name]
+    outcomes = [verdict.outcome for verdict in judgement.said if verdict.check == name and verdict.required]
+    for answer in mine:
+        outcomes += [OUTCOMES[code] for code in np.unique(answer.outcome[_counting(answer)]).tolist()]
+    against: list[Outcome] = []
+    for answer in mine:
+        codes = [OUTCOMES[code] for code in np.unique(answer.outcome).tolist()]
+        is_baseline = answer.question == "baseline"
+        against += [o for o in codes if is_baseline or o is Outcome.NO_BASELINE]
     gaps = len(judgement.coverage.gaps.get(name, ()))
     asked = judgement.coverage.nodes_asked
     figures = tuple(_figure(v) for v in values if v.metric.is_rate and v.metric.headline)
-    return CheckRow(name, _of(mine), worst(against) if against else None, asked - gaps, asked, figures)
-
-
-def _of(verdicts: list[Verdict]) -> Outcome:
-    """The worst of what counts: judged, or required and not judged."""
-    return worst([v.outcome for v in verdicts if v.outcome.is_judged or v.required])
+    return CheckRow(name, worst(outcomes), worst(against) if against else None, asked - gaps, asked, figures)
 
 
 def _figure(values: Values) -> Figure:
     return Figure(
         key=values.key,
         unit=values.metric.unit,
-        units=len(values.units),
+        units=len(values.unit),
         low=float(values.value.min()),
         median=2 * float(np.median(values.value / 2)),  # the middle of two may be the largest number there is
         high=float(values.value.max()),

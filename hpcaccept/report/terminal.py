@@ -10,15 +10,19 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from hpcaccept.judge.against_peers import ENOUGH_UNITS
+from hpcaccept.judge.power import ENOUGH_UNITS
 from hpcaccept.model.metric import split_key
 from hpcaccept.model.verdict import Outcome, Verdict
 from hpcaccept.report.safe import safe
 from hpcaccept.units import show
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from hpcaccept.judge import Judgement
+    from hpcaccept.judge.power import Power
     from hpcaccept.model.evidence import Evidence
+    from hpcaccept.model.verdict import Question
     from hpcaccept.report.model import CheckRow, Figure, Summary
 
 _STYLE = {
@@ -105,20 +109,41 @@ def _bad(summary: Summary) -> Table:
     for verdicts in groups[:SHOWN]:
         table.add_row(Text(_where(verdicts)), _mark(verdicts[0].outcome), _explained(verdicts))
     if len(groups) > SHOWN:
-        table.add_row("…", "", f"{len(groups) - SHOWN} more: hpcaccept report --format json")
+        table.add_row("…", "", f"and {len(groups) - SHOWN} more: hpcaccept report --format json")
     return table
 
 
 def _grouped(bad: tuple[Verdict, ...]) -> list[list[Verdict]]:
-    """Verdicts that say the same of several subjects, together, in the order of the first.
+    """Verdicts that are told together, in the order of the first.
 
-    Missing baselines are told once: every number would say the same.
+    What says the same of several subjects is told once, and so are missing baselines: every number would say the same. Where
+    that leaves more than a page, so is whatever a question says of one subject, and those that miss most come first.
     """
-    groups: dict[tuple[str, str, str], list[Verdict]] = {}
+    groups = _by(bad, lambda v: (v.key, v.reason) if v.outcome is not Outcome.NO_BASELINE else ("", v.remedy))
+    if len(groups) <= SHOWN:
+        return groups
+    alike = [group for group in groups if len(group) > 1]
+    groups = alike + _by([group[0] for group in groups if len(group) == 1], lambda v: v.subject)
+    for group in groups:
+        group.sort(key=_shortfall, reverse=True)
+    order = list(dict.fromkeys(verdict.outcome for verdict in bad))
+    return sorted(groups, key=lambda group: (order.index(group[0].outcome), -_shortfall(group[0])))
+
+
+def _by(bad: Iterable[Verdict], alike: Callable[[Verdict], object]) -> list[list[Verdict]]:
+    groups: dict[tuple[object, ...], list[Verdict]] = {}
     for verdict in bad:
-        same = (verdict.key, verdict.reason) if verdict.outcome is not Outcome.NO_BASELINE else ("", verdict.remedy)
-        groups.setdefault((verdict.outcome.value, *same), []).append(verdict)
+        groups.setdefault((verdict.outcome, verdict.question, alike(verdict)), []).append(verdict)
     return list(groups.values())
+
+
+def _shortfall(verdict: Verdict) -> float:
+    """How far the value misses its limit, relative; 0 for what has none."""
+    limit, value = verdict.limit, verdict.value
+    if limit is None or value is None:
+        return 0.0
+    bounds = [bound for bound in (limit.lower, limit.upper) if bound]
+    return max((abs(value / bound - 1) for bound in bounds), default=0.0)
 
 
 def _where(verdicts: list[Verdict]) -> str:
@@ -139,14 +164,18 @@ def _where(verdicts: list[Verdict]) -> str:
 def _explained(verdicts: list[Verdict]) -> str:
     verdict = verdicts[0]
     keys = {v.key for v in verdicts}
+    reason = verdict.reason
     if len(keys) == 1:
-        key = f"{verdict.check}.{verdict.metric}" if verdict.metric else verdict.check
-        name = f"{key}[{verdict.variant}]" if verdict.variant else key
-        text = f"[bold]{escape(safe(name))}[/]: {escape(safe(verdict.reason))}"
+        name = verdict.key
+        if len({v.reason for v in verdicts}) > 1:
+            reason = f"{len(verdicts)} of them; the worst is {verdict.subject}: {reason}"
+    elif verdict.outcome is Outcome.NO_BASELINE:
+        name = ", ".join(sorted({v.check for v in verdicts}))
+        reason = f"{len(keys)} kinds of numbers, {reason.rpartition('; ')[2]}"
     else:
-        checks = ", ".join(sorted({v.check for v in verdicts}))
-        why = verdict.reason.rpartition("; ")[2]
-        text = f"[bold]{escape(safe(checks))}[/]: {len(keys)} kinds of numbers, {escape(safe(why))}"
+        name = f"{len(keys)} kinds of numbers"
+        reason = f"the worst is {verdict.key}: {reason}"
+    text = f"[bold]{escape(safe(name))}[/]: {escape(safe(reason))}"
     return f"{text}\n[dim]→ {escape(safe(verdict.remedy))}[/]" if verdict.remedy else text
 
 
@@ -164,25 +193,29 @@ def _conclusion(evidence: Evidence, judgement: Judgement, summary: Summary) -> T
 
 
 def _footer(judgement: Judgement, summary: Summary, where: str, run: str) -> list[RenderableType]:
-    cover, power = judgement.coverage, judgement.power
+    cover = judgement.coverage
     share = cover.judged / cover.asked if cover.asked else 0.0
     lines = [f"Coverage: {cover.judged} of {cover.asked} checks on nodes judged ({share:.0%})."]
     if cover.nodes_silent:
         lines.append(f"Nothing is known of: {', '.join(cover.nodes_silent[:16])}.")
-    if power.smallest_loss:
-        low, high = power.smallest_loss
-        guard = f"chance of any false alarm {power.false_alarm_rate:g}"
-        if power.fewest < ENOUGH_UNITS:
-            guard = f"among {power.fewest} units floors and retests guard against false alarms"
-        lines.append(
-            f"Against peers: {power.comparisons} comparisons; {guard}; losses above {low:.1%} (quietest metric) to "
-            f"{min(high, 1.0):.0%} (noisiest) would have been seen."
-        )
+    lines += [_sight(question, power) for question, power in judgement.power.items() if power.smallest_loss]
     if summary.no_baseline:
         models = ", ".join(summary.no_baseline)
         lines.append(f"No baseline fits {models}; when these nodes are good: hpcaccept baseline learn {run}")
     lines += [f"Run:    {where}", f"Report: {where}/report.json", f"Exit code {judgement.exit_code}."]
     return [Text(safe(line), style="dim", overflow="fold") for line in lines]
+
+
+def _sight(question: Question, power: Power) -> str:
+    """What a comparison could see, in a line."""
+    low, high = power.smallest_loss or (0.0, 0.0)
+    guard = ""
+    if power.z is not None:
+        guard = f", z {power.z:.1f}, false alarm {power.false_alarm_rate:g}"
+    if question == "peers" and power.fewest < ENOUGH_UNITS:
+        guard = f", floors and retests guard ({power.fewest} units)"
+    name = {"peers": "peers", "baseline": "the baseline", "history": "own past"}.get(question, question)
+    return f"Against {name}: {power.comparisons} comparisons{guard}: sees {low:.1%} … {min(high, 1.0):.0%}."
 
 
 def print_terminal(evidence: Evidence, judgement: Judgement, summary: Summary, where: str) -> None:

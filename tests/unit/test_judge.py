@@ -6,7 +6,7 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
-from builders import AT, CATALOGUE, H100, baseline, evidence, hello, judged, nodes, plan, record, suite
+from builders import AT, CATALOGUE, H100, baseline, every, evidence, hello, judged, nodes, plan, record, suite
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
@@ -116,7 +116,7 @@ def runs(draw: st.DrawFn) -> Evidence:
 def test_every_run_is_judged_and_reported_and_nothing_passes_unmeasured(found: Evidence, known: bool) -> None:
     judgement = judged(found, {H100: baseline()} if known else {})
     measured = set(found.samples.value.tolist())
-    for verdict in judgement.verdicts:
+    for verdict in every(judgement):
         assert verdict.check
         assert verdict.reason
         if verdict.outcome is Outcome.PASS:
@@ -126,16 +126,17 @@ def test_every_run_is_judged_and_reported_and_nothing_passes_unmeasured(found: E
             assert verdict.metric == "drift" or len(measured) > 0
     assert judgement.exit_code in (0, 1, 3)
     if judgement.exit_code == 0:
-        assert any(v.outcome.is_judged for v in judgement.verdicts)
+        assert any(v.outcome.is_judged for v in every(judgement))
         for spec in found.plan.suite.checks:
             for node in found.nodes:
-                told = [v for v in judgement.verdicts if v.check == spec.name and v.subject.node in (node, "")]
+                told = [v for v in every(judgement) if v.check == spec.name and v.subject.node in (node, "")]
                 assert told or not spec.required, "a required check of which nothing is said"
     assert judgement.coverage.judged <= max(judgement.coverage.asked, len(found.nodes) * len(found.plan.suite.checks))
 
     summary = summarise(found, judgement, values_of(found.samples, CATALOGUE))
     document = json.loads(render_json(found, judgement, summary))
-    assert len(document["verdicts"]) == len(judgement.verdicts)
+    assert len(document["verdicts"]) == len(every(judgement)) == sum(document["counts"].values())
+    assert [v for v in every(judgement) if v.outcome is not Outcome.PASS] == list(judgement.verdicts)
     out = io.StringIO()
     Console(file=out, width=80).print(render_terminal(found, judgement, summary, "/runs/x"))
     assert f"Exit code {judgement.exit_code}." in out.getvalue()

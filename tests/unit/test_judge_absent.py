@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from builders import AT, CATALOGUE, evidence, fleet, hello, judged, nodes, of, plan, record, suite, where
+from builders import AT, CATALOGUE, every, evidence, fleet, hello, judged, nodes, of, plan, record, suite, where
 
 from hpcaccept.judge import judge
 from hpcaccept.model.event import Event
@@ -164,7 +164,7 @@ def test_a_measured_record_that_lacks_a_metric_is_an_error_and_never_a_pass() ->
 def test_an_empty_record_that_says_it_was_measured_is_an_error() -> None:
     found = judged(evidence([record("speed", node, {}) for node in nodes(4)]))
     assert where(found.verdicts, Outcome.ERROR) == set(nodes(4))
-    assert Outcome.PASS not in {v.outcome for v in found.verdicts}
+    assert Outcome.PASS not in {v.outcome for v in every(found)}
 
 
 def test_one_gpu_of_eight_without_its_number_is_an_error_of_that_gpu() -> None:
@@ -191,7 +191,7 @@ def test_a_torn_line_is_an_error_with_its_text() -> None:
 def drifting(*facts: dict[str, str]):  # type: ignore[no-untyped-def]
     records = [record("identity", f"node{i}", {"cores": 8}, facts=mine) for i, mine in enumerate(facts)]
     found = judged(evidence(records, plan(suite("identity"), nodes=len(facts), gpus_per_node=0)))
-    return [v for v in found.verdicts if v.metric == "drift"]
+    return [v for v in every(found) if v.metric == "drift"]
 
 
 def test_the_node_that_differs_from_the_majority_is_warned_of() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from builders import CATALOGUE, H100, baseline, entry, evidence, fleet, judged, nodes, of, plan, record, suite
+from builders import CATALOGUE, H100, baseline, entry, every, evidence, fleet, judged, nodes, of, plan, record, suite
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,7 +33,7 @@ def verdicts(
     )
     judgement = judged(found, {H100: known} if known else {})
     return [
-        v for v in judgement.verdicts
+        v for v in every(judgement)
         if v.metric == "rate_flops" and (v.limit or "baseline" in v.reason) and "like unit" not in v.reason
     ]  # fmt: skip
 
@@ -196,7 +196,7 @@ def test_what_is_learned_can_be_missed_and_is_met_by_its_centre(rates: list[floa
 def test_equal_units_pass_what_they_taught(rate: float, count: int) -> None:
     found = fleet([rate] * count)
     known = Baseline(H100, baseline().provenance, learned(found))
-    outcomes = {v.outcome for v in judged(found, {H100: known}).verdicts if v.limit and v.limit.origin == "baseline"}
+    outcomes = {v.outcome for v in every(judged(found, {H100: known})) if v.limit and v.limit.origin == "baseline"}
     assert outcomes == {Outcome.PASS}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from builders import CATALOGUE, GPUS, evidence, judged, nodes, of, plan, record, suite, where
+from builders import CATALOGUE, GPUS, every, evidence, judged, nodes, of, plan, record, suite, where
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,7 +76,7 @@ def test_one_wrong_element_is_a_fail(wrong: float, outcome: Outcome) -> None:
     found = judged(
         evidence([record("speed", "node0", {"rate_flops": 1.0, "wrong_elements[fp32]": wrong})], plan(nodes=1))
     )
-    (verdict,) = [v for v in found.verdicts if v.metric == "wrong_elements"]
+    (verdict,) = [v for v in every(found) if v.metric == "wrong_elements"]
     assert verdict.outcome is outcome
     assert (verdict.variant, verdict.value, verdict.unit) == ("fp32", wrong, "elements")
     assert verdict.limit is not None
@@ -109,7 +109,7 @@ def verdicts_of(rate: float, limits: dict[str, Limit], **numbers: float) -> list
     the_plan = plan(suite("speed", limits=limits), nodes=1)
     values = {"rate_flops[fp32]": rate, "wrong_elements": 0.0, **numbers}
     found = judged(evidence([record("speed", "node0", values)], the_plan))
-    return [v for v in found.verdicts if v.limit and v.limit.origin == "suite"]
+    return [v for v in every(found) if v.limit and v.limit.origin == "suite"]
 
 
 @pytest.mark.parametrize(("rate", "outcome"), [(99.9, Outcome.FAIL), (100.0, Outcome.PASS), (1e9, Outcome.PASS)])
@@ -138,7 +138,7 @@ def test_a_limit_with_the_variant_comes_before_the_one_without() -> None:
 def test_a_limit_of_the_suite_replaces_the_built_in_one() -> None:
     the_plan = plan(suite("speed", limits={"speed.wrong_elements": Limit(None, 5.0, "elements", "suite")}), nodes=1)
     found = judged(evidence([record("speed", "node0", {"rate_flops": 1.0, "wrong_elements": 3})], the_plan))
-    (verdict,) = [v for v in found.verdicts if v.metric == "wrong_elements"]
+    (verdict,) = [v for v in every(found) if v.metric == "wrong_elements"]
     assert verdict.outcome is Outcome.PASS
     assert verdict.limit is not None
     assert verdict.limit.origin == "suite"

@@ -77,7 +77,7 @@ def judged_by_the_real_catalogue(records: list[Record], asked: int, *names: str)
 
 
 def found(judgement: Judgement, outcome: Outcome) -> list[Verdict]:
-    return [verdict for verdict in judgement.verdicts if verdict.outcome is outcome]
+    return [verdict for verdict in judgement.all_verdicts() if verdict.outcome is outcome]
 
 
 def eight(**changes: str) -> list[dict[str, str]]:
@@ -182,7 +182,7 @@ def test_seven_of_eight_gpus_fail_the_node_and_the_eighth_passes_nothing(node: N
     judgement = node(eight()[:7])
     (failed,) = found(judgement, Outcome.FAIL)
     assert (failed.metric, failed.value) == ("gpu_count", 7)
-    eighth = [v for v in judgement.verdicts if v.subject.device == "cuda:7" and v.check == "health"]
+    eighth = [v for v in judgement.all_verdicts() if v.subject.device == "cuda:7" and v.check == "health"]
     assert {v.outcome for v in eighth} == {Outcome.NOT_RUN}
     assert judgement.exit_code == 1
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import schema
-from builders import AT, CATALOGUE, H100, baseline, evidence, fleet, hello, judged, nodes, plan, record, suite
+from builders import AT, CATALOGUE, H100, baseline, every, evidence, fleet, hello, judged, nodes, plan, record, suite
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -349,7 +349,7 @@ def test_every_report_keeps_to_its_schema(found: Evidence, known: dict[str, Base
 def test_the_schema_refuses_what_it_should() -> None:
     good = document(rich_run())
     for broken in (
-        {**good, "schema": 2},
+        {**good, "schema": 1},
         {**good, "exit_code": 2},
         {**good, "extra": 1},
         {key: value for key, value in good.items() if key != "verdicts"},
@@ -363,7 +363,7 @@ def test_the_schema_refuses_what_it_should() -> None:
 def test_the_keys_of_a_report_are_in_a_fixed_order() -> None:
     assert list(document(fleet([1.0] * 4))) == [
         "schema", "run", "hpcaccept", "created_at", "exit_code", "suite", "request", "image", "launcher", "nodes",
-        "counts", "coverage", "peers", "notes", "checks", "imports_s", "events", "verdicts",
+        "counts", "coverage", "power", "notes", "checks", "imports_s", "events", "passes", "verdicts",
     ]  # fmt: skip
 
 
@@ -371,8 +371,9 @@ def test_a_report_holds_every_verdict_with_value_and_limit() -> None:
     found = rich_run()
     written = document(found)
     judgement = judged(found)
-    assert len(written["verdicts"]) == len(judgement.verdicts)
-    assert sum(written["counts"].values()) == len(judgement.verdicts)
+    assert len(written["verdicts"]) == len(every(judgement))
+    assert sum(written["counts"].values()) == len(every(judgement))
+    assert written["passes"] == "listed"
     for verdict in written["verdicts"]:
         if verdict["outcome"] in ("PASS", "WARN", "FAIL"):
             assert verdict["value"] is not None

@@ -1,0 +1,49 @@
+"""Which units may be compared, and which share a node? Looked up once for a run; afterwards they are numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from hpcaccept.model.table import Unit
+
+
+@dataclass(frozen=True, eq=False)
+class Alike:
+    """The units of a run as numbers.
+
+    Attributes:
+        kinds: (device model, setting) of each kind: only units of one kind are compared.
+        kind: int32[u], index into kinds.
+        nodes: names.
+        node: int[u], index into nodes.
+    """
+
+    kinds: tuple[tuple[str, str], ...]
+    kind: npt.NDArray[np.int32]
+    nodes: tuple[str, ...]
+    node: npt.NDArray[np.intp]
+
+    def groups(self, unit: npt.NDArray[np.int32]) -> Iterable[tuple[tuple[str, str], npt.NDArray[np.intp]]]:
+        """Each kind among some units, and the rows that are of it."""
+        kinds = self.kind[unit]
+        for number in np.flatnonzero(np.bincount(kinds, minlength=len(self.kinds))).tolist():
+            yield self.kinds[number], np.flatnonzero(kinds == number)
+
+
+def alike_of(units: Sequence[Unit]) -> Alike:
+    """Look every unit up once."""
+    kinds: dict[tuple[str, str], int] = {}
+    nodes: dict[str, int] = {}
+    kind = np.empty(len(units), np.int32)
+    node = np.empty(len(units), np.intp)
+    for number, unit in enumerate(units):
+        kind[number] = kinds.setdefault((unit.model, unit.setting), len(kinds))
+        node[number] = nodes.setdefault(unit.node, len(nodes))
+    return Alike(tuple(kinds), kind, tuple(nodes), node)
