@@ -34,6 +34,7 @@ MARGIN_S = 330.0
 #: warning signal reaches the ranks, but not a batch script: the time left is asked for instead.
 WARNING_S = 20
 FOLDER_FULL = "no space left under the run folder"
+CANCELLED = "the job was cancelled"
 #: What a rank exits with when its journal cannot grow (hpcaccept.rank.EXIT_FOLDER_FULL; launch and rank know nothing of each other).
 EXIT_FOLDER_FULL = 74
 
@@ -71,7 +72,7 @@ class _Stop:
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
     def _set(self, _number: int, _frame: object) -> None:
-        self.why = "the job was cancelled"
+        self.why = CANCELLED
 
     def __bool__(self) -> bool:
         """Look at the clock too; the scheduler is asked again whenever the time that it named is nearly over."""

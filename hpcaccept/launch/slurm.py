@@ -20,6 +20,7 @@ from hpcaccept.errors import LaunchError
 from hpcaccept.launch.driver import MARGIN_S, WARNING_S, driver_command
 from hpcaccept.model.job import JobRef, JobStatus, Rendered
 from hpcaccept.parse.slurm import parse_gres_gpus, parse_sacct, parse_scontrol_job, parse_squeue
+from hpcaccept.parse.slurm_nodes import parse_job_with
 from hpcaccept.serial import dumps
 from hpcaccept.transport.process import Done, ask
 from hpcaccept.units import parse_slurm_time
@@ -209,3 +210,21 @@ def cancel(job: JobRef) -> None:
     done = ask(["scancel", job.id])
     if not done.ok and "Invalid job id" not in done.stderr:
         raise LaunchError(f"scancel {job.id}: {done.stderr.strip()}")
+
+
+def withdraw(job: JobRef) -> bool:
+    """End the job unless it has begun; True when it never will.
+
+    Slurm itself looks whether it waits still, so that a job which begins at this moment is left alone.
+    """
+    ask(["scancel", "--state=PENDING", job.id])
+    return status(job).over
+
+
+def find_job(word: str) -> JobRef | None:
+    """The job of this user that waits or runs and has this word in its comment: for who was killed while submitting it."""
+    done = ask(["squeue", "-h", "--me", "-t", "all", "-o", "%A|%k"])
+    if not done.ok:
+        raise LaunchError(f"squeue: {done.stderr.strip()}", "Is the scheduler up?")
+    found = parse_job_with(done.stdout, word)
+    return JobRef("slurm", found, host=os.uname().nodename) if found else None

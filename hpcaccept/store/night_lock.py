@@ -21,6 +21,7 @@ import os
 import re
 import tempfile
 import threading
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -273,6 +274,7 @@ def _sweep(folder: Path, below: int) -> None:
 
 
 def _server_now(folder: Path) -> float:
-    """The time by the clock that also stamps the lock: the file server's, not this machine's."""
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".clock.") as probe:
+    """The time by the clock that also stamps the lock: the file server's, not this machine's, for whoever may write there."""
+    with contextlib.suppress(OSError), tempfile.NamedTemporaryFile(dir=folder, prefix=".clock.") as probe:
         return os.fstat(probe.fileno()).st_mtime
+    return time.time()

@@ -1,0 +1,391 @@
+"""What happens in one night, from the lock to the message?
+
+What a crash has left is finished first; then nodes are chosen, tested and judged; then the night is told. Every step is in
+the journal before it is done (or as soon as it is), so that the next night can go on wherever this one was cut off.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpcaccept.app.nightly import runs
+from hpcaccept.app.nightly.changes import compare
+from hpcaccept.app.nightly.choose import Choice, Terms, cap_of, choose, in_jobs
+from hpcaccept.app.nightly.message import NightReport, folded, headline, is_news, news_lines
+from hpcaccept.app.nightly.notify import notify
+from hpcaccept.app.nightly.recall import Memory, missed_nights, recall, stale_nodes, with_runs
+from hpcaccept.app.nightly.slurm_now import slurm_now
+from hpcaccept.app.submitting import dry_run, plan_run
+from hpcaccept.app.waiting import events_of
+from hpcaccept.errors import HpcacceptError, RunError, StoreError, UsageError
+from hpcaccept.model.night import ACCEPTED, Began, Chosen, Concluded, Ended, Missed, Submitting, Withdrawn
+from hpcaccept.model.window import Here, Window
+from hpcaccept.store import night_journal
+from hpcaccept.store.folder import RunFolder, all_runs
+from hpcaccept.store.night_lock import Lock, hold, myself
+from hpcaccept.units import show_duration
+from hpcaccept.config.settings import Layered
+from collections.abc import Callable
+
+if TYPE_CHECKING:
+    from hpcaccept.model.night import Word
+
+#: A run by hand that has no last word after so long will have none.
+FORGOTTEN_S = 2 * 86400.0
+
+
+class NothingTonight(RunError):
+    """No node can be tested now. A retry helps on another night."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """What every step of a night needs.
+
+    Attributes:
+        layered: what is asked for; its launcher is ``slurm`` or ``local``.
+        say: tells whoever watches, one line at a time.
+        clock: the time now, aware.
+    """
+
+    layered: Layered
+    say: Callable[[str], None] = lambda _: None
+    clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
+
+    @property
+    def runs_dir(self) -> Path:
+        """Where runs are kept."""
+        return Path(self.layered.settings.runs_dir).absolute()
+
+    @property
+    def baselines_dir(self) -> Path:
+        """Where baselines are kept."""
+        return Path(self.layered.settings.baselines_dir).absolute()
+
+    @property
+    def folder(self) -> Path:
+        """Where the journal and the lock are."""
+        return self.runs_dir / "nightly"
+
+    @property
+    def journal(self) -> Path:
+        """What earlier nights have said."""
+        return self.folder / "journal.jsonl"
+
+    def memory(self) -> Memory:
+        """The sum of the journal."""
+        return recall(night_journal.read(self.journal)[0])
+
+    def write(self, *words: Word) -> None:
+        """Add to the journal. Raises RunError where that is not possible."""
+        night_journal.append(self.journal, *words, at=self.clock().isoformat(timespec="milliseconds"))
+
+
+@dataclass
+class Findings:
+    """What a night has come to so far.
+
+    Attributes:
+        concluded: runs that were judged tonight.
+        withdrawn: runs that came to nothing.
+        resumed: those of both that an earlier night had begun.
+        choice: what was chosen.
+        partition: names of the nodes that could have been.
+        nothing: why no node was tested.
+        notes: what else went wrong.
+        codes: exit codes of what went wrong.
+    """
+
+    concluded: list[Concluded] = field(default_factory=list)
+    withdrawn: list[Withdrawn] = field(default_factory=list)
+    resumed: list[str] = field(default_factory=list)
+    choice: Choice = field(default_factory=lambda: Choice(()))
+    partition: tuple[str, ...] = ()
+    nothing: str = ""
+    notes: list[str] = field(default_factory=list)
+    codes: list[int] = field(default_factory=list)
+
+
+def site_of(layered: Layered, say: Callable[[str], None] = lambda _: None) -> Site:
+    """The site, with its launcher decided: this machine is only tested when that is asked for.
+
+    ``submit`` falls back to this machine where no Slurm answers. At night nobody would notice that the login node was tested.
+    """
+    launcher = "slurm" if layered.settings.launcher == "auto" else layered.settings.launcher
+    return Site(replace(layered, settings=replace(layered.settings, launcher=launcher)), say)
+
+
+def run_night(site: Site) -> NightReport:
+    """One night, told to whom it may concern when this returns.
+
+    Raises:
+        LockHeld: another one has not ended.
+        RunError: the journal cannot be written.
+    """
+    try:
+        site.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise RunFolder(site.folder).refused(fault) from fault
+    now = site.clock()
+    with hold(site.folder, now.isoformat(timespec="seconds")) as lock:
+        memory = site.memory()
+        me = myself("")
+        began = Began(f"{now:%Y%m%d-%H%M%S}-{os.urandom(2).hex()}", me.host, me.pid, me.user)
+        site.write(began)
+        found = Findings()
+        try:
+            _finish_open(site, began.night, memory, found)
+            _take_note_of_others(site, memory)
+            _tonight(site, began.night, lock, found)
+        except NothingTonight as fault:
+            found.nothing = str(fault)
+        except HpcacceptError as fault:
+            found.nothing = str(fault)
+            found.codes.append(fault.exit_code)
+        return _conclude(site, began, replace(memory, began=(*memory.began, (now, began))), found)
+
+
+def _finish_open(site: Site, night: str, memory: Memory, found: Findings) -> None:
+    """Wait for, or take back, and judge what earlier nights have begun. Nothing is submitted a second time."""
+    there: list[runs.Open] = []
+    for begun in memory.open_runs:
+        folder = RunFolder(site.runs_dir / begun.run)
+        try:
+            run = runs.find_again(folder)
+        except StoreError as fault:
+            _came_to_nothing(site, Withdrawn(night, begun.run, fault.message), found)
+            continue
+        found.resumed.append(begun.run)
+        site.say(f"{begun.run}: an earlier night was cut short; {'finishing it' if run else 'it was never submitted'}")
+        if run is None:
+            _came_to_nothing(site, Withdrawn(night, begun.run, "was never submitted"), found)
+        else:
+            there.append(run)
+    _see_through(site, night, there, site.layered.nightly.queue_timeout, found)
+
+
+def _take_note_of_others(site: Site, memory: Memory) -> None:
+    """Runs that somebody made with ``submit`` tell of nodes too. Each is read once, when it is over."""
+    others = []
+    for folder in all_runs(site.runs_dir):
+        if folder.run_id in memory.runs or not folder.report_file.exists():
+            continue
+        age_s = time.time() - folder.report_file.stat().st_mtime
+        if age_s < FORGOTTEN_S and not any(event.kind == "ended" for event in events_of(folder)):
+            continue
+        try:
+            if folder.read_plan().launcher == site.layered.settings.launcher:
+                others.append(runs.told_by(folder, ""))
+        except HpcacceptError as fault:
+            site.say(f"{folder.run_id}: left out: {fault.message}")
+    if others:
+        site.write(*others)
+
+
+def _tonight(site: Site, night: str, lock: Lock, found: Findings) -> None:
+    """Choose, submit, wait and judge.
+
+    Raises:
+        NothingTonight: no node can be tested now.
+        HpcacceptError: Slurm does not answer, or the settings do not fit it.
+    """
+    end_s = _end_of_window(site)
+    probe = plan_run(replace(site.layered.settings, nodes=1, nodelist=""), site.layered.overrides)[0]
+    wait_s = _time_to_wait(site, runs.limit_s(probe), end_s)
+    groups = _groups(site, probe.request.gpus_per_node, runs.limit_s(probe) + wait_s, found)
+    site.write(Chosen(night, found.choice.nodes, found.choice.reasons))
+    opened = []
+    for nodes in groups:
+        plan, folder = runs.plan_for(site.layered, nodes, end_s, site.clock().timestamp())
+        if not lock.mine:
+            raise RunError("Another nightly run has taken the lock over: this one was asleep for too long.")
+        site.write(Submitting(night, folder.run_id, nodes))
+        try:
+            run = runs.submit(plan, folder)
+        except HpcacceptError as fault:
+            found.notes.append(fault.message)
+            found.codes.append(fault.exit_code)
+            _came_to_nothing(site, Withdrawn(night, folder.run_id, fault.message), found)
+            continue
+        opened.append(run)
+        where = f" on {folded(nodes)}" if nodes else ""
+        site.say(f"{folder.run_id}: {plan.launcher} job {run.job.id if run.job else ''}{where}")
+    _see_through(site, night, opened, wait_s, found)
+    if not found.concluded:
+        found.nothing = "; ".join(dict.fromkeys(w.reason for w in found.withdrawn)) or "no run was judged"
+
+
+def _end_of_window(site: Site) -> float | None:
+    """When everything must be over, seconds since the epoch; None when there is no window.
+
+    Raises:
+        NothingTonight: it is not open.
+    """
+    if not site.layered.nightly.window:
+        return None
+    around = Window.parse(site.layered.nightly.window).around(site.clock(), Here())
+    if around is None:
+        raise NothingTonight(
+            f"It is outside the window {site.layered.nightly.window}.",
+            "Start it inside, or change window under [nightly].",
+        )
+    return around[1].timestamp()
+
+
+def _time_to_wait(site: Site, limit_s: float, end_s: float | None) -> float:
+    """Seconds for which jobs may wait in the queue, so that one that begins at the last moment ends in the window."""
+    asked_s = site.layered.nightly.queue_timeout
+    if end_s is None:
+        return asked_s
+    left_s = end_s - site.clock().timestamp()
+    spare_s = left_s - limit_s - runs.AFTER_LIMIT_S
+    if spare_s < 0:
+        raise NothingTonight(
+            f"A job may take {show_duration(limit_s)}, and the window {site.layered.nightly.window} is over in "
+            f"{show_duration(left_s)}.",
+            "Start earlier, choose a shorter --suite, or set --time.",
+        )
+    return min(asked_s, spare_s)
+
+
+def _groups(site: Site, gpus: int, longest_s: float, found: Findings) -> list[tuple[str, ...]]:
+    """The nodes of each job; one job without names where there is no Slurm to ask."""
+    settings, nightly = site.layered.settings, site.layered.nightly
+    if settings.launcher != "slurm":
+        return [()]
+    now = slurm_now(settings.partition)
+    found.partition = tuple(node.name for node in now.nodes if now.partition in node.partitions)
+    now_s = site.clock().timestamp()
+    terms = Terms(
+        partition=now.partition,
+        gpus=gpus,
+        now_s=now_s,
+        until_s=now_s + longest_s + runs.AFTER_LIMIT_S,
+        cap=cap_of(len(found.partition), nightly.max_nodes, nightly.max_share),
+        reservation=settings.slurm.get("reservation", ""),
+        only=_names(settings.nodelist, "--nodelist") if settings.nodelist else None,
+        exclude=_names(settings.exclude, "--exclude"),
+    )
+    # What was judged earlier tonight (a night that was cut short) counts too.
+    found.choice = choose(now.nodes, now.kept, with_runs(site.memory().tested, found.concluded), terms)
+    if not found.choice.nodes:
+        why = ", ".join(f"{count} {why}" for why, count in found.choice.reasons.items())
+        raise NothingTonight(f"No node of {now.partition} is free to be tested: {why}.")
+    return in_jobs(found.choice.nodes, nightly.nodes_per_job)
+
+
+def _names(text: str, option: str) -> frozenset[str]:
+    from ClusterShell.NodeSet import NodeSet, NodeSetException
+
+    try:
+        return frozenset(NodeSet(text))
+    except NodeSetException as fault:
+        raise UsageError(f"{option} {text!r} is no node list: {fault}.", "Write it like node[01-04],node7.") from None
+
+
+def _see_through(site: Site, night: str, opened: list[runs.Open], wait_s: float, found: Findings) -> None:
+    """Until every run has begun and ended, or was taken back; each is judged as soon as its turn comes."""
+    taken_back = runs.begun_or_taken_back(opened, wait_s, site.say)
+    for run in opened:
+        name = run.folder.run_id
+        if name in taken_back:
+            _came_to_nothing(site, Withdrawn(night, name, taken_back[name]), found)
+            continue
+        try:
+            word = runs.finish(run, night, site.baselines_dir)
+        except StoreError as fault:
+            word = Withdrawn(night, name, fault.message)
+        except HpcacceptError as fault:
+            # A full disk, a scheduler that does not answer: the next night tries again.
+            found.notes.append(f"{name} could not be judged: {fault.message}")
+            found.codes.append(fault.exit_code)
+            continue
+        if isinstance(word, Withdrawn):
+            _came_to_nothing(site, word, found)
+            continue
+        site.write(word)
+        found.concluded.append(word)
+        good = sum(outcome in ACCEPTED for outcome in word.nodes.values())
+        site.say(f"{name}: {good} of {len(word.nodes)} nodes accepted, exit code {word.exit_code}")
+
+
+def _came_to_nothing(site: Site, word: Withdrawn, found: Findings) -> None:
+    site.write(word)
+    found.withdrawn.append(word)
+
+
+def _conclude(site: Site, began: Began, memory: Memory, found: Findings) -> NightReport:
+    """Compare, tell, and write the end of the night."""
+    nightly, now, last = site.layered.nightly, site.clock(), memory.ended[-1] if memory.ended else None
+    # What an earlier night had judged before it was cut off was never told.
+    fresh = site.memory()
+    tested = fresh.tested
+    stale = stale_nodes(found.partition, tested, memory.began[0][0], now, nightly.stale_days)
+    lost = [due.isoformat(timespec="seconds") for due in missed_nights(memory, nightly.at, now, Here())]
+    unreported = tuple(due for due in lost if due not in memory.reported)
+    codes = [*found.codes, *(run.exit_code for run in fresh.news)]
+    code = 1 if 1 in codes else max(codes, default=3)
+    if fresh.news and found.nothing:
+        found.notes.append(found.nothing)
+    report = NightReport(
+        night=began.night,
+        host=began.host,
+        exit_code=code,
+        tested=tuple(sorted({name for run in fresh.news for name in run.nodes})),
+        changes=compare(dict(fresh.before), fresh.news),
+        runs=tuple(str(site.runs_dir / run.run) for run in fresh.news),
+        left_out=found.choice.reasons,
+        nothing="" if fresh.news else " ".join(found.nothing.split()),
+        withdrawn=tuple((word.run, word.reason) for word in found.withdrawn),
+        resumed=tuple(found.resumed),
+        missed=tuple(datetime.fromisoformat(due).astimezone().strftime("%Y-%m-%d %H:%M") for due in unreported),
+        stale=stale,
+        newly_stale=tuple(sorted(set(stale) - set(last.stale if last else ()))),
+        stale_days=nightly.stale_days,
+        untold=last.untold if last else (),
+        notes=tuple(found.notes),
+    )
+    report, untold = _tell(site, report, last)
+    cut = [Ended(night, 3, f"cut short; finished by {began.night}") for night in memory.open_nights]
+    ended = Ended(began.night, code, headline(report), report.nothing, stale, untold, report.notes)
+    site.write(*([Missed(unreported)] if unreported else []), *cut, ended)
+    return report
+
+
+def _tell(site: Site, report: NightReport, last: Ended | None) -> tuple[NightReport, tuple[str, ...]]:
+    """Notify where that is asked for; the report with what went wrong, and the news that nobody got."""
+    policy = site.layered.nightly.notify
+    if policy == "never" or (policy == "changes" and not is_news(report, last)):
+        return report, report.untold
+    delivered = notify(report, site.layered.nightly)
+    failed = [f"{way} did not get through: {why}" for way, why in delivered.items() if why]
+    untold = news_lines(report) if delivered and len(failed) == len(delivered) else ()
+    return replace(report, notes=(*report.notes, *failed)), untold
+
+
+def preview(site: Site) -> str:
+    """What a night would choose and submit now. Nothing is written and nothing is started.
+
+    Raises:
+        HpcacceptError: as the night would.
+    """
+    found = Findings()
+    end_s = _end_of_window(site)
+    probe = plan_run(replace(site.layered.settings, nodes=1, nodelist=""), site.layered.overrides)[0]
+    wait_s = _time_to_wait(site, runs.limit_s(probe), end_s)
+    groups = _groups(site, probe.request.gpus_per_node, runs.limit_s(probe) + wait_s, found)
+    memory = site.memory()
+    parts = [f"# {run.run}: would be finished first" for run in memory.open_runs]
+    tested = memory.tested
+    for name in found.choice.nodes:
+        known = tested.get(name)
+        parts.append(f"# {name}: {f'{known.outcome}, tested {known.at}' if known else 'never tested'}")
+    parts += [f"# {name}: not taken: {why}" for name, why in found.choice.left_out.items()]
+    for nodes in groups:
+        parts.append(dry_run(*runs.plan_for(site.layered, nodes, end_s, site.clock().timestamp())))
+    return "\n".join(parts)

@@ -1,0 +1,202 @@
+"""How is each run of a night submitted, awaited without standing in anybody's way, and judged?"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from hpcaccept import launch
+from hpcaccept.app.nightly.message import folded
+from hpcaccept.app.submitting import plan_run, start
+from hpcaccept.app.waiting import Progress, events_of, wait_for
+from hpcaccept.errors import LaunchError
+from hpcaccept.launch import slurm
+from hpcaccept.launch.driver import CANCELLED
+from hpcaccept.model.night import ACCEPTED, Concluded, Withdrawn
+from hpcaccept.store.folder import RunFolder
+from hpcaccept.model.job import JobRef
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from hpcaccept.config.settings import Layered
+    from hpcaccept.model.job import JobStatus
+    from hpcaccept.model.plan import Plan
+
+#: Between two looks at whether jobs have begun.
+LOOK_S = 1.0
+#: What Slurm may take to end a job after its time limit (KillWait, 30 s by default), twice.
+AFTER_LIMIT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Open:
+    """A run that was submitted and not judged.
+
+    Attributes:
+        folder: of the run.
+        job: of the run; None when it is not known any more.
+    """
+
+    folder: RunFolder
+    job: JobRef | None
+
+
+def limit_s(plan: Plan) -> float:
+    """Time limit of the job in whole minutes, as Slurm takes it."""
+    return math.ceil(slurm.time_limit_s(plan) / 60) * 60.0
+
+
+def plan_for(layered: Layered, nodes: Sequence[str], end_s: float | None, now_s: float) -> tuple[Plan, RunFolder]:
+    """The run of these nodes, bound to them and behind everybody else.
+
+    Args:
+        layered: what is asked for.
+        nodes: names; empty: as the settings say (without Slurm nothing is chosen).
+        end_s: when the job must have ended, seconds since the epoch; None: whenever.
+        now_s: seconds since the epoch.
+    """
+    settings = layered.settings
+    if nodes:
+        settings = replace(settings, nodes=len(nodes), nodelist=folded(nodes))
+    plan, folder = plan_run(settings, layered.overrides)
+    if plan.launcher != "slurm":
+        return plan, folder
+    options = {**_modest(settings.slurm, layered.nightly.nice), **settings.slurm}
+    # A word by which the job is found again when this process is killed before it has learned the job's number.
+    options["comment"] = " ".join(word for word in (options.get("comment", ""), folder.run_id) if word)
+    if end_s is not None:
+        # Relative, so that no change of clocks comes in between. Slurm starts the job only if its limit ends before.
+        options.setdefault("deadline", f"now+{max(60, int(end_s - AFTER_LIMIT_S - now_s))}seconds")
+    return replace(plan, request=replace(plan.request, slurm=options, time_s=limit_s(plan))), folder
+
+
+def _modest(slurm_options: dict[str, str], nice: int) -> dict[str, str]:
+    modest: dict[str, str] = {}
+    if nice and not {"nice", "priority", "qos"} & slurm_options.keys():
+        modest["nice"] = str(nice)
+    if "requeue" not in slurm_options:
+        # A job that makes room for others must not come back in the morning.
+        modest["no_requeue"] = ""
+    return modest
+
+
+def submit(plan: Plan, folder: RunFolder) -> Open:
+    """Start the job. Raises LaunchError or RunError; then there is no folder and no job."""
+    return Open(folder, start(plan, folder))
+
+
+def find_again(folder: RunFolder) -> Open | None:
+    """A run that was about to be submitted when its night was cut short; None when it never was.
+
+    Raises:
+        LaunchError: Slurm does not answer, so nobody knows.
+    """
+    if not folder.plan_file.exists():
+        return None
+    job = folder.read_job()
+    if job is None and folder.read_plan().launcher == "slurm":
+        job = slurm.find_job(folder.run_id)
+        if job:
+            folder.write_job(job)
+    return Open(folder, job) if job or events_of(folder) else None
+
+
+def begun_or_taken_back(
+    runs: Sequence[Open], timeout_s: float, say: Callable[[str], None], pause: Callable[[float], None] = time.sleep
+) -> dict[str, str]:
+    """Wait until every job has begun; those that do not within the time are taken back.
+
+    Returns:
+        Run → why it was taken back.
+    """
+    waiting = [run for run in runs if run.job]
+    taken_back: dict[str, str] = {}
+    until = time.monotonic() + timeout_s
+    while True:
+        waiting = [run for run in waiting if not events_of(run.folder)]
+        for run in list(waiting):
+            if run.job is None or (status := launch.load(run.job.launcher).status(run.job)).state not in (
+                "pending",
+                "stuck",
+            ):
+                waiting.remove(run)
+                continue
+            if status.state == "stuck" or time.monotonic() >= until:
+                why = f"did not begin within {timeout_s:g} s" if status.state == "pending" else "cannot begin"
+                if slurm.withdraw(run.job):
+                    taken_back[run.folder.run_id] = f"{why}: {status.detail}"
+                    say(f"{run.folder.run_id}: taken back: {why} ({status.detail})")
+                waiting.remove(run)
+        if not waiting:
+            return taken_back
+        pause(LOOK_S)
+
+
+def finish(
+    run: Open, night: str, baselines_dir: Path, tell: Callable[[Progress], None] = lambda _: None
+) -> Concluded | Withdrawn:
+    """Wait for the end of a run, gather, judge and report it.
+
+    Raises:
+        HpcacceptError: it cannot be read or judged.
+    """
+    status = wait_for(run.folder, run.job, tell) if run.job else None
+    if run.job and status and not status.over:
+        slurm.withdraw(run.job)  # it was put back into the queue, where it would begin on some other day
+    return judged(run.folder, night, baselines_dir, status)
+
+
+def judged(folder: RunFolder, night: str, baselines_dir: Path, status: JobStatus | None) -> Concluded | Withdrawn:
+    """Gather, judge and report a run that is over. May be repeated."""
+    from hpcaccept.app.judging import collect, judge_run, write_report
+
+    evidence = collect(folder, status)
+    judgement = judge_run(evidence, baselines_dir)
+    write_report(folder, judgement)
+    ended = next((event for event in reversed(events_of(folder)) if event.kind == "ended"), None)
+    told = told_by(folder, night)
+    state = status or evidence.job
+    if (ended and ended.detail == CANCELLED) or (state and state.state in ("cancelled", "stuck")):
+        # Ended from outside, perhaps to make room: what it did not come to is no news of a node, and no test of it.
+        known = {name: outcome for name, outcome in told.nodes.items() if outcome in (*ACCEPTED, "FAIL")}
+        if not known:
+            why = state.detail if state else CANCELLED
+            return Withdrawn(night, folder.run_id, f"ended from outside before anything was judged: {why}")
+        told = replace(told, nodes=known, reasons={n: why for n, why in told.reasons.items() if n in known})
+    return told
+
+
+def told_by(folder: RunFolder, night: str) -> Concluded:
+    """What ``report.json`` of a run says of its nodes.
+
+    Raises:
+        LaunchError: there is no such report, or it is of another form.
+    """
+    try:
+        report = json.loads(folder.report_file.read_text("utf-8"))
+        nodes = {str(name): str(outcome) for name, outcome in report["nodes"].items()}
+        # Asked for and never heard of.
+        for name in report["coverage"]["nodes_silent"]:
+            nodes.setdefault(str(name), "NOT_RUN")
+        reasons: dict[str, str] = {}
+        for verdict in report["verdicts"]:
+            name = verdict["node"]
+            if nodes.get(name) == verdict["outcome"] and nodes[name] not in ACCEPTED:
+                reasons.setdefault(name, _reason(verdict))
+        return Concluded(night, folder.run_id, report["created_at"], int(report["exit_code"]), nodes, reasons)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
+        raise LaunchError(
+            f"{folder.report_file} cannot be read: {fault}.", "Judge it again: hpcaccept report"
+        ) from None
+
+
+def _reason(verdict: dict[str, object]) -> str:
+    where = f"{verdict['device']} " if verdict.get("device") else ""
+    metric = f".{verdict['metric']}" if verdict.get("metric") else ""
+    variant = f"[{verdict['variant']}]" if verdict.get("variant") else ""
+    return f"{where}{verdict['check']}{metric}{variant}: {verdict['reason']}"[:300]

@@ -1,0 +1,56 @@
+"""What does Slurm say of its nodes now, and of what it means to do with them?"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hpcaccept.errors import LaunchError
+from hpcaccept.parse.slurm_nodes import parse_default_partition, parse_nodes, parse_planned, parse_reservations
+from hpcaccept.transport.process import ask
+from hpcaccept.model.node import NodeState, Reserved
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True)
+class SlurmNow:
+    """One look at the cluster.
+
+    Attributes:
+        partition: that is meant: the default one when none was named.
+        nodes: all that Slurm shows.
+        kept: reservations, and nodes planned for jobs that wait.
+    """
+
+    partition: str
+    nodes: tuple[NodeState, ...]
+    kept: tuple[Reserved, ...]
+
+
+def slurm_now(partition: str) -> SlurmNow:
+    """Ask Slurm; only what it lets every user see.
+
+    Raises:
+        LaunchError: it does not answer, or has no such partition.
+    """
+    if not partition:
+        partition = parse_default_partition(_said(["scontrol", "-o", "show", "partition"]))
+        if not partition:
+            raise LaunchError("Slurm has no default partition.", "Name one with --partition.")
+    # Plans before states: a node that is taken in between is seen as taken.
+    planned = parse_planned(_said(["squeue", "-h", "-t", "PD", "-o", "%i|%S|%Y"]))
+    reservations = parse_reservations(_said(["scontrol", "-o", "show", "reservation"]))
+    nodes = parse_nodes(_said(["scontrol", "-o", "show", "node"]))
+    if not any(partition in node.partitions for node in nodes):
+        raise LaunchError(f"No node belongs to a partition {partition!r}.", "See 'sinfo -s'.")
+    return SlurmNow(partition, tuple(nodes), (*reservations, *planned))
+
+
+def _said(command: list[str]) -> str:
+    done = ask(command, timeout_s=60.0, env={**os.environ, "SLURM_TIME_FORMAT": "%s"})
+    if not done.ok:
+        raise LaunchError(f"{' '.join(command)}: {done.stderr.strip()[:300]}", "Is the scheduler up?")
+    return done.stdout
