@@ -1,24 +1,32 @@
 """Is what dgemm and stream measure with threads what plain loops measure with a process on each core?
 
-As in ``fidelity``: the checks run for real, the plain loops right after them, with the same library, sizes and processors.
+The checks run for real (command, driver, MPI, rank program), the plain loops right after them, with the same library, sizes and
+processors. Nobody watches while they measure: on a cluster the login side is another machine.
 A process on each core is what ``mpirun`` of HPL or STREAM would be; threads under Python's lock must not be slower.
 """
 
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks._child import ROOT, environment, output, rounds
-from benchmarks._row import Row, Target
-from benchmarks.fidelity import Figures, run_ranks
+from benchmarks._row import CannotRun, Row, Target
+from benchmarks._submission import rank_words
 from hpcaccept.measure import host, sockets
+
+if TYPE_CHECKING:
+    from benchmarks._submission import RankWords
 
 _SIZE = 768
 _SECONDS = 0.1
 _BLOCKS = 6
+Figures = dict[str, list[float]]
 
 
 def measure(quick: bool) -> list[Row]:
@@ -45,7 +53,7 @@ def _pair(place: Path) -> tuple[Figures, Figures]:
         f"[checks.dgemm]\nsize = {_SIZE}\nblocks = {_BLOCKS}\nblock_s = {_SECONDS}\n"
         f"[checks.stream]\nsize_bytes = {size_bytes}\nblocks = {_BLOCKS}\nblock_s = {_SECONDS}\n"
     )
-    (rank,) = run_ranks(place, suite, 1)
+    (rank,) = _run_ranks(place, suite, 1)
     found = list(dict.fromkeys(core.variant for core in crew))
     ours = {
         "dgemm": _summed([rank.values("dgemm", "rate_flops", socket) for socket in found]),
@@ -60,3 +68,28 @@ def _pair(place: Path) -> tuple[Figures, Figures]:
 def _summed(rates: list[list[float]]) -> list[float]:
     """Of each block, over all sockets."""
     return [sum(block) for block in zip(*rates, strict=True)]
+
+
+def _run_ranks(place: Path, suite: str, nodes: int, **more: str) -> list[RankWords]:
+    """The words of the ranks of a run that nobody waits for with more than a glance each half second."""
+    (place / "bench.toml").write_text(suite)
+    runs = place / f"runs-{time.monotonic_ns()}"
+    command = [sys.executable, "-m", "hpcaccept"]
+    words = ["submit", "--launcher", "local", "--nodes", str(nodes), "--suite", str(place / "bench.toml"), "--no-wait"]
+    env = environment(HPCACCEPT_GPUS_PER_NODE="0", HPCACCEPT_RUNS_DIR=str(runs), **more)
+    output([*command, *words], env)
+    (folder,) = runs.iterdir()
+    until = time.monotonic() + 90
+    log = folder / "driver.jsonl"
+    while not log.exists() or '"kind":"ended"' not in log.read_text():
+        if time.monotonic() > until:
+            subprocess.run([*command, "cancel", str(folder)], env=env, capture_output=True, timeout=60, check=False)
+            raise CannotRun(f"{folder.name} did not end within 90 s")
+        time.sleep(0.5)
+    ranks = rank_words(folder)
+    for record in (record for rank in ranks for record in rank.records):
+        if record["outcome"] != "measured":
+            raise CannotRun(f"{record['check']} on rank {record['rank']}: {record.get('cause')}")
+    if len(ranks) != nodes:
+        raise CannotRun(f"{len(ranks)} of {nodes} ranks left a word; see {folder}")
+    return ranks
