@@ -517,7 +517,8 @@ def _last_rows(seen: npt.NDArray[np.bool_], last: int) -> list[int]:
     newest_first = seen[::-1]
     needed = (newest_first & (np.cumsum(newest_first, axis=0) <= last)).any(axis=1)
     rows = np.flatnonzero(needed)[: last * _FURTHEST]
-    return (len(seen) - 1 - rows)[::-1].tolist()
+    oldest_first: list[int] = (len(seen) - 1 - rows)[::-1].tolist()
+    return oldest_first
 
 
 def _fill(
@@ -598,7 +599,7 @@ def _places(h5: h5py.File) -> tuple[Place, ...]:
     columns = (_texts(h5, f"places/{name}") for name in ("node", "device", "serial"))
     kinds = [json.loads(text) for text in _texts(h5, "kinds")]
     return tuple(
-        Place(node, device, *kinds[kind], serial)
+        Place(node, device, kinds[kind][0], kinds[kind][1], serial)
         for node, device, serial, kind in zip(*columns, h5["places/kind"][:].tolist(), strict=True)
     )
 
@@ -606,7 +607,8 @@ def _places(h5: h5py.File) -> tuple[Place, ...]:
 def _place(h5: h5py.File, number: int) -> Place:
     """One place, without reading thousands of others."""
     node, device, serial = (h5[f"places/{name}"][number].decode() for name in ("node", "device", "serial"))
-    return Place(node, device, *json.loads(h5["kinds"][h5["places/kind"][number]]), serial)
+    model, setting = json.loads(h5["kinds"][h5["places/kind"][number]])
+    return Place(node, device, model, setting, serial)
 
 
 def _when(kept: KeptRun) -> tuple[str, str]:

@@ -1,0 +1,331 @@
+"""How does a judged run enter the history, and what does the history tell: the past of a run's units, trends, whereabouts?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from hpcaccept.errors import RunError, UsageError
+from hpcaccept.model.history import (
+    ABSENT,
+    DISTURBED,
+    FAILED,
+    PASSED,
+    UNJUDGED,
+    WARNED,
+    WORLD,
+    Past,
+    PastRun,
+    Place,
+    RunToRemember,
+    environment_digest,
+    environment_of,
+    unit_id,
+)
+from hpcaccept.model.record import DISTURBED as DISTURBED_FACT
+from hpcaccept.model.verdict import OUTCOMES, Outcome
+from hpcaccept.store import history_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from hpcaccept.app.judging import Judged
+    from hpcaccept.model.evidence import Evidence
+    from hpcaccept.model.table import Unit
+    from hpcaccept.store.history_file import KeptRun, Whereabouts
+
+_CODE_OF = {Outcome.PASS: PASSED, Outcome.WARN: WARNED, Outcome.FAIL: FAILED}
+#: Code of the history by code of a verdict table.
+_CODES = np.array([_CODE_OF.get(outcome, UNJUDGED) for outcome in OUTCOMES], np.uint8)
+#: What makes a unit accepted, as exit code 0 does a run.
+ACCEPTED = (PASSED, WARNED)
+
+
+def remember(judged: Judged, folder: Path) -> None:
+    """Put a judged run into the history; again and again changes nothing but what was judged anew.
+
+    Raises:
+        RunError: another process writes for half a minute, a segment is damaged, or the folder takes no writing.
+    """
+    run = to_remember(judged)
+    try:
+        history_file.append(folder, [run])
+    except OSError as fault:
+        raise RunError(
+            f"Cannot remember {run.run.run_id} in {folder}: {fault.strerror or fault}.",
+            "Choose a writable place with --history, then type: hpcaccept history add " + run.run.run_id,
+        ) from fault
+
+
+def past_for(folder: Path, evidence: Evidence, last: int = 20) -> Past | None:
+    """What the units of a run reached before it; None where nothing is remembered of any of them.
+
+    Values of another revision, device model or setting are left out, and so are the run itself and what came after it.
+
+    Raises:
+        StoreError: a segment is damaged, foreign or of another version.
+    """
+    columns = _columns(evidence)
+    past = history_file.read_past(
+        folder,
+        tuple(columns.places),
+        evidence.samples.keys,
+        last,
+        kinds={name: place.kind for name, place in columns.places.items()},
+        revisions=_revisions(evidence),
+        before=evidence.plan.created_at,
+        without=evidence.plan.run_id,
+    )
+    return past if past.runs else None
+
+
+def last_accepted(folder: Path) -> dict[str, str]:
+    """Node → when the last run that accepted it was planned (UTC, ISO 8601); nodes that never were are absent.
+
+    Raises: StoreError: as ``past_for``.
+    """
+    where = history_file.read_whereabouts(folder)
+    nodes = {place.node for place in where.places}
+    accepted = _last_rows(where, np.isin(where.standing, ACCEPTED))
+    return {unit: where.runs[row].run.at for unit, row in accepted if unit in nodes}
+
+
+# --- a run as columns --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """The units of a run by their ids.
+
+    Attributes:
+        places: unit id → where it was, in the order of the columns; silent nodes are among them.
+        of: int64[n], column of each unit of the sample table; -1 where another of the same id speaks for it.
+    """
+
+    places: dict[str, Place]
+    of: npt.NDArray[np.int64]
+
+
+def _columns(evidence: Evidence) -> _Columns:
+    serials = {
+        (record.node, record.device): serial
+        for record in evidence.records
+        if (serial := record.facts.get("gpu_serial", ""))
+    }
+    places: dict[str, Place] = {}
+    number: dict[str, int] = {}
+    of = np.empty(len(evidence.samples.units), np.int64)
+    for i, unit in enumerate(evidence.samples.units):
+        name = unit_id(unit)
+        place = Place(unit.node, unit.device, unit.model, unit.setting, serials.get((unit.node, unit.device), ""))
+        known = places.setdefault(name, place)
+        # A retest by fewer nodes is no measure of all: what all reach together depends on how many they are.
+        of[i] = -1 if name == WORLD and known.kind != place.kind else number.setdefault(name, len(number))
+    for node in evidence.nodes:
+        places.setdefault(node, Place(node))
+    return _Columns(places, of)
+
+
+def _revisions(evidence: Evidence) -> dict[str, int]:
+    return {record.check: record.revision for record in evidence.records if record.outcome == "measured"}
+
+
+def to_remember(judged: Judged) -> RunToRemember:
+    """A judged run as the history keeps it."""
+    evidence, plan = judged.evidence, judged.evidence.plan
+    columns = _columns(evidence)
+    keys = tuple(dict.fromkeys(column.key for column in judged.values))
+    row = {key: i for i, key in enumerate(keys)}
+    values = np.full((len(keys), len(columns.places)), np.nan)
+    outcomes = np.full(values.shape, ABSENT, np.uint8)
+    for column in judged.values:
+        at = columns.of[column.unit]
+        free = at >= 0
+        free[free] &= np.isnan(values[row[column.key], at[free]])
+        values[row[column.key], at[free]] = column.value[free]
+        outcomes[row[column.key], at[free]] = UNJUDGED
+    for answer in judged.judgement.table.answers:
+        if answer.key in row and answer.unit.size and answer.unit.max() < len(columns.of):
+            at = columns.of[answer.unit]
+            mine = outcomes[row[answer.key]]
+            mine[at[at >= 0]] = np.maximum(mine[at[at >= 0]], _CODES[answer.outcome[at >= 0]])
+    _mark_disturbed(judged, columns, row, outcomes)
+    facts = environment_of(evidence.records)
+    return RunToRemember(
+        run=PastRun(plan.run_id, plan.created_at, environment_digest(facts), plan.suite.name),
+        facts=facts,
+        revisions=_revisions(evidence),
+        units=tuple(columns.places),
+        places=tuple(columns.places.values()),
+        standing=_standing(judged, columns),
+        keys=keys,
+        values=values,
+        outcomes=np.where(np.isnan(values), ABSENT, outcomes).astype(np.uint8),
+    )
+
+
+def _mark_disturbed(judged: Judged, columns: _Columns, row: Mapping[str, int], outcomes: npt.NDArray[np.uint8]) -> None:
+    """What somebody else was using says nothing of its speed, however fast it was."""
+    busy = {(r.node, r.device) for r in judged.evidence.records if DISTURBED_FACT in r.facts}
+    units = judged.evidence.samples.units
+    some = np.array([i for i, unit in enumerate(units) if (unit.node, unit.device) in busy], np.int64)
+    for column in judged.values:
+        if column.metric.is_rate:
+            outcomes[row[column.key], columns.of[some]] = DISTURBED
+
+
+def _standing(judged: Judged, columns: _Columns) -> npt.NDArray[np.uint8]:
+    """The worst that was said of each unit; of a node: of all that is in it. As exit codes do: FAIL, then what is lacking."""
+    places = list(columns.places.values())
+    number = {name: i for i, name in enumerate(columns.places)}
+    said = np.zeros((len(places), DISTURBED + 1), bool)  # by code
+    lacking = np.zeros(len(places), bool)
+    of = np.concatenate([columns.of, _rest(judged.judgement.table.units[len(columns.of) :], number)])
+    for answer in judged.judgement.table.answers:
+        at = of[answer.unit]
+        there, codes = at >= 0, _CODES[answer.outcome]
+        said[at[there], codes[there]] = True
+        lacking[at[there & (codes == UNJUDGED) & answer.required]] = True
+    by_subject = {(place.node, place.device): i for i, place in enumerate(places)}
+    for verdict in judged.judgement.said:
+        subject = verdict.subject
+        i = by_subject.get((subject.node, subject.device), number.get(subject.node, -1))
+        if i >= 0:
+            said[i, _CODE_OF.get(verdict.outcome, UNJUDGED)] = True
+            lacking[i] |= verdict.required and not verdict.outcome.is_judged
+    node = np.array([number.get(place.node, -1) for place in places], np.int64)
+    inside = node >= 0
+    np.logical_or.at(said, node[inside], said[inside])
+    np.logical_or.at(lacking, node[inside], lacking[inside])
+    worst = [said[:, FAILED], lacking, said[:, WARNED], said[:, PASSED]]
+    return np.select(worst, [FAILED, UNJUDGED, WARNED, PASSED], UNJUDGED).astype(np.uint8)
+
+
+def _rest(units: Sequence[Unit], number: Mapping[str, int]) -> npt.NDArray[np.int64]:
+    return np.array([number.get(unit_id(unit), -1) for unit in units], np.int64)
+
+
+# --- what the history tells --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class UnitStory:
+    """What became of one unit.
+
+    Attributes:
+        unit: its id.
+        serial: number on the board, empty where it is not known.
+        model: device model.
+        places: where it was, in the order of time, each once: more than one says that it was moved or its node renamed.
+        runs: in which it was.
+        failed: in how many of those it failed.
+        warned: in how many it was warned of.
+        last_seen: when the last of them was planned.
+        last_accepted: when the last run that accepted it was planned; empty: never.
+    """
+
+    unit: str
+    serial: str
+    model: str
+    places: tuple[str, ...]
+    runs: int
+    failed: int
+    warned: int
+    last_seen: str
+    last_accepted: str
+
+
+def stories(folder: Path) -> list[UnitStory]:
+    """Every unit that is known, the most frequent offenders first.
+
+    Raises: StoreError: as ``past_for``.
+    """
+    where = history_file.read_whereabouts(folder)
+    there = where.place >= 0
+    accepted = dict(_last_rows(where, np.isin(where.standing, ACCEPTED)))
+    failed, warned = ((where.standing == code).sum(axis=0) for code in (FAILED, WARNED))
+    found = []
+    for i, unit in enumerate(where.units):
+        rows = np.flatnonzero(there[:, i])
+        numbers = where.place[rows, i].tolist()
+        last = where.places[numbers[-1]]
+        found.append(
+            UnitStory(
+                unit=unit,
+                serial=last.serial,
+                model=last.model,
+                places=tuple(dict.fromkeys(str(where.places[n]) for n in dict.fromkeys(numbers))),
+                runs=len(rows),
+                failed=int(failed[i]),
+                warned=int(warned[i]),
+                last_seen=where.runs[int(rows[-1])].run.at,
+                last_accepted=where.runs[accepted[unit]].run.at if unit in accepted else "",
+            )
+        )
+    return sorted(found, key=lambda story: (-story.failed, -story.warned, story.unit))
+
+
+def _last_rows(where: Whereabouts, mask: npt.NDArray[np.bool_]) -> Iterator[tuple[str, int]]:
+    """Each unit for which the mask holds in some run, with the last such run."""
+    for i in np.flatnonzero(mask.any(axis=0)).tolist():
+        yield where.units[i], int(np.flatnonzero(mask[:, i])[-1])
+
+
+def find_units(folder: Path, name: str) -> tuple[str, ...]:
+    """Units by id, serial number, node, ``node/cuda:3``, or the beginning of an id: all those the name may mean.
+
+    Raises:
+        UsageError: nothing of that name is remembered.
+    """
+    where = history_file.read_whereabouts(folder)
+    if name in where.units and "/" not in name:
+        inside = _now_in(where, name) if name in {place.node for place in where.places} else ()
+        return (name, *inside)
+    wanted = {i for i, place in enumerate(where.places) if name in (place.serial, f"{place.node}/{place.device}")}
+    last = [where.place[np.flatnonzero(where.place[:, i] >= 0)[-1], i] for i in range(len(where.units))]
+    found = tuple(
+        unit
+        for unit, place in zip(where.units, last, strict=True)
+        if place in wanted or unit == name or (len(name) > 3 and unit.startswith(name))
+    )
+    if not found:
+        raise UsageError(
+            f"Nothing is remembered of {name!r} in {folder}.", "List what is known with 'hpcaccept history units'."
+        )
+    return found
+
+
+def _now_in(where: Whereabouts, node: str) -> tuple[str, ...]:
+    """Units whose last place is a node."""
+    last = [where.place[np.flatnonzero(where.place[:, i] >= 0)[-1], i] for i in range(len(where.units))]
+    return tuple(
+        unit for unit, place in zip(where.units, last, strict=True) if where.places[place].node == node and unit != node
+    )
+
+
+def older_than(folder: Path, age: timedelta, now: datetime | None = None) -> tuple[str, tuple[KeptRun, ...]]:
+    """The moment that is so long ago, and the runs that were planned before it."""
+    before = ((now or datetime.now(timezone.utc)) - age).isoformat(timespec="seconds")
+    return before, tuple(kept for kept in history_file.read_runs(folder) if kept.run.at < before)
+
+
+def add_runs(runs_dir: Path, names: Iterable[str], baselines_dir: Path, folder: Path) -> Iterator[str]:
+    """Judge old runs, oldest first, and remember them; tells of each.
+
+    Raises:
+        RunError: a run does not exist or cannot be read, or as ``remember``.
+    """
+    from hpcaccept.app.judging import evidence_of, judge_run
+    from hpcaccept.store.folder import find
+
+    found = {path.run_id: path for path in (find(runs_dir, name) for name in names)}
+    for path in sorted(found.values(), key=lambda f: f.read_plan().created_at):
+        judged = judge_run(evidence_of(path), baselines_dir)
+        remember(judged, folder)
+        numbers = sum(len(column.value) for column in judged.values)
+        yield f"{path.run_id}: {len(judged.evidence.nodes)} nodes, {numbers} numbers remembered"
