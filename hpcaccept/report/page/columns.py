@@ -1,0 +1,276 @@
+"""How does every value of 131,072 devices fit into one page? As columns of 16-bit numbers, decoded when they are looked at.
+
+A column is ``low + code × step`` with 65,533 steps over what nearly all values span (one step is far below any noise); the few
+values outside stand beside it as they are. Codes travel as base64, little-endian.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hpcaccept.model.metric import split_key
+from hpcaccept.model.verdict import CODE, OUTCOMES, SEVERITY, Outcome
+from hpcaccept.report.page.matrix import is_cell
+from hpcaccept.report.safe import safe
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from hpcaccept.judge import Judgement
+    from hpcaccept.judge.values import Values
+    from hpcaccept.model.evidence import Evidence
+    from hpcaccept.model.table import Unit
+    from hpcaccept.model.verdict import Verdict
+    from hpcaccept.report.model import Summary
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.intp]
+
+#: Codes that are no step: nothing was measured; the value stands in ``far``.
+ABSENT, FAR = 65535, 65534
+#: Values a page may hold: 131,072 devices × 40 metrics. What comes after that is left out, and the page says so.
+MOST_VALUES = 131_072 * 40
+#: So many device ids are in the page, so that they can be searched; of larger fleets only those of bad units.
+MOST_IDS = 32_768
+#: How many spans of 99 % of the values a scale reaches to each side.
+_REACH = 4.0
+_SEVERITY = np.array([SEVERITY[outcome] for outcome in OUTCOMES])
+
+
+class Fleet:
+    """Whom a run speaks of: nodes, their devices, and which value belongs to whom. Made once for a page.
+
+    Attributes:
+        nodes: names, those of the job first.
+        units: everything measured.
+        devices: int[d], which of the units are devices of nodes.
+        node_of: int[u], index into nodes; -1: all nodes together.
+        group: int[u], index into groups: only units of one group are compared.
+        groups: device model and setting.
+    """
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.units: tuple[Unit, ...] = evidence.samples.units
+        names = dict.fromkeys(evidence.nodes)
+        names.update(dict.fromkeys(unit.node for unit in self.units if unit.node))
+        self.nodes = tuple(names)
+        place = {name: number for number, name in enumerate(self.nodes)}
+        self.node_of = np.array([place.get(unit.node, -1) for unit in self.units], np.intp)
+        self.devices = np.array([i for i, unit in enumerate(self.units) if unit.node and unit.device], np.intp)
+        kinds: dict[tuple[str, str], int] = {}
+        self.group = np.array([kinds.setdefault((u.model, u.setting), len(kinds)) for u in self.units], np.intp)
+        self.groups = tuple(" · ".join(part for part in kind if part) for kind in kinds)
+        self._subjects = {(unit.node, unit.device): number for number, unit in enumerate(self.units)}
+
+    def unit_of(self, node: str, device: str) -> int | None:
+        """The unit of a verdict's subject; None when nothing was measured there."""
+        return self._subjects.get((node, device))
+
+
+def encoded(values: Floats) -> dict[str, Any]:
+    """A column for the page.
+
+    Args:
+        values: float64[n], NaN where nothing was measured.
+    """
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return {"low": 0, "step": 0, "codes": _text(np.full(len(values), ABSENT)), "far": []}
+    start, end = np.quantile(known / 2, (0.005, 0.995)) * 2
+    most = np.finfo(np.float64).max / 8
+    reach = min(_REACH * (end / 2 - start / 2) * 2, most)
+    low = float(max(known.min(), max(start, -most) - reach))
+    high = float(min(known.max(), min(end, most) + reach))
+    step = (high - low) / (FAR - 1) if high > low else 0.0
+    present = np.isfinite(values)
+    inside = present & (values >= low) & (values <= high)
+    codes = np.where(present, FAR, ABSENT)
+    codes[inside] = np.rint((values[inside] - low) / step) if step else 0
+    far = [[int(i), float(values[i])] for i in np.flatnonzero(codes == FAR)]
+    return {"low": low, "step": step, "codes": _text(codes), "far": far}
+
+
+def decoded(column: Mapping[str, Any]) -> Floats:
+    """What the page's script makes of it (for tests, which hold both against each other)."""
+    codes = np.frombuffer(base64.b64decode(column["codes"]), "<u2")
+    values = np.where(codes == ABSENT, np.nan, column["low"] + codes * column["step"])
+    for place, value in column["far"]:
+        values[place] = value
+    return values
+
+
+def _text(codes: npt.NDArray[Any]) -> str:
+    return base64.b64encode(codes.astype("<u2").tobytes()).decode()
+
+
+def tables(
+    evidence: Evidence, values: Sequence[Values], judgement: Judgement, summary: Summary, fleet: Fleet
+) -> tuple[dict[str, Any], list[str]]:
+    """What the tables of the page are made of, and what is left out of them, in sentences."""
+    places = {name: number for number, name in enumerate(fleet.nodes)}
+    columns, left_out = _metrics(values, fleet)
+    used, which, keys = _margins(judgement, fleet)
+    data = {
+        "outcomes": [outcome.value for outcome in OUTCOMES],
+        "nodes": {
+            "name": [safe(name) for name in fleet.nodes],
+            "outcome": "".join(str(CODE[summary.nodes.get(name, Outcome.NOT_RUN)]) for name in fleet.nodes),
+            "judged": _judged(judgement, fleet, places),
+            "checks": len(evidence.plan.suite.checks),
+            "used": encoded(_worst_of(used, fleet)),
+            "by": _by(used, which, fleet),
+            "note": _notes(summary.bad, places),
+        },
+        "devices": _devices(judgement, summary.bad, fleet, used, which),
+        "keys": [safe(key) for key in keys],
+        "groups": [safe(group) for group in fleet.groups],
+        "metrics": columns,
+    }
+    if len(fleet.devices) > MOST_IDS:
+        left_out.append(f"the ids of {len(fleet.devices):,} devices (those of bad units are above)")
+    return data, left_out
+
+
+def _metrics(values: Sequence[Values], fleet: Fleet) -> tuple[list[dict[str, Any]], list[str]]:
+    """Columns of values, those of the first page first. What is the same everywhere, or a cell of a matrix, needs none."""
+    nodes = frozenset(fleet.nodes)
+    found: list[dict[str, Any]] = []
+    size, left_out = 0, 0
+    for column in sorted(values, key=lambda v: not (v.metric.headline and v.metric.is_rate)):
+        metric, width = column.metric, len(fleet.devices) if column.metric.scope == "device" else len(fleet.nodes)
+        if metric.scope == "world" or is_cell(column.variant, nodes):
+            continue
+        if not metric.is_rate and column.value.min() == column.value.max():
+            continue
+        if size + width > MOST_VALUES:
+            left_out += 1
+            continue
+        size += width
+        found.append(_metric(column, fleet))
+    gone = [f"the values of {left_out:,} metrics that do not stand on the first page"] if left_out else []
+    return found, gone
+
+
+def _metric(column: Values, fleet: Fleet) -> dict[str, Any]:
+    rows = column.unit
+    metric = column.metric
+    by_unit = np.full(len(fleet.units), np.nan)
+    by_unit[rows] = column.value
+    if metric.scope == "device":
+        dense = by_unit[fleet.devices]
+    else:
+        dense = np.full(len(fleet.nodes), np.nan)
+        dense[fleet.node_of[rows]] = column.value
+    check, name, variant = split_key(column.key)
+    centers = [_median(column.value[fleet.group[rows] == number]) for number in range(len(fleet.groups))]
+    return {
+        "key": safe(column.key),
+        "check": safe(check),
+        "name": safe(f"{name} {variant}".strip()),
+        "unit": metric.unit,
+        "direction": metric.direction,
+        "scope": metric.scope,
+        "first": metric.headline and metric.is_rate,
+        "center": centers,
+        **encoded(dense),
+    }
+
+
+def _median(values: Floats) -> float | None:
+    return 2 * float(np.median(values / 2)) if len(values) else None
+
+
+def _margins(judgement: Judgement, fleet: Fleet) -> tuple[Floats, Ints, tuple[str, ...]]:
+    """How much of the way from its peers to the failing limit each unit has gone, at most, and by which metric.
+
+    Returns:
+        float64[u] (1: at the limit; NaN: not compared), int[u] index into the keys, and the keys.
+    """
+    answers = [answer for answer in judgement.table.answers if answer.question == "peers"]
+    keys = tuple(dict.fromkeys(answer.key for answer in answers))
+    number = {key: i for i, key in enumerate(keys)}
+    used, which = np.full(len(fleet.units), np.nan), np.zeros(len(fleet.units), np.intp)
+    for answer in answers:
+        bound = np.where(np.isfinite(answer.lower), answer.lower, answer.upper)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            share = (answer.center - answer.value) / (answer.center - bound)
+        more = np.isfinite(share) & ~(share <= used[answer.unit])
+        used[answer.unit[more]] = share[more]
+        which[answer.unit[more]] = number[answer.key]
+    return used, which, keys
+
+
+def _worst_of(used: Floats, fleet: Fleet) -> Floats:
+    """float64[n], the largest of each node's units."""
+    worst = np.full(len(fleet.nodes), -np.inf)
+    mine = (fleet.node_of >= 0) & np.isfinite(used)
+    np.maximum.at(worst, fleet.node_of[mine], used[mine])
+    return np.where(np.isfinite(worst), worst, np.nan)
+
+
+def _by(used: Floats, which: Ints, fleet: Fleet) -> list[int]:
+    """Index of the key that brought each node's largest margin; -1 for none."""
+    found = np.full(len(fleet.nodes), -1, np.intp)
+    order = np.argsort(used, kind="stable")
+    order = order[np.isfinite(used[order]) & (fleet.node_of[order] >= 0)]
+    found[fleet.node_of[order]] = which[order]  # from the smallest on: the largest is written last and stays
+    return [int(i) for i in found]
+
+
+def _judged(judgement: Judgement, fleet: Fleet, places: Mapping[str, int]) -> list[int]:
+    """Checks that were judged on each node."""
+    asked = judgement.coverage.asked // max(judgement.coverage.nodes_asked, 1)
+    found = np.full(len(fleet.nodes), asked, np.intp)
+    for missing in judgement.coverage.gaps.values():
+        known = [places[name] for name in missing if name in places]
+        np.subtract.at(found, np.array(known, np.intp), 1)
+    return [int(i) for i in found]
+
+
+def _notes(bad: Sequence[Verdict], places: Mapping[str, int]) -> dict[str, str]:
+    """Node → what is the worst of it; only where something is."""
+    found: dict[str, str] = {}
+    for verdict in bad:
+        if verdict.subject.node in places:
+            found.setdefault(str(places[verdict.subject.node]), safe(f"{verdict.key}: {verdict.reason}")[:300])
+    return found
+
+
+def _devices(judgement: Judgement, bad: Sequence[Verdict], fleet: Fleet, used: Floats, which: Ints) -> dict[str, Any]:
+    outcome = _outcomes(judgement, bad, fleet)
+    labels: dict[str, int] = {}
+    label = [labels.setdefault(fleet.units[i].device, len(labels)) for i in fleet.devices]
+    ids = [safe(fleet.units[i].device_id) for i in fleet.devices] if len(fleet.devices) <= MOST_IDS else []
+    return {
+        "node": base64.b64encode(fleet.node_of[fleet.devices].astype("<u4").tobytes()).decode(),
+        "label": _text(np.array(label, np.intp)),
+        "labels": [safe(name) for name in labels],
+        "id": ids if any(ids) else [],
+        "group": _text(fleet.group[fleet.devices]),
+        "outcome": "".join(map(str, outcome[fleet.devices].tolist())),
+        "used": encoded(used[fleet.devices]),
+        "by": _text(which[fleet.devices]),
+    }
+
+
+def _outcomes(judgement: Judgement, bad: Sequence[Verdict], fleet: Fleet) -> Ints:
+    """int[u], code of the worst that was judged of each unit; NOT_RUN where nothing was."""
+    found = np.full(len(fleet.units), -1, np.intp)
+    for answer in judgement.table.answers:
+        for code, outcome in enumerate(OUTCOMES):
+            rows = answer.unit[answer.outcome == code]
+            if outcome.is_judged or answer.required:
+                found[rows[_severity(found[rows]) < SEVERITY[outcome]]] = code
+    for verdict in bad:
+        unit = fleet.unit_of(verdict.subject.node, verdict.subject.device)
+        if unit is not None and _severity(found[[unit]])[0] < SEVERITY[verdict.outcome]:
+            found[unit] = CODE[verdict.outcome]
+    return np.where(found < 0, CODE[Outcome.NOT_RUN], found)
+
+
+def _severity(codes: Ints) -> Ints:
+    return np.where(codes < 0, -1, _SEVERITY[codes])
