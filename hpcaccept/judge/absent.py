@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hpcaccept.judge.against_peers import is_compared
+from hpcaccept.model.metric import Scope
 from hpcaccept.model.record import Record
+from hpcaccept.model.record_table import MEASURED, UNSUPPORTED
 from hpcaccept.model.verdict import Outcome, Subject, Verdict
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from hpcaccept.judge.alike import Alike
     from hpcaccept.judge.values import Values
     from hpcaccept.model.evidence import Evidence
-    from hpcaccept.model.metric import Metric, Scope
+    from hpcaccept.model.metric import Metric
 
 Bools = npt.NDArray[np.bool_]
 
@@ -33,8 +35,9 @@ def judge_absent(
     if not evidence.nodes:
         yield from _never_started(evidence)
         return
-    rolls = _call_the_roll(evidence)
     numbers = _Numbers.of(evidence, values)
+    rolls = _call_the_roll(evidence, numbers)
+    places = evidence.record_table.places
     per_node = evidence.plan.request.ranks_per_node
     for spec in evidence.plan.suite.checks:
         roll = rolls[spec.name]
@@ -45,7 +48,7 @@ def judge_absent(
             yield _missing(evidence, evidence.nodes[at], spec.name, lost, per_node, spec.required)
         for metric in catalogue.get(spec.name, {}).values():
             if metric.required:
-                yield from _metricless(roll, spec.name, metric, numbers, spec.required)
+                yield from _metricless(roll, places, spec.name, metric, numbers, spec.required)
         for column in values:
             # What is compared is measured everywhere alike; names of ports, partners and found faults differ by nature.
             if column.check == spec.name and is_compared(column) and column.metric.scope != "world":
@@ -59,31 +62,14 @@ class _Roll:
     Attributes:
         reported: int64[nodes of the job], how many ranks of each left a record.
         told: records that say more than "measured".
-        measured: nodes and devices whose record says that it was measured.
+        subjects: nodes and devices whose record says that it was measured.
+        at: scope → int[subjects], the place where the number of each must be.
     """
 
     reported: npt.NDArray[np.int64]
     told: list[Record]
-    measured: list[tuple[str, str]]
-
-
-def _call_the_roll(evidence: Evidence) -> dict[str, _Roll]:
-    number = {node: i for i, node in enumerate(evidence.nodes)}
-    rolls = {spec.name: _Roll(np.zeros(0, np.int64), [], []) for spec in evidence.plan.suite.checks}
-    seen: dict[str, list[int]] = {name: [] for name in rolls}
-    for record in evidence.records:
-        at, roll = number.get(record.node), rolls.get(record.check)
-        if at is None or roll is None:
-            continue
-        seen[record.check].append(at)
-        if record.outcome == "measured":
-            roll.measured.append((record.node, record.device))
-        if record.outcome != "measured" or record.unsupported:
-            roll.told.append(record)
-    for name, roll in rolls.items():
-        roll.reported = np.bincount(np.asarray(seen[name], np.intp), minlength=len(number))
-        roll.told.sort(key=lambda r: number[r.node])
-    return rolls
+    subjects: npt.NDArray[np.int32]
+    at: dict[Scope, npt.NDArray[np.int64]]
 
 
 @dataclass(eq=False)
@@ -92,9 +78,9 @@ class _Numbers:
 
     Attributes:
         place: (node, device) → index; the last one is for places without any number.
-        unit: int64[places], index of the unit at the place.
+        unit: int64[places + 1], index of the unit at the place.
         of_unit: int64[units], index of the place of the unit.
-        has: ``check.metric`` → bool[places + 1].
+        has: (check, metric) → bool[places + 1].
     """
 
     place: dict[tuple[str, str], int]
@@ -123,13 +109,31 @@ class _Numbers:
         has[self.of_unit[column.unit]] = True
         return has
 
-    def places_of(self, roll: _Roll, scope: Scope) -> npt.NDArray[np.intp]:
-        """intp[measured]: where the number of each record must be."""
-        nowhere = len(self.place)
-        where: Iterable[tuple[str, str]] = roll.measured
-        if scope != "device":
-            where = ((node if scope == "node" else "", "") for node, _ in roll.measured)
-        return np.fromiter((self.place.get(at, nowhere) for at in where), np.intp, len(roll.measured))
+
+def _call_the_roll(evidence: Evidence, numbers: _Numbers) -> dict[str, _Roll]:
+    records = evidence.record_table
+    number = {node: i for i, node in enumerate(evidence.nodes)}
+    nowhere = len(numbers.place)
+    node = np.array([number.get(node, -1) for node, _ in records.places], np.int64)
+    where: dict[Scope, npt.NDArray[np.int64]] = {
+        "device": np.array([numbers.place.get(place, nowhere) for place in records.places], np.int64),
+        "node": np.array([numbers.place.get((name, ""), nowhere) for name, _ in records.places], np.int64),
+        "world": np.full(len(records.places), numbers.place.get(("", ""), nowhere)),
+    }
+    rolls = {}
+    for spec in evidence.plan.suite.checks:
+        mine = np.flatnonzero(records.of_checks([spec.name]))
+        mine = mine[node[records.place[mine]] >= 0]
+        measured = (records.flags[mine] & MEASURED) > 0
+        told = [records[row] for row in mine[~measured | ((records.flags[mine] & UNSUPPORTED) > 0)].tolist()]
+        subjects = records.place[mine[measured]]
+        rolls[spec.name] = _Roll(
+            reported=np.bincount(node[records.place[mine]], minlength=len(number)),
+            told=sorted(told, key=lambda record: number[record.node]),
+            subjects=subjects,
+            at={scope: places[subjects] for scope, places in where.items()},
+        )
+    return rolls
 
 
 def _of_record(record: Record, required: bool) -> Iterable[Verdict]:
@@ -189,12 +193,14 @@ def _torn(evidence: Evidence) -> Iterable[Verdict]:
         )
 
 
-def _metricless(roll: _Roll, check: str, metric: Metric, numbers: _Numbers, required: bool) -> Iterator[Verdict]:
+def _metricless(
+    roll: _Roll, places: Sequence[tuple[str, str]], check: str, metric: Metric, numbers: _Numbers, required: bool
+) -> Iterator[Verdict]:
     """A measured record without a number that it should have is never a pass."""
     has = numbers.has.get((check, metric.name), np.zeros(len(numbers.unit), bool))
-    for row in np.flatnonzero(~has[numbers.places_of(roll, metric.scope)]).tolist():
+    for row in np.flatnonzero(~has[roll.at[metric.scope]]).tolist():
         yield Verdict(
-            Subject(*roll.measured[row]),
+            Subject(*places[roll.subjects[row]]),
             check,
             Outcome.ERROR,
             f"{metric.name} is absent from a record that says it was measured",
@@ -206,14 +212,15 @@ def _metricless(roll: _Roll, check: str, metric: Metric, numbers: _Numbers, requ
 
 def _unlike_its_like(roll: _Roll, column: Values, numbers: _Numbers, alike: Alike, required: bool) -> Iterator[Verdict]:
     """A rate that most like units have, and that one has neither measured nor called unsupported, is never a pass."""
-    places = np.unique(numbers.places_of(roll, column.metric.scope))
+    has = numbers.having(column)
+    if has[roll.at[column.metric.scope]].all():
+        return
+    places = np.unique(roll.at[column.metric.scope])
     places = places[places < len(numbers.place)]
     if column.metric.required:
         # Whoever has no number of the metric at all was told by ``_metricless``.
         places = places[numbers.has[(column.check, column.metric.name)][places]]
-    has = numbers.having(column)[places]
-    if has.all():
-        return
+    has = has[places]
     units = numbers.unit[places]
     unsupported: set[tuple[str, str]] = set()
     for record in roll.told:

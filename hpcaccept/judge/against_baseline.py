@@ -9,6 +9,7 @@ import numpy as np
 from hpcaccept.judge.against_limits import held_against
 from hpcaccept.judge.against_peers import is_compared, unanswered
 from hpcaccept.judge.fitting import GPUS_FACT, KEY_FACTS, fitting_entry
+from hpcaccept.judge.identities import identities
 from hpcaccept.judge.power import Power, span_of
 from hpcaccept.model.metric import Limit
 from hpcaccept.model.verdict import Outcome
@@ -35,7 +36,9 @@ def judge_against_baseline(
     """
     demanded = evidence.plan.suite.baseline == "required"
     required = {spec.name: spec.required and demanded for spec in evidence.plan.suite.checks}
-    revisions = {record.check: record.revision for record in evidence.records}
+    records = evidence.record_table
+    # The last record of a check says it: two revisions in one run there are not.
+    revisions = {records.checks[c]: r for c, r in zip(records.check.tolist(), records.revision.tolist(), strict=True)}
     asked = {GPUS_FACT: str(evidence.plan.request.gpus_per_node)}
     kinds, kind = _kinds_of(evidence, bool(baselines))
     answers: list[Answer] = []
@@ -95,13 +98,12 @@ def _kinds_of(evidence: Evidence, with_facts: bool) -> tuple[list[Kind], npt.NDA
     """The kinds of units there are, and the kind of each: int32[units]."""
     said: dict[tuple[str, str], tuple[str, ...]] = {}
     if with_facts:
-        for record in evidence.records:
-            if record.check.partition(":")[0] == "identity" and record.outcome == "measured":
-                facts = tuple(record.facts.get(name, "") for name in KEY_FACTS)
-                said[(record.node, record.device)] = facts
-                # A number of a node, or of all, is that of any of its devices: the first speaks for them.
-                said.setdefault((record.node, ""), facts)
-                said.setdefault(("", ""), facts)
+        for record in identities(evidence):
+            facts = tuple(record.facts.get(name, "") for name in KEY_FACTS)
+            said[(record.node, record.device)] = facts
+            # A number of a node, or of all, is that of any of its devices: the first speaks for them.
+            said.setdefault((record.node, ""), facts)
+            said.setdefault(("", ""), facts)
     kinds: dict[Kind, int] = {}
     units = evidence.samples.units
     kind = np.empty(len(units), np.int32)

@@ -15,6 +15,7 @@ import numpy as np
 from hpcaccept.judge import history_rule
 from hpcaccept.judge.against_peers import answer_of, floors_of
 from hpcaccept.judge.history_rule import DECLINE, MIN_PAST, compare_with_past
+from hpcaccept.judge.identities import identities
 from hpcaccept.judge.peer_rule import cut
 from hpcaccept.judge.power import Power, span_of
 from hpcaccept.judge.wording import extended
@@ -108,7 +109,7 @@ def _like_runs(evidence: Evidence, past: Past) -> tuple[npt.NDArray[np.intp], di
 
     Runs of today's environment where there are enough of them; else all, and what all units moved by is taken out.
     """
-    now = environment_of(evidence.records)
+    now = environment_of(identities(evidence))
     digest = environment_digest(now)
     everything = np.arange(len(past.runs))
     same = np.array([number for number, run in enumerate(past.runs) if run.environment == digest], np.intp)

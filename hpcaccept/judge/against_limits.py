@@ -9,6 +9,7 @@ import numpy as np
 
 from hpcaccept.judge.wording import extended
 from hpcaccept.model.metric import Limit, describe, metric_key, split_key
+from hpcaccept.model.record_table import MEASURED
 from hpcaccept.model.verdict import CODE, Outcome, Subject, Verdict
 from hpcaccept.model.verdict_table import Answer
 
@@ -98,7 +99,10 @@ def _unanswered(evidence: Evidence, asked: dict[str, Limit], values: Sequence[Va
     """What the request demands of each node and a check should have counted there, but did not."""
     for key in sorted(asked):
         check, metric, _ = split_key(key)
-        measured = {r.node for r in evidence.records if _plain(r.check) == check and r.outcome == "measured"}
+        records = evidence.record_table
+        mine = records.of_checks([name for name in records.checks if _plain(name) == check])
+        places = np.unique(records.place[mine & ((records.flags & MEASURED) > 0)])
+        measured = {records.places[place][0] for place in places.tolist()}
         answered = {u.node for c in values if _plain(c.check) == check and c.metric.name == metric for u in c.units}
         for node in sorted(measured - answered):
             reason = f"the request demands {describe(asked[key])}, and nothing counted them here"
@@ -112,9 +116,11 @@ def _with_what_was_found(answers: list[Answer], evidence: Evidence) -> list[Answ
     places: dict[tuple[str, str], list[Record]] = {}
     if any(failed.values()):
         wanted = {(units[a.unit[row]].node, a.check) for i, a in enumerate(answers) for row in failed[i]}
-        for record in evidence.records:
-            if (record.node, record.check) in wanted:
-                places.setdefault((record.node, record.check), []).append(record)
+        records = evidence.record_table
+        nodes = {node for node, _ in wanted}
+        there = np.array([node in nodes for node, _ in records.places], bool)[records.place]
+        for record in records.rows(there & records.of_checks(check for _, check in wanted)):
+            places.setdefault((record.node, record.check), []).append(record)
     found = []
     for number, answer in enumerate(answers):
         texts = {row: text for row in failed[number] if (text := _found(answer, units[answer.unit[row]], places))}

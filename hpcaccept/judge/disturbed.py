@@ -12,6 +12,7 @@ import numpy as np
 
 from hpcaccept.judge.wording import extended
 from hpcaccept.model.record import DISTURBED
+from hpcaccept.model.record_table import IS_DISTURBED
 from hpcaccept.model.verdict import CODE, Outcome
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ _BLAMES = (CODE[Outcome.WARN], CODE[Outcome.FAIL])
 
 def without_disturbed(answers: Iterable[Answer], evidence: Evidence) -> Iterator[Answer]:
     """The answers of a comparison; a rate that falls short on a disturbed device is an ERROR with the reason, no FAIL or WARN."""
-    by = {(r.node, r.device): r.facts[DISTURBED] for r in evidence.records if DISTURBED in r.facts}
+    records = evidence.record_table
+    disturbed = records.rows((records.flags & IS_DISTURBED) > 0)
+    by = {(r.node, r.device): r.facts[DISTURBED] for r in disturbed}
     units = evidence.samples.units
     for answer in answers:
         why = {}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hpcaccept.judge.identities import identities
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.model.table import Unit
 from hpcaccept.model.verdict import CODE, Outcome
@@ -31,10 +32,9 @@ def judge_drift(evidence: Evidence, unique_facts: frozenset[str], first: int) ->
         The answers, and the nodes they speak of.
     """
     facts: dict[str, dict[str, str]] = {}
-    for record in evidence.records:
-        if record.check.partition(":")[0] == "identity" and record.outcome == "measured":
-            mine = {key: text for key, text in record.facts.items() if key not in unique_facts}
-            facts.setdefault(record.node, {}).update(mine)
+    for record in identities(evidence):
+        mine = {key: text for key, text in record.facts.items() if key not in unique_facts}
+        facts.setdefault(record.node, {}).update(mine)
     if len(facts) < 2:
         return [], ()
     names = sorted({name for mine in facts.values() for name in mine})

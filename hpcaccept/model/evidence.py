@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from hpcaccept.model.event import Event
 from hpcaccept.model.job import JobStatus
 from hpcaccept.model.plan import Plan, Step
 from hpcaccept.model.record import Hello, Record, Torn
+from hpcaccept.model.record_table import RecordTable, record_table
 from hpcaccept.model.table import SampleTable
 
 
@@ -32,12 +35,17 @@ class Evidence:
     nodes: tuple[str, ...]
     steps: tuple[Step, ...]
     hellos: tuple[Hello, ...]
-    records: tuple[Record, ...]
+    records: Sequence[Record]
     samples: SampleTable
     events: tuple[Event, ...]
     torn: tuple[Torn, ...] = ()
     imports_s: dict[str, float] = field(default_factory=dict)
     job: JobStatus | None = None
+
+    @cached_property
+    def record_table(self) -> RecordTable:
+        """The records with their columns: what is counted is counted there."""
+        return record_table(self.records)
 
     @property
     def last_word(self) -> Event | None:
