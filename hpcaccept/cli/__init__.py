@@ -24,8 +24,10 @@ _COMMANDS = {
     "collect": ("runs", "collect", "Gather the records of a run into run.h5."),
     "report": ("runs", "report", "Judge a run and show the report."),
     "runs": ("runs", "runs", "List the runs."),
+    "nightly": ("nightly", "nightly", "Test idle nodes every night, and tell what changed."),
     "checks": ("checks", "checks", "List the checks and suites; explain one."),
     "baseline": ("baseline", "baseline", "Learn and show what a device model reaches."),
+    "history": ("history", "history", "What past runs measured: trends, offenders, where GPUs were."),
     "config": ("config", "config", "Show the settings and where each came from."),
     "plan": ("plan", "plan", "Write a run folder for an sbatch script, inside its job."),
 }

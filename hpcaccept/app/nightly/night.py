@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,6 +23,7 @@ from hpcaccept.app.nightly.recall import Memory, missed_nights, recall, stale_no
 from hpcaccept.app.nightly.slurm_now import slurm_now
 from hpcaccept.app.submitting import dry_run, plan_run
 from hpcaccept.app.waiting import events_of
+from hpcaccept.config.settings import Layered
 from hpcaccept.errors import HpcacceptError, RunError, StoreError, UsageError
 from hpcaccept.model.night import ACCEPTED, Began, Chosen, Concluded, Ended, Missed, Submitting, Withdrawn
 from hpcaccept.model.window import Here, Window
@@ -29,8 +31,6 @@ from hpcaccept.store import night_journal
 from hpcaccept.store.folder import RunFolder, all_runs
 from hpcaccept.store.night_lock import Lock, hold, myself
 from hpcaccept.units import show_duration
-from hpcaccept.config.settings import Layered
-from collections.abc import Callable
 
 if TYPE_CHECKING:
     from hpcaccept.model.night import Word

@@ -15,9 +15,9 @@ from hpcaccept.app.waiting import Progress, events_of, wait_for
 from hpcaccept.errors import LaunchError
 from hpcaccept.launch import slurm
 from hpcaccept.launch.driver import CANCELLED
+from hpcaccept.model.job import JobRef
 from hpcaccept.model.night import ACCEPTED, Concluded, Withdrawn
 from hpcaccept.store.folder import RunFolder
-from hpcaccept.model.job import JobRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from hpcaccept.errors import LaunchError
+from hpcaccept.model.node import NodeState, Reserved
 from hpcaccept.parse.slurm_nodes import parse_default_partition, parse_nodes, parse_planned, parse_reservations
 from hpcaccept.transport.process import ask
-from hpcaccept.model.node import NodeState, Reserved
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,187 @@
+"""What has to stand in crontab, or in units of systemd, so that a run is started every night? Text alone: nothing is written here."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field
+from datetime import time
+from hashlib import sha256
+from pathlib import Path
+
+from hpcaccept.errors import RunError, UsageError
+
+#: Debian's cron refuses longer commands (MAX_COMMAND, cron.h); others take more.
+_LONGEST_COMMAND = 998
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """One command, every day.
+
+    Attributes:
+        clock: time of day.
+        command: words, the first an absolute path.
+        folder: that it is started in: the settings file there counts.
+        runs_dir: whose nights these are: it tells one schedule from another.
+        log: that its output is added to.
+        environment: that it is started with: what starts it gives next to nothing.
+    """
+
+    clock: time
+    command: tuple[str, ...]
+    folder: Path
+    runs_dir: Path
+    log: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def marks(self) -> tuple[bytes, bytes]:
+        """First and last line of its block in crontab."""
+        return marks(self.runs_dir)
+
+    @property
+    def unit(self) -> str:
+        """Name of its units without suffix."""
+        return unit(self.runs_dir)
+
+
+def marks(runs_dir: Path) -> tuple[bytes, bytes]:
+    """First and last line of the block of a runs folder in crontab."""
+    name = _printable(str(runs_dir)).encode("utf-8", "surrogateescape")
+    return b"# BEGIN hpcaccept nightly " + name, b"# END hpcaccept nightly " + name
+
+
+def unit(runs_dir: Path) -> str:
+    """Name of the units of a runs folder: a path is no unit's name, so its digest is in it."""
+    return f"hpcaccept-nightly-{sha256(str(runs_dir).encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
+
+
+def cron_block(schedule: Schedule) -> bytes:
+    """The lines for crontab, marks included.
+
+    Raises:
+        UsageError: something in it cannot stand in a crontab.
+    """
+    words = [
+        "cd",
+        str(schedule.folder),
+        "&&",
+        "exec",
+        "/usr/bin/env",
+        *(f"{name}={value}" for name, value in schedule.environment.items()),
+        *schedule.command,
+    ]
+    for word in (*words, str(schedule.log)):
+        if "\\" in word:
+            raise UsageError(
+                f"Crons do not agree on what a backslash means, and there is one in {word!r}.", "Use --systemd."
+            )
+    quoted = " ".join(word if word == "&&" else shlex.quote(_printable(word)) for word in words)
+    # An unescaped % is the end of the command. crontab(5)
+    command = f"{quoted} >>{shlex.quote(_printable(str(schedule.log)))} 2>&1".replace("%", "\\%")
+    encoded = command.encode("utf-8", "surrogateescape")
+    if len(encoded) > _LONGEST_COMMAND:
+        raise UsageError(
+            f"The command has {len(encoded)} bytes, and some crons take no more than {_LONGEST_COMMAND}.",
+            "Put its options into a settings file, or use --systemd.",
+        )
+    first, last = schedule.marks
+    when = f"{schedule.clock.minute} {schedule.clock.hour} * * * ".encode()
+    about = b'# Written by "hpcaccept nightly install"; "hpcaccept nightly uninstall" removes it.'
+    return b"\n".join((first, about, when + encoded, last, b""))
+
+
+def with_block(crontab: bytes, schedule: Schedule) -> bytes:
+    """The crontab with the block in it: in place of its own earlier one, else at the end. Nothing else is changed."""
+    found = _block(crontab, schedule.runs_dir)
+    block = cron_block(schedule)
+    if found:
+        return crontab[: found[0]] + block + crontab[found[1] :]
+    # crontab takes no last line without its end.
+    return crontab + (b"\n" if crontab and not crontab.endswith(b"\n") else b"") + block
+
+
+def without_block(crontab: bytes, runs_dir: Path) -> bytes:
+    """The crontab without the block of a runs folder. Nothing else is changed."""
+    found = _block(crontab, runs_dir)
+    return crontab[: found[0]] + crontab[found[1] :] if found else crontab
+
+
+def _block(crontab: bytes, runs_dir: Path) -> tuple[int, int] | None:
+    """Where the block begins and ends.
+
+    Raises:
+        RunError: one of its marks is there without the other: somebody has edited it, and nobody knows what is theirs.
+    """
+    first, last = marks(runs_dir)
+    begins: list[int] = []
+    ends: list[int] = []
+    place = 0
+    for line in crontab.split(b"\n"):
+        if line == first:
+            begins.append(place)
+        place = min(place + len(line) + 1, len(crontab))
+        if line == last:
+            ends.append(place)
+    if not begins and not ends:
+        return None
+    if len(begins) == len(ends) == 1 and begins[0] < ends[0]:
+        return begins[0], ends[0]
+    raise RunError(
+        f"The crontab does not have both {first.decode('utf-8', 'replace')!r} and its END line, once each and in order.",
+        "Take what is left of that block out by hand: crontab -e",
+    )
+
+
+def units(schedule: Schedule) -> dict[str, str]:
+    """File name → text of the service and of its timer, for systemd's manager of the user.
+
+    https://www.freedesktop.org/software/systemd/man/latest/systemd.timer.html (255)
+    """
+    for word in (*schedule.command, *schedule.environment.values(), str(schedule.folder), str(schedule.log)):
+        _printable(word)
+    environment = " ".join(_quoted(f"{name}={value}") for name, value in schedule.environment.items())
+    log = _specified(str(schedule.log))
+    service = [
+        "[Unit]",
+        f"Description=hpcaccept nightly of {_specified(str(schedule.runs_dir))}",
+        "",
+        "[Service]",
+        "Type=oneshot",
+        f"WorkingDirectory={_specified(str(schedule.folder))}",
+        *([f"Environment={environment}"] if environment else []),
+        f"ExecStart={' '.join(_quoted(word).replace('$', '$$') for word in schedule.command)}",
+        f"StandardOutput=append:{log}",
+        f"StandardError=append:{log}",
+        "",
+    ]
+    timer = [
+        "[Unit]",
+        f"Description=hpcaccept nightly of {_specified(str(schedule.runs_dir))}",
+        "",
+        "[Timer]",
+        f"OnCalendar=*-*-* {schedule.clock:%H:%M}:00",
+        "AccuracySec=1min",
+        "# A night that was slept through is reported as missed, not run at breakfast.",
+        "Persistent=false",
+        "",
+        "[Install]",
+        "WantedBy=timers.target",
+        "",
+    ]
+    return {f"{schedule.unit}.service": "\n".join(service), f"{schedule.unit}.timer": "\n".join(timer)}
+
+
+def _quoted(word: str) -> str:
+    return '"' + _specified(word).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _specified(text: str) -> str:
+    """Percent signs are specifiers in units."""
+    return text.replace("%", "%%")
+
+
+def _printable(text: str) -> str:
+    if any(character < " " or character == "\x7f" for character in text):
+        raise UsageError(f"{text!r} has a control character in it, which neither cron nor systemd takes.")
+    return text
