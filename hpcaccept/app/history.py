@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from hpcaccept import checks
 from hpcaccept.errors import RunError, UsageError
+from hpcaccept.judge.history_rule import DECLINE, STEADY, STEP, trend
 from hpcaccept.model.history import (
     ABSENT,
     DISTURBED,
@@ -22,10 +24,13 @@ from hpcaccept.model.history import (
     PastRun,
     Place,
     RunToRemember,
+    UnitStory,
+    UnitTrend,
     environment_digest,
     environment_of,
     unit_id,
 )
+from hpcaccept.model.metric import split_key
 from hpcaccept.model.record import DISTURBED as DISTURBED_FACT
 from hpcaccept.model.verdict import OUTCOMES, Outcome
 from hpcaccept.store import history_file
@@ -36,12 +41,14 @@ if TYPE_CHECKING:
 
     from hpcaccept.app.judging import Judged
     from hpcaccept.model.evidence import Evidence
+    from hpcaccept.model.metric import Metric
     from hpcaccept.model.table import Unit
     from hpcaccept.store.history_file import KeptRun, Whereabouts
 
 _CODE_OF = {Outcome.PASS: PASSED, Outcome.WARN: WARNED, Outcome.FAIL: FAILED}
 #: Code of the history by code of a verdict table.
 _CODES = np.array([_CODE_OF.get(outcome, UNJUDGED) for outcome in OUTCOMES], np.uint8)
+_TREND_WORDS = {STEP: "step", DECLINE: "decline"}
 #: What makes a unit accepted, as exit code 0 does a run.
 ACCEPTED = (PASSED, WARNED)
 
@@ -213,33 +220,6 @@ def _rest(units: Sequence[Unit], number: Mapping[str, int]) -> npt.NDArray[np.in
 # --- what the history tells --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class UnitStory:
-    """What became of one unit.
-
-    Attributes:
-        unit: its id.
-        serial: number on the board, empty where it is not known.
-        model: device model.
-        places: where it was, in the order of time, each once: more than one says that it was moved or its node renamed.
-        runs: in which it was.
-        failed: in how many of those it failed.
-        warned: in how many it was warned of.
-        last_seen: when the last of them was planned.
-        last_accepted: when the last run that accepted it was planned; empty: never.
-    """
-
-    unit: str
-    serial: str
-    model: str
-    places: tuple[str, ...]
-    runs: int
-    failed: int
-    warned: int
-    last_seen: str
-    last_accepted: str
-
-
 def stories(folder: Path) -> list[UnitStory]:
     """Every unit that is known, the most frequent offenders first.
 
@@ -286,12 +266,10 @@ def find_units(folder: Path, name: str) -> tuple[str, ...]:
     if name in where.units and "/" not in name:
         inside = _now_in(where, name) if name in {place.node for place in where.places} else ()
         return (name, *inside)
-    wanted = {i for i, place in enumerate(where.places) if name in (place.serial, f"{place.node}/{place.device}")}
-    last = [where.place[np.flatnonzero(where.place[:, i] >= 0)[-1], i] for i in range(len(where.units))]
     found = tuple(
         unit
-        for unit, place in zip(where.units, last, strict=True)
-        if place in wanted or unit == name or (len(name) > 3 and unit.startswith(name))
+        for unit, place in _latest_places(where).items()
+        if name in (unit, place.serial, f"{place.node}/{place.device}") or (len(name) > 3 and unit.startswith(name))
     )
     if not found:
         raise UsageError(
@@ -302,10 +280,85 @@ def find_units(folder: Path, name: str) -> tuple[str, ...]:
 
 def _now_in(where: Whereabouts, node: str) -> tuple[str, ...]:
     """Units whose last place is a node."""
-    last = [where.place[np.flatnonzero(where.place[:, i] >= 0)[-1], i] for i in range(len(where.units))]
-    return tuple(
-        unit for unit, place in zip(where.units, last, strict=True) if where.places[place].node == node and unit != node
+    return tuple(unit for unit, place in _latest_places(where).items() if place.node == node and unit != node)
+
+
+def is_metric(folder: Path, text: str) -> bool:
+    """True for the beginning of a metric key that is remembered."""
+    return bool(text) and any(key.startswith(text) for key in history_file.read_keys(folder))
+
+
+def trends(folder: Path, units: Sequence[str] = (), metric: str = "", last: int = 60) -> list[UnitTrend]:
+    """What became of each rate of each unit, the largest losses first; failed values count, disturbed ones do not.
+
+    Args:
+        folder: of the history.
+        units: unit ids; empty: all.
+        metric: metric key or its beginning (a check, ``matmul.rate_flops``); empty: every rate.
+        last: runs of each unit to look at.
+
+    Raises: StoreError: as ``past_for``.
+    """
+    where = history_file.read_whereabouts(folder)
+    latest = _latest_places(where)
+    chosen = [unit for unit in where.units if not units or unit in units]
+    revisions: dict[str, int] = {}
+    for kept in where.runs:
+        revisions |= kept.revisions
+    metrics = {key: found for key, found in _rates(history_file.read_keys(folder)).items() if key.startswith(metric)}
+    past = history_file.read_past(
+        folder,
+        chosen,
+        tuple(metrics),
+        last,
+        kinds={unit: latest[unit].kind for unit in chosen},
+        revisions=revisions,
+        leave_out=(DISTURBED,),
     )
+    found = [row for key, values in past.values.items() for row in _trends_of(key, metrics[key], values, past, latest)]
+    return sorted(found, key=lambda row: (row.word == "steady", -row.size, row.unit, row.key))
+
+
+def _trends_of(
+    key: str, metric: Metric, values: npt.NDArray[np.float64], past: Past, latest: Mapping[str, Place]
+) -> Iterator[UnitTrend]:
+    known = np.isfinite(values).any(axis=0)
+    result = trend(values, metric.direction == "higher")
+    floor = metric.past_floor or 0.0
+    for i in np.flatnonzero(known).tolist():
+        size = float(result.size[i])
+        moved = result.code[i] != STEADY and abs(size) >= floor
+        word = "too few runs" if np.isnan(size) else _TREND_WORDS[int(result.code[i])] if moved else "steady"
+        since = past.runs[int(result.since[i])].at if moved else ""
+        column = values[:, i]
+        yield UnitTrend(
+            unit=past.units[i],
+            place=latest[past.units[i]],
+            key=key,
+            si_unit=metric.unit,
+            word=word,
+            size=size if moved else 0.0,
+            since=since,
+            values=tuple(column[np.isfinite(column)].tolist()),
+            last_run=past.runs[int(np.flatnonzero(np.isfinite(column))[-1])].at,
+        )
+
+
+def _latest_places(where: Whereabouts) -> dict[str, Place]:
+    rows = [np.flatnonzero(where.place[:, i] >= 0)[-1] for i in range(len(where.units))]
+    return {unit: where.places[where.place[rows[i], i]] for i, unit in enumerate(where.units)}
+
+
+def _rates(keys: Iterable[str]) -> dict[str, Metric]:
+    """Metric key → its declaration, for those that are rates; what no check declares any more has no direction."""
+    found = {}
+    for key in keys:
+        check, name, _ = split_key(key)
+        if check.partition(":")[0] in checks.names():
+            metric = next((m for m in checks.load(check).metrics if m.name == name), None)
+            if metric is not None and metric.is_rate:
+                found[key] = metric
+    return found
 
 
 def older_than(folder: Path, age: timedelta, now: datetime | None = None) -> tuple[str, tuple[KeptRun, ...]]:

@@ -140,6 +140,60 @@ class RunToRemember:
             raise ValueError("units, their places and standings are of unlike number, or a unit is there twice")
 
 
+@dataclass(frozen=True)
+class UnitStory:
+    """What became of one unit.
+
+    Attributes:
+        unit: its id.
+        serial: number on the board, empty where it is not known.
+        model: device model.
+        places: where it was, in the order of time, each once: more than one says that it was moved or its node renamed.
+        runs: in which it was.
+        failed: in how many of those it failed.
+        warned: in how many it was warned of.
+        last_seen: when the last of them was planned.
+        last_accepted: when the last run that accepted it was planned; empty: never.
+    """
+
+    unit: str
+    serial: str
+    model: str
+    places: tuple[str, ...]
+    runs: int
+    failed: int
+    warned: int
+    last_seen: str
+    last_accepted: str
+
+
+@dataclass(frozen=True)
+class UnitTrend:
+    """What became of one number of one unit.
+
+    Attributes:
+        unit: its id.
+        place: where it was seen last.
+        key: metric key.
+        si_unit: unit of the values.
+        word: ``steady``, ``step``, ``decline`` or ``too few runs``.
+        size: relative loss of the recent runs against the first ones; 0 where steady.
+        since: when the run was planned from which on it is so; empty where steady.
+        values: oldest first, gaps left out.
+        last_run: when the run of the last value was planned.
+    """
+
+    unit: str
+    place: Place
+    key: str
+    si_unit: str
+    word: str
+    size: float
+    since: str
+    values: tuple[float, ...]
+    last_run: str
+
+
 def unit_id(unit: Unit) -> str:
     """Who a unit is: its GPU UUID, which survives renames and swaps of nodes; else ``node/device``, the node, or ``WORLD``."""
     if unit.device_id:

@@ -59,8 +59,6 @@ _CHUNK_CELLS = 4096
 _FEW_UNITS = 24
 #: How far back to look for the last runs of units that are seldom tested, in multiples of what is asked for.
 _FURTHEST = 10
-#: bool by code: what may be taken for normal.
-_GOOD = np.array([code not in (ABSENT, *SUSPECT) for code in range(len(CODE_WORDS))])
 
 
 @dataclass(frozen=True)
@@ -347,6 +345,19 @@ def read_runs(folder: Path) -> tuple[KeptRun, ...]:
     return tuple(sorted((kept for _, kept in _heads(folder)), key=_when))
 
 
+def read_keys(folder: Path) -> tuple[str, ...]:
+    """Every metric key that is remembered, in the order of the first run that had it.
+
+    Raises:
+        StoreError: a segment is damaged, foreign or of another version.
+    """
+    keys: dict[str, None] = {}
+    for file in _segments(folder):
+        with _opened(file) as h5:
+            keys |= dict.fromkeys(_texts(h5, "keys"))
+    return tuple(keys)
+
+
 def read_past(
     folder: Path,
     unit_ids: Sequence[str],
@@ -357,6 +368,7 @@ def read_past(
     revisions: Mapping[str, int] | None = None,
     before: str = "",
     without: str = "",
+    leave_out: tuple[int, ...] = SUSPECT,
 ) -> Past:
     """What these units reached in their last runs.
 
@@ -369,6 +381,7 @@ def read_past(
         revisions: check → revision that a value must have been measured by; None: whatever it was.
         before: only runs planned before this moment (UTC, ISO 8601): a run that is judged again must not see its future.
         without: a run that is left out.
+        leave_out: codes of values that are NaN in the past.
 
     Raises:
         StoreError: a segment is damaged, foreign or of another version.
@@ -380,12 +393,13 @@ def read_past(
     rows = _last_rows(seen[order], last)
     chosen = [runs[order[i]] for i in rows]
     shape = (len(chosen), len(unit_ids))
+    good = np.array([code not in (ABSENT, *leave_out) for code in range(len(CODE_WORDS))])
     values = {key: np.full(shape, np.nan) for key in keys}
     outcomes = {key: np.full(shape, ABSENT, np.uint8) for key in keys}
     for part in parts:
         mine = [(to, row) for to, (_, owner, row) in enumerate(chosen) if owner is part]
         if mine:
-            _fill(values, outcomes, part, np.array(mine), revisions)
+            _fill(values, outcomes, part, np.array(mine), revisions, good)
     kept = tuple(kept for kept, _, _ in chosen)
     return Past(tuple(k.run for k in kept), tuple(unit_ids), values, outcomes, tuple(k.facts for k in kept))
 
@@ -527,6 +541,7 @@ def _fill(
     part: _Part,
     mine: npt.NDArray[np.int64],
     revisions: Mapping[str, int] | None,
+    good: npt.NDArray[np.bool_],
 ) -> None:
     """Put what one segment has of the wanted units into their columns; of the values only the good ones."""
     to, row = mine[:, 0], mine[:, 1]
@@ -542,7 +557,7 @@ def _fill(
             )
             value, outcome = read(names[key])
             comparable, said = allowed & alike[:, None], outcome[row]
-            values[key][np.ix_(to, wanted)] = np.where(comparable & _GOOD[said], value[row], np.nan)
+            values[key][np.ix_(to, wanted)] = np.where(comparable & good[said], value[row], np.nan)
             outcomes[key][np.ix_(to, wanted)] = np.where(comparable, said, ABSENT)
 
 

@@ -1,0 +1,185 @@
+"""``hpcaccept history``."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hpcaccept.cli.options import baselines_dir_option, history_option, history_path, paths, runs_dir_option
+from hpcaccept.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+_DAYS = {"d": 1, "w": 7, "m": 30, "y": 365}
+
+
+@click.group()
+def history() -> None:
+    """What past runs measured: of each GPU by its UUID, through renames and swaps of nodes."""
+
+
+@history.command()
+@click.argument("unit", default="", required=False, metavar="[UNIT]")
+@runs_dir_option
+@history_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(unit: str, as_json: bool, **options: Any) -> int:
+    """Show which runs are remembered, or all that is remembered of a UNIT.
+
+    A UNIT is a GPU UUID (or its beginning), a serial number, a node, or NODE/DEVICE.
+    """
+    from hpcaccept.app import history as app
+    from hpcaccept.store.history_file import read_runs
+
+    folder = history_path(**options)
+    if not unit:
+        return _show_runs(read_runs(folder), as_json)
+    units = app.find_units(folder, unit)
+    told = [story for story in app.stories(folder) if story.unit in units]
+    rows = app.trends(folder, units)
+    if as_json:
+        return _json({"units": told, "trends": rows})
+    from hpcaccept.report.history import trend_table, unit_table
+
+    _print(unit_table(told), trend_table(rows))
+    return 0
+
+
+@history.command()
+@click.argument("what", default="", required=False, metavar="[UNIT|METRIC]")
+@runs_dir_option
+@history_option
+@click.option(
+    "--last", default=60, show_default=True, type=click.IntRange(6, 4000), help="Runs of each unit to look at."
+)
+@click.option("--all", "everything", is_flag=True, help="Those that are steady too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def trend(what: str, last: int, everything: bool, as_json: bool, **options: Any) -> int:
+    """Say what became slower, suddenly (step) or little by little (decline), since when and by how much.
+
+    Of all units and rates, of one UNIT, or of one METRIC (matmul.rate_flops[fp32], or its beginning).
+    """
+    from hpcaccept.app import history as app
+
+    folder = history_path(**options)
+    metric = what if app.is_metric(folder, what) else ""
+    rows = app.trends(folder, app.find_units(folder, what) if what and not metric else (), metric, last)
+    told = [row for row in rows if everything or row.word in ("step", "decline")]
+    if as_json:
+        return _json(told)
+    from hpcaccept.report.history import trend_table
+
+    if told:
+        _print(trend_table(told))
+    click.echo(f"{len(rows)} numbers with a past: {_count(rows)}.")
+    return 0
+
+
+@history.command()
+@runs_dir_option
+@history_option
+@click.option("--moved", is_flag=True, help="Only units that were in more than one place.")
+@click.option("--failed", is_flag=True, help="Only units that failed, the most frequent offenders first.")
+@click.option("--limit", default=40, show_default=True, type=click.IntRange(1), help="Lines to print.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, without a limit.")
+def units(moved: bool, failed: bool, limit: int, as_json: bool, **options: Any) -> int:
+    """List the units: repeat offenders first, where each has been, and when it was accepted last."""
+    from hpcaccept.app.history import stories
+
+    told = [
+        story
+        for story in stories(history_path(**options))
+        if (not moved or len(story.places) > 1) and (not failed or story.failed)
+    ]
+    if as_json:
+        return _json(told)
+    from hpcaccept.report.history import unit_table
+
+    if told:
+        _print(unit_table(told[:limit]))
+    more = f", {len(told) - limit} more with --limit or --json" if len(told) > limit else ""
+    click.echo(f"{len(told)} units{more}.")
+    return 0
+
+
+@history.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@runs_dir_option
+@baselines_dir_option
+@history_option
+def add(runs: tuple[str, ...], **options: Any) -> int:
+    """Judge old runs and remember them. Runs that are remembered already are replaced."""
+    from hpcaccept.app.history import add_runs
+
+    folder = history_path(runs_dir=options["runs_dir"], history=options["history"])
+    runs_dir, baselines_dir = paths(runs_dir=options["runs_dir"], baselines_dir=options["baselines_dir"])
+    for line in add_runs(runs_dir, runs, baselines_dir, folder):
+        click.echo(line)
+    return 0
+
+
+@history.command()
+@click.option("--older-than", required=True, metavar="AGE", help="For example 400d, 60w, 18m (of 30 days) or 2y.")
+@click.option("--yes", is_flag=True, help="Do it; without, only say what would be forgotten.")
+@runs_dir_option
+@history_option
+def prune(older_than: str, yes: bool, **options: Any) -> int:
+    """Forget old runs in the history. Run folders are not touched."""
+    from hpcaccept.app import history as app
+    from hpcaccept.store.history_file import prune as forget
+
+    folder = history_path(**options)
+    before, old = app.older_than(folder, _age(older_than))
+    for kept in old:
+        click.echo(f"{kept.run.run_id:<48} {kept.run.at}")
+    if not old:
+        click.echo(f"Nothing is remembered from before {before}.")
+    elif yes:
+        forget(folder, before)
+        click.echo(f"{len(old)} runs from before {before} are forgotten.")
+    else:
+        click.echo(f"{len(old)} runs from before {before} would be forgotten. To do it: add --yes")
+    return 0
+
+
+def _age(text: str) -> timedelta:
+    number, kind = text[:-1], text[-1:]
+    if not (number.isascii() and number.isdigit() and kind in _DAYS and int(number) * _DAYS[kind] < 100_000):
+        raise UsageError(f"--older-than: found {text!r}, expected a number of d, w, m or y.", "For example 400d.")
+    return timedelta(days=int(number) * _DAYS[kind])
+
+
+def _show_runs(runs: Sequence[Any], as_json: bool) -> int:
+    if as_json:
+        return _json(runs)
+    for kept in runs:
+        click.echo(f"{kept.run.run_id:<48} {kept.run.at}  {kept.run.suite:<10} environment {kept.run.environment}")
+    click.echo(f"{len(runs)} runs are remembered." if runs else "No run is remembered yet.")
+    return 0
+
+
+def _count(rows: Sequence[Any]) -> str:
+    from collections import Counter
+
+    counts = Counter(row.word for row in rows)
+    return ", ".join(f"{count} {word}" for word, count in sorted(counts.items())) or "none"
+
+
+def _json(things: Any) -> int:
+    import json
+
+    from hpcaccept.serial import to_plain
+
+    click.echo(json.dumps(to_plain(things), ensure_ascii=False, indent=1))
+    return 0
+
+
+def _print(*tables: Table) -> None:
+    from rich.console import Console
+
+    Console(highlight=False).print(*tables)
