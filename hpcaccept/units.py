@@ -8,6 +8,15 @@ from __future__ import annotations
 import math
 import re
 
+#: What people write → SI unit and factor. A bit is an eighth of a byte; GB and GiB are never the same.
+_WRITTEN = {"B/s": ("B/s", 1.0), "Bps": ("B/s", 1.0), "b/s": ("B/s", 1 / 8), "bit/s": ("B/s", 1 / 8), "bps": ("B/s", 1 / 8),
+            "B": ("B", 1.0), "FLOP/s": ("FLOP/s", 1.0), "FLOPS": ("FLOP/s", 1.0), "OP/s": ("FLOP/s", 1.0),
+            "Hz": ("Hz", 1.0), "W": ("W", 1.0)}  # fmt: skip
+_SCALES = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15,
+           "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40}  # fmt: skip
+_TIMES = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+#: Kept as they are.
+_BARE = {"share", "1/s", "operations/s", "cores"}
 _PREFIXES = (
     (1e15, "P"),
     (1e12, "T"),
@@ -43,6 +52,25 @@ def show(value: float, unit: str) -> str:
                 else f"{value / scale:.0f} {prefix}{unit}"
             )
     return f"{value:.3g} {unit}"
+
+
+def to_si(value: float, unit: str) -> tuple[float, str]:
+    """``(4.8e10, "B/s")`` of ``48 GB/s``; ``(4.75e10, "B/s")`` of ``380 Gb/s``. Counts and shares stay as they are.
+
+    Raises:
+        ValueError: the unit is none that is known: nothing is guessed.
+    """
+    if unit in _TIMES:
+        return value * _TIMES[unit], "s"
+    for written, (si, factor) in _WRITTEN.items():
+        scale = _SCALES.get(unit[: -len(written)]) if unit.endswith(written) else None
+        if scale is not None:
+            return value * scale * factor, si
+    if unit in _BARE:
+        return value, unit
+    raise ValueError(
+        f"found the unit {unit!r}, expected one like B/s, GB/s, GiB/s, Gb/s, TFLOP/s, ms or a counted noun"
+    )
 
 
 def show_bytes(size_bytes: int) -> str:

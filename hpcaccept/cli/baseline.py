@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 from hpcaccept.cli.options import baselines_dir_option, paths, runs_dir_option
 
+_accept = click.option(
+    "--accept-decline", "accepted", multiple=True, metavar="KEY",
+    help="Metric that may be worse than what was vouched for before ('*' stands for any text; repeatable).",
+)  # fmt: skip
+_by = click.option("--by", required=True, metavar="NAME", help="Who says so.")
+_generation = click.option("--generation", type=int, default=0, metavar="N", help="Which one.  [default: the newest]")
+_why = click.option("--why", default="", metavar="TEXT", help="Why, for those who come later.")
+
 
 @click.group()
 def baseline() -> None:
-    """Learn and show what a device model reaches."""
+    """Learn, approve, compare and import what a device model reaches."""
 
 
 @baseline.command()
 @click.argument("runs", nargs=-1, metavar="RUN...")
+@_accept
+@click.option("--strict", is_flag=True, help="Refuse to judge with another driver, CUDA, torch or image.")
 @runs_dir_option
 @baselines_dir_option
-def learn(runs: tuple[str, ...], **options: Any) -> int:
-    """Learn a baseline from good runs (the latest by default), one file per device model.
+def learn(runs: tuple[str, ...], accepted: tuple[str, ...], strict: bool, **options: Any) -> int:
+    """Learn a draft from good runs (the latest by default), one generation per device model and power limit.
 
-    Nodes with a FAIL or WARN are left out and named. An earlier baseline of the model is replaced.
+    Nodes with a FAIL or WARN are left out and named. What is worse than what was vouched for is refused.
     """
     from hpcaccept.app.baselines import learn_from
 
     runs_dir, baselines_dir = paths(**options)
-    for line in learn_from(runs_dir, runs or ("",), baselines_dir):
+    for line in learn_from(runs_dir, runs or ("",), baselines_dir, accepted, strict):
         click.echo(line)
     return 0
 
@@ -36,8 +47,126 @@ def learn(runs: tuple[str, ...], **options: Any) -> int:
 @baselines_dir_option
 def show(model: str, **options: Any) -> int:
     """Show the baselines, or one of them with its limits and provenance (MODEL: part of its name)."""
-    from hpcaccept.app.baselines import describe
+    from hpcaccept.app.baselines import known_baselines
+    from hpcaccept.report.baselines import details, summary_line
+    from hpcaccept.report.safe import safe
+    from hpcaccept.store.baseline_file import chained
 
-    for line in describe(paths(**options)[1], model):
+    baselines_dir = paths(**options)[1]
+    found = known_baselines(baselines_dir, model)
+    if not found:
+        of = f" of {model!r}" if model else ""
+        click.echo(f"There is no baseline{of} in {baselines_dir}. Learn one: hpcaccept baseline learn RUN")
+    for file, generations in found:
+        click.echo(safe(summary_line(chained(generations))))
+        for line in details(file, generations) if model else ():
+            click.echo(safe(line))
+    return 0
+
+
+@baseline.command()
+@click.argument("model")
+@_by
+@click.option("--until", default="", metavar="DATE", help="Last day on which it may judge (YYYY-MM-DD).")
+@_generation
+@_why
+@_accept
+@baselines_dir_option
+def approve(
+    model: str, by: str, until: str, generation: int, why: str, accepted: tuple[str, ...], **options: Any
+) -> int:
+    """Vouch for a draft: it then judges where a suite requires a baseline."""
+    from hpcaccept.app import baselines
+
+    click.echo(baselines.approve(paths(**options)[1], model, by, until, generation, why, accepted))
+    return 0
+
+
+@baseline.command()
+@click.argument("model")
+@_by
+@_generation
+@_why
+@baselines_dir_option
+def retire(model: str, by: str, generation: int, why: str, **options: Any) -> int:
+    """Let a generation judge no more; it stays in the file."""
+    from hpcaccept.app import baselines
+
+    click.echo(baselines.retire(paths(**options)[1], model, by, generation, why))
+    return 0
+
+
+@baseline.command()
+@click.argument("one", metavar="A")
+@click.argument("other", metavar="B")
+@baselines_dir_option
+def diff(one: str, other: str, **options: Any) -> int:
+    """Say what differs between two generations: MODEL, MODEL@2 or FILE.h5@2 (the newest without a number)."""
+    from hpcaccept.app.baselines import one_generation
+    from hpcaccept.report.baselines import difference
+    from hpcaccept.report.safe import safe
+
+    baselines_dir = paths(**options)[1]
+    for line in difference(one_generation(baselines_dir, one), one_generation(baselines_dir, other)):
+        click.echo(safe(line))
+    return 0
+
+
+@baseline.command()
+@click.argument("model", default="", required=False)
+@click.option("--run", "run", default=None, metavar="RUN", help="Also say which rates of this run can be judged.")
+@runs_dir_option
+@baselines_dir_option
+def check(model: str, run: str | None, **options: Any) -> int:
+    """Say whether files are whole, in date, and fit today's checks; exit 3 when something cannot judge."""
+    from hpcaccept.app.baseline_check import check_files, check_run
+    from hpcaccept.report.safe import safe
+
+    runs_dir, baselines_dir = paths(**options)
+    looked = [check_files(baselines_dir, model)] if run is None else [check_run(runs_dir, run, baselines_dir)]
+    for line in (line for each in looked for line in each.lines):
+        click.echo(safe(line))
+    return 0 if all(each.sound for each in looked) else 3
+
+
+@baseline.command("import")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option("--model", required=True, metavar="NAME", help="Exact NVML name of the GPU: nvidia-smi -L.")
+@click.option("--power-limit-w", type=float, default=0.0, metavar="W", help="Of the boards that the figures are of.")
+@click.option("--memory-gib", type=float, default=0.0, metavar="GIB", help="Of these boards.")
+@baselines_dir_option
+def import_(files: tuple[Path, ...], model: str, power_limit_w: float, memory_gib: float, **options: Any) -> int:
+    """Take limits from AzNHC (.conf), SuperBench (.json, .jsonl) and tables (.csv); the rest is listed."""
+    from hpcaccept.app.importing import import_files
+    from hpcaccept.report.safe import safe
+
+    for line in import_files(files, model, paths(**options)[1], power_limit_w, memory_gib):
+        click.echo(safe(line))
+    return 0
+
+
+@baseline.command()
+@click.argument("model", default="", required=False)
+@baselines_dir_option
+def upgrade(model: str, **options: Any) -> int:
+    """Write files of an earlier format in today's (learning and approving do so too)."""
+    from hpcaccept.app import baselines
+
+    for line in baselines.upgrade(paths(**options)[1], model):
+        click.echo(line)
+    return 0
+
+
+@baseline.command()
+@click.option("--check", "only_check", is_flag=True, help="Write nothing; exit 3 when a file differs from its source.")
+@click.option("--sources", type=click.Path(path_type=Path), default=None, metavar="DIR", help="Of the text files.")
+@click.option("--output", type=click.Path(path_type=Path), default=None, metavar="DIR", help="Of the .h5 files.")
+def build(only_check: bool, sources: Path | None, output: Path | None) -> int:
+    """Build the baselines that come with hpcaccept from their text sources."""
+    from hpcaccept.app import shipped
+    from hpcaccept.store.baseline_file import SHIPPED
+
+    work = shipped.check if only_check else shipped.build
+    for line in work(sources or shipped.SOURCES, output or SHIPPED):
         click.echo(line)
     return 0

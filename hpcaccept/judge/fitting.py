@@ -15,12 +15,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hpcaccept.model.baseline import peak_of, stands_for
+from hpcaccept.model.metric import split_key
 from hpcaccept.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from hpcaccept.model.baseline import Baseline, BaselineEntry
+    from hpcaccept.model.metric import Metric
 
 #: Facts of the device: another value is another kind of device. Fact → how it is called.
 DEVICE_FACTS = {
@@ -202,3 +204,27 @@ def _software_remarks(baseline: Baseline, facts: Mapping[str, str]) -> Iterator[
         known, here = baseline.provenance.facts.get(fact), facts.get(fact)
         if known and here and not _alike(fact, known, here):
             yield f"{name} {here}, baseline {known}"
+
+
+def unusable(
+    baseline: Baseline, catalogue: Mapping[str, Mapping[str, Metric]], revisions: Mapping[str, int]
+) -> Iterator[str]:
+    """Entries that judge nothing with this hpcaccept, one sentence each: unknown metrics, other units, other revisions.
+
+    Args:
+        baseline: to look at.
+        catalogue: check → metric name → metric, of every check.
+        revisions: check → revision of its method.
+    """
+    for entry in baseline.entries.values():
+        check, name, _ = split_key(entry.key)
+        kind = check.partition(":")[0]
+        metric = catalogue.get(kind, {}).get(name)
+        if metric is None:
+            yield f"{entry.key}: there is no such metric"
+        elif metric.unit != entry.unit:
+            yield f"{entry.key}: its unit is {entry.unit}, the metric has {metric.unit}"
+        elif metric.direction != entry.direction:
+            yield f"{entry.key}: {entry.direction} is better, of the metric {metric.direction}"
+        elif revisions[kind] != entry.revision:
+            yield f"{entry.key}: revision {entry.revision}, the check has {revisions[kind]}; learn it again"

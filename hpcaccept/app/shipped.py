@@ -1,0 +1,161 @@
+"""How do the baselines that come with hpcaccept come about? Each is built from one text file, the same bytes every time."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpcaccept import checks
+from hpcaccept.errors import RunError, UsageError
+from hpcaccept.model.baseline import Baseline, BaselineEntry, Peak, Provenance, impossible
+from hpcaccept.model.metric import split_key
+from hpcaccept.parse.baseline_source import Source, StatedLimit, parse_source
+from hpcaccept.store.baseline_file import SHIPPED, file_name, read_generations, write_generations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hpcaccept.model.metric import Metric
+
+SOURCES = SHIPPED / "sources"
+
+
+def build(sources: Path, output: Path) -> Iterable[str]:
+    """Write the baseline of every source; tells which.
+
+    Raises:
+        UsageError: a source is wrong: a metric or unit that is none, a limit above the physical peak.
+        RunError: a file holds what a site has learned itself; it is left as it is.
+    """
+    for file, baseline in _built(sources):
+        target = output / file_name(baseline.model)
+        if target.exists() and any(one.state != "shipped" for one in read_generations(target)):
+            raise RunError(
+                f"{target} holds generations that were learned or imported here.",
+                "Build into another folder: --output DIR.",
+            )
+        write_generations(target, (baseline,))
+        yield f"{target}: {len(baseline.entries)} limits, {len(baseline.peaks)} peaks from {file.name}"
+
+
+def check(sources: Path, output: Path) -> Iterable[str]:
+    """Hold what is there against its sources; tells what is alike.
+
+    Raises:
+        UsageError: a source is wrong.
+        RunError: a file is missing, differs from its source, or has none.
+    """
+    differing = []
+    expected = set()
+    with tempfile.TemporaryDirectory(prefix="hpcaccept-baselines-") as folder:
+        for file, baseline in _built(sources):
+            name = file_name(baseline.model)
+            expected.add(name)
+            write_generations(Path(folder, name), (baseline,))
+            verdict = _compared(Path(folder, name), output / name)
+            if verdict.startswith("differs"):
+                differing.append(f"{name} {verdict} (from {file.name})")
+            else:
+                yield f"{name}: {verdict}"
+    strays = sorted(file.name for file in output.glob("*.h5") if file.name not in expected)
+    differing += [f"{name} has no source" for name in strays if read_generations(output / name)[0].state == "shipped"]
+    if differing:
+        raise RunError("\n".join(differing) + ".", "Build them again: hpcaccept baseline build")
+
+
+def _compared(built: Path, there: Path) -> str:
+    if not there.exists():
+        return "differs: it is missing"
+    if built.read_bytes() == there.read_bytes():
+        return "the same bytes"
+    if read_generations(built) == read_generations(there):
+        return "the same content, in other bytes (another version of HDF5)"
+    return "differs from its source"
+
+
+def _built(sources: Path) -> Iterable[tuple[Path, Baseline]]:
+    files = sorted(sources.glob("*.toml"))
+    if not files:
+        raise UsageError(f"There is no source in {sources}.", "Name their folder with --sources.")
+    for file in files:
+        source = parse_source(file.read_text("utf-8"), file.name)
+        if file_name(source.model) != f"{file.stem}.h5":
+            raise UsageError(
+                f"{file.name} is of {source.model!r}.", f"Name it {Path(file_name(source.model)).stem}.toml."
+            )
+        yield file, shipped_baseline(source, file.name)
+
+
+def shipped_baseline(source: Source, place: str) -> Baseline:
+    """The baseline that follows from a source.
+
+    Args:
+        source: as parsed.
+        place: name of its file, for messages.
+
+    Raises:
+        UsageError: a metric that no check has, another unit than the metric's, two limits of one metric, a limit above the
+            physical peak.
+    """
+    peaks = tuple(
+        Peak(key, stated.unit, stated.value, stated.source, source.date, source.peak_margin)
+        for stated in source.peaks
+        for key in stated.keys
+    )
+    entries: dict[str, BaselineEntry] = {}
+    for stated in source.limits:
+        for key in stated.keys:
+            if key in entries:
+                raise UsageError(
+                    f"{place}: {key} has two limits.", "Keep one, and the other under [[unused]] with a reason."
+                )
+            entries[key] = _entry(key, stated, source, place)
+    for peak in peaks:
+        if _metric(peak.key, place).unit != peak.unit:
+            raise UsageError(
+                f"{place}: the peak of {peak.key} is in {peak.unit}, the metric in {_metric(peak.key, place).unit}."
+            )
+    origin = Provenance(source.date, ("published figures",), (), (), "", source.facts)
+    baseline = Baseline(source.model, origin, entries, "shipped", peaks=peaks, generation=1)
+    if faults := impossible(baseline):
+        raise UsageError(f"{place}: {faults[0]}.", "A figure above what the part can do is a mistake of its source.")
+    return baseline
+
+
+def _entry(key: str, stated: StatedLimit, source: Source, place: str) -> BaselineEntry:
+    metric = _metric(key, place)
+    if metric.unit != stated.unit:
+        raise UsageError(f"{place}: the limit of {key} is in {stated.unit}, the metric in {metric.unit}.")
+    check = split_key(key)[0]
+    revision = checks.load(check).revision
+    if source.revisions.get(check) != revision:
+        raise UsageError(
+            f"{place}: its limits were mapped to revision {source.revisions.get(check)} of {check}, which is now {revision}.",
+            f"See whether they still hold, then write revisions.{check} = {revision}.",
+        )
+    return BaselineEntry(
+        key=key,
+        revision=revision,
+        unit=stated.unit,
+        direction=metric.direction,
+        center=stated.center,
+        spread=None,
+        lower=stated.lower,
+        upper=stated.upper,
+        units=stated.units,
+        source=stated.source,
+        gpus=stated.gpus,
+        date=source.date,
+    )
+
+
+def _metric(key: str, place: str) -> Metric:
+    try:
+        check, name, _ = split_key(key)
+    except ValueError as fault:
+        raise UsageError(f"{place}: {fault}.") from None
+    metric = checks.load(check).metric(name)
+    if metric is None:
+        raise UsageError(f"{place}: {key} is no metric of the check {check!r}.")
+    return metric

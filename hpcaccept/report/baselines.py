@@ -1,0 +1,108 @@
+"""How do baselines look on paper? Lines for ``baseline show``, ``diff`` and ``check``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hpcaccept.units import show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from hpcaccept.model.baseline import Baseline, BaselineEntry
+
+#: Relative difference from which two centres are told apart in a diff.
+_SAME = 0.001
+
+
+def summary_line(baseline: Baseline) -> str:
+    """One line: model, state, how many metrics, whence."""
+    origin = baseline.provenance
+    verb = "read" if baseline.state == "shipped" else "learned"
+    return f"{baseline.model}: {len(baseline.entries)} metrics, {baseline.state}, {verb} {origin.learned_at} from {', '.join(origin.runs)}"
+
+
+def details(file: Path, generations: tuple[Baseline, ...]) -> Iterable[str]:
+    """Every generation of a model, the newest first: conditions, life, limits, peaks."""
+    yield f"  file {file}"
+    for number, one in sorted(enumerate(generations, 1), reverse=True):
+        origin = one.provenance
+        yield f"  generation {number}, {one.state}{', strict' if one.strict else ''}: {origin.setting or 'any setting'}"
+        if origin.nodes:
+            yield f"    nodes {', '.join(origin.nodes)}; {len(origin.device_ids)} GPU UUID(s), {len(origin.device_serials)} serial(s)"
+        if origin.facts:
+            yield "    " + ", ".join(f"{key} {text}" for key, text in origin.facts.items())
+        for change in one.changes:
+            until = f" until {change.until}" if change.until else ""
+            yield f"    {change.at[:10]} {change.state} by {change.by}{until}{f': {change.why}' if change.why else ''}"
+        for key in sorted(one.entries):
+            yield f"    {_entry_line(one.entries[key])}"
+        for peak in one.peaks:
+            yield f"    {peak.key:<44} peak {show(peak.value, peak.unit)}: {peak.source}"
+
+
+def _entry_line(entry: BaselineEntry) -> str:
+    bounds = [
+        f"{word} {show(bound, entry.unit)}"
+        for word, bound in (("at least", entry.lower), ("at most", entry.upper))
+        if bound is not None
+    ]
+    center = "" if entry.center is None else show(entry.center, entry.unit)
+    whence = f"({entry.units} units)" if entry.units else f"({entry.source})"
+    interval = ""
+    if entry.center_low is not None and entry.center_high is not None:
+        interval = f", centre within {show(entry.center_low, entry.unit)} … {show(entry.center_high, entry.unit)}"
+    gpus = f", {entry.gpus} GPUs per node" if entry.gpus else ""
+    return f"{entry.key:<44} {center:>14}, {', '.join(bounds)} {whence}{interval}{gpus}"
+
+
+def difference(one: Baseline, other: Baseline) -> Iterable[str]:
+    """What differs between two generations: conditions first, then metrics, the largest change first."""
+    yield f"A  {_title(one)}"
+    yield f"B  {_title(other)}"
+    yield from _conditions(one, other)
+    both = sorted(one.entries.keys() & other.entries.keys(), key=lambda key: -abs(_change(one, other, key)))
+    lines = [line for key in both for line in _changed(one.entries[key], other.entries[key])]
+    yield from lines or ["  no metric differs"]
+    for name, mine, theirs in (("A", one, other), ("B", other, one)):
+        for key in sorted(mine.entries.keys() - theirs.entries.keys()):
+            yield f"  only in {name}: {_entry_line(mine.entries[key]).strip()}"
+
+
+def _title(baseline: Baseline) -> str:
+    return f"{baseline.model}, generation {baseline.generation}, {baseline.state}, {baseline.provenance.learned_at}"
+
+
+def _conditions(one: Baseline, other: Baseline) -> Iterable[str]:
+    if one.provenance.setting != other.provenance.setting:
+        yield f"  setting: {one.provenance.setting or 'any'} → {other.provenance.setting or 'any'}"
+    mine, theirs = one.provenance.facts, other.provenance.facts
+    for fact in sorted(mine.keys() | theirs.keys()):
+        if mine.get(fact) != theirs.get(fact):
+            yield f"  {fact}: {mine.get(fact, 'not known')} → {theirs.get(fact, 'not known')}"
+
+
+def _change(one: Baseline, other: Baseline, key: str) -> float:
+    before, after = one.entries[key].center, other.entries[key].center
+    return after / before - 1 if before and after is not None else 0.0
+
+
+def _changed(before: BaselineEntry, after: BaselineEntry) -> Iterable[str]:
+    if (before.unit, before.revision) != (after.unit, after.revision):
+        yield (
+            f"  {before.key}: revision {before.revision} in {before.unit} → revision {after.revision} in {after.unit}: "
+            "not to be compared"
+        )
+        return
+    parts = []
+    for name in ("center", "lower", "upper"):
+        mine, theirs = getattr(before, name), getattr(after, name)
+        if mine is None and theirs is None:
+            continue
+        if mine is None or theirs is None or abs(theirs - mine) > _SAME * abs(mine):
+            share = f" ({(theirs / mine - 1) * 100:+.1f} %)" if mine and theirs is not None else ""
+            texts = ["none" if x is None else show(x, before.unit) for x in (mine, theirs)]
+            parts.append(f"{name} {texts[0]} → {texts[1]}{share}")
+    if parts:
+        yield f"  {before.key}: {'; '.join(parts)}"
