@@ -67,14 +67,27 @@ def compare_with_past(past: Floats, now: Floats, higher: bool, floors: tuple[flo
     sigma, df = _moderated(own, count, enough, floors[1])
     each = normal_tail(z)
     blur = np.sqrt(1 + math.pi / 2 / np.maximum(count, 1))
-    quantiles = {freedom: t_quantile(each, freedom) if each < 0.5 else 0.0 for freedom in set(df[enough].tolist())}
-    at = np.array([quantiles.get(freedom, np.inf) for freedom in df.tolist()]) * blur * sigma
+    freedoms, which = np.unique(df, return_inverse=True)
+    quantiles = np.array([t_quantile(each, freedom) if each < 0.5 else 0.0 for freedom in freedoms.tolist()])
+    width = blur * sigma
+    at = quantiles[which] * width
     warn_at, fail_at = (np.where(enough, np.maximum(floor, at), np.inf) for floor in floors)
-    chance = np.array(
-        [t_tail(limit / width, freedom) if width > 0 else 0.0
-         for limit, width, freedom in zip(fail_at.tolist(), (blur * sigma).tolist(), df.tolist(), strict=True)]
-    )  # fmt: skip
+    chance = _chance(fail_at, width, freedoms, which)
     return Compared(center, _loss(now, center, higher), warn_at, fail_at, sigma, chance)
+
+
+def _chance(at: Floats, width: Floats, freedoms: Floats, which: npt.NDArray[np.intp]) -> Floats:
+    """That a healthy unit lies beyond ``at``; between a hundred points of the tail its logarithm is drawn straight."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        widths = np.where(width > 0, at / width, np.inf)
+    found = np.zeros(len(at))
+    for number, freedom in enumerate(freedoms.tolist()):
+        mine = (which == number) & np.isfinite(widths)
+        if mine.any():
+            points = np.linspace(widths[mine].min(), widths[mine].max(), 100)
+            tails = [math.log(max(t_tail(float(point), freedom), 1e-300)) for point in points]
+            found[mine] = np.exp(np.interp(widths[mine], points, tails))
+    return found
 
 
 def trend(past: Floats, higher: bool) -> Trend:
