@@ -5,29 +5,26 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept import checks
-from hpcaccept.errors import StoreError
+from hpcaccept.errors import StoreError, UsageError
 from hpcaccept.judge import Judgement, judge_values
 from hpcaccept.judge.values import Values, values_of
 from hpcaccept.model.evidence import Evidence
-from hpcaccept.report.json_ import render_json
+from hpcaccept.report.forms import render
 from hpcaccept.report.model import Summary, summarise
-from hpcaccept.store.baseline_file import find_baseline
+from hpcaccept.store.baseline_file import SHIPPED, find_baseline
 from hpcaccept.store.folder import RunFolder, write_whole
 from hpcaccept.store.gather import Catalogue, gather
 from hpcaccept.store.run_file import read_run, write_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from hpcaccept.model.baseline import Baseline
     from hpcaccept.model.job import JobStatus
-
-#: Baselines that come with hpcaccept lie beside the package in a checkout.
-SHIPPED = Path(__file__).parents[2] / "baselines"
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ def judge_run(evidence: Evidence, baselines_dir: Path) -> Judged:
     models = {unit.model for unit in evidence.samples.units if unit.model}
     baselines: dict[str, Baseline] = {}
     for model in models:
-        found = find_baseline((baselines_dir, SHIPPED), model)
+        found = find_baseline((baselines_dir, SHIPPED), model, evidence.plan.created_at)
         if found:
             baselines[model] = found[1]
     values = values_of(evidence.samples, catalogue)
@@ -101,23 +98,45 @@ def judge_run(evidence: Evidence, baselines_dir: Path) -> Judged:
 
 
 def write_report(folder: RunFolder, judged: Judged) -> None:
-    """``report.json``. Raises RunError where it cannot be written."""
+    """``report.json`` and ``report.html``. Raises RunError where they cannot be written."""
     with _named(folder):
-        write_whole(folder.report_file, render_json(judged.evidence, judged.judgement, judged.summary))
+        write_whole(folder.report_file, text_of(judged, "json", folder))
+        write_whole(folder.page_file, text_of(judged, "html", folder))
+
+
+def text_of(judged: Judged, form: str, folder: RunFolder) -> str:
+    """A report as text.
+
+    Raises:
+        RunError: the form cannot hold this run (hpcaccept.report.nodes).
+    """
+    return render(form, judged.evidence, judged.values, judged.judgement, judged.summary, str(folder.path))
 
 
 def print_report(folder: RunFolder, judged: Judged, form: str) -> None:
-    """To standard output as ``table``, ``json`` or ``csv``."""
-    if form == "json":
-        print(render_json(judged.evidence, judged.judgement, judged.summary), end="")  # noqa: T201
-    elif form == "csv":
-        from hpcaccept.report.csv_ import render_csv
-
-        print(render_csv(judged.evidence), end="")  # noqa: T201
-    else:
+    """To standard output, in one of ``hpcaccept.report.forms.FORMS``; a table is as wide as the terminal."""
+    if form == "table":
         from hpcaccept.report.terminal import print_terminal
 
         print_terminal(judged.evidence, judged.judgement, judged.summary, str(folder.path))
+    else:
+        print(text_of(judged, form, folder), end="")  # noqa: T201
+
+
+def save_report(folder: RunFolder, judged: Judged, form: str, output: Path) -> None:
+    """Into a file, whole or not at all: whoever reads it (a collector, a web server) sees the old one or the new one.
+
+    Raises:
+        UsageError: there is no such folder, it takes no writing, or what is there is a device or a pipe, which a rename would
+            replace.
+    """
+    file = output.resolve()
+    if file.exists() and not file.is_file():
+        raise UsageError(f"{output} is no file that could be replaced.", "Leave --output out to print the report.")
+    try:
+        write_whole(file, text_of(judged, form, folder))
+    except OSError as fault:
+        raise UsageError(f"Cannot write {output}: {fault.strerror}.", "Choose another place with --output.") from fault
 
 
 def conclude(folder: RunFolder, baselines_dir: Path, form: str, job: JobStatus | None = None) -> int:
@@ -126,7 +145,7 @@ def conclude(folder: RunFolder, baselines_dir: Path, form: str, job: JobStatus |
     What cannot be written (a full disk) is printed all the same.
 
     Raises:
-        RunError: run.h5 or report.json could not be written, after the report was printed.
+        RunError: run.h5 or a report could not be written, after the report was printed.
     """
     evidence = gather(folder, catalogue_of(folder), job)
     judged = judge_run(evidence, baselines_dir)

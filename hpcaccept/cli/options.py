@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from hpcaccept.errors import UsageError
+from hpcaccept.report.forms import FORMS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,7 +39,7 @@ def history_option(command: F) -> F:
 
 def format_option(command: F) -> F:
     """``--format``."""
-    choice = click.Choice(["table", "json", "csv"])
+    choice = click.Choice(FORMS)
     return click.option("--format", "form", type=choice, default="table", show_default=True, help="What to print.")(
         command
     )

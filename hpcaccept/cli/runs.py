@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -90,14 +91,30 @@ def collect(run: str, **options: Any) -> int:
 @runs_dir_option
 @baselines_dir_option
 @format_option
-def report(run: str, form: str, **options: Any) -> int:
-    """Judge a run on whatever records exist, and show the report. The exit code is the run's."""
-    from hpcaccept.app.judging import evidence_of, judge_run, print_report, write_report
+@click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write it to FILE instead, whole or not at all."
+)
+def report(run: str, form: str, output: Path | None, **options: Any) -> int:
+    """Judge a run on whatever records exist, and show the report. The exit code is the run's.
+
+    \b
+    table                        for people at a terminal
+    html                         one page for a browser, without network
+    markdown                     for a ticket or a chat
+    json, csv                    verdicts; every sample
+    junit                        for a CI server
+    prometheus                   for node_exporter's textfile collector
+    nodes-bad, -good, -unjudged  a list for --exclude or scontrol
+    """
+    from hpcaccept.app.judging import evidence_of, judge_run, print_report, save_report, write_report
 
     runs_dir, baselines_dir = paths(**options)
     folder = find(runs_dir, run)
     judged = judge_run(evidence_of(folder), baselines_dir)
-    print_report(folder, judged, form)
+    if output:
+        save_report(folder, judged, form, output)
+    else:
+        print_report(folder, judged, form)
     write_report(folder, judged)
     return judged.judgement.exit_code
 

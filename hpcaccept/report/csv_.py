@@ -1,41 +1,48 @@
-"""Every sample of a run as a table for notebooks and spreadsheets (needs the [report] extra: pandas)."""
+"""Every sample of a run as a table for notebooks and spreadsheets: nothing is left out and nothing rounded."""
 
 from __future__ import annotations
 
+import csv
+import io
 from typing import TYPE_CHECKING
 
-from hpcaccept.errors import UsageError
 from hpcaccept.model.metric import split_key
+from hpcaccept.report.safe import safe
 
 if TYPE_CHECKING:
     from hpcaccept.model.evidence import Evidence
 
+HEADER = ("run", "node", "device", "device_id", "check", "metric", "variant", "launch", "repeat", "value")
+#: A spreadsheet takes a cell that begins so for a formula. https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULA = ("=", "+", "-", "@")
+
 
 def render_csv(evidence: Evidence) -> str:
-    """One line per sample: run, node, device, device_id, check, metric, variant, launch, repeat, value.
+    """One line per sample, RFC 4180 with line feeds; values in SI units, as many digits as they have.
 
-    Raises:
-        UsageError: pandas is not installed.
+    Text that a spreadsheet would run as a formula begins with an apostrophe.
     """
-    try:
-        import pandas as pd
-    except ImportError:
-        raise UsageError("CSV needs pandas.", "pip install 'hpcaccept[report]'") from None
     table = evidence.samples
-    parts = [split_key(key) for key in table.keys]
-    frame = pd.DataFrame(
-        {
-            "run": evidence.plan.run_id,
-            "node": [table.units[u].node for u in table.unit],
-            "device": [table.units[u].device for u in table.unit],
-            "device_id": [table.units[u].device_id for u in table.unit],
-            "check": [parts[k][0] for k in table.key],
-            "metric": [parts[k][1] for k in table.key],
-            "variant": [parts[k][2] for k in table.key],
-            "launch": table.launch,
-            "repeat": table.repeat,
-            "value": table.value,
-        }
+    units = [tuple(map(_cell, (unit.node, unit.device, unit.device_id))) for unit in table.units]
+    keys = [tuple(map(_cell, split_key(key))) for key in table.keys]
+    run = _cell(evidence.plan.run_id)
+    columns = (
+        table.unit.tolist(),
+        table.key.tolist(),
+        table.launch.tolist(),
+        table.repeat.tolist(),
+        table.value.tolist(),
     )
-    text: str = frame.to_csv(index=False)
-    return text
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(HEADER)
+    writer.writerows(
+        (run, *units[unit], *keys[key], launch, repeat, value)
+        for unit, key, launch, repeat, value in zip(*columns, strict=True)
+    )
+    return out.getvalue()
+
+
+def _cell(text: str) -> str:
+    shown = safe(text)
+    return f"'{shown}" if shown.startswith(_FORMULA) else shown

@@ -22,7 +22,7 @@ from hpcaccept.report.page.bad_units import CARDS, Gallery, badge, measured_unit
 from hpcaccept.report.page.columns import Fleet, tables
 from hpcaccept.report.page.markup import Markup, data_block, joined, tag, verbatim
 from hpcaccept.report.words import ORDER, conclusion, counted, fold, troubles
-from hpcaccept.units import show, show_duration
+from hpcaccept.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -390,16 +390,14 @@ def _request(evidence: Evidence) -> str:
 
 def _specs(evidence: Evidence) -> Markup:
     """Each check with the parameters of the suite."""
-    longest: dict[str, float] = {}
-    for record in evidence.records:
-        longest[record.check] = max(longest.get(record.check, 0.0), record.duration_s)
     rows = []
     for spec in evidence.plan.suite.checks:
         params = ", ".join(f"{key} = {value}" for key, value in spec.params.items())
-        took = show_duration(longest[spec.name]) if longest.get(spec.name) else "–"
         needed = "required" if spec.required else "not required"
-        rows.append(tag("tr", tag("td", spec.name, class_="name"), tag("td", params or "as it comes"), tag("td", needed), tag("td", took, class_="number")))  # fmt: skip
-    heads = joined(tag("th", name, scope="col") for name in ("check", "parameters", "", "longest"))
+        rows.append(
+            tag("tr", tag("td", spec.name, class_="name"), tag("td", params or "as it comes"), tag("td", needed))
+        )
+    heads = joined(tag("th", name, scope="col") for name in ("check", "parameters", ""))
     return tag(
         "details", tag("summary", "Checks and their parameters"),
         tag("div", tag("table", tag("thead", tag("tr", heads)), tag("tbody", joined(rows))), class_="wide"),

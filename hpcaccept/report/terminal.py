@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
@@ -221,3 +222,10 @@ def _sight(question: Question, power: Power) -> str:
 def print_terminal(evidence: Evidence, judgement: Judgement, summary: Summary, where: str) -> None:
     """To standard output, as wide as it is."""
     Console(highlight=False).print(render_terminal(evidence, judgement, summary, where))
+
+
+def plain_terminal(evidence: Evidence, judgement: Judgement, summary: Summary, where: str) -> str:
+    """The same for a file: 100 columns, no colours."""
+    out = io.StringIO()
+    Console(file=out, width=100, highlight=False).print(render_terminal(evidence, judgement, summary, where))
+    return out.getvalue()

@@ -12,6 +12,7 @@
       logs/            output of every launcher and rank
       run.h5           everything above as tables (store.run_file)
       report.json      verdicts
+      report.html      the same for a browser
 """
 
 from __future__ import annotations
@@ -72,6 +73,11 @@ class RunFolder:
     def report_file(self) -> Path:
         """Verdicts."""
         return self.path / "report.json"
+
+    @property
+    def page_file(self) -> Path:
+        """The report for a browser."""
+        return self.path / "report.html"
 
     @property
     def reserve(self) -> Path:

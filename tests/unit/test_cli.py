@@ -330,7 +330,6 @@ def test_a_report_in_json_keeps_to_its_schema(capsys: pytest.CaptureFixture[str]
 
 
 def test_a_report_in_csv_has_every_sample(capsys: pytest.CaptureFixture[str], place: Path) -> None:
-    pytest.importorskip("pandas")
     a_run(place)
     assert main(["report", "--format", "csv"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1 + 4 * 4

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from hpcaccept.errors import UsageError
 from hpcaccept.judge.values import values_of
 from hpcaccept.model.event import Event
 from hpcaccept.model.job import JobStatus
@@ -398,7 +396,6 @@ def test_the_same_run_gives_the_same_bytes() -> None:
 
 
 def test_a_csv_has_a_line_per_sample() -> None:
-    pytest.importorskip("pandas")
     rows = list(csv.DictReader(io.StringIO(render_csv(rich_run()))))
     assert len(rows) == len(rich_run().samples)
     assert list(rows[0]) == [
@@ -418,20 +415,11 @@ def test_a_csv_has_a_line_per_sample() -> None:
 
 
 def test_a_csv_of_nothing_has_its_header() -> None:
-    pytest.importorskip("pandas")
     assert render_csv(evidence([])).splitlines() == [
         "run,node,device,device_id,check,metric,variant,launch,repeat,value"
     ]
 
 
 def test_numbers_lose_nothing_in_a_csv() -> None:
-    pytest.importorskip("pandas")
     (row,) = csv.DictReader(io.StringIO(render_csv(evidence([record("speed", "node0", {"rate_flops": 1 / 3})]))))
     assert float(row["value"]) == 1 / 3
-
-
-def test_without_pandas_a_csv_is_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(UsageError, match="CSV needs pandas") as fault:
-        render_csv(fleet([1.0]))
-    assert "hpcaccept[report]" in fault.value.remedy
