@@ -132,7 +132,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Tested:
+class LastTest:
     """The latest that is known of a node.
 
     Attributes:

@@ -11,7 +11,7 @@ from hpcaccept.model.night import ACCEPTED
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hpcaccept.model.night import Concluded, Tested
+    from hpcaccept.model.night import Concluded, LastTest
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Changes:
         return bool(self.failed or self.recovered or self.warned or self.unjudged)
 
 
-def compare(before: Mapping[str, Tested], news: Sequence[Concluded]) -> Changes:
+def compare(before: Mapping[str, LastTest], news: Sequence[Concluded]) -> Changes:
     """What the runs of tonight say that was not known before."""
     names = sorted({node for run in news for node in run.nodes})
     after = with_runs(before, news)

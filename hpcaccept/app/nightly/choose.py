@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from hpcaccept.model.night import Tested
+    from hpcaccept.model.night import LastTest
     from hpcaccept.model.node import NodeState, Reserved
 
 #: What may stand beside IDLE on a node that is plainly idle; whatever else Slurm may say there, it is not ours to take.
@@ -75,7 +75,9 @@ def cap_of(nodes: int, max_nodes: int, max_share: float) -> int:
     return min(share, max_nodes) if max_nodes else share
 
 
-def choose(nodes: Iterable[NodeState], kept: Sequence[Reserved], tested: Mapping[str, Tested], terms: Terms) -> Choice:
+def choose(
+    nodes: Iterable[NodeState], kept: Sequence[Reserved], tested: Mapping[str, LastTest], terms: Terms
+) -> Choice:
     """The nodes to test.
 
     Args:
@@ -91,7 +93,7 @@ def choose(nodes: Iterable[NodeState], kept: Sequence[Reserved], tested: Mapping
     return Choice(tuple(idle[: terms.cap]), {**left_out, **late})
 
 
-def _age(name: str, tested: Mapping[str, Tested]) -> tuple[str, str, str]:
+def _age(name: str, tested: Mapping[str, LastTest]) -> tuple[str, str, str]:
     found = tested.get(name)
     return (found.at, found.accepted_at, name) if found else ("", "", name)
 

@@ -11,11 +11,11 @@ from hpcaccept.model.night import (
     Began,
     Concluded,
     Ended,
+    LastTest,
     Line,
     Missed,
     Scheduled,
     Submitting,
-    Tested,
     Withdrawn,
 )
 from hpcaccept.model.window import due_between, missed, parse_clock
@@ -47,14 +47,14 @@ class Memory:
     open_nights: tuple[str, ...] = ()
     open_runs: tuple[Submitting, ...] = ()
     runs: frozenset[str] = frozenset()
-    before: tuple[tuple[str, Tested], ...] = ()
+    before: tuple[tuple[str, LastTest], ...] = ()
     news: tuple[Concluded, ...] = ()
     clock: str = ""
     clock_since: datetime | None = None
     reported: frozenset[str] = frozenset()
 
     @property
-    def tested(self) -> dict[str, Tested]:
+    def tested(self) -> dict[str, LastTest]:
         """Node → the latest that is known of it."""
         return with_runs(dict(self.before), self.news)
 
@@ -84,7 +84,7 @@ def recall(lines: Sequence[Line]) -> Memory:
     )
 
 
-def with_runs(tested: Mapping[str, Tested], runs: Iterable[Concluded]) -> dict[str, Tested]:
+def with_runs(tested: Mapping[str, LastTest], runs: Iterable[Concluded]) -> dict[str, LastTest]:
     """What is known of each node after more runs; an older run never hides a later one."""
     found = dict(tested)
     for run in runs:
@@ -93,7 +93,7 @@ def with_runs(tested: Mapping[str, Tested], runs: Iterable[Concluded]) -> dict[s
             accepted_at = run.at if outcome in ACCEPTED else ""
             if earlier is None or earlier.at <= run.at:
                 accepted_at = accepted_at or (earlier.accepted_at if earlier else "")
-                found[node] = Tested(run.at, outcome, run.run, run.reasons.get(node, ""), accepted_at)
+                found[node] = LastTest(run.at, outcome, run.run, run.reasons.get(node, ""), accepted_at)
             elif accepted_at > earlier.accepted_at:
                 found[node] = replace(earlier, accepted_at=accepted_at)
     return found
@@ -118,7 +118,7 @@ def missed_nights(memory: Memory, at: str, now: datetime, place: tzinfo) -> list
 
 
 def stale_nodes(
-    nodes: Iterable[str], tested: Mapping[str, Tested], first_night: datetime, now: datetime, days: float
+    nodes: Iterable[str], tested: Mapping[str, LastTest], first_night: datetime, now: datetime, days: float
 ) -> tuple[str, ...]:
     """Nodes that were not tested for ``days``; of a node that was never tested they count from the first night."""
 
