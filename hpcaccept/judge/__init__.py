@@ -98,7 +98,7 @@ def judge_values(
     alike = alike_of(units)
     limits, said = judge_against_limits(evidence, values)
     peers, peer_power = judge_against_peers(evidence, values, alike)
-    known, baseline_power = judge_against_baseline(evidence, values, baselines)
+    known, baseline_power = judge_against_baseline(evidence, values, alike, baselines)
     power: dict[Question, Power] = {"peers": peer_power, "baseline": baseline_power}
     before: list[Answer] = []
     notes: tuple[str, ...] = ()

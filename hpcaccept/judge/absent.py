@@ -120,9 +120,12 @@ def _call_the_roll(evidence: Evidence, numbers: _Numbers) -> dict[str, _Roll]:
         "node": np.array([numbers.place.get((name, ""), nowhere) for name, _ in records.places], np.int64),
         "world": np.full(len(records.places), numbers.place.get(("", ""), nowhere)),
     }
+    by_check = np.argsort(records.check.astype(np.uint16), kind="stable")
+    ends = np.cumsum(np.bincount(records.check, minlength=len(records.checks)))
+    at = {name: by_check[ends[i - 1] if i else 0 : ends[i]] for i, name in enumerate(records.checks)}
     rolls = {}
     for spec in evidence.plan.suite.checks:
-        mine = np.flatnonzero(records.of_checks([spec.name]))
+        mine = at.get(spec.name, by_check[:0])
         mine = mine[node[records.place[mine]] >= 0]
         measured = (records.flags[mine] & MEASURED) > 0
         told = [records[row] for row in mine[~measured | ((records.flags[mine] & UNSUPPORTED) > 0)].tolist()]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from hpcaccept.judge.alike import Alike
     from hpcaccept.judge.values import Values
     from hpcaccept.model.baseline import Baseline, BaselineEntry
     from hpcaccept.model.evidence import Evidence
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def judge_against_baseline(
-    evidence: Evidence, values: Sequence[Values], baselines: Mapping[str, Baseline]
+    evidence: Evidence, values: Sequence[Values], alike: Alike, baselines: Mapping[str, Baseline]
 ) -> tuple[list[Answer], Power]:
     """An answer per rate and kind of unit: PASS or FAIL with a fitting baseline, NO_BASELINE with the reason otherwise.
 
@@ -37,10 +38,11 @@ def judge_against_baseline(
     demanded = evidence.plan.suite.baseline == "required"
     required = {spec.name: spec.required and demanded for spec in evidence.plan.suite.checks}
     records = evidence.record_table
-    # The last record of a check says it: two revisions in one run there are not.
-    revisions = {records.checks[c]: r for c, r in zip(records.check.tolist(), records.revision.tolist(), strict=True)}
+    revision = np.zeros(len(records.checks), np.int64)
+    revision[records.check] = records.revision  # two revisions of a check in one run there are not
+    revisions = dict(zip(records.checks, revision.tolist(), strict=True))
     asked = {GPUS_FACT: str(evidence.plan.request.gpus_per_node)}
-    kinds, kind = _kinds_of(evidence, bool(baselines))
+    kinds, kind = _kinds_of(evidence, alike, bool(baselines))
     answers: list[Answer] = []
     losses: list[float] = []
     comparisons = 0
@@ -90,20 +92,21 @@ def _loss_to(entry: BaselineEntry) -> float:
 
 
 def _groups(kinds: npt.NDArray[np.int32]) -> Iterable[tuple[int, npt.NDArray[np.intp]]]:
-    for number in np.unique(kinds).tolist():
+    for number in np.flatnonzero(np.bincount(kinds)).tolist():
         yield number, np.flatnonzero(kinds == number)
 
 
-def _kinds_of(evidence: Evidence, with_facts: bool) -> tuple[list[Kind], npt.NDArray[np.int32]]:
+def _kinds_of(evidence: Evidence, alike: Alike, with_facts: bool) -> tuple[list[Kind], npt.NDArray[np.int32]]:
     """The kinds of units there are, and the kind of each: int32[units]."""
+    if not with_facts:
+        return [(model, setting, ()) for model, setting in alike.kinds], alike.kind
     said: dict[tuple[str, str], tuple[str, ...]] = {}
-    if with_facts:
-        for record in identities(evidence):
-            facts = tuple(record.facts.get(name, "") for name in KEY_FACTS)
-            said[(record.node, record.device)] = facts
-            # A number of a node, or of all, is that of any of its devices: the first speaks for them.
-            said.setdefault((record.node, ""), facts)
-            said.setdefault(("", ""), facts)
+    for record in identities(evidence):
+        facts = tuple(record.facts.get(name, "") for name in KEY_FACTS)
+        said[(record.node, record.device)] = facts
+        # A number of a node, or of all, is that of any of its devices: the first speaks for them.
+        said.setdefault((record.node, ""), facts)
+        said.setdefault(("", ""), facts)
     kinds: dict[Kind, int] = {}
     units = evidence.samples.units
     kind = np.empty(len(units), np.int32)

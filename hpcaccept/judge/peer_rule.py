@@ -35,9 +35,9 @@ ALONE_AMONG = 32
 #: Healthy widths in a floor (facts of fleets, docs/explanation/detection.md), and how many units that knowledge is worth.
 WIDTHS_IN_FLOOR, PRIOR_DF = 4.0, 16.0
 #: From so many units on the tail is estimated; a heavy one must be e times as likely as the normal one.
-TAIL_FROM, TAIL_GAIN = 64, 1.0
+TAIL_FROM, TAIL_GAIN = 64, 0.5
 #: A tail is never given less than this chance per value: with 30 such values on a node, 0.1 % of the nodes.
-TAIL_CHANCE = 3e-5
+TAIL_CHANCE = 2e-5
 #: Degrees of freedom of the tails that are tried → what ``robust`` finds for such a t of scale 1 (of 4,000 exact quantiles:
 #: found once, because finding it takes seconds; a test finds one again).
 _TAILS = {
@@ -227,16 +227,21 @@ def _slow_nodes(
     value: Floats, higher: bool, node: npt.NDArray[np.intp], floors: tuple[float, float], z: float
 ) -> Floats:
     """float64[u]: relative loss beyond which a unit of a slow node is blamed with its node; inf on other nodes."""
-    names, which, counts = np.unique(node, return_inverse=True, return_counts=True)
-    if len(names) < _NODES or counts.min() < _UNITS_OF_NODE:
+    number = np.bincount(node)
+    counts = number[number > 0]
+    if len(counts) < _NODES or counts.min() < _UNITS_OF_NODE:
         return np.full(len(value), np.inf)
-    order = np.lexsort((value, which))
-    starts = np.r_[0, np.cumsum(counts)[:-1]]
-    ranked = value[order]
-    middle = (ranked[starts + (counts - 1) // 2] + ranked[starts + counts // 2]) / 2
+    which = (np.cumsum(number > 0) - 1)[node]
+    if counts.min() == counts.max():
+        order = np.argsort(which, kind="stable")
+        middle = np.median(value[order].reshape(len(counts), -1), axis=1)
+    else:
+        ranked = value[np.lexsort((value, which))]
+        starts = np.r_[0, np.cumsum(counts)[:-1]]
+        middle = (ranked[starts + (counts - 1) // 2] + ranked[starts + counts // 2]) / 2
     center, width = _peers_of(middle)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         loss = (1 - middle / center) if higher else (middle / center - 1)
         sigma = np.abs(width / center)
     at = np.maximum(floors[0], _Tail.of(loss, sigma, z).cut(sigma, floors[0]))
-    return np.where(loss > at, at, np.inf)[which.reshape(value.shape)]
+    return np.asarray(np.where(loss > at, at, np.inf)[which])

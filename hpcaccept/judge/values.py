@@ -79,6 +79,9 @@ def _column(table: SampleTable, key: str, metric: Metric, rows: npt.NDArray[np.i
         order = np.argsort(place, kind="stable")
         rows, value, place = rows[order], value[order], place[order]
     unit = table.unit[rows]
+    if (unit[1:] != unit[:-1]).all():  # one number each
+        once = np.ones(len(unit), np.int32)
+        return Values(key, metric, table.units, unit, value, np.zeros(len(value)), once)
     # Where each launch of each unit begins, and each unit.
     launches = np.flatnonzero(np.r_[True, place[1:] != place[:-1]])
     units = np.flatnonzero(np.r_[True, unit[1:] != unit[:-1]])
@@ -107,9 +110,11 @@ def _spread(low: Floats, high: Floats, middle: Floats) -> Floats:
 
 def _medians(value: Floats, starts: npt.NDArray[np.intp]) -> Floats:
     """Median of each run of values; runs of the same length are sorted together."""
+    if len(starts) == len(value):
+        return value
     lengths = np.diff(np.r_[starts, len(value)])
     found = np.empty(len(starts))
-    for length in np.unique(lengths).tolist():
+    for length in np.flatnonzero(np.bincount(lengths)).tolist():
         which = np.flatnonzero(lengths == length)
         block = np.sort(value[starts[which][:, None] + np.arange(length)], axis=1)
         # Halved before they are added: a check may say 1.8e308, the largest number there is.
