@@ -128,7 +128,7 @@ def test_the_clock_of_this_machine_is_read_in_any_form(zone: str) -> None:
         "    for hour in range(24):\n"
         "        for fold in (0, 1):\n"
         "            found = instant(date(2026, month, day), time(hour, 30), here, fold)\n"
-        "            assert found == datetime(2026, month, day, hour, 30, fold=fold).astimezone(timezone.utc)\n"
+        "            assert found.timestamp() == datetime(2026, month, day, hour, 30, fold=fold).timestamp()\n"
         "            back = found.astimezone(here)\n"
         "            assert back.replace(tzinfo=None) == found.astimezone().replace(tzinfo=None), back\n"
         "            assert back.utcoffset() == found.astimezone().utcoffset()\n"
