@@ -39,7 +39,7 @@ def details(file: Path, generations: tuple[Baseline, ...]) -> Iterable[str]:
         for key in sorted(one.entries):
             yield f"    {_entry_line(one.entries[key])}"
         for peak in one.peaks:
-            yield f"    {peak.key:<44} peak {show(peak.value, peak.unit)}: {peak.source}"
+            yield f"    {peak.key:<44} peak {show(peak.value, peak.unit)}"
 
 
 def _entry_line(entry: BaselineEntry) -> str:
@@ -48,13 +48,15 @@ def _entry_line(entry: BaselineEntry) -> str:
         for word, bound in (("at least", entry.lower), ("at most", entry.upper))
         if bound is not None
     ]
-    center = "" if entry.center is None else show(entry.center, entry.unit)
-    whence = f"({entry.units} units)" if entry.units else f"({entry.source})"
+    center = "" if entry.center is None else f"{show(entry.center, entry.unit)}, "
+    whence = f" ({entry.units} units)" if entry.units else ""
+    # What was learned says by itself how its limit follows.
+    source = "" if entry.values else f"; {entry.source}"
     interval = ""
     if entry.center_low is not None and entry.center_high is not None:
         interval = f", centre within {show(entry.center_low, entry.unit)} … {show(entry.center_high, entry.unit)}"
     gpus = f", {entry.gpus} GPUs per node" if entry.gpus else ""
-    return f"{entry.key:<44} {center:>14}, {', '.join(bounds)} {whence}{interval}{gpus}"
+    return f"{entry.key:<44} {center:>16}{', '.join(bounds)}{gpus}{whence}{interval}{source}"
 
 
 def difference(one: Baseline, other: Baseline) -> Iterable[str]:

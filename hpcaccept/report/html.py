@@ -53,7 +53,7 @@ def render_html(
         summary: of all three.
         past: earlier values of the units, where there are any.
     """
-    fleet = Fleet(evidence)
+    fleet = Fleet(evidence, judgement.table.units)
     gallery = Gallery(values, judgement.table, fleet, past)
     data, left_out = tables(evidence, values, judgement, summary, fleet)
     cards = gallery.cards(summary.bad)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 #: Findings shown, and characters of a folded list of nodes; the rest is counted.
 SHOWN, NAMES = 12, 300
 #: What means something in Markdown or in the HTML that may stand in it, @names included: hosts of tickets call people by them.
-_SIGNS = re.compile(r"([\\`*_{}\[\]()#+!|<>~@&$^=:-])")
+#: A link needs its colon.
+_SIGNS = re.compile(r"([\\`*_\[\]#|<>~@&$]|:(?=//))")
 
 
 def render_markdown(evidence: Evidence, judgement: Judgement, summary: Summary) -> str:
@@ -61,16 +62,18 @@ def _trouble(trouble: Trouble) -> list[str]:
     more = f" ({len(trouble.verdicts):,} findings)" if len(trouble.verdicts) > 1 else ""
     several = len(trouble.verdicts) > 1 and first.subject.node and first.value is not None
     worst = f"the worst, {escape(str(first.subject))}: " if several else ""
-    lines = [
-        f"- **{_word(trouble.outcome.value)}** {where}{more}: {escape(trouble.what)}: {worst}{escape(first.reason)}"
-    ]
+    lines = [f"- **{_word(trouble.outcome.value)}** {where}{more}: {code(trouble.what)}: {worst}{escape(first.reason)}"]
     return [*lines, f"  → {escape(first.remedy)}"] if first.remedy else lines
 
 
 def _names(names: tuple[str, ...]) -> str:
     text = fold(names)
-    cut = text if len(text) <= NAMES else f"{text[:NAMES]}… ({len(names):,} nodes)"
-    return escape(cut)
+    return code(text) if len(text) <= NAMES else f"{code(text[:NAMES])} … ({len(names):,} nodes)"
+
+
+def code(text: str) -> str:
+    """The text as a code span: nothing acts in it but the sign that ends it."""
+    return f"`{safe(text).replace('`', chr(39))}`"
 
 
 def _word(outcome: str) -> str:

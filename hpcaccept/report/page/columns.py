@@ -46,15 +46,15 @@ class Fleet:
 
     Attributes:
         nodes: names, those of the job first.
-        units: everything measured.
+        units: of the verdicts: everything measured, then whom else they speak of.
         devices: int[d], which of the units are devices of nodes.
         node_of: int[u], index into nodes; -1: all nodes together.
         group: int[u], index into groups: only units of one group are compared.
         groups: device model and setting.
     """
 
-    def __init__(self, evidence: Evidence) -> None:
-        self.units: tuple[Unit, ...] = evidence.samples.units
+    def __init__(self, evidence: Evidence, units: tuple[Unit, ...]) -> None:
+        self.units = units
         names = dict.fromkeys(evidence.nodes)
         names.update(dict.fromkeys(unit.node for unit in self.units if unit.node))
         self.nodes = tuple(names)
