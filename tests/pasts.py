@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 FP32 = "matmul.rate_flops[fp32]"
-TRIAD = "hbm.triad_bytes"
+TRIAD = "memory_bandwidth.rate_bytes[triad]"
 MODEL, SETTING = "NVIDIA H100 80GB HBM3", "8 threads, all at once"
 FIRST = datetime(2026, 1, 1, 2, tzinfo=timezone.utc)
 

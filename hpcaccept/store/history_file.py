@@ -138,7 +138,7 @@ class _Segment:
 def append(folder: Path, runs: Iterable[RunToRemember]) -> None:
     """Remember runs. A run that is there already is replaced: to remember it again changes nothing.
 
-    Either a run is remembered wholly after return, or (whatever happens in between) it is not and the rest is as it was.
+    Whatever happens meanwhile, each run is remembered wholly or not at all, and what was there before stays.
 
     Raises:
         RunError: another process writes, and did not end in half a minute.
@@ -148,11 +148,22 @@ def append(folder: Path, runs: Iterable[RunToRemember]) -> None:
     with locked(folder / ".lock", "remembering a run"):
         _sweep(folder)
         at = {kept.run.run_id: file for file, kept in _heads(folder)}
+        file, segment = _last(folder)
+        grown = False
         for run in runs:
-            file = at.get(run.run.run_id) or _room_for(folder, run)
-            old = _without(_read_segment(file), {run.run.run_id}) if file.exists() else None
-            _write_segment(file, _joined(old, run))
-            at[run.run.run_id] = file
+            name = run.run.run_id
+            there = at.get(name, file)
+            if there != file:
+                _write_segment(there, _joined(_without(_read_segment(there), {name}), run))
+                continue
+            if segment is not None and name not in at and not _fits(segment, run):
+                if grown:
+                    _write_segment(file, segment)
+                file, segment = _after(file), None
+            segment, grown = _joined(segment and _without(segment, {name}), run), True
+            at[name] = file
+        if grown and segment is not None:
+            _write_segment(file, segment)
 
 
 def prune(folder: Path, before: str) -> None:
@@ -192,18 +203,20 @@ def _heads(folder: Path) -> Iterator[tuple[Path, KeptRun]]:
                 yield file, kept
 
 
-def _room_for(folder: Path, run: RunToRemember) -> Path:
-    """The last segment, or the one after it when that would grow too large."""
+def _last(folder: Path) -> tuple[Path, _Segment | None]:
+    """The segment that grows; a new one where there is none."""
     files = _segments(folder)
-    if not files:
-        return folder / "000001.h5"
-    with _opened(files[-1]) as h5:
-        rows, keys, units = h5["values"].shape
-        new_keys = len(set(run.keys) - set(_texts(h5, "keys")))
-        new_units = len(set(run.units) - set(_texts(h5, "units")))
-    if rows < MAX_RUNS and (rows + 1) * (keys + new_keys) * (units + new_units) <= MAX_CELLS:
-        return files[-1]
-    return folder / f"{int(files[-1].stem) + 1:06d}.h5"
+    return (files[-1], _read_segment(files[-1])) if files else (folder / "000001.h5", None)
+
+
+def _after(file: Path) -> Path:
+    return file.with_name(f"{int(file.stem) + 1:06d}.h5")
+
+
+def _fits(segment: _Segment, run: RunToRemember) -> bool:
+    rows = len(segment.runs) + 1
+    keys, units = len(_union(segment.keys, run.keys)), len(_union(segment.units, run.units))
+    return rows <= MAX_RUNS and rows * keys * units <= MAX_CELLS
 
 
 def _joined(old: _Segment | None, run: RunToRemember) -> _Segment:
