@@ -1,4 +1,4 @@
-"""A rank that measures with a check and with its plain loop in turn: ``mpiexec -n N python -m benchmarks._alternating FIGURE ROUNDS``.
+"""A rank that measures with a check and with its plain loop in turn: ``mpiexec -n N python -m benchmarks._alternating FIGURE ROUNDS SECONDS``.
 
 The check, its Bench over MPI and the watch thread are those of the rank program. Both sides of a pair run in the same process on
 the same processor within seconds of each other, and change their order from pair to pair: what the host's other guests do hits both.
@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 _DEADLINE_S = 120.0
+_FEWEST = 5
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,8 @@ FIGURES = {
 }  # fmt: skip
 
 
-def main(name: str, rounds: int) -> None:
-    """Alternate; the first round warms up both sides and does not count."""
+def main(name: str, rounds: int, seconds: float) -> None:
+    """Alternate; the first round warms up both sides and does not count. On a busy machine fewer rounds, but 5 of them."""
     figure = FIGURES[name]
     comm = mpi.start()
     ours: list[float] = []
@@ -93,7 +95,10 @@ def main(name: str, rounds: int) -> None:
         os.environ["OMP_NUM_THREADS"] = str(place.threads)
         checked = functools.partial(_measured, comm, place, figure, watch, Path(folder))
         sides: list[tuple[list[float], Callable[[], list[float]]]] = [(ours, checked), (theirs, figure.loop)]
+        end = time.monotonic() + seconds
         for number in range(rounds + 1):
+            if number > _FEWEST and comm.bcast(time.monotonic() > end):
+                break
             for kept, measure in sides if number % 2 else reversed(sides):
                 mpi.barrier(comm)
                 rates = measure()
@@ -119,4 +124,4 @@ def _measured(comm: MPI.Intracomm, place: Place, figure: Figure, watch: Watch, f
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))

@@ -16,6 +16,8 @@ from benchmarks._child import environment, output
 from benchmarks._row import CannotRun, Row, Target
 from hpcaccept.launch import local
 
+#: For the pairs of one row.
+_SECONDS = 40
 #: What is compared, unit, name of the loop, figure in ``_alternating``, ranks, how far the ratio may be from 1.
 _ROWS = (
     ("matmul.rate_flops[fp32], 1024 × 1024, 1 thread", "FLOP/s", "torch.mm loop", "matmul", 1, 0.02),
@@ -41,7 +43,7 @@ def _row(what: str, unit: str, loop: str, figure: str, ranks: int, within: float
         raise CannotRun("there is no mpiexec")
     bound = [taskset, "-c", str(max(os.sched_getaffinity(0)))] if taskset else []
     launched = bound if ranks == 1 else [mpiexec or "", "-n", str(ranks)]
-    command = [*launched, sys.executable, "-m", "benchmarks._alternating", figure, str(rounds)]
+    command = [*launched, sys.executable, "-m", "benchmarks._alternating", figure, str(rounds), str(_SECONDS)]
     text = output(command, local.step_environment(environment(OMP_NUM_THREADS="1")), timeout_s=240)
     ours, theirs = json.loads(text)
     return Row(what, unit, tuple(ours), loop, tuple(theirs), Target("ratio", 1 - within, 1 + within))

@@ -65,7 +65,8 @@ def _run(folder: RunFolder, step_id: str) -> int:
     tasks = [begin(rank, comm, spec, watch) for spec in step.checks]
     for task in tasks:
         rank.current = task.spec
-        rank.journal.write(Start(task.spec.name))
+        # One rank's word is enough to see progress by, from another host too.
+        rank.journal.write(Start(task.spec.name), sync=rank.number == 0)
         keep_going = measure_check(rank, comm, task, watch)
         rank.current = None
         if not keep_going:

@@ -133,7 +133,7 @@ def _prepare(rank: Rank, check: Check, watch: Watch) -> Exception | None:
             return Unavailable(f"{module} cannot be imported where the ranks run: {fault}", REMEDY_EXTRA)
         if module not in rank.imported:
             rank.imported[module] = str(getattr(found, "__version__", ""))
-            rank.journal.write(Import(module, round(time.perf_counter() - begin, 4)))
+            rank.journal.write(Import(module, round(time.perf_counter() - begin, 4)), sync=False)
             if module == "torch":
                 found.set_num_threads(rank.place.threads)
     return None

@@ -1,6 +1,6 @@
 """How does a rank write down what it measured, so that a crash loses at most the line being written?
 
-One file per rank and step, JSON lines, each written with one ``write`` and synced. A line is
+One file per rank and step, JSON lines, each written with one ``write`` and, unless it only tells of progress, synced. A line is
 ``{"kind": …, "data": …}``; a torn line is reported with its text and costs only itself.
 """
 
@@ -48,14 +48,18 @@ class Journal:
         with full_disk_named(file):
             self._handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
-    def write(self, word: Word) -> None:
-        """Append one line and sync it.
+    def write(self, word: Word, *, sync: bool = True) -> None:
+        """Append one line.
+
+        Args:
+            word: what is said.
+            sync: wait until it is on the disk (some 4 ms): what must outlive the node. Any line outlives the process.
 
         Raises:
             RunFolderFull: no space. The line is not there, what was before it is safe.
         """
         with self._lock:
-            self._append(word)
+            self._append(word, sync=sync)
 
     def write_last(self, word: Word) -> None:
         """Append the last line of a process that is about to end: any thread that still wants to write waits for that end.
@@ -66,9 +70,9 @@ class Journal:
             RunFolderFull: as above.
         """
         self._lock.acquire()
-        self._append(word)
+        self._append(word, sync=True)
 
-    def _append(self, word: Word) -> None:
+    def _append(self, word: Word, *, sync: bool) -> None:
         kind = next(name for name, class_ in _KINDS.items() if isinstance(word, class_))
         line = f'{{"kind":"{kind}","data":{dumps(word)}}}\n'.encode()
         with full_disk_named(self.file):
@@ -77,7 +81,8 @@ class Journal:
             try:
                 while written < len(line):
                     written += os.write(self._handle, line[written:])
-                os.fsync(self._handle)
+                if sync:
+                    os.fsync(self._handle)
             except OSError:
                 # What is written next must not stand behind a part of this line.
                 os.ftruncate(self._handle, whole)
