@@ -28,6 +28,7 @@ _COMMANDS = {
     "checks": ("checks", "checks", "List the checks and suites; explain one."),
     "baseline": ("baseline", "baseline", "Learn and show what a device model reaches."),
     "history": ("history", "history", "What past runs measured: trends, offenders, where GPUs were."),
+    "certificate": ("certificate", "certificate", "Sign which nodes were accepted; verify such a statement."),
     "config": ("config", "config", "Show the settings and where each came from."),
     "plan": ("plan", "plan", "Write a run folder for an sbatch script, inside its job."),
 }

@@ -1,0 +1,298 @@
+"""What may be said of tested nodes to somebody who was not there? A signed statement, and how it is looked at again.
+
+A certificate certifies nodes, not runs: those that every given run in which they took part has accepted (no FAIL, nothing
+required unjudged, as exit code 0 of a run). The others are named with their reasons. What blames all nodes together (the network of
+all ranks too slow) cannot be certified around: then there is no certificate.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hpcaccept import __version__
+from hpcaccept.app.history import ACCEPTED, to_remember
+from hpcaccept.app.judging import evidence_of, judge_run
+from hpcaccept.app.submitting import commit_of
+from hpcaccept.errors import RunError, StoreError, UsageError
+from hpcaccept.model.history import CODE_WORDS, FAILED, environment_of
+from hpcaccept.model.verdict import OUTCOMES, Outcome
+from hpcaccept.serial import to_plain
+from hpcaccept.store.digests import changed, digests_of
+from hpcaccept.store.folder import RunFolder, write_whole
+from hpcaccept.store.signing import canonical, check_signature, key_id, read_private_key, read_public_key, sign
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from hpcaccept.app.judging import Judged
+
+FORMAT, VERSION = "hpcaccept-certificate", 1
+#: Reasons that are quoted of a node that is not certified.
+_REASONS = 5
+
+
+@dataclass(frozen=True)
+class Issued:
+    """What became of a request for a certificate.
+
+    Attributes:
+        file: where it lies.
+        certified: nodes that it speaks for.
+        others: node → why it does not.
+        key: id of the key it was signed with.
+        exit_code: 0 all nodes of the runs are certified · 1 one of them failed · 3 one could not be judged.
+    """
+
+    file: Path
+    certified: tuple[str, ...]
+    others: dict[str, str]
+    key: str
+    exit_code: int
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What can be said of a certificate.
+
+    Attributes:
+        good: sentences about what holds.
+        bad: sentences about what does not: changed, expired, signed by another.
+        open: what could not be looked at.
+        exit_code: 0 everything that was asked holds · 1 something does not · 3 something could not be looked at.
+    """
+
+    good: tuple[str, ...]
+    bad: tuple[str, ...]
+    open: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """As of every command."""
+        return 1 if self.bad else 3 if self.open else 0
+
+
+def issue(
+    folders: Sequence[RunFolder], baselines_dir: Path, key_file: Path, valid: timedelta, file: Path, now: datetime
+) -> Issued:
+    """Judge the runs, write what can be said of their nodes, and sign it.
+
+    Raises:
+        UsageError: the key file may be read by others, or is none.
+        RunError: a run cannot be read, no node can be certified, or something blames all nodes together.
+    """
+    key = read_private_key(key_file)  # first: nobody should wait for a judgement to hear that the key is missing
+    runs = []
+    for folder in folders:
+        evidence = evidence_of(folder)  # writes run.h5 where it is missing: its digest is taken after that
+        runs.append((folder, judge_run(evidence, baselines_dir)))
+    statement = statement_of(runs, now, valid)
+    certified = tuple(node["node"] for node in statement["nodes"])
+    if not certified:
+        raise RunError("No node of these runs can be certified.", "See why: hpcaccept report " + folders[0].run_id)
+    signature = sign(statement, key)
+    write_whole(file, canonical({"certificate": statement, "signature": signature}).decode())
+    others = {node["node"]: "; ".join(node["reasons"]) for node in statement["not_certified"]}
+    failed = any(node["verdict"] == CODE_WORDS[FAILED] for node in statement["not_certified"])
+    code = 1 if failed else 3 if others or statement["reservations"] else 0
+    return Issued(file, certified, others, signature["key_id"], code)
+
+
+def statement_of(runs: Sequence[tuple[RunFolder, Judged]], now: datetime, valid: timedelta) -> dict[str, Any]:
+    """The document that is signed.
+
+    Raises:
+        RunError: something blames all nodes together.
+    """
+    nodes, others = _nodes(runs)
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "issued_at": now.isoformat(timespec="seconds"),
+        "expires_at": (now + valid).isoformat(timespec="seconds"),
+        "hpcaccept": {"version": __version__, "commit": commit_of(Path(__file__).parents[2])},
+        "nodes": nodes,
+        "not_certified": others,
+        "reservations": [text for _, judged in runs for text in _reservations(judged)],
+        "runs": [_run(folder, judged) for folder, judged in runs],
+    }
+
+
+def _reservations(judged: Judged) -> list[str]:
+    """What is said of no node in particular."""
+    said = []
+    for verdict in judged.judgement.verdicts:
+        if verdict.subject.node or verdict.outcome is Outcome.PASS:
+            continue
+        text = f"{judged.evidence.plan.run_id}: {verdict.key}: {verdict.reason}"
+        if verdict.outcome is Outcome.FAIL:
+            raise RunError(
+                f"All nodes together are blamed, so that none can be certified: {text}.",
+                "Find the cause, then run again.",
+            )
+        if verdict.required:
+            said.append(text)
+    return said
+
+
+def _nodes(runs: Iterable[tuple[RunFolder, Judged]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Certified nodes with their devices, and the others with the reasons."""
+    units: dict[str, dict[str, dict[str, str]]] = {}
+    standing: dict[str, set[int]] = {}
+    took_part: dict[str, list[str]] = {}
+    reasons: dict[str, list[str]] = {}
+    for _, judged in runs:
+        kept = to_remember(judged)
+        for name, place, code in zip(kept.units, kept.places, kept.standing.tolist(), strict=True):
+            if not place.node:
+                continue
+            units.setdefault(place.node, {})
+            if name == place.node:
+                standing.setdefault(name, set()).add(code)
+                took_part.setdefault(name, []).append(kept.run.run_id)
+            else:
+                uuid = name if "/" not in name else ""
+                device = {"device": place.device, "model": place.model, "uuid": uuid, "serial": place.serial}
+                units[place.node][name] = device
+        for verdict in judged.judgement.verdicts:
+            if verdict.outcome is Outcome.FAIL or (verdict.required and not verdict.outcome.is_judged):
+                text = f"{kept.run.run_id}: {verdict.subject}: {verdict.key}: {verdict.outcome.value}: {verdict.reason}"
+                reasons.setdefault(verdict.subject.node, []).append(text)
+    good, others = [], []
+    for node in sorted(standing):
+        codes = standing[node]
+        devices = sorted(units[node].values(), key=lambda unit: unit["device"])
+        about = {"node": node, "units": devices, "runs": took_part[node]}
+        if codes <= set(ACCEPTED):
+            good.append({**about, "verdict": CODE_WORDS[max(codes)]})
+        else:
+            why = reasons.get(node, ["nothing that is required was judged"])[:_REASONS]
+            worst = max(codes - set(ACCEPTED))
+            others.append({**about, "verdict": CODE_WORDS[worst], "reasons": why})
+    return good, others
+
+
+def _run(folder: RunFolder, judged: Judged) -> dict[str, Any]:
+    plan, coverage = judged.evidence.plan, judged.judgement.coverage
+    return {
+        "run": plan.run_id,
+        "planned_at": plan.created_at,
+        "suite": plan.suite.name,
+        "launcher": plan.launcher,
+        "image": plan.image.reference,
+        "hpcaccept": {"version": plan.version, "commit": plan.commit},
+        "environment": environment_of(judged.evidence.records),
+        "asked": {"nodes": plan.request.nodes, "gpus_per_node": plan.request.gpus_per_node},
+        "checks": [to_plain(spec) for spec in plan.suite.checks],
+        "coverage": {"asked": coverage.asked, "judged": coverage.judged, "silent": list(coverage.nodes_silent)},
+        "exit_code": judged.judgement.exit_code,
+        "limits": _limits(judged),
+        "files": digests_of(folder),
+    }
+
+
+def _limits(judged: Judged) -> list[dict[str, Any]]:
+    """What was asked of each metric, between which bounds the limits lay, and where they come from."""
+    found = []
+    for answer in judged.judgement.table.answers:
+        counts = Counter(OUTCOMES[code].value for code in answer.outcome.tolist())
+        provenance = "; ".join(text for text in (answer.source, answer.compared, answer.detail, answer.said) if text)
+        found.append(
+            {
+                "key": answer.key,
+                "question": answer.question,
+                "unit": answer.metric.unit,
+                "lower": _span(answer.lower),
+                "upper": _span(answer.upper),
+                "origin": answer.origin,
+                "source": provenance,
+                "outcomes": dict(sorted(counts.items())),
+            }
+        )
+    return found
+
+
+def _span(bounds: Any) -> list[float] | None:
+    """Smallest and largest of the limits; they differ where each unit is compared with its own past or peers."""
+    finite = bounds[np.isfinite(bounds)]
+    return [float(finite.min()), float(finite.max())] if len(finite) else None
+
+
+def verify(
+    file: Path, folders: Sequence[RunFolder], public_key: Path | None, now: datetime
+) -> tuple[Verified, dict[str, Any]]:
+    """Look at a certificate: the statement is only to be believed where nothing is bad.
+
+    Args:
+        file: of the certificate.
+        folders: runs whose records are compared with the digests.
+        public_key: of whom is trusted; None: who signed stays open.
+        now: to tell whether it has expired.
+
+    Raises:
+        StoreError: it is no certificate, or its signature does not fit.
+        UsageError: the public key file is none, or a run is not part of the certificate.
+    """
+    statement, signature = _read(file)
+    signer = check_signature(statement, signature)
+    good, bad, missing = ["The statement is what was signed."], [], []
+    if public_key is None:
+        missing.append(f"Signed by key {key_id(signer)}: whose that is, only --public-key FILE can tell.")
+    elif read_public_key(public_key) == signer:
+        good.append(f"Signed by key {key_id(signer)}, the one in {public_key}.")
+    else:
+        bad.append(f"Signed by key {key_id(signer)}, not by the one in {public_key}.")
+    try:
+        issued, expires = (datetime.fromisoformat(statement[name]) for name in ("issued_at", "expires_at"))
+        runs: Mapping[str, Mapping[str, str]] = {run["run"]: run["files"] for run in statement["runs"]}
+        if now > expires:
+            bad.append(f"It expired at {expires.isoformat()}.")
+        elif now < issued:
+            bad.append(f"It is dated {issued.isoformat()}, which has not come yet.")
+        else:
+            good.append(f"It holds until {expires.isoformat()}.")
+    except (KeyError, TypeError, ValueError, AttributeError) as fault:
+        raise StoreError(f"{file} is signed, but no certificate of this version: {fault}.") from None
+    for folder in folders:
+        if folder.run_id not in runs:
+            raise UsageError(f"{folder.run_id} is no run of this certificate.", f"Its runs: {', '.join(runs)}.")
+        differences = changed(runs[folder.run_id], digests_of(folder))
+        if differences:
+            bad += [f"{folder.run_id}: {what}: {_some(names)}." for what, names in differences.items()]
+        else:
+            good.append(f"{folder.run_id}: its {len(runs[folder.run_id])} files are unchanged.")
+    return Verified(tuple(good), tuple(bad), tuple(missing)), statement
+
+
+def _some(names: Sequence[str], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _read(file: Path) -> tuple[Any, Any]:
+    """Statement and signature of a file that is exactly as it was written."""
+    try:
+        raw = file.read_bytes()
+        document = json.loads(raw)
+    except OSError as fault:
+        raise UsageError(f"{file} cannot be read: {fault.strerror}.") from None
+    except (ValueError, RecursionError):
+        raise StoreError(f"{file} is no certificate: it is no JSON.") from None
+    if not isinstance(document, dict) or set(document) != {"certificate", "signature"}:
+        raise StoreError(f"{file} is no certificate of hpcaccept.")
+    statement = document["certificate"]
+    if not isinstance(statement, dict) or (statement.get("format"), statement.get("version")) != (FORMAT, VERSION):
+        raise StoreError(f"{file} is no certificate of version {VERSION}.", "Was it written by another hpcaccept?")
+    try:
+        same = canonical(document) == raw
+    except ValueError:
+        same = False
+    if not same:
+        raise StoreError(f"{file} was changed after it was signed: its text is not the canonical one.")
+    return statement, document["signature"]

@@ -1,0 +1,104 @@
+"""``hpcaccept certificate``."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hpcaccept.cli.options import baselines_dir_option, paths, runs_dir_option
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.group()
+def certificate() -> None:
+    """Signed statements of which nodes were accepted: by which limits, on which records, until when."""
+
+
+@certificate.command()
+@click.option(
+    "--key", required=True, type=_FILE, metavar="FILE", help="Where the private key goes; FILE.pub is the public one."
+)
+def keygen(key: Path) -> int:
+    """Make a key for signing (Ed25519). Keep FILE to yourself, give FILE.pub to whoever verifies."""
+    from hpcaccept.store.signing import key_id, make_key, read_public_key
+
+    public = make_key(key)
+    click.echo(
+        f"{key}: the private key, readable by you only.\n{public}: the public key {key_id(read_public_key(public))}."
+    )
+    return 0
+
+
+@certificate.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.option(
+    "--key", required=True, type=_FILE, metavar="FILE", help="Private key (mode 0600), made by 'certificate keygen'."
+)
+@click.option("--valid-days", default=90, show_default=True, type=click.IntRange(1, 3650), help="Until it expires.")
+@click.option(
+    "--output", type=_FILE, metavar="FILE", help="Where to write it.  [default: certificate.json in the first run]"
+)
+@runs_dir_option
+@baselines_dir_option
+def create(runs: tuple[str, ...], key: Path, valid_days: int, output: Path | None, **options: Any) -> int:
+    """Certify the nodes that were accepted by every RUN in which they took part; the others are named.
+
+    Exit code 1 when a node failed and 3 when one could not be judged: then the certificate speaks for the rest only.
+    """
+    from hpcaccept.app.certificate import issue
+    from hpcaccept.report.safe import safe
+    from hpcaccept.store.folder import find
+
+    runs_dir, baselines_dir = paths(**options)
+    folders = [find(runs_dir, run) for run in dict.fromkeys(runs)]
+    file = output or folders[0].path / "certificate.json"
+    issued = issue(folders, baselines_dir, key, timedelta(days=valid_days), file, datetime.now(timezone.utc))
+    for node, why in issued.others.items():
+        click.echo(safe(f"not certified {node}: {why}"))
+    click.echo(f"{issued.file}: {len(issued.certified)} nodes for {valid_days} days, signed by key {issued.key}.")
+    return issued.exit_code
+
+
+@certificate.command()
+@click.argument("file", type=_FILE)
+@click.option(
+    "--run",
+    "runs",
+    multiple=True,
+    metavar="RUN",
+    help="Compare the records of this run too; several times for several.",
+)
+@click.option("--public-key", type=_FILE, metavar="FILE", help="Of whom you trust.")
+@runs_dir_option
+def verify(file: Path, runs: tuple[str, ...], public_key: Path | None, **options: Any) -> int:
+    """Say whether a certificate holds: signature, signer, expiry, and with --run whether the records are unchanged.
+
+    Exit code 1: something does not hold. 3: something could not be looked at (the signer, without --public-key).
+    """
+    from hpcaccept.app.certificate import verify as look
+    from hpcaccept.report.safe import safe
+    from hpcaccept.store.folder import find
+
+    runs_dir = paths(**options)[0] if runs else Path()
+    found, statement = look(file, [find(runs_dir, run) for run in runs], public_key, datetime.now(timezone.utc))
+    for mark, texts in (("ok  ", found.good), ("BAD ", found.bad), ("?   ", found.open)):
+        for text in texts:
+            click.echo(mark + safe(text))
+    nodes, others = statement["nodes"], statement["not_certified"]
+    unread = [run["run"] for run in statement["runs"] if run["run"] not in {Path(name).name for name in runs}]
+    if unread:
+        click.echo(safe(f"Records not looked at: {', '.join(unread)} (--run)."))
+    click.echo(
+        safe(
+            f"It speaks for {len(nodes)} nodes: {', '.join(node['node'] for node in nodes[:16])}{' …' if len(nodes) > 16 else ''}"
+        )
+    )
+    if others:
+        click.echo(
+            safe(f"and not for {', '.join(node['node'] for node in others[:16])}{' …' if len(others) > 16 else ''}.")
+        )
+    return found.exit_code

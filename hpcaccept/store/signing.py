@@ -1,0 +1,164 @@
+"""How is a document signed, and how is a signature looked at? Ed25519 (RFC 8032) over canonical JSON, with a key file of the owner.
+
+Canonical is what ``json`` writes with sorted keys, no spaces, UTF-8 and one newline at the end: one text per document, so
+that a document which reads the same but was written anew is told from the one that was signed. Binary values are lower-case
+hexadecimal, because base64 has several texts for the same bytes.
+
+The private key is a PEM file (PKCS #8, no passphrase) that only its owner may read; it is never an argument of a command.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from typing import TYPE_CHECKING, Any
+
+from hpcaccept.errors import StoreError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+ALGORITHM = "Ed25519"
+
+
+def canonical(document: object) -> bytes:
+    """The one text of a document.
+
+    Raises:
+        ValueError: NaN or infinity, which are no JSON.
+    """
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "replace") + b"\n"
+
+
+def make_key(file: Path) -> Path:
+    """A new private key (0600) and beside it ``FILE.pub``; gives the latter. An existing file is never overwritten.
+
+    Raises:
+        UsageError: there is such a file, or the library for signing is not installed.
+        OSError: no permission.
+    """
+    serialization, ed25519 = _library()
+    key = ed25519.Ed25519PrivateKey.generate()
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    beside = file.with_name(file.name + ".pub")
+    for path, content, mode in ((file, private, 0o600), (beside, public, 0o644)):
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        except FileExistsError:
+            raise UsageError(f"{path} exists, and a key is never overwritten.", "Name another file.") from None
+        with os.fdopen(handle, "wb") as out:
+            out.write(content)
+    return beside
+
+
+def read_private_key(file: Path) -> Ed25519PrivateKey:
+    """The key of a file that nobody but its owner can read.
+
+    Raises:
+        UsageError: it is absent, others may read or own it, it has a passphrase, or it is no Ed25519 key.
+    """
+    serialization, ed25519 = _library()
+    try:
+        with file.open("rb") as source:
+            # Of the open file: between a look at a name and its opening another file may take the name.
+            found = os.fstat(source.fileno())
+            if stat.S_IMODE(found.st_mode) & 0o077:
+                raise UsageError(
+                    f"{file} may be read by others (mode {stat.S_IMODE(found.st_mode):04o}).", f"chmod 600 {file}"
+                )
+            if found.st_uid not in (os.geteuid(), 0):
+                raise UsageError(f"{file} belongs to user {found.st_uid}.", "Sign with a key of your own.")
+            key = serialization.load_pem_private_key(source.read(), None)
+    except FileNotFoundError:
+        raise UsageError(f"{file} does not exist.", f"hpcaccept certificate keygen --key {file}") from None
+    except OSError as fault:
+        raise UsageError(f"{file} cannot be read: {fault.strerror}.") from None
+    except (ValueError, TypeError):
+        raise UsageError(f"{file} is no private key in PEM without a passphrase.") from None
+    if not isinstance(key, ed25519.Ed25519PrivateKey):
+        raise UsageError(f"{file} is no Ed25519 key.", f"hpcaccept certificate keygen --key {file}.new")
+    return key  # type: ignore[no-any-return]
+
+
+def read_public_key(file: Path) -> bytes:
+    """The 32 bytes of a public key file.
+
+    Raises:
+        UsageError: it is absent or no public Ed25519 key.
+    """
+    serialization, ed25519 = _library()
+    try:
+        key = serialization.load_pem_public_key(file.read_bytes())
+    except OSError as fault:
+        raise UsageError(f"{file} cannot be read: {fault.strerror}.") from None
+    except (ValueError, TypeError):
+        raise UsageError(f"{file} is no public key in PEM.") from None
+    if not isinstance(key, ed25519.Ed25519PublicKey):
+        raise UsageError(f"{file} is no public Ed25519 key.")
+    return _raw(key)
+
+
+def key_id(public: bytes) -> str:
+    """Sixteen hexadecimal digits by which people tell keys apart."""
+    return hashlib.sha256(public).hexdigest()[:16]
+
+
+def sign(document: dict[str, Any], key: Ed25519PrivateKey) -> dict[str, str]:
+    """The signature block of a document."""
+    public = _raw(key.public_key())
+    return {
+        "algorithm": ALGORITHM,
+        "key_id": key_id(public),
+        "public_key": public.hex(),
+        "value": key.sign(canonical(document)).hex(),
+    }
+
+
+def check_signature(document: object, signature: object) -> bytes:
+    """The public key with whose private half the document was signed.
+
+    Raises:
+        StoreError: the signature does not fit the document, or is none.
+    """
+    _, ed25519 = _library()
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        if not isinstance(signature, dict) or set(signature) != {"algorithm", "key_id", "public_key", "value"}:
+            raise ValueError("it has other fields")
+        if signature["algorithm"] != ALGORITHM:
+            raise ValueError(f"algorithm {signature['algorithm']!r} is not known")
+        public = bytes.fromhex(signature["public_key"])
+        if signature["key_id"] != key_id(public):
+            raise ValueError("the name of the key is not that of the key")
+        ed25519.Ed25519PublicKey.from_public_bytes(public).verify(
+            bytes.fromhex(signature["value"]), canonical(document)
+        )
+    except InvalidSignature:
+        raise StoreError("The signature does not fit the document: one of them was changed.") from None
+    except (ValueError, TypeError) as fault:
+        raise StoreError(f"This is no signature: {fault}.") from None
+    return public
+
+
+def _raw(key: Ed25519PublicKey) -> bytes:
+    serialization, _ = _library()
+    raw: bytes = key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    return raw
+
+
+def _library() -> tuple[Any, Any]:
+    try:
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric import ed25519
+    except ImportError:
+        raise UsageError("Signing needs the package cryptography.", "pip install 'hpcaccept[sign]'") from None
+    return serialization, ed25519
