@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hpcaccept.judge import history_rule
 from hpcaccept.judge.against_peers import answer_of, floors_of
-from hpcaccept.judge.history_rule import DECLINE, MIN_PAST, compare_with_past
+from hpcaccept.judge.history_rule import DECLINE, MIN_PAST, compare_with_past, middle_of, trend
 from hpcaccept.judge.identities import identities
 from hpcaccept.judge.peer_rule import cut
 from hpcaccept.judge.power import Power, span_of
@@ -42,6 +41,8 @@ if TYPE_CHECKING:
 _ENOUGH_TO_SHIFT = 4
 #: A common shift is said from here on.
 _WORTH_SAYING = 0.005
+#: Units that say how much like units vary from run to run.
+_REFERENCES = 512
 #: So many failed runs make a repeat offender.
 _AGAIN = 2
 _OFTEN = at_most(_AGAIN - 1, "runs", "a unit that fails again and again needs a repair, not a retest")
@@ -164,17 +165,23 @@ def _declining(
     answer: Answer, before: Floats, past: Past, like: npt.NDArray[np.intp], floor: float, higher: bool
 ) -> Answer:
     """The answer; who passes and yet loses a little with every run is a WARN that says since when."""
-    if not hasattr(history_rule, 'trend'):
+    runs = np.vstack([before, answer.value])
+    first, last = middle_of(runs[: max(MIN_PAST, len(runs) // 2)]), middle_of(runs[-3:])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        loss = 1 - last / first if higher else last / first - 1
+    # Who has hardly lost anything needs no closer look; some of the others say how much healthy units vary.
+    looked_at = (answer.outcome == CODE[Outcome.PASS]) & ~(loss < floor / 2)
+    if not looked_at.any():
         return answer
-    found = history_rule.trend(np.vstack([before, answer.value]), higher)
-    slow = (found.code == DECLINE) & (found.size >= floor) & (answer.outcome == CODE[Outcome.PASS])
+    looked_at[:: max(1, len(loss) // _REFERENCES)] = True
+    code, size, since = np.zeros(len(loss), np.int8), np.zeros(len(loss)), np.zeros(len(loss), np.int64)
+    found = trend(runs[:, looked_at], higher)
+    code[looked_at], size[looked_at], since[looked_at] = found.code, found.size, found.since
+    slow = (code == DECLINE) & (size >= floor) & (answer.outcome == CODE[Outcome.PASS])
     if not slow.any():
         return answer
     dates = [past.runs[number].at[:10] for number in like.tolist()] + ["this run"]
-    texts = {
-        row: f"slow decline, {found.size[row]:.1%} since {dates[found.since[row]]}"
-        for row in np.flatnonzero(slow).tolist()
-    }
+    texts = {row: f"slow decline, {size[row]:.1%} since {dates[since[row]]}" for row in np.flatnonzero(slow).tolist()}
     outcome = np.where(slow, CODE[Outcome.WARN], answer.outcome).astype(np.int8)
     warned = replace(answer, outcome=outcome)
     return replace(warned, remarks=extended(warned, texts))

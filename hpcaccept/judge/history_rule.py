@@ -27,6 +27,8 @@ _MOST_DF = 60.0
 STEP_WIDTHS, STEP_FLOOR = 5.0, 0.004
 #: CUSUM for slow decline: loss per run that is forgiven, sum that alarms, largest loss one run can add; all in widths.
 FORGIVEN, ALARM, CLIPPED = 0.75, 10.0, 3.0
+#: A width of twenty values is known to a sixth: it need not be found more closely than this.
+_SETTLED = 0.01
 #: The first runs, up to this many, say what a unit was like.
 REFERENCE = 12
 #: Codes of ``Trend.code``.
@@ -109,9 +111,9 @@ def trend(past: Floats, higher: bool) -> Trend:
     first = past[: max(MIN_PAST, min(REFERENCE, runs // 2))]
     # A unit that joined later has its own first runs.
     late = np.isfinite(first).sum(axis=0) < MIN_PAST
-    center, _, _ = _own(first)
+    center = middle_of(first)
     if late.any():
-        center[late] = _own(_first_values(past[:, late], MIN_PAST))[0]
+        center[late] = middle_of(_first_values(past[:, late], MIN_PAST))
     sigma = _run_widths(past, center, enough)
     with np.errstate(divide="ignore", invalid="ignore"):
         loss = _loss(past, center, higher)
@@ -136,6 +138,14 @@ def _loss(value: Floats, center: Floats, higher: bool) -> Floats:
         return np.asarray((1 - value / center) if higher else (value / center - 1))
 
 
+def middle_of(past: Floats) -> Floats:
+    """Median of each unit's values; NaN without any."""
+    count = np.isfinite(past).sum(axis=0)
+    ranked = np.sort(past, axis=0)  # NaN last
+    columns = np.arange(past.shape[1])
+    return np.asarray((ranked[np.maximum(count - 1, 0) // 2, columns] + ranked[count // 2 * (count > 1), columns]) / 2)
+
+
 def _own(past: Floats) -> tuple[Floats, Floats, npt.NDArray[np.intp]]:
     """Median, relative robust width and number of each unit's values; NaN without any."""
     count = np.isfinite(past).sum(axis=0)
@@ -143,7 +153,7 @@ def _own(past: Floats) -> tuple[Floats, Floats, npt.NDArray[np.intp]]:
     ranked = np.sort(past, axis=0)  # NaN last
     for number in np.unique(count[count > 0]).tolist():
         these = count == number
-        center[these], width[these] = robust(ranked[:number, these].T)
+        center[these], width[these] = robust(ranked[:number, these].T, _SETTLED)
     with np.errstate(divide="ignore", invalid="ignore"):
         return center, np.abs(width / center), count
 
@@ -186,6 +196,8 @@ def _trigamma(x: float) -> float:
 
 def _first_values(past: Floats, number: int) -> Floats:
     """The first ``number`` values of each unit, whatever their runs."""
+    if np.isfinite(past[:number]).all():
+        return past[:number]
     order = np.argsort(~np.isfinite(past), axis=0, kind="stable")
     return np.asarray(np.take_along_axis(past, order, axis=0)[:number])
 
@@ -193,8 +205,7 @@ def _first_values(past: Floats, number: int) -> Floats:
 def _run_widths(past: Floats, center: Floats, enough: npt.NDArray[np.bool_]) -> Floats:
     """Relative width of a run of each unit, by the differences of runs that follow each other: a drift does not widen it."""
     runs = past.shape[0]
-    order = np.argsort(~np.isfinite(past), axis=0, kind="stable")
-    dense = np.take_along_axis(past, order, axis=0)
+    dense = _first_values(past, runs)
     with np.errstate(invalid="ignore", divide="ignore"):
         steps = np.diff(dense, axis=0) / np.abs(center) / math.sqrt(2)
     count = np.isfinite(steps).sum(axis=0)
@@ -211,18 +222,14 @@ def _run_widths(past: Floats, center: Floats, enough: npt.NDArray[np.bool_]) -> 
 
 def _recent_loss(loss: Floats) -> Floats:
     """Median loss of the last three values of each unit."""
-    latest = _first_values(loss[::-1], 3)
-    count = np.isfinite(latest).sum(axis=0)
-    latest = np.where(count > 0, latest, 0.0)
-    return np.asarray(np.nanmedian(latest, axis=0))
+    return np.asarray(np.nan_to_num(middle_of(_first_values(loss[::-1], 3))))
 
 
 def _twice(loss: Floats, score: Floats) -> npt.NDArray[np.bool_]:
     """True where the last two values are both beyond the step."""
-    order = np.argsort(~np.isfinite(loss[::-1]), axis=0, kind="stable")[:2]
-    losses = np.take_along_axis(loss[::-1], order, axis=0)
-    scores = np.take_along_axis(score[::-1], order, axis=0)
-    return np.asarray(((losses > STEP_FLOOR) & (scores > STEP_WIDTHS)).all(axis=0) & (len(order) == 2))
+    losses = _first_values(loss[::-1], 2)
+    scores = _first_values(np.where(np.isfinite(loss), score, np.nan)[::-1], 2)
+    return np.asarray(((losses > STEP_FLOOR) & (scores > STEP_WIDTHS)).all(axis=0) & (len(losses) == 2))
 
 
 def _step_begin(loss: Floats, score: Floats) -> npt.NDArray[np.int64]:
