@@ -38,10 +38,12 @@ accept: .venv/stamp-rank
 slurm-packages:
 	@bash tests/system/cluster/install.sh || [ $$? -eq 77 ]
 
+# Unit tests side by side; what measures, or starts a cluster, one after another. make test ARGS=… runs what it names.
 test: .venv/stamp-dev slurm-packages
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(ARGS)
-	@$(BIN)/coverage combine --quiet && $(BIN)/coverage report --skip-covered --show-missing | tail -n 40
+	@failed=0; pytest() { echo "pytest $$*"; $(BIN)/coverage run -m pytest "$$@" || failed=1; }; \
+	if [ -n "$(ARGS)" ]; then pytest $(ARGS); else pytest tests/unit -n auto --maxprocesses 8; pytest tests --ignore tests/unit; fi; \
+	$(BIN)/coverage combine --quiet && $(BIN)/coverage report --skip-covered --show-missing | tail -n 40; exit $$failed
 
 lint: .venv/stamp-dev
 	$(BIN)/ruff check .
