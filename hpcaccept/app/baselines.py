@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timezone
 from pathlib import Path
@@ -13,13 +14,13 @@ from hpcaccept.app.submitting import commit_of
 from hpcaccept.errors import RunError, StoreError, UsageError
 from hpcaccept.judge.decline import accept, declines
 from hpcaccept.judge.fitting import DEVICE_FACTS, GPUS_FACT, SEVERAL, SOFTWARE_FACTS, beyond_peak
-from hpcaccept.judge.learn import learn, suspects
+from hpcaccept.judge.learn import learn, only_at, suspects
 from hpcaccept.model.baseline import Baseline, Change, Provenance, impossible
 from hpcaccept.store.baseline_file import SHIPPED, change_file, file_name, read_generations
 from hpcaccept.store.folder import find
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from hpcaccept.model.record import Record
     from hpcaccept.model.table import Unit
@@ -38,13 +39,13 @@ class _Kind:
         model: NVML name, or the CPU's.
         setting: threads and turns.
         device_facts: power limit, memory, ECC and MIG mode, as far as known.
-        places: (node, device) of each.
+        places: run → (node, device) of each: one board may have another power limit in the next run.
     """
 
     model: str
     setting: str
     device_facts: tuple[str, ...]
-    places: frozenset[Place]
+    places: Mapping[str, frozenset[Place]]
 
 
 @dataclass
@@ -156,31 +157,37 @@ def _kinds(judged: Mapping[str, Judged]) -> list[_Kind]:
     Raises:
         RunError: one model was measured with unlike threads or turns.
     """
-    known = _known(judged)
     units = {u for run in judged.values() for u in run.evidence.samples.units if u.model and u.node}
     found: list[_Kind] = []
     for model in sorted({unit.model for unit in units}):
-        mine = [unit for unit in units if unit.model == model]
-        settings = {unit.setting for unit in mine}
+        settings = {unit.setting for unit in units if unit.model == model}
         if len(settings) > 1:
             listed = "; ".join(sorted(settings))
             raise RunError(
                 f"The runs measured {model} in unlike ways: {listed}.", "Learn from runs of one kind at a time."
             )
-        devices = [unit for unit in mine if unit.device] or mine
-        groups: dict[tuple[str, ...], set[Place]] = {}
-        for unit in devices:
-            facts = known.of(unit)
-            groups.setdefault(tuple(facts.get(name, "") for name in _DEVICE_FACTS), set()).add((unit.node, unit.device))
-        found += [_Kind(model, min(settings), facts, frozenset(at)) for facts, at in sorted(groups.items())]
+        groups = _groups(judged, model)
+        found += [_Kind(model, min(settings), facts, places) for facts, places in sorted(groups.items())]
     return found
 
 
-def _known(judged: Mapping[str, Judged]) -> _Known:
+def _groups(judged: Mapping[str, Judged], model: str) -> dict[tuple[str, ...], dict[str, frozenset[Place]]]:
+    """Device facts → run → places of the model's devices."""
+    groups: dict[tuple[str, ...], dict[str, frozenset[Place]]] = {}
+    for run_id, run in judged.items():
+        known = _known(run)
+        units = [unit for unit in run.evidence.samples.units if unit.model == model and unit.node]
+        for unit in [unit for unit in units if unit.device] or units:
+            facts = known.of(unit)
+            places = groups.setdefault(tuple(facts.get(name, "") for name in _DEVICE_FACTS), {})
+            places[run_id] = places.get(run_id, frozenset()) | {(unit.node, unit.device)}
+    return groups
+
+
+def _known(run: Judged) -> _Known:
     known = _Known()
-    for run in judged.values():
-        for record in run.evidence.records:
-            known.hear(record)
+    for record in run.evidence.records:
+        known.hear(record)
     return known
 
 
@@ -188,27 +195,34 @@ def _learn_one(judged: Mapping[str, Judged], kind: _Kind) -> Baseline:
     left_out: dict[str, str] = {}
     revisions: dict[str, int] = {}
     shared = 0.0
-    for run in judged.values():
+    values = []
+    for run_id, places in kind.places.items():
+        run = judged[run_id]
         left_out |= suspects(run.judgement.verdicts)
         revisions |= {record.check: record.revision for record in run.evidence.records}
+        values += [only_at(column, places) for column in run.values]
         if run.evidence.shared_host:
             shared = max(shared, run.evidence.plan.suite.peers.shared_host_floor)
-    values = [column for run in judged.values() for column in run.values]
-    entries = learn(values, kind.model, kind.setting, left_out, revisions, shared, kind.places)
+    entries = learn(values, kind.model, kind.setting, left_out, revisions, shared)
     return Baseline(kind.model, _provenance(judged, kind, left_out), entries)
 
 
 def _provenance(judged: Mapping[str, Judged], kind: _Kind, left_out: dict[str, str]) -> Provenance:
-    known = _known(judged)
-    used = {(node, device) for node, device in kind.places if node not in left_out}
-    units = {u for run in judged.values() for u in run.evidence.samples.units if (u.node, u.device) in used}
-    said = [known.of(unit) for unit in units]
-    nodes = {node for node, _ in kind.places}
+    said: list[dict[str, str]] = []
+    used: set[Unit] = set()
+    for run_id, places in kind.places.items():
+        known = _known(judged[run_id])
+        mine = [
+            u for u in judged[run_id].evidence.samples.units if (u.node, u.device) in places and u.node not in left_out
+        ]
+        said += [known.of(unit) for unit in mine]
+        used |= set(mine)
+    nodes = {node for places in kind.places.values() for node, _ in places}
     return Provenance(
         learned_at=_now(),
-        runs=tuple(judged),
-        nodes=tuple(sorted({node for node, _ in used})),
-        device_ids=tuple(sorted({unit.device_id for unit in units if unit.device_id})),
+        runs=tuple(kind.places),
+        nodes=tuple(sorted({unit.node for unit in used})),
+        device_ids=tuple(sorted({unit.device_id for unit in used if unit.device_id})),
         setting=kind.setting,
         facts={
             name: SEVERAL.join(sorted(texts))

@@ -8,7 +8,7 @@ median of the units: the floor of the metric keeps a baseline of few, very even 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,7 +53,6 @@ def learn(
     left_out: Mapping[str, str],
     revisions: Mapping[str, int],
     shared_floor: float,
-    places: frozenset[tuple[str, str]] | None = None,
 ) -> dict[str, BaselineEntry]:
     """Entries for every rate that like, unsuspected units of a model have.
 
@@ -64,14 +63,13 @@ def learn(
         left_out: suspect nodes.
         revisions: check → revision of its method.
         shared_floor: smallest loss that may be blamed where nodes share a kernel, else 0.
-        places: (node, device) to learn from; None: all.
     """
     pools: dict[tuple[str, str], _Pool] = {}
     for column in values:
         if not column.metric.is_rate or (column.metric.peer_floor is None and column.metric.scope != "world"):
             continue
         for unit, value in zip(column.units, column.value.tolist(), strict=True):
-            if not _fits(unit, model, setting) or unit.node in left_out or not _is_at(unit, places):
+            if not _fits(unit, model, setting) or unit.node in left_out:
                 continue
             own = unit.setting if not unit.node and unit.setting != setting else ""
             pools.setdefault((column.key, own), _Pool(column)).numbers.setdefault(unit, []).append(value)
@@ -87,11 +85,19 @@ def _fits(unit: Unit, model: str, setting: str) -> bool:
     return unit.model == model and (unit.setting == setting or (not unit.node and unit.setting.startswith(setting)))
 
 
-def _is_at(unit: Unit, places: frozenset[tuple[str, str]] | None) -> bool:
-    """True for a device that is to be learned from, for a node that has one, and for all ranks together."""
-    if places is None or not unit.node:
-        return True
-    return (unit.node, unit.device) in places or (not unit.device and any(unit.node == node for node, _ in places))
+def only_at(column: Values, places: frozenset[tuple[str, str]]) -> Values:
+    """The values of some devices (node, device), of the nodes that have one of them, and of all ranks together."""
+    nodes = {node for node, _ in places}
+    kept = np.array(
+        [not u.node or (u.node, u.device) in places or (not u.device and u.node in nodes) for u in column.units], bool
+    )
+    return replace(
+        column,
+        unit=column.unit[kept],
+        value=column.value[kept],
+        spread=column.spread[kept],
+        launches=column.launches[kept],
+    )
 
 
 def _entry(pool: _Pool, setting: str, revision: int, shared_floor: float) -> BaselineEntry:

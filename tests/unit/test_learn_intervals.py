@@ -12,7 +12,7 @@ from builders import CATALOGUE, H100, evidence, fleet, nodes, plan, record, suit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpcaccept.judge.learn import learn, median_interval, prediction_factor
+from hpcaccept.judge.learn import learn, median_interval, only_at, prediction_factor
 from hpcaccept.judge.values import values_of
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ SETTING = "8 threads, all at once"
 
 def learned(*runs: Evidence, setting: str = SETTING, places: frozenset[tuple[str, str]] | None = None) -> BaselineEntry:
     values = [column for run in runs for column in values_of(run.samples, CATALOGUE)]
-    (one,) = learn(values, H100, setting, {}, {"speed": 1, "fabric": 1}, 0.0, places).values()
+    values = values if places is None else [only_at(column, places) for column in values]
+    (one,) = learn(values, H100, setting, {}, {"speed": 1, "fabric": 1}, 0.0).values()
     return one
 
 
