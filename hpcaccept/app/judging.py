@@ -81,8 +81,17 @@ def evidence_of(folder: RunFolder) -> Evidence:
     return collect(folder) if newest > written else read_run(folder.run_file)
 
 
-def judge_run(evidence: Evidence, baselines_dir: Path) -> Judged:
-    """Judge against limits, peers and the baselines of the devices that were measured."""
+def judge_run(evidence: Evidence, baselines_dir: Path, history: Path | None = None) -> Judged:
+    """Judge against limits, peers, the baselines of the devices that were measured, and their own past.
+
+    Args:
+        evidence: of the run.
+        baselines_dir: where the site keeps its baselines.
+        history: folder of what past runs measured; None, or one that is not there: nothing is asked of the past.
+
+    Raises:
+        StoreError: a baseline or a segment of the history is damaged.
+    """
     from hpcaccept.checks.identity import UNIQUE_FACTS
 
     catalogue = checks.catalogue(spec.name for spec in evidence.plan.suite.checks)
@@ -93,7 +102,12 @@ def judge_run(evidence: Evidence, baselines_dir: Path) -> Judged:
         if found:
             baselines[model] = found[1]
     values = values_of(evidence.samples, catalogue)
-    judgement = judge_values(evidence, values, catalogue, baselines, UNIQUE_FACTS)
+    past = None
+    if history is not None and history.exists():
+        from hpcaccept.app.history import past_for
+
+        past = past_for(history, evidence)
+    judgement = judge_values(evidence, values, catalogue, baselines, UNIQUE_FACTS, past)
     return Judged(evidence, values, judgement, summarise(evidence, judgement, values))
 
 
@@ -139,18 +153,24 @@ def save_report(folder: RunFolder, judged: Judged, form: str, output: Path) -> N
         raise UsageError(f"Cannot write {output}: {fault.strerror}.", "Choose another place with --output.") from fault
 
 
-def conclude(folder: RunFolder, baselines_dir: Path, form: str, job: JobStatus | None = None) -> int:
+def conclude(
+    folder: RunFolder, baselines_dir: Path, form: str, job: JobStatus | None = None, history: Path | None = None
+) -> int:
     """Gather, judge, print, then write; gives the exit code of the run.
 
-    What cannot be written (a full disk) is printed all the same.
+    What cannot be written (a full disk) is printed all the same. The run enters the history where one is named.
 
     Raises:
-        RunError: run.h5 or a report could not be written, after the report was printed.
+        RunError: run.h5, a report or the history could not be written, after the report was printed.
     """
     evidence = gather(folder, catalogue_of(folder), job)
-    judged = judge_run(evidence, baselines_dir)
+    judged = judge_run(evidence, baselines_dir, history)
     print_report(folder, judged, form)
     with _named(folder):
         write_run(folder.run_file, evidence, datetime.now(timezone.utc).isoformat(timespec="seconds"))
     write_report(folder, judged)
+    if history is not None:
+        from hpcaccept.app.history import remember
+
+        remember(judged, history)
     return judged.judgement.exit_code

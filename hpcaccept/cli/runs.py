@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from hpcaccept.cli.options import baselines_dir_option, format_option, paths, run_argument, runs_dir_option
+from hpcaccept.cli.options import (
+    baselines_dir_option,
+    format_option,
+    history_option,
+    history_path,
+    paths,
+    run_argument,
+    runs_dir_option,
+)
 from hpcaccept.errors import RunError
 from hpcaccept.store.folder import RunFolder, all_runs, find
 
@@ -90,6 +98,7 @@ def collect(run: str, **options: Any) -> int:
 @run_argument
 @runs_dir_option
 @baselines_dir_option
+@history_option
 @format_option
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write it to FILE instead, whole or not at all."
@@ -110,7 +119,7 @@ def report(run: str, form: str, output: Path | None, **options: Any) -> int:
 
     runs_dir, baselines_dir = paths(**options)
     folder = find(runs_dir, run)
-    judged = judge_run(evidence_of(folder), baselines_dir)
+    judged = judge_run(evidence_of(folder), baselines_dir, history_path(**options))
     if output:
         save_report(folder, judged, form, output)
     else:

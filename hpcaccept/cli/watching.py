@@ -45,7 +45,7 @@ def wait_and_conclude(
         )
     from hpcaccept.app.judging import conclude
 
-    return conclude(folder, Path(settings.baselines_dir).absolute(), form, state)
+    return conclude(folder, Path(settings.baselines_dir).absolute(), form, state, settings.history_folder)
 
 
 def _import_early() -> None:
