@@ -82,7 +82,7 @@ def encoded(values: Floats) -> dict[str, Any]:
         return {"low": 0, "step": 0, "codes": _text(np.full(len(values), ABSENT)), "far": []}
     start, end = np.quantile(known / 2, (0.005, 0.995)) * 2
     most = np.finfo(np.float64).max / 8
-    reach = min(_REACH * (end / 2 - start / 2) * 2, most)
+    reach = min(end / 2 - start / 2, most / _REACH / 2) * _REACH * 2
     low = float(max(known.min(), max(start, -most) - reach))
     high = float(min(known.max(), min(end, most) + reach))
     step = (high - low) / (FAR - 1) if high > low else 0.0
