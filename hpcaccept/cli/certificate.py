@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from hpcaccept.cli.options import baselines_dir_option, paths, runs_dir_option
+from hpcaccept.errors import StoreError
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -84,7 +85,11 @@ def verify(file: Path, runs: tuple[str, ...], public_key: Path | None, **options
     from hpcaccept.store.folder import find
 
     runs_dir = paths(**options)[0] if runs else Path()
-    found, statement = look(file, [find(runs_dir, run) for run in runs], public_key, datetime.now(timezone.utc))
+    try:
+        found, statement = look(file, [find(runs_dir, run) for run in runs], public_key, datetime.now(timezone.utc))
+    except StoreError as fault:
+        click.echo("BAD " + safe(fault.message))
+        return 1
     for mark, texts in (("ok  ", found.good), ("BAD ", found.bad), ("?   ", found.open)):
         for text in texts:
             click.echo(mark + safe(text))
