@@ -122,7 +122,8 @@ def _executor(plan: Plan, folder: RunFolder) -> SlurmExecutor:
     request = plan.request
     # An empty value is a flag (--slurm hold).
     extra: dict[str, Any] = {option: value or True for option, value in request.slurm.items()}
-    executor = SlurmExecutor(folder=folder.logs / "%j", python=sys.executable)
+    # No folder of the job's own: submitit makes it after sbatch, and a job that begins before that cannot open its output.
+    executor = SlurmExecutor(folder=folder.logs, python=sys.executable)
     named: dict[str, Any] = {
         "job_name": f"hpcaccept-{plan.suite.name}",
         "nodes": request.nodes,

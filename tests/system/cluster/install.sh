@@ -11,8 +11,10 @@ set -euo pipefail
 packages=(slurmctld slurmd slurm-client slurmdbd munge mariadb-server-core mariadb-client-core openmpi-bin libpmix-dev)
 # What checks run, and what tests make faults with (tc).
 packages+=(stress-ng fio perftest iproute2)
+# A real crontab for the nightly run; its daemon is never started.
+packages+=(cron)
 # The services that come with them.
-services=(slurmctld slurmd slurmdbd munge)
+services=(slurmctld slurmd slurmdbd munge cron)
 policy=/usr/sbin/policy-rc.d
 
 refuse() {
