@@ -142,6 +142,9 @@ def run_night(site: Site) -> NightReport:
             _finish_open(site, began.night, memory, found)
             _take_note_of_others(site, memory)
             _tonight(site, began.night, lock, found)
+        except KeyboardInterrupt:
+            site.say("What was submitted goes on; the next nightly run finishes it.")
+            raise
         except NothingTonight as fault:
             found.nothing = str(fault)
         except HpcacceptError as fault:
