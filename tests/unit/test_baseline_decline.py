@@ -36,7 +36,7 @@ def test_less_than_half_the_way_to_the_limit_is_learned(now: float, refused: boo
 
 
 def test_where_lower_is_better_more_is_a_decline() -> None:
-    slow = {"key": "speed.latency_s", "unit": "s", "direction": "lower", "lower": None}
+    slow: dict[str, Any] = {"key": "speed.latency_s", "unit": "s", "direction": "lower", "lower": None}
     old = of(1.0, **slow, upper=1.1)
     assert not declines(of(1.04, approved=False, **slow, upper=1.2), [old])
     assert declines(of(1.06, approved=False, **slow, upper=1.2), [old])

@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from builders import AT, H100, baseline, entry, hello, nodes, record
+from builders import H100, baseline, entry
+from gpu_runs import BF16, file_of, first_format, gpu_run, typed
 
-from hpcaccept import __version__
 from hpcaccept.cli import main
-from hpcaccept.config.settings import Settings
-from hpcaccept.config.suites import SuiteText
-from hpcaccept.model.event import Event
-from hpcaccept.model.plan import Image
-from hpcaccept.model.record import Bye
-from hpcaccept.plan.make import make_plan, request_of
-from hpcaccept.plan.resolve import resolve_suite
-from hpcaccept.store.baseline_file import file_name, read_baseline, read_generations, write_baseline
-from hpcaccept.store.folder import RunFolder
-from hpcaccept.store.journal import Journal
+from hpcaccept.store.baseline_file import read_baseline, read_generations, write_baseline
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from hpcaccept.model.baseline import Baseline
-
-FACTS = {
-    "gpu_power_limit_w": "700", "gpu_memory_gib": "79.6", "driver": "580.1", "torch": "2.9.0", "gpus_per_node": "1"
-}  # fmt: skip
-BF16 = "matmul.rate_flops[bf16]"
-GOOD = (7.80e14, 7.85e14, 7.90e14, 7.95e14)
 
 
 @pytest.fixture
@@ -39,56 +24,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     return tmp_path
-
-
-def gpu_run(
-    place: Path,
-    name: str,
-    rates: Sequence[float] = GOOD,
-    *,
-    facts: Sequence[dict[str, str]] = (),
-    model: str = H100,
-    wrong: str = "",
-    baseline: str = "optional",
-) -> str:
-    """A run of ``identity`` and ``matmul`` (bf16) on one GPU of each node, as its ranks would have left it."""
-    tables = {"baseline": baseline, "checks": {"identity": {}, "matmul": {}}}
-    settings = Settings(nodes=len(rates), gpus_per_node=1)
-    suite = resolve_suite(SuiteText(place / "mine.toml", tables))
-    plan = make_plan(
-        settings, suite, request_of(settings, 1), Image(), launcher="local", run_id=name, now=AT, version=__version__, commit=""
-    )  # fmt: skip
-    folder = RunFolder(place / "runs" / name)
-    folder.create()
-    folder.write_plan(plan)
-    names = nodes(len(rates))
-    folder.write_step(plan.first_step(names, virtual=False))
-    events = Journal(folder.driver_log)
-    events.write(Event("started", AT, nodes=names))
-    events.write(Event("step_started", AT, step="00", nodes=names))
-    for rank, (node, rate) in enumerate(zip(names, rates, strict=True)):
-        said = {**FACTS, **(facts[rank] if facts else {}), "gpu_serial": f"serial-{rank}"}
-        who = {"rank": rank, "device": "cuda:0", "device_model": model, "device_id": f"GPU-{rank}"}
-        journal = Journal(folder.records("00") / f"r{rank:06d}.jsonl")
-        journal.write(hello(rank, node))
-        about = {"gpu_count": 1, "gpu_models": 1, "cores": 8, "memory_bytes": 1e12, "gpu_memory_bytes": 8.55e10}
-        journal.write(record("identity", node, about, facts=said, **who))
-        numbers = {"rate_flops[bf16]": [rate], "wrong_elements[bf16]": float(node == wrong), "spread[bf16]": 0.01}
-        journal.write(record("matmul", node, numbers, **{**who, "revision": 2}))
-        journal.write(Bye())
-    events.write(Event("ended", AT))
-    return name
-
-
-def typed(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    """Exit code, standard output and error of ``hpcaccept baseline …``."""
-    code = main(["baseline", *words])
-    said = capsys.readouterr()
-    return code, said.out, said.err
-
-
-def file_of(place: Path, model: str = H100) -> Path:
-    return place / "baselines" / file_name(model)
 
 
 def against_baseline(capsys: pytest.CaptureFixture[str], run: str) -> list[tuple[str, str]]:
@@ -194,7 +129,7 @@ def test_a_strict_baseline_refuses_another_driver(capsys: pytest.CaptureFixture[
 def test_where_a_baseline_is_required_a_draft_does_not_count_and_an_approved_one_does(
     capsys: pytest.CaptureFixture[str], place: Path
 ) -> None:
-    gpu_run(place, "run-1", model="A GPU of our own", baseline="required")
+    gpu_run(place, "run-1", model="A GPU of our own", demand="required")
     assert typed(capsys, "learn", "run-1")[0] == 0
     reasons = [reason for outcome, reason in against_baseline(capsys, "run-1") if outcome == "NO_BASELINE"]
     assert reasons
@@ -247,8 +182,6 @@ def test_mistakes_are_sentences(
 
 
 def _shipped(model: str) -> Baseline:
-    from dataclasses import replace
-
     return replace(baseline(model=model), state="shipped")
 
 
@@ -256,8 +189,6 @@ def _shipped(model: str) -> Baseline:
 
 
 def test_diff_says_what_changed_and_in_what_conditions(capsys: pytest.CaptureFixture[str], place: Path) -> None:
-    from dataclasses import replace
-
     old, new = baseline(entry(), entry("speed.gone")), baseline(entry(center=97.0), entry("speed.new"))
     new = replace(new, provenance=replace(new.provenance, facts={"driver": "590.2"}))
     for one in (old, new):
@@ -293,8 +224,6 @@ def test_check_of_a_run_says_what_can_be_judged(capsys: pytest.CaptureFixture[st
 
 
 def test_an_old_file_is_upgraded(capsys: pytest.CaptureFixture[str], place: Path) -> None:
-    from test_baseline_file import first_format
-
     (place / "baselines").mkdir()
     first_format(file_of(place))
     assert "format 1 → 2" in typed(capsys, "upgrade")[1]
