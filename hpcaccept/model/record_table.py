@@ -10,6 +10,7 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 
+from hpcaccept.errors import StoreError
 from hpcaccept.model.record import DISTURBED, Record
 from hpcaccept.serial import dumps, from_plain
 
@@ -57,7 +58,15 @@ class RecordTable(Sequence[Record]):
             return self.made[at]
         number = range(len(self))[at]
         begin = int(self.ends[number - 1]) if number else 0
-        return from_plain(json.loads(self.text[begin : int(self.ends[number])]), Record)
+        try:
+            return from_plain(json.loads(self.text[begin : int(self.ends[number])]), Record)
+        except ValueError as fault:
+            raise StoreError(f"Record {number} is damaged: {fault}.", "Write it again: hpcaccept collect.") from None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]  # it may be large
 
     def of_checks(self, names: Iterable[str]) -> npt.NDArray[np.bool_]:
         """bool[r]: whether each record is of one of the checks."""

@@ -1,19 +1,28 @@
-"""How is a run kept in HDF5? ``run.h5``, format 1, written whole by one writer, then renamed.
+"""How is a run kept in HDF5? ``run.h5``, version 2, written whole by one writer, then renamed.
 
 ::
 
-    /                attributes: format "hpcaccept-run", version 1, written_at
+    /                attributes: format "hpcaccept-run", version 2, written_at
     /plan            JSON
-    /evidence        JSON of everything but the samples, one dataset per kind, one string per thing
+    /evidence        steps, hellos, events, torn: one JSON list each
+    /records/check   int32[r]   index into /records/checks
+    /records/place   int32[r]   index into /records/places
+    /records/revision int32[r]  of the check's method
+    /records/flags   uint8[r]   model.record_table: measured, says unsupported, disturbed
+    /records/ends    int64[r]   where each record ends in /records/text
+    /records/text    uint8[b]   UTF-8, JSON of the records, one after the other
+    /records/checks  JSON list of names
+    /records/places  JSON list of [node, device]
     /samples/key     int32[n]   index into /samples/keys
     /samples/unit    int32[n]   index into /samples/units
     /samples/launch  int32[n]   number of the step
     /samples/repeat  int32[n]   block within the step
     /samples/value   float64[n] SI units
     /samples/keys    str[k]     metric keys
-    /samples/units   str[u]     JSON of Unit
+    /samples/units   JSON list of [node, device, device_id, model, setting]
 
-No pickle, no object references: any HDF5 tool reads it.
+Reports read thousands of records and need what few of them say: the rest stays text. Version 1 (a string per record, unit and
+hello) is read too. No pickle, no object references: any HDF5 tool reads it.
 """
 
 from __future__ import annotations
@@ -26,6 +35,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from hpcaccept.errors import StoreError
 from hpcaccept.model.event import Event
@@ -33,16 +43,19 @@ from hpcaccept.model.evidence import Evidence
 from hpcaccept.model.job import JobStatus
 from hpcaccept.model.plan import Plan, Step
 from hpcaccept.model.record import Hello, Record, Torn
+from hpcaccept.model.record_table import RecordTable
 from hpcaccept.model.table import SampleTable, Unit
 from hpcaccept.serial import dumps, from_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-FORMAT, VERSION = "hpcaccept-run", 1
+FORMAT, VERSION = "hpcaccept-run", 2
 #: What h5py, json and the nouns raise on content that cannot be.
 DAMAGE = (KeyError, ValueError, OSError, RuntimeError, TypeError, AttributeError)
 T = TypeVar("T")
+#: Fields of a unit, in the order in which they are kept.
+_UNIT = ("node", "device", "device_id", "model", "setting")
 
 
 def write_run(file: Path, evidence: Evidence, now: str) -> None:
@@ -58,13 +71,14 @@ def write_run(file: Path, evidence: Evidence, now: str) -> None:
         h5["nodes"] = json.dumps(evidence.nodes)
         h5["imports_s"] = json.dumps(evidence.imports_s)
         h5["job"] = dumps(evidence.job) if evidence.job else ""
-        for name in ("steps", "hellos", "records", "events", "torn"):
-            _strings(h5, f"evidence/{name}", (dumps(thing) for thing in getattr(evidence, name)))
+        for name in ("steps", "hellos", "events", "torn"):
+            h5[f"evidence/{name}"] = f"[{','.join(dumps(thing) for thing in getattr(evidence, name))}]"
+        _write_records(h5, evidence.record_table)
         table = evidence.samples
         for column in ("key", "unit", "launch", "repeat", "value"):
-            h5.create_dataset(f"samples/{column}", data=getattr(table, column), compression="gzip", compression_opts=1)
+            _numbers(h5, f"samples/{column}", getattr(table, column))
         _strings(h5, "samples/keys", table.keys)
-        _strings(h5, "samples/units", (dumps(unit) for unit in table.units))
+        h5["samples/units"] = _json([[getattr(unit, name) for name in _UNIT] for unit in table.units])
 
     write_h5(file, fill)
 
@@ -75,12 +89,13 @@ def read_run(file: Path) -> Evidence:
     Raises:
         StoreError: absent, truncated, foreign, or of another version.
     """
-    with open_h5(file, FORMAT, VERSION) as h5:
+    with open_h5(file, FORMAT, VERSION, oldest=1) as h5:
         try:
+            old = h5.attrs["version"] == 1
             job = h5["job"].asstr()[()]
             table = SampleTable(
                 keys=tuple(h5["samples/keys"].asstr()[:]),
-                units=tuple(from_plain(json.loads(text), Unit) for text in h5["samples/units"].asstr()[:]),
+                units=_old_things(h5["samples/units"], Unit) if old else _units(h5),
                 key=h5["samples/key"][:],
                 unit=h5["samples/unit"][:],
                 launch=h5["samples/launch"][:],
@@ -93,7 +108,7 @@ def read_run(file: Path) -> Evidence:
                 nodes=tuple(json.loads(h5["nodes"].asstr()[()])),
                 steps=_things(h5, "steps", Step),
                 hellos=_things(h5, "hellos", Hello),
-                records=_things(h5, "records", Record),
+                records=_old_things(h5["evidence/records"], Record) if old else _records(h5),
                 samples=table,
                 events=_things(h5, "events", Event),
                 torn=_things(h5, "torn", Torn),
@@ -114,7 +129,55 @@ def _must_fit(table: SampleTable) -> None:
 
 
 def _things(h5: h5py.File, name: str, kind: type[T]) -> tuple[T, ...]:
-    return tuple(from_plain(json.loads(text), kind) for text in h5[f"evidence/{name}"].asstr()[:])
+    found = h5[f"evidence/{name}"]
+    if found.shape:  # version 1
+        return _old_things(found, kind)
+    return tuple(from_plain(plain, kind) for plain in json.loads(found.asstr()[()]))
+
+
+def _old_things(found: h5py.Dataset, kind: type[T]) -> tuple[T, ...]:
+    return tuple(from_plain(json.loads(text), kind) for text in found.asstr()[:])
+
+
+def _units(h5: h5py.File) -> tuple[Unit, ...]:
+    rows = json.loads(h5["samples/units"].asstr()[()])
+    if not all(len(row) == len(_UNIT) and all(type(text) is str for text in row) for row in rows):
+        raise ValueError("a unit is not five texts")
+    return tuple(Unit(*row) for row in rows)
+
+
+def _write_records(h5: h5py.File, table: RecordTable) -> None:
+    text, ends = table.as_text()
+    for column in ("check", "place", "revision", "flags"):
+        _numbers(h5, f"records/{column}", getattr(table, column))
+    _numbers(h5, "records/ends", ends)
+    _numbers(h5, "records/text", np.frombuffer(text, np.uint8))
+    h5["records/checks"], h5["records/places"] = _json(table.checks), _json(table.places)
+
+
+def _records(h5: h5py.File) -> RecordTable:
+    columns = {name: h5[f"records/{name}"][:] for name in ("check", "place", "revision", "flags", "ends")}
+    text: bytes = h5["records/text"][:].tobytes()
+    checks = tuple(json.loads(h5["records/checks"].asstr()[()]))
+    places = tuple((node, device) for node, device in json.loads(h5["records/places"].asstr()[()]))
+    ends = columns["ends"]
+    if len({len(column) for column in columns.values()}) > 1:
+        raise ValueError("the columns of the records are of unlike length")
+    if len(ends) and ((np.diff(ends, prepend=0) <= 0).any() or ends[-1] != len(text)):
+        raise ValueError("the records end elsewhere than they should")
+    for column, names in ((columns["check"], checks), (columns["place"], places)):
+        if len(column) and not 0 <= column.min() <= column.max() < len(names):
+            raise ValueError("a record points to no check or place")
+    return RecordTable(checks=checks, places=places, text=text, **columns)
+
+
+def _json(things: object) -> str:
+    return json.dumps(things, ensure_ascii=False).encode("utf-8", "replace").decode()
+
+
+def _numbers(h5: h5py.File, name: str, column: npt.NDArray[Any]) -> None:
+    # With a checksum: text that is read late must not be found damaged late.
+    h5.create_dataset(name, data=column, compression="gzip", compression_opts=1, fletcher32=True)
 
 
 def _strings(h5: h5py.File, name: str, texts: Iterable[str]) -> None:
@@ -139,8 +202,14 @@ def write_h5(file: Path, fill: Callable[[h5py.File], None]) -> None:
         raise
 
 
-def open_h5(file: Path, expected: str, version: int) -> Any:
+def open_h5(file: Path, expected: str, version: int, oldest: int | None = None) -> Any:
     """An HDF5 file for reading, after its format and version have been looked at.
+
+    Args:
+        file: to open.
+        expected: its format.
+        version: the newest that can be read.
+        oldest: that can be read; None: only the newest.
 
     Raises:
         StoreError: absent, not HDF5, truncated, foreign, or of another version.
@@ -156,7 +225,7 @@ def open_h5(file: Path, expected: str, version: int) -> Any:
     except DAMAGE as fault:
         h5.close()
         raise StoreError(f"{file} is damaged: {fault}.") from None
-    if found != expected or number != version:
+    if found != expected or number not in range(oldest or version, version + 1):
         h5.close()
         raise StoreError(f"{file} is {found!r} version {number}, expected {expected!r} version {version}.")
     return h5

@@ -16,6 +16,7 @@ from hpcaccept.model.event import Event
 from hpcaccept.model.job import JobStatus
 from hpcaccept.model.record import Torn
 from hpcaccept.model.table import SampleTable
+from hpcaccept.serial import dumps
 from hpcaccept.store.run_file import FORMAT, VERSION, open_h5, read_run, write_h5, write_run
 
 if TYPE_CHECKING:
@@ -83,6 +84,51 @@ def test_a_run_file_says_what_it_is_to_any_hdf5_tool(tmp_path: Path) -> None:
         assert h5["samples/keys"].asstr()[0] == "speed.rate_flops[fp32]"
 
 
+def test_a_run_of_version_1_is_read(tmp_path: Path) -> None:
+    found = everything()
+    write_run(tmp_path / "run.h5", found, AT)
+    with h5py.File(tmp_path / "run.h5", "a") as h5:
+        h5.attrs["version"] = 1
+        del h5["records"], h5["samples/units"]
+        for name in ("steps", "hellos", "records", "events", "torn"):
+            if name != "records":
+                del h5[f"evidence/{name}"]
+            things = [dumps(thing) for thing in getattr(found, name)]
+            h5.create_dataset(f"evidence/{name}", data=np.array(things, object), dtype=h5py.string_dtype())
+        units = [dumps(unit) for unit in found.samples.units]
+        h5.create_dataset("samples/units", data=np.array(units, object), dtype=h5py.string_dtype())
+    assert same(read_run(tmp_path / "run.h5"), found)
+
+
+def test_the_columns_of_the_records_come_back(tmp_path: Path) -> None:
+    write_run(tmp_path / "run.h5", everything(), AT)
+    was, now = everything().record_table, read_run(tmp_path / "run.h5").record_table
+    assert (was.checks, was.places) == (now.checks, now.places)
+    for name in ("check", "place", "revision", "flags"):
+        assert np.array_equal(getattr(was, name), getattr(now, name))
+    assert now[-1] == was[-1]
+    assert now[0:2] == was[0:2]
+
+
+@pytest.mark.parametrize(("name", "change"), [("ends", -1), ("ends", 1), ("check", 9), ("place", -1)])
+def test_records_whose_columns_lie_are_damage(tmp_path: Path, name: str, change: int) -> None:
+    file = tmp_path / "run.h5"
+    write_run(file, everything(), AT)
+    with h5py.File(file, "a") as h5:
+        h5[f"records/{name}"][-1] = change if name != "ends" else h5["records/ends"][-1] + change
+    with pytest.raises(StoreError, match="is damaged"):
+        read_run(file)
+
+
+def test_a_record_that_cannot_be_read_is_told_when_it_is_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "run.h5"
+    write_run(file, everything(), AT)
+    with h5py.File(file, "a") as h5:
+        h5["records/text"][0] = ord("[")
+    with pytest.raises(StoreError, match="Record 0 is damaged"):
+        list(read_run(file).records)
+
+
 def test_writing_a_run_again_replaces_it(tmp_path: Path) -> None:
     write_run(tmp_path / "run.h5", fleet([1.0]), AT)
     write_run(tmp_path / "run.h5", fleet([1.0, 2.0]), AT)
@@ -133,7 +179,7 @@ def test_a_foreign_file_is_refused_by_format_and_version(
 
 
 @pytest.mark.parametrize(
-    "name", ["plan", "nodes", "job", "imports_s", "evidence/records", "samples/value", "samples/launch"]
+    "name", ["plan", "nodes", "job", "imports_s", "evidence/hellos", "records/text", "samples/value", "samples/launch"]
 )
 def test_a_run_file_that_lacks_a_part_is_told_with_how_to_mend_it(tmp_path: Path, name: str) -> None:
     file = tmp_path / "run.h5"
