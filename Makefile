@@ -9,7 +9,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 NODES ?= 4
 .DEFAULT_GOAL := help
-.PHONY: help accept test lint format bench faults cluster cluster-down slurm-packages clean
+.PHONY: help accept test lint format bench faults cluster cluster-down slurm-packages browser-packages clean
 
 help:
 	@sed -n 's/^# //p' Makefile | head -6
@@ -39,7 +39,11 @@ slurm-packages:
 	@bash tests/system/cluster/install.sh || [ $$? -eq 77 ]
 
 # Unit tests side by side; what measures, or starts a cluster, one after another. make test ARGS=… runs what it names.
-test: .venv/stamp-dev slurm-packages
+# The same for the browser that opens the report page.
+browser-packages:
+	@bash tests/system/browser/install.sh || [ $$? -eq 77 ]
+
+test: .venv/stamp-dev slurm-packages browser-packages
 	$(BIN)/coverage erase
 	@failed=0; pytest() { echo "pytest $$*"; $(BIN)/coverage run -m pytest "$$@" || failed=1; }; \
 	if [ -n "$(ARGS)" ]; then pytest $(ARGS); else pytest tests/unit -n auto --maxprocesses 8; pytest tests --ignore tests/unit; fi; \
@@ -56,7 +60,7 @@ format: .venv/stamp-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/stamp-dev slurm-packages
+bench: .venv/stamp-dev slurm-packages browser-packages
 	$(BIN)/python -m benchmarks
 
 faults: .venv/stamp-dev slurm-packages

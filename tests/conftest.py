@@ -8,8 +8,8 @@ import platform
 
 from hypothesis import settings
 
-#: The real Slurm (tests/slurm_fixtures.py).
-pytest_plugins = ["slurm_fixtures"]
+#: The real Slurm (tests/slurm_fixtures.py), and a real browser.
+pytest_plugins = ["slurm_fixtures", "browser_fixtures"]
 
 # A busy machine is slow, which is no fault of what is tested.
 settings.register_profile("here", deadline=None, max_examples=60)

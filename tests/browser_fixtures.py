@@ -1,0 +1,78 @@
+"""Fixtures: a real headless Chromium; only where the browser and its driver are installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from selenium.webdriver import Chrome
+
+MISSING = [name for name in ("chromium", "chromedriver") if not shutil.which(name)]
+WHY_NOT = f"no {', '.join(MISSING)}: bash tests/system/browser/install.sh" if MISSING else ""
+
+
+class Browser:
+    """One tab that opens files, and what it asked and complained of since."""
+
+    def __init__(self, driver: Chrome) -> None:
+        self.driver = driver
+
+    def open(self, file: Path) -> None:
+        """Load a page; what was logged before is forgotten."""
+        self.driver.get("about:blank")
+        self.driver.get_log("performance")
+        self.driver.get_log("browser")
+        self.driver.get(file.as_uri())
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        """The value of a script in the page."""
+        return self.driver.execute_script(script, *arguments)
+
+    def command(self, name: str, **parameters: Any) -> Any:
+        """A command of https://chromedevtools.github.io/devtools-protocol."""
+        return self.driver.execute_cdp_cmd(name, parameters)
+
+    def complaints(self) -> list[str]:
+        """What the console has said since the page was opened."""
+        return [entry["message"] for entry in self.driver.get_log("browser")]
+
+    def asked_for(self) -> set[str]:
+        """Every address that was requested since, its own included."""
+        messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        return {m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"}
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """A browser without a window, with nothing of any user's."""
+    if WHY_NOT:
+        pytest.skip(f"no browser: {WHY_NOT}")
+    with start() as driver:
+        yield Browser(driver)
+
+
+def start() -> Chrome:
+    """Start it; to be ended by ``quit`` (or ``with``)."""
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or ""
+    options.add_argument("--headless=new")
+    options.add_argument("--disable-gpu")
+    options.add_argument("--disable-dev-shm-usage")  # containers have 64 MB of it
+    if os.geteuid() == 0:
+        options.add_argument("--no-sandbox")  # Chromium's does not work for root; only our own pages are opened
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    # The path of the driver is given, so that selenium looks for none and downloads none.
+    service = webdriver.ChromeService(shutil.which("chromedriver"))
+    driver = webdriver.Chrome(options=options, service=service)
+    driver.set_page_load_timeout(120)
+    return driver
