@@ -12,6 +12,7 @@ import numpy.typing as npt
 from hpcaccept import checks
 from hpcaccept.errors import RunError, UsageError
 from hpcaccept.judge.history_rule import DECLINE, STEADY, STEP, trend
+from hpcaccept.judge.identities import identities
 from hpcaccept.model.history import (
     ABSENT,
     DISTURBED,
@@ -31,7 +32,7 @@ from hpcaccept.model.history import (
     unit_id,
 )
 from hpcaccept.model.metric import split_key
-from hpcaccept.model.record import DISTURBED as DISTURBED_FACT
+from hpcaccept.model.record_table import IS_DISTURBED
 from hpcaccept.model.verdict import OUTCOMES, Outcome
 from hpcaccept.store import history_file
 
@@ -121,7 +122,7 @@ class _Columns:
 def _columns(evidence: Evidence) -> _Columns:
     serials = {
         (record.node, record.device): serial
-        for record in evidence.records
+        for record in identities(evidence)
         if (serial := record.facts.get("gpu_serial", ""))
     }
     places: dict[str, Place] = {}
@@ -139,7 +140,7 @@ def _columns(evidence: Evidence) -> _Columns:
 
 
 def _revisions(evidence: Evidence) -> dict[str, int]:
-    return {record.check: record.revision for record in evidence.records if record.outcome == "measured"}
+    return evidence.record_table.revisions()
 
 
 def to_remember(judged: Judged) -> RunToRemember:
@@ -162,7 +163,7 @@ def to_remember(judged: Judged) -> RunToRemember:
             mine = outcomes[row[answer.key]]
             mine[at[at >= 0]] = np.maximum(mine[at[at >= 0]], _CODES[answer.outcome[at >= 0]])
     _mark_disturbed(judged, columns, row, outcomes)
-    facts = environment_of(evidence.records)
+    facts = environment_of(identities(evidence))
     return RunToRemember(
         run=PastRun(plan.run_id, plan.created_at, environment_digest(facts), plan.suite.name),
         facts=facts,
@@ -178,7 +179,8 @@ def to_remember(judged: Judged) -> RunToRemember:
 
 def _mark_disturbed(judged: Judged, columns: _Columns, row: Mapping[str, int], outcomes: npt.NDArray[np.uint8]) -> None:
     """What somebody else was using says nothing of its speed, however fast it was."""
-    busy = {(r.node, r.device) for r in judged.evidence.records if DISTURBED_FACT in r.facts}
+    records = judged.evidence.record_table
+    busy = {records.places[place] for place in records.place[(records.flags & IS_DISTURBED) > 0].tolist()}
     units = judged.evidence.samples.units
     some = np.array([i for i, unit in enumerate(units) if (unit.node, unit.device) in busy], np.int64)
     for column in judged.values:

@@ -12,6 +12,7 @@ from hpcaccept.errors import StoreError, UsageError
 from hpcaccept.judge import Judgement, judge_values
 from hpcaccept.judge.values import Values, values_of
 from hpcaccept.model.evidence import Evidence
+from hpcaccept.model.history import Past
 from hpcaccept.report.forms import render
 from hpcaccept.report.model import Summary, summarise
 from hpcaccept.store.baseline_file import SHIPPED, find_baseline
@@ -29,12 +30,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Judged:
-    """A run with everything that follows from it."""
+    """A run with everything that follows from it, and the past it was judged against."""
 
     evidence: Evidence
     values: list[Values]
     judgement: Judgement
     summary: Summary
+    past: Past | None = None
 
 
 def collect(folder: RunFolder, job: JobStatus | None = None) -> Evidence:
@@ -108,7 +110,7 @@ def judge_run(evidence: Evidence, baselines_dir: Path, history: Path | None = No
 
         past = past_for(history, evidence)
     judgement = judge_values(evidence, values, catalogue, baselines, UNIQUE_FACTS, past)
-    return Judged(evidence, values, judgement, summarise(evidence, judgement, values))
+    return Judged(evidence, values, judgement, summarise(evidence, judgement, values), past)
 
 
 def write_report(folder: RunFolder, judged: Judged) -> None:
@@ -124,7 +126,7 @@ def text_of(judged: Judged, form: str, folder: RunFolder) -> str:
     Raises:
         RunError: the form cannot hold this run (hpcaccept.report.nodes).
     """
-    return render(form, judged.evidence, judged.values, judged.judgement, judged.summary, str(folder.path))
+    return render(form, judged.evidence, judged.values, judged.judgement, judged.summary, str(folder.path), judged.past)
 
 
 def print_report(folder: RunFolder, judged: Judged, form: str) -> None:

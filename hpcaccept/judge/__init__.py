@@ -17,9 +17,10 @@ from hpcaccept.judge.coverage import Coverage, coverage_of
 from hpcaccept.judge.disturbed import without_disturbed
 from hpcaccept.judge.drift import judge_drift
 from hpcaccept.judge.neighbours import explained, neighbourhoods
+from hpcaccept.judge.plausible import without_impossible
 from hpcaccept.judge.power import Power
 from hpcaccept.judge.values import Values, values_of
-from hpcaccept.judge.wording import every_verdict, readable_verdicts
+from hpcaccept.judge.wording import every_verdict, passing_verdicts, readable_verdicts
 from hpcaccept.model.metric import Metric
 from hpcaccept.model.verdict import CODE, Outcome, Question, Verdict
 from hpcaccept.model.verdict_table import VerdictTable
@@ -61,6 +62,10 @@ class Judgement:
         yield from self.said
         yield from every_verdict(self.table)
 
+    def passes(self) -> Iterator[Verdict]:
+        """The passing verdicts alone."""
+        return passing_verdicts(self.table)
+
     def counts(self) -> Counter[Outcome]:
         """Outcome → number of ``all_verdicts``."""
         return self.table.counts() + Counter(verdict.outcome for verdict in self.said)
@@ -99,6 +104,7 @@ def judge_values(
     limits, said = judge_against_limits(evidence, values)
     peers, peer_power = judge_against_peers(evidence, values, alike)
     known, baseline_power = judge_against_baseline(evidence, values, alike, baselines)
+    known = list(without_impossible(known, units, baselines))
     power: dict[Question, Power] = {"peers": peer_power, "baseline": baseline_power}
     before: list[Answer] = []
     notes: tuple[str, ...] = ()
@@ -131,6 +137,6 @@ def _exit_code(table: VerdictTable, said: list[Verdict]) -> int:
     # A run of which nothing was judged is not accepted, whatever was required of it.
     judged = counts[Outcome.PASS] + counts[Outcome.WARN] > 0
     unjudged = any(verdict.required for verdict in said) or any(
-        answer.required and bool((answer.outcome > CODE[Outcome.FAIL]).any()) for answer in table.answers
+        bool(((answer.outcome > CODE[Outcome.FAIL]) & answer.demanded).any()) for answer in table.answers
     )
     return 0 if judged and not unjudged else 3

@@ -37,10 +37,7 @@ def judge_against_baseline(
     """
     demanded = evidence.plan.suite.baseline == "required"
     required = {spec.name: spec.required and demanded for spec in evidence.plan.suite.checks}
-    records = evidence.record_table
-    revision = np.zeros(len(records.checks), np.int64)
-    revision[records.check] = records.revision  # two revisions of a check in one run there are not
-    revisions = dict(zip(records.checks, revision.tolist(), strict=True))
+    revisions = evidence.record_table.revisions()
     asked = {GPUS_FACT: str(evidence.plan.request.gpus_per_node)}
     kinds, kind = _kinds_of(evidence, alike, bool(baselines))
     answers: list[Answer] = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpcaccept.model.metric import Limit, describe
-from hpcaccept.model.verdict import OUTCOMES, Outcome, Subject, Verdict
+from hpcaccept.model.verdict import CODE, OUTCOMES, Outcome, Subject, Verdict
 from hpcaccept.units import show
 
 if TYPE_CHECKING:
@@ -61,18 +61,20 @@ def verdict_of(table: VerdictTable, answer: Answer, row: int) -> Verdict:
         unit=answer.metric.unit,
         limit=limit_of(answer, row) if limited else None,
         remedy=remedy,
-        required=answer.required,
+        required=bool(answer.demanded[row]),
         question=answer.question,
     )
 
 
 def limit_of(answer: Answer, row: int) -> Limit | None:
     """What the value met or missed; None where it could not be compared."""
-    lower, upper = (None if np.isnan(x) else float(x) for x in (answer.lower[row], answer.upper[row]))
-    if lower is None and upper is None:
+    lower, upper = float(answer.lower[row]), float(answer.upper[row])
+    if lower != lower and upper != upper:
         return None
     source = f"{_compared(answer, row)}; {answer.detail}" if answer.compared and not answer.source else answer.source
-    return Limit(lower, upper, answer.metric.unit, answer.origin, source)
+    return Limit(
+        lower if lower == lower else None, upper if upper == upper else None, answer.metric.unit, answer.origin, source
+    )
 
 
 def sentence(answer: Answer, row: int) -> str:
@@ -112,6 +114,13 @@ def every_verdict(table: VerdictTable) -> Iterator[Verdict]:
     """Each row, PASS too: built one after another, as they are asked for."""
     for answer in table.answers:
         for row in range(len(answer)):
+            yield verdict_of(table, answer, row)
+
+
+def passing_verdicts(table: VerdictTable) -> Iterator[Verdict]:
+    """Each row that is PASS."""
+    for answer in table.answers:
+        for row in np.flatnonzero(answer.outcome == CODE[Outcome.PASS]).tolist():
             yield verdict_of(table, answer, row)
 
 

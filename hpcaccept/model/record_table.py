@@ -64,7 +64,11 @@ class RecordTable(Sequence[Record]):
             raise StoreError(f"Record {number} is damaged: {fault}.", "Write it again: hpcaccept collect.") from None
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+        return (
+            isinstance(other, Sequence)
+            and len(self) == len(other)
+            and all(a == b for a, b in zip(self, other, strict=True))
+        )
 
     __hash__ = None  # type: ignore[assignment]  # it may be large
 
@@ -76,6 +80,13 @@ class RecordTable(Sequence[Record]):
     def rows(self, chosen: npt.NDArray[np.bool_]) -> list[Record]:
         """The chosen records."""
         return [self[number] for number in np.flatnonzero(chosen).tolist()]
+
+    def revisions(self) -> dict[str, int]:
+        """Check → revision of its method, of what was measured; two of one check in one run there are not."""
+        measured = (self.flags & MEASURED) > 0
+        revision = np.full(len(self.checks), -1)
+        revision[self.check[measured]] = self.revision[measured]
+        return {name: number for name, number in zip(self.checks, revision.tolist(), strict=True) if number >= 0}
 
     def as_text(self) -> tuple[bytes, npt.NDArray[np.int64]]:
         """``text`` and ``ends``, also of records that exist."""

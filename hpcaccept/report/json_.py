@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 SCHEMA = 2
 #: So many passing verdicts are listed one by one; of more it is said how many there are.
-MOST_PASSES = 100_000
+MOST_PASSES = 10_000
 
 
 def render_json(evidence: Evidence, judgement: Judgement, summary: Summary) -> str:
-    """Indented JSON, keys in a fixed order, NaN refused."""
+    """Indented JSON with a line per verdict, keys in a fixed order, NaN refused."""
     plan = evidence.plan
     listed = summary.counts.get(Outcome.PASS.value, 0) <= MOST_PASSES
-    passes = (v for v in judgement.all_verdicts() if v.outcome is Outcome.PASS) if listed else ()
+    verdicts = [*judgement.verdicts, *(judgement.passes() if listed else ())]
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "run": plan.run_id,
@@ -42,9 +42,12 @@ def render_json(evidence: Evidence, judgement: Judgement, summary: Summary) -> s
         "imports_s": evidence.imports_s,
         "events": [to_plain(event) for event in evidence.events],
         "passes": "listed" if listed else "counted",
-        "verdicts": [_verdict(verdict) for verdict in (*judgement.verdicts, *passes)],
     }
-    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    head = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
+    # One line each: indenting is done in Python, and there may be tens of thousands.
+    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+    lines = ",\n  ".join(encode(_verdict(verdict)) for verdict in verdicts)
+    return f'{head},\n "verdicts": [\n  {lines}\n ]\n}}\n'
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:
@@ -58,7 +61,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "variant": verdict.variant,
         "value": verdict.value,
         "unit": verdict.unit,
-        "limit": to_plain(verdict.limit) if verdict.limit else None,
+        "limit": vars(verdict.limit) if verdict.limit else None,
         "required": verdict.required,
         "reason": verdict.reason,
         "remedy": verdict.remedy,
