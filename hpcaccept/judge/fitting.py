@@ -116,12 +116,17 @@ def beyond_peak(baseline: Baseline | None, key: str, value: float, unit: str) ->
         unit: SI unit of the metric.
     """
     peak = peak_of(baseline, key)
-    if peak is None or peak.unit != unit or not math.isfinite(value):
-        return ""
-    most = peak.value * (1 + max(peak.margin, _MEASURED_MARGIN.get(unit, 0.0)))
-    if value <= most:
+    if peak is None or not math.isfinite(value) or value <= most_of(baseline, key, unit):
         return ""
     return f"{show(value, unit)} is more than the part can do: {show(peak.value, unit)} ({peak.source})"
+
+
+def most_of(baseline: Baseline | None, key: str, unit: str) -> float:
+    """The highest rate of a metric that may be true of the part; inf where its peak is not known."""
+    peak = peak_of(baseline, key)
+    if peak is None or peak.unit != unit:
+        return math.inf
+    return peak.value * (1 + max(peak.margin, _MEASURED_MARGIN.get(unit, 0.0)))
 
 
 def same_device(fact: str, one: str | None, other: str | None) -> bool:

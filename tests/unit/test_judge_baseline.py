@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hpcaccept.judge.learn import learn, suspects
 from hpcaccept.judge.values import values_of
-from hpcaccept.model.baseline import Baseline, BaselineEntry
+from hpcaccept.model.baseline import Baseline, BaselineEntry, Peak
 from hpcaccept.model.suite import CheckSpec, Suite
 from hpcaccept.model.verdict import Outcome, Verdict
 
@@ -211,3 +211,28 @@ def test_a_baseline_says_from_how_many_values_of_how_many_units() -> None:
     (one,) = learned(fleet([100.0] * 4)).values()
     assert "4 values of 4 unit(s)" in one.source
     assert one.spread == 0.0
+
+
+# --- more than the part can do ----------------------------------------------------------------------------------------
+
+
+def test_a_rate_that_no_part_of_the_model_can_reach_is_an_error_and_leaves_the_run_unjudged() -> None:
+    peak = Peak("speed.*", "FLOP/s", 100.0, "a data sheet", "2026-11-22")
+    known = replace(baseline(), peaks=(peak,))
+    judgement = judged(fleet([109.0, 111.0, 100.0, 99.0]), {H100: known})
+    (told,) = [v for v in of(judgement.verdicts, Outcome.ERROR) if v.metric == "rate_flops"]
+    assert told.subject.node == "node1"
+    assert "is more than the part can do: 100 FLOP/s (a data sheet)" in told.reason
+    assert told.required
+    assert judgement.exit_code == 3
+    by_baseline = [v for v in every(judgement) if v.limit and v.limit.origin == "baseline" and v.metric == "rate_flops"]
+    assert sorted(v.subject.node for v in by_baseline if v.outcome is Outcome.PASS) == ["node0", "node2", "node3"]
+
+
+def test_without_a_limit_it_is_an_error_all_the_same() -> None:
+    known = replace(
+        baseline(entry("speed.latency_s", unit="s")), peaks=(Peak("speed.rate_flops", "FLOP/s", 1.0, "x", ""),)
+    )
+    judgement = judged(fleet([111.0] * 2), {H100: known})
+    assert {v.subject.node for v in of(judgement.verdicts, Outcome.ERROR)} == {"node0", "node1"}
+    assert judgement.exit_code == 3
