@@ -118,7 +118,7 @@ class Collectives(Check):
             "Bandwidth that a ring within the node would need per rank. Slower than the other nodes: check 'peer_to_peer' "
             "names the pair, 'health' the links.", scope="node",
             formula="size / node_latency_s · (n - 1)/n; all-reduce 2·(n - 1)/n, broadcast 1", source=_SOURCE,
-            peer_floor=0.05, required=False, headline=False,
+            peer_floor=0.03, required=False, headline=False,
         ),
         Metric(
             "wrong_elements", "elements", "lower", "Elements that this rank received and that are wrong.",

@@ -106,7 +106,7 @@ class IbWriteBw(Check):
             "What a rail writes (send) or is written (receive), with the better of two partners. Slow with both: look at its PCIe link "
             "('lspci -vv'), its cable and its switch port.",
             formula="bytes / seconds, mean of a test, the better partner",
-            source="https://github.com/linux-rdma/perftest", scope="node", peer_floor=0.05, required=False,
+            source="https://github.com/linux-rdma/perftest", scope="node", peer_floor=0.02, required=False,
         ),
         Metric(
             "line_share", "share", "higher",

@@ -83,7 +83,7 @@ class Matmul(Check):
     metrics: ClassVar = (
         Metric(
             "rate_flops", "FLOP/s", "higher", "Rate of matrix products of the frozen shape in one number format.",
-            formula="2·M·N·K / seconds per product, one figure per block", source=_SOURCE, peer_floor=0.04,
+            formula="2·M·N·K / seconds per product, one figure per block", source=_SOURCE, peer_floor=0.03,
             required=False,
         ),
         Metric(

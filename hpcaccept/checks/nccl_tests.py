@@ -67,7 +67,7 @@ class NcclTests(Check):
         Metric(
             "busbw_bytes", "B/s", "higher", "Bus bandwidth of a collective over the GPUs of a node.",
             formula="bytes / seconds · 2(n-1)/n (all-reduce), (n-1)/n (all-gather, reduce-scatter, all-to-all), 1", source=_SOURCE,
-            scope="node", peer_floor=0.05, required=False,
+            scope="node", peer_floor=0.02, required=False,
         ),
         Metric(
             "algbw_bytes", "B/s", "exact", "Size of the message over the time.", formula="bytes / seconds", source=_SOURCE,

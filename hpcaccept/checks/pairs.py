@@ -63,7 +63,7 @@ class Pairs(Check):
         Metric(
             "node_bytes", "B/s", "higher", "What a rank and its partners exchange, per direction: the median partner. "
             "Low with everybody: look at the node's port ('ibstat', 'ethtool'), its PCIe link and its routes.",
-            formula="median over partners of exchange_bytes", peer_floor=0.10,
+            formula="median over partners of exchange_bytes", peer_floor=0.02,
         ),
         Metric(
             "exchange_bytes", "B/s", "higher", "What a rank and one partner exchange, per direction.",

@@ -88,7 +88,7 @@ class Resnet(Check):
     metrics: ClassVar = (
         Metric(
             "images_per_s", "1/s", "higher", "Images that are trained on, or recognized, per second.",
-            formula="batch / seconds per step, one figure per block", peer_floor=0.05, required=False,
+            formula="batch / seconds per step, one figure per block", peer_floor=0.04, required=False,
         ),
         Metric(
             "small_images_per_s", "1/s", "exact", "The same of tiny images on a CPU: shows that it works; reported only.",

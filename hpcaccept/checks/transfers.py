@@ -83,13 +83,13 @@ class Transfers(Check):
             "Bytes copied per second while no other GPU of the node copies. Slower than the peers: look at the PCIe link (nvidia-smi -q -d PERFORMANCE; "
             "lspci -vv, LnkSta), at the fact 'numa', and at what else uses the host's memory.",
             formula="size (h2d, d2h) or 2 · size (both) / seconds per copy, one figure per block",
-            source="https://github.com/NVIDIA/nvbandwidth", peer_floor=0.05,
+            source="https://github.com/NVIDIA/nvbandwidth", peer_floor=0.02,
         ),
         Metric(
             "node_rate_bytes", "B/s", "higher",
             "Bytes that the GPUs of a node copy per second together. Slower than the other nodes with links that are well: memory "
             "modules, NUMA settings of the firmware, or other users of the host's memory.", scope="node",
-            formula="Σ over the node's GPUs of together_bytes, block by block", peer_floor=0.05, required=False,
+            formula="Σ over the node's GPUs of together_bytes, block by block", peer_floor=0.03, required=False,
         ),
         Metric(
             "together_bytes", "B/s", "higher", "Bytes copied per second while all GPUs of the node copy.",

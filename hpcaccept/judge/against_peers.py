@@ -42,11 +42,12 @@ def judge_against_peers(evidence: Evidence, values: Sequence[Values], alike: Ali
     columns = [c for c in values if rule.enabled and is_compared(c) and c.metric.scope != "world"]
     groups = [(column, rows) for column in columns for _, rows in alike.groups(column.unit)]
     sizes = [len(rows) for _, rows in groups if len(rows) >= rule.min_units]
-    z = cut(sum(sizes), rule.false_alarm_rate)
     required = {spec.name: spec.required for spec in evidence.plan.suite.checks}
     answers: list[Answer] = []
     losses: list[float] = []
     for column, rows in groups:
+        # Each comparison has an equal share of the rate: the few nodes are not judged by the number of their GPUs.
+        z = cut(len(sizes) * len(rows), rule.false_alarm_rate)
         needed = required.get(column.check, True)
         if len(rows) < rule.min_units:
             why = f"{len(rows)} like unit(s) in this run, {rule.min_units} are needed to say who is slow"
@@ -63,6 +64,7 @@ def judge_against_peers(evidence: Evidence, values: Sequence[Values], alike: Ali
         answers.append(
             answer_of("peers", column, rows, compared, f"median of {len(rows) - 1} peers", detail, required=needed)
         )
+    z = cut(sum(sizes), rule.false_alarm_rate)
     return answers, Power(sum(sizes), rule.false_alarm_rate, z, span_of(losses), min(sizes, default=0))
 
 

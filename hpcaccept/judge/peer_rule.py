@@ -34,15 +34,15 @@ _DRAWN_IN, _TO_SIGMA = 1.5, 1.134
 ALONE_AMONG = 32
 #: Healthy widths in a floor (facts of fleets, docs/explanation/detection.md), and how many units that knowledge is worth.
 WIDTHS_IN_FLOOR, PRIOR_DF = 4.0, 16.0
-#: From so many units on the tail is estimated; a heavy one must be e times as likely as the normal one.
-TAIL_FROM, TAIL_GAIN = 64, 0.5
+#: From so many units on the tail is estimated.
+TAIL_FROM = 64
 #: A tail is never given less than this chance per value: with 30 such values on a node, 0.1 % of the nodes.
 TAIL_CHANCE = 3e-5
 #: Degrees of freedom of the tails that are tried → what ``robust`` finds for such a t of scale 1 (of 4,000 exact quantiles:
 #: found once, because finding it takes seconds; a test finds one again).
-_TAILS = {
-    3.0: 1.212172987, 4.0: 1.153584024, 5.0: 1.119895166, 7.0: 1.083792938, 10.0: 1.057485938, 20.0: 1.028241120,
-}  # fmt: skip
+_TAILS = {5.0: 1.119895166, 7.0: 1.083792938, 10.0: 1.057485938, 20.0: 1.028241120}
+#: Logarithm of how much likelier than the normal one each must be: few units look heavier or lighter than they are.
+_TAIL_GAINS = {5.0: 2.0, 7.0: 1.5, 10.0: 1.0, 20.0: 0.5}
 #: Rows that are drawn in at once.
 _BLOCK = 2048
 #: Nodes are compared by their middle unit from so many units per node and so many nodes on.
@@ -174,7 +174,7 @@ class _Tail:
 
 
 def tail_of(loss: Floats, sigma: Floats) -> float:
-    """Degrees of freedom of the t that the fast side of many units looks like; inf: a normal tail is as likely.
+    """Degrees of freedom of the t that the fast side of many units looks like; inf: the normal one is likely enough.
 
     Faults are on the slow side. Healthy values whose slow side alone is heavy are not seen by this.
     """
@@ -185,9 +185,9 @@ def tail_of(loss: Floats, sigma: Floats) -> float:
     if len(fast) < TAIL_FROM // 4:
         return math.inf
     normal = float(np.sum(-0.5 * fast**2)) - len(fast) * math.log(math.sqrt(2 * math.pi))
-    likely = {df: _log_likelihood(fast, df) for df in _TAILS}
+    likely = {df: _log_likelihood(fast, df) - gain for df, gain in _TAIL_GAINS.items()}
     best = max(likely, key=likely.__getitem__)
-    return best if likely[best] > normal + TAIL_GAIN else math.inf
+    return best if likely[best] > normal else math.inf
 
 
 def _log_likelihood(widths: Floats, df: float) -> float:
@@ -236,7 +236,8 @@ def _peers_of(values: Floats) -> tuple[Floats, Floats]:
     if len(values) > ALONE_AMONG:
         center, width = robust(values[None, :])
         return np.full(len(values), center[0]), np.full(len(values), width[0])
-    return robust(_others(values))
+    # In order, so that the sums do not depend on the order of the units.
+    return robust(np.sort(_others(values), axis=1))
 
 
 def _others(values: Floats) -> Floats:

@@ -41,7 +41,7 @@ class PeerRule:
 
     enabled: bool = True
     min_units: int = 3
-    false_alarm_rate: float = 0.001
+    false_alarm_rate: float = 0.01
     floor: float | None = None
     shared_host_floor: float = 0.5
     retests: int = 2

@@ -261,9 +261,9 @@ def test_a_missing_core_is_seen_even_on_a_shared_host(cores: float) -> None:
 def test_what_the_comparison_could_see_is_stated() -> None:
     power = judged(fleet([100.0, 100.0, 100.0, 90.0])).power["peers"]
     assert power.comparisons == 4
-    assert power.false_alarm_rate == 0.001
+    assert power.false_alarm_rate == 0.01
     assert power.z is not None
-    assert 3.0 < power.z < 4.0
+    assert 2.5 < power.z < 3.5
     assert power.smallest_loss is not None
     assert pytest.approx(power.smallest_loss[0]) == 0.04
 
