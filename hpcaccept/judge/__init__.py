@@ -18,7 +18,6 @@ from hpcaccept.judge.disturbed import without_disturbed
 from hpcaccept.judge.drift import judge_drift
 from hpcaccept.judge.neighbours import explained, neighbourhoods
 from hpcaccept.judge.plausible import without_impossible
-from hpcaccept.judge.plausible import without_impossible
 from hpcaccept.judge.power import Power
 from hpcaccept.judge.values import Values, values_of
 from hpcaccept.judge.wording import every_verdict, passing_verdicts, readable_verdicts
@@ -105,7 +104,6 @@ def judge_values(
     limits, said = judge_against_limits(evidence, values)
     peers, peer_power = judge_against_peers(evidence, values, alike)
     known, baseline_power = judge_against_baseline(evidence, values, alike, baselines)
-    known = list(without_impossible(known, units, baselines))
     known = list(without_impossible(known, units, baselines))
     power: dict[Question, Power] = {"peers": peer_power, "baseline": baseline_power}
     before: list[Answer] = []

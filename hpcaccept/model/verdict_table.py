@@ -37,7 +37,7 @@ class Answer:
         detail: how the limit follows from it.
         source: where the limits come from, where ``compared`` and ``detail`` do not say it.
         said: why there is no limit, where there is none for all of these units.
-        required: as of a verdict.
+        required: as of a verdict; what peers or past cannot decide is never required.
         remarks: row → (reason, remedy) of its own.
 
     Raises:
@@ -77,6 +77,12 @@ class Answer:
 
     def __len__(self) -> int:
         return len(self.unit)
+
+    @property
+    def demanded(self) -> npt.NDArray[np.bool_]:
+        """bool[u]: rows that leave the run unjudged where they are not judged. A comparison that cannot decide is nobody's fault."""
+        undecided = (self.outcome == CODE[Outcome.NO_BASELINE]) & (self.question in ("peers", "history"))
+        return np.asarray(self.required & ~undecided)
 
     @property
     def check(self) -> str:

@@ -127,7 +127,7 @@ def _nodes(evidence: Evidence, judgement: Judgement) -> dict[str, Outcome]:
 
 def _counting(answer: Answer) -> npt.NDArray[np.bool_]:
     """bool[u]: what is judged counts, and what is required."""
-    counts: npt.NDArray[np.bool_] = (answer.outcome <= CODE[Outcome.FAIL]) | answer.required
+    counts: npt.NDArray[np.bool_] = (answer.outcome <= CODE[Outcome.FAIL]) | answer.demanded
     return counts
 
 

@@ -6,7 +6,7 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
-from builders import AT, CATALOGUE, H100, baseline, every, evidence, hello, judged, nodes, plan, record, suite
+from builders import AT, CATALOGUE, H100, baseline, every, evidence, fleet, hello, judged, nodes, plan, record, suite
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
@@ -148,3 +148,11 @@ def test_the_judge_changes_nothing_it_was_given() -> None:
     before = found.samples.value.copy()
     assert judged(found).verdicts == judged(found).verdicts
     assert (found.samples.value == before).all()
+
+
+def test_peers_that_cannot_decide_do_not_leave_a_run_unjudged_that_is_judged_otherwise() -> None:
+    found = judged(fleet([1.0, 100.0, 10_000.0, 1_000_000.0]))
+    undecided = [v for v in every(found) if v.question == "peers" and v.outcome is Outcome.NO_BASELINE]
+    assert undecided
+    assert not any(v.required for v in undecided)
+    assert found.exit_code == (1 if found.counts()[Outcome.FAIL] else 0)
