@@ -28,8 +28,8 @@ class Browser:
     def open(self, file: Path) -> None:
         """Load a page; what was logged before is forgotten."""
         self.driver.get("about:blank")
-        self.driver.get_log("performance")
-        self.driver.get_log("browser")
+        self._log("performance")
+        self._log("browser")
         self.driver.get(file.as_uri())
 
     def run(self, script: str, *arguments: Any) -> Any:
@@ -42,12 +42,16 @@ class Browser:
 
     def complaints(self) -> list[str]:
         """What the console has said since the page was opened."""
-        return [entry["message"] for entry in self.driver.get_log("browser")]
+        return [entry["message"] for entry in self._log("browser")]
 
     def asked_for(self) -> set[str]:
         """Every address that was requested since, its own included."""
-        messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        messages = [json.loads(entry["message"])["message"] for entry in self._log("performance")]
         return {m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"}
+
+    def _log(self, kind: str) -> list[Any]:
+        """Entries since the last time it was asked for."""
+        return list(self.driver.get_log(kind))  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture(scope="session")

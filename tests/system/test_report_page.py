@@ -99,7 +99,7 @@ def test_the_policy_of_the_page_holds(chromium: Browser, file: Path, tmp_path: P
 def test_rows_are_found_by_name_and_by_verdict(page: Browser) -> None:
     first = page.run(ROWS, "nodes")[:6]
     assert [row[1] for row in first] == ["FAIL"] * 4 + ["ERROR", "PASS"]
-    assert first[0][0] == "gpu00001"
+    assert first[0][0] == "gpu00002"  # farthest beyond its limit
     assert search(page, "nodes", "GPU0001") == "10 of 24 nodes"
     assert all(row[0].startswith("gpu0001") for row in page.run(ROWS, "nodes"))
     assert search(page, "nodes", "no such node") == "0 of 24 nodes"
