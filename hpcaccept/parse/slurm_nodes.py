@@ -94,9 +94,9 @@ def _seconds(word: str, otherwise: float) -> float:
 def _names(folded: str) -> frozenset[str]:
     if folded in ("", "(null)"):
         return frozenset()
-    from ClusterShell.NodeSet import NodeSet, NodeSetException
+    from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet, NodeSetException
 
     try:
-        return frozenset(NodeSet(folded))
+        return frozenset(NodeSet(folded, resolver=RESOLVER_NOGROUP))
     except NodeSetException:
         return frozenset((folded,))

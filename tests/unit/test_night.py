@@ -15,6 +15,7 @@ from hpcaccept.app.nightly import night as night_module
 from hpcaccept.app.nightly.night import Site, run_night, site_of
 from hpcaccept.app.nightly.notify import URL_VARIABLE
 from hpcaccept.app.nightly.recall import recall
+from hpcaccept.app.nightly.runs import _modest
 from hpcaccept.app.nightly.status import as_json, lines, status_of
 from hpcaccept.config import settings as settings_module
 from hpcaccept.config.nightly import NightlySettings
@@ -233,11 +234,10 @@ def test_a_table_that_is_none_is_refused(home: Path) -> None:
 
 
 def test_jobs_are_modest_unless_the_site_says_how() -> None:
-    modest = night_module.runs._modest
-    assert modest({}, 10000) == {"nice": "10000", "no_requeue": ""}
-    assert modest({"qos": "scavenger"}, 10000) == {"no_requeue": ""}
-    assert modest({"nice": "5", "requeue": ""}, 10000) == {}
-    assert modest({}, 0) == {"no_requeue": ""}
+    assert _modest({}, 10000) == {"nice": "10000", "no_requeue": ""}
+    assert _modest({"qos": "scavenger"}, 10000) == {"no_requeue": ""}
+    assert _modest({"nice": "5", "requeue": ""}, 10000) == {}
+    assert _modest({}, 0) == {"no_requeue": ""}
 
 
 def test_an_interrupted_night_leaves_its_lock_and_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

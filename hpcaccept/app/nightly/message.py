@@ -6,13 +6,15 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from hpcaccept.app.nightly.changes import Change, Changes
+from hpcaccept.model.night import ACCEPTED
 from hpcaccept.report.safe import safe
+from hpcaccept.report.words import folded, is_host
 from hpcaccept.serial import to_plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from hpcaccept.model.night import Ended
+    from hpcaccept.model.night import Ended, LastTest
 
 SCHEMA = 1
 #: Nodes told one by one in a message; the rest is counted. All of them are in the reports of the runs.
@@ -109,13 +111,13 @@ def text(report: NightReport) -> str:
 
 def _told(found: Sequence[Change], *, brief: bool) -> Iterable[str]:
     if brief:
-        yield f"  {folded(change.node for change in found)}"
+        yield f"  {named(change.node for change in found)}"
         return
     for change in found[:SHOWN]:
         before = f" (was {change.before})" if change.before else ""
         yield f"  {change.node}: {change.now}{before}{': ' if change.reason else ''}{change.reason}"
     if len(found) > SHOWN:
-        yield f"  and {len(found) - SHOWN} more: {folded(change.node for change in found[SHOWN:])}"
+        yield f"  and {len(found) - SHOWN} more: {named(change.node for change in found[SHOWN:])}"
 
 
 def _rest(report: NightReport) -> Iterable[str]:
@@ -123,7 +125,7 @@ def _rest(report: NightReport) -> Iterable[str]:
         yield f"Missed: no run came at {due}. Did cron run, and was this machine up?"
     if report.stale:
         new = f", {len(report.newly_stale)} of them new" if report.newly_stale else ""
-        yield f"Not tested for {report.stale_days:g} days or longer ({len(report.stale)}{new}): {folded(report.stale)}"
+        yield f"Not tested for {report.stale_days:g} days or longer ({len(report.stale)}{new}): {named(report.stale)}"
     for run, reason in report.withdrawn:
         yield f"Taken back: {run}: {reason}"
     for run in report.resumed:
@@ -142,11 +144,23 @@ def news_lines(report: NightReport) -> tuple[str, ...]:
     for name, title in _TITLES.items():
         changes: tuple[Change, ...] = getattr(report.changes, name)
         if changes and name != "still":
-            found.append(f"{report.night}: {title}: {folded(change.node for change in changes)}")
+            found.append(f"{report.night}: {title}: {named(change.node for change in changes)}")
     found += [f"{report.night}: missed {due}" for due in report.missed]
     if report.nothing:
         found.append(f"{report.night}: no node tested ({report.nothing})")
     return tuple(safe(line) for line in found)
+
+
+def node_lists(tested: Mapping[str, LastTest]) -> dict[str, str]:
+    """File name → one line for ``--exclude``: nodes by the last that is known of each, whichever run it was.
+
+    A name that would mean something else in a command line is in none of them.
+    """
+    kinds: dict[str, list[str]] = {"bad": [], "good": [], "unjudged": []}
+    for name, last in tested.items():
+        if is_host(name):
+            kinds["good" if last.outcome in ACCEPTED else "bad" if last.outcome == "FAIL" else "unjudged"].append(name)
+    return {f"nodes-{kind}.txt": f"{folded(names)}\n" if names else "\n" for kind, names in kinds.items()}
 
 
 def as_json(report: NightReport) -> dict[str, Any]:
@@ -166,15 +180,11 @@ def as_slack(report: NightReport) -> dict[str, Any]:
     return {"text": told.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")}
 
 
-def folded(names: Iterable[str]) -> str:
-    """``node[01-04],node07``."""
-    from ClusterShell.NodeSet import NodeSet, NodeSetException
-
-    found = sorted(set(names))
-    try:
-        return str(NodeSet.fromlist(found))
-    except NodeSetException:
-        return ",".join(found)
+def named(nodes: Iterable[str]) -> str:
+    """``node[01-04],node07``; what is no name of a host stands behind them as it is."""
+    found = sorted(set(nodes))
+    hosts = [name for name in found if is_host(name)]
+    return ", ".join((*([folded(hosts)] if hosts else []), *(name for name in found if not is_host(name))))
 
 
 def _counted(count: int, noun: str) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from hpcaccept.app.nightly import runs
 from hpcaccept.app.nightly.changes import compare
 from hpcaccept.app.nightly.choose import Choice, Terms, cap_of, choose, in_jobs
-from hpcaccept.app.nightly.message import NightReport, folded, headline, is_news, news_lines
+from hpcaccept.app.nightly.message import NightReport, headline, is_news, named, news_lines, node_lists
 from hpcaccept.app.nightly.notify import notify
 from hpcaccept.app.nightly.recall import Memory, missed_nights, recall, stale_nodes, with_runs
 from hpcaccept.app.nightly.slurm_now import slurm_now
@@ -28,7 +28,7 @@ from hpcaccept.errors import HpcacceptError, RunError, StoreError, UsageError
 from hpcaccept.model.night import ACCEPTED, Began, Chosen, Concluded, Ended, Missed, Submitting, Withdrawn
 from hpcaccept.model.window import Here, Window
 from hpcaccept.store import night_journal
-from hpcaccept.store.folder import RunFolder, all_runs
+from hpcaccept.store.folder import RunFolder, all_runs, write_whole
 from hpcaccept.store.night_lock import Lock, hold, myself
 from hpcaccept.units import show_duration
 
@@ -216,7 +216,7 @@ def _tonight(site: Site, night: str, lock: Lock, found: Findings) -> None:
             _came_to_nothing(site, Withdrawn(night, folder.run_id, fault.message), found)
             continue
         opened.append(run)
-        where = f" on {folded(nodes)}" if nodes else ""
+        where = f" on {named(nodes)}" if nodes else ""
         site.say(f"{folder.run_id}: {plan.launcher} job {run.job.id if run.job else ''}{where}")
     _see_through(site, night, opened, wait_s, found)
     if not found.concluded:
@@ -293,6 +293,7 @@ def _names(text: str, option: str) -> frozenset[str]:
 
 def _see_through(site: Site, night: str, opened: list[runs.Open], wait_s: float, found: Findings) -> None:
     """Until every run has begun and ended, or was taken back; each is judged as soon as its turn comes."""
+    judging = runs.Judging(site.baselines_dir, site.layered.settings.history_folder, found.notes.append)
     taken_back = runs.begun_or_taken_back(opened, wait_s, site.say)
     for run in opened:
         name = run.folder.run_id
@@ -300,7 +301,7 @@ def _see_through(site: Site, night: str, opened: list[runs.Open], wait_s: float,
             _came_to_nothing(site, Withdrawn(night, name, taken_back[name]), found)
             continue
         try:
-            word = runs.finish(run, night, site.baselines_dir)
+            word = runs.finish(run, night, judging)
         except StoreError as fault:
             word = Withdrawn(night, name, fault.message)
         except HpcacceptError as fault:
@@ -353,6 +354,11 @@ def _conclude(site: Site, began: Began, memory: Memory, found: Findings) -> Nigh
         untold=last.untold if last else (),
         notes=tuple(found.notes),
     )
+    for name, line in node_lists(tested).items():
+        try:
+            write_whole(site.folder / name, line)
+        except OSError as fault:
+            report = replace(report, notes=(*report.notes, f"{name} could not be written: {fault.strerror}"))
     report, untold = _tell(site, report, last)
     cut = [Ended(night, 3, f"cut short; finished by {began.night}") for night in memory.open_nights]
     ended = Ended(began.night, code, headline(report), report.nothing, stale, untold, report.notes)

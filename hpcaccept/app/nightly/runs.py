@@ -5,23 +5,24 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept import launch
-from hpcaccept.app.nightly.message import folded
 from hpcaccept.app.submitting import plan_run, start
-from hpcaccept.app.waiting import Progress, events_of, wait_for
-from hpcaccept.errors import LaunchError
+from hpcaccept.app.waiting import events_of, wait_for
+from hpcaccept.errors import HpcacceptError, LaunchError
 from hpcaccept.launch import slurm
 from hpcaccept.launch.driver import CANCELLED
 from hpcaccept.model.job import JobRef
 from hpcaccept.model.night import ACCEPTED, Concluded, Withdrawn
+from hpcaccept.report.words import folded
 from hpcaccept.store.folder import RunFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from hpcaccept.config.settings import Layered
     from hpcaccept.model.job import JobStatus
@@ -62,7 +63,7 @@ def plan_for(layered: Layered, nodes: Sequence[str], end_s: float | None, now_s:
     """
     settings = layered.settings
     if nodes:
-        settings = replace(settings, nodes=len(nodes), nodelist=folded(nodes))
+        settings = replace(settings, nodes=len(nodes), nodelist=folded(list(nodes)))
     plan, folder = plan_run(settings, layered.overrides)
     if plan.launcher != "slurm":
         return plan, folder
@@ -137,27 +138,47 @@ def begun_or_taken_back(
         pause(LOOK_S)
 
 
-def finish(
-    run: Open, night: str, baselines_dir: Path, tell: Callable[[Progress], None] = lambda _: None
-) -> Concluded | Withdrawn:
-    """Wait for the end of a run, gather, judge and report it.
+@dataclass(frozen=True)
+class Judging:
+    """What judging a run needs.
+
+    Attributes:
+        baselines_dir: where the site keeps its baselines.
+        history: folder of what past runs measured.
+        note: told of what could not be written beside the verdicts.
+    """
+
+    baselines_dir: Path
+    history: Path
+    note: Callable[[str], None]
+
+
+def finish(run: Open, night: str, judging: Judging) -> Concluded | Withdrawn:
+    """Wait for the end of a run, gather, judge, report and remember it.
 
     Raises:
-        HpcacceptError: it cannot be read or judged.
+        HpcacceptError: it cannot be read or judged, or ``run.h5`` and ``report.json`` cannot be written.
     """
-    status = wait_for(run.folder, run.job, tell) if run.job else None
+    status = wait_for(run.folder, run.job, lambda _: None) if run.job else None
     if run.job and status and not status.over:
         slurm.withdraw(run.job)  # it was put back into the queue, where it would begin on some other day
-    return judged(run.folder, night, baselines_dir, status)
+    return judged(run.folder, night, judging, status)
 
 
-def judged(folder: RunFolder, night: str, baselines_dir: Path, status: JobStatus | None) -> Concluded | Withdrawn:
-    """Gather, judge and report a run that is over. May be repeated."""
-    from hpcaccept.app.judging import collect, judge_run, write_report
+def judged(folder: RunFolder, night: str, judging: Judging, status: JobStatus | None) -> Concluded | Withdrawn:
+    """Gather, judge, report and remember a run that is over. May be repeated."""
+    from hpcaccept.app.history import remember
+    from hpcaccept.app.judging import collect, judge_run, save_report, write_report
 
     evidence = collect(folder, status)
-    judgement = judge_run(evidence, baselines_dir)
+    judgement = judge_run(evidence, judging.baselines_dir, judging.history)
     write_report(folder, judgement)
+    try:
+        save_report(folder, judgement, "markdown", folder.path / "report.md")
+        remember(judgement, judging.history)
+    except HpcacceptError as fault:
+        # The verdicts stand; 'hpcaccept history add' catches up.
+        judging.note(f"{folder.run_id}: {fault.message}")
     ended = next((event for event in reversed(events_of(folder)) if event.kind == "ended"), None)
     told = told_by(folder, night)
     state = status or evidence.job

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from hpcaccept.app.nightly.message import folded
 from hpcaccept.app.nightly.recall import Memory, missed_nights
 from hpcaccept.model.night import ACCEPTED
 from hpcaccept.model.window import due_between, parse_clock
@@ -84,7 +83,7 @@ def lines(status: Status, now: datetime) -> list[str]:
     for night in memory.open_nights:
         what = "is running" if status.running else "was cut short; the next run finishes what it left"
         found.append(f"Open:     {night} {what}")
-    found += [f"          run {run.run}{f' on {folded(run.nodes)}' if run.nodes else ''}" for run in memory.open_runs]
+    found += [f"          run {run.run}{f' on {named(run.nodes)}' if run.nodes else ''}" for run in memory.open_runs]
     began = {word.night: when for when, word in memory.began}
     for ended in memory.ended[-SHOWN:]:
         when = _local(began[ended.night].isoformat()) if ended.night in began else ended.night
@@ -105,7 +104,7 @@ def _of_nodes(status: Status, now: datetime) -> list[str]:
     found = [f"Nodes:    {len(tested)} tested; longest ago {oldest}, {show_duration(age_s)}"]
     bad = sorted(name for name, last in tested.items() if last.outcome not in ACCEPTED)
     found += [f"          {name}: {tested[name].outcome}: {tested[name].reason}" for name in bad[:20]]
-    return found + ([f"          and {len(bad) - 20} more: {folded(bad[20:])}"] if len(bad) > 20 else [])
+    return found + ([f"          and {len(bad) - 20} more: {named(bad[20:])}"] if len(bad) > 20 else [])
 
 
 def _lock(held: Held) -> str:
