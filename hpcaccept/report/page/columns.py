@@ -38,7 +38,9 @@ MOST_VALUES = 131_072 * 40
 MOST_IDS = 32_768
 #: How many spans of 99 % of the values a scale reaches to each side.
 _REACH = 4.0
+#: By code, how bad an outcome is; and the code of each rank.
 _SEVERITY = np.array([SEVERITY[outcome] for outcome in OUTCOMES])
+_OF_RANK = np.argsort(_SEVERITY)
 
 
 class Fleet:
@@ -259,18 +261,16 @@ def _devices(judgement: Judgement, bad: Sequence[Verdict], fleet: Fleet, used: F
 
 def _outcomes(judgement: Judgement, bad: Sequence[Verdict], fleet: Fleet) -> Ints:
     """int[u], code of the worst that was judged of each unit; NOT_RUN where nothing was."""
-    found = np.full(len(fleet.units), -1, np.intp)
+    rank = np.full(len(fleet.units), SEVERITY[Outcome.NOT_RUN], np.intp)
+    told = np.zeros(len(fleet.units), bool)
     for answer in judgement.table.answers:
-        for code, outcome in enumerate(OUTCOMES):
-            rows = answer.unit[answer.outcome == code]
-            if outcome.is_judged or answer.required:
-                found[rows[_severity(found[rows]) < SEVERITY[outcome]]] = code
+        counts = (answer.outcome <= CODE[Outcome.FAIL]) | answer.required
+        rows, here = answer.unit[counts], _SEVERITY[answer.outcome[counts]]
+        # A unit stands once in an answer.
+        rank[rows] = np.where(told[rows], np.maximum(rank[rows], here), here)
+        told[rows] = True
     for verdict in bad:
         unit = fleet.unit_of(verdict.subject.node, verdict.subject.device)
-        if unit is not None and _severity(found[[unit]])[0] < SEVERITY[verdict.outcome]:
-            found[unit] = CODE[verdict.outcome]
-    return np.where(found < 0, CODE[Outcome.NOT_RUN], found)
-
-
-def _severity(codes: Ints) -> Ints:
-    return np.where(codes < 0, -1, _SEVERITY[codes])
+        if unit is not None:
+            rank[unit] = max(rank[unit], SEVERITY[verdict.outcome])
+    return _OF_RANK[rank]
