@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from hpcaccept.app.nightly.message import named
 from hpcaccept.app.nightly.recall import Memory, missed_nights
 from hpcaccept.model.night import ACCEPTED
 from hpcaccept.model.window import due_between, parse_clock
