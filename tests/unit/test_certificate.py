@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from gpu_runs import gpu_run
+from finished_runs import gpu_run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcaccept.app.certificate import issue, verify
+from hpcaccept.app.certificate import Verified, issue, verify
 from hpcaccept.cli import main
 from hpcaccept.errors import HpcacceptError, RunError, StoreError, UsageError
 from hpcaccept.store.folder import RunFolder
@@ -90,7 +90,10 @@ def test_without_an_accepted_node_there_is_no_certificate(tmp_path: Path, place:
 
 def test_it_holds_for_who_trusts_the_key_until_it_expires(place: Path) -> None:
     file, _ = issued(place, days=10)
-    look = lambda key, now: verify(file, [run(place)], key, now)[0]  # noqa: E731
+
+    def look(key: Path | None, now: datetime) -> Verified:
+        return verify(file, [run(place)], key, now)[0]
+
     assert look(place / "key.pub", NOW).exit_code == 0
     assert look(None, NOW).exit_code == 3, "who signed is not known"
     late = look(place / "key.pub", NOW + timedelta(days=11))
