@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpcaccept.judge.against_peers import answer_of, floors_of
-from hpcaccept.judge.history_rule import DECLINE, MIN_PAST, compare_with_past, middle_of, trend
+from hpcaccept.judge.history_rule import DECLINE, MIN_PAST, STEADY, compare_with_past, middle_of, trend
 from hpcaccept.judge.identities import identities
 from hpcaccept.judge.peer_rule import cut
 from hpcaccept.judge.power import Power, span_of
@@ -100,7 +100,7 @@ def _with_a_past(column: Values, before: Floats, place: npt.NDArray[np.intp], al
     """The rows of each kind of unit that have enough past values, and numbers that can be compared."""
     mine = place[column.unit]
     enough = np.isfinite(before).sum(axis=0) >= MIN_PAST if before.size else np.zeros(before.shape[1], bool)
-    ready = (mine >= 0) & (np.abs(column.value) < 1e300)
+    ready = (mine >= 0) & (np.abs(column.value) < 1e150)
     ready[ready] &= enough[mine[ready]]
     return [rows[ready[rows]] for _, rows in alike.groups(column.unit) if ready[rows].any()]
 
@@ -164,7 +164,7 @@ def _seen_twice(
 def _declining(
     answer: Answer, before: Floats, past: Past, like: npt.NDArray[np.intp], floor: float, higher: bool
 ) -> Answer:
-    """The answer; who passes and yet loses a little with every run is a WARN that says since when."""
+    """The answer; who passes and yet has lost something, or loses a little with every run, is a WARN that says since when."""
     runs = np.vstack([before, answer.value])
     first, last = middle_of(runs[: max(MIN_PAST, len(runs) // 2)]), middle_of(runs[-3:])
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -177,11 +177,14 @@ def _declining(
     code, size, since = np.zeros(len(loss), np.int8), np.zeros(len(loss)), np.zeros(len(loss), np.int64)
     found = trend(runs[:, looked_at], higher)
     code[looked_at], size[looked_at], since[looked_at] = found.code, found.size, found.since
-    slow = (code == DECLINE) & (size >= floor) & (answer.outcome == CODE[Outcome.PASS])
+    slow = (code != STEADY) & (size >= floor) & (answer.outcome == CODE[Outcome.PASS])
     if not slow.any():
         return answer
     dates = [past.runs[number].at[:10] for number in like.tolist()] + ["this run"]
-    texts = {row: f"slow decline, {size[row]:.1%} since {dates[since[row]]}" for row in np.flatnonzero(slow).tolist()}
+    texts = {
+        row: f"{'slow decline' if code[row] == DECLINE else 'lower'}, {size[row]:.1%} since {dates[since[row]]}"
+        for row in np.flatnonzero(slow).tolist()
+    }
     outcome = np.where(slow, CODE[Outcome.WARN], answer.outcome).astype(np.int8)
     warned = replace(answer, outcome=outcome)
     return replace(warned, remarks=extended(warned, texts))

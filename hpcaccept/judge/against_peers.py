@@ -98,11 +98,14 @@ def floors_of(column: Values, evidence: Evidence, own: float) -> tuple[float, fl
 
 
 def _compare(column: Values, rows: Rows, alike: Alike, floors: tuple[float, float], z: float) -> Compared | None:
-    """The comparison of like units; None where their middle is 0 or less, or a number so large that differences overflow."""
+    """The comparison of like units; None where their middle is 0 or less, or a number so large that squares overflow."""
     value = column.value[rows]
-    if not np.abs(value).max() < 1e300 or not np.median(value) > 0:
+    if not np.abs(value).max() < 1e150 or not np.median(value) > 0:
         return None
-    compared = compare_with_peers(value, column.metric.direction == "higher", alike.node[column.unit[rows]], floors, z)
+    higher, node = column.metric.direction == "higher", alike.node[column.unit[rows]]
+    # A width a thousand orders above its centre is infinite: nobody can be blamed, and nobody passes.
+    with np.errstate(over="ignore", invalid="ignore"):
+        compared = compare_with_peers(value, higher, node, floors, z)
     return compared if compared.center.min() > 0 else None
 
 
