@@ -3,7 +3,7 @@
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const ROW = 30, CHARACTER = 7.4, PADDING = 20, TALLEST = 33 * 16, SPARE = 6, PRINTED = 60, SHOWN_METRICS = 5, ABSENT = 65535, FAR = 65534;
+  const ROW = 30, CHARACTER = 7.4, PADDING = 20, TALLEST = 33 * 16, SPARE = 6, PRINTED = 40, SHOWN_METRICS = 5, ABSENT = 65535, FAR = 65534;
   const SVG = "http://www.w3.org/2000/svg";
   // From what must be looked at first to what is well, as in the words of every report.
   const ORDER = ["FAIL", "ERROR", "WARN", "NOT_RUN", "NO_BASELINE", "PASS"];
@@ -73,7 +73,7 @@
   }
   const digits = (value, count) => String(Number(value.toPrecision(count)));
   const grouped = (number) => number.toLocaleString("en-US");
-  const percent = (share) => Number.isFinite(share) ? `${(share * 100).toFixed(Math.abs(share) < 0.9995 || share > 1.0005 ? 1 : 0)} %` : "–";
+  const percent = (share) => Number.isFinite(share) ? `${(share * 100).toFixed(Math.abs(share) < 2 ? 1 : 0)} %` : "–";
 
   // --- whom the tables speak of ----------------------------------------------------------------------------------------
 
@@ -141,7 +141,7 @@
     low: (i) => decoded(table.used)[i] > 1,
   });
   const verdict = (table) => ({
-    name: "verdict", width: 14, worst: 1,
+    name: "verdict", width: 12, worst: 1,
     text: (i) => outcome_of(table, i),
     key: (i) => ORDER.indexOf(outcome_of(table, i)),
     show: (cell, i) => cell.replaceChildren(badge(outcome_of(table, i))),
@@ -150,7 +150,7 @@
   function metric_column(metric, values_of, group_at, state) {
     const center = (i) => metric.center[group_at(i)] ?? NaN;
     return {
-      name: metric.name, check: metric.check, width: 13, number: true, metric, worst: metric.direction === "lower" ? -1 : 1,
+      name: metric.name, check: metric.check, width: 14, number: true, metric, worst: metric.direction === "lower" ? -1 : 1,
       help: `${metric.key}, ${metric.direction === "exact" ? "neither side is better" : `${metric.direction} is better`}`,
       text: (i) => {
         const value = values_of(metric)[i];
@@ -175,7 +175,8 @@
       this.table = element("table", {role: "grid", tabindex: 0, "aria-label": this.label, onkeydown: (e) => this.key(e)});
       this.scroller = element("div", {class: "scroller", onscroll: () => this.soon()}, this.table);
       this.found = element("span", {class: "found", role: "status", "aria-live": "polite"});
-      host.replaceChildren(this.controls(), this.scroller);
+      this.paper = element("p", {class: "paper"});
+      host.replaceChildren(this.controls(), this.scroller, this.paper);
       this.rebuild();
     }
 
@@ -269,6 +270,7 @@
       const end = Math.min(start + seen, this.order.length);
       while (this.rows.length < end - start) this.rows.push(this.row());
       this.body.replaceChildren(...this.rows.slice(0, end - start).map((row, number) => this.put(row, start + number)));
+      this.paper.textContent = all && all < this.order.length ? `The first ${all} rows of ${grouped(this.order.length)}; all of them are on the screen.` : "";
       this.before.height(start * ROW);
       this.after.height(all ? 0 : (this.order.length - end) * ROW);
       this.table.setAttribute("aria-activedescendant", this.order.length ? `${this.ident}-${this.active}` : "");
@@ -409,7 +411,10 @@
   }
 
   // On paper a table has its first rows, and says how many it has.
-  addEventListener("beforeprint", () => grids.forEach((grid) => grid.draw(Math.min(PRINTED, grid.order.length))));
+  addEventListener("beforeprint", () => {
+    document.querySelectorAll("#about details").forEach((part) => { part.open = true; });
+    grids.forEach((grid) => grid.draw(Math.min(PRINTED, grid.order.length)));
+  });
   addEventListener("afterprint", () => grids.forEach((grid) => grid.draw()));
   document.documentElement.dataset.ready = "yes";
 })();
