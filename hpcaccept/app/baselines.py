@@ -96,7 +96,10 @@ def learn_from(
     for kind in kinds:
         learned = replace(_learn_one(judged, kind), strict=strict)
         if not learned.entries:
-            raise RunError(f"Nothing can be learned about {kind.model}: no unsuspected unit has a rate.")
+            raise RunError(
+                f"Nothing can be learned about {kind.model}: no unsuspected unit has a rate."
+                + "".join(f"\n  left out {node}: {why}" for node, why in learned.provenance.left_out.items())
+            )
         yield from _keep(baselines_dir, learned, accepted)
 
 

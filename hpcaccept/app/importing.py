@@ -11,12 +11,13 @@ from hpcaccept import __version__, checks
 from hpcaccept.errors import NotUnderstood, RunError, UsageError
 from hpcaccept.judge.learn import SIGMAS
 from hpcaccept.judge.peer_rule import MAD_TO_SIGMA
-from hpcaccept.model.baseline import Baseline, BaselineEntry, Provenance, impossible
+from hpcaccept.model.baseline import Baseline, BaselineEntry, Provenance, impossible, stands_for
 from hpcaccept.model.metric import split_key
 from hpcaccept.parse.aznhc_conf import parse_aznhc_conf
 from hpcaccept.parse.limits_csv import parse_limits_csv
 from hpcaccept.parse.superbench import parse_superbench
 from hpcaccept.store.baseline_file import SHIPPED, file_name, read_generations, write_baseline
+from hpcaccept.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -47,11 +48,14 @@ def import_files(
     """
     entries: dict[str, BaselineEntry] = {}
     left: list[tuple[str, str, str]] = []
+    published = _published(model)
     for file in files:
         found = _read(file)
         for entry in _entries(found, file.name, left):
             if entry.key in entries:
                 left.append((file.name, entry.key, f"already taken from {entries[entry.key].source}"))
+            elif why := _too_low(entry, published):
+                left.append((file.name, entry.key, why))
             else:
                 entries[entry.key] = entry
         left += [(file.name, what, why) for what, why in found.unmapped]
@@ -72,8 +76,6 @@ def _baseline(
     model: str, entries: dict[str, BaselineEntry], files: Sequence[Path], power_limit_w: float, memory_gib: float
 ) -> Baseline:
     facts = {"gpu_power_limit_w": power_limit_w, "gpu_memory_gib": memory_gib}
-    shipped = SHIPPED / file_name(model)
-    known = read_generations(shipped) if shipped.exists() else ()
     origin = Provenance(
         datetime.now(timezone.utc).isoformat(timespec="seconds"),
         tuple(file.name for file in files),
@@ -83,8 +85,24 @@ def _baseline(
         {name: f"{value:g}" for name, value in facts.items() if value},
         __version__,
     )
-    peaks = next((one.peaks for one in known if one.model == model and one.peaks), ())
+    peaks = next((one.peaks for one in _published(model) if one.peaks), ())
     return Baseline(model, origin, entries, peaks=peaks)
+
+
+def _published(model: str) -> tuple[Baseline, ...]:
+    """What is shipped about a model."""
+    file = SHIPPED / file_name(model)
+    known = read_generations(file) if file.exists() else ()
+    return tuple(one for one in known if one.state == "shipped" and one.model == model)
+
+
+def _too_low(entry: BaselineEntry, published: Sequence[Baseline]) -> str:
+    """Why a limit would be missed by nothing but a wreck: bits taken for bytes, or another unit than was meant."""
+    known = (old for one in published for old in one.entries.values() if stands_for(old.key, entry.key))
+    old = next(known, None)
+    if old is None or old.lower is None or entry.lower is None or entry.lower >= old.lower / 2:
+        return ""
+    return f"its limit {show(entry.lower, entry.unit)} is less than half of the published {show(old.lower, old.unit)} ({old.source})"
 
 
 def _read(file: Path) -> Imported:

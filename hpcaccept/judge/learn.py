@@ -38,10 +38,12 @@ class _Pool:
 
 
 def suspects(verdicts: Iterable[Verdict]) -> dict[str, str]:
-    """Node → first reason, for every node with a FAIL or WARN: it is not learned from."""
+    """Node → first reason, for every node with a FAIL or WARN, or a value that may not be judged: it is not learned from."""
     found: dict[str, str] = {}
     for verdict in verdicts:
-        if verdict.outcome in (Outcome.FAIL, Outcome.WARN) and verdict.subject.node:
+        # An ERROR with a value: somebody else used the device, or the value is more than the part can do.
+        untrue = verdict.outcome is Outcome.ERROR and verdict.value is not None
+        if (untrue or verdict.outcome in (Outcome.FAIL, Outcome.WARN)) and verdict.subject.node:
             found.setdefault(verdict.subject.node, f"{verdict.outcome.value} {verdict.key}: {verdict.reason}")
     return found
 

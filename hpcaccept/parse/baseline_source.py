@@ -182,6 +182,10 @@ def _limit(row: dict[str, Any], place: str) -> StatedLimit:
             raise UsageError(f"{at}: band is {band}, expected a share between 0 and 1.")
         lower = value * (1 - band)
         why = f"{band * 100:.3g} % below {row['value']} {row['unit']}: {why}"
+    if value is not None and lower is not None and lower < value / 2:
+        raise UsageError(
+            f"{at}: its limit is less than half of its value.", "Nothing but a wreck would miss it: see the units."
+        )
     center = value if row.get("center", True) else None
     return StatedLimit(
         keys, center, lower, upper, unit, row.get("units", 0), row.get("gpus", 0), f"{row['source']}; {why}"

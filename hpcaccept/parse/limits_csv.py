@@ -54,6 +54,8 @@ def _row(cells: dict[str, str]) -> Row:
     units, gpus, revision = (_count(name, cells.get(name, "")) for name in _COUNTS)
     unit = to_si(0.0, cells["unit"])[1]
     center, lower, upper = (numbers[name] for name in _NUMBERS)
+    if center is not None and lower is not None and lower < center / 2:
+        raise ValueError("its limit is less than half of its centre: nothing but a wreck would miss it")
     return Row(key, unit, center, lower, upper, units, gpus, revision, cells.get("source", ""))
 
 

@@ -64,6 +64,14 @@ def test_gigabits_taken_for_gigabytes_are_refused(capsys: pytest.CaptureFixture[
     assert "above the physical peak" in typed(capsys, "import", str(table), "--model", H100)[2]
 
 
+def test_a_limit_below_half_of_what_is_published_is_not_taken(capsys: pytest.CaptureFixture[str], place: Path) -> None:
+    table = place / "bits.csv"
+    table.write_text("key,unit,lower\ntransfers.rate_bytes[h2d],Gb/s,48\nmatmul.rate_flops[fp32],TFLOP/s,30\n")
+    _, out, _ = typed(capsys, "import", str(table), "--model", H100)
+    assert "its limit 6 GB/s is less than half of the published 48 GB/s" in out
+    assert set(read_baseline(file_of(place)).entries) == {"matmul.rate_flops[fp32]"}
+
+
 @pytest.mark.parametrize(
     ("row", "why"),
     [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -79,7 +81,8 @@ def test_what_is_faster_than_the_part_can_be_is_not_learned(capsys: pytest.Captu
     gpu_run(place, "run-1", [2e15] * 4)
     code, _, err = typed(capsys, "learn", "run-1")
     assert code == 3
-    assert "cannot be true" in err
+    assert "left out node0: ERROR matmul.rate_flops[bf16]" in err
+    assert "more than the part can do" in err
     assert not file_of(place).exists()
 
 
@@ -121,6 +124,13 @@ def test_a_strict_baseline_refuses_another_driver(capsys: pytest.CaptureFixture[
     reasons = {reason for _, reason in against_baseline(capsys, "run-2")}
     assert reasons
     assert all("published figure" in reason for reason in reasons)
+
+
+def test_two_who_learn_at_the_same_time_lose_nothing(place: Path) -> None:
+    runs = [gpu_run(place, "run-1"), gpu_run(place, "run-2")]
+    running = [subprocess.Popen([sys.executable, "-m", "hpcaccept", "baseline", "learn", run]) for run in runs]
+    assert [process.wait(60) for process in running] == [0, 0]
+    assert {one.provenance.runs for one in read_generations(file_of(place))} == {("run-1",), ("run-2",)}
 
 
 # --- life -------------------------------------------------------------------------------------------------------------

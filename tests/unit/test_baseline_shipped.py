@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from builders import baseline
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -128,6 +129,7 @@ def test_a_source_is_read_in_si() -> None:
         ('peak_source = "a data sheet"\n', "", "peak_source is missing"),
         ("band = 0.10\n", "", "expected value and band"),
         ("band = 0.10", "band = 1.5", "a share between 0 and 1"),
+        ("band = 0.10", "lower = 39", "less than half of its value"),
         ("band = 0.10", "band = 0.10\nlower = 70", "expected value and band"),
         ("value = 80\n", "", "expected value and band"),
         ("confidence", "confidenze", "there is no key 'confidenze'"),
@@ -185,12 +187,19 @@ def test_what_differs_from_its_source_or_has_none_is_told(tmp_path: Path) -> Non
 
 
 def test_what_a_site_has_learned_is_not_overwritten(tmp_path: Path) -> None:
-    from builders import baseline
-
     (tmp_path / "nvidia-x.toml").write_text(SOURCE)
     write_baseline(tmp_path, baseline(model="NVIDIA X"))
     with pytest.raises(RunError, match="learned or imported here"):
         list(build(tmp_path, tmp_path))
+
+
+def test_what_is_learned_in_a_checkout_stands_beside_what_is_shipped(tmp_path: Path) -> None:
+    (tmp_path / "nvidia-x.toml").write_text(SOURCE)
+    list(build(tmp_path, tmp_path))
+    write_baseline(tmp_path, baseline(model="NVIDIA X"))
+    assert list(check(tmp_path, tmp_path)) == [
+        "nvidia-x.h5: the same content, beside 1 generation(s) that were learned or imported here"
+    ]
 
 
 def test_build_and_check_as_they_are_typed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

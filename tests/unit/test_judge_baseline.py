@@ -207,6 +207,13 @@ def test_suspects_are_nodes_with_a_fail_or_a_warning_and_the_first_reason() -> N
     assert found["node5"].startswith("FAIL speed.rate_flops: ")
 
 
+def test_a_unit_whose_value_cannot_be_true_is_not_learned_from() -> None:
+    known = replace(baseline(), peaks=(Peak("speed.*", "FLOP/s", 100.0, "a data sheet", ""),))
+    found = suspects(judged(fleet([100.0, 200.0, 100.0, 100.0]), {H100: known}).verdicts)
+    assert set(found) == {"node1"}
+    assert found["node1"].startswith("ERROR speed.rate_flops: ")
+
+
 def test_a_baseline_says_from_how_many_values_of_how_many_units() -> None:
     (one,) = learned(fleet([100.0] * 4)).values()
     assert "4 values of 4 unit(s)" in one.source

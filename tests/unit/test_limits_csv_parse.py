@@ -45,6 +45,7 @@ def test_times_are_seconds_and_counts_stay() -> None:
         ("a.b,GB/s,,inf,,,", "above 0"),
         ("a.b,GB/s,,,,,", "neither centre nor limit"),
         ("a.b,GB/s,,3,many,,", "units is 'many'"),
+        ("a.b,GB/s,10,4,,,", "less than half of its centre"),
     ],
 )
 def test_a_row_that_cannot_be_taken_is_listed_with_its_line(row: str, why: str) -> None:
