@@ -151,6 +151,7 @@ def install(at: str, how: str | None, yes: bool, options: tuple[str, ...]) -> in
     from hpcaccept.errors import UsageError
     from hpcaccept.model.night import Scheduled
 
+    left = installing.left_behind()
     site = _site(_parsed(options))
     clock = at or site.layered.nightly.at or "02:00"
     try:
@@ -163,7 +164,7 @@ def install(at: str, how: str | None, yes: bool, options: tuple[str, ...]) -> in
     else:
         click.echo("# ---- crontab")
         click.echo(cron_block(schedule), nl=False)
-    if left := installing.left_behind():
+    if left:
         click.echo(f"Set here, and not at night: {', '.join(left)}. Put them into a settings file.", err=True)
     if not yes:
         click.echo("Nothing is written: --yes does it.", err=True)

@@ -21,7 +21,9 @@ def loaded_by(code: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--version"], ["submit", "--help"], ["report", "--help"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], ["submit", "--help"], ["report", "--help"], ["nightly", "run", "--help"]]
+)
 def test_help_imports_nothing_heavy(words: list[str]) -> None:
     found = loaded_by(f"from hpcaccept.cli import main\nmain({words!r})")
     assert not found & (HEAVY | ONLY_ON_NODES)

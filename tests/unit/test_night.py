@@ -17,6 +17,7 @@ from hpcaccept.app.nightly.notify import URL_VARIABLE
 from hpcaccept.app.nightly.recall import recall
 from hpcaccept.app.nightly.runs import _modest
 from hpcaccept.app.nightly.status import as_json, lines, status_of
+from hpcaccept.cli import main
 from hpcaccept.config import settings as settings_module
 from hpcaccept.config.nightly import NightlySettings
 from hpcaccept.config.settings import Layered, Settings, load_settings
@@ -40,7 +41,7 @@ def site_at(folder: Path, now: datetime = NOON, **nightly: Any) -> Site:
     """A site whose window is closed at noon."""
     settings = Settings(runs_dir=str(folder / "runs"), launcher="local")
     layered = Layered(settings, {}, (), NightlySettings(window="22:00-05:00", **nightly))
-    return Site(layered, clock=lambda: now)
+    return Site(layered, clock=lambda: now, secrets=os.environ)
 
 
 def write(site: Site, *words: Any, at: datetime = NOON - timedelta(days=1)) -> None:
@@ -233,6 +234,14 @@ def test_a_table_that_is_none_is_refused(home: Path) -> None:
         load_settings({}, {"HOME": str(home)})
 
 
+def test_secrets_leave_the_environment_that_jobs_inherit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(URL_VARIABLE, "https://site/SECRET")
+    site = site_of(Layered(Settings(runs_dir=str(tmp_path)), {}))
+    assert URL_VARIABLE not in os.environ
+    assert site.secrets == {URL_VARIABLE: "https://site/SECRET"}
+    assert "SECRET" not in repr(site)
+
+
 def test_jobs_are_modest_unless_the_site_says_how() -> None:
     assert _modest({}, 10000) == {"nice": "10000", "no_requeue": ""}
     assert _modest({"qos": "scavenger"}, 10000) == {"no_requeue": ""}
@@ -256,6 +265,33 @@ def test_an_interrupted_night_leaves_its_lock_and_is_resumed(tmp_path: Path, mon
     report = run_night(site)
     assert [word.night for word in words_of(site) if isinstance(word, Ended)][-1] == report.night
     assert recall(read(site.journal)[0]).open_nights == ()
+
+
+def test_the_command_alone_is_a_run(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(home))
+    (home / "hpcaccept.toml").write_text('launcher = "local"\n[nightly]\nwindow = "00:00-00:01"\n')
+    assert main(["nightly"]) == 3
+    assert "hpcaccept nightly on" in capsys.readouterr().out
+    assert main(["nightly", "status"]) == 3
+    assert "exit code 3" in capsys.readouterr().out
+
+
+def test_what_will_be_installed_is_only_shown(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv(URL_VARIABLE, "https://site/SECRET")
+    assert main(["nightly", "install", "--systemd", "--at", "23:30", "--", "--max-nodes", "3"]) == 0
+    shown = capsys.readouterr()
+    assert "OnCalendar=*-*-* 23:30:00" in shown.out
+    assert '"--max-nodes" "3"' in shown.out
+    assert f"Set here, and not at night: {URL_VARIABLE}" in shown.err
+    assert "SECRET" not in shown.out + shown.err
+    assert main(["nightly", "install", "--", "--max-node", "3"]) == 2
+    assert main(["nightly", "install", "--at", "25:00"]) == 2
+    assert sorted(file.name for file in home.iterdir()) == []
 
 
 def test_errors_are_of_one_family() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,7 +18,7 @@ from hpcaccept.app.nightly import runs
 from hpcaccept.app.nightly.changes import compare
 from hpcaccept.app.nightly.choose import Choice, Terms, cap_of, choose, in_jobs
 from hpcaccept.app.nightly.message import NightReport, headline, is_news, named, news_lines, node_lists
-from hpcaccept.app.nightly.notify import notify
+from hpcaccept.app.nightly.notify import TOKEN_VARIABLE, URL_VARIABLE, notify
 from hpcaccept.app.nightly.recall import Memory, missed_nights, recall, stale_nodes, with_runs
 from hpcaccept.app.nightly.slurm_now import slurm_now
 from hpcaccept.app.submitting import dry_run, plan_run
@@ -51,11 +51,13 @@ class Site:
         layered: what is asked for; its launcher is ``slurm`` or ``local``.
         say: tells whoever watches, one line at a time.
         clock: the time now, aware.
+        secrets: where the webhook's URL and token are looked for by name, before their files.
     """
 
     layered: Layered
     say: Callable[[str], None] = lambda _: None
     clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def runs_dir(self) -> Path:
@@ -117,7 +119,9 @@ def site_of(layered: Layered, say: Callable[[str], None] = lambda _: None) -> Si
     ``submit`` falls back to this machine where no Slurm answers. At night nobody would notice that the login node was tested.
     """
     launcher = "slurm" if layered.settings.launcher == "auto" else layered.settings.launcher
-    return Site(replace(layered, settings=replace(layered.settings, launcher=launcher)), say)
+    # Out of the environment, which every job inherits.
+    secrets = {name: os.environ.pop(name) for name in (URL_VARIABLE, TOKEN_VARIABLE) if name in os.environ}
+    return Site(replace(layered, settings=replace(layered.settings, launcher=launcher)), say, secrets=secrets)
 
 
 def run_night(site: Site) -> NightReport:
@@ -371,7 +375,7 @@ def _tell(site: Site, report: NightReport, last: Ended | None) -> tuple[NightRep
     policy = site.layered.nightly.notify
     if policy == "never" or (policy == "changes" and not is_news(report, last)):
         return report, report.untold
-    delivered = notify(report, site.layered.nightly)
+    delivered = notify(report, site.layered.nightly, site.secrets)
     failed = [f"{way} did not get through: {why}" for way, why in delivered.items() if why]
     untold = news_lines(report) if delivered and len(failed) == len(delivered) else ()
     return replace(report, notes=(*report.notes, *failed)), untold

@@ -31,7 +31,7 @@ def ways(settings: NightlySettings, environ: Mapping[str, str]) -> tuple[str, ..
 def notify(
     report: NightReport,
     settings: NightlySettings,
-    environ: Mapping[str, str] = os.environ,
+    environ: Mapping[str, str],
     pause: Callable[[float], None] = time.sleep,
 ) -> dict[str, str]:
     """Tell everybody who is to be told.
