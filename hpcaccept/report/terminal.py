@@ -15,6 +15,7 @@ from hpcaccept.judge.power import ENOUGH_UNITS
 from hpcaccept.model.metric import split_key
 from hpcaccept.model.verdict import Outcome, Verdict
 from hpcaccept.report.safe import safe
+from hpcaccept.report.words import fold
 from hpcaccept.units import show
 
 if TYPE_CHECKING:
@@ -151,15 +152,8 @@ def _where(verdicts: list[Verdict]) -> str:
     """One subject, or the nodes of several in folded notation (``node[0-3]``)."""
     if len(verdicts) == 1:
         return safe(str(verdicts[0].subject))
-    from ClusterShell.NodeSet import NodeSet, NodeSetException
-
     names = sorted({verdict.subject.node for verdict in verdicts} - {""})
-    if not names:
-        return "all nodes"
-    try:
-        return safe(str(NodeSet.fromlist(names)))
-    except NodeSetException:
-        return safe(", ".join(names))
+    return safe(fold(names)) if names else "all nodes"
 
 
 def _explained(verdicts: list[Verdict]) -> str:
@@ -203,7 +197,11 @@ def _footer(judgement: Judgement, summary: Summary, where: str, run: str) -> lis
     if summary.no_baseline:
         models = ", ".join(summary.no_baseline)
         lines.append(f"No baseline fits {models}; when these nodes are good: hpcaccept baseline learn {run}")
-    lines += [f"Run:    {where}", f"Report: {where}/report.json", f"Exit code {judgement.exit_code}."]
+    lines += [
+        f"Run:    {where}",
+        f"Report: {where}/report.html, and report.json for programs",
+        f"Exit code {judgement.exit_code}.",
+    ]
     return [Text(safe(line), style="dim", overflow="fold") for line in lines]
 
 

@@ -335,6 +335,27 @@ def test_a_report_in_csv_has_every_sample(capsys: pytest.CaptureFixture[str], pl
     assert len(capsys.readouterr().out.splitlines()) == 1 + 4 * 4
 
 
+def test_a_report_leaves_a_page_for_the_browser_beside_the_run(place: Path) -> None:
+    folder = a_run(place, wrong="node1")
+    assert main(["report", "--format", "nodes-bad"]) == 1
+    assert folder.page_file.read_text("utf-8").startswith("<!doctype html>")
+
+
+def test_a_report_goes_into_a_file_and_nothing_to_the_terminal(capsys: pytest.CaptureFixture[str], place: Path) -> None:
+    a_run(place, wrong="node1")
+    assert main(["report", "--format", "nodes-bad", "--output", "bad.txt"]) == 1
+    assert (place / "bad.txt").read_text("utf-8") == "node1\n"
+    assert main(["report", "--output", "table.txt"]) == 1
+    assert "NOT ACCEPTED: node1" in (place / "table.txt").read_text("utf-8")
+    assert capsys.readouterr().out == ""
+
+
+def test_a_report_that_cannot_be_written_is_told(capsys: pytest.CaptureFixture[str], place: Path) -> None:
+    a_run(place)
+    assert main(["report", "--format", "html", "--output", "no/such/page.html"]) == 2
+    assert "Cannot write no/such/page.html" in capsys.readouterr().err
+
+
 def test_collecting_counts_what_is_there(capsys: pytest.CaptureFixture[str], place: Path) -> None:
     folder = a_run(place)
     assert main(["collect"]) == 0
