@@ -3,16 +3,17 @@
 # make lint     ruff, mypy, import-linter, shellcheck
 # make bench    the numbers of docs/reference/performance.md, as ratios
 # make faults   faults made on purpose: what is found, and who is blamed (docs/explanation/detection.md)
+# make detection  simulated fleets: how small a fault is found, how often a healthy node is blamed (the same page)
 # make cluster  a real Slurm with four virtual nodes on this machine; make cluster-down ends it
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 NODES ?= 4
 .DEFAULT_GOAL := help
-.PHONY: help accept test lint format bench faults cluster cluster-down slurm-packages browser-packages clean
+.PHONY: help accept test lint format bench faults detection cluster cluster-down slurm-packages browser-packages clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -6
+	@sed -n 's/^# //p' Makefile | head -7
 
 # Each stamp stands for one set of packages; a changed pyproject.toml installs again.
 .venv/stamp-pip:
@@ -65,6 +66,9 @@ bench: .venv/stamp-dev slurm-packages browser-packages
 
 faults: .venv/stamp-dev slurm-packages
 	PYTHONPATH=tests $(BIN)/python -m faults --write-docs
+
+detection: .venv/stamp-dev
+	$(BIN)/python -m hpcaccept.simulate --write-docs
 
 cluster: slurm-packages
 	$(PYTHON) tests/system/cluster/virtual_slurm.py up $(if $(ACCOUNTING),--accounting)

@@ -65,13 +65,14 @@ def judge_against_history(
     ]
     comparisons = sum(len(rows) for _, rows in asked)
     rule = evidence.plan.suite.peers
-    z = cut(comparisons, rule.false_alarm_rate)
     required = {spec.name: spec.required for spec in evidence.plan.suite.checks}
     answers: list[Answer] = []
     losses: list[float] = []
     shifts: dict[str, float] = {}
     fewest = 0
     for column, rows in asked:
+        # As among the peers: an equal share of the rate for each comparison.
+        z = cut(len(asked) * len(rows), rule.false_alarm_rate)
         mine = place[column.unit[rows]]
         before = past.values[column.key][like][:, mine]
         floors = floors_of(column, evidence, column.metric.past_floor or 0.0)
@@ -92,6 +93,7 @@ def judge_against_history(
         seen = int(np.isfinite(before).sum(axis=0).min())
         fewest = min(fewest or seen, seen)
     answers += _offenders(past, place)
+    z = cut(comparisons, rule.false_alarm_rate)
     power = Power(comparisons, rule.false_alarm_rate, z, span_of(losses), fewest)
     return answers, power, _notes(changes, shifts)
 

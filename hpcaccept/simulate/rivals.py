@@ -1,0 +1,131 @@
+"""Whom would the rules of others blame? Their published rules, written anew, on the same first launch.
+
+None of them measures suspects again. Each is given every value of the run, those that test fewer have fewer false alarms in
+proportion. Sources of the rules: DCGM's plugins and AzureHPC node health checks (fixed limits, 0.75 to 0.9 of typical),
+azurehpc's cluster outlier detection (z −2, modified z −2, GEMM −3.5 % and −7 %), SuperBench (fixed share of an iterated mean; its paper,
+arXiv 2402.06194: distance of cumulated distributions, similarity 0.95), boxplots (Tukey, 1977).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from hpcaccept.judge.peer_rule import MAD_TO_SIGMA
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Floats = npt.NDArray[np.float64]
+Slow = npt.NDArray[np.bool_]
+#: Fixed losses that peers use, against what is typical of the part.
+FIXED = (0.25, 0.10, 0.07, 0.05, 0.035)
+
+
+def fixed(loss: float) -> Callable[[Floats], Slow]:
+    """Slower than a share of the typical value: of a healthy fleet, whose site makes 1 % more or less of it."""
+    return lambda blocks: _middle(blocks) < 1 - loss
+
+
+def iterated_mean(loss: float) -> Callable[[Floats], Slow]:
+    """SuperBench's fix_threshold: below a share of the mean of those that are not below it."""
+
+    def rule(blocks: Floats) -> Slow:
+        value = _middle(blocks)
+        kept = value[np.isfinite(value)]
+        for _ in range(20):
+            inside = kept[np.abs(kept / kept.mean() - 1) <= loss]
+            if not len(inside) or len(inside) == len(kept):
+                break
+            kept = inside
+        return np.asarray(value < (1 - loss) * kept.mean())
+
+    return rule
+
+
+def z_score(cut: float) -> Callable[[Floats], Slow]:
+    """Mean and standard deviation."""
+
+    def rule(blocks: Floats) -> Slow:
+        value = _middle(blocks)
+        return np.asarray((value - np.nanmean(value)) / np.nanstd(value) < -cut)
+
+    return rule
+
+
+def modified_z(cut: float) -> Callable[[Floats], Slow]:
+    """Median and MAD."""
+
+    def rule(blocks: Floats) -> Slow:
+        value = _middle(blocks)
+        center = np.nanmedian(value)
+        return np.asarray(value - center < -cut * MAD_TO_SIGMA * np.nanmedian(np.abs(value - center)))
+
+    return rule
+
+
+def boxplot(reach: float) -> Callable[[Floats], Slow]:
+    """Below the first quartile by a multiple of the distance of the quartiles."""
+
+    def rule(blocks: Floats) -> Slow:
+        value = _middle(blocks)
+        first, third = np.nanpercentile(value, (25, 75))
+        return np.asarray(value < first - reach * (third - first))
+
+    return rule
+
+
+def distributions(similarity: float) -> Callable[[Floats], Slow]:
+    """Area between a unit's cumulated distribution and the fleet's, relative to where the fleet's lies."""
+
+    def rule(blocks: Floats) -> Slow:
+        mine = np.sort(blocks, axis=1)
+        typical = np.nanmedian(mine, axis=0)
+        distance = np.mean(np.abs(mine - typical), axis=1) / typical.mean()
+        return np.asarray(1 - distance < similarity)
+
+    return rule
+
+
+def own_past(cut: float, past: Floats, now: Floats) -> Slow:
+    """Median and MAD of the unit's own runs, float64[r, u], as a plain reading of the idea has it."""
+    center = np.nanmedian(past, axis=0)
+    width = MAD_TO_SIGMA * np.nanmedian(np.abs(past - center), axis=0)
+    return np.asarray(now - center < -cut * width)
+
+
+def cusum(
+    series: Floats, forgiven: float = 0.75, alarm: float = 8.0, clipped: float = math.inf
+) -> npt.NDArray[np.intp]:
+    """The run of float64[r, u] at which each unit's CUSUM alarms, -1: never; centre and width of its first ten runs."""
+    first = series[:10]
+    center = np.median(first, axis=0)
+    width = MAD_TO_SIGMA * np.median(np.abs(first - center), axis=0)
+    total, found = np.zeros(series.shape[1]), np.full(series.shape[1], -1)
+    for number, value in enumerate(series):
+        score = np.clip((center - value) / width, -clipped, clipped)
+        total = np.maximum(total + score - forgiven, 0)
+        found = np.where((found < 0) & (total > alarm) & (number >= len(first)), number, found)
+    return found
+
+
+def _middle(blocks: Floats) -> Floats:
+    """What peers report: the median of the blocks."""
+    return np.asarray(np.median(blocks, axis=1))
+
+
+#: Name for people → rule on float64[u, b] of one metric.
+RIVALS: dict[str, Callable[[Floats], Slow]] = {
+    **{f"fixed −{loss:.1%} of typical".replace(".0%", " %").replace("%", " %").replace("  %", " %"): fixed(loss) for loss in FIXED},
+    "iterated mean −5 % (SuperBench)": iterated_mean(0.05),
+    "distributions, similarity 0.95": distributions(0.95),
+    "z −2": z_score(2),
+    "z −3": z_score(3),
+    "modified z −2": modified_z(2),
+    "modified z −3.5": modified_z(3.5),
+    "boxplot 1.5": boxplot(1.5),
+    "boxplot 3": boxplot(3),
+}  # fmt: skip

@@ -1,0 +1,261 @@
+"""How often is a fault found, and how often is a healthy node blamed? Many fleets of one kind, counted."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from hpcaccept.simulate.faults import KINDS, Fault, seeded
+from hpcaccept.simulate.fleet import SPREADS, Fleet, Site
+from hpcaccept.simulate.ours import Memory, run_of
+from hpcaccept.simulate.rivals import RIVALS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from hpcaccept.model.suite import PeerRule
+    from hpcaccept.simulate.ours import Run
+
+#: How our own rows are named.
+OURS, OURS_PAST = "hpcaccept", "hpcaccept, five earlier runs"
+
+
+@dataclass(frozen=True)
+class Share:
+    """So many of so many.
+
+    Attributes:
+        hits: how many.
+        of: of how many.
+    """
+
+    hits: int
+    of: int
+
+    @property
+    def value(self) -> float:
+        """0 to 1; NaN of none."""
+        return self.hits / self.of if self.of else math.nan
+
+    def interval(self) -> tuple[float, float]:
+        """The 95 % confidence interval of E. B. Wilson (1927), https://doi.org/10.2307/2276774."""
+        if not self.of:
+            return (0.0, 1.0)
+        z, n, p = 1.96, self.of, self.value
+        middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        return (max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n)))
+
+
+@dataclass(eq=False)
+class Score:
+    """What one rule made of many fleets.
+
+    Attributes:
+        found: kind → nodes with such a fault that were blamed for what it spoils.
+        faulty: kind → nodes with such a fault.
+        named: kind → those of ``found`` of which nothing else was blamed: no other GPU, no other metric.
+        blamed: healthy nodes that were blamed.
+        healthy: healthy nodes.
+        clean: runs in which no healthy node was blamed.
+        runs: runs.
+        launches: of all runs, retests included.
+        judge_s: CPU seconds of judging, all runs.
+    """
+
+    found: Counter[str] = field(default_factory=Counter)
+    faulty: Counter[str] = field(default_factory=Counter)
+    named: Counter[str] = field(default_factory=Counter)
+    blamed: int = 0
+    healthy: int = 0
+    clean: int = 0
+    runs: int = 0
+    launches: int = 0
+    judge_s: float = 0.0
+
+    def recall(self, kinds: Iterable[str]) -> float:
+        """Mean over the kinds that there were: each counts alike, however many nodes it takes."""
+        shares = [self.found[kind] / self.faulty[kind] for kind in kinds if self.faulty[kind]]
+        return float(np.mean(shares)) if shares else math.nan
+
+    @property
+    def false_alarms(self) -> Share:
+        """Of healthy nodes."""
+        return Share(self.blamed, self.healthy)
+
+    def count(self, site: Site, fleet: Fleet, faults: Sequence[Fault], failed: Iterable[tuple[int, int, str]]) -> None:
+        """Count one run.
+
+        Args:
+            site: of the fleet.
+            fleet: that was measured; crashed nodes are no part of any score.
+            faults: that it had.
+            failed: (node, GPU or -1, short name of the metric) of everything that was blamed.
+        """
+        by_node: dict[int, list[tuple[int, str]]] = {}
+        for node, gpu, name in failed:
+            by_node.setdefault(node, []).append((gpu, name))
+        bad: set[int] = set()
+        for fault in faults:
+            kind = KINDS[fault.kind]
+            for node in fault.nodes(site):
+                bad.add(node)
+                if fleet.gone[node]:
+                    continue
+                self.faulty[fault.kind] += 1
+                of_it = [
+                    name in kind.spoils and (kind.reach != "gpu" or gpu in (fault.gpu, -1))
+                    for gpu, name in by_node.get(node, [])
+                ]
+                self.found[fault.kind] += any(of_it)
+                self.named[fault.kind] += bool(of_it) and all(of_it)
+        wrong = len(by_node.keys() - bad)
+        self.blamed += wrong
+        self.healthy += site.nodes - len(bad) - int(fleet.gone.sum())
+        self.clean += wrong == 0
+        self.runs += 1
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is simulated many times.
+
+    Attributes:
+        site: kind of fleet.
+        kinds: of faults, in turn.
+        magnitude: of each, 0 to 1; 0: a healthy fleet.
+        share: of the nodes that have one.
+        fleets: how many.
+        seed: of this cell.
+        past: earlier healthy runs of each fleet; the fault then lasts two runs, and the second is scored.
+    """
+
+    site: Site
+    kinds: tuple[str, ...]
+    magnitude: float
+    share: float
+    fleets: int
+    seed: int
+    past: int = 0
+
+
+def score(cell: Cell, rule: PeerRule | None = None, *, rivals: bool = False) -> dict[str, Score]:
+    """Name of the rule → its score; ours first."""
+    name = OURS_PAST if cell.past else OURS
+    scores = {name: Score(), **({rival: Score() for rival in RIVALS} if rivals else {})}
+    for number in range(cell.fleets):
+        rng = np.random.default_rng([cell.seed, number])
+        fleet = Fleet(cell.site, rng)
+        faults = seeded(cell.kinds, cell.magnitude, cell.site, cell.share, rng) if cell.magnitude else []
+        run = _last_run(fleet, faults, cell.past, rule)
+        ours = scores[name]
+        ours.count(cell.site, fleet, faults, run.failed(cell.site))
+        ours.launches += run.launches
+        ours.judge_s += run.judge_s
+        if rivals:
+            for rival in RIVALS:
+                scores[rival].count(cell.site, fleet, faults, _failed_by(rival, run, cell.site))
+    return scores
+
+
+def _last_run(fleet: Fleet, faults: Sequence[Fault], past: int, rule: PeerRule | None) -> Run:
+    if not past:
+        return run_of(fleet, faults, rule)
+    memory = Memory(fleet.site)
+    for _ in range(past):
+        memory.remember(run_of(fleet, [], rule))
+    memory.remember(run_of(fleet, faults, rule, memory))
+    return run_of(fleet, faults, rule, memory)
+
+
+def _failed_by(rival: str, run: Run, site: Site) -> Iterable[tuple[int, int, str]]:
+    for name, blocks in run.blocks.items():
+        per_node = site.gpus if SPREADS[name].scope == "device" else 1
+        for row in np.flatnonzero(RIVALS[rival](blocks)).tolist():
+            yield (row // per_node, row % per_node, name) if per_node > 1 else (row, -1, name)
+
+
+def detection_limit(recalls: dict[float, float], false_alarms: float, most: float = 0.001) -> float:
+    """Smallest magnitude from which on 95 % are found, of a rule that blames few enough; inf: there is none."""
+    found = math.inf
+    for magnitude in sorted(recalls, reverse=True):
+        if recalls[magnitude] < 0.95:
+            break
+        found = magnitude
+    return found if false_alarms <= most else math.inf
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Is the stated rate the real one?
+
+    Attributes:
+        units: like units of the comparison.
+        tail: ``normal``, or ``t(5)``.
+        stated: chance that a run blames anybody.
+        real: runs that did.
+    """
+
+    units: int
+    tail: str
+    stated: float
+    real: Share
+
+
+def calibration(units: int, stated: float, runs: int, rng: np.random.Generator, *, heavy: bool = False) -> Calibration:
+    """One comparison without floor and without retests: the cut alone, on healthy units."""
+    from hpcaccept.judge.peer_rule import compare_with_peers, cut
+
+    z, nodes, blamed = cut(units, stated), np.arange(units), 0
+    for _ in range(runs):
+        noise = rng.standard_t(5, units) if heavy else rng.standard_normal(units)
+        compared = compare_with_peers(1 + 0.01 * noise, True, nodes, (0.0, 0.0), z)
+        blamed += bool((compared.loss > compared.fail_at).any())
+    return Calibration(units, "t(5)" if heavy else "normal", stated, Share(blamed, runs))
+
+
+@dataclass(frozen=True)
+class Trending:
+    """What two detectors make of series of 60 runs.
+
+    Attributes:
+        what: happens at run 40 (a step) or from run 20 on (a decline).
+        twice: units of which the step was seen, and the median delay in runs.
+        slow: units of which the decline (or the step) was seen, and the median delay.
+    """
+
+    what: str
+    twice: tuple[Share, float]
+    slow: tuple[Share, float]
+
+
+def trending(what: str, step: float, decline: float, units: int, rng: np.random.Generator) -> Trending:
+    """Series of 60 runs: 0.2 % noise (t of 5 degrees of freedom), 1 % disturbed, judged after every run from the tenth on."""
+    from hpcaccept.judge.history_rule import DECLINE, STEP, trend
+
+    series = _series(step, decline, units, rng)
+    begin = 40 if step else 20
+    first = {STEP: np.full(units, -1), DECLINE: np.full(units, -1)}
+    healthy = not (step or decline)
+    for runs in range(10 if healthy else begin + 1, len(series) + 1):
+        code = trend(series[:runs], True).code
+        for wanted, seen in first.items():
+            now = (code == wanted) | ((code == STEP) & (wanted == DECLINE) & (not healthy))
+            seen[(seen < 0) & now] = runs - 1 - begin if not healthy else runs
+    return Trending(what, _delay(first[STEP]), _delay(first[DECLINE]))
+
+
+def _series(step: float, decline: float, units: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    series = 1 + 0.002 * rng.standard_t(5, (60, units)) / math.sqrt(5 / 3)
+    series *= 1 - (rng.random(series.shape) < 0.01) * rng.uniform(0.03, 0.15, series.shape)
+    run = np.arange(60)[:, None]
+    return np.asarray(series * (1 - step * (run >= 40)) * (1 - decline * np.maximum(run - 20, 0)))
+
+
+def _delay(first: npt.NDArray[np.intp]) -> tuple[Share, float]:
+    seen = first[first >= 0]
+    return Share(len(seen), len(first)), float(np.median(seen)) if len(seen) else math.nan
