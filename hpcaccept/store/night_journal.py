@@ -1,7 +1,8 @@
 """How does a night remember what it was doing, so that the next one can go on after a crash?
 
 ``runs/nightly/journal.jsonl``: JSON lines ``{"at": …, "kind": …, "data": …}``, each appended with one ``write`` and synced. A
-torn line (the machine went down in the middle of it) costs only itself. Only the holder of the lock writes.
+torn line (the machine went down in the middle of it) costs only itself. Only the holder of the lock writes, and
+``nightly install`` its one line.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ def append(file: Path, *words: Word, at: str) -> None:
     text = "".join(
         f'{{"at":{json.dumps(at)},"kind":"{type(word).__name__.lower()}","data":{dumps(word)}}}\n' for word in words
     )
+    if not words:
+        return
     try:
         with full_disk_named(file), file.open("ab") as out:
             # What is written after a torn line must not become a part of it.

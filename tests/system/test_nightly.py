@@ -185,12 +185,32 @@ def test_killed_while_it_submits_the_job_is_found_again_or_never_was(site: Site,
     assert site.status()[0] == 0
 
 
-def test_a_dry_run_writes_nothing(site: Site) -> None:
+def test_a_dry_run_writes_nothing_and_knows_of_runs_by_hand(site: Site) -> None:
     done = site.night("--dry-run")
     assert done.returncode == 0, done.stderr
     assert "# node0: never tested" in done.stdout
     assert "#SBATCH --nodelist='node[0-1]'" in done.stdout
     assert not site.runs.exists()
+    by_hand = command(
+        "submit", "--suite", str(site.suite), "--runs-dir", str(site.runs), "--nodelist", "node0",
+        "--baselines-dir", str(site.folder / "baselines"), env=site.env,
+    )  # fmt: skip
+    assert by_hand.returncode == 0, by_hand.stderr
+    later = site.night("--dry-run")
+    assert "#SBATCH --nodelist='node[1-2]'" in later.stdout
+    assert not (site.runs / "nightly").exists()
+
+
+def test_a_job_that_was_ended_from_outside_is_no_news_of_its_nodes(site: Site) -> None:
+    suite_file(site.folder, noise(30.0))
+    night = site.begin("--max-nodes", "1")
+    until(lambda: list(site.runs.glob("*/records/*/*.jsonl")), 30)
+    site.ask("scancel", *site.ask("squeue", "-h", "-o", "%A").split())
+    out, err = night.communicate(timeout=60)
+    assert night.returncode == 3, out + err
+    assert "no node tested (ended from outside before anything was judged" in out
+    assert site.journal("concluded") == []
+    assert site.status()[1]["nodes"] == {}
 
 
 def test_a_real_crontab_takes_the_line_and_gives_back_what_was_there(tmp_path: Path) -> None:
@@ -199,7 +219,7 @@ def test_a_real_crontab_takes_the_line_and_gives_back_what_was_there(tmp_path: P
         pytest.skip("needs root and cron: bash tests/system/cluster/install.sh")
     spool, theirs = tmp_path / "spool", tmp_path / "theirs"
     spool.mkdir(mode=0o1730)
-    theirs.write_bytes(b"# of others\nMAILTO=\"\"\n5 4 * * * date +\\%F # \xff\n")
+    theirs.write_bytes(b'# of others\nMAILTO=""\n5 4 * * * date +\\%F # \xff\n')
     work = tmp_path / "a folder of 100%"
     work.mkdir()
     script = """

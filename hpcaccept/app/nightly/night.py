@@ -33,7 +33,7 @@ from hpcaccept.store.night_lock import Lock, hold, myself
 from hpcaccept.units import show_duration
 
 if TYPE_CHECKING:
-    from hpcaccept.model.night import Word
+    from hpcaccept.model.night import LastTest, Word
 
 #: A run by hand that has no last word after so long will have none.
 FORGOTTEN_S = 2 * 86400.0
@@ -144,7 +144,7 @@ def run_night(site: Site) -> NightReport:
         found = Findings()
         try:
             _finish_open(site, began.night, memory, found)
-            _take_note_of_others(site, memory)
+            site.write(*_others(site, memory))
             _tonight(site, began.night, lock, found)
         except KeyboardInterrupt:
             site.say("What was submitted goes on; the next nightly run finishes it.")
@@ -176,7 +176,7 @@ def _finish_open(site: Site, night: str, memory: Memory, found: Findings) -> Non
     _see_through(site, night, there, site.layered.nightly.queue_timeout, found)
 
 
-def _take_note_of_others(site: Site, memory: Memory) -> None:
+def _others(site: Site, memory: Memory) -> list[Concluded]:
     """Runs that somebody made with ``submit`` tell of nodes too. Each is read once, when it is over."""
     others = []
     for folder in all_runs(site.runs_dir):
@@ -190,8 +190,7 @@ def _take_note_of_others(site: Site, memory: Memory) -> None:
                 others.append(runs.told_by(folder, ""))
         except HpcacceptError as fault:
             site.say(f"{folder.run_id}: left out: {fault.message}")
-    if others:
-        site.write(*others)
+    return others
 
 
 def _tonight(site: Site, night: str, lock: Lock, found: Findings) -> None:
@@ -204,7 +203,9 @@ def _tonight(site: Site, night: str, lock: Lock, found: Findings) -> None:
     end_s = _end_of_window(site)
     probe = plan_run(replace(site.layered.settings, nodes=1, nodelist=""), site.layered.overrides)[0]
     wait_s = _time_to_wait(site, runs.limit_s(probe), end_s)
-    groups = _groups(site, probe.request.gpus_per_node, runs.limit_s(probe) + wait_s, found)
+    # Of now: what was judged a moment ago, for a night that was cut short, counts too.
+    tested = site.memory().tested
+    groups = _groups(site, tested, probe.request.gpus_per_node, runs.limit_s(probe) + wait_s, found)
     site.write(Chosen(night, found.choice.nodes, found.choice.reasons))
     opened = []
     for nodes in groups:
@@ -260,7 +261,9 @@ def _time_to_wait(site: Site, limit_s: float, end_s: float | None) -> float:
     return min(asked_s, spare_s)
 
 
-def _groups(site: Site, gpus: int, longest_s: float, found: Findings) -> list[tuple[str, ...]]:
+def _groups(
+    site: Site, tested: Mapping[str, LastTest], gpus: int, longest_s: float, found: Findings
+) -> list[tuple[str, ...]]:
     """The nodes of each job; one job without names where there is no Slurm to ask."""
     settings, nightly = site.layered.settings, site.layered.nightly
     if settings.launcher != "slurm":
@@ -278,8 +281,7 @@ def _groups(site: Site, gpus: int, longest_s: float, found: Findings) -> list[tu
         only=_names(settings.nodelist, "--nodelist") if settings.nodelist else None,
         exclude=_names(settings.exclude, "--exclude"),
     )
-    # What was judged earlier tonight (a night that was cut short) counts too.
-    found.choice = choose(now.nodes, now.kept, with_runs(site.memory().tested, found.concluded), terms)
+    found.choice = choose(now.nodes, now.kept, tested, terms)
     if not found.choice.nodes:
         why = ", ".join(f"{count} {why}" for why, count in found.choice.reasons.items())
         raise NothingTonight(f"No node of {now.partition} is free to be tested: {why}.")
@@ -391,10 +393,10 @@ def preview(site: Site) -> str:
     end_s = _end_of_window(site)
     probe = plan_run(replace(site.layered.settings, nodes=1, nodelist=""), site.layered.overrides)[0]
     wait_s = _time_to_wait(site, runs.limit_s(probe), end_s)
-    groups = _groups(site, probe.request.gpus_per_node, runs.limit_s(probe) + wait_s, found)
     memory = site.memory()
+    tested = with_runs(memory.tested, _others(site, memory))
+    groups = _groups(site, tested, probe.request.gpus_per_node, runs.limit_s(probe) + wait_s, found)
     parts = [f"# {run.run}: would be finished first" for run in memory.open_runs]
-    tested = memory.tested
     for name in found.choice.nodes:
         known = tested.get(name)
         parts.append(f"# {name}: {f'{known.outcome}, tested {known.at}' if known else 'never tested'}")
