@@ -22,6 +22,7 @@ from hpcaccept.store.folder import find
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from hpcaccept.judge.values import Values
     from hpcaccept.model.record import Record
     from hpcaccept.model.table import Unit
 
@@ -198,12 +199,12 @@ def _learn_one(judged: Mapping[str, Judged], kind: _Kind) -> Baseline:
     left_out: dict[str, str] = {}
     revisions: dict[str, int] = {}
     shared = 0.0
-    values = []
+    values: list[Values] = []
     for run_id, places in kind.places.items():
         run = judged[run_id]
         left_out |= suspects(run.judgement.verdicts)
         revisions |= {record.check: record.revision for record in run.evidence.records}
-        values += [only_at(column, places) for column in run.values]
+        values += only_at(run.values, places)
         if run.evidence.shared_host:
             shared = max(shared, run.evidence.plan.suite.peers.shared_host_floor)
     entries = learn(values, kind.model, kind.setting, left_out, revisions, shared)

@@ -8,10 +8,12 @@ median of the units: the floor of the metric keeps a baseline of few, very even 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from hpcaccept.judge.against_peers import CPU_FLOOR
 from hpcaccept.judge.peer_rule import MAD_TO_SIGMA
@@ -22,19 +24,60 @@ from hpcaccept.model.table import Unit
 from hpcaccept.model.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator
 
 
+Ints = npt.NDArray[np.int64]
 SIGMAS = 4.0
 _CONFIDENCE = 0.95
 
 
 @dataclass
 class _Pool:
-    """The numbers of one metric, by unit."""
+    """The numbers of one metric, and whose they are.
+
+    Attributes:
+        column: one that they are of.
+        unit: int64[…] of each run: number of the unit.
+        node: int64[…] of each run: number of its node.
+        value: float64[…] of each run.
+    """
 
     column: Values
-    numbers: dict[Unit, list[float]] = field(default_factory=dict)
+    unit: list[Ints] = field(default_factory=list)
+    node: list[Ints] = field(default_factory=list)
+    value: list[npt.NDArray[np.float64]] = field(default_factory=list)
+
+
+@dataclass
+class _Roll:
+    """Which units may be learned from, looked up once for each table of units and not for each value.
+
+    Attributes:
+        model: of the device.
+        setting: that must be alike.
+        left_out: suspect nodes.
+        units: number of each unit.
+        nodes: number of each node.
+        tables: identity of a table of units → the table (so that no other takes its place), whether, and number of unit and node.
+    """
+
+    model: str
+    setting: str
+    left_out: Mapping[str, str]
+    units: dict[Unit, int] = field(default_factory=dict)
+    nodes: dict[str, int] = field(default_factory=dict)
+    tables: dict[int, tuple[tuple[Unit, ...], npt.NDArray[np.bool_], Ints, Ints]] = field(default_factory=dict)
+
+    def of(self, table: tuple[Unit, ...]) -> tuple[npt.NDArray[np.bool_], Ints, Ints]:
+        """bool[u], int64[u], int64[u] for the units of a run."""
+        known = self.tables.get(id(table))
+        if known is None:
+            fits = np.array([_fits(u, self.model, self.setting) and u.node not in self.left_out for u in table], bool)
+            unit = np.array([self.units.setdefault(u, len(self.units)) for u in table], np.int64)
+            node = np.array([self.nodes.setdefault(u.node, len(self.nodes)) for u in table], np.int64)
+            known = self.tables[id(table)] = (table, fits, unit, node)
+        return known[1:]
 
 
 def suspects(verdicts: Iterable[Verdict]) -> dict[str, str]:
@@ -66,15 +109,17 @@ def learn(
         revisions: check → revision of its method.
         shared_floor: smallest loss that may be blamed where nodes share a kernel, else 0.
     """
+    roll = _Roll(model, setting, left_out)
     pools: dict[tuple[str, str], _Pool] = {}
     for column in values:
         if not column.metric.is_rate or (column.metric.peer_floor is None and column.metric.scope != "world"):
             continue
-        for unit, value in zip(column.units, column.value.tolist(), strict=True):
-            if not _fits(unit, model, setting) or unit.node in left_out:
-                continue
-            own = unit.setting if not unit.node and unit.setting != setting else ""
-            pools.setdefault((column.key, own), _Pool(column)).numbers.setdefault(unit, []).append(value)
+        fits, unit, node = roll.of(column.table_units)
+        for own, rows in _by_setting(column, np.flatnonzero(fits[column.unit]), setting):
+            pool = pools.setdefault((column.key, own), _Pool(column))
+            pool.unit.append(unit[column.unit[rows]])
+            pool.node.append(node[column.unit[rows]])
+            pool.value.append(column.value[rows])
     # Of one metric in several scales (4 nodes, 8 nodes) the last one measured is kept: a file has one entry per key.
     entries = {
         key: _entry(pool, own, revisions.get(pool.column.check, 0), shared_floor) for (key, own), pool in pools.items()
@@ -87,27 +132,59 @@ def _fits(unit: Unit, model: str, setting: str) -> bool:
     return unit.model == model and (unit.setting == setting or (not unit.node and unit.setting.startswith(setting)))
 
 
-def only_at(column: Values, places: frozenset[tuple[str, str]]) -> Values:
-    """The values of some devices (node, device), of the nodes that have one of them, and of all ranks together."""
+def _by_setting(column: Values, rows: npt.NDArray[np.intp], setting: str) -> Iterable[tuple[str, npt.NDArray[np.intp]]]:
+    """Rows of a column, those of all ranks together by their own setting (empty: that of the others)."""
+    if column.metric.scope != "world":
+        if len(rows):
+            yield "", rows
+        return
+    for row in rows.tolist():
+        own = column.table_units[column.unit[row]].setting
+        yield (own if own != setting else ""), np.array([row])
+
+
+def only_at(columns: Iterable[Values], places: frozenset[tuple[str, str]]) -> Iterator[Values]:
+    """The values of some devices (node, device), of the nodes that have one of them, and of all ranks together.
+
+    Args:
+        columns: of one run.
+        places: (node, device).
+    """
     nodes = {node for node, _ in places}
-    kept = np.array(
-        [not u.node or (u.node, u.device) in places or (not u.device and u.node in nodes) for u in column.units], bool
-    )
-    return replace(
-        column,
-        unit=column.unit[kept],
-        value=column.value[kept],
-        spread=column.spread[kept],
-        launches=column.launches[kept],
-    )
+    units: tuple[Unit, ...] | None = None
+    mask = np.empty(0, bool)
+    for column in columns:
+        if column.table_units is not units:
+            units = column.table_units
+            mask = np.array(
+                [not u.node or (u.node, u.device) in places or (not u.device and u.node in nodes) for u in units], bool
+            )
+        kept = mask[column.unit]
+        yield replace(
+            column,
+            unit=column.unit[kept],
+            value=column.value[kept],
+            spread=column.spread[kept],
+            launches=column.launches[kept],
+        )
+
+
+def _medians(unit: Ints, value: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The median of each unit's numbers, in no order."""
+    order = np.lexsort((value, unit))
+    unit, value = unit[order], value[order]
+    starts = np.flatnonzero(np.r_[True, unit[1:] != unit[:-1]])
+    ends = np.r_[starts[1:], len(unit)]
+    middle: npt.NDArray[np.float64] = value[(starts + ends - 1) // 2] / 2 + value[(starts + ends) // 2] / 2
+    return middle
 
 
 def _entry(pool: _Pool, setting: str, revision: int, shared_floor: float) -> BaselineEntry:
     metric = pool.column.metric
-    counts = [len(numbers) for numbers in pool.numbers.values()]
+    unit, value = np.concatenate(pool.unit), np.concatenate(pool.value)
+    units = len(np.unique(unit))
     # All ranks together are one unit, which speaks anew in every run.
-    each = list(pool.numbers.values())
-    numbers = np.sort(each[0] if metric.scope == "world" and len(each) == 1 else [float(np.median(n)) for n in each])
+    numbers = np.sort(value if metric.scope == "world" else _medians(unit, value))
     center = float(np.median(numbers))
     spread = MAD_TO_SIGMA * float(np.median(np.abs(numbers - center)))
     wide = prediction_factor(len(numbers))
@@ -117,7 +194,6 @@ def _entry(pool: _Pool, setting: str, revision: int, shared_floor: float) -> Bas
     higher = metric.direction == "higher"
     low, high = median_interval(numbers.tolist())
     known = len(numbers) > 1
-    units = len({(unit.node, unit.device) for unit in pool.numbers})
     return BaselineEntry(
         key=pool.column.key,
         revision=revision,
@@ -128,9 +204,9 @@ def _entry(pool: _Pool, setting: str, revision: int, shared_floor: float) -> Bas
         lower=center - loss if higher else None,
         upper=None if higher else center + loss,
         units=units,
-        source=f"median of {sum(counts)} values of {units} unit(s), loss > max({floor:.3g}, {sigmas:.3g} robust sigma)",
-        values=sum(counts),
-        nodes=len({unit.node for unit in pool.numbers if unit.node}),
+        source=f"median of {len(value)} values of {units} unit(s), loss > max({floor:.3g}, {sigmas:.3g} robust sigma)",
+        values=len(value),
+        nodes=0 if metric.scope == "world" else len(np.unique(np.concatenate(pool.node))),
         center_low=low,
         center_high=high,
         next_low=center - wide * spread if known else None,
@@ -146,7 +222,8 @@ def median_interval(ordered: list[float]) -> tuple[float | None, float | None]:
     the probability 2·P(Binomial(n, 1/2) < k). https://en.wikipedia.org/wiki/Median#Confidence_interval (order statistics)
     """
     count = len(ordered)
-    below, rank = 0.0, 0
+    # What lies seven standard deviations out adds nothing: with 30,000 numbers that is nearly all of the sum.
+    below, rank = 0.0, max(0, int(count / 2 - 3.5 * math.sqrt(count)))
     while rank < count // 2:
         below += math.exp(
             math.lgamma(count + 1) - math.lgamma(rank + 1) - math.lgamma(count - rank + 1) - count * math.log(2)

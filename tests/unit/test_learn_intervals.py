@@ -24,7 +24,7 @@ SETTING = "8 threads, all at once"
 
 def learned(*runs: Evidence, setting: str = SETTING, places: frozenset[tuple[str, str]] | None = None) -> BaselineEntry:
     values = [column for run in runs for column in values_of(run.samples, CATALOGUE)]
-    values = values if places is None else [only_at(column, places) for column in values]
+    values = values if places is None else list(only_at(values, places))
     (one,) = learn(values, H100, setting, {}, {"speed": 1, "fabric": 1}, 0.0).values()
     return one
 
