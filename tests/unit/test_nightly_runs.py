@@ -1,0 +1,105 @@
+"""What a night makes of jobs that do not begin, and of reports that it reads."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hpcaccept.app.nightly import runs
+from hpcaccept.app.nightly.runs import Open, begun_or_taken_back, told_by
+from hpcaccept.errors import LaunchError
+from hpcaccept.launch import slurm
+from hpcaccept.model.job import JobRef, JobStatus
+from hpcaccept.store.folder import RunFolder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+REPORT: dict[str, Any] = {
+    "created_at": "2026-11-22T02:00:00+00:00",
+    "exit_code": 1,
+    "nodes": {"a": "PASS", "b": "FAIL", "c": "ERROR"},
+    "coverage": {"nodes_silent": ["d"]},
+    "verdicts": [
+        {"outcome": "WARN", "node": "b", "device": "", "check": "x", "metric": "", "variant": "", "reason": "odd"},
+        {"outcome": "FAIL", "node": "b", "device": "gpu3", "check": "matmul", "metric": "rate", "variant": "bf16",
+         "reason": "slow"},
+        {"outcome": "FAIL", "node": "b", "device": "", "check": "y", "metric": "", "variant": "", "reason": "later"},
+        {"outcome": "ERROR", "node": "c", "device": "", "check": "y", "metric": "", "variant": "", "reason": "died"},
+    ],
+}  # fmt: skip
+
+
+def folder_with(tmp_path: Path, report: object) -> RunFolder:
+    folder = RunFolder(tmp_path / "run1")
+    folder.path.mkdir()
+    folder.report_file.write_text(report if isinstance(report, str) else json.dumps(report))
+    return folder
+
+
+def test_a_report_tells_of_every_node_that_was_asked_and_why_it_is_bad(tmp_path: Path) -> None:
+    told = told_by(folder_with(tmp_path, REPORT), "n1")
+    assert told.nodes == {"a": "PASS", "b": "FAIL", "c": "ERROR", "d": "NOT_RUN"}
+    assert told.reasons == {"b": "gpu3 matmul.rate[bf16]: slow", "c": "y: died"}
+    assert (told.run, told.exit_code, told.at) == ("run1", 1, "2026-11-22T02:00:00+00:00")
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"nodes": 3}', '{"nodes": {}, "coverage": {"nodes_silent": 3}}'])
+def test_a_report_of_another_form_is_an_error_with_its_name(tmp_path: Path, text: str) -> None:
+    with pytest.raises(LaunchError, match=r"run1/report\.json cannot be read"):
+        told_by(folder_with(tmp_path, text), "n1")
+
+
+class Queue:
+    """Stands for Slurm: states of jobs in turn, the last for ever; a job that is taken back is gone unless it runs."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **states: list[str]) -> None:
+        self.states, self.taken = states, list[str]()
+        monkeypatch.setattr(slurm, "status", self.status)
+        monkeypatch.setattr(slurm, "withdraw", self.withdraw)
+        monkeypatch.setattr(runs, "events_of", lambda _: [])
+
+    def status(self, job: JobRef) -> JobStatus:
+        left = self.states[job.id]
+        return JobStatus(left.pop(0) if len(left) > 1 else left[0], "PENDING, Resources")  # type: ignore[arg-type]
+
+    def withdraw(self, job: JobRef) -> bool:
+        self.taken.append(job.id)
+        return self.status(job).state != "running"
+
+
+def opened(tmp_path: Path, *jobs: str) -> list[Open]:
+    return [Open(RunFolder(tmp_path / f"run-{job}"), JobRef("slurm", job)) for job in jobs]
+
+
+def test_jobs_that_begin_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = Queue(monkeypatch, a=["pending", "pending", "running"], b=["running"], c=["ended"])
+    assert begun_or_taken_back(opened(tmp_path, "a", "b", "c"), 60, lambda _: None, lambda _: None) == {}
+    assert queue.taken == []
+
+
+def test_a_job_that_does_not_begin_is_taken_back_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = Queue(monkeypatch, a=["pending"], b=["running"])
+    said: list[str] = []
+    found = begun_or_taken_back(opened(tmp_path, "a", "b"), 0, said.append, lambda _: None)
+    assert found == {"run-a": "did not begin within 0 s: PENDING, Resources"}
+    assert queue.taken == ["a"]
+    assert "run-a: taken back" in said[0]
+
+
+def test_a_job_that_can_never_begin_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = Queue(monkeypatch, a=["pending", "stuck"])
+    assert list(begun_or_taken_back(opened(tmp_path, "a"), 1e9, lambda _: None, lambda _: None)) == ["run-a"]
+    assert queue.taken == ["a"]
+
+
+def test_a_job_that_begins_while_it_is_taken_back_is_seen_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = Queue(monkeypatch, a=["pending", "running"])
+    assert begun_or_taken_back(opened(tmp_path, "a"), 0, lambda _: None, lambda _: None) == {}
+    assert queue.taken == ["a"]
