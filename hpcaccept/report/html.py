@@ -12,17 +12,14 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from hpcaccept.judge.power import ENOUGH_UNITS
-from hpcaccept.model.metric import describe, split_key
 from hpcaccept.model.verdict import Outcome
 from hpcaccept.report.page import matrix
 from hpcaccept.report.page.bad_units import CARDS, Gallery, badge, measured_units
 from hpcaccept.report.page.columns import Fleet, tables
 from hpcaccept.report.page.markup import Markup, data_block, joined, tag, verbatim
+from hpcaccept.report.page.measured import measured
 from hpcaccept.report.words import ORDER, conclusion, counted, fold, troubles
-from hpcaccept.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -71,7 +68,7 @@ def render_html(
             _verdict(evidence, judgement, summary),
             _to_do(troubles(summary.bad)),
             _bad_units(cards, summary, past),
-            _checks(evidence, values, summary, gallery, fleet),
+            _checks(values, summary, gallery, fleet),
             _matrices(values, fleet, summary),
             _grid("nodes", "Nodes", counted(len(fleet.nodes), "node")),
             _grid("devices", "Devices", counted(len(fleet.devices), "device")) if len(fleet.devices) else "",
@@ -118,7 +115,7 @@ def _head(evidence: Evidence) -> Markup:
         f"suite {plan.suite.name}",
         f"{counted(plan.request.nodes, 'node')}{per_node}",
         plan.launcher,
-        plan.created_at.replace("T", " ").partition(".")[0] + " UTC",
+        f"{plan.created_at[:19].replace('T', ' ')} UTC",
     ]
     return tag(
         "header",
@@ -281,56 +278,9 @@ def _bad_units(cards: list[Markup], summary: Summary, past: Past | None) -> Mark
 # --- what was measured ------------------------------------------------------------------------------------------------
 
 
-def _checks(evidence: Evidence, values: Sequence[Values], summary: Summary, gallery: Gallery, fleet: Fleet) -> Markup:
-    nodes = frozenset(fleet.nodes)
-    rows = []
-    for row in summary.rows:
-        mine = [v for v in values if v.check == row.name and not matrix.is_cell(v.variant, nodes)]
-        lines = [_figure(column, gallery) for column in mine]
-        if cells := [v for v in values if v.check == row.name and matrix.is_cell(v.variant, nodes)]:
-            metrics = ", ".join(dict.fromkeys(split_key(column.key)[1] for column in cells))
-            lines.append(tag("td", f"{metrics} of {len(cells):,} pairs, as maps below", colspan=6, class_="quiet"))
-        lines = lines or [tag("td", "nothing was measured", colspan=6, class_="quiet")]
-        baseline = (
-            tag("span", f"baseline: {row.baseline.value.replace('_', ' ')}", class_="quiet") if row.baseline else ""
-        )
-        first = tag(
-            "th",
-            tag("div", row.name, class_="name"), badge(row.outcome.value),
-            tag("div", f"{row.judged:,} of {row.asked:,} nodes", class_="quiet"), baseline,
-            rowspan=len(lines), scope="rowgroup",
-        )  # fmt: skip
-        rows.append(tag("tbody", joined(tag("tr", first if i == 0 else "", line) for i, line in enumerate(lines))))
-    names = ("check", "metric", "units", "slowest", "median", "fastest", "distribution")
-    heads = [tag("th", name, scope="col", class_="number" if name in ("units", "slowest", "median", "fastest") else None) for name in names]  # fmt: skip
-    table = tag("table", tag("thead", tag("tr", joined(heads))), joined(rows), class_="checks")
-    note = counted(len(evidence.plan.suite.checks), "check")
-    return _section("checks", "What was measured", tag("div", table, class_="wide"), note=note)
-
-
-def _figure(column: Values, gallery: Gallery) -> Markup:
-    """The cells of one metric over all units."""
-    _, metric, variant = split_key(column.key)
-    unit, value = column.metric.unit, column.value
-    low, middle, high = float(value.min()), 2 * float(np.median(value / 2)), float(value.max())
-    slowest, fastest = (high, low) if column.metric.direction == "lower" else (low, high)
-    name = joined([tag("span", metric, title=column.metric.help), " ", tag("span", variant, class_="variant") if variant else ""])  # fmt: skip
-    limit = tag("span", describe(column.metric.limit), class_="quiet") if column.metric.limit else ""
-    like = gallery.draw(column.key, 0) if low < high and len(value) > 3 else None
-    drawing = (
-        tag("svg", tag("use", href=f"#{like.ident}", width=320, height=56), viewBox="0 0 320 46", class_="small", aria_hidden="true")
-        if like
-        else ""
-    )  # fmt: skip
-    if low == high:
-        cells = [
-            tag("td", show(middle, unit), " everywhere" if len(value) > 1 else "", colspan=3, class_="number same")
-        ]
-    else:
-        cells = [tag("td", show(number, unit), class_="number") for number in (slowest, middle, fastest)]
-    return joined(
-        [tag("td", name, " ", limit), tag("td", f"{len(value):,}", class_="number"), *cells, tag("td", drawing)]
-    )
+def _checks(values: Sequence[Values], summary: Summary, gallery: Gallery, fleet: Fleet) -> Markup:
+    table = measured(values, summary, gallery, frozenset(fleet.nodes))
+    return _section("checks", "What was measured", table, note=counted(len(summary.rows), "check"))
 
 
 def _matrices(values: Sequence[Values], fleet: Fleet, summary: Summary) -> Markup | str:

@@ -115,7 +115,7 @@ def _nodes(evidence: Evidence, judgement: Judgement) -> dict[str, Outcome]:
     node = np.fromiter((number.get(unit.node, len(number)) for unit in table.units), np.intp, len(table.units))
     found = np.full(len(number) + 1, -1)
     for answer in table.answers:
-        counts = _counting(answer)
+        counts = counting(answer)
         np.maximum.at(found, node[answer.unit[counts]], _RANK[answer.outcome[counts]])
     for verdict in judgement.said:
         if verdict.required:
@@ -125,7 +125,7 @@ def _nodes(evidence: Evidence, judgement: Judgement) -> dict[str, Outcome]:
     return {name: worst_of[int(found[i])] for name, i in number.items()}
 
 
-def _counting(answer: Answer) -> npt.NDArray[np.bool_]:
+def counting(answer: Answer) -> npt.NDArray[np.bool_]:
     """bool[u]: what is judged counts, and what is required."""
     counts: npt.NDArray[np.bool_] = (answer.outcome <= CODE[Outcome.FAIL]) | answer.demanded
     return counts
@@ -135,7 +135,7 @@ def _row(name: str, judgement: Judgement, values: list[Values]) -> CheckRow:
     mine = [answer for answer in judgement.table.answers if answer.check == name]
     outcomes = [verdict.outcome for verdict in judgement.said if verdict.check == name and verdict.required]
     for answer in mine:
-        outcomes += [OUTCOMES[code] for code in np.unique(answer.outcome[_counting(answer)]).tolist()]
+        outcomes += [OUTCOMES[code] for code in np.unique(answer.outcome[counting(answer)]).tolist()]
     against: list[Outcome] = []
     for answer in mine:
         codes = [OUTCOMES[code] for code in np.unique(answer.outcome).tolist()]

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from hpcaccept.model.metric import split_key
 from hpcaccept.model.verdict import CODE, OUTCOMES, SEVERITY, Outcome
+from hpcaccept.report.model import counting
 from hpcaccept.report.page.matrix import is_cell
 from hpcaccept.report.safe import safe
 
@@ -264,7 +265,7 @@ def _outcomes(judgement: Judgement, bad: Sequence[Verdict], fleet: Fleet) -> Int
     rank = np.full(len(fleet.units), SEVERITY[Outcome.NOT_RUN], np.intp)
     told = np.zeros(len(fleet.units), bool)
     for answer in judgement.table.answers:
-        counts = (answer.outcome <= CODE[Outcome.FAIL]) | answer.required
+        counts = counting(answer)
         rows, here = answer.unit[counts], _SEVERITY[answer.outcome[counts]]
         # A unit stands once in an answer.
         rank[rows] = np.where(told[rows], np.maximum(rank[rows], here), here)

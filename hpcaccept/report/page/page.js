@@ -141,7 +141,7 @@
     low: (i) => decoded(table.used)[i] > 1,
   });
   const verdict = (table) => ({
-    name: "verdict", width: 12, worst: 1,
+    name: "verdict", width: 15, worst: 1,
     text: (i) => outcome_of(table, i),
     key: (i) => ORDER.indexOf(outcome_of(table, i)),
     show: (cell, i) => cell.replaceChildren(badge(outcome_of(table, i))),
