@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hpcaccept.judge.against_peers import is_compared
+from hpcaccept.judge.alike import numbered
 from hpcaccept.model.metric import Scope
 from hpcaccept.model.record import Record
 from hpcaccept.model.record_table import MEASURED, UNSUPPORTED
@@ -90,11 +91,8 @@ class _Numbers:
 
     @staticmethod
     def of(evidence: Evidence, values: Sequence[Values]) -> _Numbers:
-        place: dict[tuple[str, str], int] = {}
         units = evidence.samples.units
-        of_unit = np.empty(len(units), np.int64)
-        for number, unit in enumerate(units):
-            of_unit[number] = place.setdefault((unit.node, unit.device), len(place))
+        place, of_unit = numbered([(unit.node, unit.device) for unit in units])
         at = np.full(len(place) + 1, -1)
         at[of_unit] = np.arange(len(units))
         numbers = _Numbers(place, at, of_unit, {})
@@ -114,10 +112,11 @@ def _call_the_roll(evidence: Evidence, numbers: _Numbers) -> dict[str, _Roll]:
     records = evidence.record_table
     number = {node: i for i, node in enumerate(evidence.nodes)}
     nowhere = len(numbers.place)
-    node = np.array([number.get(node, -1) for node, _ in records.places], np.int64)
+    names, of = numbered([node for node, _ in records.places])
+    node = np.array([number.get(name, -1) for name in names], np.int64)[of]
     where: dict[Scope, npt.NDArray[np.int64]] = {
         "device": np.array([numbers.place.get(place, nowhere) for place in records.places], np.int64),
-        "node": np.array([numbers.place.get((name, ""), nowhere) for name, _ in records.places], np.int64),
+        "node": np.array([numbers.place.get((name, ""), nowhere) for name in names], np.int64)[of],
         "world": np.full(len(records.places), numbers.place.get(("", ""), nowhere)),
     }
     by_check = np.argsort(records.check.astype(np.uint16), kind="stable")
@@ -218,8 +217,9 @@ def _unlike_its_like(roll: _Roll, column: Values, numbers: _Numbers, alike: Alik
     has = numbers.having(column)
     if has[roll.at[column.metric.scope]].all():
         return
-    places = np.unique(roll.at[column.metric.scope])
-    places = places[places < len(numbers.place)]
+    spoke = np.zeros(len(numbers.unit), bool)
+    spoke[roll.at[column.metric.scope]] = True
+    places = np.flatnonzero(spoke[:-1])
     if column.metric.required:
         # Whoever has no number of the metric at all was told by ``_metricless``.
         places = places[numbers.has[(column.check, column.metric.name)][places]]

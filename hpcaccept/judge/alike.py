@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from hpcaccept.model.table import Unit
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +41,12 @@ class Alike:
 
 def alike_of(units: Sequence[Unit]) -> Alike:
     """Look every unit up once."""
-    kinds: dict[tuple[str, str], int] = {}
-    nodes: dict[str, int] = {}
-    kind = np.empty(len(units), np.int32)
-    node = np.empty(len(units), np.intp)
-    for number, unit in enumerate(units):
-        kind[number] = kinds.setdefault((unit.model, unit.setting), len(kinds))
-        node[number] = nodes.setdefault(unit.node, len(nodes))
-    return Alike(tuple(kinds), kind, tuple(nodes), node)
+    kinds, kind = numbered([(unit.model, unit.setting) for unit in units])
+    nodes, node = numbered([unit.node for unit in units])
+    return Alike(tuple(kinds), kind.astype(np.int32), tuple(nodes), node)
+
+
+def numbered(things: Sequence[T]) -> tuple[dict[T, int], npt.NDArray[np.intp]]:
+    """Each different thing with its number, in the order of the first of them, and the number of each thing."""
+    number = {thing: i for i, thing in enumerate(dict.fromkeys(things))}
+    return number, np.fromiter(map(number.__getitem__, things), np.intp, len(things))

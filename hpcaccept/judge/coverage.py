@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hpcaccept.judge.alike import numbered
 from hpcaccept.model.verdict import CODE, Outcome
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def coverage_of(evidence: Evidence, table: VerdictTable) -> Coverage:
     """Count. A verdict on all nodes together is one of no node in particular and counts for none."""
     number = {node: i for i, node in enumerate(evidence.nodes)}
     # The node of each unit; the last column is for units of no node of the job.
-    node = np.fromiter((number.get(unit.node, len(number)) for unit in table.units), np.intp, len(table.units))
+    nodes, of = numbered([unit.node for unit in table.units])
+    node = np.array([number.get(name, len(number)) for name in nodes], np.intp)[of]
     spoken: dict[str, np.ndarray] = {}
     for answer in table.answers:
         mine = spoken.setdefault(answer.check, np.zeros(len(number) + 1, bool))

@@ -140,7 +140,7 @@ def readable_verdicts(table: VerdictTable, nodes: Mapping[int, Sequence[npt.NDAr
             yield _of_node(table, answer, rows)
         told = np.zeros(len(answer), bool)
         told[np.concatenate(whole) if whole else []] = True
-        for code in np.unique(answer.outcome).tolist():
+        for code in np.flatnonzero(np.bincount(answer.outcome)).tolist():
             outcome = OUTCOMES[code]
             if outcome is Outcome.PASS:
                 continue

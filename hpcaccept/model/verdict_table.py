@@ -78,7 +78,7 @@ class Answer:
     def __len__(self) -> int:
         return len(self.unit)
 
-    @property
+    @cached_property
     def demanded(self) -> npt.NDArray[np.bool_]:
         """bool[u]: rows that leave the run unjudged where they are not judged. A comparison that cannot decide is nobody's fault."""
         undecided = (self.outcome == CODE[Outcome.NO_BASELINE]) & (self.question in ("peers", "history"))
