@@ -265,6 +265,23 @@ def test_what_does_not_fit_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch)
     assert "GPU-00000003-0000" in page.sections["bad"]
 
 
+def test_what_is_the_same_everywhere_is_one_line_and_side_figures_are_folded() -> None:
+    page = Page(render_html(*judged_run(big_run(4, 2, 6, healthy=True))))
+    words = page.sections["checks"]
+    first, _, folded = words.partition("Other numbers")
+    assert "wrong_elements 2 variants at most 0 elements" in first
+    assert "bandwidth_bytes of 2 pairs, as maps below" in first
+    assert "rate_flops bf16-0" in first
+    assert "spread" not in first
+    assert "spread" in folded
+
+
+def test_a_bad_number_is_never_folded_away() -> None:
+    page = Page(render_html(*judged_run(big_run(4, 2, 6))))
+    first = page.sections["checks"].partition("Other numbers")[0]
+    assert "3 elements" in first
+
+
 # --- numbers ----------------------------------------------------------------------------------------------------------
 
 FLOATS = st.floats(allow_nan=True, allow_infinity=False)
