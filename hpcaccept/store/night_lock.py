@@ -24,15 +24,11 @@ import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hpcaccept.errors import RunError
 from hpcaccept.serial import dumps, from_plain
 from hpcaccept.store.folder import write_whole
 from hpcaccept.units import show_duration
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SIGN_S = 20.0
 SILENT_S = 600.0
@@ -94,7 +90,7 @@ class Held:
 
 
 class Lock:
-    """A lock that is held: give it back with ``release``."""
+    """A lock that is held, until the ``with`` that it is used in ends."""
 
     def __init__(self, folder: Path, number: int, owner: Owner) -> None:
         self._folder, self._number, self._owner = folder, number, owner
@@ -116,6 +112,14 @@ class Lock:
             with contextlib.suppress(OSError):
                 os.utime(self._file)
 
+    def __enter__(self) -> Lock:
+        """It is held already."""
+        return self
+
+    def __exit__(self, kind: object, fault: object, trace: object) -> None:
+        """Give it back."""
+        self.release()
+
     def release(self) -> None:
         """Say that the lock is free. The file stays: its number must not be used again."""
         self._done.set()
@@ -125,27 +129,13 @@ class Lock:
                 write_whole(self._file, dumps(replace(self._owner, released=True)) + "\n")
 
 
-@contextlib.contextmanager
-def hold(folder: Path, now: str) -> Iterator[Lock]:
-    """Hold the lock of a folder.
-
-    Args:
-        folder: that all contenders see.
-        now: UTC, ISO 8601.
+def take(folder: Path, me: Owner) -> Lock:
+    """Take the lock of a folder that all contenders see.
 
     Raises:
         LockHeld: somebody has it, with who and since when.
         RunError: the folder takes no files.
     """
-    lock = take(folder, myself(now))
-    try:
-        yield lock
-    finally:
-        lock.release()
-
-
-def take(folder: Path, me: Owner) -> Lock:
-    """Take the lock; see ``hold``."""
     try:
         held = look(folder)
         number = held.number + 1

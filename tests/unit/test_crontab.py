@@ -160,8 +160,9 @@ def test_systemd_takes_the_units(tmp_path: Path, schedule: Schedule) -> None:
         check=False,
         env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)},
     )
-    mine = [line for line in done.stderr.splitlines() if "hpcaccept-nightly" in line]
-    assert not mine, done.stderr
+    if "Failed to initialize manager" in done.stderr:
+        pytest.skip(f"systemd-analyze cannot work here: {done.stderr}")
+    assert (done.returncode, [x for x in done.stderr.splitlines() if "hpcaccept-nightly" in x]) == (0, []), done.stderr
 
 
 def test_systemd_is_given_the_words_that_were_meant() -> None:

@@ -24,7 +24,7 @@ from hpcaccept.config.settings import Layered, Settings, load_settings
 from hpcaccept.errors import HpcacceptError, UsageError
 from hpcaccept.model.night import Began, Concluded, Ended, Scheduled, Submitting
 from hpcaccept.store.night_journal import append, read
-from hpcaccept.store.night_lock import LockHeld, hold, look
+from hpcaccept.store.night_lock import LockHeld, look, myself, take
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,9 +83,20 @@ def test_a_window_that_is_too_short_for_the_job_is_not_begun(tmp_path: Path) -> 
 def test_a_night_while_another_one_runs_writes_nothing(tmp_path: Path) -> None:
     site = site_at(tmp_path)
     site.folder.mkdir(parents=True)
-    with hold(site.folder, NOON.isoformat()), pytest.raises(LockHeld):
+    with take(site.folder, myself(NOON.isoformat())), pytest.raises(LockHeld):
         run_night(site)
     assert not site.journal.exists()
+
+
+def test_a_night_that_still_goes_on_when_the_next_is_due_is_told(tmp_path: Path, webhook: Hook) -> None:
+    site = site_at(tmp_path)
+    site.folder.mkdir(parents=True)
+    for hours, told in ((19, 0), (24, 1)):
+        since = (NOON - timedelta(hours=hours)).isoformat()
+        with take(site.folder, myself(since)), pytest.raises(LockHeld):
+            run_night(site)
+        assert len(webhook.posts) == told
+    assert "Another nightly run holds the lock" in webhook.posts[0][2]["nothing"]
 
 
 def test_a_missed_night_is_told_once(tmp_path: Path, webhook: Hook) -> None:
@@ -162,7 +173,7 @@ def test_status_tells_a_night_that_was_cut_short_from_one_that_runs(tmp_path: Pa
     assert (cut.cut_short, cut.exit_code) == (True, 3)
     assert any("n1 was cut short" in line for line in lines(cut, NOON))
     assert any("run r1 on node[1-2]" in line for line in lines(cut, NOON))
-    with hold(site.folder, NOON.isoformat()):
+    with take(site.folder, myself(NOON.isoformat())):
         runs = status_of(memory, look(site.folder), "", NOON, UTC)
     assert (runs.running, runs.cut_short, runs.exit_code) == (True, False, 0)
     assert as_json(runs)["lock"]["owner"].startswith(f"process {os.getpid()} of")

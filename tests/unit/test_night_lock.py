@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hpcaccept.serial import dumps
-from hpcaccept.store.night_lock import SILENT_S, LockHeld, hold, look, myself, take
+from hpcaccept.store.night_lock import SILENT_S, LockHeld, look, myself, take
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,9 +24,9 @@ NOW = "2026-11-22T02:00:00+00:00"
 HOLDER = """
 import sys
 from pathlib import Path
-from hpcaccept.store.night_lock import LockHeld, hold
+from hpcaccept.store.night_lock import LockHeld, myself, take
 try:
-    with hold(Path(sys.argv[1]), "2026-11-22T02:00:00+00:00"):
+    with take(Path(sys.argv[1]), myself("2026-11-22T02:00:00+00:00")):
         print("held", flush=True)
         sys.stdin.read()
 except LockHeld as fault:
@@ -58,7 +58,7 @@ def test_a_second_process_is_refused_and_told_who_has_it(tmp_path: Path) -> None
         assert not look(tmp_path).free
         first.communicate("")
     assert look(tmp_path).free
-    with hold(tmp_path, NOW) as lock:
+    with take(tmp_path, myself(NOW)) as lock:
         assert lock.mine
 
 
@@ -69,7 +69,7 @@ def test_a_killed_owner_is_noticed_at_once(tmp_path: Path) -> None:
     held = look(tmp_path)
     assert held.free
     assert held.stale == f"process {first.pid} is gone"
-    with hold(tmp_path, NOW) as lock:
+    with take(tmp_path, myself(NOW)) as lock:
         assert lock.mine
         assert len(lock_files(tmp_path)) == 1
 
@@ -130,12 +130,12 @@ def test_a_file_that_cannot_be_read_is_respected_until_it_is_old(tmp_path: Path,
     with pytest.raises(LockHeld, match="cannot be read"):
         take(tmp_path, myself(NOW))
     put(tmp_path, text, age_s=SILENT_S + 1)
-    with hold(tmp_path, NOW) as lock:
+    with take(tmp_path, myself(NOW)) as lock:
         assert lock.mine
 
 
 def test_who_lost_the_lock_knows_it_and_does_not_give_back_what_is_not_theirs(tmp_path: Path) -> None:
-    with hold(tmp_path, NOW) as mine:
+    with take(tmp_path, myself(NOW)) as mine:
         put(tmp_path, replace(myself(NOW), host="login2", boot="x"), number=2)
         assert not mine.mine
     assert json.loads((tmp_path / "lock.000002.json").read_text())["host"] == "login2"
@@ -144,7 +144,7 @@ def test_who_lost_the_lock_knows_it_and_does_not_give_back_what_is_not_theirs(tm
 
 def test_numbers_grow_and_old_files_go(tmp_path: Path) -> None:
     for _ in range(3):
-        with hold(tmp_path, NOW):
+        with take(tmp_path, myself(NOW)):
             pass
     assert [file.name for file in lock_files(tmp_path)] == ["lock.000003.json"]
     assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")]

@@ -86,7 +86,7 @@ def test_a_job_that_does_not_begin_is_taken_back_and_the_others_go_on(
     queue = Queue(monkeypatch, a=["pending"], b=["running"])
     said: list[str] = []
     found = begun_or_taken_back(opened(tmp_path, "a", "b"), 0, said.append, lambda _: None)
-    assert found == {"run-a": "did not begin within 0 s: PENDING, Resources"}
+    assert found == {"run-a": "did not begin within 0 s: PENDING, Resources."}
     assert queue.taken == ["a"]
     assert "run-a: taken back" in said[0]
 

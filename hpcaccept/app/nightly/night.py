@@ -19,7 +19,7 @@ from hpcaccept.app.nightly.changes import compare
 from hpcaccept.app.nightly.choose import Choice, Terms, cap_of, choose, in_jobs
 from hpcaccept.app.nightly.message import NightReport, headline, is_news, named, news_lines, node_lists
 from hpcaccept.app.nightly.notify import TOKEN_VARIABLE, URL_VARIABLE, notify
-from hpcaccept.app.nightly.recall import Memory, missed_nights, recall, stale_nodes, with_runs
+from hpcaccept.app.nightly.recall import Memory, instant_of, missed_nights, recall, stale_nodes, with_runs
 from hpcaccept.app.nightly.slurm_now import slurm_now
 from hpcaccept.app.submitting import dry_run, plan_run
 from hpcaccept.app.waiting import events_of
@@ -29,7 +29,7 @@ from hpcaccept.model.night import ACCEPTED, Began, Chosen, Concluded, Ended, Mis
 from hpcaccept.model.window import Here, Window
 from hpcaccept.store import night_journal
 from hpcaccept.store.folder import RunFolder, all_runs, write_whole
-from hpcaccept.store.night_lock import Lock, hold, myself
+from hpcaccept.store.night_lock import Lock, LockHeld, look, myself, take
 from hpcaccept.units import show_duration
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 #: A run by hand that has no last word after so long will have none.
 FORGOTTEN_S = 2 * 86400.0
+#: A night that lasts so long hangs.
+HANGS_S = 20 * 3600.0
 
 
 class NothingTonight(RunError):
@@ -136,7 +138,12 @@ def run_night(site: Site) -> NightReport:
     except OSError as fault:
         raise RunFolder(site.folder).refused(fault) from fault
     now = site.clock()
-    with hold(site.folder, now.isoformat(timespec="seconds")) as lock:
+    try:
+        lock = take(site.folder, myself(now.isoformat(timespec="seconds")))
+    except LockHeld as fault:
+        _tell_of_a_hang(site, fault, now)
+        raise
+    with lock:
         memory = site.memory()
         me = myself("")
         began = Began(f"{now:%Y%m%d-%H%M%S}-{os.urandom(2).hex()}", me.host, me.pid, me.user)
@@ -155,6 +162,18 @@ def run_night(site: Site) -> NightReport:
             found.nothing = str(fault)
             found.codes.append(fault.exit_code)
         return _conclude(site, began, replace(memory, began=(*memory.began, (now, began))), found)
+
+
+def _tell_of_a_hang(site: Site, fault: LockHeld, now: datetime) -> None:
+    """A night that still goes on when the next one is due will be noticed by nobody else."""
+    owner = look(site.folder).owner
+    if owner is None or site.layered.nightly.notify == "never":
+        return
+    held_s = (now - instant_of(owner.since)).total_seconds()
+    if held_s > HANGS_S:
+        report = NightReport(f"{now:%Y%m%d-%H%M%S}", owner.host, 3, nothing=" ".join(str(fault).split()))
+        for way, why in notify(report, site.layered.nightly, site.secrets).items():
+            site.say(f"{way}: {why or 'told'}")
 
 
 def _finish_open(site: Site, night: str, memory: Memory, found: Findings) -> None:

@@ -61,7 +61,7 @@ class Memory:
 
 def recall(lines: Sequence[Line]) -> Memory:
     """The sum of a journal, oldest line first."""
-    began = [(_time(line.at), line.word) for line in lines if isinstance(line.word, Began)]
+    began = [(instant_of(line.at), line.word) for line in lines if isinstance(line.word, Began)]
     ended = [line.word for line in lines if isinstance(line.word, Ended)]
     over = {word.night for word in ended}
     settled = {line.word.run for line in lines if isinstance(line.word, (Withdrawn, Concluded))}
@@ -69,7 +69,7 @@ def recall(lines: Sequence[Line]) -> Memory:
     last = max((n for n, line in enumerate(lines) if isinstance(line.word, Ended)), default=-1)
     judged = [(n, line.word) for n, line in enumerate(lines) if isinstance(line.word, Concluded)]
     news = tuple(word for n, word in judged if n > last and word.night)
-    scheduled = [(_time(line.at), line.word.clock) for line in lines if isinstance(line.word, Scheduled)]
+    scheduled = [(instant_of(line.at), line.word.clock) for line in lines if isinstance(line.word, Scheduled)]
     return Memory(
         began=tuple(began),
         ended=tuple(ended),
@@ -124,12 +124,12 @@ def stale_nodes(
 
     def age_s(name: str) -> float:
         found = tested.get(name)
-        return (now - (_time(found.at) if found else first_night)).total_seconds()
+        return (now - (instant_of(found.at) if found else first_night)).total_seconds()
 
     return tuple(sorted(name for name in nodes if age_s(name) >= days * 86400))
 
 
-def _time(text: str) -> datetime:
+def instant_of(text: str) -> datetime:
     """An aware instant; one that cannot be read is the beginning of time, so that nobody waits for it."""
     try:
         found = datetime.fromisoformat(text)

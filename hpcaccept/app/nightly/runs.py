@@ -130,7 +130,7 @@ def begun_or_taken_back(
             if status.state == "stuck" or time.monotonic() >= until:
                 why = f"did not begin within {timeout_s:g} s" if status.state == "pending" else "cannot begin"
                 if slurm.withdraw(run.job):
-                    taken_back[run.folder.run_id] = f"{why}: {status.detail}"
+                    taken_back[run.folder.run_id] = " ".join(f"{why}: {status.detail}. {status.remedy}".split())
                     say(f"{run.folder.run_id}: taken back: {why} ({status.detail})")
                 waiting.remove(run)
         if not waiting:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from hpcaccept.app.nightly.message import named
-from hpcaccept.app.nightly.recall import Memory, missed_nights
+from hpcaccept.app.nightly.recall import Memory, instant_of, missed_nights
 from hpcaccept.model.night import ACCEPTED
 from hpcaccept.model.window import due_between, parse_clock
 from hpcaccept.report.safe import safe
@@ -101,7 +101,7 @@ def _of_nodes(status: Status, now: datetime) -> list[str]:
     if not tested:
         return ["Nodes:    none was tested yet"]
     oldest = min(tested, key=lambda name: (tested[name].at, name))
-    age_s = max(0.0, (now - datetime.fromisoformat(tested[oldest].at)).total_seconds())
+    age_s = max(0.0, (now - instant_of(tested[oldest].at)).total_seconds())
     found = [f"Nodes:    {len(tested)} tested; longest ago {oldest}, {show_duration(age_s)}"]
     bad = sorted(name for name, last in tested.items() if last.outcome not in ACCEPTED)
     found += [f"          {name}: {tested[name].outcome}: {tested[name].reason}" for name in bad[:20]]
