@@ -1,0 +1,218 @@
+"""What must not leave the site? Secrets, people, addresses and names of other hosts: replaced by stable words, and counted.
+
+Rules err on the side of taking away: a serial number is hardware and stays, a token is none and goes. What is replaced by a
+numbered word (``user-1``, ``node-7``, ``address-3``) is the same word everywhere in one bundle, so that a reader can still follow it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+#: Names whose value is nobody's business.
+_SECRET_NAME = (
+    r"(?:token|secret|passw(?:or)?d|passphrase|pwd|api[_.-]?key|access[_.-]?key|private[_.-]?key|signing[_.-]?key|credential|"
+    r"authorization|auth[_.-]?key|bearer|cookie|session[_.-]?id|webhook|dsn|connection[_.-]?string|sas[_.-]?url)[\w.-]{0,64}"
+)
+#: Whole, or torn: then what looks like its lines (a line end may be the two characters that JSON writes for it).
+_PEM = re.compile(
+    r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?:(?:(?!-----BEGIN).)*?-----END [A-Z0-9 ]*PRIVATE KEY-----|"
+    r"(?:(?:\\[nr]|\s)+[A-Za-z0-9+/=]{10,}(?![^\s\\\"']))*)",
+    re.DOTALL,
+)
+#: ``name=value``, ``name: value``, ``"name": "value"`` (also inside a JSON string, where quotes are escaped), ``--name value``.
+_NAMED = re.compile(
+    rf"(?P<name>{_SECRET_NAME})(?P<sign>\\?[\"']?\s*[=:]\s*|\s+(?=\S))"
+    r"(?P<value>\\\"(?:(?!\\\").)*\\\"|\"(?:\\.|[^\"\\\n])*\"|'[^'\n]*'|(?:(?:bearer|basic|token|negotiate)\s+)?[^\s\"'\\,;&]+)",
+    re.IGNORECASE,
+)
+_BEARER = re.compile(r"(?P<kind>\b(?:bearer|basic|negotiate)\s+)[A-Za-z0-9+/._~=-]{8,}", re.IGNORECASE)
+#: Forms that issuers have given their tokens so that they can be found.
+_KNOWN = re.compile(
+    r"\b(?:gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|hf_[A-Za-z0-9]{16,}|nvapi-[\w-]{16,}|xox[abeoprs]-[\w-]{10,}|"
+    r"sk-[\w-]{16,}|A(?:KIA|SIA)[0-9A-Z]{16}|AIza[\w-]{30,}|npm_\w{30,}|pypi-[\w-]{30,}|dckr_pat_[\w-]{16,}|"
+    r"eyJ[\w-]{8,}\.[\w-]{4,}\.[\w-]*)"
+)
+_IN_URL = re.compile(r"(?P<scheme>[a-z0-9+.-]{1,16}://)[^\s/@\"'\\]{1,2000}@", re.IGNORECASE)
+_QUERY = re.compile(r"(?P<url>://[^\s?\"'\\]{1,500})\?[^\s\"'\\]+", re.IGNORECASE)
+#: A long word of mixed letters and digits: most likely a key. Digests and UUIDs are hexadecimal and stay.
+_LONG = re.compile(
+    r"(?<![\w+/-])(?!(?:GPU|MIG|MIG-GPU)-[0-9a-f]{8}-)"
+    r"(?=[\w+-]*[a-z])(?=[\w+-]*[A-Z])(?=[\w+-]*\d)[A-Za-z0-9+_-]{36,}={0,2}"
+)
+_MAIL = re.compile(r"[\w.+-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
+_MAC = re.compile(r"(?<![0-9A-Fa-f:])(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}(?![0-9A-Fa-f:])")
+_IPV4 = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d]|\.\d)")
+_IPV6 = re.compile(r"(?<![0-9A-Za-z:.])[0-9A-Fa-f:]*:[0-9A-Fa-f:]*:[0-9A-Fa-f.:]*(?<![.])(?:%\w+)?(?![0-9A-Za-z:])")
+_HOME = re.compile(r"(?P<base>(?:/(?:export|data|mnt|nfs|lustre|gpfs))?/(?:home|users|Users|u)/)(?P<user>[\w.+-]+)")
+_ROOT = re.compile(r"(?<![\w/.-])/root(?=[/\s:\"'\\,;)]|$)", re.MULTILINE)
+_UID = re.compile(r"(?P<what>\b(?:uid|gid|groups?)=\d+)\((?P<user>[^)\n]+)\)")
+_USER = re.compile(
+    r"(?P<what>(?<![\w.-])(?:user(?:name|id)?|logname|owner|submitted by|sudo_user)[\"']?\s*[=:]\s*[\"']?)(?P<user>[A-Za-z_][\w.@+-]*)",
+    re.IGNORECASE,
+)
+_PRIVATE_NAME = re.compile(
+    r"(?<![\w.-])[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.(?:local|localdomain|internal|intranet|intra|lan|corp|cluster|private|home|arpa)\b(?!\.)"
+)
+#: A run of letters and digits with what may stand between the parts of a host name.
+_WORDS = re.compile(r"[A-Za-z0-9]+(?:[._-]+[A-Za-z0-9]+)*")
+_PIECE = re.compile(r"[A-Za-z0-9]+")
+#: Parts of a host name that are looked at together.
+_LONGEST_NAME = 8
+#: What follows a name after a dot and is no domain: a number, the kind of a file.
+_NO_DOMAIN = re.compile(r"\d+|log|out|err|txt|json|jsonl|csv|xml")
+_HARMLESS = frozenset({"127.0.0.1", "0.0.0.0", "255.255.255.255", "::", "::1"})
+SECRET = "[secret]"
+#: Users whose name says nothing of a person.
+_NOBODY = frozenset({"root", "nobody", "slurm", "munge", "daemon", "user"})
+
+
+class Redactor:
+    """Replaces what must not leave the site. The same thing becomes the same word in every text.
+
+    Args:
+        keep: host names that may be told (the node that the bundle is about, by its short name).
+        hosts: every other host name that is known.
+        users: user names that are known.
+        keep_names: True where host names may be told; secrets, people and addresses never are.
+    """
+
+    def __init__(
+        self, keep: Iterable[str] = (), hosts: Iterable[str] = (), users: Iterable[str] = (), keep_names: bool = False
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self._words: dict[str, dict[str, str]] = {}
+        self._keep_names = keep_names
+        self._kept = {name.lower(): name for name in keep if name}
+        self._hosts: dict[str, str] = {}
+        for name in () if keep_names else sorted({host.lower() for host in hosts if host}):
+            if name not in self._kept and name != "localhost":
+                self._hosts.setdefault(name, f"node-{len(self._hosts) + 1}")
+        short = {name.partition(".")[0]: word for name, word in self._hosts.items()}
+        self._hosts |= {
+            name: word for name, word in short.items() if name not in self._hosts and name not in self._kept
+        }
+        self._starts = {_PIECE.findall(name)[0] for name in (*self._hosts, *self._kept) if _PIECE.search(name)}
+        self._told: dict[str, str] = {}
+        self._folded = self._folded_names()
+        self._users = [
+            name for name in sorted(set(users), key=len, reverse=True) if len(name) > 1 and name not in _NOBODY
+        ]
+
+    def text(self, text: str) -> str:
+        """The text without secrets, people, addresses and names of other hosts."""
+        text = self._secrets(text)
+        text = self._sub("mail addresses", _MAIL, text, lambda m: "[mail]")
+        text = _HOME.sub(lambda m: m["base"] + self._user(m["user"]), text)
+        text = self._sub("home folders", _ROOT, text, lambda m: "~")
+        text = _UID.sub(lambda m: f"{m['what']}({self._user(m['user'])})", text)
+        text = _USER.sub(lambda m: m["what"] + self._user(m["user"]), text)
+        for name in self._users:
+            text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])", lambda m: self._user(m[0]), text)
+        text = self._sub("MAC addresses", _MAC, text, lambda m: self._word("mac", m[0].lower()))
+        text = _IPV4.sub(lambda m: self._address(m[0]), text)
+        text = _IPV6.sub(lambda m: self._address(m[0]), text)
+        return text if self._keep_names else self._names(text)
+
+    def report(self) -> list[str]:
+        """What was replaced, how often; never what it was."""
+        return [f"{what}: {count}" for what, count in sorted(self.counts.items())]
+
+    def _secrets(self, text: str) -> str:
+        text = self._sub("private keys", _PEM, text, lambda m: SECRET)
+        text = self._sub("secrets", _NAMED, text, self._named)
+        text = self._sub("secrets", _BEARER, text, lambda m: m["kind"] + SECRET)
+        text = self._sub("secrets", _KNOWN, text, lambda m: SECRET)
+        text = self._sub("secrets", _IN_URL, text, lambda m: m["scheme"] + f"{SECRET}@")
+        text = self._sub("secrets", _QUERY, text, lambda m: m["url"] + f"?{SECRET}")
+        return self._sub("secrets", _LONG, text, lambda m: SECRET)
+
+    def _sub(self, what: str, pattern: re.Pattern[str], text: str, word: Callable[[re.Match[str]], str]) -> str:
+        def replaced(match: re.Match[str]) -> str:
+            new = word(match)
+            self.counts[what] += new != match[0]
+            return new
+
+        return pattern.sub(replaced, text)
+
+    @staticmethod
+    def _named(match: re.Match[str]) -> str:
+        """Only the value goes, its quotes stay; ``secrets: 12`` of our own report is no secret, but is not worth an exception."""
+        value = match["value"]
+        quote = '\\"' if value.startswith('\\"') else value[0] if value[0] in "\"'" else ""
+        return f"{match['name']}{match['sign']}{quote}{SECRET}{quote}"
+
+    def _word(self, kind: str, thing: str) -> str:
+        known = self._words.setdefault(kind, {})
+        return known.setdefault(thing, f"{kind}-{len(known) + 1}")
+
+    def _user(self, name: str) -> str:
+        if name.lower() in _NOBODY or re.fullmatch(r"user-\d+", name):
+            return name
+        self.counts["user names"] += 1
+        if name not in self._users:
+            # Once a name is known it goes from everything that follows.
+            self._users.append(name)
+        return self._word("user", name)
+
+    def _address(self, text: str) -> str:
+        try:
+            address = ipaddress.ip_address(text.partition("%")[0])
+        except ValueError:
+            return text
+        if str(address) in _HARMLESS:
+            return text
+        self.counts["IP addresses"] += 1
+        return self._word("address", str(address))
+
+    def _names(self, text: str) -> str:
+        if self._folded:
+            text = self._sub("host names", self._folded, text, lambda m: "[nodes]")
+        text = _WORDS.sub(lambda m: self._hosts_in(m[0]), text)
+        return self._sub("host names", _PRIVATE_NAME, text, lambda m: self._word("host", m[0].lower()))
+
+    def _hosts_in(self, word: str) -> str:
+        """The word with known names replaced; logs say the same words again and again."""
+        if word not in self._told:
+            self._told[word] = self._replaced_in(word)
+        new = self._told[word]
+        self.counts["host names"] += new != word
+        return new
+
+    def _replaced_in(self, word: str) -> str:
+        """Known names among the pieces of a word, the longest first, with the domain that follows one."""
+        pieces = [match.span() for match in _PIECE.finditer(word)]
+        parts, done, i = [], 0, 0
+        while i < len(pieces):
+            found = self._name_at(word, pieces, i) if word[slice(*pieces[i])].lower() in self._starts else None
+            if found is not None:
+                j, new = found
+                while j + 1 < len(pieces) and word[pieces[j][1] : pieces[j + 1][0]] == ".":
+                    if _NO_DOMAIN.fullmatch(word[slice(*pieces[j + 1])]):
+                        break
+                    j += 1
+                parts += [word[done : pieces[i][0]], new]
+                done, i = pieces[j][1], j
+            i += 1
+        return "".join(parts) + word[done:]
+
+    def _name_at(self, word: str, pieces: list[tuple[int, int]], i: int) -> tuple[int, str] | None:
+        """The longest known name that begins with a piece: its last piece, and what to say for it."""
+        for j in range(min(len(pieces), i + _LONGEST_NAME) - 1, i - 1, -1):
+            name = word[pieces[i][0] : pieces[j][1]].lower()
+            if new := self._hosts.get(name) or self._kept.get(name):
+                return j, new
+        return None
+
+    def _folded_names(self) -> re.Pattern[str] | None:
+        """``node[1-3,7]``: what schedulers write for several names at once."""
+        stems = {re.sub(r"\d+$", "", name.partition(".")[0]) for name in (*self._hosts, *self._kept)} - {""}
+        if not self._hosts or not stems:
+            return None
+        some = "|".join(re.escape(stem) for stem in sorted(stems, key=len, reverse=True))
+        return re.compile(rf"(?<![A-Za-z0-9])(?:{some})\d*\[[\d,\s-]+\]\d*", re.IGNORECASE)
