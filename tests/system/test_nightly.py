@@ -135,7 +135,7 @@ def test_a_user_who_is_faster_has_the_nodes(site: Site) -> None:
 
 
 def test_a_second_night_at_the_same_time_is_refused(site: Site) -> None:
-    suite_file(site.folder, noise(4.0))
+    suite_file(site.folder, noise(3.0))
     first = site.begin()
     until(lambda: site.journal("submitting"), 20)
     second = site.night()
@@ -157,6 +157,7 @@ def test_a_killed_night_is_finished_by_the_next_and_nothing_is_submitted_twice(s
     first.communicate(timeout=10)
     code, status = site.status()
     assert (code, status["running"], len(status["cut_short"])) == (3, False, 1)
+    suite_file(site.folder, noise(0.1))
     second = site.night("--max-nodes", "1")
     assert second.returncode == 0, second.stdout + second.stderr
     assert "Finished now, after the night that began it was cut short" in second.stdout
