@@ -314,7 +314,7 @@ def _about(evidence: Evidence, left_out: list[str]) -> Markup:
         "Asked for": _request(evidence),
         "Image": image or "none: the ranks ran on the nodes themselves",
         "hpcaccept": f"{plan.version} {plan.commit}".strip(),
-        "Nodes": _names(evidence.nodes) if evidence.nodes else "none has said its name",
+        "Nodes": _span(evidence.nodes),
         "Kinds of devices": ", ".join(sorted({unit.model for unit in evidence.samples.units if unit.model})) or "none",
         "Numbers": f"{len(evidence.samples):,} samples of {len(evidence.samples.keys):,} metrics in {len(evidence.records):,} records",
         "Not on this page": "; ".join(left_out) if left_out else "single repeats, texts that checks recorded, outputs of tools",
@@ -325,6 +325,13 @@ def _about(evidence: Evidence, left_out: list[str]) -> Markup:
     if evidence.events:
         parts.append(_events(evidence.events))
     return _section("about", "About this run", *parts)
+
+
+def _span(nodes: Sequence[str]) -> str:
+    """First and last: all of them are in the table (and folding 16,384 names takes a second)."""
+    if not nodes:
+        return "none has said its name"
+    return ", ".join(nodes) if len(nodes) < 4 else f"{nodes[0]} … {nodes[-1]}, {counted(len(nodes), 'node')}"
 
 
 def _request(evidence: Evidence) -> str:
