@@ -220,7 +220,7 @@ def _names(names: Sequence[str]) -> Markup:
     text = fold(names)
     if len(text) <= _NAMES:
         return tag("code", text)
-    return joined([tag("code", f"{text[:_NAMES]}…"), f" ({len(names):,} nodes; all of them: --format nodes-bad)"])
+    return joined([tag("code", f"{text[:_NAMES]}…"), f" ({len(names):,} nodes; all of them: report.json)"])
 
 
 # --- what to do -------------------------------------------------------------------------------------------------------
