@@ -58,23 +58,24 @@ def judge_against_history(
     place = np.fromiter((column_of.get(unit_id(unit), -1) for unit in units), np.intp, len(units))
     like, changes = _like_runs(evidence, past)
     asked = [
-        (column, rows)
+        (column, rows, seen)
         for column in values
         if column.metric.is_rate and column.metric.past_floor is not None and column.key in past.values
-        for rows in _with_a_past(column, past.values[column.key][like], place, alike)
+        for rows, seen in _with_a_past(column, _rows_of(past.values[column.key], like), place, alike)
     ]
-    comparisons = sum(len(rows) for _, rows in asked)
+    comparisons = sum(len(rows) for _, rows, _ in asked)
     rule = evidence.plan.suite.peers
     required = {spec.name: spec.required for spec in evidence.plan.suite.checks}
     answers: list[Answer] = []
     losses: list[float] = []
     shifts: dict[str, float] = {}
-    fewest = 0
-    for column, rows in asked:
+    for column, rows, _ in asked:
         # As among the peers: an equal share of the rate for each comparison.
         z = cut(len(asked) * len(rows), rule.false_alarm_rate)
         mine = place[column.unit[rows]]
-        before = past.values[column.key][like][:, mine]
+        before = _rows_of(past.values[column.key], like)
+        if len(mine) != before.shape[1] or (mine != np.arange(len(mine))).any():
+            before = before[:, mine]
         floors = floors_of(column, evidence, column.metric.past_floor or 0.0)
         higher = column.metric.direction == "higher"
         compared = compare_with_past(before, column.value[rows], higher, floors, z)
@@ -90,21 +91,26 @@ def judge_against_history(
         answer = _seen_twice(answer, column.launches[rows], before, past, mine)
         answers.append(_declining(answer, before, past, like, floors[1], higher))
         losses.append(float(np.median(compared.fail_at)))
-        seen = int(np.isfinite(before).sum(axis=0).min())
-        fewest = min(fewest or seen, seen)
+    fewest = min((seen for _, _, seen in asked), default=0)
     answers += _offenders(past, place)
     z = cut(comparisons, rule.false_alarm_rate)
     power = Power(comparisons, rule.false_alarm_rate, z, span_of(losses), fewest)
     return answers, power, _notes(changes, shifts)
 
 
-def _with_a_past(column: Values, before: Floats, place: npt.NDArray[np.intp], alike: Alike) -> list[Rows]:
-    """The rows of each kind of unit that have enough past values, and numbers that can be compared."""
+def _rows_of(values: Floats, like: npt.NDArray[np.intp]) -> Floats:
+    """The runs that are compared with; the table itself where those are all."""
+    return values if len(like) == len(values) else values[like]
+
+
+def _with_a_past(column: Values, before: Floats, place: npt.NDArray[np.intp], alike: Alike) -> list[tuple[Rows, int]]:
+    """The rows of each kind of unit that have enough past values and a number to compare, and the fewest values of any."""
     mine = place[column.unit]
-    enough = np.isfinite(before).sum(axis=0) >= MIN_PAST if before.size else np.zeros(before.shape[1], bool)
+    count = np.isfinite(before).sum(axis=0)
     ready = (mine >= 0) & (np.abs(column.value) < 1e150)
-    ready[ready] &= enough[mine[ready]]
-    return [rows[ready[rows]] for _, rows in alike.groups(column.unit) if ready[rows].any()]
+    ready[ready] &= count[mine[ready]] >= MIN_PAST
+    kinds = [rows[ready[rows]] for _, rows in alike.groups(column.unit)]
+    return [(rows, int(count[mine[rows]].min())) for rows in kinds if len(rows)]
 
 
 def _like_runs(evidence: Evidence, past: Past) -> tuple[npt.NDArray[np.intp], dict[str, tuple[str, str]]]:

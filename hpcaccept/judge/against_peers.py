@@ -129,7 +129,7 @@ def answer_of(
     with np.errstate(over="ignore"):
         failing = center + sign * compared.fail_at * center
         worrying = center + sign * np.minimum(compared.warn_at, compared.fail_at) * center
-    undecided = ~np.isfinite(failing) | (failing <= 0 if higher else False)
+    undecided = ~np.isfinite(failing) | (center <= 0) | (failing <= 0 if higher else False)
     fails, warns = (value < bound if higher else value > bound for bound in (failing, worrying))
     outcome = np.select([fails, warns], [CODE[Outcome.FAIL], CODE[Outcome.WARN]], CODE[Outcome.PASS])
     outcome = np.where(undecided, CODE[Outcome.NO_BASELINE], outcome).astype(np.int8)

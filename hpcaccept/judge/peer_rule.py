@@ -210,25 +210,34 @@ def robust(values: Floats, settled: float = 1e-3) -> tuple[Floats, Floats]:
 
 def _drawn_in(table: Floats, settled: float) -> tuple[Floats, Floats]:
     """``robust`` of each column of float64[n, r]; a column whose width has settled is left alone."""
-    table = np.ascontiguousarray(table)
-    center = np.median(table, axis=0)
-    middle, width = center, MAD_TO_SIGMA * np.median(np.abs(table - center), axis=0)
+    center = _median(table)
+    table = np.ascontiguousarray(table) - center
+    middle, width = np.zeros_like(center), MAD_TO_SIGMA * _median(np.abs(table))
     found = width.copy()
     left = np.arange(len(center))
-    freedom = max(len(table) - 1, 1)
+    count, freedom = len(table), max(len(table) - 1, 1)
     for _ in range(20):
         reach = _DRAWN_IN * width
         drawn = np.clip(table, middle - reach, middle + reach)
-        middle = drawn.mean(axis=0)
-        drawn -= middle
-        drawn *= drawn
-        last, width = width, _TO_SIGMA * np.sqrt(drawn.sum(axis=0) / freedom)
+        middle = drawn.sum(axis=0) / count
+        # About the centre, so that the difference of the squares loses nothing.
+        squares = np.maximum(np.einsum("ij,ij->j", drawn, drawn) - count * middle**2, 0.0)
+        last, width = width, _TO_SIGMA * np.sqrt(squares / freedom)
         found[left] = width
         moves = np.abs(width - last) > settled * width
         if not moves.any():
             break
         table, middle, width, left = table[:, moves], middle[moves], width[moves], left[moves]
     return center, found
+
+
+def _median(table: Floats) -> Floats:
+    """Of each column. Many short columns are sorted faster than they are parted."""
+    count = len(table)
+    if count > table.shape[1]:
+        return np.asarray(np.median(table, axis=0))
+    ranked = np.sort(table, axis=0)
+    return np.asarray((ranked[(count - 1) // 2] + ranked[count // 2]) / 2)
 
 
 def _peers_of(values: Floats) -> tuple[Floats, Floats]:
