@@ -78,7 +78,7 @@ def make_bundle(
         UsageError: the run has no such node.
         RunError: the run cannot be read, or the archive cannot be written.
     """
-    judged = judge_run(evidence_of(folder), baselines_dir)
+    judged = judge_run(evidence_of(folder), baselines_dir, history)
     known = {*judged.evidence.nodes, *(record.node for record in judged.evidence.records)}
     if node not in known:
         raise UsageError(f"{folder.run_id} has no node {node!r}.", nearest(node, known))

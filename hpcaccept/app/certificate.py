@@ -79,7 +79,13 @@ class Verified:
 
 
 def issue(
-    folders: Sequence[RunFolder], baselines_dir: Path, key_file: Path, valid: timedelta, file: Path, now: datetime
+    folders: Sequence[RunFolder],
+    baselines_dir: Path,
+    key_file: Path,
+    valid: timedelta,
+    file: Path,
+    now: datetime,
+    history: Path | None = None,
 ) -> Issued:
     """Judge the runs, write what can be said of their nodes, and sign it.
 
@@ -91,7 +97,7 @@ def issue(
     runs = []
     for folder in folders:
         evidence = evidence_of(folder)  # writes run.h5 where it is missing: its digest is taken after that
-        runs.append((folder, judge_run(evidence, baselines_dir)))
+        runs.append((folder, judge_run(evidence, baselines_dir, history)))
     statement = statement_of(runs, now, valid)
     certified = tuple(node["node"] for node in statement["nodes"])
     if not certified:

@@ -380,7 +380,7 @@ def add_runs(runs_dir: Path, names: Iterable[str], baselines_dir: Path, folder: 
 
     found = {path.run_id: path for path in (find(runs_dir, name) for name in names)}
     for path in sorted(found.values(), key=lambda f: f.read_plan().created_at):
-        judged = judge_run(evidence_of(path), baselines_dir)
+        judged = judge_run(evidence_of(path), baselines_dir, folder)
         remember(judged, folder)
         numbers = sum(len(column.value) for column in judged.values)
         yield f"{path.run_id}: {len(judged.evidence.nodes)} nodes, {numbers} numbers remembered"

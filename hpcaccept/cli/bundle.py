@@ -42,11 +42,10 @@ def bundle(run: str, node: str, out: Path | None, keep_names: bool, **options: A
     from hpcaccept.report.safe import safe
     from hpcaccept.store.folder import find
 
-    history = history_path(runs_dir=options["runs_dir"], history=options["history"])
-    runs_dir, baselines_dir = paths(runs_dir=options["runs_dir"], baselines_dir=options["baselines_dir"])
+    runs_dir, baselines_dir = paths(**options)
     folder = find(runs_dir, run)
     file = out or Path(f"hpcaccept-{folder.run_id}-{node}.tar.gz".replace("/", "-")).absolute()
-    made = make_bundle(folder, node, baselines_dir, history, file, keep_names)
+    made = make_bundle(folder, node, baselines_dir, history_path(**options), file, keep_names)
     click.echo(safe(f"{file}: {len(made.texts)} files."))
     for line in made.redacted:
         click.echo(f"  replaced {line}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from hpcaccept.cli.options import baselines_dir_option, paths, runs_dir_option
+from hpcaccept.cli.options import baselines_dir_option, history_option, history_path, paths, runs_dir_option
 from hpcaccept.errors import StoreError
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -45,6 +45,7 @@ def keygen(key: Path) -> int:
 )
 @runs_dir_option
 @baselines_dir_option
+@history_option
 def create(runs: tuple[str, ...], key: Path, valid_days: int, output: Path | None, **options: Any) -> int:
     """Certify the nodes that were accepted by every RUN in which they took part; the others are named.
 
@@ -57,7 +58,8 @@ def create(runs: tuple[str, ...], key: Path, valid_days: int, output: Path | Non
     runs_dir, baselines_dir = paths(**options)
     folders = [find(runs_dir, run) for run in dict.fromkeys(runs)]
     file = output or folders[0].path / "certificate.json"
-    issued = issue(folders, baselines_dir, key, timedelta(days=valid_days), file, datetime.now(timezone.utc))
+    now, history = datetime.now(timezone.utc), history_path(**options)
+    issued = issue(folders, baselines_dir, key, timedelta(days=valid_days), file, now, history)
     for node, why in issued.others.items():
         click.echo(safe(f"not certified {node}: {why}"))
     click.echo(f"{issued.file}: {len(issued.certified)} nodes for {valid_days} days, signed by key {issued.key}.")

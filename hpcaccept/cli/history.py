@@ -116,9 +116,8 @@ def add(runs: tuple[str, ...], **options: Any) -> int:
     """Judge old runs and remember them. Runs that are remembered already are replaced."""
     from hpcaccept.app.history import add_runs
 
-    folder = history_path(runs_dir=options["runs_dir"], history=options["history"])
-    runs_dir, baselines_dir = paths(runs_dir=options["runs_dir"], baselines_dir=options["baselines_dir"])
-    for line in add_runs(runs_dir, runs, baselines_dir, folder):
+    runs_dir, baselines_dir = paths(**options)
+    for line in add_runs(runs_dir, runs, baselines_dir, history_path(**options)):
         click.echo(line)
     return 0
 

@@ -53,7 +53,7 @@ def _metrics(metrics: tuple[MetricChange, ...]) -> Table:
         table.add_row(
             Text(safe(row.key)),
             str(row.pairs),
-            f"{-row.common:+.2%}",
+            f"{0.0 - row.common:+.2%}",
             f"{row.seen:.2%}",
             str(len(row.worse) or ""),
             str(len(row.better) or ""),
