@@ -273,3 +273,57 @@ def test_the_same_check_twice_is_counted_twice() -> None:
 def test_a_hello_alone_covers_nothing() -> None:
     cover = judged(evidence([], hellos=tuple(hello(r, n) for r, n in enumerate(nodes(4))))).coverage
     assert cover.nodes_silent == nodes(4)
+
+
+# --- a number that its like have --------------------------------------------------------------------------------------
+
+
+def gpus(nodes_count: int, lacking: tuple[str, int], **more: object) -> list[Record]:
+    """Eight GPUs per node measure two variants; one GPU lacks the second."""
+    found = []
+    for node in nodes(nodes_count):
+        for gpu in range(8):
+            here = (node, gpu) == lacking
+            numbers = {"rate_flops[fp32]": 1.0, "wrong_elements": 0} | ({} if here else {"rate_flops[bf16]": 2.0})
+            extra = more if here else {}
+            found.append(record("speed", node, numbers, device=f"cuda:{gpu}", rank=gpu, **extra))
+    return found
+
+
+def test_one_gpu_of_many_that_lacks_a_variant_which_its_like_have_is_found_and_the_run_is_not_accepted() -> None:
+    the_plan = plan(suite("speed"), nodes=512, gpus_per_node=8, ranks_per_node=8)
+    judgement = judged(evidence(gpus(512, ("node311", 5)), the_plan))
+    (error,) = of(judgement.verdicts, Outcome.ERROR)
+    assert str(error.subject) == "node311 cuda:5"
+    assert error.key == "speed.rate_flops[bf16]"
+    assert "4095 of 4096 like units have it" in error.reason
+    assert judgement.exit_code == 3
+
+
+def test_a_variant_that_a_gpu_calls_unsupported_is_not_missing() -> None:
+    the_plan = plan(suite("speed"), nodes=2, gpus_per_node=8, ranks_per_node=8)
+    judgement = judged(evidence(gpus(2, ("node1", 5), unsupported={"bf16": "too old"}), the_plan))
+    assert of(judgement.verdicts, Outcome.ERROR) == []
+    (told,) = of(judgement.verdicts, Outcome.NOT_RUN)
+    assert str(told.subject) == "node1 cuda:5"
+
+
+def test_a_gpu_of_another_model_need_not_have_what_the_others_have() -> None:
+    the_plan = plan(suite("speed"), nodes=2, gpus_per_node=8, ranks_per_node=8)
+    judgement = judged(evidence(gpus(2, ("node1", 5), device_model="NVIDIA L40S"), the_plan))
+    assert of(judgement.verdicts, Outcome.ERROR) == []
+
+
+def test_a_variant_that_only_few_have_is_missing_nowhere() -> None:
+    records = [
+        record("speed", n, {"rate_flops": 1.0, **({"rate_flops[x]": 1.0} if n == "node0" else {})}) for n in nodes(4)
+    ]
+    assert of(judged(evidence(records)).verdicts, Outcome.ERROR) == []
+
+
+def test_what_is_found_by_name_of_a_port_or_a_fault_may_differ_between_units() -> None:
+    records = [
+        record("speed", n, {"rate_flops": 1.0, **({"wrong_elements[mlx5_0]": 0} if n != "node3" else {})})
+        for n in nodes(4)
+    ]
+    assert of(judged(evidence(records)).verdicts, Outcome.ERROR) == []

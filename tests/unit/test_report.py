@@ -247,6 +247,56 @@ def test_what_looks_like_markup_is_shown_as_it_is(where: str, markup: str) -> No
     assert (variant if where == "variant" else markup) in text
 
 
+def test_a_hundred_slow_nodes_fit_a_page_the_worst_first() -> None:
+    rates = [100.0] * 900 + [50.0 + i * 0.1 for i in range(100)]
+    text = shown(fleet(rates))
+    assert len(text.splitlines()) < 8 * SHOWN
+    assert "and 70 more: hpcaccept report --format json" in one_line(text)
+    assert text.index("node900") < text.index("node901") < text.index("node929")
+    assert "node930" not in text.partition("NOT ACCEPTED")[0]
+    assert max(len(line) for line in text.splitlines()) <= 80
+
+
+def test_a_node_that_is_bad_in_everything_is_one_entry_where_the_page_is_full() -> None:
+    variants = {f"rate_flops[v{i:02d}]": 100.0 for i in range(SHOWN + 5)}
+    records = [
+        record(
+            "speed",
+            node,
+            {k: v * (0.5 + 0.001 * i if node == "node3" else 1.0) for i, (k, v) in enumerate(variants.items())},
+        )
+        for node in nodes(8)
+    ]
+    text = one_line(shown(evidence(records, plan(nodes=8))))
+    assert f"{SHOWN + 5} kinds of numbers: the worst is speed.rate_flops[v00]" in text
+
+
+def test_each_comparison_says_in_a_line_what_it_could_see() -> None:
+    text = shown(fleet([100.0] * 100), {H100: baseline()})
+    lines = [line for line in text.splitlines() if line.startswith("Against ")]
+    assert [line.split(":")[0] for line in lines] == ["Against peers", "Against the baseline"]
+    assert "false alarm 0.01" in lines[0]
+    assert "sees 10.0% … 10%" in lines[1]
+
+
+def test_among_few_units_it_is_said_what_guards() -> None:
+    assert "floors and retests guard (4 units)" in one_line(shown(fleet([100.0] * 4)))
+
+
+def test_more_passes_than_are_listed_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpcaccept.report.json_.MOST_PASSES", 7)
+    found = fleet([100.0, 100.0, 100.0, 50.0])
+    assert document(fleet([100.0] * 3))["passes"] == "listed"
+    written = document(found)
+    assert written["counts"]["PASS"] == 7
+    monkeypatch.setattr("hpcaccept.report.json_.MOST_PASSES", 6)
+    counted = document(found)
+    assert counted["passes"] == "counted"
+    assert counted["counts"] == written["counts"]
+    assert counted["verdicts"] == [v for v in written["verdicts"] if v["outcome"] != "PASS"]
+    assert schema.report_faults(counted) == []
+
+
 # --- safe -------------------------------------------------------------------------------------------------------------
 
 
