@@ -119,7 +119,7 @@ def test_who_fails_now_and_did_not_before_is_hardware(tmp_path: Path) -> None:
     assert any("FAIL now, and not before: node7" in line for line in found.conclusion)
 
 
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(seed=st.integers(0, 10_000), new=st.booleans(), common=st.sampled_from([0.0, 0.03, 0.1]))
 def test_noise_alone_blames_nobody_and_a_tenth_is_always_found(
     tmp_path_factory: pytest.TempPathFactory, seed: int, new: bool, common: float

@@ -172,7 +172,7 @@ def test_numbers_too_large_for_a_column_stay_finite(tmp_path: Path) -> None:
 cells = st.one_of(st.just(NAN), st.floats(0.5, 2.0**50, width=32))
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(
     nights=st.lists(
         st.tuples(st.integers(0, 9), st.lists(st.sampled_from("abcdef"), min_size=1, unique=True), st.data()),
