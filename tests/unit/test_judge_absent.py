@@ -10,7 +10,7 @@ from builders import AT, CATALOGUE, every, evidence, fleet, hello, judged, nodes
 from hpcaccept.judge import judge
 from hpcaccept.model.event import Event
 from hpcaccept.model.job import JobStatus
-from hpcaccept.model.record import Torn
+from hpcaccept.model.record import Record, Torn
 from hpcaccept.model.suite import CheckSpec
 from hpcaccept.model.verdict import Outcome
 
