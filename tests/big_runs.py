@@ -56,7 +56,9 @@ def names(count: int) -> tuple[str, ...]:
     return tuple(f"gpu{number:05d}" for number in range(count))
 
 
-def big_run(nodes: int, gpus: int = 8, metrics: int = 30, *, pairs: bool = False, healthy: bool = False) -> Evidence:
+def big_run(
+    nodes: int, gpus: int = 8, metrics: int = 30, *, cells: bool = True, pairs: bool = False, healthy: bool = False
+) -> Evidence:
     """A run of so many nodes, with so many rates per GPU (at least 3, shared among three checks)."""
     rng, columns = np.random.default_rng(4), _Columns()
     there = names(nodes) if healthy else names(nodes)[:-1]
@@ -79,10 +81,11 @@ def big_run(nodes: int, gpus: int = 8, metrics: int = 30, *, pairs: bool = False
             wrong[min(5, gpus - 1)] = 3
         columns.add(f"{check}.wrong_elements", every, wrong)
         columns.add(f"{check}.spread", every, rng.uniform(0.001, 0.01, len(devices)))
-    _add_cells(columns, rng, len(devices) + np.arange(len(whole)), gpus, healthy)
+    if cells:
+        _add_cells(columns, rng, len(devices) + np.arange(len(whole)), gpus, healthy)
     if pairs:
         _add_pairs(columns, rng, there, gpus, healthy)
-    asked = [*_RATES, "peer_to_peer", *(["pairs"] if pairs else [])]
+    asked = [*_RATES, *(["peer_to_peer"] if cells else []), *(["pairs"] if pairs else [])]
     return Evidence(
         plan=plan(suite(*asked), nodes=nodes, gpus_per_node=gpus),
         nodes=names(nodes),
