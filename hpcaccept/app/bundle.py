@@ -224,7 +224,7 @@ def _past(folder: Path, judged: Judged, node: str) -> dict[str, Any]:
     told = [story for story in stories(folder) if story.unit in ids]
     if not told:
         return {}
-    return {"units": to_plain(told), "trends": to_plain(trends(folder, [story.unit for story in told]))}
+    return {"units": to_plain(told), "trends": to_plain(trends(folder, [story.unit for story in told])[0])}
 
 
 def _readme(judged: Judged, node: str, mine: list[Verdict], past: dict[str, Any]) -> str:

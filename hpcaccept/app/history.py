@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 _CODE_OF = {Outcome.PASS: PASSED, Outcome.WARN: WARNED, Outcome.FAIL: FAILED}
 #: Code of the history by code of a verdict table.
 _CODES = np.array([_CODE_OF.get(outcome, UNJUDGED) for outcome in OUTCOMES], np.uint8)
+#: So many like units tell a new environment from a slow unit.
+_ENOUGH_TO_SHIFT = 4
 _TREND_WORDS = {STEP: "step", DECLINE: "decline"}
 #: What makes a unit accepted, as exit code 0 does a run.
 ACCEPTED = (PASSED, WARNED)
@@ -290,57 +293,104 @@ def is_metric(folder: Path, text: str) -> bool:
     return bool(text) and any(key.startswith(text) for key in history_file.read_keys(folder))
 
 
-def trends(folder: Path, units: Sequence[str] = (), metric: str = "", last: int = 60) -> list[UnitTrend]:
+def trends(
+    folder: Path, units: Sequence[str] = (), metric: str = "", last: int = 60, *, steady: bool = True
+) -> tuple[list[UnitTrend], Counter[str]]:
     """What became of each rate of each unit, the largest losses first; failed values count, disturbed ones do not.
+
+    What all like units gained or lost with a new environment is taken out first, as ``judge.against_history`` does.
 
     Args:
         folder: of the history.
         units: unit ids; empty: all.
         metric: metric key or its beginning (a check, ``matmul.rate_flops``); empty: every rate.
         last: runs of each unit to look at.
+        steady: False leaves out what is steady or has too few runs: a fleet has a million of those.
+
+    Returns:
+        The trends, and how many there are of each word, those that were left out included.
 
     Raises: StoreError: as ``past_for``.
     """
     where = history_file.read_whereabouts(folder)
     latest = _latest_places(where)
-    chosen = [unit for unit in where.units if not units or unit in units]
     revisions: dict[str, int] = {}
     for kept in where.runs:
         revisions |= kept.revisions
     metrics = {key: found for key, found in _rates(history_file.read_keys(folder)).items() if key.startswith(metric)}
     past = history_file.read_past(
         folder,
-        chosen,
+        where.units,
         tuple(metrics),
         last,
-        kinds={unit: latest[unit].kind for unit in chosen},
+        kinds={unit: place.kind for unit, place in latest.items()},
         revisions=revisions,
         leave_out=(DISTURBED,),
     )
-    found = [row for key, values in past.values.items() for row in _trends_of(key, metrics[key], values, past, latest)]
-    return sorted(found, key=lambda row: (row.word == "steady", -row.size, row.unit, row.key))
+    wanted = np.array([not units or unit in units for unit in where.units], bool)
+    groups = _like_units([latest[unit].kind for unit in where.units])
+    counts: Counter[str] = Counter()
+    found: list[UnitTrend] = []
+    for key, values in past.values.items():
+        _to_one_environment(values, [run.environment for run in past.runs], groups)
+        found += _trends_of(key, metrics[key], values, past, latest, wanted, steady, counts)
+    return sorted(found, key=lambda row: (row.word not in _TREND_WORDS.values(), -row.size, row.unit, row.key)), counts
+
+
+def _like_units(kinds: Sequence[tuple[str, str]]) -> list[npt.NDArray[np.int64]]:
+    """Columns of units that may be compared with each other."""
+    columns: dict[tuple[str, str], list[int]] = {}
+    for i, kind in enumerate(kinds):
+        columns.setdefault(kind, []).append(i)
+    return [np.array(some, np.int64) for some in columns.values()]
+
+
+def _to_one_environment(
+    values: npt.NDArray[np.float64], environments: Sequence[str], groups: Sequence[npt.NDArray[np.int64]]
+) -> None:
+    """Scale the values of earlier environments to the latest one, in place, where enough like units were in both."""
+    names = np.array(environments)
+    for name in dict.fromkeys(environments):
+        if name == environments[-1]:
+            continue
+        before, now = names == name, names == environments[-1]
+        for group in groups:
+            old, new = values[np.ix_(before, group)], values[np.ix_(now, group)]
+            both = np.isfinite(old).any(axis=0) & np.isfinite(new).any(axis=0)
+            if both.sum() >= _ENOUGH_TO_SHIFT:
+                was = np.nanmedian(old[:, both], axis=0)
+                ratio = np.nanmedian(new[:, both], axis=0)[was > 0] / was[was > 0]
+                if len(ratio) >= _ENOUGH_TO_SHIFT:
+                    values[np.ix_(before, group)] = old * np.median(ratio)
 
 
 def _trends_of(
-    key: str, metric: Metric, values: npt.NDArray[np.float64], past: Past, latest: Mapping[str, Place]
+    key: str,
+    metric: Metric,
+    values: npt.NDArray[np.float64],
+    past: Past,
+    latest: Mapping[str, Place],
+    wanted: npt.NDArray[np.bool_],
+    steady: bool,
+    counts: Counter[str],
 ) -> Iterator[UnitTrend]:
-    known = np.isfinite(values).any(axis=0)
+    known = wanted & np.isfinite(values).any(axis=0)
     result = trend(values, metric.direction == "higher")
-    floor = metric.past_floor or 0.0
-    for i in np.flatnonzero(known).tolist():
-        size = float(result.size[i])
-        moved = result.code[i] != STEADY and abs(size) >= floor
-        word = "too few runs" if np.isnan(size) else _TREND_WORDS[int(result.code[i])] if moved else "steady"
-        since = past.runs[int(result.since[i])].at if moved else ""
+    few = np.isnan(result.size)
+    with np.errstate(invalid="ignore"):
+        moved = known & ~few & (result.code != STEADY) & (np.abs(result.size) >= (metric.past_floor or 0.0))
+    counts.update({"too few runs": int((known & few).sum()), "steady": int((known & ~few & ~moved).sum())})
+    counts.update(_TREND_WORDS[code] for code in result.code[moved].tolist())
+    for i in np.flatnonzero(known if steady else moved).tolist():
         column = values[:, i]
         yield UnitTrend(
             unit=past.units[i],
             place=latest[past.units[i]],
             key=key,
             si_unit=metric.unit,
-            word=word,
-            size=size if moved else 0.0,
-            since=since,
+            word=_TREND_WORDS[int(result.code[i])] if moved[i] else "too few runs" if few[i] else "steady",
+            size=float(result.size[i]) if moved[i] else 0.0,
+            since=past.runs[int(result.since[i])].at if moved[i] else "",
             values=tuple(column[np.isfinite(column)].tolist()),
             last_run=past.runs[int(np.flatnonzero(np.isfinite(column))[-1])].at,
         )

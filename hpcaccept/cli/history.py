@@ -41,7 +41,7 @@ def show(unit: str, as_json: bool, **options: Any) -> int:
         return _show_runs(read_runs(folder), as_json)
     units = app.find_units(folder, unit)
     told = [story for story in app.stories(folder) if story.unit in units]
-    rows = app.trends(folder, units)
+    rows, _ = app.trends(folder, units)
     if as_json:
         return _json({"units": told, "trends": rows})
     from hpcaccept.report.history import trend_table, unit_table
@@ -68,15 +68,16 @@ def trend(what: str, last: int, everything: bool, as_json: bool, **options: Any)
 
     folder = history_path(**options)
     metric = what if app.is_metric(folder, what) else ""
-    rows = app.trends(folder, app.find_units(folder, what) if what and not metric else (), metric, last)
-    told = [row for row in rows if everything or row.word in ("step", "decline")]
+    units = app.find_units(folder, what) if what and not metric else ()
+    told, counts = app.trends(folder, units, metric, last, steady=everything)
     if as_json:
         return _json(told)
     from hpcaccept.report.history import trend_table
 
     if told:
         _print(trend_table(told))
-    click.echo(f"{len(rows)} numbers with a past: {_count(rows)}.")
+    words = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()) if count)
+    click.echo(f"{sum(counts.values())} numbers with a past: {words or 'none'}.")
     return 0
 
 
@@ -160,13 +161,6 @@ def _show_runs(runs: Sequence[Any], as_json: bool) -> int:
         click.echo(f"{kept.run.run_id:<48} {kept.run.at}  {kept.run.suite:<10} environment {kept.run.environment}")
     click.echo(f"{len(runs)} runs are remembered." if runs else "No run is remembered yet.")
     return 0
-
-
-def _count(rows: Sequence[Any]) -> str:
-    from collections import Counter
-
-    counts = Counter(row.word for row in rows)
-    return ", ".join(f"{count} {word}" for word, count in sorted(counts.items())) or "none"
 
 
 def _json(things: Any) -> int:

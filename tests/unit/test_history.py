@@ -138,10 +138,27 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_trend_names_the_unit_the_size_and_the_day(told: Path) -> None:
-    rows = history.trends(told, metric="matmul")
+    rows, counts = history.trends(told, metric="matmul")
+    assert +counts == {"step": 1, "steady": 1}
     assert [(row.unit, row.word) for row in rows] == [("GPU-b", "step"), ("GPU-a", "steady")]
     assert rows[0].size == pytest.approx(0.05, abs=0.005)
     assert rows[0].since == at(20)
+
+
+def test_a_new_driver_is_no_step_of_every_gpu(tmp_path: Path) -> None:
+    """All lose 3 % with a new driver; one loses 4 % more with it."""
+    units = [f"GPU-{i}" for i in range(6)]
+    noise = np.random.default_rng(3).normal(0, 0.0005, (20, 6))
+    for night in range(20):
+        values = 1e14 * (1 + noise[night]) * (0.97 if night >= 12 else 1)
+        values[4] *= 0.96 if night >= 12 else 1
+        append(
+            tmp_path, [past_run(night, {FP32: list(values)}, units=units, environment="e2" if night >= 12 else "e1")]
+        )
+    rows, counts = history.trends(tmp_path, steady=False)
+    assert [(row.unit, row.word, row.since) for row in rows] == [("GPU-4", "step", at(12))]
+    assert rows[0].size == pytest.approx(0.04, abs=0.005)
+    assert counts["steady"] == 5
 
 
 def test_units_tell_offenders_and_moves(told: Path) -> None:
