@@ -1,246 +1,19 @@
-"""How are baselines learned from runs, vouched for, retired and compared? Each change is a generation or an entry in its life."""
+"""How does a baseline live? Somebody vouches for it or retires it; generations are looked up by name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpcaccept import __version__
-from hpcaccept.app.judging import Judged, evidence_of, judge_run
-from hpcaccept.app.submitting import commit_of
 from hpcaccept.errors import RunError, StoreError, UsageError
 from hpcaccept.judge.decline import accept, declines
-from hpcaccept.judge.fitting import DEVICE_FACTS, GPUS_FACT, SEVERAL, SOFTWARE_FACTS, beyond_peak
-from hpcaccept.judge.learn import learn, only_at, suspects
-from hpcaccept.model.baseline import Baseline, Change, Provenance, impossible
+from hpcaccept.model.baseline import Baseline, Change
 from hpcaccept.store.baseline_file import SHIPPED, change_file, file_name, read_generations
-from hpcaccept.store.folder import find
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-
-    from hpcaccept.judge.values import Values
-    from hpcaccept.model.record import Record
-    from hpcaccept.model.table import Unit
-
-#: Facts that would change the numbers and so belong to the provenance.
-_FACTS = (*DEVICE_FACTS, *SOFTWARE_FACTS, GPUS_FACT, "cuda_driver", "kernel", "numpy")
-_DEVICE_FACTS = tuple(DEVICE_FACTS)
-Place = tuple[str, str]
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """Devices of one model that may be learned from together.
-
-    Attributes:
-        model: NVML name, or the CPU's.
-        setting: threads and turns.
-        device_facts: power limit, memory, ECC and MIG mode, as far as known.
-        places: run → (node, device) of each: one board may have another power limit in the next run.
-    """
-
-    model: str
-    setting: str
-    device_facts: tuple[str, ...]
-    places: Mapping[str, frozenset[Place]]
-
-
-@dataclass
-class _Known:
-    """What the runs say of their devices: identity facts by place, and those of a node by its name alone."""
-
-    facts: dict[Place, dict[str, str]] = field(default_factory=dict)
-    nodes: dict[str, dict[str, str]] = field(default_factory=dict)
-
-    def hear(self, record: Record) -> None:
-        """Keep what one rank says."""
-        if record.check.partition(":")[0] == "identity":
-            self.facts[(record.node, record.device)] = record.facts
-            self.nodes.setdefault(record.node, record.facts)
-
-    def of(self, unit: Unit) -> dict[str, str]:
-        """Of a device, else of its node."""
-        return self.facts.get((unit.node, unit.device)) or self.nodes.get(unit.node, {})
-
-
-def learn_from(
-    runs_dir: Path,
-    runs: Iterable[str],
-    baselines_dir: Path,
-    accepted: Sequence[str] = (),
-    strict: bool = False,
-) -> Iterable[str]:
-    """Learn a draft per device model, power limit and memory; tells what was done.
-
-    Args:
-        runs_dir: where runs are kept.
-        runs: names or paths.
-        baselines_dir: where the files are.
-        accepted: keys (``*`` for any text) that may be worse than what was vouched for.
-        strict: another driver, CUDA, torch or image will be refused instead of said.
-
-    Raises:
-        RunError: a run does not exist, nothing can be learned from them, or a metric has declined; the file is untouched then.
-        StoreError: the file that is there is damaged.
-    """
-    judged = {}
-    for name in runs:
-        folder = find(runs_dir, name)
-        judged[folder.run_id] = judge_run(evidence_of(folder), baselines_dir)
-    kinds = _kinds(judged)
-    if not kinds:
-        raise RunError("These runs hold no measured device.", "hpcaccept report shows why.")
-    for kind in kinds:
-        learned = replace(_learn_one(judged, kind), strict=strict)
-        if not learned.entries:
-            raise RunError(
-                f"Nothing can be learned about {kind.model}: no unsuspected unit has a rate."
-                + "".join(f"\n  left out {node}: {why}" for node, why in learned.provenance.left_out.items())
-            )
-        yield from _keep(baselines_dir, learned, accepted)
-
-
-def _keep(baselines_dir: Path, learned: Baseline, accepted: Sequence[str]) -> Iterable[str]:
-    """Add a draft to its file unless it is impossible or has declined."""
-    shipped = _generations(SHIPPED / file_name(learned.model), learned.model)
-    learned = replace(learned, peaks=next((one.peaks for one in reversed(shipped) if one.peaks), ()))
-    _must_be_possible(learned)
-    file = baselines_dir / file_name(learned.model)
-    kept: list[Baseline] = []
-
-    def add(earlier: tuple[Baseline, ...]) -> tuple[Baseline, ...]:
-        kept.append(_unless_declined(learned, (*earlier, *shipped), accepted))
-        return (*earlier, kept[0])
-
-    generations = change_file(file, learned.model, add)
-    units = max(entry.units for entry in learned.entries.values())
-    runs = len(learned.provenance.runs)
-    number = len(generations)
-    yield f"{file}: {len(learned.entries)} metrics of {learned.model} from {units} unit(s) in {runs} run(s), draft {number}"
-    for entry in kept[0].entries.values():
-        if entry.accepted:
-            yield f"  accepted {entry.key}: {entry.accepted}"
-    for node, why in learned.provenance.left_out.items():
-        yield f"  left out {node}: {why}"
-    yield f"  It judges as a draft. To vouch for it: hpcaccept baseline approve {learned.model!r} --by NAME"
-
-
-def _must_be_possible(learned: Baseline) -> None:
-    faults = impossible(learned)
-    faults += [
-        f"{entry.key}: {why}"
-        for entry in learned.entries.values()
-        if entry.center is not None and (why := beyond_peak(learned, entry.key, entry.center, entry.unit))
-    ]
-    if faults:
-        raise RunError(
-            f"What these runs measured of {learned.model} cannot be true: {faults[0]}.",
-            "Nothing was learned. Look at the measurement first: hpcaccept report.",
-        )
-
-
-def _unless_declined(learned: Baseline, earlier: Sequence[Baseline], accepted: Sequence[str]) -> Baseline:
-    learned, refused = accept(learned, declines(learned, earlier), accepted)
-    if refused:
-        listed = "\n".join(f"  {one}" for one in refused)
-        raise RunError(
-            f"{learned.model} is worse than it was when somebody vouched for it; that is not learned as normal:\n{listed}",
-            "Find out why. If it is meant to be so, name each: "
-            + " ".join(f"--accept-decline '{d.key}'" for d in refused),
-        )
-    return learned
-
-
-def _kinds(judged: Mapping[str, Judged]) -> list[_Kind]:
-    """Kinds of devices in the runs, by model and then by what NVML says of them.
-
-    Raises:
-        RunError: one model was measured with unlike threads or turns.
-    """
-    units = {u for run in judged.values() for u in run.evidence.samples.units if u.model and u.node}
-    found: list[_Kind] = []
-    for model in sorted({unit.model for unit in units}):
-        settings = {unit.setting for unit in units if unit.model == model}
-        if len(settings) > 1:
-            listed = "; ".join(sorted(settings))
-            raise RunError(
-                f"The runs measured {model} in unlike ways: {listed}.", "Learn from runs of one kind at a time."
-            )
-        groups = _groups(judged, model)
-        found += [_Kind(model, min(settings), facts, places) for facts, places in sorted(groups.items())]
-    return found
-
-
-def _groups(judged: Mapping[str, Judged], model: str) -> dict[tuple[str, ...], dict[str, frozenset[Place]]]:
-    """Device facts → run → places of the model's devices."""
-    groups: dict[tuple[str, ...], dict[str, frozenset[Place]]] = {}
-    for run_id, run in judged.items():
-        known = _known(run)
-        units = [unit for unit in run.evidence.samples.units if unit.model == model and unit.node]
-        for unit in [unit for unit in units if unit.device] or units:
-            facts = known.of(unit)
-            places = groups.setdefault(tuple(facts.get(name, "") for name in _DEVICE_FACTS), {})
-            places[run_id] = places.get(run_id, frozenset()) | {(unit.node, unit.device)}
-    return groups
-
-
-def _known(run: Judged) -> _Known:
-    known = _Known()
-    for record in run.evidence.records:
-        known.hear(record)
-    return known
-
-
-def _learn_one(judged: Mapping[str, Judged], kind: _Kind) -> Baseline:
-    left_out: dict[str, str] = {}
-    revisions: dict[str, int] = {}
-    shared = 0.0
-    values: list[Values] = []
-    for run_id, places in kind.places.items():
-        run = judged[run_id]
-        left_out |= suspects(run.judgement.verdicts)
-        revisions |= {record.check: record.revision for record in run.evidence.records}
-        values += only_at(run.values, places)
-        if run.evidence.shared_host:
-            shared = max(shared, run.evidence.plan.suite.peers.shared_host_floor)
-    entries = learn(values, kind.model, kind.setting, left_out, revisions, shared)
-    return Baseline(kind.model, _provenance(judged, kind, left_out), entries)
-
-
-def _provenance(judged: Mapping[str, Judged], kind: _Kind, left_out: dict[str, str]) -> Provenance:
-    said: list[dict[str, str]] = []
-    used: set[Unit] = set()
-    for run_id, places in kind.places.items():
-        known = _known(judged[run_id])
-        mine = [
-            u for u in judged[run_id].evidence.samples.units if (u.node, u.device) in places and u.node not in left_out
-        ]
-        said += [known.of(unit) for unit in mine]
-        used |= set(mine)
-    nodes = {node for places in kind.places.values() for node, _ in places}
-    return Provenance(
-        learned_at=_now(),
-        runs=tuple(kind.places),
-        nodes=tuple(sorted({unit.node for unit in used})),
-        device_ids=tuple(sorted({unit.device_id for unit in used if unit.device_id})),
-        setting=kind.setting,
-        facts={
-            name: SEVERAL.join(sorted(texts))
-            for name in _FACTS
-            if (texts := {facts[name] for facts in said if facts.get(name)})
-        },
-        version=__version__,
-        commit=commit_of(Path(__file__).parents[2]),
-        left_out={node: why for node, why in left_out.items() if node in nodes},
-        device_serials=tuple(sorted({facts["gpu_serial"] for facts in said if facts.get("gpu_serial")})),
-    )
-
-
-# --- life -------------------------------------------------------------------------------------------------------------
 
 
 def approve(
@@ -272,11 +45,11 @@ def approve(
     _must_be_a_coming_day(until)
 
     def change(one: Baseline, others: tuple[Baseline, ...]) -> Baseline:
-        shipped = _generations(SHIPPED / file_name(one.model), one.model)
-        sound = _unless_declined(
+        shipped = generations_of(SHIPPED / file_name(one.model), one.model)
+        sound = unless_declined(
             one, (*others, *shipped), (*accepted, *(k for k, e in one.entries.items() if e.accepted))
         )
-        return _changed(sound, Change("approved", _now(), by, until, why))
+        return _changed(sound, Change("approved", now(), by, until, why))
 
     return _change_one(baselines_dir, model, generation, ("draft", "approved"), change)
 
@@ -299,7 +72,7 @@ def retire(baselines_dir: Path, model: str, by: str, generation: int = 0, why: s
         model,
         generation,
         ("approved", "draft"),
-        lambda one, _: _changed(one, Change("expired", _now(), by, why=why)),
+        lambda one, _: _changed(one, Change("expired", now(), by, why=why)),
     )
 
 
@@ -361,7 +134,7 @@ def _file_of(baselines_dir: Path, model: str) -> tuple[Path, str]:
     return names[chosen[0]], chosen[0]
 
 
-def _generations(file: Path, model: str) -> tuple[Baseline, ...]:
+def generations_of(file: Path, model: str) -> tuple[Baseline, ...]:
     """Of a file of this very model; none where there is no such file."""
     if not file.exists():
         return ()
@@ -380,8 +153,31 @@ def _must_be_a_coming_day(text: str) -> None:
         raise UsageError(f"--until: {text} has passed.", "To end one now: hpcaccept baseline retire.")
 
 
-def _now() -> str:
+def now() -> str:
+    """UTC, ISO 8601."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def unless_declined(learned: Baseline, earlier: Sequence[Baseline], accepted: Sequence[str]) -> Baseline:
+    """The baseline, with the accepted declines written down.
+
+    Args:
+        learned: to be written or vouched for.
+        earlier: every other generation of the model, oldest first, shipped ones included.
+        accepted: keys (``*`` for any text) that may be worse than what was vouched for.
+
+    Raises:
+        RunError: a metric has declined that was not accepted.
+    """
+    learned, refused = accept(learned, declines(learned, earlier), accepted)
+    if refused:
+        listed = "\n".join(f"  {one}" for one in refused)
+        raise RunError(
+            f"{learned.model} is worse than it was when somebody vouched for it; that is not learned as normal:\n{listed}",
+            "Find out why. If it is meant to be so, name each: "
+            + " ".join(f"--accept-decline '{d.key}'" for d in refused),
+        )
+    return learned
 
 
 # --- looking ----------------------------------------------------------------------------------------------------------

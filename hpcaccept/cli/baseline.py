@@ -34,7 +34,7 @@ def learn(runs: tuple[str, ...], accepted: tuple[str, ...], strict: bool, **opti
 
     Nodes with a FAIL or WARN are left out and named. What is worse than what was vouched for is refused.
     """
-    from hpcaccept.app.baselines import learn_from
+    from hpcaccept.app.learning import learn_from
     from hpcaccept.report.safe import safe
 
     runs_dir, baselines_dir = paths(**options)
