@@ -105,7 +105,9 @@ def seeded(kinds: Sequence[str], magnitude: float, site: Site, share: float, rng
     """Faults on a share of the nodes, kinds in turn from a random one on, no node twice; a rack counts as one."""
     count = max(1, round(share * site.nodes))
     nodes = rng.permutation(site.nodes)
-    first, taken, faults = int(rng.integers(len(kinds))), set[int](), []
+    first = int(rng.integers(len(kinds)))
+    taken: set[int] = set()
+    faults: list[Fault] = []
     for node in nodes.tolist():
         fault = Fault(kinds[(first + len(faults)) % len(kinds)], magnitude, node, int(rng.integers(site.gpus)))
         if taken.isdisjoint(fault.nodes(site)):
