@@ -58,13 +58,27 @@ def gpu_run(
         who = {"rank": rank, "device": "cuda:0", "device_model": H100, "device_id": uuid}
         journal = Journal(folder.records("00") / f"r{rank:06d}.jsonl")
         journal.write(hello(rank, node))
-        about = {"gpu_count": 1, "gpu_models": 1, "cores": 8, "memory_bytes": 1e12, "gpu_memory_bytes": 8.55e10}
+        about: dict[str, float | Sequence[float]] = {
+            "gpu_count": 1,
+            "gpu_models": 1,
+            "cores": 8,
+            "memory_bytes": 1e12,
+            "gpu_memory_bytes": 8.55e10,
+        }
         said = {**FACTS, **(facts or {}), "gpu_serial": f"serial-of-{uuid}", "hostname": f"host-{node}"}
         journal.write(record("identity", node, about, facts=said, **who))
-        numbers = {"rate_flops[bf16]": [rate], "wrong_elements[bf16]": float(node == wrong), "spread[bf16]": 0.01}
+        numbers: dict[str, float | Sequence[float]] = {
+            "rate_flops[bf16]": [rate],
+            "wrong_elements[bf16]": float(node == wrong),
+            "spread[bf16]": 0.01,
+        }
         journal.write(record("matmul", node, numbers, **{**who, "revision": 2}))
         width = bandwidths[rank] if bandwidths else 2.5e12
-        moved = {"rate_bytes[copy]": [width], "wrong_elements[copy]": 0.0, "spread[copy]": 0.01}
+        moved: dict[str, float | Sequence[float]] = {
+            "rate_bytes[copy]": [width],
+            "wrong_elements[copy]": 0.0,
+            "spread[copy]": 0.01,
+        }
         journal.write(record("memory_bandwidth", node, moved, **who))
         journal.write(Bye())
     events.write(Event("ended", at))

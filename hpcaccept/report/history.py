@@ -75,5 +75,7 @@ def _table(*names: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for name in names:
         right = name in ("runs", "failed", "warned", "last")
-        table.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=name in ("unit", "course"))
+        table.add_column(
+            name, justify="right" if right else "left", overflow="fold", no_wrap=name in ("unit", "course")
+        )
     return table
