@@ -181,7 +181,8 @@ def _conclusion(evidence: Evidence, judgement: Judgement, summary: Summary) -> T
         text, style = f"ACCEPTED: {asked} of {asked} nodes", "bold green"
     elif judgement.exit_code == 1:
         who = ", ".join(failed[:16]) or "all nodes together"
-        text, style = f"NOT ACCEPTED: {safe(who)}{' …' if len(failed) > 16 else ''}", "bold red"
+        more = f" and {len(failed) - 16} more of {asked} nodes" if len(failed) > 16 else ""
+        text, style = f"NOT ACCEPTED: {safe(who)}{more}", "bold red"
     else:
         text, style = "NOT JUDGED: something that is required could not be judged", "bold magenta"
     return Text(text, style=style)
@@ -212,7 +213,7 @@ def _sight(question: Question, power: Power) -> str:
     if power.z is not None:
         guard = f", z {power.z:.1f}, false alarm {power.false_alarm_rate:g}"
     if question == "peers" and power.fewest < ENOUGH_UNITS:
-        guard = f", floors and retests guard ({power.fewest} units)"
+        guard = ", floors and retests guard"
     name = {"peers": "peers", "baseline": "the baseline", "history": "own past"}.get(question, question)
     return f"Against {name}: {power.comparisons} comparisons{guard}: sees {low:.1%} … {min(high, 1.0):.0%}."
 

@@ -254,6 +254,7 @@ def test_a_hundred_slow_nodes_fit_a_page_the_worst_first() -> None:
     assert "and 70 more: hpcaccept report --format json" in one_line(text)
     assert text.index("node900") < text.index("node901") < text.index("node929")
     assert "node930" not in text.partition("NOT ACCEPTED")[0]
+    assert "node915 and 84 more of 1000 nodes" in one_line(text)
     assert max(len(line) for line in text.splitlines()) <= 80
 
 
@@ -280,7 +281,7 @@ def test_each_comparison_says_in_a_line_what_it_could_see() -> None:
 
 
 def test_among_few_units_it_is_said_what_guards() -> None:
-    assert "floors and retests guard (4 units)" in one_line(shown(fleet([100.0] * 4)))
+    assert "4 comparisons, floors and retests guard: sees 4.0%" in one_line(shown(fleet([100.0] * 4)))
 
 
 def test_more_passes_than_are_listed_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
