@@ -41,7 +41,7 @@ def simulate(
     nodes: int, gpus: int, preset: str, kinds: tuple[str, ...], magnitude: float, share: float, runs: int, past: int,
     disturbed: float, seed: int, json_file: Path | None,
 ) -> int:  # fmt: skip
-    """How small a fault would be found in a fleet like mine, and how often is a healthy node blamed?
+    """Say how small a fault is found in a simulated fleet, and how often a healthy node is blamed.
 
     Simulated fleets with known faults are judged by the code that judges real runs, retests included, and by the rules
     of other tools. docs/explanation/detection.md has the tables that a release publishes.

@@ -163,7 +163,7 @@ def _moderated(
 ) -> tuple[Floats, Floats]:
     """Relative width of each unit and its degrees of freedom, its own runs and all like units put together."""
     # Fitted to simulated robust widths of 5 to 60 normal values: their logarithms scatter as those of so many degrees of freedom.
-    freedom = 0.75 * count + 0.3
+    freedom = np.asarray(0.75 * count + 0.3, np.float64)
     known = enough & np.isfinite(own) & (own > 0)
     common, worth = (floor / WIDTHS_IN_FLOOR) ** 2, _PRIOR_DF
     if known.sum() >= _POOL_FROM:

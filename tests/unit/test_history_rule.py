@@ -20,7 +20,8 @@ def series(runs: int, units: int, sigma: float = 0.002, seed: int = 1) -> Floats
 
 
 def failed(found: Compared) -> list[int]:
-    return np.flatnonzero(found.loss > found.fail_at).tolist()
+    rows: list[int] = np.flatnonzero(found.loss > found.fail_at).tolist()
+    return rows
 
 
 # --- one run against the past -----------------------------------------------------------------------------------------

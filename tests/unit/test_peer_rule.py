@@ -27,7 +27,8 @@ def noise(count: int, sigma: float, seed: int = 1) -> Floats:
 
 
 def failed(found: Compared) -> list[int]:
-    return np.flatnonzero(found.loss > found.fail_at).tolist()
+    rows: list[int] = np.flatnonzero(found.loss > found.fail_at).tolist()
+    return rows
 
 
 # --- quantiles --------------------------------------------------------------------------------------------------------
