@@ -202,7 +202,7 @@ def _standing(judged: Judged, columns: _Columns) -> npt.NDArray[np.uint8]:
         at = of[answer.unit]
         there, codes = at >= 0, _CODES[answer.outcome]
         said[at[there], codes[there]] = True
-        lacking[at[there & (codes == UNJUDGED) & answer.required]] = True
+        lacking[at[there & (codes == UNJUDGED) & answer.demanded]] = True
     by_subject = {(place.node, place.device): i for i, place in enumerate(places)}
     for verdict in judged.judgement.said:
         subject = verdict.subject
