@@ -162,10 +162,9 @@ class _Tail:
         tails = [t_tail(t, freedom) for t, freedom in distinct.T.tolist()]
         return np.asarray(tails)[which.reshape(at.shape)]
 
-    @staticmethod
-    def _agrees(sigma: Floats, floor: float) -> npt.NDArray[np.bool_]:
-        """True where the width is no larger than the class of the metric lets expect."""
-        return np.asarray(sigma <= floor / WIDTHS_IN_FLOOR * 4 / 3)
+    def _agrees(self, sigma: Floats, floor: float) -> npt.NDArray[np.bool_]:
+        """True where the width is no larger than the class of the metric, and the scatter of the width itself, let expect."""
+        return np.asarray(sigma <= floor / WIDTHS_IN_FLOOR * 4 / 3 * math.sqrt(1 + 2 / self.df))
 
     def _known(self, sigma: Floats, floor: float) -> Floats:
         """Width of these units and of the class together."""
