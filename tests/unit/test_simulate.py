@@ -118,7 +118,7 @@ def test_every_kind_of_fault_is_found_and_named_at_fifteen_percent(kind: str) ->
 
 @pytest.mark.parametrize("disturbed", [0.0, 0.003, 0.01])
 def test_healthy_nodes_are_not_blamed(disturbed: float) -> None:
-    # 640 nodes; the published tables have more than ten thousand for each rate.
+    # 640 nodes; the published tables have thousands for each rate.
     found = score(Cell(replace(SITE, disturbed=disturbed), (), 0.0, 0.0, 10, 5))[OURS]
     assert found.healthy == 640
     assert found.blamed <= 1
