@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from hpcaccept.judge.absent import judge_absent
 from hpcaccept.judge.against_baseline import judge_against_baseline
 from hpcaccept.judge.against_history import judge_against_history
@@ -22,7 +24,7 @@ from hpcaccept.judge.power import Power
 from hpcaccept.judge.values import Values, values_of
 from hpcaccept.judge.wording import every_verdict, passing_verdicts, readable_verdicts
 from hpcaccept.model.metric import Metric
-from hpcaccept.model.verdict import CODE, Outcome, Question, Verdict
+from hpcaccept.model.verdict import OUTCOMES, Outcome, Question, Verdict, exit_code
 from hpcaccept.model.verdict_table import VerdictTable
 
 if TYPE_CHECKING:
@@ -125,18 +127,15 @@ def judge_values(
         coverage=coverage_of(evidence, table),
         power=power,
         notes=notes,
-        exit_code=_exit_code(table, said),
+        exit_code=exit_code(_kinds(table, said)),
     )
 
 
-def _exit_code(table: VerdictTable, said: list[Verdict]) -> int:
-    """0, 1 or 3."""
-    counts = table.counts()
-    if counts[Outcome.FAIL]:
-        return 1
-    # A run of which nothing was judged is not accepted, whatever was required of it.
-    judged = counts[Outcome.PASS] + counts[Outcome.WARN] > 0
-    unjudged = any(verdict.required for verdict in said) or any(
-        bool(((answer.outcome > CODE[Outcome.FAIL]) & answer.demanded).any()) for answer in table.answers
-    )
-    return 0 if judged and not unjudged else 3
+def _kinds(table: VerdictTable, said: list[Verdict]) -> Iterator[tuple[Outcome, bool]]:
+    """Outcome and whether it is required, once for all rows that are alike."""
+    yield from ((verdict.outcome, verdict.required) for verdict in said)
+    for answer in table.answers:
+        for code in np.flatnonzero(np.bincount(answer.outcome)).tolist():
+            # What is judged counts whatever is required: only of the rest must be known whether it is.
+            demanded = (True,) if OUTCOMES[code].is_judged else np.unique(answer.demanded[answer.outcome == code])
+            yield from ((OUTCOMES[code], bool(required)) for required in demanded)

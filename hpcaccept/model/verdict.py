@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from hpcaccept.model.metric import Limit, metric_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 #: What is asked of a number. ``limits`` are built-in, of the request or of the suite; they need no comparison.
 Question = Literal["limits", "peers", "baseline", "history"]
@@ -108,12 +111,15 @@ def worst(outcomes: list[Outcome]) -> Outcome:
     return max(outcomes, key=SEVERITY.__getitem__, default=Outcome.NOT_RUN)
 
 
-def exit_code(verdicts: list[Verdict]) -> int:
-    """0 all that is required passed · 1 at least one FAIL · 3 something required could not be judged."""
-    if any(v.outcome is Outcome.FAIL for v in verdicts):
+def exit_code(said: Iterable[tuple[Outcome, bool]]) -> int:
+    """0 all that is required passed · 1 at least one FAIL · 3 something required could not be judged.
+
+    Args:
+        said: outcome and whether it is required, of every verdict (or once for all that are alike).
+    """
+    kinds = set(said)
+    if any(outcome is Outcome.FAIL for outcome, _ in kinds):
         return 1
-    unjudged = (Outcome.ERROR, Outcome.NOT_RUN, Outcome.NO_BASELINE)
     # A run of which nothing was judged is not accepted, whatever was required of it.
-    if not any(v.outcome.is_judged for v in verdicts) or any(v.required and v.outcome in unjudged for v in verdicts):
-        return 3
-    return 0
+    judged = any(outcome.is_judged for outcome, _ in kinds)
+    return 0 if judged and not any(required and not outcome.is_judged for outcome, required in kinds) else 3

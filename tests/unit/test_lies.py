@@ -434,7 +434,8 @@ MET = {"value": 1.0, "limit": Limit(0.5, None, "share", "built-in")}
 def test_row_15_the_exit_code_says_what_happened(outcome: Outcome, code: int) -> None:
     judged_by: dict[str, Any] = MET if outcome.is_judged else {}
     good = Verdict(Subject("node0"), "speed", Outcome.PASS, "good", **MET)  # type: ignore[arg-type]
-    assert exit_code([good, Verdict(Subject("node1"), "speed", outcome, "said", **judged_by)]) == code
+    said = [good, Verdict(Subject("node1"), "speed", outcome, "said", **judged_by)]
+    assert exit_code((v.outcome, v.required) for v in said) == code
 
 
 # --- false blame ------------------------------------------------------------------------------------------------------
