@@ -45,10 +45,6 @@ class Scale:
         share = (value / 2 - self.low / 2) / (self.high / 2 - self.low / 2)
         return round(min(max(share, 0.0), 1.0) * WIDTH, 1)
 
-    def holds(self, value: float) -> bool:
-        """True for a value between the edges."""
-        return self.low <= value <= self.high
-
 
 def scale_of(values: Floats, marks: Iterable[float]) -> Scale:
     """A scale that shows nearly all values and every mark (a limit), and far values where that costs little.
