@@ -24,7 +24,7 @@ from hpcaccept.judge.power import Power
 from hpcaccept.judge.values import Values, values_of
 from hpcaccept.judge.wording import every_verdict, passing_verdicts, readable_verdicts
 from hpcaccept.model.metric import Metric
-from hpcaccept.model.verdict import OUTCOMES, Outcome, Question, Verdict, exit_code
+from hpcaccept.model.verdict import CODE, Outcome, Question, Verdict, exit_code
 from hpcaccept.model.verdict_table import VerdictTable
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _kinds(table: VerdictTable, said: list[Verdict]) -> Iterator[tuple[Outcome, 
     """Outcome and whether it is required, once for all rows that are alike."""
     yield from ((verdict.outcome, verdict.required) for verdict in said)
     for answer in table.answers:
-        for code in np.flatnonzero(np.bincount(answer.outcome)).tolist():
+        for outcome in answer.counts:
             # What is judged counts whatever is required: only of the rest must be known whether it is.
-            demanded = (True,) if OUTCOMES[code].is_judged else np.unique(answer.demanded[answer.outcome == code])
-            yield from ((OUTCOMES[code], bool(required)) for required in demanded)
+            demanded = (True,) if outcome.is_judged else np.unique(answer.demanded[answer.outcome == CODE[outcome]])
+            yield from ((outcome, bool(required)) for required in demanded)

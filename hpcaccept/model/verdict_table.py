@@ -84,6 +84,12 @@ class Answer:
         undecided = (self.outcome == CODE[Outcome.NO_BASELINE]) & (self.question in ("peers", "history"))
         return np.asarray(self.required & ~undecided)
 
+    @cached_property
+    def counts(self) -> Mapping[Outcome, int]:
+        """Outcome → number of rows, of the outcomes that there are."""
+        number = np.bincount(self.outcome, minlength=len(OUTCOMES)).tolist()
+        return {OUTCOMES[code]: count for code, count in enumerate(number) if count}
+
     @property
     def check(self) -> str:
         """Name of the check."""
@@ -118,9 +124,8 @@ class VerdictTable:
         """Outcome → number of rows."""
         found: Counter[Outcome] = Counter()
         for answer in self.answers:
-            for code, count in enumerate(np.bincount(answer.outcome, minlength=len(OUTCOMES)).tolist()):
-                found[OUTCOMES[code]] += count
-        return +found
+            found.update(answer.counts)
+        return found
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
