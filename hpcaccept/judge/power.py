@@ -8,10 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: From so many like units on the stated false-alarm rate holds for normal noise (simulated: 0.8 % of runs at 64 units and 2 %
-#: noise against a 4 % floor, 11 % at 4 units).
-ENOUGH_UNITS = 64
-
 
 @dataclass(frozen=True)
 class Power:
@@ -23,8 +19,8 @@ class Power:
             they state none.
         z: robust widths that follow from the two; None likewise.
         smallest_loss: relative loss that would have been blamed, smallest and largest over the metrics; None without any.
-        fewest: units in the smallest comparison (runs, for the own past). The width of few is a poor estimate: below
-            ``ENOUGH_UNITS`` units it is the floors and the retests that keep healthy units from blame.
+        fewest: units in the smallest comparison (runs, for the own past). Few know their width badly, so that only larger losses
+            are seen (judge.peer_rule).
     """
 
     comparisons: int

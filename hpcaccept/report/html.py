@@ -12,7 +12,6 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpcaccept.judge.power import ENOUGH_UNITS
 from hpcaccept.model.verdict import Outcome
 from hpcaccept.report.page import matrix
 from hpcaccept.report.page.bad_units import CARDS, Gallery, badge, measured_units
@@ -201,11 +200,10 @@ def _power_tiles(judgement: Judgement) -> Iterable[Markup]:
         if not power.smallest_loss or question not in asked:
             continue
         low, high = power.smallest_loss
-        text = f"{power.comparisons:,} comparisons; the noisiest metric: from {min(high, 1.0):.0%} on"
+        noisiest = f"the noisiest metric: from {high:.0%} on" if high < 1 else "the noisiest metric: none"
+        text = f"{power.comparisons:,} comparisons; {noisiest}"
         if power.false_alarm_rate is not None:
-            rate = f"chance of any false alarm {power.false_alarm_rate:g}"
-            few = f"among {counted(power.fewest, 'unit')} floors and retests guard against false alarms"
-            text += f"; {few if power.fewest < ENOUGH_UNITS and question == 'peers' else rate}"
+            text += f"; set to blame anybody in {power.false_alarm_rate:.2g} of healthy runs"
         yield _tile(asked[question], f"losses > {low:.1%}", text)
 
 

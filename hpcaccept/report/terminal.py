@@ -11,7 +11,6 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from hpcaccept.judge.power import ENOUGH_UNITS
 from hpcaccept.model.metric import split_key
 from hpcaccept.model.verdict import Outcome, Verdict
 from hpcaccept.report.safe import safe
@@ -207,15 +206,13 @@ def _footer(judgement: Judgement, summary: Summary, where: str, run: str) -> lis
 
 
 def _sight(question: Question, power: Power) -> str:
-    """What a comparison could see, in a line."""
+    """What a comparison could see, in a sentence."""
     low, high = power.smallest_loss or (0.0, 0.0)
-    guard = ""
-    if power.z is not None:
-        guard = f", z {power.z:.1f}, false alarm {power.false_alarm_rate:g}"
-    if question == "peers" and power.fewest < ENOUGH_UNITS:
-        guard = ", floors and retests guard"
     name = {"peers": "peers", "baseline": "the baseline", "history": "own past"}.get(question, question)
-    return f"Against {name}: {power.comparisons} comparisons{guard}: sees {low:.1%} … {min(high, 1.0):.0%}."
+    rate = power.false_alarm_rate
+    alarms = "" if rate is None else f", set to blame anybody in {rate:.2g} of healthy runs"
+    noisiest = f"{high:.0%} in the noisiest" if high < 1 else "none in the noisiest"
+    return f"Against {name}: {power.comparisons:,} comparisons{alarms}; a loss of {low:.1%} is seen in the quietest metric, {noisiest}."
 
 
 def print_terminal(evidence: Evidence, judgement: Judgement, summary: Summary, where: str) -> None:
