@@ -11,8 +11,9 @@ from hypothesis import settings
 #: The real Slurm (tests/slurm_fixtures.py), and a real browser.
 pytest_plugins = ["slurm_fixtures", "browser_fixtures"]
 
-# A busy machine is slow, which is no fault of what is tested.
-settings.register_profile("here", deadline=None, max_examples=60)
+# A busy machine is slow, which is no fault of what is tested. CI tries the same examples each time, so that a change is not refused
+# for what it has not changed; here each run tries new ones, and what it finds becomes an @example.
+settings.register_profile("here", deadline=None, max_examples=60, derandomize="CI" in os.environ)
 settings.load_profile("here")
 
 _MATTER = ("torch", "mpi4py", "numpy", "h5py", "submitit", "click", "rich", "hypothesis")

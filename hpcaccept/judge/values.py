@@ -101,8 +101,8 @@ def _column(table: SampleTable, key: str, metric: Metric, rows: npt.NDArray[np.i
 
 def _spread(low: Floats, high: Floats, middle: Floats) -> Floats:
     """(max − min) / |median| over all samples."""
-    width = high - low
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):  # between -1e291 and 1.8e308 lies more than a number can hold
+        width = high - low
         relative = np.divide(width, middle, out=np.zeros_like(width), where=middle > 0)
     finite: Floats = np.minimum(relative, np.finfo(np.float64).max)  # JSON knows no infinity
     return finite

@@ -113,6 +113,7 @@ def runs(draw: st.DrawFn) -> Evidence:
 @given(runs(), st.booleans())
 @example(evidence([record("speed", n, {"rate_flops": [1.7e308, 1e-300]}) for n in nodes(4)]), False)
 @example(evidence([record("speed", n, {"rate_flops": 1.7e308, "latency_s": 1.7e308}) for n in nodes(4)]), True)
+@example(evidence([record("speed", n, {"rate_flops": [-1e292, 1.797e308]}) for n in nodes(4)]), False)
 def test_every_run_is_judged_and_reported_and_nothing_passes_unmeasured(found: Evidence, known: bool) -> None:
     judgement = judged(found, {H100: baseline()} if known else {})
     measured = set(found.samples.value.tolist())
