@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -29,8 +30,9 @@ _LINK = at_least(0.5, "share", "ours, provisional: ends that are fast elsewhere 
 class Pairs(Check):
     """Every node exchanges data with other nodes, one at a time, all pairs of a round at once.
 
-    How: a round-robin tournament (the circle method): in each round every node has one partner and no node idles (one
-    does where their number is odd). The ranks of a pair with the same index within their node, the *rails*, exchange at
+    How: a round-robin tournament (the circle method) in an order that is drawn from the names of the nodes: in each round
+    every node has one partner and no node idles (one does where their number is odd), and nodes of one rack, which may share
+    a fault, rarely meet. The ranks of a pair with the same index within their node, the *rails*, exchange at
     the same time: both send and receive ``size_bytes`` over NCCL (gloo on CPUs). The first exchange of a round is
     dropped: it opens the connection. Then ``blocks`` blocks, each as long as ``block_s`` on the slowest pair; the time
     of an exchange is that of its slower end, and the best block counts. One more exchange is verified word by word.
@@ -102,7 +104,7 @@ class Pairs(Check):
         with bench.process_group() as backend:
             bench.fact("backend", backend)
             exchange = _Exchange(device, bench.rank, words)
-            for number, partners in enumerate(tournament(len(nodes), self.rounds)):
+            for number, partners in enumerate(drawn_tournament(names, self.rounds)):
                 bench.beat(f"round {number + 1}")
                 partner = partners[mine]
                 peer = None if partner is None else nodes[partner][rail]
@@ -185,6 +187,28 @@ class _Exchange:
         self.with_rank(peer)()
         self._device.synchronize()
         return pattern.wrong_elements(self._in, pattern.words(peer, self._device.name))
+
+
+def drawn_tournament(names: list[str], rounds: int = 0) -> Iterator[list[int | None]]:
+    """``tournament`` in an order that looks random and follows from the names alone: every rank finds the same one.
+
+    In their own order, the few rounds of a large run would let neighbours meet neighbours: a rack behind one bad uplink
+    would be the median partner of a healthy node.
+
+    Args:
+        names: of the nodes.
+        rounds: as for ``tournament``.
+    """
+    everyone = "\n".join(names)
+
+    def drawn(node: int) -> bytes:
+        return hashlib.sha256(f"{everyone}\n{node}".encode()).digest()
+
+    order = sorted(range(len(names)), key=drawn)
+    seat = {node: number for number, node in enumerate(order)}
+    for partners in tournament(len(names), rounds):
+        met = (partners[seat[node]] for node in range(len(names)))
+        yield [None if partner is None else order[partner] for partner in met]
 
 
 def tournament(nodes: int, rounds: int = 0) -> Iterator[list[int | None]]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from solo_bench import SoloBench
 
 from hpcaccept.checks import pairs as module
-from hpcaccept.checks.pairs import Pairs, link_shares, tournament
+from hpcaccept.checks.pairs import Pairs, drawn_tournament, link_shares, tournament
 from hpcaccept.model.check import Unavailable
 
 FAST, SLOW = 10e9, 1e9
@@ -29,6 +29,30 @@ def test_every_pair_meets_exactly_once_and_nobody_twice_in_a_round(nodes: int) -
                 met += [(node, partner)] if node < partner else []
     assert sorted(met) == list(itertools.combinations(range(nodes), 2))
     assert len(rounds) == (nodes - 1 if nodes % 2 == 0 else nodes)
+
+
+@given(st.integers(2, 30))
+def test_a_drawn_order_is_a_tournament_too(nodes: int) -> None:
+    met = [
+        (node, partner)
+        for partners in drawn_tournament([f"n{i}" for i in range(nodes)], rounds=nodes)
+        for node, partner in enumerate(partners)
+        if partner is not None and partners[partner] == node < partner
+    ]
+    assert sorted(met) == list(itertools.combinations(range(nodes), 2))
+
+
+def test_a_bad_rack_is_not_what_its_neighbours_meet() -> None:
+    # Of 64 nodes, 16 side by side: in the order of their names a neighbour meets up to 15 of them in 15 rounds.
+    def most_of_the_rack(rounds: list[list[int | None]]) -> int:
+        return max(sum(partners[node] in range(16, 32) for partners in rounds) for node in range(64))
+
+    names = [f"n{i:03d}" for i in range(64)]
+    assert most_of_the_rack(list(tournament(64))) >= 8
+    drawn = list(drawn_tournament(names))
+    assert most_of_the_rack(drawn) < 8
+    assert drawn == list(drawn_tournament(names))
+    assert drawn != list(drawn_tournament(names[::-1]))
 
 
 def test_large_runs_are_bounded() -> None:
