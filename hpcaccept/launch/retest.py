@@ -14,6 +14,9 @@ from hpcaccept.model.plan import Plan, Step
 from hpcaccept.model.verdict import CODE, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hpcaccept.model.suite import PeerRule
     from hpcaccept.model.verdict_table import Answer
     from hpcaccept.store.folder import RunFolder
 
@@ -50,10 +53,10 @@ def retest_of(folder: RunFolder, plan: Plan, last: Step, done: int) -> tuple[Ste
     units = evidence.samples.units
     values = [column for column in values_of(evidence.samples, catalogue) if not is_counted(column)]
     table = VerdictTable(units, tuple(judge_against_peers(evidence, values, alike_of(units))[0]))
-    slow = [verdict_of(table, answer, row) for answer in table.answers for row in suspects_of(answer)]
-    if not slow:
+    names = checks_again(rule, table.answers, done)
+    if not names:
         return None
-    names = {verdict.check for verdict in slow}
+    slow = [verdict_of(table, answer, row) for answer in table.answers for row in suspects_of(answer)]
     # A node that was lost in one of them would only be lost again.
     there = {(r.node, r.check) for r in evidence.records if r.outcome == "measured"}
     nodes = tuple(node for node in evidence.nodes if all((node, name) in there for name in names))
@@ -71,6 +74,19 @@ def retest_of(folder: RunFolder, plan: Plan, last: Step, done: int) -> tuple[Ste
         virtual=last.virtual,
     )
     return step, f"{', '.join(sorted(names))}: {worst.subject} {worst.reason}"
+
+
+def checks_again(rule: PeerRule, answers: Iterable[Answer], done: int) -> set[str]:
+    """Checks that another launch must confirm; none when nobody is suspect, or it was done often enough.
+
+    Args:
+        rule: of the suite.
+        answers: of the comparison with the peers.
+        done: retests so far.
+    """
+    if done >= rule.retests or not rule.enabled:
+        return set()
+    return {answer.check for answer in answers if suspects_of(answer)}
 
 
 def suspects_of(answer: Answer) -> list[int]:
