@@ -50,7 +50,9 @@ def wait_and_conclude(
 
 def _import_early() -> None:
     with contextlib.suppress(ImportError):
+        import hpcaccept.app.history
         import hpcaccept.app.judging
+        import hpcaccept.report.html
         import hpcaccept.report.terminal  # noqa: F401
 
 
