@@ -103,7 +103,11 @@ def _seconds(call: Callable[[], object], between: Callable[[], object] = lambda:
 def _together(size_bytes: int, call: Callable[[], object]) -> list[float]:
     from mpi4py import MPI
 
-    figures = MPI.COMM_WORLD.allgather(_seconds(call, MPI.COMM_WORLD.Barrier))
+    def in_step() -> None:
+        MPI.COMM_WORLD.Barrier()
+        call()  # a row of calls, not the first one after a wait: that one is slower
+
+    figures = MPI.COMM_WORLD.allgather(_seconds(call, in_step))
     return [size_bytes / max(each) for each in zip(*figures, strict=True)]
 
 
