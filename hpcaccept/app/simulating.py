@@ -42,13 +42,14 @@ def simulate(
     from hpcaccept.judge.history_rule import MIN_PAST
     from hpcaccept.simulate.benchmark import RATE_KINDS, plain
     from hpcaccept.simulate.fleet import Site
+    from hpcaccept.simulate.rivals import PAST_RIVALS, RIVALS
     from hpcaccept.simulate.score import Cell, score
 
     if 0 < past < MIN_PAST:
         raise UsageError(f"--past is {past}: the own past is asked from {MIN_PAST} runs on.", f"Try --past {MIN_PAST}.")
     site = Site(nodes=nodes, gpus=gpus, preset=preset, disturbed=disturbed)
     cell = Cell(site, kinds or RATE_KINDS, magnitude, faulty, runs, seed, past)
-    found = score(cell, rivals=True)
+    found = score(cell, rivals=tuple(PAST_RIVALS if past else RIVALS))
     if json_file is not None:
         data: dict[str, Any] = {"cell": asdict(cell), "rules": {name: plain(one) for name, one in found.items()}}
         try:
@@ -73,7 +74,7 @@ def _text(cell: Cell, found: dict[str, Score]) -> str:
         ]
         lines += [_kind(kind, ours) for kind in sorted(ours.faulty)]
         lines += [""]
-    lines += [f"{'rule':<36}{'found':>8}   healthy nodes blamed"]
+    lines += [f"{'rule':<44}{'found':>8}   healthy nodes blamed"]
     lines += [_rule(name, one) for name, one in found.items()]
     return "\n".join(lines)
 
@@ -92,4 +93,4 @@ def _rule(name: str, one: Score) -> str:
     low, high = one.false_alarms.interval()
     found = "–" if math.isnan(recall) else f"{recall:.1%}"
     blamed = f"{one.blamed} of {one.healthy} ({low:.2%} – {high:.2%})"
-    return f"{name:<36}{found:>8}   {blamed}"
+    return f"{name:<44}{found:>8}   {blamed}"

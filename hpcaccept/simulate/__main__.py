@@ -7,7 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-from hpcaccept.simulate.benchmark import measure, tables
+from hpcaccept.simulate.benchmark import measure
+from hpcaccept.simulate.tables import tables
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "detection.md"
 _MARK = "<!-- made by make detection -->"
@@ -17,11 +18,12 @@ def main() -> int:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(prog="make detection", description=__doc__)
     parser.add_argument("--fleets", type=float, default=1.0, metavar="SHARE", help="of what is published (%(default)s)")
+    parser.add_argument("--processes", type=int, default=0, metavar="N", help="0: one per core, four at most")
     parser.add_argument(
         "--write-docs", action="store_true", help=f"put the tables into {PAGE.name}, the numbers beside it"
     )
     options = parser.parse_args()
-    found = measure(options.fleets)
+    found = measure(options.fleets, options.processes)
     text = tables(found)
     sys.stdout.write(text + "\n")
     if options.write_docs:

@@ -2,7 +2,7 @@
 
 Nothing of the rule is written here: samples become values (``judge.values``), are compared with the peers
 (``judge.against_peers``) and the past (``judge.against_history``), and whoever is suspect is launched again
-(``launch.retest.suspects_of``) as often as the suite says.
+(``launch.retest.checks_again``) as often as the suite says.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hpcaccept.judge.against_history import judge_against_history
 from hpcaccept.judge.against_peers import judge_against_peers
 from hpcaccept.judge.alike import Alike, alike_of
 from hpcaccept.judge.values import Values, values_of
-from hpcaccept.launch.retest import suspects_of
+from hpcaccept.launch.retest import checks_again
 from hpcaccept.model.evidence import Evidence
 from hpcaccept.model.history import FAILED, PASSED, SUSPECT, WARNED, Past, PastRun, unit_id
 from hpcaccept.model.metric import Metric, split_key
@@ -127,8 +127,8 @@ def run_of(fleet: Fleet, faults: Sequence[Fault], rule: PeerRule | None = None, 
         values = values_of(evidence.samples, catalogue())
         alike = _alike(site.nodes, site.gpus)
         answers, _ = judge_against_peers(evidence, values, alike)
-        again = {split_key(answer.key)[0] for answer in answers if suspects_of(answer)}
-        if not again or len(launches) > plan.suite.peers.retests:
+        again = checks_again(plan.suite.peers, answers, len(launches) - 1)
+        if not again:
             break
         names = [name for name, spread in SPREADS.items() if split_key(spread.key)[0] in again]
         launches.append(fleet.launch(names, left_of(faults, site, fleet.rng)))

@@ -1,7 +1,7 @@
 """Whom would the rules of others blame? Their published rules, written anew, on the same first launch.
 
-None of them measures suspects again. Each is given every value of the run, those that test fewer have fewer false alarms in
-proportion. Sources of the rules: DCGM's plugins and AzureHPC node health checks (fixed limits, 0.75 to 0.9 of typical),
+None of them measures suspects again by itself; ``again`` gives each the retests that ours has. Each is given every value of the
+run, those that test fewer have fewer false alarms in proportion. Sources of the rules: DCGM's plugins and AzureHPC node health checks (fixed limits, 0.75 to 0.9 of typical),
 azurehpc's cluster outlier detection (z −2, modified z −2, GEMM −3.5 % and −7 %), SuperBench (fixed share of an iterated mean; its paper,
 arXiv 2402.06194: distance of cumulated distributions, similarity 0.95), boxplots (Tukey, 1977).
 """
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from hpcaccept.judge.history_rule import middle_of
 from hpcaccept.judge.peer_rule import MAD_TO_SIGMA
 
 if TYPE_CHECKING:
@@ -92,8 +93,8 @@ def distributions(similarity: float) -> Callable[[Floats], Slow]:
 
 def own_past(cut: float, past: Floats, now: Floats) -> Slow:
     """Median and MAD of the unit's own runs, float64[r, u], as a plain reading of the idea has it."""
-    center = np.nanmedian(past, axis=0)
-    width = MAD_TO_SIGMA * np.nanmedian(np.abs(past - center), axis=0)
+    center = middle_of(past)
+    width = MAD_TO_SIGMA * middle_of(np.abs(past - center))
     return np.asarray(now - center < -cut * width)
 
 
@@ -109,6 +110,39 @@ def cusum(
         score = np.clip((center - value) / width, -clipped, clipped)
         total = np.maximum(total + score - forgiven, 0)
         found = np.where((found < 0) & (total > alarm) & (number >= len(first)), number, found)
+    return found
+
+
+def changed(series: Floats, penalty: float = 12.0) -> npt.NDArray[np.intp]:
+    """The run of float64[r, u] at which the least-squares segmentation of the runs so far first ends in a lower segment, -1: never.
+
+    Found is what PELT finds (R. Killick, 2012, https://doi.org/10.1080/01621459.2012.737745): it skips only what cannot win.
+    Widths are those of the first ten runs, segments at least two runs long.
+    """
+    first = series[:10]
+    width = MAD_TO_SIGMA * np.median(np.abs(first - np.median(first, axis=0)), axis=0)
+    score = (series - np.median(first, axis=0)) / width
+    runs, units = series.shape
+    sums = np.vstack([np.zeros(units), np.cumsum(score, axis=0)])
+    squares = np.vstack([np.zeros(units), np.cumsum(score**2, axis=0)])
+    best = np.full((runs + 1, units), np.inf)
+    best[0] = -penalty
+    begins = np.zeros((runs + 1, units), np.intp)
+    found = np.full(units, -1)
+    columns = np.arange(units)
+    for end in range(2, runs + 1):
+        begin = np.arange(end - 1)
+        length = (end - begin)[:, None]
+        cost = squares[end] - squares[begin] - (sums[end] - sums[begin]) ** 2 / length + best[begin] + penalty
+        begins[end] = cost.argmin(axis=0)
+        best[end] = cost[begins[end], columns]
+        last = begins[end]
+        before = begins[last, columns]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            lower = (sums[end] - sums[last, columns]) / (end - last) < (sums[last, columns] - sums[before, columns]) / (
+                last - before
+            )
+        found = np.where((found < 0) & (last > 0) & lower & (end > 10), end - 1, found)
     return found
 
 
@@ -129,3 +163,9 @@ RIVALS: dict[str, Callable[[Floats], Slow]] = {
     "boxplot 1.5": boxplot(1.5),
     "boxplot 3": boxplot(3),
 }  # fmt: skip
+#: Rules on the own past: name for people → widths, and relative loss (with one, seen in two runs that follow each other).
+PAST_RIVALS: dict[str, tuple[float, float]] = {
+    "own past, z −3": (3.0, 0.0),
+    "own past, z −5": (5.0, 0.0),
+    "own past, z −5 and 0.4 %, twice": (5.0, 0.004),
+}

@@ -5,21 +5,24 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from hpcaccept.simulate.faults import KINDS, Fault, seeded
+from hpcaccept.model.suite import PeerRule
+from hpcaccept.simulate.again import RETESTED, failed_by, failed_by_past
+from hpcaccept.simulate.faults import KINDS, Fault, left_of, seeded
 from hpcaccept.simulate.fleet import SPREADS, Fleet, Site
 from hpcaccept.simulate.ours import Memory, run_of
-from hpcaccept.simulate.rivals import RIVALS
+from hpcaccept.simulate.rivals import PAST_RIVALS, RIVALS, changed, cusum
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from hpcaccept.model.suite import PeerRule
     from hpcaccept.simulate.ours import Run
+    from hpcaccept.simulate.rivals import Floats
 
 #: How our own rows are named.
 OURS, OURS_PAST = "hpcaccept", "hpcaccept, five earlier runs"
@@ -44,11 +47,14 @@ class Share:
 
     def interval(self) -> tuple[float, float]:
         """The 95 % confidence interval of E. B. Wilson (1927), https://doi.org/10.2307/2276774."""
-        if not self.of:
-            return (0.0, 1.0)
-        z, n, p = 1.96, self.of, self.value
-        middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        return (max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n)))
+        return wilson(self.value, self.of) if self.of else (0.0, 1.0)
+
+
+def wilson(share: float, of: float) -> tuple[float, float]:
+    """The 95 % confidence interval of a share that was seen of so many."""
+    z, p, n = 1.96, share, of
+    middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return (max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n)))
 
 
 @dataclass(eq=False)
@@ -81,6 +87,19 @@ class Score:
         """Mean over the kinds that there were: each counts alike, however many nodes it takes."""
         shares = [self.found[kind] / self.faulty[kind] for kind in kinds if self.faulty[kind]]
         return float(np.mean(shares)) if shares else math.nan
+
+    def recall_interval(self, kinds: Iterable[str]) -> tuple[float, float]:
+        """The 95 % interval of ``recall``: Wilson's, of as many faults as would tell their share as well as these tell the mean.
+
+        Each kind's share is estimated with two more found and two more missed, so that 0 and 1 are no certainties.
+        """
+        there = [(self.found[kind], self.faulty[kind]) for kind in kinds if self.faulty[kind]]
+        if not there:
+            return (0.0, 1.0)
+        shares = [(found + 2) / (of + 4) for found, of in there]
+        mean = sum(shares) / len(shares)
+        variance = sum(p * (1 - p) / (of + 4) for p, (_, of) in zip(shares, there, strict=True)) / len(shares) ** 2
+        return wilson(self.recall(kinds), mean * (1 - mean) / variance)
 
     @property
     def false_alarms(self) -> Share:
@@ -143,40 +162,63 @@ class Cell:
     past: int = 0
 
 
-def score(cell: Cell, rule: PeerRule | None = None, *, rivals: bool = False) -> dict[str, Score]:
-    """Name of the rule → its score; ours first."""
+def score(cell: Cell, rule: PeerRule | None = None, *, rivals: Sequence[str] = ()) -> dict[str, Score]:
+    """Name of the rule → its score; ours first.
+
+    Args:
+        cell: what is simulated.
+        rule: how ours compares peers; None: as suites do.
+        rivals: of ``RIVALS``, scored as they are and retested; of ``PAST_RIVALS`` in a cell with a past.
+    """
     name = OURS_PAST if cell.past else OURS
-    scores = {name: Score(), **({rival: Score() for rival in RIVALS} if rivals else {})}
+    scores = {name: Score(), **{rival: Score() for rival in rivals}}
+    if not cell.past:
+        scores |= {rival + RETESTED: Score() for rival in rivals}
     for number in range(cell.fleets):
         rng = np.random.default_rng([cell.seed, number])
         fleet = Fleet(cell.site, rng)
         faults = seeded(cell.kinds, cell.magnitude, cell.site, cell.share, rng) if cell.magnitude else []
-        run = _last_run(fleet, faults, cell.past, rule)
+        runs = _runs(fleet, faults, cell.past, rule)
         ours = scores[name]
-        ours.count(cell.site, fleet, faults, run.failed(cell.site))
-        ours.launches += run.launches
-        ours.judge_s += run.judge_s
-        if rivals:
-            for rival in RIVALS:
-                scores[rival].count(cell.site, fleet, faults, _failed_by(rival, run, cell.site))
+        ours.count(cell.site, fleet, faults, runs[-1].failed(cell.site))
+        ours.launches += runs[-1].launches
+        ours.judge_s += runs[-1].judge_s
+        for rival, failed in _rivals(rivals, runs, cell, fleet, faults):
+            scores[rival].count(cell.site, fleet, faults, failed)
     return scores
 
 
-def _last_run(fleet: Fleet, faults: Sequence[Fault], past: int, rule: PeerRule | None) -> Run:
+def _runs(fleet: Fleet, faults: Sequence[Fault], past: int, rule: PeerRule | None) -> list[Run]:
+    """The run; with a past all of them, the last two with the faults."""
     if not past:
-        return run_of(fleet, faults, rule)
-    memory = Memory(fleet.site)
-    for _ in range(past):
-        memory.remember(run_of(fleet, [], rule))
-    memory.remember(run_of(fleet, faults, rule, memory))
-    return run_of(fleet, faults, rule, memory)
+        return [run_of(fleet, faults, rule)]
+    memory, runs = Memory(fleet.site), []
+    for number in range(past + 2):
+        runs.append(run_of(fleet, faults if number >= past else [], rule, memory if number >= past else None))
+        memory.remember(runs[-1])
+    return runs
 
 
-def _failed_by(rival: str, run: Run, site: Site) -> Iterable[tuple[int, int, str]]:
-    for name, blocks in run.blocks.items():
-        per_node = site.gpus if SPREADS[name].scope == "device" else 1
-        for row in np.flatnonzero(RIVALS[rival](blocks)).tolist():
-            yield (row // per_node, row % per_node, name) if per_node > 1 else (row, -1, name)
+def _rivals(
+    names: Sequence[str], runs: Sequence[Run], cell: Cell, fleet: Fleet, faults: Sequence[Fault]
+) -> Iterable[tuple[str, Iterable[tuple[int, int, str]]]]:
+    """Each rule of others, and what it blames."""
+    site = cell.site
+    if cell.past:
+        firsts = [run.first for run in runs]
+        yield from ((name, failed_by_past(*PAST_RIVALS[name], firsts, cell.past, site)) for name in names)
+    elif names:
+        first = runs[-1].blocks
+        again = [fleet.launch(list(SPREADS), left_of(faults, site, fleet.rng)) for _ in range(PeerRule().retests)]
+        launches = [first, *(_where(launch, first) for launch in again)]
+        for name in names:
+            yield name, failed_by(RIVALS[name], launches[:1], site)
+            yield name + RETESTED, failed_by(RIVALS[name], launches, site)
+
+
+def _where(launch: dict[str, Floats], present: dict[str, Floats]) -> dict[str, Floats]:
+    """A launch, of the units alone that had values before."""
+    return {name: np.where(np.isfinite(present[name]), value, np.nan) for name, value in launch.items()}
 
 
 def detection_limit(recalls: dict[float, float], false_alarms: float, most: float = 0.001) -> float:
@@ -206,14 +248,50 @@ class Calibration:
     real: Share
 
 
-def calibration(units: int, stated: float, runs: int, rng: np.random.Generator, *, heavy: bool = False) -> Calibration:
-    """One comparison without floor and without retests: the cut alone, on healthy units."""
+def calibration(
+    units: int,
+    stated: float,
+    runs: int,
+    rng: np.random.Generator,
+    *,
+    heavy: bool = False,
+    floor: float = 0.0,
+    noise: float = 0.01,
+) -> Calibration:
+    """One comparison without retests: the cut alone, on healthy units.
+
+    Args:
+        units: like units.
+        stated: chance that a run blames anybody.
+        runs: how many.
+        rng: of these runs.
+        heavy: noise is a t of 5 degrees of freedom.
+        floor: of the metric; 0: none, and nothing is known of its class.
+        noise: standard deviation of the units; what is known of a class is a quarter of its floor.
+    """
     from hpcaccept.judge.peer_rule import compare_with_peers, cut
 
     z, nodes, blamed = cut(units, stated), np.arange(units), 0
     for _ in range(runs):
-        noise = rng.standard_t(5, units) if heavy else rng.standard_normal(units)
-        compared = compare_with_peers(1 + 0.01 * noise, True, nodes, (0.0, 0.0), z)
+        made = rng.standard_t(5, units) if heavy else rng.standard_normal(units)
+        compared = compare_with_peers(1 + noise * made, True, nodes, (floor / 2, floor), z)
+        blamed += bool((compared.loss > compared.fail_at).any())
+    return Calibration(units, "t(5)" if heavy else "normal", stated, Share(blamed, runs))
+
+
+def calibration_past(
+    units: int, past: int, stated: float, runs: int, rng: np.random.Generator, *, heavy: bool = False
+) -> Calibration:
+    """The same for the comparison with the own past, seen once."""
+    from hpcaccept.judge.history_rule import compare_with_past
+    from hpcaccept.judge.peer_rule import cut
+
+    z, blamed = cut(units, stated), 0
+    for _ in range(runs):
+        shape = (past + 1, units)
+        noise = rng.standard_t(5, shape) if heavy else rng.standard_normal(shape)
+        table = (1 + 0.02 * rng.standard_normal(units)) * (1 + 0.002 * noise)
+        compared = compare_with_past(table[:-1], table[-1], True, (0.0, 0.0), z)
         blamed += bool((compared.loss > compared.fail_at).any())
     return Calibration(units, "t(5)" if heavy else "normal", stated, Share(blamed, runs))
 
@@ -226,11 +304,13 @@ class Trending:
         what: happens at run 40 (a step) or from run 20 on (a decline).
         twice: units of which the step was seen, and the median delay in runs.
         slow: units of which the decline (or the step) was seen, and the median delay.
+        others: name of another detector → the same.
     """
 
     what: str
     twice: tuple[Share, float]
     slow: tuple[Share, float]
+    others: dict[str, tuple[Share, float]]
 
 
 def trending(what: str, step: float, decline: float, units: int, rng: np.random.Generator) -> Trending:
@@ -246,7 +326,29 @@ def trending(what: str, step: float, decline: float, units: int, rng: np.random.
         for wanted, seen in first.items():
             now = (code == wanted) | ((code == STEP) & (wanted == DECLINE) & (not healthy))
             seen[(seen < 0) & now] = runs - 1 - begin if not healthy else runs
-    return Trending(what, _delay(first[STEP]), _delay(first[DECLINE]))
+    others = {name: _delay(_after(found(series), 0 if healthy else begin)) for name, found in DETECTORS.items()}
+    return Trending(what, _delay(first[STEP]), _delay(first[DECLINE]), others)
+
+
+def _after(alarm: npt.NDArray[np.intp], begin: int) -> npt.NDArray[np.intp]:
+    """Runs from the begin to the alarm; -1 without one, and where it came before there was anything to see."""
+    return np.where(alarm >= begin, alarm - begin, -1)
+
+
+def _fixed_twice(series: Floats) -> npt.NDArray[np.intp]:
+    """Two runs in sequence 5 % below the median of the first ten."""
+    low = series < 0.95 * np.median(series[:10], axis=0)
+    twice = np.vstack([np.zeros((1, series.shape[1]), bool), low[1:] & low[:-1]])
+    return np.where(twice.any(axis=0), twice.argmax(axis=0), -1)
+
+
+#: Detectors of others: the run of float64[r, u] at which each unit's alarms, -1: never.
+DETECTORS: dict[str, Callable[[Floats], npt.NDArray[np.intp]]] = {
+    "5 % low, twice": _fixed_twice,
+    "CUSUM (k 0.75, h 8)": cusum,
+    "CUSUM, clipped at 3": partial(cusum, clipped=3.0),
+    "segments of least squares (PELT, penalty 12)": changed,
+}
 
 
 def _series(step: float, decline: float, units: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
