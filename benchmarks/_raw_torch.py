@@ -89,9 +89,11 @@ def exchange() -> list[float]:
         return _together(16 * _MIB, call)
 
 
-def _seconds(call: Callable[[], object], between: Callable[[], object] = lambda: None) -> list[float]:
+def _seconds(
+    call: Callable[[], object], between: Callable[[], object] = lambda: None, count: int = COUNT
+) -> list[float]:
     figures = []
-    for number in range(3 + COUNT):
+    for number in range(3 + count):
         between()
         begin = time.perf_counter()
         call()
@@ -101,14 +103,17 @@ def _seconds(call: Callable[[], object], between: Callable[[], object] = lambda:
 
 
 def _together(size_bytes: int, call: Callable[[], object]) -> list[float]:
+    """Half of the calls straight after a barrier, half in a row: which is the better loop differs from one exchange to another."""
     from mpi4py import MPI
 
-    def in_step() -> None:
-        MPI.COMM_WORLD.Barrier()
-        call()  # a row of calls, not the first one after a wait: that one is slower
+    barrier = MPI.COMM_WORLD.Barrier
 
-    figures = MPI.COMM_WORLD.allgather(_seconds(call, in_step))
-    return [size_bytes / max(each) for each in zip(*figures, strict=True)]
+    def second() -> None:
+        barrier()
+        call()
+
+    seconds = [*_seconds(call, barrier, COUNT // 2), *_seconds(call, second, COUNT // 2)]
+    return [size_bytes / max(each) for each in zip(*MPI.COMM_WORLD.allgather(seconds), strict=True)]
 
 
 @contextlib.contextmanager
