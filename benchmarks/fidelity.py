@@ -17,7 +17,7 @@ from benchmarks._row import CannotRun, Row, Target
 from hpcaccept.launch import local
 
 #: For the pairs of one row.
-_SECONDS = 40
+_SECONDS = 25
 #: What is compared, unit, name of the loop, figure in ``_alternating``, ranks, how far the ratio may be from 1.
 _ROWS = (
     ("matmul.rate_flops[fp32], 1024 × 1024, 1 thread", "FLOP/s", "torch.mm loop", "matmul", 1, 0.02),
