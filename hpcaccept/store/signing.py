@@ -136,17 +136,23 @@ def check_signature(document: object, signature: object) -> bytes:
             raise ValueError("it has other fields")
         if signature["algorithm"] != ALGORITHM:
             raise ValueError(f"algorithm {signature['algorithm']!r} is not known")
-        public = bytes.fromhex(signature["public_key"])
+        public = _bytes_of(signature["public_key"])
         if signature["key_id"] != key_id(public):
             raise ValueError("the name of the key is not that of the key")
-        ed25519.Ed25519PublicKey.from_public_bytes(public).verify(
-            bytes.fromhex(signature["value"]), canonical(document)
-        )
+        ed25519.Ed25519PublicKey.from_public_bytes(public).verify(_bytes_of(signature["value"]), canonical(document))
     except InvalidSignature:
         raise StoreError("The signature does not fit the document: one of them was changed.") from None
     except (ValueError, TypeError) as fault:
         raise StoreError(f"This is no signature: {fault}.") from None
     return public
+
+
+def _bytes_of(digits: str) -> bytes:
+    """What ``bytes.hex`` wrote. ``fromhex`` alone takes spaces and capitals too: bytes that could be changed unnoticed."""
+    found = bytes.fromhex(digits)
+    if found.hex() != digits:
+        raise ValueError("its digits are not written as they were")
+    return found
 
 
 def _raw(key: Ed25519PublicKey) -> bytes:

@@ -129,6 +129,19 @@ def test_a_run_of_another_certificate_is_a_mistake(place: Path) -> None:
         verify(file, [run(place, "run2")], None, NOW)
 
 
+@pytest.mark.parametrize("harm", [lambda digits: f" {digits}", lambda digits: digits.upper()])
+@pytest.mark.parametrize("field", ["public_key", "value"])
+def test_digits_that_mean_the_same_are_a_change_too(place: Path, field: str, harm: Callable[[str], str]) -> None:
+    file, _ = issued(place)
+    whole = json.loads(file.read_text())
+    before = whole["signature"][field]
+    assert harm(before) != before
+    harmed = place / "harmed.json"
+    harmed.write_text(file.read_text().replace(before, harm(before)))
+    with pytest.raises(StoreError, match="not written as they were"):
+        verify(harmed, [], None, NOW)
+
+
 @given(data=st.data())
 def test_a_change_of_any_byte_is_found(place: Path, data: st.DataObject) -> None:
     file = place / "certificate.json"
