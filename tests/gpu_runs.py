@@ -7,21 +7,12 @@ from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
-from builders import AT, H100, baseline, hello, nodes, record
+from builders import H100, baseline, nodes, record
+from finished_runs import finished
 
-from hpcaccept import __version__
 from hpcaccept.cli import main
-from hpcaccept.config.settings import Settings
-from hpcaccept.config.suites import SuiteText
-from hpcaccept.model.event import Event
-from hpcaccept.model.plan import Image
-from hpcaccept.model.record import Bye
-from hpcaccept.plan.make import make_plan, request_of
-from hpcaccept.plan.resolve import resolve_suite
 from hpcaccept.serial import dumps
 from hpcaccept.store.baseline_file import file_name
-from hpcaccept.store.folder import RunFolder
-from hpcaccept.store.journal import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +21,7 @@ if TYPE_CHECKING:
     import pytest
 
     from hpcaccept.model.baseline import Baseline
+    from hpcaccept.model.record import Record
 
 FACTS = {
     "gpu_power_limit_w": "700", "gpu_memory_gib": "79.6", "driver": "580.1", "torch": "2.9.0", "gpus_per_node": "1"
@@ -50,35 +42,22 @@ def gpu_run(
 ) -> str:
     """A run of ``identity`` and ``matmul`` (bf16) on one GPU of each node, as its ranks would have left it."""
     tables = {"baseline": demand, "checks": {"identity": {}, "matmul": {}}}
-    settings = Settings(nodes=len(rates), gpus_per_node=1)
-    suite = resolve_suite(SuiteText(place / "mine.toml", tables))
-    plan = make_plan(
-        settings, suite, request_of(settings, 1), Image(), launcher="local", run_id=name, now=AT, version=__version__, commit=""
-    )  # fmt: skip
-    folder = RunFolder(place / "runs" / name)
-    folder.create()
-    folder.write_plan(plan)
     names = nodes(len(rates))
-    folder.write_step(plan.first_step(names, virtual=False))
-    events = Journal(folder.driver_log)
-    events.write(Event("started", AT, nodes=names))
-    events.write(Event("step_started", AT, step="00", nodes=names))
+    spoken: dict[str, list[Record]] = {}
     for rank, (node, rate) in enumerate(zip(names, rates, strict=True)):
         said = {**FACTS, **(facts[rank] if facts else {}), "gpu_serial": f"serial-{rank}"}
         who = {"rank": rank, "device": "cuda:0", "device_model": model, "device_id": f"GPU-{rank}"}
-        journal = Journal(folder.records("00") / f"r{rank:06d}.jsonl")
-        journal.write(hello(rank, node))
         about = {"gpu_count": 1, "gpu_models": 1, "cores": 8, "memory_bytes": 1e12, "gpu_memory_bytes": 8.55e10}
-        journal.write(record("identity", node, about, facts=said, **who))
         numbers: dict[str, float | Sequence[float]] = {
             "rate_flops[bf16]": [rate],
             "wrong_elements[bf16]": float(node == wrong),
             "spread[bf16]": 0.01,
         }
-        journal.write(record("matmul", node, numbers, **{**who, "revision": 2}))
-        journal.write(Bye())
-    events.write(Event("ended", AT))
-    return name
+        spoken[node] = [
+            record("identity", node, about, facts=said, **who),
+            record("matmul", node, numbers, **{**who, "revision": 2}),
+        ]
+    return finished(place, name, tables, names, spoken).run_id
 
 
 def typed(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
