@@ -2,7 +2,8 @@
 
 The rules are ``judge.history_rule``. A sudden loss is a FAIL when it was seen twice: in another launch of this run (the retest of
 suspects) or in the run before; seen once it is a WARN. A slow decline is a WARN, and so is a unit that failed again and again.
-A new driver moves every unit alike: that shift is taken out before anybody is blamed, and said once.
+A new driver moves every unit alike: that shift is taken out before anybody is blamed, and said once. So is what all virtual nodes of
+one machine have in common, who share its cores with whatever else it does; a slow decline of theirs is the machine's.
 """
 
 from __future__ import annotations
@@ -79,17 +80,19 @@ def judge_against_history(
         floors = floors_of(column, evidence, column.metric.past_floor or 0.0)
         higher = column.metric.direction == "higher"
         compared = compare_with_past(before, column.value[rows], higher, floors, z)
-        if changes:
+        if changes or evidence.shared_host:
             compared, shift = _shifted(compared, column.value[rows], higher)
-            if shift is None:
+            if shift is not None:
+                shifts[column.key] = shift
+            elif changes:
                 continue
-            shifts[column.key] = shift
         who = f"own median of {len(before)} earlier runs"
         detail = f"loss > {floors[1]:.3g} and > {z:.2f} robust sigma"
         needed = required.get(column.check, True)
         answer = answer_of("history", column, rows, compared, who, detail, required=needed)
         answer = _seen_twice(answer, column.launches[rows], before, past, mine)
-        answers.append(_declining(answer, before, past, like, floors[1], higher))
+        declines = not evidence.shared_host
+        answers.append(_declining(answer, before, past, like, floors[1], higher) if declines else answer)
         losses.append(float(np.median(compared.fail_at)))
     fewest = min((seen for _, _, seen in asked), default=0)
     answers += _offenders(past, place)
