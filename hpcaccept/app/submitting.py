@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept import __version__, launch
+from hpcaccept.app.images import identified, runtime_of
 from hpcaccept.config.suites import read_suite
 from hpcaccept.errors import LaunchError
 from hpcaccept.plan.make import image_of, make_plan, request_of
@@ -42,10 +44,12 @@ def plan_run(settings: Settings, overrides: Sequence[SuiteText] = ()) -> tuple[P
         gpus = launch.load(launcher).default_gpus(settings.partition)
     name = settings.suite if settings.suite != "auto" else ("quick" if gpus else "cpu")
     suite = resolve_suite(read_suite(name), overrides)
+    if settings.mpi == "auto":
+        settings = replace(settings, mpi=launch.load(launcher).default_mpi())
     request = request_of(settings, gpus)
     now = datetime.now(timezone.utc)
     run_id = f"{now:%Y%m%d-%H%M%S}-{suite.name}-{request.nodes}n-{os.urandom(2).hex()}"
-    image = image_of(settings, sys.executable)
+    image = identified(image_of(settings, sys.executable, runtime_of(launcher, settings.container_image)))
     plan = make_plan(
         settings,
         suite,

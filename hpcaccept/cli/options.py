@@ -56,6 +56,17 @@ def pairs(context: click.Context, parameter: click.Parameter, values: tuple[str,
     return table
 
 
+def variables(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """``NAME=VALUE`` as a table."""
+    table = {}
+    for text in values:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise UsageError(f"--container-env: found {text!r}, expected NAME=VALUE.", "For example NCCL_DEBUG=INFO.")
+        table[name] = value
+    return table
+
+
 def suite_options(skip: tuple[str, ...], changes: tuple[str, ...], search: bool) -> dict[str, dict[str, Any]]:
     """``--skip``, ``--set`` and ``--search`` as tables of checks.
 

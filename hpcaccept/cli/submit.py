@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from hpcaccept.cli.options import baselines_dir_option, pairs, runs_dir_option, suite_options
+from hpcaccept.cli.options import baselines_dir_option, pairs, runs_dir_option, suite_options, variables
 
 
 @click.command()
@@ -37,12 +37,25 @@ from hpcaccept.cli.options import baselines_dir_option, pairs, runs_dir_option, 
 @click.option("--ranks-per-node", type=int, metavar="N", help="MPI ranks per node.  [default: one per GPU, else 1]")
 @click.option("-t", "--time", metavar="TIME", help="Time limit in Slurm's notation.  [default: an upper estimate]")
 @click.option(
-    "-l", "--launcher", metavar="NAME", help="auto, slurm or local (virtual nodes on this machine).  [default: auto]"
+    "-l", "--launcher", metavar="NAME", help="auto, slurm, hosts (--nodelist over ssh) or local (virtual nodes).  [default: auto]"
 )
 @click.option(
-    "--container-image", metavar="IMAGE", help="Run the ranks in this image (Pyxis): REGISTRY#PATH:TAG or a .sqsh."
+    "--container-image", metavar="IMAGE", help="Run the ranks in this image: REGISTRY#PATH@sha256:…, a tag, or a .sqsh."
 )
 @click.option("--container-mounts", metavar="SRC:DST[,…]", help="Mount these into the container.")
+@click.option(
+    "--container-env",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=variables,
+    help="Set a variable inside, over the image's; may be repeated.",
+)
+@click.option(
+    "--container-runtime",
+    metavar="NAME",
+    help="pyxis, enroot, docker or podman.  [default: pyxis under Slurm, else what is here]",
+)
+@click.option("--mpi", metavar="TYPE", help="How srun starts MPI.  [default: the best of 'srun --mpi=list']")
 @click.option(
     "--slurm", multiple=True, metavar="KEY[=VALUE]", callback=pairs, help="Any other sbatch option; may be repeated."
 )

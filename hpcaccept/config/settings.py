@@ -32,7 +32,7 @@ class Settings:
         nodelist: names, when they matter.
         exclude: names that must not be used.
         suite: name of a built-in suite or path of a file; ``auto``: ``quick`` with GPUs, ``cpu`` without.
-        launcher: ``auto``, ``slurm`` or ``local``.
+        launcher: ``auto``, ``slurm``, ``hosts`` or ``local``.
         partition: of Slurm.
         account: of Slurm.
         gpus_per_node: GPUs that each node must have; -1: what Slurm's gres (or this machine's driver) say.
@@ -40,8 +40,13 @@ class Settings:
         time: limit of the job in Slurm's notation; empty: an estimate.
         container_image: image reference or ``.sqsh``; empty: no container.
         container_mounts: ``SRC:DST[:FLAGS]``, several separated by commas.
+        container_runtime: ``pyxis``, ``enroot``, ``docker`` or ``podman``; ``auto``: Pyxis under Slurm, else what this machine has.
+        container_workdir: where ranks start inside; empty: where the image says.
+        container_env: variables that win over those of the image.
+        container_writable: True to let ranks write into the image's file system.
+        container_entrypoint: True to run the image's entry point first.
         python: interpreter for the ranks; empty: this one, or ``python3`` in a container.
-        mpi: ``srun --mpi=`` type.
+        mpi: ``srun --mpi=`` type; ``auto``: the best one that ``srun --mpi=list`` names.
         slurm: further options of sbatch.
         runs_dir: where runs are kept: a file system that all nodes share.
         baselines_dir: where baselines are looked for first and learned ones are written.
@@ -62,8 +67,13 @@ class Settings:
     time: str = ""
     container_image: str = ""
     container_mounts: str = ""
+    container_runtime: str = "auto"
+    container_workdir: str = ""
+    container_env: dict[str, str] = field(default_factory=dict)
+    container_writable: bool = False
+    container_entrypoint: bool = False
     python: str = ""
-    mpi: str = "pmix"
+    mpi: str = "auto"
     slurm: dict[str, str] = field(default_factory=dict)
     runs_dir: str = "runs"
     baselines_dir: str = "baselines"
@@ -193,6 +203,10 @@ def _from_text(text: str, kind: str, place: str) -> object:
             return float(text)
     except ValueError:
         raise UsageError(f"{place} is {text!r}, expected a number.") from None
+    if kind == "bool":
+        if text.lower() not in ("true", "false", "1", "0", "yes", "no"):
+            raise UsageError(f"{place} is {text!r}, expected true or false.")
+        return text.lower() in ("true", "1", "yes")
     if kind.startswith("dict"):
         pairs = [part.partition("=") for part in text.split(",") if part]
         if not all(equals for _, equals, _ in pairs):
@@ -211,6 +225,7 @@ def _fit(key: str, value: object, place: str, settings: type) -> object:
     right = {
         "int": isinstance(value, int) and not isinstance(value, bool),
         "float": isinstance(value, (int, float)) and not isinstance(value, bool),
+        "bool": isinstance(value, bool),
         "str": isinstance(value, str),
     }.get(kind, isinstance(value, Mapping))
     if not right:

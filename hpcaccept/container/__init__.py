@@ -1,4 +1,4 @@
-"""How does a command enter an image? One file per runtime, found by module name."""
+"""How does a command enter an image? One file per runtime, found by module name; all are text in, argument lists out."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 from typing import TYPE_CHECKING, Protocol, cast
 
+from hpcaccept.container._fault import Fault
 from hpcaccept.errors import UsageError, nearest
 
 if TYPE_CHECKING:
@@ -13,15 +14,47 @@ if TYPE_CHECKING:
 
     from hpcaccept.model.plan import Image
 
+__all__ = ["Container", "Fault", "load", "names"]
+
 
 class Container(Protocol):
-    """A container runtime, as pure functions: text in, argument lists out."""
+    """A container runtime."""
+
+    #: Launchers that can start ranks in it.
+    LAUNCHERS: Sequence[str]
+
+    def unfit(self, image: Image) -> str:
+        """Why this image cannot be entered as it is asked for; empty when it can."""
 
     def srun_flags(self, image: Image) -> Sequence[str]:
         """Flags that make ``srun`` start its tasks inside the image."""
 
-    def explain(self, stderr: str) -> tuple[str, str] | None:
-        """Cause and remedy when a launcher's standard error tells that the container itself failed, else None."""
+    def enter(
+        self, image: Image, command: Sequence[str], *, step: str, names: Sequence[str] = (), gpus: bool = False
+    ) -> Sequence[str]:
+        """The command that runs ``command`` inside the image.
+
+        Args:
+            image: to enter.
+            command: to run.
+            step: of which it is the command.
+            names: variables of the caller's environment that must be seen inside.
+            gpus: True when the GPUs of the machine must be there.
+        """
+
+    def after_step(self, image: Image, step: str) -> Sequence[str]:
+        """The command that removes what a step may have left, however it ended; empty when nothing can be."""
+
+    def after_job(self, image: Image) -> Sequence[str]:
+        """The same on every node at the end of the job."""
+
+    def explain(self, stderr: str) -> Fault | None:
+        """What is the matter when a launcher's standard error tells that the container itself failed, else None."""
+
+
+def names() -> tuple[str, ...]:
+    """Every runtime there is."""
+    return tuple(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
 
 
 def load(name: str) -> Container:
@@ -30,7 +63,6 @@ def load(name: str) -> Container:
     Raises:
         UsageError: there is no such runtime.
     """
-    known = [m.name for m in pkgutil.iter_modules(__path__)]
-    if name not in known:
-        raise UsageError(f"There is no container runtime {name!r}.", nearest(name, known))
+    if name not in names():
+        raise UsageError(f"There is no container runtime {name!r}.", nearest(name, names()))
     return cast("Container", importlib.import_module(f"{__name__}.{name}"))

@@ -1,56 +1,54 @@
 """How do tasks enter Enroot containers under Slurm? With Pyxis, its SPANK plugin (https://github.com/NVIDIA/pyxis).
 
-A named container is created by the first step and entered again by the next ones (about a second instead of an unpack).
-A failure here is an ERROR of the image or the site, never the node's FAIL.
+A named container is created by the first step and entered again by the next ones instead of being unpacked again. Its name is the
+run's own and it is removed at the end: where Pyxis keeps names for all jobs (``container_scope=global``, its default), a name that
+two runs share would measure the second one in the image of the first. A failure here is an ERROR of the image or the site, never the
+node's FAIL.
 """
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
+
+from hpcaccept.container import _enroot_words, _inside
+from hpcaccept.container._fault import Fault, Sign, first_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hpcaccept.model.plan import Image
 
-#: Steps of one job share the unpacked container under this name.
-CONTAINER_NAME = "hpcaccept"
-
-#: What Pyxis, Enroot and Slurm say → cause, remedy. Wording of Pyxis 0.15 to 0.21, Enroot 3.4 to 4.0, Slurm 22.05 to 25.05.
-_FAULTS: tuple[tuple[str, str, str], ...] = (
-    (
-        r"unrecognized option '--container-image",
-        "this Slurm has no Pyxis: srun does not know --container-image",
-        "Install Pyxis, or leave --container-image out; 'srun --help | grep container' shows whether it is there.",
+LAUNCHERS = ("slurm",)
+#: What Slurm says without Pyxis.
+_ABSENT = Sign(
+    "no runtime",
+    r"unrecognized option '--container-image",
+    "this Slurm has no Pyxis: srun does not know --container-image",
+    "Install Pyxis, or leave --container-image out; 'srun --help | grep container' shows whether it is there.",
+)
+#: What Pyxis says of itself, wording of 0.15 to 0.24.
+_SIGNS = (
+    Sign(
+        "does not start",
+        r"pyxis: couldn't chdir to ",
+        "the working folder does not exist inside the container",
+        "Name one of the image with container_workdir, or leave it out.",
     ),
-    (
-        r"(No such file or directory|does not exist).*\.sqsh|\.sqsh.*(No such file or directory|does not exist)",
-        "the image file does not exist where the ranks start",
-        "Give a path on a file system that every node mounts.",
+    Sign(
+        "does not start",
+        r"pyxis: (container exited too soon|if the image has an unusual entrypoint)",
+        "the image's entry point ended instead of starting the command",
+        "Leave container_entrypoint off: hpcaccept needs none.",
     ),
-    (
-        r"\[ERROR\].*(401|403|[Uu]nauthorized|denied)",
-        "the registry refused the image",
-        "Put credentials into ~/.config/enroot/.credentials (mode 0600), or check the image's name.",
+    Sign(
+        "does not start",
+        r"pyxis: (child \d+ terminated with signal (9|15)|received SIGTERM)",
+        "Enroot was ended before the container had started (out of memory, or out of time)",
+        "See the node's kernel log; for big images import once ('enroot/import'), or raise --start-timeout.",
     ),
-    (
-        r"\[ERROR\].*(404|[Nn]ot [Ff]ound|manifest unknown|No such image)",
-        "the registry does not know the image",
-        "Check name and tag or digest: --container-image REGISTRY#PATH:TAG.",
-    ),
-    (
-        r"\[ERROR\].*(Could not resolve|[Cc]onnection (refused|timed out)|Failed to connect)",
-        "the registry cannot be reached from the nodes",
-        "Import the image once on the login node to a .sqsh on the shared file system and name that file.",
-    ),
-    (
-        r"No space left on device",
-        "no space where Enroot unpacks images",
-        "Free ENROOT_DATA_PATH / ENROOT_CACHE_PATH on the node, or point them elsewhere.",
-    ),
-    (
-        r"pyxis: .*(failed to import|failed to create|couldn't start|child \d+ failed|enroot)",
+    Sign(
+        "does not start",
+        r"pyxis: .*(failed|couldn't|error|terminated unexpectedly|was not started)|failed to invoke spank plugin stack",
         "Pyxis could not start the container",
         "See the Enroot log above in the step's output under logs/.",
     ),
@@ -59,17 +57,51 @@ _FAULTS: tuple[tuple[str, str, str], ...] = (
 
 def srun_flags(image: Image) -> Sequence[str]:
     """``--container-image`` and what belongs to it. Secrets never stand here: Enroot reads its own credentials file."""
-    flags = [f"--container-image={image.reference}", f"--container-name={CONTAINER_NAME}", "--no-container-mount-home"]
-    if image.mounts:
-        flags.append(f"--container-mounts={','.join(image.mounts)}")
-    return tuple(flags)
+    return (
+        f"--container-image={image.reference}",
+        *([f"--container-name={image.name}"] if image.name else []),
+        "--no-container-mount-home",
+        *([f"--container-mounts={','.join(image.mounts)}"] if image.mounts else []),
+        *([f"--container-workdir={image.workdir}"] if image.workdir else []),
+        f"--container-{'writable' if image.writable else 'readonly'}",
+        f"--{'' if image.entrypoint else 'no-'}container-entrypoint",
+        # Pyxis gives the caller's environment to the container, but where the image sets a variable too, the image wins.
+        *([f"--container-env={','.join(image.environment)}"] if image.environment else []),
+    )
 
 
-def explain(stderr: str) -> tuple[str, str] | None:
-    """Cause and remedy when Pyxis or Enroot could not start the container."""
-    for pattern, cause, remedy in _FAULTS:
-        match = re.search(pattern, stderr)
-        if match:
-            line = next((x.strip() for x in stderr.splitlines() if match[0] in x), match[0])
-            return f"container: {cause} ({line[:200]})", remedy
-    return None
+def unfit(image: Image) -> str:
+    """Why the image cannot be entered as it is asked for."""
+    # Pyxis takes what begins with a dot or a slash for a file, and the rest for a name in a registry.
+    if image.reference.endswith((".sqsh", ".squashfs")) and not image.reference.startswith(("./", "../", "/")):
+        return (
+            f"Pyxis would look for {image.reference!r} in a registry: write the path of a file as ./{image.reference}"
+        )
+    return ""
+
+
+def enter(
+    image: Image, command: Sequence[str], *, step: str, names: Sequence[str] = (), gpus: bool = False
+) -> Sequence[str]:
+    """The command as it is: srun's flags do it, and the environment comes along."""
+    return command
+
+
+def after_step(image: Image, step: str) -> Sequence[str]:
+    """The next step enters the same container."""
+    return ()
+
+
+def after_job(image: Image) -> Sequence[str]:
+    """Remove the container, under the names that it has with ``container_scope`` global or job."""
+    return ("enroot", "remove", "--force", f"pyxis_{image.name}") if image.name else ()
+
+
+def explain(stderr: str) -> Fault | None:
+    """Cause and remedy when Pyxis or Enroot could not start the container, or nothing could be started in it."""
+    inside = first_of(_inside.SIGNS, stderr)
+    if "pyxis" not in stderr:
+        return first_of([_ABSENT], stderr) or inside
+    # In the log of an import that worked nothing is wrong; the container's failures come before those in it.
+    outside = first_of((*_enroot_words.SIGNS, *_SIGNS), stderr) if first_of(_SIGNS, stderr) else None
+    return outside or inside

@@ -155,7 +155,10 @@ def _of_record(record: Record, required: bool) -> Iterable[Verdict]:
 def _missing(evidence: Evidence, node: str, check: str, lost: int, asked: int, required: bool) -> Verdict:
     death = next((e for e in evidence.events if e.kind in ("death", "excluded") and node in e.nodes), None)
     here = next((e for e in evidence.events if e.kind == "death" and node in e.nodes and e.check == check), None)
-    if here:
+    outside = next((e for e in evidence.events if e.kind == "not_entered" and node in e.nodes), None)
+    if outside:
+        outcome, reason, remedy = Outcome.ERROR, outside.detail, outside.remedy
+    elif here:
         outcome, reason, remedy = Outcome.ERROR, here.detail, here.remedy
     elif death:
         outcome, reason, remedy = Outcome.NOT_RUN, f"not measured after: {death.detail}", death.remedy

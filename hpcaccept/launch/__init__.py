@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Protocol, cast
 from hpcaccept.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from hpcaccept.model.job import JobRef, JobStatus, Rendered
     from hpcaccept.model.plan import Plan, Step
     from hpcaccept.store.folder import RunFolder
 
 #: Modules of this package that are no launchers.
-_OTHERS = {"aftermath", "course", "driver", "events", "retest", "words"}
+_OTHERS = {"aftermath", "course", "driver", "entering", "events", "retest", "words"}
 
 
 class Launcher(Protocol):
@@ -27,6 +27,9 @@ class Launcher(Protocol):
 
     def default_gpus(self, partition: str) -> int:
         """GPUs that each node of a partition is said to have, for a request that names no number."""
+
+    def default_mpi(self) -> str:
+        """How its ranks find each other, for a request that does not say (``srun --mpi=``); empty when nobody need be told."""
 
     def render(self, plan: Plan, folder: RunFolder) -> Rendered:
         """Every file and command of a submission. Pure."""
@@ -43,8 +46,16 @@ class Launcher(Protocol):
     def nodes(self, plan: Plan, environ: Mapping[str, str]) -> tuple[str, ...]:
         """The nodes of the job, asked by its driver, in the order in which ranks are placed."""
 
+    def unreachable(
+        self, plan: Plan, nodes: Sequence[str], folder: RunFolder, environ: Mapping[str, str]
+    ) -> dict[str, tuple[str, str]]:
+        """Nodes on which nothing can be started now: node → cause, remedy. Asked by the driver before each step."""
+
     def step_command(self, plan: Plan, step: Step, folder: RunFolder) -> tuple[str, ...]:
         """The command that starts all ranks of a step. Pure."""
+
+    def everywhere(self, plan: Plan, nodes: tuple[str, ...], command: Sequence[str]) -> tuple[str, ...]:
+        """The command that runs a command once on every node of the job, outside of containers. Pure."""
 
     def seconds_left(self, environ: Mapping[str, str]) -> float | None:
         """Seconds until the scheduler ends the job, asked by its driver; None when nobody does."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from hpcaccept.launch.aftermath import Loss, next_steps
 from hpcaccept.model.plan import Step
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 
 @dataclass(frozen=True)
@@ -42,3 +46,9 @@ def after(course: Course, step: Step, loss: Loss) -> tuple[Course, tuple[str, ..
     remaining = {node for later in following for node in later.nodes}
     left_out = tuple(node for node in step.nodes if node in loss.nodes and following and node not in remaining)
     return replace(course, queue=(*following, *course.queue), struck=struck), left_out
+
+
+def without(course: Course, gone: Collection[str]) -> Course:
+    """The course without nodes: they are in no step that is still to be launched."""
+    rest = (replace(step, nodes=tuple(node for node in step.nodes if node not in gone)) for step in course.queue)
+    return replace(course, queue=tuple(step for step in rest if step.nodes))

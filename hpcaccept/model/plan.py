@@ -12,16 +12,34 @@ class Image:
     """The container that the ranks enter.
 
     Attributes:
-        runtime: module name in hpcaccept.container (``none``, ``pyxis``).
+        runtime: module name in hpcaccept.container (``none``, ``pyxis`` …).
         reference: image name, digest or path of a ``.sqsh``; empty without a container.
         mounts: ``SRC:DST[:FLAGS]``.
         python: interpreter to start inside.
+        digest: ``sha256:…`` of the image's manifest, or of the bytes of a ``.sqsh``; empty when nobody could tell.
+        env: variables that win over those of the image. Their values travel in the environment, never on a command line.
+        workdir: where commands start inside; empty: where the image says.
+        writable: True when commands may write into the image's file system, for as long as the container lives.
+        entrypoint: True when the image's own entry point is run first.
+        name: of the container that the steps of one job share; no two jobs may, or one would measure in the other's image.
     """
 
     runtime: str = "none"
     reference: str = ""
     mounts: tuple[str, ...] = ()
     python: str = "python3"
+    digest: str = ""
+    env: dict[str, str] = field(default_factory=dict)
+    workdir: str = ""
+    writable: bool = False
+    entrypoint: bool = False
+    name: str = ""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What launchers start commands with for this image: what was asked for, and which image it is."""
+        named = {"HPCACCEPT_IMAGE": self.reference, "HPCACCEPT_IMAGE_DIGEST": self.digest}
+        return {**self.env, **named} if self.reference else {}
 
 
 @dataclass(frozen=True)
@@ -38,7 +56,7 @@ class Request:
         account: of the scheduler.
         time_s: time limit of the job, 0: the plan's own estimate.
         slurm: options of sbatch by their long name, without the dashes.
-        mpi: ``srun --mpi=`` type.
+        mpi: ``srun --mpi=`` type; empty: the launcher starts MPI by itself.
     """
 
     nodes: int
@@ -67,7 +85,7 @@ class Step:
         nodes: names, in the order in which the launcher places ranks (block distribution).
         ranks_per_node: MPI ranks on each.
         gpus_per_node: GPUs that each node must have.
-        checks: in the order in which they run.
+        checks: in the order in which they run. A step without checks asks only whether every node can be entered.
         start_deadline_s: seconds from the launch until MPI has started on all nodes (image pull included).
         virtual: True when nodes are groups of ranks on one machine (rank ``r`` belongs to ``nodes[r // ranks_per_node]``);
             False when each node says its own name.

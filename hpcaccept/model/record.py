@@ -42,6 +42,7 @@ class Record:
         device: ``cuda:3``; ``cpu``, or ``cpu:1`` where several CPU ranks share a node.
         device_id: GPU UUID, or empty.
         device_model: NVML name of the GPU, or model name of the CPU.
+        image: digest of the container image it was measured in, or its name when nobody knows the digest; empty without one.
         outcome: ``measured``, ``not_run`` or ``error``.
         cause: why it was not measured; empty when it was.
         remedy: what to do about the cause.
@@ -64,6 +65,7 @@ class Record:
     outcome: Outcome
     device_id: str = ""
     device_model: str = ""
+    image: str = ""
     cause: str = ""
     remedy: str = ""
     cut_short: bool = False

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpcaccept import checks
+from hpcaccept import checks, container
 from hpcaccept.errors import UsageError
 from hpcaccept.model.plan import Image, Plan, Request
 from hpcaccept.units import parse_slurm_time
@@ -48,7 +48,7 @@ def request_of(settings: Settings, gpus_per_node: int) -> Request:
         account=settings.account,
         time_s=time_s,
         slurm=settings.slurm,
-        mpi=settings.mpi,
+        mpi="pmix" if settings.mpi == "auto" else settings.mpi,
     )
 
 
@@ -63,19 +63,42 @@ def _count(nodelist: str) -> int:
         ) from None
 
 
-def image_of(settings: Settings, python: str) -> Image:
-    """How the ranks enter an image; ``python`` is the interpreter of this machine."""
+def image_of(settings: Settings, python: str, runtime: str = "pyxis") -> Image:
+    """How the ranks enter an image.
+
+    Args:
+        settings: what was asked for.
+        python: the interpreter of this machine, for ranks without a container.
+        runtime: what enters images where the settings name nothing.
+
+    Raises:
+        UsageError: a mount of another form, or an image that the runtime cannot enter.
+    """
     if not settings.container_image:
         if settings.container_mounts:
             raise UsageError("--container-mounts needs --container-image.")
         return Image(python=settings.python or python)
+    runtime = runtime if settings.container_runtime == "auto" else settings.container_runtime
     mounts = tuple(part for part in settings.container_mounts.split(",") if part)
     for mount in mounts:
         if ":" not in mount:
             raise UsageError(f"--container-mounts: found {mount!r}, expected SRC:DST or SRC:DST:FLAGS.")
     # Ranks read their step from the runs folder and leave their records there, inside as outside.
     runs = str(Path(settings.runs_dir).absolute())
-    return Image("pyxis", settings.container_image, (f"{runs}:{runs}", *mounts), settings.python or "python3")
+    image = Image(
+        runtime,
+        settings.container_image,
+        (f"{runs}:{runs}", *mounts),
+        settings.python or "python3",
+        env=settings.container_env,
+        workdir=settings.container_workdir,
+        writable=settings.container_writable,
+        entrypoint=settings.container_entrypoint,
+    )
+    unfit = container.load(runtime).unfit(image)
+    if unfit:
+        raise UsageError(f"--container-image: {unfit}.")
+    return image
 
 
 def make_plan(
@@ -91,11 +114,18 @@ def make_plan(
     commit: str,
 ) -> Plan:
     """The plan of one run. Everything that is not in the arguments does not matter to it."""
-    if image.reference and launcher != "slurm":
+    if launcher == "hosts" and (request.exclude or not request.nodelist):
         raise UsageError(
-            f"--container-image needs the slurm launcher (Pyxis), this is {launcher!r}.",
-            "Leave it out, or use --launcher slurm.",
+            "--launcher hosts needs the names of the hosts, and no --exclude.", "For example: --nodelist host[1-4]."
         )
+    fitting = container.load(image.runtime).LAUNCHERS
+    if launcher not in fitting:
+        raise UsageError(
+            f"--container-runtime is {image.runtime!r}, which the launcher {launcher!r} cannot use; it needs {' or '.join(fitting)}.",
+            f"Use --launcher {fitting[0]}, or another runtime: {', '.join(container.names())}.",
+        )
+    if image.reference:
+        image = replace(image, name=f"hpcaccept-{run_id}")
     suite = _fitting(suite, request)
     return Plan(
         run_id=run_id,

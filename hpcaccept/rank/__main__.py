@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from hpcaccept import __version__
 from hpcaccept.errors import HpcacceptError, RunFolderFull
-from hpcaccept.measure import host, mpi
+from hpcaccept.measure import host, mpi, pmix
 from hpcaccept.measure.bench import Place
 from hpcaccept.model.record import Bye, Hello, Start
 from hpcaccept.rank import EXIT_ABORT, EXIT_CANNOT_START, EXIT_FOLDER_FULL, REMEDY_EXTRA
+from hpcaccept.rank.entering import enter
 from hpcaccept.rank.measuring import begin, measure_check
 from hpcaccept.rank.rank import Rank
 from hpcaccept.rank.watch import Watch
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
     from hpcaccept.model.plan import Step
+
+_REMEDY_STRAY = (
+    "Launcher and MPI library do not fit: compare 'srun --mpi=list' with the image's MPI (ompi_info), or name another "
+    "type with HPCACCEPT_MPI."
+)
 
 
 def main(argv: list[str]) -> int:
@@ -47,7 +53,10 @@ def _run(folder: RunFolder, step_id: str) -> int:
     guess = mpi.rank_from_environment(os.environ)
     name = f"r{guess:06d}" if guess is not None else f"pid{os.getpid()}"
     journal = Journal(folder.records(step_id) / f"{name}.jsonl")
+    if not step.checks:
+        return enter(folder.read_plan(), journal, _node(step, guess or 0), guess or 0)
     rank = Rank(step, journal, _node(step, guess or 0), guess or 0, outputs=folder.outputs(step_id))
+    rank.image = os.environ.get("HPCACCEPT_IMAGE_DIGEST") or os.environ.get("HPCACCEPT_IMAGE", "")
     watch = Watch(rank.last_words)
     watch.expect("MPI start", step.start_deadline_s, waits=True)
     try:
@@ -55,10 +64,7 @@ def _run(folder: RunFolder, step_id: str) -> int:
     except (ImportError, RuntimeError) as fault:
         return _cannot_start(rank, f"MPI cannot start: {fault}", REMEDY_EXTRA)
     if comm.Get_size() != step.ranks:
-        cause = f"this rank found itself in an MPI world of {comm.Get_size()}, expected {step.ranks}"
-        return _cannot_start(
-            rank, cause, "Launcher and MPI library do not fit: compare 'srun --mpi=list' with the image's MPI."
-        )
+        return _cannot_start(rank, _stray(comm.Get_size(), step.ranks), _REMEDY_STRAY)
     rank.number = comm.Get_rank()
     rank.node = _node(step, rank.number)
     _settle(rank, comm)
@@ -79,6 +85,14 @@ def _run(folder: RunFolder, step_id: str) -> int:
     return 0
 
 
+def _stray(found: int, expected: int) -> str:
+    """What is said of a rank in the wrong world: alone it means that MPI did not find its launcher, and says nothing about it."""
+    there, here = pmix.host_version(os.environ), pmix.image_version()
+    versions = f" (PMIx {there or 'none'} outside, {here or 'none'} inside)" if there or here else ""
+    alone = "alone, " if found == 1 else ""
+    return f"MPI cannot join: this rank found itself {alone}in an MPI world of {found}, expected {expected}{versions}"
+
+
 def _leave() -> None:
     """End without taking the interpreter apart: with torch in it that takes a second alone, and four for four ranks at once."""
     from mpi4py import MPI
@@ -92,7 +106,8 @@ def _leave() -> None:
 def _node(step: Step, rank: int) -> str:
     if step.virtual:
         return step.nodes[min(rank // step.ranks_per_node, len(step.nodes) - 1)]
-    return os.environ.get("SLURMD_NODENAME") or host.hostname()
+    # A launcher that reaches hosts by names of its own says which one this is.
+    return os.environ.get("HPCACCEPT_NODE") or os.environ.get("SLURMD_NODENAME") or host.hostname()
 
 
 def _cannot_start(rank: Rank, cause: str, remedy: str) -> int:

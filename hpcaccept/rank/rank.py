@@ -25,6 +25,7 @@ class Rank:
     place: Place | None = None
     current: CheckSpec | None = None
     model: str = ""
+    image: str = ""
     imported: dict[str, str] = field(default_factory=dict)
     outputs: Path = Path()
     queue: Any = None  # MPI communicator of the ranks on this kernel: those that measure in turn
@@ -40,6 +41,7 @@ class Rank:
             device=self._device(),
             outcome=outcome,  # type: ignore[arg-type]
             device_model=self.model,
+            image=self.image,
             **more,
         )
 

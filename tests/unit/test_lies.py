@@ -445,7 +445,7 @@ def test_row_15_the_exit_code_says_what_happened(outcome: Outcome, code: int) ->
 def test_blame_a_container_that_does_not_start_on_a_node_is_not_its_fault(name: str) -> None:
     told = pyxis.explain((LIES / f"{name}.err").read_text("utf-8"))
     assert told is not None
-    death = Event("death", AT, nodes=("node3",), ranks=(3,), check="", detail=told[0], remedy=told[1])
+    death = Event("death", AT, nodes=("node3",), ranks=(3,), check="", detail=told.cause, remedy=told.remedy)
     good = [record("speed", node, {"rate_flops": 1.0, "wrong_elements": 0}) for node in nodes(3)]
     found = judged(evidence(good, events=(death,)))
     no_pass_and_no_blame(found)

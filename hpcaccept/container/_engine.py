@@ -1,0 +1,121 @@
+"""What do docker and podman have in common? One container per step on a single machine, with ``mpiexec`` inside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hpcaccept.container import _inside
+from hpcaccept.container._fault import Fault, Sign, first_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hpcaccept.model.plan import Image
+
+LAUNCHERS = ("local",)
+#: Wording of Docker 20 to 28 and Podman 4 to 5.
+_SIGNS = (
+    Sign(
+        "no runtime",
+        r"Cannot connect to the Docker daemon|permission denied while trying to connect to the [Dd]ocker|docker\.sock"
+        r"|cannot set up namespace|newuidmap|Cannot connect to Podman",
+        "the container engine does not answer",
+        "Does 'docker info' (or 'podman info') work for this user?",
+    ),
+    Sign(
+        "hook failed",
+        r"could not select device driver|nvidia-container-cli: |unresolvable CDI devices|failed to inject CDI|no known GPU vendor",
+        "the engine cannot give GPUs to containers",
+        "Install NVIDIA's container toolkit and run 'nvidia-ctk runtime configure' (docker) or 'nvidia-ctk cdi generate' (podman).",
+    ),
+    Sign(
+        "pull refused",
+        r"pull access denied|unauthorized|denied: |no basic auth credentials|toomanyrequests",
+        "the registry refused the image",
+        "docker login REGISTRY (or podman login), or check the image's name.",
+    ),
+    Sign(
+        "image missing",
+        r"manifest unknown|manifest for \S+ not found|No such image|repository \S+ not found|not found: manifest|invalid reference format|did not resolve to an alias",
+        "there is no such image",
+        "Check its name and tag or digest: 'docker image ls', or build it: make image.",
+    ),
+    Sign(
+        "registry unreachable",
+        r"no such host|i/o timeout|[Cc]onnection (refused|reset)|TLS handshake|network is unreachable|Temporary failure in name resolution",
+        "the registry cannot be reached",
+        "Build or load the image on this machine: make image, or docker load.",
+    ),
+    Sign(
+        "no space",
+        r"no space left on device|disk quota exceeded",
+        "no space where the engine unpacks images",
+        "docker system df shows what is kept; docker system prune removes what nobody uses.",
+    ),
+    Sign(
+        "mount failed",
+        r"error mounting|invalid mount config|bind source path does not exist|statfs \S+: no such file",
+        "something that should be mounted into the container cannot be",
+        "Name paths that exist: --container-mounts SRC:DST.",
+    ),
+    Sign(
+        "does not start",
+        r"docker: Error response from daemon|Error: (?!.*exited)|OCI runtime",
+        "the engine could not start the container",
+        "The engine's whole output is under logs/.",
+    ),
+)  # fmt: skip
+
+
+def unfit(image: Image) -> str:
+    """Why the image cannot be entered as it is asked for."""
+    if image.reference.endswith((".sqsh", ".squashfs")):
+        return f"{image.reference!r} is an image of Enroot's: use --container-runtime enroot"
+    if "#" in image.reference:
+        return f"{image.reference!r} is Enroot's way of writing: REGISTRY/PATH:TAG is expected here"
+    return ""
+
+
+def srun_flags(image: Image) -> Sequence[str]:
+    """It is not started by srun."""
+    return ()
+
+
+def name_of(image: Image, step: str) -> str:
+    """Name of the container of a step: by it a container is removed whose client was killed."""
+    return f"{image.name}-{step}"
+
+
+def run(
+    engine: Sequence[str], image: Image, command: Sequence[str], step: str, names: Sequence[str], devices: Sequence[str]
+) -> Sequence[str]:
+    """``docker run`` with what MPI and GPUs need: the host's network and shared memory, and no limit on locked memory."""
+    return (
+        *engine,
+        "--rm",
+        "--init",
+        f"--name={name_of(image, step)}",
+        "--network=host",
+        "--ipc=host",
+        "--ulimit=memlock=-1",
+        *devices,
+        *([] if image.writable else ["--read-only", "--tmpfs=/tmp"]),
+        *([] if image.entrypoint else ["--entrypoint="]),
+        *(f"--volume={mount}" for mount in image.mounts),
+        *([f"--workdir={image.workdir}"] if image.workdir else []),
+        # Without a value the engine takes the caller's: nothing that may be secret stands on a command line.
+        *(f"--env={name}" for name in (*image.environment, *names)),
+        image.reference,
+        *command,
+    )
+
+
+def after_job(image: Image) -> Sequence[str]:
+    """Every step removes its own."""
+    return ()
+
+
+def explain(stderr: str) -> Fault | None:
+    """Cause and remedy when the engine could not start the container, or nothing could be started in it."""
+    # The engine passes on what is said inside: "executable file not found" is no fault of the engine.
+    return first_of(_inside.SIGNS, stderr) or first_of(_SIGNS, stderr)

@@ -1,0 +1,54 @@
+"""What goes wrong once the container has started: no Python, no hpcaccept, another version, an MPI that does not find its host."""
+
+from __future__ import annotations
+
+from hpcaccept.container._fault import Sign
+
+#: What a rank says of itself (hpcaccept.rank.entering), what the loader and shells say of a missing program, and what Open MPI
+#: and PMIx say when the image's library cannot reach the server of the host's.
+SIGNS = (
+    Sign(
+        "another version",
+        r"hpcaccept: another version",
+        "hpcaccept of the image is of another version than here",
+        "Install the same version on both sides: build the image from this checkout ('make image'), or install the image's version here.",
+    ),
+    Sign(
+        "hpcaccept missing",
+        r"No module named '?hpcaccept\b",
+        "hpcaccept is not installed where the ranks start",
+        "Install it there: pip install 'hpcaccept[rank]', or take an image of 'make image'.",
+    ),
+    Sign(
+        "hpcaccept missing",
+        r"hpcaccept: missing|No module named",
+        "something that the ranks need is not installed where they start",
+        "Install it there: pip install 'hpcaccept[rank]', or take an image of 'make image'.",
+    ),
+    Sign(
+        "python missing",
+        r"execve\(\): \S*python\S*: (No such file or directory|Permission denied)|python[\d.]*: (command )?not found"
+        r"|exec: \"?\S*python\S*?\"?: |failed to execute: \S*python|executable file not found",
+        "there is no such Python where the ranks start",
+        "Name the interpreter that is there: HPCACCEPT_PYTHON=/path/to/python3, or python in hpcaccept.toml.",
+    ),
+    Sign(
+        "MPI cannot join",
+        r"hpcaccept: MPI cannot join",
+        "MPI cannot join its host",
+        "Take an MPI and PMIx in the image that fit the host's: 'srun --mpi=list' there, 'ompi_info' and 'pmix_info' in the image.",
+    ),
+    Sign(
+        "MPI cannot join",
+        r"Invalid MPI type",
+        "this Slurm has no such MPI plugin",
+        "See 'srun --mpi=list', and name one of it: HPCACCEPT_MPI=pmi2 or mpi in hpcaccept.toml.",
+    ),
+    Sign(
+        "MPI cannot join",
+        r"PMI server unreachable|OPAL ERROR: Unreachable|PMI2_Init failed|PMIX ERROR: \S*UNREACH\S*|pmix.*: (UNREACHABLE|BAD-PARAM)"
+        r"|PMI: (not|no) .*support|OMPI was not built with SLURM's PMI support",
+        "MPI cannot join its host",
+        "Take an MPI and PMIx in the image that fit the host's: 'srun --mpi=list' there, 'ompi_info' and 'pmix_info' in the image.",
+    ),
+)  # fmt: skip

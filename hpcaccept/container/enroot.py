@@ -1,0 +1,68 @@
+"""How is an image entered with Enroot alone, where Slurm has no Pyxis, or on a single machine? (https://github.com/NVIDIA/enroot).
+
+Each rank starts the ``.sqsh`` by itself, read-only, without unpacking it (squashfuse and fuse-overlayfs). For PMIx the site must have
+Enroot's hook ``50-slurm-pmi.sh``, or that of ``enroot/hooks.d``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hpcaccept.container import _enroot_words, _inside
+from hpcaccept.container._fault import Fault, first_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hpcaccept.model.plan import Image
+
+LAUNCHERS = ("slurm", "local")
+
+
+def unfit(image: Image) -> str:
+    """Why the image cannot be entered as it is asked for."""
+    if not image.reference.endswith((".sqsh", ".squashfs")):
+        return (
+            f"Enroot starts a .sqsh, {image.reference!r} is none: make one with enroot/import, and name what it prints"
+        )
+    if image.workdir:
+        return "Enroot starts in the image's own working folder: leave container_workdir out"
+    return ""
+
+
+def srun_flags(image: Image) -> Sequence[str]:
+    """None: what srun starts is Enroot."""
+    return ()
+
+
+def enter(
+    image: Image, command: Sequence[str], *, step: str, names: Sequence[str] = (), gpus: bool = False
+) -> Sequence[str]:
+    """``enroot start``; GPUs come with Enroot's own hook. The image's entry point runs first: Enroot knows no way around it."""
+    return (
+        "enroot",
+        "start",
+        *(["--rw"] if image.writable else []),
+        *(word for mount in image.mounts for word in ("--mount", mount)),
+        # Without a value Enroot takes the caller's.
+        *(word for name in (*image.environment, *names) for word in ("--env", name)),
+        image.reference,
+        *command,
+    )
+
+
+def after_step(image: Image, step: str) -> Sequence[str]:
+    """What is started from a file leaves nothing behind."""
+    return ()
+
+
+def after_job(image: Image) -> Sequence[str]:
+    """What is started from a file leaves nothing behind."""
+    return ()
+
+
+def explain(stderr: str) -> Fault | None:
+    """Cause and remedy when Enroot could not start the container, or nothing could be started in it."""
+    return first_of(_enroot_words.SIGNS if "[ERROR]" in stderr or "enroot" in stderr else (), stderr) or first_of(
+        _inside.SIGNS, stderr
+    )
