@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 #: Command → module, attribute, one line for ``--help``. Written out, so that nothing is imported to list them.
 _COMMANDS = {
+    "doctor": ("doctor", "doctor", "Look along the path from here to a measured number, before any time is spent."),
     "submit": ("submit", "submit", "Test nodes: plan, run, judge and report."),
     "status": ("runs", "status", "Say where a run stands."),
     "wait": ("runs", "wait", "Wait for a run, then judge and report it."),

@@ -1,0 +1,34 @@
+"""What is about to be asked of the cluster, and is looked at against?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpcaccept.model.plan import Image, Plan, Request
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a run would ask for.
+
+    Attributes:
+        launcher: ``slurm`` or ``local``; empty: one node speaks for itself.
+        request: nodes, GPUs, partition and the rest.
+        image: that the ranks would enter.
+        runs_dir: where the run would be kept.
+        plan: of the run; None when none can be made.
+        quick: True when no job will be started: what only nodes can tell is not known then.
+    """
+
+    launcher: str
+    request: Request
+    image: Image
+    runs_dir: Path
+    plan: Plan | None = None
+    quick: bool = False
+
+    @property
+    def ranks(self) -> int:
+        """Processes that speak for the nodes: one each."""
+        return self.request.nodes

@@ -1,0 +1,34 @@
+"""Can this Slurm start MPI the way it is asked to?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hpcaccept.model.finding import Finding
+from hpcaccept.parse.slurm_mpi import best_mpi_type, parse_mpi_types
+from hpcaccept.transport.process import ask as said
+
+if TYPE_CHECKING:
+    from hpcaccept.app.doctor.case import Case
+
+PLACE = 50
+FOR = ("slurm",)
+
+
+def ask(case: Case) -> tuple[str, ...]:
+    """``srun --mpi=list``, which writes to standard error."""
+    done = said(["srun", "--mpi=list"])
+    return parse_mpi_types(done.stdout + done.stderr)
+
+
+def judge(case: Case, types: tuple[str, ...]) -> list[Finding]:
+    """PMIx is what Open MPI of today needs."""
+    listed, asked = ", ".join(types) or "nothing", case.request.mpi
+    best = best_mpi_type(types)
+    if asked and asked not in types:
+        remedy = f"HPCACCEPT_MPI={best}" if best else "Install Slurm's PMIx plugin (slurm built with --with-pmix)."
+        return [Finding("srun --mpi", "wrong", listed, asked, remedy, stops=True)]
+    if not asked.startswith("pmix"):
+        remedy = "Install Slurm's PMIx plugin, or an MPI in the image that speaks PMI-2."
+        return [Finding("srun --mpi", "warning", f"{asked or 'none'} of {listed}", "pmix", remedy)]
+    return [Finding("srun --mpi", "ok", f"{asked} of {listed}")]

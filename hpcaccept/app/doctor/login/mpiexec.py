@@ -1,0 +1,33 @@
+"""What starts the ranks on this machine?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hpcaccept.launch import local
+from hpcaccept.model.finding import Finding
+from hpcaccept.transport.process import ask as said
+
+if TYPE_CHECKING:
+    from hpcaccept.app.doctor.case import Case
+
+PLACE = 10
+FOR = ("local",)
+
+
+def ask(case: Case) -> tuple[str, str]:
+    """Its path, and what it calls itself."""
+    path = local.mpiexec()
+    version = said([path, "--version"]).stdout.strip().splitlines() if path else []
+    return path, version[0] if version else ""
+
+
+def judge(case: Case, seen: tuple[str, str]) -> list[Finding]:
+    """In a container of Docker's, the image's own is used."""
+    path, version = seen
+    if case.image.reference:
+        return []
+    if not path:
+        remedy = "pip install 'hpcaccept[mpi]', or apt-get install openmpi-bin"
+        return [Finding("mpiexec", "wrong", "there is none", "an MPI", remedy, stops=True)]
+    return [Finding("mpiexec", "ok", f"{path} ({version})" if version else path)]

@@ -1,0 +1,4 @@
+"""What do the nodes say of themselves? One file per thing, found by module name.
+
+Each has ``PLACE`` (its place on the page) and ``judge`` (pure: what the nodes said → findings).
+"""

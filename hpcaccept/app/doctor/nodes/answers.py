@@ -1,0 +1,30 @@
+"""Did every node answer?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hpcaccept.model.finding import Finding
+from hpcaccept.report.words import counted
+from hpcaccept.units import show_duration
+
+if TYPE_CHECKING:
+    from hpcaccept.app.doctor.case import Case
+    from hpcaccept.model.probe import Heard
+
+PLACE = 0
+
+
+def judge(case: Case, heard: Heard) -> list[Finding]:
+    """Of a job that never began nothing is known of any node: that is nobody's fault, and no acquittal."""
+    asked = case.request.nodes if case.launcher != "local" else 1
+    expected = counted(asked, "node")
+    silent = [
+        Finding("job", "wrong" if heard.begun else "unknown", item.cause, expected, item.remedy, item.nodes)
+        for item in heard.silent
+    ]
+    if silent and not heard.nodes:
+        return silent
+    answered = f"{len(heard.nodes)} of {expected} answered" if asked > 1 else "answered"
+    took = f" in {show_duration(heard.waited_s)}" if heard.waited_s else ""
+    return [Finding("job", "warning" if silent else "ok", f"{answered}{took}"), *silent]

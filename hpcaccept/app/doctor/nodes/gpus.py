@@ -1,0 +1,29 @@
+"""Does the driver of each node call as many GPUs healthy as were asked for?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hpcaccept.app.doctor.telling import told
+from hpcaccept.model.finding import Finding
+from hpcaccept.report.words import counted
+
+if TYPE_CHECKING:
+    from hpcaccept.app.doctor.case import Case
+    from hpcaccept.model.probe import Heard, NodeFacts
+
+PLACE = 50
+
+
+def judge(case: Case, heard: Heard) -> list[Finding]:
+    """Whether they compute rightly is for the checks."""
+    wanted = case.request.gpus_per_node
+
+    def look(node: NodeFacts) -> Finding:
+        count = node.gpus or 0
+        if count < wanted:
+            remedy = "There: nvidia-smi -L; dmesg | grep -i xid; scontrol show node NAME"
+            return Finding("GPUs", "wrong", f"{counted(count, 'GPU')} ({node.no_gpus})", f"{wanted}", remedy)
+        return Finding("GPUs", "ok", counted(count, "GPU"), f"{wanted}")
+
+    return told([node for node in heard.nodes if node.gpus is not None], look)

@@ -1,0 +1,30 @@
+"""Do the nodes see the runs folder, and does this machine see what they leave there?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hpcaccept.app.doctor.telling import told
+from hpcaccept.model.finding import Finding
+
+if TYPE_CHECKING:
+    from hpcaccept.app.doctor.case import Case
+    from hpcaccept.model.probe import Heard, NodeFacts
+
+PLACE = 60
+
+
+def judge(case: Case, heard: Heard) -> list[Finding]:
+    """Files are all that the ranks leave behind."""
+    shared = "--runs-dir DIR, a folder of a file system that all nodes and this machine mount"
+    name = str(case.runs_dir)
+
+    def look(node: NodeFacts) -> Finding:
+        if node.no_read:
+            return Finding("runs seen", "wrong", f"{name}, written here: {node.no_read}", "read there", shared)
+        if node.no_write:
+            remedy = "Permissions for this user on the nodes (root_squash?), a mount that is read-only, a full disk"
+            return Finding("runs seen", "wrong", f"{name}, written there: {node.no_write}", "seen here", remedy)
+        return Finding("runs seen", "ok", "what is written here is read there, and back")
+
+    return told([node for node in heard.nodes if node.python and case.launcher], look)

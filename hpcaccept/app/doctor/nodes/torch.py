@@ -1,0 +1,42 @@
+"""Is torch there, for the right device, and with NCCL?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hpcaccept.app.doctor.telling import told
+from hpcaccept.model.finding import Finding
+from hpcaccept.report.words import counted
+
+if TYPE_CHECKING:
+    from hpcaccept.app.doctor.case import Case
+    from hpcaccept.model.finding import Mark
+    from hpcaccept.model.probe import Heard, NodeFacts
+
+PLACE = 40
+_INSTALL = "pip install 'hpcaccept[rank]' where the ranks run, or an image of 'make image'"
+
+
+def judge(case: Case, heard: Heard) -> list[Finding]:
+    """Checks without torch run without it; all that measures GPUs needs it."""
+    gpus = case.request.gpus_per_node
+
+    def look(node: NodeFacts) -> Finding:
+        if node.no_torch:
+            return Finding("torch", "wrong", node.no_torch, "torch can be imported", _INSTALL)
+        if not node.torch_cuda:
+            mark: Mark = "wrong" if gpus else "ok"
+            return Finding(
+                "torch", mark, f"{node.torch} for CPUs", "for CUDA" if gpus else "", _INSTALL if gpus else ""
+            )
+        nccl = f", NCCL {node.nccl}" if node.nccl else ""
+        text = f"{node.torch}, CUDA {node.torch_cuda}{nccl}"
+        if gpus and node.torch_gpus < gpus:
+            found = f"{text}: it sees {counted(node.torch_gpus, 'GPU')}"
+            remedy = "nvidia-smi there: a driver too old for this CUDA, or GPUs that the container was not given"
+            return Finding("torch", "wrong", found, f"{gpus}", remedy)
+        if gpus and not node.nccl:
+            return Finding("torch", "wrong", text, "with NCCL", _INSTALL)
+        return Finding("torch", "ok", f"{text}, sees {counted(node.torch_gpus, 'GPU')}" if gpus else text)
+
+    return told([node for node in heard.nodes if node.torch or node.no_torch], look, alike=True)

@@ -1,0 +1,335 @@
+"""How are the nodes asked? One small job, started and entered exactly as a run would be, with a question instead of checks.
+
+The nodes answer through the job's output, because the runs folder is one of the things in doubt. Whatever happens, nothing of the
+job is left: neither in the queue, nor on the nodes, nor in the runs folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+import secrets
+import shutil
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpcaccept import container, launch
+from hpcaccept.errors import LaunchError
+from hpcaccept.launch import slurm
+from hpcaccept.launch.entering import by_task
+from hpcaccept.model.plan import Step
+from hpcaccept.model.probe import FROM_LOGIN, Heard, NodeFacts, ProbeRequest, Silent
+from hpcaccept.parse.deaths import parse_deaths
+from hpcaccept.parse.probe_lines import Hearing
+from hpcaccept.serial import dumps
+from hpcaccept.store.folder import RunFolder, write_whole
+from hpcaccept.transport.conversation import talking
+from hpcaccept.transport.process import ask
+from hpcaccept.units import show_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from hpcaccept.app.doctor.case import Case
+    from hpcaccept.model.job import JobStatus
+    from hpcaccept.model.plan import Plan
+    from hpcaccept.transport.conversation import Talk
+
+#: What a node may take for all questions together once it has begun; most take a second or two.
+_ANSWERS_S = 240.0
+#: Seconds between two questions for the time.
+_PING_S = 0.3
+_ASK_QUEUE_S = 2.0
+#: How long a file that a node has left may take to be seen here.
+_SEEN_WITHIN_S = 5.0
+#: Options of sbatch that say where and as whom a job may run; the others (mail, dependencies, times) are the run's own affair.
+_WHERE = {"cluster_constraint", "clusters", "constraint", "cpus_per_gpu", "gres", "licenses", "mcs_label", "mem", "mem_per_cpu",
+          "mem_per_gpu", "network", "nice", "prefer", "priority", "qos", "reservation", "switches", "tmp", "wckey"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long is waited for what.
+
+    Attributes:
+        queue_s: until the job begins.
+        start_s: from then on, until a node speaks: the image is pulled and unpacked.
+        answers_s: from the first word to the last.
+    """
+
+    queue_s: float
+    start_s: float
+    answers_s: float = _ANSWERS_S
+
+
+def probe(case: Case, patience: Patience, most_s: float | None = None) -> Heard:
+    """Ask every node that a run of this case would get.
+
+    Args:
+        case: with a plan.
+        patience: for the job.
+        most_s: longest job that the partition allows.
+    """
+    assert case.plan is not None
+    token = f"hpcaccept-doctor-{secrets.token_hex(6)}"
+    with _token_folder(case.runs_dir, token) as folder:
+        request = ProbeRequest(token, str(folder), case.request.gpus_per_node, _who_imports_torch(case.launcher))
+        command = probe_command(case.plan, request, token, patience, most_s)
+        # A job of its own, even when this is typed inside of another one.
+        mine = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_") or key == "SLURM_CONF"}
+        environ = launch.load(case.launcher).step_environment({**mine, **case.image.environment})
+        heard = _converse(case, command, environ, token, patience)
+        return replace(heard, nodes=tuple(_seen_back(folder, token, heard.nodes)))
+
+
+def probe_here(gpus: int) -> Heard:
+    """Ask the node that this process is on, as a process of whatever launched this one."""
+    request = dumps(ProbeRequest(gpus=gpus))
+    command = [sys.executable, "-m", "hpcaccept.rank.probe", request]
+    hearing = Hearing()
+    done = ask(command, timeout_s=_ANSWERS_S)
+    for line in done.stdout.splitlines():
+        hearing.take(0.0, line)
+    silent = () if hearing.facts else (Silent((os.uname().nodename,), _last_words(done.stderr)),)
+    return Heard(tuple(hearing.facts.values()), silent=silent)
+
+
+def _who_imports_torch(launcher: str) -> str:
+    return "first" if launcher == "local" else "all"
+
+
+def probe_command(
+    plan: Plan, request: ProbeRequest, token: str, patience: Patience, most_s: float | None
+) -> tuple[str, ...]:
+    """The launcher's own command for a look into every node, with the question in the place of the rank program. Pure."""
+    nodes = tuple(f"NODE{i}" for i in range(plan.request.nodes))
+    step = Step("doctor", nodes, 1, plan.request.gpus_per_node, (), plan.start_deadline_s)
+    if plan.launcher != "slurm":
+        step = replace(step, nodes=launch.load(plan.launcher).nodes(plan, {}))
+    words = launch.load(plan.launcher).step_command(plan, step, RunFolder(Path("/")))
+    program = words.index("hpcaccept.rank")
+    entered = (*words[:program], "hpcaccept.rank.probe", dumps(request))
+    if plan.launcher != "slurm":
+        return entered
+    # Inside a job the nodes have names; this is the job itself, and Slurm chooses.
+    steps = [word for word in entered[1:] if not word.startswith("--nodelist=")]
+    return ("srun", *_allocation(plan, token, patience, most_s), *steps)
+
+
+def _allocation(plan: Plan, token: str, patience: Patience, most_s: float | None) -> list[str]:
+    """What srun needs to make a job of its own: where a run would go, and as whom."""
+    request = plan.request
+    needed_s = patience.start_s + patience.answers_s
+    minutes = max(1, math.ceil(min(needed_s, most_s or needed_s) / 60))
+    named = {
+        "job-name": "hpcaccept-doctor",
+        "comment": token,
+        "time": str(minutes),
+        "partition": request.partition,
+        "account": request.account,
+        "nodelist": request.nodelist,
+        "exclude": request.exclude,
+    }
+    further = {key: value for key, value in request.slurm.items() if key in _WHERE}
+    words = [f"--{key}={value}" for key, value in named.items() if value]
+    words += [
+        f"--{key.replace('_', '-')}={value}" if value else f"--{key.replace('_', '-')}"
+        for key, value in further.items()
+    ]
+    return [*words, "--exclusive"]
+
+
+# --- the conversation -------------------------------------------------------------------------------------------------
+
+
+def _converse(
+    case: Case, command: tuple[str, ...], environ: Mapping[str, str], token: str, patience: Patience
+) -> Heard:
+    hearing = Hearing()
+    begin = time.monotonic()
+    job: tuple[str, ...] = ()
+    with talking(command, env=environ) as talk, _nothing_left(case.launcher, token):
+        why, begun = _listen(case, talk, hearing, token, patience)
+        waited_s = time.monotonic() - begin
+        talk.wait(2.0)
+        if case.launcher == "slurm" and len(hearing.facts) < case.ranks:
+            job = _nodes_of_job(token)
+    for arrived_s, line in talk.heard(0.01):
+        hearing.take(arrived_s, line)
+    nodes = _one_each(hearing)
+    complete = len(hearing.facts) >= case.ranks
+    silent = () if complete else _silent(case, nodes, job, talk.stderr, why)
+    return Heard(nodes, hearing.clocks, silent, waited_s, begun)
+
+
+def _listen(case: Case, talk: Talk, hearing: Hearing, token: str, patience: Patience) -> tuple[Silent | None, bool]:
+    """Until everyone is done, the launcher has ended, or patience has. Why no more is known, and whether the job has begun."""
+    slurms = case.launcher == "slurm"
+    phase, until = ("queue", patience.queue_s) if slurms else ("start", patience.start_s)
+    until += time.monotonic()
+    asked_queue = pinged = time.monotonic()
+    status = None
+    while talk.ended is None:
+        for arrived_s, line in talk.heard(0.05):
+            hearing.take(arrived_s, line)
+        now = time.monotonic()
+        if sum(facts.done for facts in hearing.facts.values()) >= case.ranks:
+            return None, True
+        if hearing.facts and phase != "answers":
+            phase, until = "answers", now + patience.answers_s
+        if phase == "queue" and now - asked_queue > _ASK_QUEUE_S:
+            asked_queue, status = now, _state_of_job(token)
+            if status and status.state == "running":
+                phase, until = "start", now + patience.start_s
+            elif status and status.state == "stuck":
+                return Silent((), f"the job cannot start: {status.detail}", status.remedy), False
+        if phase == "answers" and slurms and now - pinged > _PING_S:
+            pinged = now
+            talk.say(repr(time.time()))
+        if now > until:
+            return _too_late(phase, patience, status.detail if status else ""), phase != "queue"
+    # Slurm itself has refused, or the ranks could not be started.
+    return None, True
+
+
+def _too_late(phase: str, patience: Patience, detail: str) -> Silent:
+    if phase == "queue":
+        wait, words = show_duration(patience.queue_s), f" ({detail})" if detail else ""
+        return Silent((), f"the job did not begin within {wait}{words}", "Try later, or --queue-timeout S, or --quick")
+    if phase == "start":
+        wait = show_duration(patience.start_s)
+        return Silent((), f"nothing was heard within {wait}", "--start-timeout S, where images are pulled for so long")
+    return Silent((), f"not all answers came within {show_duration(patience.answers_s)}")
+
+
+@contextlib.contextmanager
+def _nothing_left(launcher: str, token: str) -> Iterator[None]:
+    """The job is over at the end of the block, even if it never began."""
+    try:
+        yield
+    finally:
+        if launcher == "slurm":
+            with contextlib.suppress(LaunchError):
+                job = slurm.find_job(token)
+                if job and not slurm.status(job).over:
+                    slurm.cancel(job)
+
+
+def _state_of_job(token: str) -> JobStatus | None:
+    try:
+        job = slurm.find_job(token)
+        return slurm.status(job) if job else None
+    except LaunchError:
+        return None
+
+
+def _nodes_of_job(token: str) -> tuple[str, ...]:
+    """In the order of its tasks; empty when it never had any."""
+    try:
+        job = slurm.find_job(token)
+        names = ask(["squeue", "-h", "-t", "all", "-o", "%N", "-j", job.id]).stdout.strip() if job else ""
+    except LaunchError:
+        return ()
+    if not names:
+        return ()
+    from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet
+
+    return tuple(NodeSet(names, resolver=RESOLVER_NOGROUP))
+
+
+def _one_each(hearing: Hearing) -> tuple[NodeFacts, ...]:
+    """One voice for each node: of several ranks on one machine the first, which was asked everything."""
+    found: dict[str, NodeFacts] = {}
+    for facts in sorted(hearing.facts.values(), key=lambda facts: (facts.node, facts.rank)):
+        found.setdefault(facts.node, facts)
+    return tuple(found.values())
+
+
+# --- who did not speak ------------------------------------------------------------------------------------------------
+
+_LABEL = re.compile(r" *\d+: ")
+
+
+def _silent(
+    case: Case, nodes: tuple[NodeFacts, ...], job: tuple[str, ...], stderr: str, why: Silent | None
+) -> tuple[Silent, ...]:
+    """Those of the job that did not speak, grouped by what they, the container or the launcher say."""
+    spoken, labelled = {node.node for node in nodes}, by_task(stderr)
+    launchers = "\n".join(line for line in stderr.splitlines() if not _LABEL.match(line))
+    groups: dict[tuple[str, str], list[str]] = {}
+    for task, name in enumerate(job):
+        if name not in spoken:
+            groups.setdefault(_cause(case, labelled.get(task, ""), launchers, why), []).append(name)
+    if not groups:
+        everything = "\n".join([*labelled.values(), launchers])
+        groups[_cause(case, everything, launchers, why)] = []
+    return tuple(Silent(tuple(names), cause, remedy) for (cause, remedy), names in groups.items())
+
+
+def _cause(case: Case, said: str, launchers: str, why: Silent | None) -> tuple[str, str]:
+    explain = container.load(case.image.runtime).explain
+    fault = explain(said) if said.strip() else explain(launchers)
+    if fault:
+        return fault.cause, fault.remedy
+    if why:
+        return why.cause, why.remedy
+    return _last_words(
+        said or launchers
+    ), "The words above are the launcher's own; try the same by hand: srun -N1 hostname"
+
+
+def _last_words(text: str) -> str:
+    """What was said last, without what only tells that something ended."""
+    lines = list(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
+    telling = [line for line in lines if not parse_deaths(line) and "Terminating StepId" not in line] or lines
+    return " / ".join(telling[-2:])[:400] or "it left no word"
+
+
+# --- the file system --------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _token_folder(runs_dir: Path, token: str) -> Iterator[Path]:
+    """A folder among the runs with a file of ours in it; afterwards everything that was made for it is gone.
+
+    Raises:
+        RunError: it cannot be made.
+    """
+    folder = runs_dir / f".{token}"
+    made = [place for place in (runs_dir, *runs_dir.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True)
+        write_whole(folder / FROM_LOGIN, token)
+        yield folder
+    except OSError as fault:
+        raise RunFolder(folder).refused(fault) from fault
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        for place in made:
+            with contextlib.suppress(OSError):
+                place.rmdir()
+
+
+def _seen_back(folder: Path, token: str, nodes: tuple[NodeFacts, ...]) -> Iterator[NodeFacts]:
+    """The nodes, with a word where what one has left for this machine does not arrive."""
+    until = time.monotonic() + _SEEN_WITHIN_S
+    for node in nodes:
+        if node.no_write or node.no_read or not node.python:
+            yield node
+            continue
+        while not (seen := _holds(folder / f"from-{node.node}", token)) and time.monotonic() < until:
+            time.sleep(0.1)
+        yield node if seen else replace(node, no_write="it does not arrive here")
+
+
+def _holds(file: Path, token: str) -> bool:
+    try:
+        os.listdir(file.parent)  # noqa: PTH208 (asks NFS for the folder anew)
+        return file.read_text("utf-8") == token
+    except OSError:
+        return False
