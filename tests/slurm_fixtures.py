@@ -1,4 +1,4 @@
-"""Fixtures: a real Slurm without accounting, one with it; both only where Debian's packages are and we are root."""
+"""Fixtures: a real Slurm without accounting, one with it, hosts with a real sshd; only where Debian's packages are and we are root."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import ssh_hosts
 from system.cluster import VirtualSlurm
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 MISSING = [name for name in ("slurmd", "slurmctld", "munged", "srun") if not shutil.which(name)]
 #: Every launcher that is under contract.
-LAUNCHERS = ["local", "slurm"]
+LAUNCHERS = ["local", "slurm", "hosts"]
 WHY_NOT = (
     "not root" if os.geteuid() else f"no {', '.join(MISSING)}: bash tests/system/cluster/install.sh" if MISSING else ""
 )
@@ -40,6 +41,15 @@ def accounted_slurm() -> Iterator[VirtualSlurm]:
         yield cluster
 
 
+@pytest.fixture(scope="session")
+def four_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ssh_hosts.Hosts]:
+    """Four hosts, ``node0`` to ``node3``, reached by ssh."""
+    if ssh_hosts.why_not():
+        pytest.skip(f"no hosts with ssh: {ssh_hosts.why_not()}")
+    with ssh_hosts.ssh_hosts(tmp_path_factory.mktemp("hosts")) as hosts:
+        yield hosts
+
+
 @pytest.fixture(params=["plain", "accounted"])
 def slurm(request: pytest.FixtureRequest) -> VirtualSlurm:
     """Each of the two."""
@@ -52,5 +62,8 @@ def launcher_env(request: pytest.FixtureRequest) -> dict[str, str]:
     """What a submission to each launcher is started with."""
     if request.param == "local":
         return {"HPCACCEPT_LAUNCHER": "local"}
+    if request.param == "hosts":
+        hosts: ssh_hosts.Hosts = request.getfixturevalue("four_hosts")
+        return {**hosts.env, "HPCACCEPT_NODELIST": "node[0-3]"}
     cluster: VirtualSlurm = request.getfixturevalue("plain_slurm")
     return {**cluster.env, "HPCACCEPT_LAUNCHER": "slurm"}

@@ -36,7 +36,7 @@ def test_a_run_goes_from_command_to_verdict(tmp_path: Path, launcher_env: dict[s
 
 def test_a_dry_run_prints_every_command_and_leaves_nothing(tmp_path: Path, launcher_env: dict[str, str]) -> None:
     suite = suite_file(tmp_path, noise(0.1))
-    words = ("submit", "-N", "2", "--suite", str(suite), "--runs-dir", str(tmp_path / "runs"), "--dry-run")
+    words = ("submit", "-w", "node[0-1]", "--suite", str(suite), "--runs-dir", str(tmp_path / "runs"), "--dry-run")
     done = command(*words, env={**launcher_env, "HPCACCEPT_GPUS_PER_NODE": "0"})
     assert done.returncode == 0, done.stderr
     assert "hpcaccept.rank" in done.stdout
@@ -47,7 +47,7 @@ def test_a_dry_run_prints_every_command_and_leaves_nothing(tmp_path: Path, launc
 
 def test_a_submission_can_be_left_asked_about_and_waited_for(tmp_path: Path, launcher_env: dict[str, str]) -> None:
     suite = suite_file(tmp_path, noise(3.0))
-    left = submit(tmp_path / "runs", suite, "-N", "2", "--no-wait", env=launcher_env).finish(30)
+    left = submit(tmp_path / "runs", suite, "-w", "node[0-1]", "--no-wait", env=launcher_env).finish(30)
     assert left.code == 0
     assert f"hpcaccept wait {left.folder.name}" in left.err
     runs = ("--runs-dir", str(tmp_path / "runs"))
@@ -63,7 +63,7 @@ def test_a_submission_can_be_left_asked_about_and_waited_for(tmp_path: Path, lau
 def test_a_cancelled_run_is_over_at_once_and_can_be_cancelled_twice(
     tmp_path: Path, launcher_env: dict[str, str]
 ) -> None:
-    run = submit(tmp_path / "runs", suite_file(tmp_path, noise(60.0)), "-N", "2", env=launcher_env)
+    run = submit(tmp_path / "runs", suite_file(tmp_path, noise(60.0)), "-w", "node[0-1]", env=launcher_env)
     run.pid(0)
     runs = ("--runs-dir", str(tmp_path / "runs"))
     begin = time.monotonic()

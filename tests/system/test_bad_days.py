@@ -284,7 +284,7 @@ def test_a_limit_that_matches_nothing_leaves_the_run_unjudged(tmp_path: Path) ->
 
 def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(tmp_path: Path, launcher_env: dict[str, str]) -> None:
     text = noise(2.0, "os_noise", "os_noise:later")
-    run = submit(tmp_path / "runs", suite_file(tmp_path, text), "--nodes", "2", env=launcher_env)
+    run = submit(tmp_path / "runs", suite_file(tmp_path, text), "--nodelist", "node[0-1]", env=launcher_env)
     run.pid(0)
     run.process.send_signal(signal.SIGINT)
     done = run.finish(30)
@@ -297,7 +297,7 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(tmp_path: Path,
 
 def test_cancel_ends_everything_a_run_has_started(tmp_path: Path, launcher_env: dict[str, str]) -> None:
     text = noise(20.0, "os_noise", "os_noise:later")
-    run = submit(tmp_path / "runs", suite_file(tmp_path, text), "--nodes", "2", env=launcher_env)
+    run = submit(tmp_path / "runs", suite_file(tmp_path, text), "--nodelist", "node[0-1]", env=launcher_env)
     pids = [run.pid(0, check="os_noise"), run.pid(1, check="os_noise")]
     ended = command("cancel", run.folder().name, "--runs-dir", str(tmp_path / "runs"), env=launcher_env)
     assert ended.returncode == 0, ended.stderr

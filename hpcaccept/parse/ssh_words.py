@@ -1,0 +1,56 @@
+"""Why did ssh not get through? Its standard error → cause and remedy.
+
+Recorded from OpenSSH 9.2 (tests/data/launchers/ssh_*.err); the words of older and newer ones are the same.
+"""
+
+from __future__ import annotations
+
+import re
+
+#: What ssh says → cause, remedy. The first that fits is taken: a refused key is told after a banner, a cause before its echo.
+_FAULTS: tuple[tuple[str, str, str], ...] = (
+    (
+        r"Could not resolve hostname",
+        "its name cannot be resolved",
+        "Check the name, or give it an address: HostName in ~/.ssh/config, or /etc/hosts.",
+    ),
+    (
+        r"Connection refused",
+        "nothing listens for ssh there",
+        "Start sshd on it, or name its port in ~/.ssh/config.",
+    ),
+    (
+        r"timed out|No route to host|Network is unreachable|Host is down",
+        "it does not answer",
+        "Is it switched on, and is there a route to it? Try: ping HOST.",
+    ),
+    (
+        r"Host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED",
+        "its host key is not known here, or has changed",
+        "Compare its key once by hand: ssh HOST. After a new installation remove the old one: ssh-keygen -R HOST.",
+    ),
+    (
+        r"Permission denied|Too many authentication failures",
+        "ssh is not let in without a password",
+        "Put your public key there (ssh-copy-id HOST); this must work: ssh -o BatchMode=yes HOST true.",
+    ),
+    (
+        r"Connection (closed|reset) by|Connection to .* closed|kex_exchange_identification|Broken pipe",
+        "its sshd closed the connection",
+        "See the log of sshd there (AllowUsers, MaxStartups, a full disk).",
+    ),
+    (
+        r"Bad owner or permissions|Bad configuration option|terminating, \d+ bad configuration",
+        "the ssh configuration of this machine is wrong",
+        "Mend the file that it names: ssh -G HOST reads it.",
+    ),
+)
+
+
+def explain_ssh(text: str) -> tuple[str, str] | None:
+    """Cause, with ssh's own line, and remedy; None when the text tells of no failure of ssh."""
+    for pattern, cause, remedy in _FAULTS:
+        line = next((line.strip() for line in text.splitlines() if re.search(pattern, line)), None)
+        if line:
+            return f"{cause} ({line[:200]})", remedy
+    return None

@@ -1,0 +1,95 @@
+"""Hosts over ssh on bad days: who cannot be reached, who lacks what, who dies on the way. The others are measured all the same."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from submission import noise, submit, suite_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ssh_hosts import Hosts
+
+pytestmark = pytest.mark.mpi
+
+
+def test_a_host_that_cannot_be_reached_is_named_and_the_others_are_measured(tmp_path: Path, four_hosts: Hosts) -> None:
+    suite = suite_file(tmp_path, noise(0.1))
+    four_hosts.kill(2)
+    try:
+        done = submit(tmp_path / "runs", suite, "--nodelist", "node[1-3],nowhere", env=four_hosts.env).finish()
+    finally:
+        four_hosts.sshd(2)
+    assert done.code == 3, done.out + done.err
+    assert done.report["nodes"] == {"node1": "PASS", "node2": "ERROR", "node3": "PASS", "nowhere": "ERROR"}
+    told = {e["nodes"][0]: e for e in done.events("not_entered")}
+    assert "nothing listens for ssh there" in told["node2"]["detail"]
+    assert "its name cannot be resolved" in told["nowhere"]["detail"]
+    assert all(event["remedy"] for event in told.values())
+    assert not done.verdicts(outcome="FAIL")
+
+
+def test_a_host_without_the_run_folder_is_named(tmp_path: Path, four_hosts: Hosts) -> None:
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    four_hosts.kill(1)
+    four_hosts.sshd(1, setup=f"mount -t tmpfs tmpfs {runs}")
+    try:
+        done = submit(runs, suite_file(tmp_path, noise(0.1)), "--nodelist", "node[0-1]", env=four_hosts.env).finish()
+    finally:
+        four_hosts.kill(1)
+        four_hosts.sshd(1)
+    assert done.code == 3, done.out + done.err
+    assert done.report["nodes"] == {"node0": "PASS", "node1": "ERROR"}
+    (event,) = done.events("not_entered")
+    assert "does not see the run folder" in event["detail"]
+    assert "--runs-dir" in event["remedy"]
+
+
+def test_a_host_that_dies_on_the_way_costs_one_check_and_is_left_out(tmp_path: Path, four_hosts: Hosts) -> None:
+    suite = suite_file(tmp_path, noise(6.0, "os_noise", "os_noise:later"))
+    run = submit(tmp_path / "runs", suite, "--nodelist", "node[0-2]", env=four_hosts.env)
+    run.pid(1, check="os_noise")
+    try:
+        four_hosts.kill(1)
+        done = run.finish()
+    finally:
+        four_hosts.sshd(1)
+    assert done.code == 3, done.out + done.err
+    (death,) = done.events("death")
+    assert (death["nodes"], death["check"]) == (["node1"], "os_noise")
+    assert done.verdicts(outcome="ERROR", node="node1", check="os_noise")
+    (left,) = done.events("excluded")
+    assert "cannot be reached" in left["detail"]
+    for check in ("os_noise", "os_noise:later"):
+        assert {v["node"] for v in done.verdicts(outcome="PASS", check=check)} == {"node0", "node2"}
+    assert not done.verdicts(outcome="FAIL")
+
+
+def test_a_host_is_called_as_it_was_named_and_nothing_asks_for_a_password(tmp_path: Path, four_hosts: Hosts) -> None:
+    """Two ranks each, names with a domain and out of order; a key that is refused is told as such."""
+    config = tmp_path / "ssh_config"
+    config.write_text(
+        f"Host gpu9.rack.example\n  HostName {four_hosts.address(0)}\n"
+        f"Host gpu10.rack.example\n  HostName {four_hosts.address(3)}\n"
+        f"Host locked\n  HostName {four_hosts.address(1)}\n  User nobody\nInclude {four_hosts.config}\n"
+    )
+    env = {**four_hosts.env, "OMPI_MCA_plm_rsh_agent": f"ssh -F {config}"}
+    names = "gpu10.rack.example,gpu9.rack.example,locked"
+    suite = suite_file(tmp_path, noise(0.1))
+    done = submit(tmp_path / "runs", suite, "--nodelist", names, "--ranks-per-node", "2", env=env).finish()
+    assert done.code == 3, done.out + done.err
+    nodes = done.report["nodes"]
+    assert nodes == {"gpu9.rack.example": "PASS", "gpu10.rack.example": "PASS", "locked": "ERROR"}
+    assert "without a password" in done.events("not_entered")[0]["detail"]
+    names_inside = {
+        line.partition('"hostname":"')[2].partition('"')[0]
+        for file in (done.folder / "records/00").iterdir()
+        for line in file.read_text().splitlines()
+        if '"node":"gpu9.rack.example"' in line and '"hostname":"' in line
+    }
+    assert names_inside == {"inner0"}
+    assert os.uname().nodename not in nodes
