@@ -13,8 +13,10 @@ packages=(slurmctld slurmd slurm-client slurmdbd munge mariadb-server-core maria
 packages+=(stress-ng fio perftest iproute2)
 # A real crontab for the nightly run; its daemon is never started.
 packages+=(cron)
+# Hosts that are reached by ssh: each test starts daemons of its own, with keys of its own.
+packages+=(openssh-server openssh-client)
 # The services that come with them.
-services=(slurmctld slurmd slurmdbd munge cron)
+services=(slurmctld slurmd slurmdbd munge cron ssh)
 policy=/usr/sbin/policy-rc.d
 
 refuse() {
