@@ -75,7 +75,7 @@ def test_a_host_is_called_as_it_was_named_and_nothing_asks_for_a_password(tmp_pa
     config.write_text(
         f"Host gpu9.rack.example\n  HostName {four_hosts.address(0)}\n"
         f"Host gpu10.rack.example\n  HostName {four_hosts.address(3)}\n"
-        f"Host locked\n  HostName {four_hosts.address(1)}\n  User nobody\nInclude {four_hosts.config}\n"
+        f"Host locked\n  HostName {four_hosts.address(1)}\n  User nobody\nMatch all\n  Include {four_hosts.config}\n"
     )
     env = {**four_hosts.env, "OMPI_MCA_plm_rsh_agent": f"ssh -F {config}"}
     names = "gpu10.rack.example,gpu9.rack.example,locked"
