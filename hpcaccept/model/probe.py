@@ -16,8 +16,10 @@ class ProbeRequest:
         token: that stands in the files of this examination.
         folder: on the file system of the runs; empty: it is not looked at.
         gpus: that were asked for on each node; with 0 the driver is left alone.
-        torch: whether torch is imported; ``first``: by rank 0 alone, where all ranks are on one machine.
+        torch: who imports torch: ``all``; ``first``: rank 0 alone, where all ranks are on one machine; ``none``.
         timeout_s: for each question that may hang: torch, the driver, the start of MPI.
+        seen_within_s: how long a file of another host may take to be seen: NFS asks at most once in three seconds by default for what
+            a file holds (acregmin of nfs(5)).
     """
 
     token: str = ""
@@ -25,6 +27,7 @@ class ProbeRequest:
     gpus: int = 0
     torch: str = "all"
     timeout_s: float = 60.0
+    seen_within_s: float = 5.0
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,7 @@ class Heard:
         silent: those that did not, grouped by cause.
         waited_s: from the start of the job to its last word.
         begun: False when the job waited in the queue until it was taken back: nothing is known of its nodes then.
+        asked: processes that were started: one for each node, or for each rank that stands for one.
     """
 
     nodes: tuple[NodeFacts, ...]
@@ -157,3 +161,4 @@ class Heard:
     silent: tuple[Silent, ...] = ()
     waited_s: float = 0.0
     begun: bool = True
+    asked: int = 1

@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 T = TypeVar("T")
-#: A file that was written on another host may take so long to be seen: NFS looks at most once in three seconds by default
-#: (acregmin, acdirmin of nfs(5) are 3 and 30 s, and a missing name is asked for again after the folder's).
-_SEEN_WITHIN_S = 5.0
 #: Ranks that the launcher says it started, in its own variables.
 _WORLD_VARIABLES = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 
@@ -64,7 +61,7 @@ def main(argv: list[str]) -> int:
     """Say everything; always ends."""
     request = from_plain(json.loads(argv[0]), ProbeRequest) if argv else ProbeRequest()
     rank = mpi.rank_from_environment(os.environ) or 0
-    node = os.environ.get("SLURMD_NODENAME") or host.hostname()
+    node = os.environ.get("HPCACCEPT_NODE") or os.environ.get("SLURMD_NODENAME") or host.hostname()
     voice = _Voice(node)
     threading.Thread(target=_listen, args=(voice,), daemon=True).start()
     facts = _of_the_host(NodeFacts(node=node, rank=rank, version=__version__), os.environ)
@@ -74,7 +71,7 @@ def main(argv: list[str]) -> int:
     if request.gpus:
         facts = _of_the_driver(facts, request)
     voice.facts(facts)
-    if request.torch == "all" or rank == 0:
+    if request.torch == "all" or (request.torch == "first" and rank == 0):
         facts = replace(facts, **_of_torch(request))
         voice.facts(facts)
     voice.facts(replace(_of_mpi(facts, request, voice), done=True))
@@ -174,7 +171,7 @@ def _of_the_folder(facts: NodeFacts, request: ProbeRequest) -> NodeFacts:
     folder = Path(request.folder)
 
     def look() -> tuple[str, str]:
-        until = time.monotonic() + _SEEN_WITHIN_S
+        until = time.monotonic() + request.seen_within_s
         while (why := _reading(folder / FROM_LOGIN, request.token)) and time.monotonic() < until:
             time.sleep(0.2)
         # Without the file it is another folder: what is left there would stay there.

@@ -109,7 +109,10 @@ def examine(
         return Diagnosis(case, tuple(here))
     blocking = list(dict.fromkeys(finding.look for finding in here if finding.stops))
     if blocking or case.plan is None:
-        why = f"could not look: no job is started before {', '.join(blocking) or 'the plan'} is mended"
+        if case.launcher == "local":
+            alone = examine_node(case.request.gpus_per_node)
+            return Diagnosis(case, tuple(here), alone.there, alone.heard)
+        why = f"could not look: no job is started before this is mended: {', '.join(blocking)}"
         return Diagnosis(case, tuple(here), (Finding("nodes seen", "unknown", why),))
     patience = Patience(settings.queue_timeout or QUEUE_S, settings.start_timeout)
     say(f"Asking {case.request.nodes} node(s) themselves; Ctrl-C ends that, too.")
@@ -147,7 +150,8 @@ def _launcher(settings: Settings) -> tuple[str, list[Finding]]:
     chosen = launch.choose("auto")
     if chosen == "slurm":
         return chosen, []
-    why = launch.load("slurm").available().rstrip(".")
+    # What follows the colon are Slurm's own words, which 'scontrol ping' says again.
+    why = launch.load("slurm").available().partition(":")[0].rstrip(".")
     if not shutil.which("sbatch"):
         return chosen, [Finding("launcher", "ok", f"{chosen}, this machine alone: {why}")]
     remedy = "A submission would test this machine alone. 'scontrol ping', or --launcher slurm to insist"

@@ -27,8 +27,3 @@ class Case:
     runs_dir: Path
     plan: Plan | None = None
     quick: bool = False
-
-    @property
-    def ranks(self) -> int:
-        """Processes that speak for the nodes: one each."""
-        return self.request.nodes

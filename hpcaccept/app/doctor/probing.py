@@ -58,8 +58,8 @@ class Patience:
 
     Attributes:
         queue_s: until the job begins.
-        start_s: from then on, until a node speaks: the image is pulled and unpacked.
-        answers_s: from the first word to the last.
+        start_s: from then on, until every node speaks: images are pulled and unpacked.
+        answers_s: from then on, until every node has said all.
     """
 
     queue_s: float
@@ -74,17 +74,37 @@ def probe(case: Case, patience: Patience, most_s: float | None = None) -> Heard:
         case: with a plan.
         patience: for the job.
         most_s: longest job that the partition allows.
+
+    Raises:
+        RunError: nothing can be written among the runs.
+        LaunchError: the launcher is not there.
     """
-    assert case.plan is not None
+    plan, launcher = case.plan, launch.load(case.launcher)
+    assert plan is not None
     token = f"hpcaccept-doctor-{secrets.token_hex(6)}"
+    # A job of its own, even when this is typed inside of another one.
+    mine = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_") or key == "SLURM_CONF"}
+    environ = launcher.step_environment({**mine, **case.image.environment})
     with _token_folder(case.runs_dir, token) as folder:
+        RunFolder(folder).write_plan(plan)
+        nodes = _placeholders(plan) if case.launcher == "slurm" else launcher.nodes(plan, environ)
+        far = launcher.unreachable(plan, nodes, RunFolder(folder), environ)
+        near = tuple(node for node in nodes if node not in far)
+        outside = tuple(Silent((node,), f"{node} {cause}", remedy) for node, (cause, remedy) in far.items())
+        if not near:
+            return Heard((), silent=outside)
         request = ProbeRequest(token, str(folder), case.request.gpus_per_node, _who_imports_torch(case.launcher))
-        command = probe_command(case.plan, request, token, patience, most_s)
-        # A job of its own, even when this is typed inside of another one.
-        mine = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_") or key == "SLURM_CONF"}
-        environ = launch.load(case.launcher).step_environment({**mine, **case.image.environment})
-        heard = _converse(case, command, environ, token, patience)
-        return replace(heard, nodes=tuple(_seen_back(folder, token, heard.nodes)))
+        command = probe_command(plan, near, request)
+        if case.launcher == "slurm":
+            command = as_job(command, plan, token, patience, most_s)
+        heard = _converse(case, command, environ, token, patience, len(near))
+        seen = tuple(_seen_back(folder, token, heard.nodes))
+        return replace(heard, nodes=seen, silent=(*outside, *heard.silent))
+
+
+def _placeholders(plan: Plan) -> tuple[str, ...]:
+    """Slurm chooses, and tells only in the job."""
+    return tuple(f"NODE{number}" for number in range(plan.request.nodes))
 
 
 def probe_here(gpus: int) -> Heard:
@@ -96,80 +116,80 @@ def probe_here(gpus: int) -> Heard:
     for line in done.stdout.splitlines():
         hearing.take(0.0, line)
     silent = () if hearing.facts else (Silent((os.uname().nodename,), _last_words(done.stderr)),)
-    return Heard(tuple(hearing.facts.values()), silent=silent)
+    return Heard(tuple(hearing.facts.values()), silent=silent, asked=1)
 
 
 def _who_imports_torch(launcher: str) -> str:
     return "first" if launcher == "local" else "all"
 
 
-def probe_command(
-    plan: Plan, request: ProbeRequest, token: str, patience: Patience, most_s: float | None
-) -> tuple[str, ...]:
+def probe_command(plan: Plan, nodes: tuple[str, ...], request: ProbeRequest) -> tuple[str, ...]:
     """The launcher's own command for a look into every node, with the question in the place of the rank program. Pure."""
-    nodes = tuple(f"NODE{i}" for i in range(plan.request.nodes))
     step = Step("doctor", nodes, 1, plan.request.gpus_per_node, (), plan.start_deadline_s)
-    if plan.launcher != "slurm":
-        step = replace(step, nodes=launch.load(plan.launcher).nodes(plan, {}))
-    words = launch.load(plan.launcher).step_command(plan, step, RunFolder(Path("/")))
-    program = words.index("hpcaccept.rank")
-    entered = (*words[:program], "hpcaccept.rank.probe", dumps(request))
-    if plan.launcher != "slurm":
-        return entered
-    # Inside a job the nodes have names; this is the job itself, and Slurm chooses.
-    steps = [word for word in entered[1:] if not word.startswith("--nodelist=")]
-    return ("srun", *_allocation(plan, token, patience, most_s), *steps)
+    words = list(launch.load(plan.launcher).step_command(plan, step, RunFolder(Path("/"))))
+    rank = ["hpcaccept.rank", "/", step.id]
+    # Once for all, or once for each host.
+    places = [i for i in range(len(words)) if words[i : i + len(rank)] == rank]
+    for place in reversed(places):
+        words[place : place + len(rank)] = ["hpcaccept.rank.probe", dumps(request)]
+    return tuple(words)
 
 
-def _allocation(plan: Plan, token: str, patience: Patience, most_s: float | None) -> list[str]:
-    """What srun needs to make a job of its own: where a run would go, and as whom."""
+def as_job(
+    command: tuple[str, ...], plan: Plan, token: str, patience: Patience, most_s: float | None
+) -> tuple[str, ...]:
+    """A step's srun in a job of its own, for which Slurm chooses the nodes. Pure.
+
+    With salloc, because an srun that makes its job itself gives its tasks other cores than a step of a batch job has.
+    """
     request = plan.request
     needed_s = patience.start_s + patience.answers_s
-    minutes = max(1, math.ceil(min(needed_s, most_s or needed_s) / 60))
     named = {
         "job-name": "hpcaccept-doctor",
         "comment": token,
-        "time": str(minutes),
+        "time": str(max(1, math.ceil(min(needed_s, most_s or needed_s) / 60))),
+        "nodes": str(request.nodes),
+        "ntasks-per-node": str(request.ranks_per_node),
+        "gpus-per-node": str(request.gpus_per_node or ""),
         "partition": request.partition,
         "account": request.account,
         "nodelist": request.nodelist,
         "exclude": request.exclude,
     }
-    further = {key: value for key, value in request.slurm.items() if key in _WHERE}
-    words = [f"--{key}={value}" for key, value in named.items() if value]
-    words += [
-        f"--{key.replace('_', '-')}={value}" if value else f"--{key.replace('_', '-')}"
-        for key, value in further.items()
-    ]
-    return [*words, "--exclusive"]
+    where = {key.replace("_", "-"): value for key, value in request.slurm.items() if key in _WHERE}
+    words = [f"--{key}={value}" for key, value in {**named, **where}.items() if value]
+    step = [word for word in command if not word.startswith("--nodelist=")]
+    return ("salloc", "--exclusive", *words, *step)
 
 
 # --- the conversation -------------------------------------------------------------------------------------------------
 
 
 def _converse(
-    case: Case, command: tuple[str, ...], environ: Mapping[str, str], token: str, patience: Patience
+    case: Case, command: tuple[str, ...], environ: Mapping[str, str], token: str, patience: Patience, asked: int
 ) -> Heard:
     hearing = Hearing()
     begin = time.monotonic()
     job: tuple[str, ...] = ()
     with talking(command, env=environ) as talk, _nothing_left(case.launcher, token):
-        why, begun = _listen(case, talk, hearing, token, patience)
+        why, begun = _listen(case.launcher, talk, hearing, token, patience, asked)
         waited_s = time.monotonic() - begin
         talk.wait(2.0)
-        if case.launcher == "slurm" and len(hearing.facts) < case.ranks:
+        if case.launcher == "slurm" and len(hearing.facts) < asked:
             job = _nodes_of_job(token)
     for arrived_s, line in talk.heard(0.01):
         hearing.take(arrived_s, line)
     nodes = _one_each(hearing)
-    complete = len(hearing.facts) >= case.ranks
+    complete = len(hearing.facts) >= asked
     silent = () if complete else _silent(case, nodes, job, talk.stderr, why)
-    return Heard(nodes, hearing.clocks, silent, waited_s, begun)
+    return Heard(nodes, hearing.clocks, silent, waited_s, begun, asked)
 
 
-def _listen(case: Case, talk: Talk, hearing: Hearing, token: str, patience: Patience) -> tuple[Silent | None, bool]:
+def _listen(
+    launcher: str, talk: Talk, hearing: Hearing, token: str, patience: Patience, asked: int
+) -> tuple[Silent | None, bool]:
     """Until everyone is done, the launcher has ended, or patience has. Why no more is known, and whether the job has begun."""
-    slurms = case.launcher == "slurm"
+    slurms = launcher == "slurm"
     phase, until = ("queue", patience.queue_s) if slurms else ("start", patience.start_s)
     until += time.monotonic()
     asked_queue = pinged = time.monotonic()
@@ -178,17 +198,19 @@ def _listen(case: Case, talk: Talk, hearing: Hearing, token: str, patience: Pati
         for arrived_s, line in talk.heard(0.05):
             hearing.take(arrived_s, line)
         now = time.monotonic()
-        if sum(facts.done for facts in hearing.facts.values()) >= case.ranks:
+        if sum(facts.done for facts in hearing.facts.values()) >= asked:
             return None, True
-        if hearing.facts and phase != "answers":
+        if len(hearing.facts) >= asked and phase != "answers":
             phase, until = "answers", now + patience.answers_s
+        elif hearing.facts and phase == "queue":
+            phase, until = "start", now + patience.start_s
         if phase == "queue" and now - asked_queue > _ASK_QUEUE_S:
             asked_queue, status = now, _state_of_job(token)
             if status and status.state == "running":
                 phase, until = "start", now + patience.start_s
             elif status and status.state == "stuck":
                 return Silent((), f"the job cannot start: {status.detail}", status.remedy), False
-        if phase == "answers" and slurms and now - pinged > _PING_S:
+        if hearing.facts and slurms and now - pinged > _PING_S:
             pinged = now
             talk.say(repr(time.time()))
         if now > until:
@@ -203,7 +225,11 @@ def _too_late(phase: str, patience: Patience, detail: str) -> Silent:
         return Silent((), f"the job did not begin within {wait}{words}", "Try later, or --queue-timeout S, or --quick")
     if phase == "start":
         wait = show_duration(patience.start_s)
-        return Silent((), f"nothing was heard within {wait}", "--start-timeout S, where images are pulled for so long")
+        return Silent(
+            (),
+            f"nothing was heard of it within {wait}",
+            "scontrol show node NAME; --start-timeout S for slow image pulls",
+        )
     return Silent((), f"not all answers came within {show_duration(patience.answers_s)}")
 
 
@@ -286,7 +312,8 @@ def _cause(case: Case, said: str, launchers: str, why: Silent | None) -> tuple[s
 def _last_words(text: str) -> str:
     """What was said last, without what only tells that something ended."""
     lines = list(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
-    telling = [line for line in lines if not parse_deaths(line) and "Terminating StepId" not in line] or lines
+    told = [line for line in lines if not line.startswith("salloc: ") or "error" in line]
+    telling = [line for line in told if not parse_deaths(line) and "Terminating StepId" not in line] or told
     return " / ".join(telling[-2:])[:400] or "it left no word"
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hpcaccept.app.doctor.case import Case
 
 PLACE = 70
-FOR = ("slurm", "local")
+FOR = ("slurm", "hosts", "local")
 _ENDINGS = (".sqsh", ".squashfs")
 
 

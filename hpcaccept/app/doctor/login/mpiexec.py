@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from hpcaccept.app.doctor.case import Case
 
 PLACE = 10
-FOR = ("local",)
+FOR = ("local", "hosts")
 
 
 def ask(case: Case) -> tuple[str, str]:

@@ -88,7 +88,7 @@ def judge(case: Case, seen: Seen) -> list[Finding]:
         known = ", ".join(p.name for p in seen.partitions) or "any"
         found = f"there is no {', '.join(map(repr, unknown))}" if unknown else "Slurm has no default partition"
         return [Finding("partition", "wrong", found, f"one of {known}", "--partition NAME", stops=True)]
-    return [*_states(mine), *_nodes(case, seen, mine), *_time(case, mine)]
+    return [*_states(mine), *_accounts(case, mine), *_nodes(case, seen, mine), *_time(case, mine)]
 
 
 def _states(mine: list[Partition]) -> list[Finding]:
@@ -97,7 +97,23 @@ def _states(mine: list[Partition]) -> list[Finding]:
         up = partition.state == "UP"
         remedy = f"--partition OTHER, or: scontrol update partitionname={partition.name} state=up"
         text = f"{partition.name} is {partition.state.lower()}"
-        found.append(Finding("partition", "ok" if up else "wrong", text, "up", "" if up else remedy, stops=not up))
+        found.append(
+            Finding("partition", "ok" if up else "wrong", text, "" if up else "up", "" if up else remedy, stops=not up)
+        )
+    return found
+
+
+def _accounts(case: Case, mine: list[Partition]) -> list[Finding]:
+    """Partitions that do not take the account; which one is taken where none is named, is not known here."""
+    asked = case.request.account
+    found = []
+    for partition in mine:
+        if asked and ((partition.accounts and asked not in partition.accounts) or asked in partition.closed_to):
+            text = f"{partition.name} does not take account {asked}"
+            expected = f"one of {', '.join(partition.accounts)}" if partition.accounts else "another"
+            found.append(
+                Finding("partition", "wrong", text, expected, "--account NAME, or another --partition", stops=True)
+            )
     return found
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hpcaccept.model.finding import Mark
 
 PLACE = 60
-FOR = ("slurm", "local")
+FOR = ("slurm", "hosts", "local")
 #: A run of a few nodes takes megabytes, one of thousands a gigabyte.
 _LEAST_BYTES = 1 << 30
 _LEAST_FILES = 10_000

@@ -26,5 +26,9 @@ def judge(case: Case, seen: tuple[str, str]) -> list[Finding]:
     why_not, version = seen
     if why_not:
         remedy = "On the login node: 'scontrol ping' and SLURM_CONF; on the controller: 'systemctl status slurmctld'."
-        return [Finding("Slurm", "wrong", why_not.rstrip("."), "a controller that answers", remedy, stops=True)]
+        return [
+            Finding(
+                "Slurm", "wrong", " ".join(why_not.split()).rstrip("."), "a controller that answers", remedy, stops=True
+            )
+        ]
     return [Finding("Slurm", "ok", f"{version} answers")]

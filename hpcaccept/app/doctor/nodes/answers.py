@@ -23,6 +23,10 @@ def judge(case: Case, heard: Heard) -> list[Finding]:
         Finding("job", "wrong" if heard.begun else "unknown", item.cause, expected, item.remedy, item.nodes)
         for item in heard.silent
     ]
+    cut = tuple(node.node for node in heard.nodes if not (node.done or node.mpi_begun))
+    if cut:
+        remedy = "There: dmesg, journalctl -u slurmd (out of memory? killed?)"
+        silent.append(Finding("job", "wrong", "the process ended before it had said all", remedy=remedy, nodes=cut))
     if silent and not heard.nodes:
         return silent
     answered = f"{len(heard.nodes)} of {expected} answered" if asked > 1 else "answered"

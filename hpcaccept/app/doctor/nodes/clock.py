@@ -35,7 +35,7 @@ def _agreeing(near: list[Clock]) -> Finding:
     spread_s = max(clock.ahead_s for clock in near) - min(clock.ahead_s for clock in near)
     others = f", {show(spread_s, 's')} of each other" if len(near) > 1 else ""
     names = tuple(clock.node for clock in near)
-    return Finding("clock", "ok", f"within {show(bound_s, 's')} of here{others}", show(_WARN_S, "s"), nodes=names)
+    return Finding("clock", "ok", f"within {show(bound_s, 's')} of here{others}", nodes=names)
 
 
 def _astray(clock: Clock) -> Finding:

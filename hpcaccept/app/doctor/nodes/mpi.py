@@ -25,24 +25,21 @@ def judge(case: Case, heard: Heard) -> list[Finding]:
             return Finding("MPI", "wrong", "mpi4py is not installed", "mpi4py", "pip install 'hpcaccept[rank]'")
         if node.no_mpi:
             return Finding("MPI", "wrong", node.no_mpi, "MPI starts", node.pmix_misfit or remedy)
+        if not node.world and heard.silent:
+            return Finding("MPI", "unknown", "could not look: it waits for the nodes that are silent")
         if not node.world:
             return Finding("MPI", "wrong", "it ended the process when it started", "MPI starts", remedy)
         return Finding("MPI", "ok", f"{node.mpi}, mpi4py {node.mpi4py}")
 
     def world(node: NodeFacts) -> Finding:
-        expected = _expected(case, node)
+        expected = heard.asked if case.launcher else node.world_asked or 1
         if node.world != expected:
             found = "alone: a world of 1" if node.world == 1 else f"a world of {node.world}"
             return Finding("MPI world", "wrong", found, f"{expected}", remedy)
-        if case.launcher == "slurm" and node.met != case.request.nodes:
+        if case.launcher not in ("", "local") and node.met != heard.asked:
             found = f"words of {node.met} nodes came through"
-            return Finding("MPI world", "wrong", found, f"{case.request.nodes}", "Ranks must be placed one to a node.")
+            return Finding("MPI world", "wrong", found, f"{heard.asked}", "Ranks must be placed one to a node.")
         return Finding("MPI world", "ok", f"{node.world}", f"{expected}")
 
     spoken = [node for node in heard.nodes if node.mpi_begun or node.done]
     return told(spoken, library, alike=True) + told([node for node in spoken if node.world], world)
-
-
-def _expected(case: Case, node: NodeFacts) -> int:
-    """What was asked for; of one node by itself, what its launcher says."""
-    return case.ranks if case.launcher else node.world_asked or 1

@@ -20,7 +20,7 @@ def judge(case: Case, heard: Heard) -> list[Finding]:
 
     def version(node: NodeFacts) -> Finding:
         if node.version == __version__:
-            return Finding("hpcaccept", "ok", node.version, "as here")
+            return Finding("hpcaccept", "ok", f"{node.version}, as here")
         where = "the image" if case.image.reference else "the nodes' environment"
         remedy = f"Install {__version__} into {where}, or {node.version or 'its version'} here: pip install"
         return Finding("hpcaccept", "wrong", node.version or "no version", f"{__version__}, as here", remedy)

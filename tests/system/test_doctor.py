@@ -1,0 +1,198 @@
+"""The doctor on real paths: good ones, and ones that were broken on purpose. Nothing of its job is ever left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from submission import command, until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ssh_hosts import Hosts
+    from system.cluster import VirtualSlurm
+
+pytestmark = pytest.mark.mpi
+
+
+def examine(*words: str, env: Mapping[str, str], timeout_s: float = 60) -> tuple[int, list[dict[str, Any]], str]:
+    """Exit code, findings and standard error of ``hpcaccept doctor --json``."""
+    done = command("doctor", "--json", *words, env={"HPCACCEPT_GPUS_PER_NODE": "0", **env}, timeout_s=timeout_s)
+    assert done.stdout.startswith("{"), done.stdout + done.stderr
+    said = json.loads(done.stdout)
+    assert said["exit_code"] == done.returncode
+    return done.returncode, said["findings"], done.stdout + done.stderr
+
+
+def bad(findings: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What is not well, by what was looked at."""
+    return {finding["look"]: finding for finding in findings if finding["mark"] not in ("ok", "warning")}
+
+
+def jobs(slurm: VirtualSlurm) -> str:
+    """The doctor's jobs that wait or run."""
+    words = ["squeue", "-h", "-n", "hpcaccept-doctor", "-o", "%i %T"]
+    return subprocess.run(words, env={**os.environ, **slurm.env}, capture_output=True, text=True, check=True).stdout
+
+
+def test_four_good_nodes_are_well_and_nothing_is_left(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
+    runs = tmp_path / "deep" / "runs"
+    code, findings, out = examine("--nodes", "4", "--runs-dir", str(runs), env=plain_slurm.env)
+    assert code == 0, out
+    assert not bad(findings)
+    names = ["node0", "node1", "node2", "node3"]
+    for look in ("hpcaccept", "Python", "MPI", "MPI world", "PMIx", "torch", "runs seen", "clock", "memlock", "cores"):
+        (finding,) = [finding for finding in findings if finding["look"] == look]
+        assert finding["nodes"] == names, finding
+    assert not jobs(plain_slurm)
+    assert not (tmp_path / "deep").exists()
+
+
+def test_the_page_of_a_good_path_fits_a_terminal(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
+    words = ("doctor", "--nodes", "2", "--runs-dir", str(tmp_path / "runs"), "--quick")
+    env = {**plain_slurm.env, "HPCACCEPT_GPUS_PER_NODE": "0", "COLUMNS": "80"}
+    done = command(*words, env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert lines[-1].startswith("Nothing is wrong")
+    assert [line.split()[1] for line in lines[:4]] == ["Slurm", "partition", "nodes", "time"]
+
+
+@pytest.mark.parametrize(
+    ("words", "look", "said"),
+    [
+        (("--partition", "gpus"), "partition", "there is no 'gpus'"),
+        (("--partition", "down"), "partition", "down is down"),
+        (("--nodes", "9"), "nodes", "4 of 4 nodes can be used"),
+        (("--gpus-per-node", "16"), "gres", "node[0-3]: 8 GPUs"),
+        (("--container-image", "/nowhere/image.sqsh"), "pyxis", "srun --help knows no --container-image"),
+        (("--mpi", "pmi7"), "srun --mpi", "pmix"),
+    ],
+)
+def test_what_this_machine_sees_stops_the_job(
+    tmp_path: Path, plain_slurm: VirtualSlurm, words: tuple[str, ...], look: str, said: str
+) -> None:
+    if look == "pyxis" and "--container-image" in _help(plain_slurm):
+        pytest.skip("this Slurm has Pyxis")
+    code, findings, out = examine(*words, "--runs-dir", str(tmp_path), env=plain_slurm.env)
+    assert code == 3, out
+    found = bad(findings)
+    assert said in found[look]["found"]
+    assert found[look]["remedy"]
+    assert "no job is started" in found["nodes seen"]["found"]
+
+
+def _help(slurm: VirtualSlurm) -> str:
+    words = ["srun", "--help"]
+    return subprocess.run(words, env={**os.environ, **slurm.env}, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_runs_folder_that_nodes_do_not_see_is_wrong(plain_slurm: VirtualSlurm) -> None:
+    # Every virtual node has a /dev/shm of its own.
+    runs = Path(f"/dev/shm/hpcaccept-test-{os.getpid()}/runs")
+    code, findings, out = examine("--nodes", "2", "--runs-dir", str(runs), env=plain_slurm.env)
+    assert code == 3, out
+    assert set(bad(findings)) == {"runs seen"}
+    assert "--runs-dir" in bad(findings)["runs seen"]["remedy"]
+    assert not runs.parent.exists()
+
+
+def test_a_node_whose_slurmd_does_not_answer_is_named(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
+    stopped = plain_slurm.slurmd_pid("node3")
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        words = ("--nodes", "4", "--start-timeout", "4", "--runs-dir", str(tmp_path))
+        code, findings, out = examine(*words, env=plain_slurm.env)
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    assert code == 3, out
+    silent = [finding for finding in findings if finding["look"] == "job" and finding["mark"] == "wrong"]
+    assert [finding["nodes"] for finding in silent] == [["node3"]], out
+    (torch,) = [finding for finding in findings if finding["look"] == "torch"]
+    assert torch["nodes"] == ["node0", "node1", "node2"]
+    until(lambda: not jobs(plain_slurm), 30)
+    until(lambda: "idle" in _state(plain_slurm, "node3"), 60)
+
+
+def _state(slurm: VirtualSlurm, node: str) -> str:
+    words = ["sinfo", "-h", "-N", "-n", node, "-p", "gpu", "-o", "%T"]
+    return subprocess.run(words, env={**os.environ, **slurm.env}, capture_output=True, text=True, check=True).stdout
+
+
+def test_ctrl_c_takes_the_job_back(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
+    env = {**os.environ, **plain_slurm.env, "HPCACCEPT_GPUS_PER_NODE": "0"}
+    blocker = subprocess.run(
+        ["sbatch", "--parsable", "-o", "/dev/null", "--exclusive", "-N4", "--wrap", "sleep 60"],
+        env=env, capture_output=True, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+    try:
+        words = [sys.executable, "-m", "hpcaccept", "doctor", "--nodes", "2", "--runs-dir", str(tmp_path / "runs")]
+        with subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            until(lambda: "PENDING" in jobs(plain_slurm), 30)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=30)
+        assert process.returncode == 130, err
+        assert not jobs(plain_slurm)
+        assert not (tmp_path / "runs").exists()
+        begin = time.monotonic()
+        code, findings, out = examine("--queue-timeout", "1", "--runs-dir", str(tmp_path / "runs"), env=plain_slurm.env)
+        assert time.monotonic() - begin < 30
+    finally:
+        subprocess.run(["scancel", blocker], env=env, check=True)
+    assert code == 3, out
+    assert "did not begin within 1.0 s" in bad(findings)["job"]["found"]
+    assert bad(findings)["job"]["mark"] == "unknown"
+    assert not jobs(plain_slurm)
+
+
+def test_one_node_speaks_for_itself_inside_a_job(plain_slurm: VirtualSlurm) -> None:
+    words = [
+        "srun",
+        "--mpi=pmix",
+        "-N2",
+        "-n2",
+        "--label",
+        sys.executable,
+        "-m",
+        "hpcaccept",
+        "doctor",
+        "--node",
+        "--json",
+    ]
+    done = subprocess.run(
+        words, env={**os.environ, **plain_slurm.env}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for task in (0, 1):
+        text = "\n".join(x.partition(": ")[2] for x in done.stdout.splitlines() if x.lstrip().startswith(f"{task}: "))
+        (world,) = [finding for finding in json.loads(text)["findings"] if finding["look"] == "MPI world"]
+        assert (world["mark"], world["found"], world["nodes"]) == ("ok", "2", [f"node{task}"])
+
+
+def test_a_machine_without_slurm_is_looked_at_by_itself(tmp_path: Path) -> None:
+    env = {"HPCACCEPT_LAUNCHER": "local"}
+    code, findings, out = examine("--nodes", "2", "--runs-dir", str(tmp_path / "runs"), env=env)
+    assert code == 0, out
+    looks = [finding["look"] for finding in findings]
+    assert looks[:3] == ["mpiexec", "runs folder", "image"]
+    (world,) = [finding for finding in findings if finding["look"] == "MPI world"]
+    assert world["found"] == "2"
+    assert {"torch", "/dev/shm", "cores"} <= set(looks)
+
+
+def test_hosts_by_ssh_are_asked_too_and_one_that_cannot_be_reached_is_named(tmp_path: Path, four_hosts: Hosts) -> None:
+    env = {**four_hosts.env, "HPCACCEPT_NODELIST": "node[0-1],node9", "HPCACCEPT_LAUNCHER": "hosts"}
+    code, findings, out = examine("--runs-dir", str(tmp_path / "runs"), env=env)
+    assert code == 3, out
+    assert bad(findings)["job"]["nodes"] == ["node9"]
+    (world,) = [finding for finding in findings if finding["look"] == "MPI world"]
+    assert (world["mark"], world["nodes"]) == ("ok", ["node0", "node1"])
