@@ -15,7 +15,8 @@ words=() image=
 for word in "$@"; do
   case $word in
     --container-image=*) image=${word#*=} ;;
-    --container-name=*|--container-mounts=*|--no-container-mount-home) ;;
+    --container-name=*|--container-mounts=*|--container-workdir=*|--container-env=*) ;;
+    --no-container-mount-home|--container-readonly|--container-writable|--container-entrypoint|--no-container-entrypoint) ;;
     --container-*) echo "srun: unrecognized option '$word'" >&2; exit 1 ;;
     *) words+=("$word") ;;
   esac

@@ -39,29 +39,43 @@ def plan_run(settings: Settings, overrides: Sequence[SuiteText] = ()) -> tuple[P
         UsageError: settings or suite are wrong, or the launcher cannot be used here.
     """
     launcher = launch.choose(settings.launcher)
+    place = launch.load(launcher)
+    if settings.gpus_per_node < 0:
+        settings = replace(settings, gpus_per_node=place.default_gpus(settings.partition))
+    if settings.mpi == "auto":
+        settings = replace(settings, mpi=place.default_mpi())
+    plan = plan_of(settings, overrides, launcher)
+    return plan, RunFolder(Path(settings.runs_dir).absolute() / plan.run_id)
+
+
+def plan_of(settings: Settings, overrides: Sequence[SuiteText], launcher: str, run_id: str = "") -> Plan:
+    """The plan for settings in which the GPUs per node and the type of MPI are decided.
+
+    Args:
+        settings: what is asked for.
+        overrides: see ``plan_run``.
+        launcher: module name in hpcaccept.launch.
+        run_id: of the run; empty: a new one.
+
+    Raises:
+        UsageError: settings or suite are wrong.
+    """
     gpus = settings.gpus_per_node
-    if gpus < 0:
-        gpus = launch.load(launcher).default_gpus(settings.partition)
     name = settings.suite if settings.suite != "auto" else ("quick" if gpus else "cpu")
     suite = resolve_suite(read_suite(name), overrides)
-    if settings.mpi == "auto":
-        settings = replace(settings, mpi=launch.load(launcher).default_mpi())
     request = request_of(settings, gpus)
     now = datetime.now(timezone.utc)
-    run_id = f"{now:%Y%m%d-%H%M%S}-{suite.name}-{request.nodes}n-{os.urandom(2).hex()}"
-    image = identified(image_of(settings, sys.executable, runtime_of(launcher, settings.container_image)))
-    plan = make_plan(
+    return make_plan(
         settings,
         suite,
         request,
-        image,
+        identified(image_of(settings, sys.executable, runtime_of(launcher, settings.container_image))),
         launcher=launcher,
-        run_id=run_id,
+        run_id=run_id or f"{now:%Y%m%d-%H%M%S}-{suite.name}-{request.nodes}n-{os.urandom(2).hex()}",
         now=now.isoformat(timespec="seconds"),
         version=__version__,
         commit=commit_of(Path(__file__).parents[2]),
     )
-    return plan, RunFolder(Path(settings.runs_dir).absolute() / run_id)
 
 
 def commit_of(checkout: Path) -> str:

@@ -1,27 +1,55 @@
-"""``hpcaccept plan``: what the sbatch scripts ask, inside their job and image, before each step."""
+"""``hpcaccept plan``: what the sbatch scripts ask, inside their job and image, before each step and at the end."""
 
 from __future__ import annotations
 
 import click
 
+from hpcaccept.cli.options import suite_options
+
 
 @click.command()
 @click.option("--folder", required=True, metavar="DIR", help="Run folder, on a file system that all nodes share.")
-@click.option("--suite", default="auto", show_default=True, help="A suite's name or .toml file.")
-@click.option(
-    "--gpus-per-node", type=click.IntRange(min=0), default=0, show_default=True, help="GPUs each node must have."
-)
-@click.option("--ranks-per-node", type=int, default=0, help="MPI ranks per node.  [default: one per GPU, else 1]")
+@click.option("--suite", metavar="SUITE", help="A suite's name or .toml file.")
+@click.option("--skip", multiple=True, metavar="CHECK", help="Leave this check out; may be repeated.")
+@click.option("--set", "changes", multiple=True, metavar="CHECK.PARAM=VALUE", help="Change a parameter of a check.")
+@click.option("--gpus-per-node", type=click.IntRange(min=0), metavar="N", help="GPUs that each node must have.")
+@click.option("--nodes", default="", metavar="TEXT", help="What 'scontrol show hostnames' says of the job.")
+@click.option("--gres", default="", metavar="TEXT", help="What 'sinfo -h -N -o %G' says of its nodes.")
+@click.option("--mpi-list", default="", metavar="TEXT", help="What 'srun --mpi=list' says.")
+@click.option("--left", default="", metavar="TEXT", help="What 'squeue -h -o %L' says of the job.")
+@click.option("--variables", default="", metavar="TEXT", help="Names of the variables of the script.")
 @click.option("--after", metavar="STEP", help="This step has ended: what follows?")
-@click.option("--returncode", type=int, default=0, help="Exit status of the srun of that step.")
-def plan(folder: str, suite: str, gpus_per_node: int, ranks_per_node: int, after: str | None, returncode: int) -> int:
-    """Inside a Slurm job: make a run folder and print its first step, or the one after --after.
+@click.option("--returncode", type=int, default=0, help="Exit status of its command.")
+@click.option("--took", type=float, default=0.0, metavar="S", help="Seconds from its launch to its end.")
+@click.option("--conclude", is_flag=True, help="All steps have ended: judge, print and remember.")
+def plan(
+    folder: str,
+    suite: str | None,
+    skip: tuple[str, ...],
+    changes: tuple[str, ...],
+    gpus_per_node: int | None,
+    nodes: str,
+    gres: str,
+    mpi_list: str,
+    left: str,
+    variables: str,
+    after: str | None,
+    returncode: int,
+    took: float,
+    conclude: bool,
+) -> int:
+    """Inside a Slurm job: make a run folder and leave its first command in DIR/next, or the one after --after.
 
-    A line has the step, its number of nodes, ranks per node, and the nodes; no line: the run is over.
+    The words of the command are separated by NUL (sbatch/steps.sh reads them); no word: the run is over.
     """
-    from hpcaccept.app.scripted import begin, proceed
+    from hpcaccept.app import scripted
 
-    line = proceed(folder, after, returncode) if after else begin(folder, suite, gpus_per_node, ranks_per_node)
-    if line:
-        click.echo(line)
+    told = scripted.Told(nodes, gres, mpi_list, left, variables)
+    if conclude:
+        return scripted.conclude(folder)
+    if after:
+        scripted.proceed(folder, after, returncode, took, told)
+    else:
+        settings = {"suite": suite, "gpus_per_node": gpus_per_node}
+        scripted.begin(folder, told, settings, suite_options(skip, changes, False))
     return 0

@@ -40,6 +40,9 @@ MARGIN_S = 330.0
 WARNING_S = 20
 FOLDER_FULL = "no space left under the run folder"
 CANCELLED = "the job was cancelled"
+TIME_IS_UP = "the time limit of the job is near"
+#: What to do about either.
+KEPT = "Records so far are kept and judged: 'hpcaccept report'."
 #: Seconds for removing containers from the nodes.
 LEAVE_S = 60.0
 #: What a rank exits with when its journal cannot grow (hpcaccept.rank.EXIT_FOLDER_FULL; launch and rank know nothing of each other).
@@ -87,7 +90,7 @@ class _Stop:
         if not self.why and now >= self._ask_at:
             left_s = self._launcher.seconds_left(os.environ)
             if left_s is not None and left_s <= WARNING_S:
-                self.why = "the time limit of the job is near"
+                self.why = TIME_IS_UP
             self._ask_at = now + (3600.0 if left_s is None else max(1.0, left_s - WARNING_S))
         return bool(self.why)
 
@@ -107,7 +110,7 @@ def _drive(folder: RunFolder, events: Events) -> tuple[str, str]:
                 return "", ""
             code, late = _launch(plan, folder, events, step, stop)
             if stop.why:
-                return stop.why, "Records so far are kept and judged: 'hpcaccept report'."
+                return stop.why, KEPT
             course, why = reckon(folder, events, course, step, code=code, late=late, runtime=plan.image.runtime)
             if why:
                 return why

@@ -72,14 +72,19 @@ def nodes(plan: Plan, environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def default_mpi() -> str:
-    """The best type that this Slurm lists.
-
-    Raises:
-        LaunchError: it has none with which ranks could find each other.
-    """
+    """The best type that this Slurm lists. Raises LaunchError as ``mpi_among``."""
     listed = ask(["srun", "--mpi=list"])
     # Some versions list on standard error.
-    types = parse_mpi_types(listed.stdout + listed.stderr)
+    return mpi_among(listed.stdout + listed.stderr)
+
+
+def mpi_among(listed: str) -> str:
+    """The best type in what ``srun --mpi=list`` says.
+
+    Raises:
+        LaunchError: there is none with which ranks could find each other.
+    """
+    types = parse_mpi_types(listed)
     best = best_mpi_type(types)
     if not best:
         raise LaunchError(

@@ -1,13 +1,16 @@
-"""The scripts under sbatch/ work as they are, with and without a container, and leave a run folder that report reads."""
+"""The scripts under sbatch/ work as they are on a real Slurm, with and without a container, and leave a run folder that report reads.
+
+What they launch, and what they ask Slurm for, is compared with submit in tests/unit/test_sbatch_files.py.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -41,14 +44,27 @@ def _end_of(job: str, slurm: VirtualSlurm, timeout_s: float = 120) -> str:
     return str(until(state, timeout_s))
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda p: p.stem)
-def test_a_script_leaves_a_judged_run(script: Path, tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
-    suite = tmp_path / "short.toml"
-    suite.write_text(noise(0.1))
-    job = _sbatch(script, tmp_path, plain_slurm, SUITE=str(suite))
-    assert _end_of(job, plain_slurm) == "COMPLETED", _output(tmp_path)
-    assert "ACCEPTED" in _output(tmp_path)
-    again = command("report", "--runs-dir", str(tmp_path / "runs"), "--format", "json")
+def test_every_script_leaves_a_judged_run(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
+    # All at once: most of a script's time is waiting for Slurm.
+    jobs = {}
+    for script in SCRIPTS:
+        folder = tmp_path / script.stem
+        folder.mkdir()
+        suite = noise(0.1)
+        if script.stem == "burn":
+            # The script sets its length, which must fit the job.
+            suite += "[checks.burn]\n"
+        (folder / "short.toml").write_text(suite)
+        more = {"SUITE": str(folder / "short.toml"), "DURATION": "1", "AGAIN": "0", "WINDOW": "00:00-00:00"}
+        jobs[script] = _sbatch(script, folder, plain_slurm, "-N", "1", "--time=01:00:00", **more)
+    for script, job in jobs.items():
+        folder = tmp_path / script.stem
+        assert _end_of(job, plain_slurm) == "COMPLETED", _output(folder)
+        assert "ACCEPTED" in _output(folder)
+        report = json.loads(next(folder.glob("runs/*/report.json")).read_text())
+        assert set(report["nodes"].values()) == {"PASS"}
+        assert (folder / "runs/history").is_dir()
+    again = command("report", "--runs-dir", str(tmp_path / "single_node_gpu/runs"), "--format", "json")
     assert again.returncode == 0
     assert set(json.loads(again.stdout)["nodes"].values()) == {"PASS"}
 
@@ -90,7 +106,7 @@ def test_a_script_in_a_container_needs_no_python_on_the_host(tmp_path: Path, pla
     inside = place / "python3"
     inside.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     inside.chmod(0o755)
-    (tmp_path / "image.sqsh").touch()
+    (tmp_path / "image.sqsh").write_bytes(b"hsqs and more")
     suite = tmp_path / "short.toml"
     suite.write_text(noise(0.1))
     words = {"IMAGE": str(tmp_path / "image.sqsh"), "PYTHON": "/nowhere", "PATH": f"{place}:{os.environ['PATH']}"}
@@ -98,16 +114,30 @@ def test_a_script_in_a_container_needs_no_python_on_the_host(tmp_path: Path, pla
     assert _end_of(job, plain_slurm) == "COMPLETED", _output(tmp_path)
     report = json.loads(next(tmp_path.glob("runs/*/report.json")).read_text())
     assert report["image"]["reference"].endswith("image.sqsh")
+    assert report["image"]["digest"].startswith("sha256:")
 
 
-def test_the_scripts_differ_only_above_their_first_command() -> None:
-    bodies = {
-        script.read_text().partition("# ---- what an administrator changes")[2].partition("\n")[2] for script in SCRIPTS
-    }
-    same = {"\n".join(x for x in body.splitlines() if not x.startswith("SUITE=")) for body in bodies}
-    assert len(same) == 1
+def test_a_night_queues_the_next_one_once(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
+    now = datetime.now()  # noqa: DTZ005 (WINDOW is of this machine's clock)
+    window = f"{now + timedelta(hours=3):%H:%M}-{now + timedelta(hours=4):%H:%M}"
+    script = ROOT / "sbatch/nightly.sbatch"
 
+    def queued() -> list[str]:
+        words = ["squeue", "-h", "--name=of this test", "--states=PENDING", "-o", "%A %S %D %P %l %j"]
+        return subprocess.run(
+            words, env={**os.environ, **plain_slurm.env}, capture_output=True, text=True, check=True
+        ).stdout.splitlines()
 
-@pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
-def test_the_scripts_are_clean() -> None:
-    subprocess.run(["shellcheck", *map(str, SCRIPTS)], check=True)
+    try:
+        # Neither tests anything: it is not time. The first finds the second one queued, which waits for it; that queues the next.
+        words = ("-J", "of this test", "-N", "2", "--time=00:20:00")
+        jobs = [_sbatch(script, tmp_path, plain_slurm, *words, WINDOW=window) for _ in range(2)]
+        assert [_end_of(job, plain_slurm) for job in jobs] == ["FAILED", "FAILED"]
+        [night] = queued()
+        number, begin, *rest = night.split()
+        assert number not in jobs
+        assert begin[11:16] == window.partition("-")[0]
+        assert rest == ["2", "gpu", "20:00", "of", "this", "test"]
+        assert not list(tmp_path.glob("runs/*"))
+    finally:
+        subprocess.run(["scancel", "--name=of this test"], env={**os.environ, **plain_slurm.env}, check=True)
