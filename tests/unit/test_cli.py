@@ -109,13 +109,12 @@ def a_run(
         (["checks", "explain", "matmull"], "Did you mean 'matmul'?"),
         (["checks", "explain"], "Missing argument"),
         (["baseline", "shwo"], "No such command"),
-        (["plan", "--folder", "x"], "SLURM_JOB_NODELIST is not set"),
+        (["plan", "--folder", "x"], "belongs inside a Slurm job"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_told_with_what_is_right_and_exit_2(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, place: Path, words: list[str], said: str
 ) -> None:
-    monkeypatch.delenv("SLURM_JOB_NODELIST", raising=False)
     monkeypatch.setattr("hpcaccept.launch.local.available", lambda: "")
     monkeypatch.setattr("hpcaccept.app.submitting.start", lambda *_: pytest.fail("something was started"))
     assert main(words) == 2
