@@ -16,6 +16,13 @@ SIGNS = (
     ),
     Sign(
         "pull refused",
+        # Of a registry that wants a password by itself (Basic), Enroot 4.1 ends here without a word.
+        r"Authenticating with user: (?![\s\S]*(Authentication succeeded|\[INFO\]))",
+        "the registry refused the image",
+        _CREDENTIALS,
+    ),
+    Sign(
+        "pull refused",
         r"\[ERROR\].*\b429\b|toomanyrequests",
         "the registry limits how often it is asked",
         _IMPORT_ONCE,

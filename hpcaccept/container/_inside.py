@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from hpcaccept.container._fault import Sign
 
+_JOIN = (
+    "Take another type of 'srun --mpi=list' with --mpi, or an image whose MPI and PMIx fit the host's ('ompi_info' and 'pmix_info' "
+    "inside); Enroot needs a hook that passes PMIx on (enroot/hooks.d)."
+)
 #: What a rank says of itself (hpcaccept.rank.entering), what the loader and shells say of a missing program, and what Open MPI
 #: and PMIx say when the image's library cannot reach the server of the host's.
 SIGNS = (
@@ -36,7 +40,7 @@ SIGNS = (
         "MPI cannot join",
         r"hpcaccept: MPI cannot join",
         "MPI cannot join its host",
-        "Take an MPI and PMIx in the image that fit the host's: 'srun --mpi=list' there, 'ompi_info' and 'pmix_info' in the image.",
+        _JOIN,
     ),
     Sign(
         "MPI cannot join",
@@ -49,6 +53,6 @@ SIGNS = (
         r"PMI server unreachable|OPAL ERROR: Unreachable|PMI2_Init failed|PMIX ERROR: \S*UNREACH\S*|pmix.*: (UNREACHABLE|BAD-PARAM)"
         r"|PMI: (not|no) .*support|OMPI was not built with SLURM's PMI support",
         "MPI cannot join its host",
-        "Take an MPI and PMIx in the image that fit the host's: 'srun --mpi=list' there, 'ompi_info' and 'pmix_info' in the image.",
+        _JOIN,
     ),
 )  # fmt: skip

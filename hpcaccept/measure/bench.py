@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mpi4py import MPI
-
 from hpcaccept.measure import mpi
 from hpcaccept.model.metric import Metric
 from hpcaccept.model.record import Sample

@@ -14,29 +14,49 @@ PYXIS = DATA / "pyxis"
 
 
 @pytest.mark.parametrize(
-    ("case", "cause", "remedy"),
+    ("case", "kind", "remedy"),
     [
-        ("no_pyxis", "this Slurm has no Pyxis", "Install Pyxis"),
-        ("registry_refuses", "the registry refused the image", "credentials"),
-        ("no_such_tag", "the registry does not know the image", "Check name and tag"),
-        ("registry_unreachable", "the registry cannot be reached", ".sqsh"),
-        ("no_such_sqsh", "the image file does not exist", "every node mounts"),
-        ("no_space", "no space where images are unpacked", "ENROOT_DATA_PATH"),
-        ("something_else", "Enroot could not start the container", "logs/"),
+        ("no_pyxis", "no runtime", "Install Pyxis"),
+        ("no_enroot_on_one_node", "no runtime", "Install the named program"),
+        ("registry_basic", "pull refused", "credentials"),
+        ("registry_bearer", "pull refused", "credentials"),
+        ("registry_limits", "pull refused", "enroot/import"),
+        ("no_such_tag", "image missing", "Check name and tag"),
+        ("registry_unreachable", "registry unreachable", ".sqsh"),
+        ("no_such_sqsh", "image missing", "every node mounts"),
+        ("no_such_sqsh_on_one_node", "image missing", "every node mounts"),
+        ("torn_sqsh", "unpacking failed", "unsquashfs -s"),
+        ("no_space", "no space", "ENROOT_DATA_PATH"),
+        ("no_space_on_one_node", "no space", "ENROOT_DATA_PATH"),
+        ("read_only_on_one_node", "not permitted", "ENROOT_RUNTIME_PATH"),
+        ("hook_fails_on_one_node", "hook failed", "98-nvidia.sh"),
+        ("no_such_mount_on_one_node", "mount failed", "--container-mounts"),
+        ("no_such_workdir", "does not start", "container_workdir"),
+        ("entry_point_ends", "does not start", "container_entrypoint"),
+        ("no_python", "python missing", "HPCACCEPT_PYTHON"),
+        ("no_hpcaccept", "hpcaccept missing", "pip install"),
+        ("another_version", "another version", "same version"),
+        ("pmix_variables_missing", "MPI cannot join", "enroot/hooks.d"),
+        ("mpi_none", "MPI cannot join", "--mpi"),
+        ("something_else", "does not start", "logs/"),
     ],
 )
-def test_a_container_that_does_not_start_is_told_with_cause_and_remedy(case: str, cause: str, remedy: str) -> None:
+def test_what_keeps_ranks_out_of_a_container_is_told_apart(case: str, kind: str, remedy: str) -> None:
     found = pyxis.explain((PYXIS / f"{case}.err").read_text())
     assert found is not None
-    assert found.cause.startswith("container: ")
-    assert cause in found.cause
+    assert (found.kind, found.cause[:11]) == (kind, "container: ")
     assert remedy in found.remedy
+
+
+def test_every_recording_is_told_apart() -> None:
+    (names,) = [m for m in test_what_keeps_ranks_out_of_a_container_is_told_apart.pytestmark if m.name == "parametrize"]  # type: ignore[attr-defined]
+    assert {case for case, _, _ in names.args[1]} == {file.stem for file in PYXIS.glob("*.err")}
 
 
 def test_the_cause_quotes_the_line_that_tells() -> None:
     found = pyxis.explain((PYXIS / "no_such_sqsh.err").read_text())
     assert found is not None
-    assert "/shared/images/hpcaccept.sqsh" in found.cause
+    assert "/nowhere/hpcaccept.sqsh" in found.cause
 
 
 @pytest.mark.parametrize("stderr", ["", "srun: error: node0: task 0: Killed\n", "pyxis: imported docker image: x\n"])

@@ -46,6 +46,14 @@ def fill(layout: Layout, environment: dict[str, str]) -> None:
     for index in range(layout.gpus):
         # slurmd wants a device; a link to one needs no right to make devices.
         (folder / "devices" / f"nvidia{index}").symlink_to("/dev/null")
+    if layout.pyxis:
+        (folder / "pyxis").mkdir()
+        _write(folder / "plugstack.conf", slurm_conf.plugstack_conf(layout))
+        for node in layout.node_names:
+            for name in ("pyxis", "enroot"):
+                (folder / node / name).mkdir()
+                (folder / node / name).chmod(0o1777)
+            _write(folder / node / "enroot.conf", slurm_conf.enroot_conf(layout, node))
     _write(folder / "slurm.conf", slurm_conf.slurm_conf(layout))
     _write(folder / "gres.conf", slurm_conf.gres_conf(layout))
     _write(folder / "cgroup.conf", slurm_conf.cgroup_conf())

@@ -48,8 +48,33 @@ shift 3
 mount -n -t tmpfs -o mode=1777 "$source" /dev/shm
 mount -n --bind "$folder/hosts" /etc/hosts
 hostname "$node"
+if [ -d "$folder/pyxis" ]; then
+  mount -n --bind "$folder/$node/pyxis" "$folder/pyxis"
+  mount -n --bind "$folder/$node/enroot.conf" /etc/enroot/enroot.conf
+fi
 exec "$@"
 """
+
+
+#: Where Debian's packages and Pyxis' own "make install" put its plugin.
+_PYXIS = (
+    "/usr/local/lib/slurm/spank_pyxis.so",
+    "/usr/lib/x86_64-linux-gnu/slurm-wlm/spank_pyxis.so",
+    "/usr/lib/slurm/spank_pyxis.so",
+)
+
+
+def find_pyxis() -> str:
+    """Path of Pyxis' plugin where it and Enroot are installed, else nothing."""
+    found = next((path for path in _PYXIS if Path(path).exists()), "")
+    return found if found and shutil.which("enroot") and Path("/etc/enroot/enroot.conf").exists() else ""
+
+
+def _plugin() -> str:
+    found = find_pyxis()
+    if not found:
+        raise ClusterError("no Pyxis and Enroot on this machine: install both, or leave them out")
+    return found
 
 
 class VirtualSlurm:
@@ -60,12 +85,15 @@ class VirtualSlurm:
         self._processes = processes
 
     @classmethod
-    def up(cls, folder: Path, *, nodes: int = 4, accounting: bool = False, gpus: int = 8) -> VirtualSlurm:
+    def up(
+        cls, folder: Path, *, nodes: int = 4, accounting: bool = False, gpus: int = 8, pyxis: bool = False
+    ) -> VirtualSlurm:
         """Start a cluster in `folder`, which must not exist or be empty; after return every node is idle.
 
         Needs root and the packages of `install.sh`. The folder's path has to be short (UNIX sockets end at 107 bytes)
         and no folder above it may be writable by others, so use one under /run. If anything fails, what was started is
-        ended, the folder is removed, and ClusterError holds the last words of the daemon that failed.
+        ended, the folder is removed, and ClusterError holds the last words of the daemon that failed. With `pyxis` srun
+        takes --container-image, where Pyxis and Enroot are installed (`find_pyxis`).
         """
         folder = folder.absolute()
         if nodes < 1:
@@ -81,6 +109,7 @@ class VirtualSlurm:
             gpus=gpus,
             memory_mib=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20,
             accounting=accounting,
+            pyxis=_plugin() if pyxis else "",
         )
         cluster = cls(layout, {})
         try:

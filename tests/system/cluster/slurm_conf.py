@@ -15,7 +15,10 @@ CPUS_PER_NODE = 8
 
 @dataclass(frozen=True)
 class Layout:
-    """The cluster's size, ports and places. Ports: one for slurmctld, one for slurmdbd, one for each node."""
+    """The cluster's size, ports and places. Ports: one for slurmctld, one for slurmdbd, one for each node.
+
+    ``pyxis`` is the path of its plugin, empty: srun knows no containers.
+    """
 
     folder: Path
     login_name: str
@@ -25,6 +28,7 @@ class Layout:
     gpus: int
     memory_mib: int
     accounting: bool
+    pyxis: str = ""
 
     @property
     def node_names(self) -> list[str]:
@@ -101,6 +105,8 @@ def slurm_conf(layout: Layout) -> str:
         lines += ["AccountingStorageType=accounting_storage/none", "JobAcctGatherType=jobacct_gather/none"]
     if layout.gpus:
         lines.append("GresTypes=gpu")
+    if layout.pyxis:
+        lines.append(f"PlugStackConfig={folder}/plugstack.conf")
     shape = f"CPUs={CPUS_PER_NODE} Sockets=1 CoresPerSocket={CPUS_PER_NODE} ThreadsPerCore=1"
     lines += [
         f"NodeName={name} NodeHostname={name} NodeAddr=127.0.0.1 Port={port} {shape}"
@@ -120,6 +126,20 @@ def gres_conf(layout: Layout) -> str:
     if not layout.gpus:
         return ""
     return f"Name=gpu Type=h100 File={layout.folder}/devices/nvidia[0-{layout.gpus - 1}]\n"
+
+
+def plugstack_conf(layout: Layout) -> str:
+    """Pyxis, if any. Each node has a folder of its own mounted there; names of containers are those of all jobs, as by default."""
+    return f"required {layout.pyxis} runtime_path={layout.folder}/pyxis\n" if layout.pyxis else ""
+
+
+def enroot_conf(layout: Layout, node: str) -> str:
+    """Where Enroot keeps things on a node: the nodes share this machine's file systems and must not share these."""
+    place = f"{layout.folder}/{node}/enroot"
+    paths = {"RUNTIME": "run", "CACHE": "cache", "DATA": "data"}
+    each = "".join(f"ENROOT_{name}_PATH {place}/{folder}-$(id -u)\n" for name, folder in paths.items())
+    # The others Enroot makes itself. A test's registry on the loopback interface has no certificate.
+    return f"{each}ENROOT_TEMP_PATH {place}\nENROOT_ALLOW_HTTP yes\n"
 
 
 def cgroup_conf() -> str:

@@ -34,7 +34,7 @@ def _run(options: argparse.Namespace) -> int:
         if (folder / "state.json").exists() and not VirtualSlurm.load(folder).dead():
             print(f"It is up already, as it was asked for then.\n{_usage(VirtualSlurm.load(folder))}")
             return 0
-        print(_usage(VirtualSlurm.up(folder, nodes=options.nodes, accounting=options.accounting)))
+        print(_usage(VirtualSlurm.up(folder, nodes=options.nodes, accounting=options.accounting, pyxis=options.pyxis)))
         return 0
     if options.command == "down":
         if not folder.exists():  # so that "make cluster-down" can be typed at any time
@@ -70,6 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER, help="where all its files are (%(default)s)")
     parser.add_argument("--nodes", type=int, default=4, help="up: number of nodes (%(default)s)")
     parser.add_argument("--accounting", action="store_true", help="up: MariaDB and slurmdbd too, so that sacct works")
+    parser.add_argument(
+        "--pyxis", action="store_true", help="up: srun --container-image, where Pyxis and Enroot are installed"
+    )
     return parser
 
 
