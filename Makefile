@@ -5,15 +5,17 @@
 # make faults   faults made on purpose: what is found, and who is blamed (docs/explanation/detection.md)
 # make detection  simulated fleets: how small a fault is found, how often a healthy node is blamed (the same page)
 # make cluster  a real Slurm with four virtual nodes on this machine; make cluster-down ends it
+# make image    the container image: VARIANT=cuda|micromamba|ngc|cpu, BASE=…, TAG=…, OPTIONS=… (docs/how-to/images.md)
+# make sqsh     that image as one file for Enroot and Pyxis: FILE=/shared/hpcaccept.sqsh
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 NODES ?= 4
 .DEFAULT_GOAL := help
-.PHONY: help accept test lint format bench faults detection cluster cluster-down slurm-packages browser-packages clean
+.PHONY: help accept test lint format bench faults detection cluster cluster-down slurm-packages browser-packages image-packages image sqsh clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -7
+	@sed -n 's/^# //p' Makefile | head -9
 
 # Each stamp stands for one set of packages; a changed pyproject.toml installs again.
 .venv/stamp-pip:
@@ -44,7 +46,11 @@ slurm-packages:
 browser-packages:
 	@bash tests/system/browser/install.sh || [ $$? -eq 77 ]
 
-test: .venv/stamp-dev slurm-packages browser-packages
+# And for what builds an image.
+image-packages:
+	@bash tests/system/image/install.sh || [ $$? -eq 77 ]
+
+test: .venv/stamp-dev slurm-packages browser-packages image-packages
 	$(BIN)/coverage erase
 	@failed=0; pytest() { echo "pytest $$*"; $(BIN)/coverage run -m pytest "$$@" || failed=1; }; \
 	if [ -n "$(ARGS)" ]; then pytest $(ARGS); else pytest tests/unit -n auto --maxprocesses 8; pytest tests --ignore tests/unit; fi; \
@@ -75,6 +81,13 @@ cluster: slurm-packages
 
 cluster-down:
 	$(PYTHON) tests/system/cluster/virtual_slurm.py down
+
+# containers/build.sh says what its variables mean; those of the command line reach it as they are.
+image:
+	@VARIANT="$(VARIANT)" BASE="$(BASE)" DEVEL="$(DEVEL)" TAG="$(TAG)" BUILDER="$(BUILDER)" bash containers/build.sh $(OPTIONS)
+
+sqsh:
+	@VARIANT="$(VARIANT)" TAG="$(TAG)" bash containers/sqsh.sh $(FILE)
 
 clean:
 	rm -rf .venv runs build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
