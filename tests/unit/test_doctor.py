@@ -399,14 +399,14 @@ def test_a_job_that_never_began_is_nobodys_fault_and_no_acquittal() -> None:
 def test_the_question_travels_as_a_run_would() -> None:
     slurm_options = {"qos": "high", "mail_type": "ALL"}
     made = plan(nodes=2, gpus_per_node=8, partition="gpu", account="a", slurm=slurm_options, mpi="pmix")
-    made = replace(made, image=Image("pyxis", "/shared/a.sqsh", python="python3"))
+    made = replace(made, image=Image("pyxis", "/shared/a.sqsh", python="python3", name="a-run"))
     words = probe_command(made, ("NODE0", "NODE1"), ProbeRequest("t", "/shared/runs/.t", 8))
     job = as_job(words, made, "t", Patience(60.0, 300.0), 120.0)
     assert job[0] == "salloc"
     allocation, step = set(job[: job.index("srun")]), set(job[job.index("srun") :])
     assert {"--nodes=2", "--partition=gpu", "--account=a", "--qos=high", "--exclusive", "--time=2"} <= allocation
     assert {"--nodes=2", "--ntasks=2", "--mpi=pmix", "--container-image=/shared/a.sqsh", "--gpus-per-node=8"} <= step
-    assert not [word for word in job if word.startswith(("--nodelist", "--mail"))]
+    assert not [word for word in job if word.startswith(("--nodelist", "--mail", "--container-name"))]
     assert job[-4:-1] == ("python3", "-m", "hpcaccept.rank.probe")
 
 

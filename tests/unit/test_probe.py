@@ -68,7 +68,8 @@ def test_the_quickest_answer_tells_the_clock() -> None:
         (line,) = framed("n0:1", "pong", 0, f"{asked_s!r} {said_s!r}")
         hearing.take(arrived_s, line)
     (clock,) = hearing.clocks
-    assert (clock.node, clock.ahead_s, clock.bound_s) == ("n0", pytest.approx(10.0), pytest.approx(0.01))
+    assert clock.node == "n0"
+    assert [clock.ahead_s, clock.bound_s] == pytest.approx([10.0, 0.01])
 
 
 def probe(request: ProbeRequest, *, words: str = "", env: dict[str, str] | None = None) -> tuple[Hearing, str]:

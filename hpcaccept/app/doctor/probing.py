@@ -45,6 +45,7 @@ _ANSWERS_S = 240.0
 #: Seconds between two questions for the time.
 _PING_S = 0.3
 _ASK_QUEUE_S = 2.0
+_STEP = "doctor"
 #: How long a file that a node has left may take to be seen here.
 _SEEN_WITHIN_S = 5.0
 #: Options of sbatch that say where and as whom a job may run; the others (mail, dependencies, times) are the run's own affair.
@@ -90,7 +91,7 @@ def probe(case: Case, patience: Patience, most_s: float | None = None) -> Heard:
         nodes = _placeholders(plan) if case.launcher == "slurm" else launcher.nodes(plan, environ)
         far = launcher.unreachable(plan, nodes, RunFolder(folder), environ)
         near = tuple(node for node in nodes if node not in far)
-        outside = tuple(Silent((node,), f"{node} {cause}", remedy) for node, (cause, remedy) in far.items())
+        outside = tuple(Silent((node,), cause, remedy) for node, (cause, remedy) in far.items())
         if not near:
             return Heard((), silent=outside)
         request = ProbeRequest(token, str(folder), case.request.gpus_per_node, _who_imports_torch(case.launcher))
@@ -125,7 +126,10 @@ def _who_imports_torch(launcher: str) -> str:
 
 def probe_command(plan: Plan, nodes: tuple[str, ...], request: ProbeRequest) -> tuple[str, ...]:
     """The launcher's own command for a look into every node, with the question in the place of the rank program. Pure."""
-    step = Step("doctor", nodes, 1, plan.request.gpus_per_node, (), plan.start_deadline_s)
+    step = Step(_STEP, nodes, 1, plan.request.gpus_per_node, (), plan.start_deadline_s)
+    if plan.launcher == "slurm":
+        # A container of Pyxis' without a name goes with its step.
+        plan = replace(plan, image=replace(plan.image, name=""))
     words = list(launch.load(plan.launcher).step_command(plan, step, RunFolder(Path("/"))))
     rank = ["hpcaccept.rank", "/", step.id]
     # Once for all, or once for each host.
@@ -171,7 +175,7 @@ def _converse(
     hearing = Hearing()
     begin = time.monotonic()
     job: tuple[str, ...] = ()
-    with talking(command, env=environ) as talk, _nothing_left(case.launcher, token):
+    with talking(command, env=environ) as talk, _nothing_left(case, token):
         why, begun = _listen(case.launcher, talk, hearing, token, patience, asked)
         waited_s = time.monotonic() - begin
         talk.wait(2.0)
@@ -193,30 +197,34 @@ def _listen(
     phase, until = ("queue", patience.queue_s) if slurms else ("start", patience.start_s)
     until += time.monotonic()
     asked_queue = pinged = time.monotonic()
-    status = None
+    status, why = None, None
     while talk.ended is None:
         for arrived_s, line in talk.heard(0.05):
             hearing.take(arrived_s, line)
-        now = time.monotonic()
-        if sum(facts.done for facts in hearing.facts.values()) >= asked:
-            return None, True
-        if len(hearing.facts) >= asked and phase != "answers":
+        now, spoken = time.monotonic(), hearing.facts.values()
+        # Without the silent ones MPI cannot start: that is not waited for.
+        if spoken and (why or len(spoken) >= asked) and all(f.done or (why and f.mpi_begun) for f in spoken):
+            return why, True
+        if phase != "answers" and len(spoken) >= asked:
             phase, until = "answers", now + patience.answers_s
-        elif hearing.facts and phase == "queue":
+        elif phase == "queue" and spoken:
             phase, until = "start", now + patience.start_s
-        if phase == "queue" and now - asked_queue > _ASK_QUEUE_S:
+        elif phase == "queue" and now - asked_queue > _ASK_QUEUE_S:
             asked_queue, status = now, _state_of_job(token)
             if status and status.state == "running":
                 phase, until = "start", now + patience.start_s
             elif status and status.state == "stuck":
                 return Silent((), f"the job cannot start: {status.detail}", status.remedy), False
-        if hearing.facts and slurms and now - pinged > _PING_S:
+        if spoken and slurms and now - pinged > _PING_S:
             pinged = now
             talk.say(repr(time.time()))
         if now > until:
-            return _too_late(phase, patience, status.detail if status else ""), phase != "queue"
+            why = _too_late(phase, patience, status.detail if status else "")
+            if phase != "start" or not spoken:
+                return why, phase != "queue"
+            phase, until = "answers", now + patience.answers_s
     # Slurm itself has refused, or the ranks could not be started.
-    return None, True
+    return why, True
 
 
 def _too_late(phase: str, patience: Patience, detail: str) -> Silent:
@@ -234,12 +242,16 @@ def _too_late(phase: str, patience: Patience, detail: str) -> Silent:
 
 
 @contextlib.contextmanager
-def _nothing_left(launcher: str, token: str) -> Iterator[None]:
-    """The job is over at the end of the block, even if it never began."""
+def _nothing_left(case: Case, token: str) -> Iterator[None]:
+    """The job is over at the end of the block, even if it never began, and so is its container."""
     try:
         yield
     finally:
-        if launcher == "slurm":
+        after = container.load(case.image.runtime).after_step(case.image, _STEP)
+        with contextlib.suppress(LaunchError):
+            if after:
+                ask(after)
+        if case.launcher == "slurm":
             with contextlib.suppress(LaunchError):
                 job = slurm.find_job(token)
                 if job and not slurm.status(job).over:
@@ -294,7 +306,10 @@ def _silent(
     if not groups:
         everything = "\n".join([*labelled.values(), launchers])
         groups[_cause(case, everything, launchers, why)] = []
-    return tuple(Silent(tuple(names), cause, remedy) for (cause, remedy), names in groups.items())
+    return tuple(
+        Silent(tuple(names), cause, remedy.replace("NAME", ",".join(names) or "NAME"))
+        for (cause, remedy), names in groups.items()
+    )
 
 
 def _cause(case: Case, said: str, launchers: str, why: Silent | None) -> tuple[str, str]:

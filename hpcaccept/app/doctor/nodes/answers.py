@@ -20,11 +20,18 @@ def judge(case: Case, heard: Heard) -> list[Finding]:
     asked = case.request.nodes if case.launcher != "local" else 1
     expected = counted(asked, "node")
     silent = [
-        Finding("job", "wrong" if heard.begun else "unknown", item.cause, expected, item.remedy, item.nodes)
+        Finding(
+            "job",
+            "wrong" if heard.begun else "unknown",
+            item.cause,
+            "" if item.nodes else expected,
+            item.remedy,
+            item.nodes,
+        )
         for item in heard.silent
     ]
     cut = tuple(node.node for node in heard.nodes if not (node.done or node.mpi_begun))
-    if cut:
+    if cut and not silent:  # else they were ended, with the job
         remedy = "There: dmesg, journalctl -u slurmd (out of memory? killed?)"
         silent.append(Finding("job", "wrong", "the process ended before it had said all", remedy=remedy, nodes=cut))
     if silent and not heard.nodes:
