@@ -58,8 +58,18 @@ def slurm(request: pytest.FixtureRequest) -> VirtualSlurm:
 
 
 @pytest.fixture(params=LAUNCHERS)
-def launcher_env(request: pytest.FixtureRequest) -> dict[str, str]:
+def every_launcher_env(request: pytest.FixtureRequest) -> dict[str, str]:
     """What a submission to each launcher is started with."""
+    return _environment(request)
+
+
+@pytest.fixture(params=["local", "slurm"])
+def launcher_env(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The same of those that do most of it differently: hosts are reached otherwise, and driven as this machine is."""
+    return _environment(request)
+
+
+def _environment(request: pytest.FixtureRequest) -> dict[str, str]:
     if request.param == "local":
         return {"HPCACCEPT_LAUNCHER": "local"}
     if request.param == "hosts":

@@ -18,7 +18,7 @@ from hpcaccept import checks
 from hpcaccept.model.record import STOPPED, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from hpcaccept.model.plan import Step
     from hpcaccept.parse.deaths import Death
@@ -116,6 +116,20 @@ def _broken_check(step: Step, words: Words) -> str:
 
 def _loss(step: Step, words: Words, ranks: Sequence[int], check: str, how: str) -> Loss:
     return Loss(tuple(ranks), node_names(step, words, ranks), check, how)
+
+
+def narrowed(step: Step, words: Words, loss: Loss, gone: Mapping[str, str]) -> Loss:
+    """The loss where some of its nodes cannot be reached any more: they took the others with them.
+
+    Args:
+        step: that was lost.
+        words: what its ranks have said.
+        loss: with several nodes.
+        gone: node → why it cannot be reached; empty: nothing is known.
+    """
+    ranks = [rank for rank in loss.ranks if node_names(step, words, [rank])[0] in gone]
+    how = "; ".join(f"{node} {cause}" for node, cause in gone.items())
+    return _loss(step, words, ranks, loss.check, how) if ranks else loss
 
 
 def node_names(step: Step, words: Words, ranks: Sequence[int]) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from hpcaccept import container, launch
 from hpcaccept.errors import HpcacceptError
-from hpcaccept.launch.aftermath import Loss, Words, loss_of
+from hpcaccept.launch.aftermath import Loss, Words, loss_of, narrowed
 from hpcaccept.launch.course import Course, after, take, without
 from hpcaccept.launch.entering import opening, reckon_entry
 from hpcaccept.launch.events import Events
@@ -186,7 +186,10 @@ def _reckon_losses(
         return course, None
     if code == EXIT_FOLDER_FULL or _is_full(folder):
         return course, (FOLDER_FULL, f"Free some under {folder.path}, or choose another place with --runs-dir.")
-    why = _nobody_started(runtime, words, stderr)
+    gone = _gone(folder, loss)
+    if gone:
+        loss = narrowed(step, words, loss, gone)
+    why = None if gone else _nobody_started(runtime, words, stderr)
     if why:
         return course, why
     _tell(events, step, loss, container.load(runtime).explain(stderr) if not loss.check else None)
@@ -194,6 +197,15 @@ def _reckon_losses(
     for node in left_out:
         events.say("excluded", step=step.id, nodes=(node,), detail=f"{node} has lost ranks too often: {loss.how}")
     return course, None
+
+
+def _gone(folder: RunFolder, loss: Loss) -> dict[str, str]:
+    """Nodes of a loss of several that cannot be reached any more: some launchers end everyone else without a word."""
+    if len(loss.nodes) < 2:
+        return {}
+    plan = folder.read_plan()
+    found = launch.load(plan.launcher).unreachable(plan, loss.nodes, folder, os.environ)
+    return {node: cause for node, (cause, _) in found.items()}
 
 
 def _tell(events: Events, step: Step, loss: Loss, fault: container.Fault | None) -> None:

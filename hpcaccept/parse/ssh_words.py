@@ -1,6 +1,6 @@
-"""Why did ssh not get through? Its standard error → cause and remedy.
+"""Why did ssh, or an mpiexec by it, not get through? Standard error → cause and remedy.
 
-Recorded from OpenSSH 9.2 (tests/data/launchers/ssh_*.err); the words of older and newer ones are the same.
+Recorded from OpenSSH 9.2 and Open MPI 4.1 and 5.0 (tests/data/launchers/).
 """
 
 from __future__ import annotations
@@ -9,6 +9,16 @@ import re
 
 #: What ssh says → cause, remedy. The first that fits is taken: a refused key is told after a banner, a cause before its echo.
 _FAULTS: tuple[tuple[str, str, str], ...] = (
+    (
+        r"\b(orted|prted): .*(not found|No such file|Permission denied)",
+        "has no Open MPI where this machine has it",
+        "Install the same Open MPI at the same path on every host.",
+    ),
+    (
+        r"Remote daemon\s*: .* on node",
+        "was lost",
+        "Look at its own log (dmesg, journalctl), and whether it answers: ssh HOST uptime.",
+    ),
     (
         r"Could not resolve hostname",
         "its name cannot be resolved",

@@ -126,6 +126,19 @@ def test_of_very_long_output_the_end_counts(run: Run) -> None:
     assert run.told("death")[0].ranks == (2,)
 
 
+def test_a_host_that_is_gone_took_the_others_with_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Open MPI 5 ends the ranks of all others without a word: then who cannot be reached any more is who was lost."""
+    gone = {"node1": ("cannot be reached: it does not answer", "Is it switched on?")}
+    monkeypatch.setattr("hpcaccept.launch.slurm.unreachable", lambda *_: gone)
+    run.finish(silent=[0, 1, 2, 3])
+    run.stderr((DATA / "launchers" / "mpiexec5_host_lost.err").read_text())
+    assert run.reckon(code=0) is None
+    (death,) = run.told("death")
+    assert (death.nodes, death.ranks, death.check) == (("node1",), (1,), "matmul")
+    assert "node1 cannot be reached: it does not answer" in death.detail
+    assert [s.nodes for s in run.course.queue] == [("node0", "node2", "node3")]
+
+
 # --- a container or launcher that fails is no bad node ----------------------------------------------------------------
 
 
