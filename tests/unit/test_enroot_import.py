@@ -430,6 +430,10 @@ MANIFEST = "[ERROR] URL https://registry.example/v2/team/hpcaccept/manifests/1 r
         (f"{MANIFEST} 429 ", "limits how often"),
         (f"{MANIFEST} 503 Service Unavailable", "out of order"),
         ("curl: (6) Could not resolve host: registry.example", "cannot be reached"),
+        (
+            "curl: (60) SSL certificate problem: unable to get local issuer certificate",
+            "speaks no TLS that this host trusts",
+        ),
         ("[ERROR] Command not found: jq", "Command not found: jq"),
         ("[ERROR] \x1b]0;evil\x07 a message that nobody has seen yet", "a message that nobody has seen yet"),
     ],
@@ -502,15 +506,19 @@ def test_credentials_that_others_can_read_are_refused(mode: int, site: Site) -> 
 
 
 @pytest.mark.parametrize(
-    ("host", "sentence"),
-    [("registry.example", "with the credentials for registry.example"), ("other.example", "has no line for")],
+    ("host", "user", "sentence"),
+    [
+        ("registry.example", "", "asked with the credentials for registry.example"),
+        ("registry.example", "else@", "has no line for registry.example and that user"),
+        ("other.example", "", "has no line for registry.example"),
+    ],
 )
 def test_a_refusal_says_whether_credentials_were_there_and_never_what_they_are(
-    host: str, sentence: str, site: Site
+    host: str, user: str, sentence: str, site: Site
 ) -> None:
     site.credentials(host=host)
     site.behaves("digest-fails", f"{MANIFEST} 401 Unauthorized\n")
-    said = site.refused(f"{IMAGE}:1", str(site.folder))
+    said = site.refused(f"{user}{IMAGE}:1", str(site.folder))
     assert sentence in said
     assert SECRET not in said
     assert "bot" not in said
