@@ -50,6 +50,7 @@ plan() {
     --variables "$(compgen -e)" "$@" || code=$?
   if ((code)); then
     echo "'hpcaccept plan' failed on $SLURMD_NODENAME${IMAGE:+ in $IMAGE}, exit code $code: why stands above." >&2
+    [[ -z $IMAGE ]] || echo "If it is that node alone that cannot enter it: sbatch --exclude=$SLURMD_NODENAME …" >&2
     exit $((code == 2 ? 2 : 3))
   fi
   mapfile -d '' -t next <"$run/next"

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from pyxis_image import image_of_nothing, mounts
 from pyxis_stand_in import pyxis_stand_in
 from submission import ROOT, command, noise, until
+from system.cluster.slurm import VirtualSlurm, find_pyxis
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from system.cluster import VirtualSlurm
+    from collections.abc import Iterator
 
 SCRIPTS = sorted((ROOT / "sbatch").glob("*.sbatch"))
 pytestmark = pytest.mark.slurm
@@ -109,6 +111,45 @@ def test_a_script_in_a_container_needs_no_python_on_the_host(tmp_path: Path, pla
     report = json.loads(next(tmp_path.glob("runs/*/report.json")).read_text())
     assert report["image"]["reference"].endswith("image.sqsh")
     assert report["image"]["digest"].startswith("sha256:")
+
+
+@pytest.fixture(scope="module")
+def pyxis() -> Iterator[VirtualSlurm]:
+    missing = [name for name in ("slurmd", "mksquashfs") if not shutil.which(name)]
+    if os.geteuid() or missing or not find_pyxis():
+        why = "not root" if os.geteuid() else f"no {', '.join(missing) or 'Pyxis and Enroot'} on this machine"
+        pytest.skip(f"no containers under Slurm: {why} (docs/how-to/pyxis.md)")
+    with VirtualSlurm.up(Path(f"/run/hpcaccept-test-{os.getpid()}-s"), nodes=2, pyxis=True) as cluster:
+        yield cluster
+
+
+def test_a_script_in_a_real_container_leaves_a_judged_run_and_nothing_on_the_nodes(
+    tmp_path: Path, pyxis: VirtualSlurm
+) -> None:
+    (tmp_path / "short.toml").write_text(noise(0.1))
+    # What lies where sbatch was typed is seen from inside, too.
+    (tmp_path / "hpcaccept.toml").write_text("[checks.os_noise]\nrequired = false\n")
+    image = image_of_nothing(tmp_path / "image.sqsh")
+    inside = {"PYTHON": "/nowhere", "HPCACCEPT_PYTHON": sys.executable, "MOUNTS": mounts(), "IMAGE": "image.sqsh"}
+    job = _sbatch(ROOT / "sbatch/multi_node_ddp.sbatch", tmp_path, pyxis, SUITE="short.toml", **inside)
+    assert _end_of(job, pyxis) == "COMPLETED", _output(tmp_path)
+    report = json.loads(next(tmp_path.glob("runs/*/report.json")).read_text())
+    assert report["nodes"] == {"node0": "PASS", "node1": "PASS"}
+    assert report["image"]["reference"] == str(image)
+    plan = json.loads(next(tmp_path.glob("runs/*/plan.json")).read_text())
+    assert [c.get("required", True) for c in plan["suite"]["checks"]] == [True, False]
+    assert not list(pyxis.folder.glob("node*/enroot/data-*/*")), "a container stays on a node"
+
+
+def test_a_script_says_in_pyxis_words_why_its_image_cannot_be_entered(tmp_path: Path, pyxis: VirtualSlurm) -> None:
+    job = _sbatch(ROOT / "sbatch/single_node_gpu.sbatch", tmp_path, pyxis, IMAGE="/nowhere/image.sqsh")
+    assert _end_of(job, pyxis) == "FAILED"
+    assert "/nowhere/image.sqsh" in _output(tmp_path)
+    assert "'hpcaccept plan' failed on node0 in /nowhere/image.sqsh" in _output(tmp_path)
+    text = subprocess.run(
+        ["scontrol", "show", "job", job], env={**os.environ, **pyxis.env}, capture_output=True, text=True, check=True
+    ).stdout
+    assert "ExitCode=3:0" in text
 
 
 def test_a_night_queues_the_next_one_once(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
