@@ -33,6 +33,7 @@ _COMMANDS = {
     "compare": ("compare", "compare", "Say what changed between two runs: hardware or environment?"),
     "bundle": ("bundle", "bundle", "Pack the evidence about one faulty node for its vendor, redacted."),
     "certificate": ("certificate", "certificate", "Sign which nodes were accepted; verify such a statement."),
+    "k8s": ("k8s", "k8s", "Print Kubernetes manifests; take runs out of logs."),
     "config": ("config", "config", "Show the settings and where each came from."),
     "plan": ("plan", "plan", "Write a run folder for an sbatch script, inside its job."),
 }

@@ -1,0 +1,137 @@
+"""How does a process let others in by ssh: as itself, by one key, for as long as it wants?
+
+No root is needed: such an ``sshd`` lets in the user that it runs as. One key pair is the key of the users and of the hosts alike:
+whoever has it belongs here, and nobody else does. Commands that come in see the environment of this process, as they would
+if they had been started by it (in an image that is where CUDA and Open MPI are found).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpcaccept.errors import LaunchError
+from hpcaccept.transport.process import ask, end_group
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+#: What a session has of its own.
+_OF_SESSIONS = {"HOME", "USER", "LOGNAME", "SHELL", "PWD", "OLDPWD", "SHLVL", "_", "HOSTNAME", "TERM"}
+_START_S = 15.0
+_INSTALL = "Install it in the image: apt-get install openssh-server openssh-client."
+
+
+@contextlib.contextmanager
+def sshd(folder: Path, key: Path, port: int, environ: Mapping[str, str]) -> Iterator[None]:
+    """Let in whoever has the key, while open.
+
+    Args:
+        folder: of this process alone (0700): copies of the key, configuration, log.
+        key: private, without a passphrase.
+        port: to listen at.
+        environ: of the commands that come in.
+
+    Raises:
+        LaunchError: there is no sshd, the key is none, or nothing listens at the port in time.
+    """
+    program = shutil.which("sshd") or "/usr/sbin/sshd"
+    if not Path(program).exists():
+        raise LaunchError("There is no sshd in this image.", _INSTALL)
+    public = _keys(folder, key)
+    config = folder / "sshd_config"
+    config.write_text(
+        f"Port {port}\nHostKey {folder}/key\nAuthorizedKeysFile {folder}/key.pub\nPidFile none\nStrictModes no\n"
+        "PubkeyAuthentication yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nUsePAM no\n"
+        f"PermitRootLogin prohibit-password\nAllowTcpForwarding no\nX11Forwarding no\nMaxStartups 512\n{_set_env(environ)}\n"
+    )
+    (folder / "known_hosts").write_text(f"pods {' '.join(public.split()[:2])}\n")
+    log = folder / "sshd.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [program, "-D", "-e", "-f", str(config)],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    try:
+        _await(process, port, log)
+        yield
+    finally:
+        end_group(process, 2.0)
+
+
+def _keys(folder: Path, key: Path) -> str:
+    try:
+        secret = key.read_bytes()
+    except OSError as fault:
+        raise LaunchError(
+            f"The key of the pods cannot be read: {key}: {fault.strerror}.",
+            "Make its Secret; 'hpcaccept k8s render' prints the line to type.",
+        ) from None
+    mine = folder / "key"
+    mine.touch(0o600)
+    # A Secret that was pasted may have lost its last line break, which OpenSSH misses.
+    mine.write_bytes(secret.rstrip() + b"\n")
+    public = ask(["ssh-keygen", "-y", "-P", "", "-f", str(mine)])
+    if not public.ok:
+        raise LaunchError(f"{key} is no private key without a passphrase: {public.stderr.strip()[:200]}.")
+    (folder / "key.pub").write_text(public.stdout)
+    return public.stdout
+
+
+def _set_env(environ: Mapping[str, str]) -> str:
+    """One line of sshd_config: only the first one counts (sshd_config(5))."""
+    words = []
+    for name, value in environ.items():
+        if name not in _OF_SESSIONS and value.isprintable() and name.isidentifier():
+            text = value.replace("\\", "\\\\").replace('"', '\\"')
+            words.append(f'"{name}={text}"')
+    return f"SetEnv {' '.join(words)}" if words else ""
+
+
+def _await(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    until = time.monotonic() + _START_S
+    while process.poll() is None and time.monotonic() < until:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1) as there:
+            if there.recv(4) == b"SSH-" and process.poll() is None:
+                return
+        time.sleep(0.05)
+    said = log.read_text("utf-8", "replace").strip().splitlines()[-2:]
+    raise LaunchError(f"sshd does not listen at port {port}: {' / '.join(said)[:300] or 'it says nothing'}.", _INSTALL)
+
+
+def client_config(folder: Path, port: int, places: Mapping[str, str]) -> Path:
+    """A configuration of ssh that reaches others who have the same key.
+
+    Args:
+        folder: as for ``sshd``.
+        port: where they listen.
+        places: name → host that has it.
+
+    Raises:
+        LaunchError: this process has no name, without which ssh does nothing.
+    """
+    try:
+        me = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        raise LaunchError(
+            f"User number {os.getuid()} has no name in this image, which ssh needs.",
+            "Use the image's own user: hpcaccept k8s render --run-as UID.",
+        ) from None
+    named = "".join(f"Host {name}\n  HostName {host}\n" for name, host in places.items())
+    file = folder / "ssh_config"
+    file.write_text(
+        f"{named}Host *\n  User {me}\n  Port {port}\n  IdentityFile {folder}/key\n  IdentitiesOnly yes\n"
+        f"  HostKeyAlias pods\n  UserKnownHostsFile {folder}/known_hosts\n  GlobalKnownHostsFile /dev/null\n"
+        "  StrictHostKeyChecking yes\n  LogLevel ERROR\n"
+    )
+    return file
