@@ -17,31 +17,35 @@ end() {
 }
 trap end EXIT
 
-mkdir -p "$RUNS_DIR"
-RUNS_DIR=$(realpath "$RUNS_DIR")
-run="$RUNS_DIR/$(date -u +%Y%m%d-%H%M%S)-${SLURM_JOB_NAME//[^[:alnum:]._-]/_}-$SLURM_JOB_ID"
-export HPCACCEPT_RUNS_DIR="$RUNS_DIR"
-enter=()
-if [[ -n $IMAGE ]]; then
-  # Suites, settings and baselines lie where sbatch was typed, an image's digest beside it: 'hpcaccept plan' sees both.
-  seen="$SLURM_SUBMIT_DIR:$SLURM_SUBMIT_DIR:ro"
-  if [[ -f $IMAGE ]]; then
-    IMAGE=$(realpath "$IMAGE")
-    seen+=",${IMAGE%/*}:${IMAGE%/*}:ro"
+# Where this run is kept, and how hpcaccept is entered on this node: as by the ranks.
+prepare() {
+  local seen python
+  mkdir -p "$RUNS_DIR"
+  RUNS_DIR=$(realpath "$RUNS_DIR")
+  run="$RUNS_DIR/$(date -u +%Y%m%d-%H%M%S)-${SLURM_JOB_NAME//[^[:alnum:]._-]/_}-$SLURM_JOB_ID"
+  export HPCACCEPT_RUNS_DIR="$RUNS_DIR"
+  enter=()
+  if [[ -n $IMAGE ]]; then
+    # Suites, settings and baselines lie where sbatch was typed, an image's digest beside it: 'hpcaccept plan' sees both.
+    seen="$SLURM_SUBMIT_DIR:$SLURM_SUBMIT_DIR:ro"
+    if [[ -f $IMAGE ]]; then
+      IMAGE=$(realpath "$IMAGE")
+      seen+=",${IMAGE%/*}:${IMAGE%/*}:ro"
+    fi
+    export HPCACCEPT_CONTAINER_RUNTIME=pyxis HPCACCEPT_CONTAINER_IMAGE="$IMAGE" HPCACCEPT_CONTAINER_MOUNTS="$MOUNTS"
+    python="${HPCACCEPT_PYTHON:-python3}"
+    # The container is that of the steps, by its name: it is unpacked once.
+    enter=(srun --nodes=1 --ntasks=1 --nodelist="$SLURMD_NODENAME" --overlap --mpi=none
+      --container-image="$IMAGE" --container-name="hpcaccept-${run##*/}" --no-container-mount-home --container-readonly
+      --no-container-entrypoint --container-mounts="$seen,$RUNS_DIR:$RUNS_DIR${MOUNTS:+,$MOUNTS}"
+      --container-workdir="$SLURM_SUBMIT_DIR" --container-env="$(compgen -e HPCACCEPT_ | paste -sd,)")
+  else
+    python="${PYTHON:-$SLURM_SUBMIT_DIR/.venv/bin/python}"
+    [[ -x $python ]] || python=python3
   fi
-  export HPCACCEPT_CONTAINER_RUNTIME=pyxis HPCACCEPT_CONTAINER_IMAGE="$IMAGE" HPCACCEPT_CONTAINER_MOUNTS="$MOUNTS"
-  python="${HPCACCEPT_PYTHON:-python3}"
-  # The container is that of the steps, by its name: it is unpacked once.
-  enter=(srun --nodes=1 --ntasks=1 --nodelist="$SLURMD_NODENAME" --overlap --mpi=none
-    --container-image="$IMAGE" --container-name="hpcaccept-${run##*/}" --no-container-mount-home --container-readonly
-    --no-container-entrypoint --container-mounts="$seen,$RUNS_DIR:$RUNS_DIR${MOUNTS:+,$MOUNTS}"
-    --container-workdir="$SLURM_SUBMIT_DIR" --container-env="$(compgen -e HPCACCEPT_ | paste -sd,)")
-else
-  python="${PYTHON:-$SLURM_SUBMIT_DIR/.venv/bin/python}"
-  [[ -x $python ]] || python=python3
-fi
-# hpcaccept on this node, as the ranks have it.
-enter+=("$python" -m hpcaccept)
+  enter+=("$python" -m hpcaccept)
+  mkdir -p "$run/logs"
+}
 
 # Have 'hpcaccept plan' leave the next command in the run folder, and read it. Where that fails, the job ends.
 plan() {
@@ -67,7 +71,7 @@ launch() {
     done
     exec "${@:4+count}"
   ) >"$run/logs/step-$step.out" 2>"$run/logs/step-$step.err" &
-  until compgen -G "$run/records/$step/*" >/dev/null || ! kill -0 $! 2>/dev/null; do
+  until [[ -n $(ls "$run/records/$step") ]] || ! kill -0 $! 2>/dev/null; do
     ((SECONDS - begun < start_s)) || kill $! 2>/dev/null || true
     sleep 0.2
   done
@@ -80,7 +84,7 @@ launch() {
 # --set CHECK.PARAM=VALUE, --skip CHECK.
 run_suite() {
   local code took next=()
-  mkdir -p "$run/logs"
+  prepare
   plan --suite "$SUITE" ${GPUS_PER_NODE:+--gpus-per-node "$GPUS_PER_NODE"} \
     --nodes "$(scontrol show hostnames "$SLURM_JOB_NODELIST")" \
     --gres "$(sinfo -h -N -n "$SLURM_JOB_NODELIST" -o %G)" --mpi-list "$(srun --mpi=list 2>&1)" "$@"

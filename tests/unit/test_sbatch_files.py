@@ -245,6 +245,7 @@ def test_a_script_launches_what_submit_shows(
     site.enterable(nodes)
     ours = {
         "IMAGE": str(image),
+        "DURATION": "1800",
         "MOUNTS": "/data:/data:ro",
         "SLURM_CPUS_PER_TASK": "4",
         "WINDOW": _around_now(),
@@ -348,7 +349,7 @@ def test_the_neighbour_is_found_beside_the_original_and_where_sbatch_was_typed(s
 
 
 def test_a_folder_with_a_space_and_a_new_line_stays_one_word(site: Site, tmp_path: Path) -> None:
-    runs = tmp_path / "two\nlines and spaces"
+    runs = tmp_path / "two\nlines, [a] *"
     done = site.run(SCRIPTS["single_node_gpu"], RUNS_DIR=str(runs))
     assert done.words("step-00")[-2] == str(done.run)
     assert done.run.parent == runs
@@ -383,7 +384,7 @@ def test_a_step_ends_before_the_job_does_and_what_there_is_is_judged(site: Site)
 
 def test_a_launch_of_which_nobody_hears_is_ended(site: Site, tmp_path: Path) -> None:
     text = (
-        f'RUNS_DIR="{tmp_path}" IMAGE=""; source {ROOT}/sbatch/steps.sh; mkdir -p "$run/logs" "$run/records/00"; '
+        f'RUNS_DIR="{tmp_path}" IMAGE=""; source {ROOT}/sbatch/steps.sh; prepare; mkdir -p "$run/records/00"; '
         'launch 00 1 2 A=1 B sh -c "echo \\$A-\\$B-; exec sleep 60"; cat "$run/logs/step-00.out"; echo "$code"'
     )
     environment = {**site.environment(SCRIPTS["burn"], 1), "B": "2"}
