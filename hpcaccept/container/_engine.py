@@ -36,7 +36,7 @@ _SIGNS = (
     ),
     Sign(
         "image missing",
-        r"manifest unknown|manifest for \S+ not found|No such image|repository \S+ not found|not found: manifest|invalid reference format|did not resolve to an alias",
+        r"manifest unknown|manifest for \S+ not found|No such image|image not known|repository \S+ not found|not found: manifest|invalid reference format|did not resolve to an alias",
         "there is no such image",
         "Check its name and tag or digest: 'docker image ls', or build it: make image.",
     ),
@@ -93,7 +93,7 @@ def run(
     return (
         *engine,
         "--rm",
-        "--init",
+
         f"--name={name_of(image, step)}",
         "--network=host",
         "--ipc=host",

@@ -19,7 +19,7 @@ def enter(
     image: Image, command: Sequence[str], *, step: str, names: Sequence[str] = (), gpus: bool = False
 ) -> Sequence[str]:
     """``docker run``, as the user who asks: the records belong to him."""
-    engine = ("docker", "run", f"--user={os.getuid()}:{os.getgid()}")
+    engine = ("docker", "run", "--init", f"--user={os.getuid()}:{os.getgid()}")
     return run(engine, image, command, step, names, ["--gpus=all"] if gpus else [])
 
 

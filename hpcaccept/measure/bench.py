@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     import numpy as np
+    from mpi4py import MPI
 
 
 @dataclass(frozen=True)

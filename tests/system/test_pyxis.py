@@ -205,7 +205,7 @@ def registry(answer: str) -> Iterator[str]:
     status, _, scheme = answer.partition(" ")
 
     class Answer(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 (the name is http.server's)
+        def do_GET(self) -> None:
             self.send_response(int(status))
             if scheme:
                 realm = f"http://{self.headers['Host']}/token" if scheme == "Bearer" else "nobody comes in"
@@ -213,7 +213,7 @@ def registry(answer: str) -> Iterator[str]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        do_HEAD = do_GET
+        do_HEAD = do_GET  # noqa: N815 - http.server asks for this name
 
         def log_message(self, *_: object) -> None:
             """Not of interest."""
