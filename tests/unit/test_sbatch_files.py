@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 from submission import ROOT
 
+from hpcaccept.app import scripted
 from hpcaccept.cli import main as hpcaccept
 from hpcaccept.model.record import Bye, Hello
 from hpcaccept.serial import dumps
@@ -392,6 +393,26 @@ def test_a_launch_of_which_nobody_hears_is_ended(site: Site, tmp_path: Path) -> 
         ["bash", "-euc", text], env=environment, capture_output=True, text=True, timeout=20, check=True
     )
     assert done.stdout.split() == ["1--", "143"]
+
+
+def test_an_image_that_never_comes_is_told_as_that(tmp_path: Path) -> None:
+    told = scripted.Told(nodes="node0\nnode1", gres="gpu:8", mpi="pmix", left="1:00:00", variables="PATH")
+    environ = {"HPCACCEPT_CONTAINER_IMAGE": "team/image:1", "HOME": str(tmp_path)}
+    run = tmp_path / "run"
+    scripted.begin(str(run), told, {"suite": "quick"}, {}, environ)
+    step, start_s, *_ = (run / "next").read_text().split("\0")
+    scripted.proceed(str(run), step, 143, float(start_s), told)
+    assert not (run / "next").read_bytes(), "nothing follows"
+    events = [json.loads(line)["data"] for line in (run / "driver.jsonl").read_text().splitlines()]
+    assert events[-1]["kind"] == "ended"
+    assert "container: it did not start within 300 s" in events[-1]["detail"]
+
+
+def test_without_time_for_a_step_none_is_launched(tmp_path: Path) -> None:
+    told = scripted.Told(nodes="node0", gres="gpu:8", mpi="pmix", left="0:20")
+    scripted.begin(str(tmp_path / "run"), told, {"suite": "quick"}, {}, {"HOME": str(tmp_path)})
+    assert not (tmp_path / "run/next").read_bytes()
+    assert "the time limit of the job is near" in (tmp_path / "run/driver.jsonl").read_text()
 
 
 # --- the night -------------------------------------------------------------------------------------------------------
