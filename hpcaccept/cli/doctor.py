@@ -71,5 +71,6 @@ def doctor(quick: bool, node: bool, as_json: bool, **options: Any) -> int:
     else:
         from hpcaccept.report.findings import print_findings
 
-        print_findings(diagnosis.findings, len(diagnosis.heard.nodes) if diagnosis.heard else 0)
+        heard = diagnosis.heard
+        print_findings(diagnosis.findings, len(heard.nodes) if heard else 0, heard.stderr if heard else "")
     return diagnosis.exit_code

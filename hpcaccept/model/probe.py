@@ -55,6 +55,7 @@ class NodeFacts:
         no_locale: what is wrong with the character encoding.
         gpus: that the driver calls healthy and that the job may see; None: not asked.
         no_gpus: why there are fewer than asked for, in the driver's words.
+        gpus_remedy: what to do when the driver cannot be asked at all.
         no_read: why the file of the login side is not seen; empty: it is.
         no_write: why a file cannot be left for the login side; empty: it was.
         torch: version; empty: not imported.
@@ -94,6 +95,7 @@ class NodeFacts:
     no_locale: str = ""
     gpus: int | None = None
     no_gpus: str = ""
+    gpus_remedy: str = ""
     no_read: str = ""
     no_write: str = ""
     torch: str = ""
@@ -154,6 +156,7 @@ class Heard:
         waited_s: from the start of the job to its last word.
         begun: False when the job waited in the queue until it was taken back: nothing is known of its nodes then.
         asked: processes that were started: one for each node, or for each rank that stands for one.
+        stderr: what launcher and containers wrote, where some were silent.
     """
 
     nodes: tuple[NodeFacts, ...]
@@ -162,3 +165,4 @@ class Heard:
     waited_s: float = 0.0
     begun: bool = True
     asked: int = 1
+    stderr: str = ""

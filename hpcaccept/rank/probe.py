@@ -201,20 +201,20 @@ def _leaving(file: Path, token: str) -> str:
 
 
 def _of_the_driver(facts: NodeFacts, request: ProbeRequest) -> NodeFacts:
-    def look() -> tuple[int, str]:
+    def look() -> tuple[int, str, str]:
         wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
         try:
             found = nvml.gpus()
         except nvml.NvmlMissing as missing:
-            return 0, f"{missing.cause}. {missing.remedy}"
+            return 0, missing.cause, missing.remedy
         seen = [gpu for gpu in nvml.visible(found, wanted) if gpu.state == "ok"]
         bad = [f"GPU {gpu.index}: {gpu.state}" for gpu in found if gpu.state != "ok"]
         hidden = [f"CUDA_VISIBLE_DEVICES={wanted}"] if wanted is not None else []
-        return len(seen), "; ".join([f"the driver counts {len(found)}", *bad, *hidden])
+        return len(seen), "; ".join([f"the driver counts {len(found)}", *bad, *hidden]), ""
 
     answer, late = _within(request.timeout_s, look)
-    count, why = answer or (0, late)
-    return replace(facts, gpus=count, no_gpus=why if count < request.gpus else "")
+    count, why, remedy = answer or (0, late, "")
+    return replace(facts, gpus=count, no_gpus=why if count < request.gpus else "", gpus_remedy=remedy)
 
 
 def _of_torch(request: ProbeRequest) -> dict[str, Any]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from hpcaccept.model.finding import Finding, Mark
 
 _STYLE: dict[Mark, str] = {"ok": "green", "warning": "yellow", "wrong": "bold red", "unknown": "magenta"}
+#: Lines of what a container wrote: enough for Enroot's own log.
+_SHOWN = 20
 
 
 def render_findings(findings: Sequence[Finding], nodes: int) -> Table:
@@ -40,7 +42,7 @@ def _told(finding: Finding, nodes: int) -> Text:
     if finding.expected:
         text.append(safe(f", expected {finding.expected}"), style="dim" if finding.mark == "ok" else "")
     if finding.remedy:
-        text.append(safe(f"\n→ {finding.remedy}").replace("\ufffd", " "), style="dim")
+        text.append(f"\n→ {safe(finding.remedy)}", style="dim")
     return text
 
 
@@ -54,10 +56,16 @@ def _whose(finding: Finding, nodes: int) -> str:
     return f"{fold(finding.nodes)}: " if many < nodes or many == 1 else f"{counted(many, 'node')}: "
 
 
-def print_findings(findings: Sequence[Finding], nodes: int) -> None:
-    """To standard output, as wide as it is, and the conclusion."""
+def print_findings(findings: Sequence[Finding], nodes: int, stderr: str = "") -> None:
+    """To standard output, as wide as it is: the lines, the last words of what did not start, and the conclusion."""
     console = Console(highlight=False)
     console.print(render_findings(findings, nodes))
+    lines = [safe(line) for line in stderr.splitlines() if line.strip()]
+    if lines:
+        title = f"The last {_SHOWN} of {len(lines)} lines that" if len(lines) > _SHOWN else "What"
+        console.print(Text(f"\n{title} launcher and containers wrote:", style="dim"))
+        console.print(Text("\n".join(lines[-_SHOWN:]), style="dim"), soft_wrap=True)
+        console.print()
     console.print(Text(conclusion(findings), style=_STYLE["ok" if _well(findings) else "wrong"]))
 
 

@@ -21,4 +21,5 @@ def plain(diagnosis: Diagnosis) -> dict[str, Any]:
         "findings": [to_plain(finding) for finding in diagnosis.findings],
         "nodes": [to_plain(node) for node in heard.nodes] if heard else [],
         "clocks": [to_plain(clock) for clock in heard.clocks] if heard else [],
+        "stderr": heard.stderr if heard else "",
     }

@@ -26,6 +26,7 @@ from hpcaccept.model.plan import Step
 from hpcaccept.model.probe import FROM_LOGIN, Heard, NodeFacts, ProbeRequest, Silent
 from hpcaccept.parse.deaths import parse_deaths
 from hpcaccept.parse.probe_lines import Hearing
+from hpcaccept.report.words import fold
 from hpcaccept.serial import dumps
 from hpcaccept.store.folder import RunFolder, write_whole
 from hpcaccept.transport.conversation import talking
@@ -46,6 +47,7 @@ _ANSWERS_S = 240.0
 _PING_S = 0.3
 _ASK_QUEUE_S = 2.0
 _STEP = "doctor"
+_GRANTED = re.compile(r"^salloc: Granted job allocation (\d+)", re.MULTILINE)
 #: How long a file that a node has left may take to be seen here.
 _SEEN_WITHIN_S = 5.0
 #: Options of sbatch that say where and as whom a job may run; the others (mail, dependencies, times) are the run's own affair.
@@ -117,7 +119,7 @@ def probe_here(gpus: int) -> Heard:
     for line in done.stdout.splitlines():
         hearing.take(0.0, line)
     silent = () if hearing.facts else (Silent((os.uname().nodename,), _last_words(done.stderr)),)
-    return Heard(tuple(hearing.facts.values()), silent=silent, asked=1)
+    return Heard(tuple(hearing.facts.values()), silent=silent, asked=1, stderr=done.stderr if silent else "")
 
 
 def _who_imports_torch(launcher: str) -> str:
@@ -174,57 +176,59 @@ def _converse(
 ) -> Heard:
     hearing = Hearing()
     begin = time.monotonic()
-    job: tuple[str, ...] = ()
     with talking(command, env=environ) as talk, _nothing_left(case, token):
-        why, begun = _listen(case.launcher, talk, hearing, token, patience, asked)
+        why, begun, job = _listen(case.launcher, talk, hearing, token, patience, asked)
         waited_s = time.monotonic() - begin
         talk.wait(2.0)
-        if case.launcher == "slurm" and len(hearing.facts) < asked:
-            job = _nodes_of_job(token)
     for arrived_s, line in talk.heard(0.01):
         hearing.take(arrived_s, line)
     nodes = _one_each(hearing)
     complete = len(hearing.facts) >= asked
     silent = () if complete else _silent(case, nodes, job, talk.stderr, why)
-    return Heard(nodes, hearing.clocks, silent, waited_s, begun, asked)
+    return Heard(nodes, hearing.clocks, silent, waited_s, begun, asked, talk.stderr if silent else "")
 
 
 def _listen(
     launcher: str, talk: Talk, hearing: Hearing, token: str, patience: Patience, asked: int
-) -> tuple[Silent | None, bool]:
-    """Until everyone is done, the launcher has ended, or patience has. Why no more is known, and whether the job has begun."""
+) -> tuple[Silent | None, bool, tuple[str, ...]]:
+    """Until everyone is done, the launcher has ended, or patience has.
+
+    Returns:
+        Why no more is known, whether the job has begun, and the names of its nodes in the order of its tasks, where Slurm chose them.
+    """
     slurms = launcher == "slurm"
     phase, until = ("queue", patience.queue_s) if slurms else ("start", patience.start_s)
     until += time.monotonic()
     asked_queue = pinged = time.monotonic()
-    status, why = None, None
+    status: JobStatus | None = None
+    why: Silent | None = None
+    job: tuple[str, ...] = ()
     while talk.ended is None:
         for arrived_s, line in talk.heard(0.05):
             hearing.take(arrived_s, line)
         now, spoken = time.monotonic(), hearing.facts.values()
         # Without the silent ones MPI cannot start: that is not waited for.
         if spoken and (why or len(spoken) >= asked) and all(f.done or (why and f.mpi_begun) for f in spoken):
-            return why, True
-        if phase != "answers" and len(spoken) >= asked:
-            phase, until = "answers", now + patience.answers_s
-        elif phase == "queue" and spoken:
-            phase, until = "start", now + patience.start_s
+            return why, True, job
+        if phase == "queue" and (granted := _GRANTED.search(talk.stderr)):
+            # At once: of a job that is being ended Slurm names only the nodes that have not yet ended it.
+            phase, until, job = "start", now + patience.start_s, _nodes_of_job(granted[1])
         elif phase == "queue" and now - asked_queue > _ASK_QUEUE_S:
             asked_queue, status = now, _state_of_job(token)
-            if status and status.state == "running":
-                phase, until = "start", now + patience.start_s
-            elif status and status.state == "stuck":
-                return Silent((), f"the job cannot start: {status.detail}", status.remedy), False
+            if status and status.state == "stuck":
+                return Silent((), f"the job cannot start: {status.detail}", status.remedy), False, job
+        elif phase == "start" and len(spoken) >= asked:
+            phase, until = "answers", now + patience.answers_s
         if spoken and slurms and now - pinged > _PING_S:
             pinged = now
             talk.say(repr(time.time()))
         if now > until:
             why = _too_late(phase, patience, status.detail if status else "")
             if phase != "start" or not spoken:
-                return why, phase != "queue"
+                return why, phase != "queue", job
             phase, until = "answers", now + patience.answers_s
     # Slurm itself has refused, or the ranks could not be started.
-    return why, True
+    return why, True, job or (_nodes_of_job(granted[1]) if (granted := _GRANTED.search(talk.stderr)) else ())
 
 
 def _too_late(phase: str, patience: Patience, detail: str) -> Silent:
@@ -266,11 +270,10 @@ def _state_of_job(token: str) -> JobStatus | None:
         return None
 
 
-def _nodes_of_job(token: str) -> tuple[str, ...]:
-    """In the order of its tasks; empty when it never had any."""
+def _nodes_of_job(job: str) -> tuple[str, ...]:
+    """In the order of its tasks; empty when Slurm does not say."""
     try:
-        job = slurm.find_job(token)
-        names = ask(["squeue", "-h", "-t", "all", "-o", "%N", "-j", job.id]).stdout.strip() if job else ""
+        names = ask(["squeue", "-h", "-t", "all", "-o", "%N", "-j", job]).stdout.strip()
     except LaunchError:
         return ()
     if not names:
@@ -299,29 +302,25 @@ def _silent(
     """Those of the job that did not speak, grouped by what they, the container or the launcher say."""
     spoken, labelled = {node.node for node in nodes}, by_task(stderr)
     launchers = "\n".join(line for line in stderr.splitlines() if not _LABEL.match(line))
-    groups: dict[tuple[str, str], list[str]] = {}
-    for task, name in enumerate(job):
-        if name not in spoken:
-            groups.setdefault(_cause(case, labelled.get(task, ""), launchers, why), []).append(name)
-    if not groups:
-        everything = "\n".join([*labelled.values(), launchers])
-        groups[_cause(case, everything, launchers, why)] = []
+    missing = [(name, labelled.get(task, "")) for task, name in enumerate(job) if name not in spoken]
+    if not missing:
+        return (_cause(case, "\n".join([*labelled.values(), launchers]), launchers, why),)
+    alike: dict[object, tuple[Silent, list[str]]] = {}
+    for name, said in missing:
+        cause = _cause(case, said, launchers, why)
+        # The words of two nodes differ at least in the nodes' names.
+        alike.setdefault((cause.remedy, cause.cause.partition(" (")[0]), (cause, []))[1].append(name)
     return tuple(
-        Silent(tuple(names), cause, remedy.replace("NAME", ",".join(names) or "NAME"))
-        for (cause, remedy), names in groups.items()
+        Silent(tuple(names), cause.cause, cause.remedy.replace("NAME", fold(names))) for cause, names in alike.values()
     )
 
 
-def _cause(case: Case, said: str, launchers: str, why: Silent | None) -> tuple[str, str]:
+def _cause(case: Case, said: str, launchers: str, why: Silent | None) -> Silent:
     explain = container.load(case.image.runtime).explain
     fault = explain(said) if said.strip() else explain(launchers)
     if fault:
-        return fault.cause, fault.remedy
-    if why:
-        return why.cause, why.remedy
-    return _last_words(
-        said or launchers
-    ), "The words above are the launcher's own; try the same by hand: srun -N1 hostname"
+        return Silent((), fault.cause, fault.remedy)
+    return why or Silent((), _last_words(said or launchers), "Try the same by hand: srun -N1 hostname")
 
 
 def _last_words(text: str) -> str:

@@ -22,7 +22,7 @@ def judge(case: Case, heard: Heard) -> list[Finding]:
     def look(node: NodeFacts) -> Finding:
         count = node.gpus or 0
         if count < wanted:
-            remedy = "There: nvidia-smi -L; dmesg | grep -i xid"
+            remedy = node.gpus_remedy or "There: nvidia-smi -L; dmesg | grep -i xid"
             return Finding("GPUs", "wrong", f"{counted(count, 'GPU')} ({node.no_gpus})", f"{wanted}", remedy)
         return Finding("GPUs", "ok", counted(count, "GPU"), f"{wanted}")
 

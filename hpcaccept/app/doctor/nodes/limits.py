@@ -39,7 +39,7 @@ def _memlock(node: NodeFacts, gpus: int) -> Finding:
     found, expected = show_bytes(limit), f"unlimited, or {show_bytes(_LEAST_LOCKED)} and more"
     if limit >= _LEAST_LOCKED or not (gpus or node.infiniband):
         return Finding("memlock", "ok", f"{found}{'' if limit >= _LEAST_LOCKED else ', and no RDMA needs it'}")
-    remedy = "LimitMEMLOCK=infinity in slurmd's unit (systemctl edit slurmd), PropagateResourceLimitsExcept=MEMLOCK"
+    remedy = "LimitMEMLOCK=infinity in slurmd's unit; in slurm.conf PropagateResourceLimitsExcept=MEMLOCK"
     return Finding("memlock", "wrong" if node.infiniband else "warning", found, expected, remedy)
 
 

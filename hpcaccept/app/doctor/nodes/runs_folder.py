@@ -21,10 +21,14 @@ def judge(case: Case, heard: Heard) -> list[Finding]:
 
     def look(node: NodeFacts) -> Finding:
         if node.no_read:
-            return Finding("runs seen", "wrong", f"{name}, written here: {node.no_read}", "read there", shared)
+            return Finding(
+                "runs seen", "wrong", f"{name}: what is written here is not read there ({node.no_read})", remedy=shared
+            )
         if node.no_write:
             remedy = "Permissions for this user on the nodes (root_squash?), a mount that is read-only, a full disk"
-            return Finding("runs seen", "wrong", f"{name}, written there: {node.no_write}", "seen here", remedy)
+            return Finding(
+                "runs seen", "wrong", f"{name}: nothing of theirs is read here ({node.no_write})", remedy=remedy
+            )
         return Finding("runs seen", "ok", "what is written here is read there, and back")
 
     return told([node for node in heard.nodes if node.python and case.launcher], look)
