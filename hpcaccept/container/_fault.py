@@ -26,6 +26,9 @@ Kind = Literal[
     "does not start",
 ]
 
+#: Who passes the line on: srun --label, Slurm's daemon, Pyxis.
+_WHO = re.compile(r"^\s*(\d+: )?(slurmstepd\S*: error: )?(pyxis: {2,})?")
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -65,6 +68,6 @@ def first_of(signs: Iterable[Sign], stderr: str) -> Fault | None:
         match = re.search(sign.words, stderr)
         if match:
             begin = stderr.rfind("\n", 0, match.start()) + 1
-            line = stderr[begin:].partition("\n")[0].strip()
+            line = _WHO.sub("", stderr[begin:].partition("\n")[0]).strip()
             return Fault(sign.kind, f"container: {sign.cause} ({line[:200]})", sign.remedy)
     return None

@@ -14,7 +14,7 @@ from rich.text import Text
 from hpcaccept.model.metric import split_key
 from hpcaccept.model.verdict import Outcome, Verdict
 from hpcaccept.report.safe import safe
-from hpcaccept.report.words import fold
+from hpcaccept.report.words import fold, what_of
 from hpcaccept.units import show
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _grouped(bad: tuple[Verdict, ...]) -> list[list[Verdict]]:
     What says the same of several subjects is told once, and so are missing baselines: every number would say the same. Where
     that leaves more than a page, so is whatever a question says of one subject, and those that miss most come first.
     """
-    groups = _by(bad, lambda v: (v.key, v.reason) if v.outcome is not Outcome.NO_BASELINE else ("", v.remedy))
+    groups = _by(bad, _in_common)
     if len(groups) <= SHOWN:
         return groups
     alike = [group for group in groups if len(group) > 1]
@@ -129,6 +129,13 @@ def _grouped(bad: tuple[Verdict, ...]) -> list[list[Verdict]]:
         group.sort(key=_shortfall, reverse=True)
     order = list(dict.fromkeys(verdict.outcome for verdict in bad))
     return sorted(groups, key=lambda group: (order.index(group[0].outcome), -_shortfall(group[0])))
+
+
+def _in_common(verdict: Verdict) -> tuple[str, str]:
+    if verdict.outcome is Outcome.NO_BASELINE:
+        return "", verdict.remedy
+    # What was not measured has its cause in common, also in several checks.
+    return (verdict.key, verdict.reason) if verdict.value is not None else ("", verdict.reason)
 
 
 def _by(bad: Iterable[Verdict], alike: Callable[[Verdict], object]) -> list[list[Verdict]]:
@@ -166,6 +173,8 @@ def _explained(verdicts: list[Verdict]) -> str:
     elif verdict.outcome is Outcome.NO_BASELINE:
         name = ", ".join(sorted({v.check for v in verdicts}))
         reason = f"{len(keys)} kinds of numbers, {reason.rpartition('; ')[2]}"
+    elif all(v.reason == reason for v in verdicts):
+        name = what_of(verdicts)
     else:
         name = f"{len(keys)} kinds of numbers"
         reason = f"the worst is {verdict.key}: {reason}"

@@ -91,7 +91,7 @@ def troubles(bad: Sequence[Verdict]) -> list[Trouble]:
     groups: dict[tuple[str, ...], list[Verdict]] = {}
     for verdict in bad:
         groups.setdefault(_same(verdict), []).append(verdict)
-    return [Trouble(vs[0].outcome, _what(vs), tuple(sorted(vs, key=_badness))) for vs in groups.values()]
+    return [Trouble(vs[0].outcome, what_of(vs), tuple(sorted(vs, key=_badness))) for vs in groups.values()]
 
 
 def _same(verdict: Verdict) -> tuple[str, ...]:
@@ -104,7 +104,8 @@ def _same(verdict: Verdict) -> tuple[str, ...]:
     return (verdict.outcome.value, verdict.check, verdict.metric, origin, verdict.remedy)
 
 
-def _what(verdicts: list[Verdict]) -> str:
+def what_of(verdicts: Sequence[Verdict]) -> str:
+    """The metric key or check that several verdicts speak of, or how many."""
     keys = list(dict.fromkeys(verdict.key for verdict in verdicts))
     if len(keys) == 1:
         return keys[0]
