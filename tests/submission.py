@@ -154,6 +154,12 @@ def submit(runs: Path, suite: Path | str, *words: str, env: Mapping[str, str] | 
     return Submission(runs, process)
 
 
+def images_of(run: Path) -> set[str]:
+    """The images in which the records of a run say they were made."""
+    lines = [line for file in run.glob("records/*/*.jsonl") for line in file.read_text().splitlines()]
+    return {str(json.loads(line)["data"].get("image", "")) for line in lines if '"kind":"record"' in line}
+
+
 def suite_file(folder: Path, text: str) -> Path:
     """A suite file with this text."""
     file = folder / "suite.toml"

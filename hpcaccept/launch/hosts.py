@@ -62,6 +62,9 @@ _OPEN_MPI = {
     "OMPI_MCA_orte_keep_fqdn_hostnames": "1",
     "PRTE_MCA_prte_keep_fqdn_hostnames": "1",
 }
+#: Variables that ranks are to see as they are here, as under every other launcher; Open MPI sends those that this one names.
+_SENT = "OMPI_MCA_mca_base_env_list"
+_OF_RANKS = ("HPCACCEPT_", "NCCL_", "UCX_", "FI_", "GLOO_", "TORCH_")
 #: At once; each is a process of this machine.
 _MOST_LOOKS = 64
 _LOOK_S = 60.0
@@ -132,8 +135,10 @@ def step_environment(environ: Mapping[str, str]) -> dict[str, str]:
     for key in ("OMPI_MCA_pml", "OMPI_MCA_plm"):
         if key not in environ:
             del mine[key]
-    agent = f"{_ssh(environ)} {_OPTIONS}"
-    return {**_OPEN_MPI, **mine, **dict.fromkeys(_AGENTS, agent)}
+    sent = [environ[_SENT]] if environ.get(_SENT) else []
+    sent += [name for name in environ if name.startswith(_OF_RANKS)]
+    agents = dict.fromkeys(_AGENTS, f"{_ssh(environ)} {_OPTIONS}")
+    return {**_OPEN_MPI, **mine, **agents, **({_SENT: ";".join(sent)} if sent else {})}
 
 
 def _ssh(environ: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import ssh_hosts
-from submission import ROOT, command, noise, suite_file
+from submission import ROOT, command, images_of, noise, suite_file
 
 from hpcaccept.store.folder import all_runs
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.mpi
 UID = 10001
 COUNT = 3
+IMAGE = 'an image of "the site", \\ and more'
 CORES = '[limits."identity.cores"]\nlower = 2\nunit = "cores"\n'
 
 
@@ -72,6 +73,7 @@ class Job:
                 "JOB_UID": "uid-1",
                 "NODE_NAME": f"gpu-{index}",
                 "OMPI_MCA_pml": "ob1",
+                "HPCACCEPT_IMAGE": IMAGE,
             }
             program = [sys.executable, "-m", "hpcaccept", *words]
             self.hosts.spawn(index, [*confined, *user, *program], self.setup(), {**env, "XDG_CONFIG_HOME": "/nowhere"})
@@ -127,6 +129,7 @@ def test_every_pod_exits_with_the_verdict_of_its_node(job: Job) -> None:
     assert "identity: cores 1 cores" in job.log(1)
     assert job.log(2).rstrip().endswith("PASS")
     assert run.path.stat().st_uid == UID
+    assert images_of(run.path) == {IMAGE}, "ranks see the environment of their pod"
 
 
 def test_a_pod_that_never_comes_is_named_and_nothing_runs_for_ever(job: Job) -> None:

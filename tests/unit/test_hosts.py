@@ -62,6 +62,17 @@ def test_any_network_may_carry_what_ranks_say_to_each_other() -> None:
     assert hosts.step_environment({"OMPI_MCA_pml": "ucx"})["OMPI_MCA_pml"] == "ucx"
 
 
+def test_ranks_see_the_variables_that_tune_them() -> None:
+    found = hosts.step_environment(
+        {"NCCL_IB_HCA": "mlx5_0", "UCX_TLS": "rc", "HOME": "/root", "CUDA_VISIBLE_DEVICES": ""}
+    )
+    assert set(found["OMPI_MCA_mca_base_env_list"].split(";")) == {"NCCL_IB_HCA", "UCX_TLS"}
+    assert found["NCCL_IB_HCA"] == "mlx5_0"
+    more = hosts.step_environment({"NCCL_DEBUG": "INFO", "OMPI_MCA_mca_base_env_list": "MINE"})
+    assert more["OMPI_MCA_mca_base_env_list"] == "MINE;NCCL_DEBUG"
+    assert "OMPI_MCA_mca_base_env_list" not in hosts.step_environment({})
+
+
 def test_gpus_are_never_guessed() -> None:
     with pytest.raises(UsageError, match="--gpus-per-node"):
         hosts.default_gpus("")

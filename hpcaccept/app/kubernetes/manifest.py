@@ -217,7 +217,12 @@ def _container(asked: Asked) -> dict[str, Any]:
     if asked.cpu:
         # No limit: throttled by a quota, a node would look slow.
         requests["cpu"] = asked.cpu
-    env = [{"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}]
+    env: list[dict[str, Any]] = [
+        {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+        # Every record says in which image it was made.
+        {"name": "HPCACCEPT_IMAGE", "value": asked.image},
+        {"name": "HPCACCEPT_IMAGE_DIGEST", "value": asked.image.partition("@")[2]},
+    ]
     if asked.nodes > 1:
         uid = "metadata.labels['batch.kubernetes.io/controller-uid']"
         env.append({"name": "JOB_UID", "valueFrom": {"fieldRef": {"fieldPath": uid}}})

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from submission import noise, submit, suite_file
+from submission import images_of, noise, submit, suite_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,7 +77,7 @@ def test_a_host_is_called_as_it_was_named_and_nothing_asks_for_a_password(tmp_pa
         f"Host gpu10.rack.example\n  HostName {four_hosts.address(3)}\n"
         f"Host locked\n  HostName {four_hosts.address(1)}\n  User nobody\nMatch all\n  Include {four_hosts.config}\n"
     )
-    env = {**four_hosts.env, "OMPI_MCA_plm_rsh_agent": f"ssh -F {config}"}
+    env = {**four_hosts.env, "OMPI_MCA_plm_rsh_agent": f"ssh -F {config}", "HPCACCEPT_IMAGE": "the; image"}
     names = "gpu10.rack.example,gpu9.rack.example,locked"
     suite = suite_file(tmp_path, noise(0.1))
     done = submit(tmp_path / "runs", suite, "--nodelist", names, "--ranks-per-node", "2", env=env).finish()
@@ -92,4 +92,5 @@ def test_a_host_is_called_as_it_was_named_and_nothing_asks_for_a_password(tmp_pa
         if '"node":"gpu9.rack.example"' in line and '"hostname":"' in line
     }
     assert names_inside == {"inner0"}
+    assert images_of(done.folder) == {"the; image"}, "ranks see the variables of whoever submits"
     assert os.uname().nodename not in nodes
