@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+import math
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any
 
@@ -105,10 +106,15 @@ def _check(name: str, table: Mapping[str, Any], place: str) -> CheckSpec:
     parameters = {f.name for f in fields(kind)}
     _only(table, (*_OF_EVERY_CHECK, *parameters), where, "key")
     params = {key: value for key, value in table.items() if key in parameters}
-    checks.build(name, params, where)
+    duration_s = getattr(checks.build(name, params, where), "duration_s", 0.0)
     deadline_s = table.get("deadline_s", CheckSpec(name).deadline_s)
     if isinstance(deadline_s, bool) or not isinstance(deadline_s, (int, float)) or deadline_s <= 0:
         raise UsageError(f"{where}: deadline_s is {deadline_s!r}, expected seconds above 0.")
+    if duration_s >= deadline_s:
+        raise UsageError(
+            f"{where}: duration_s is {duration_s:g}, which its deadline_s of {deadline_s:g} would cut short.",
+            f"Give it time: --set {name}.deadline_s={math.ceil(1.2 * duration_s + 300)}",
+        )
     return CheckSpec(name, params, float(deadline_s), _switch(table, "required", where))
 
 

@@ -81,6 +81,7 @@ def test_peers_are_changed_key_by_key() -> None:
     [
         ({"checks": {"brun": {}}}, ["site.toml: [checks.brun]", "Did you mean 'burn'?"]),
         ({"checks": {"os_noise": {"duraton_s": 1}}}, ["site.toml: [checks.os_noise]", "'duration_s'"]),
+        ({"checks": {"os_noise": {"duration_s": 120}}}, ["would cut short", "--set os_noise.deadline_s=444"]),
         ({"checks": {"burn": {"enabled": 1}}}, ["site.toml", "enabled is 1, expected true or false"]),
         ({"checks": {"burn": 5}}, ["site.toml: [checks.burn] is 5, expected a table"]),
         ({"limits": {"os_noise.lost": {"upper": 1.0, "unit": "share"}}}, ["site.toml", "os_noise.lost_share"]),
