@@ -31,7 +31,7 @@ SECRET = "s3cr3t-of-the-registry"
 
 # Takes what Enroot takes and nothing else. Files in $STAND_IN say how it behaves: digest, fails, hang, torn, version.
 STAND_IN = r"""#!PYTHON -IS
-import os, re, sys
+import os, sys
 here = os.environ["STAND_IN"]
 words = sys.argv[1:]
 with open(f"{here}/calls", "a") as calls:
@@ -62,6 +62,7 @@ while words and words[0].startswith("-"):
     if option not in {"digest": ("--arch",), "import": ("--arch", "--output")}[command] or not words:
         unknown()
     options[option] = words.pop(0)
+import re
 tag = "[@:]" if version >= "4" else ":"
 if len(words) != 1 or not re.fullmatch(r"docker://([^@/#]+@)?([a-z0-9.:]+#)?[a-z0-9/._-]+(" + tag + "[A-Za-z0-9._:-]+)", words[0]):
     unknown()
@@ -449,6 +450,7 @@ def test_why_enroot_failed_is_said_in_a_sentence(says: str, sentence: str, site:
     ("says", "sentence"),
     [
         (f"{MANIFEST} 401 Unauthorized", "refused registry.example#team/hpcaccept:1"),
+        ("enroot-aufs2ovlfs: failed to set capabilities: Operation not permitted", "enroot+caps"),
         ("enroot-mksquashovlfs: failed to create user namespace: No space left on device", "make namespaces"),
         ("enroot-mksquashovlfs: failed to create user namespace: Operation not permitted", "make namespaces"),
         ("enroot-mksquashovlfs: failed to mount overlay: 0:1:2: Invalid argument", "ENROOT_TEMP_PATH"),
@@ -495,7 +497,7 @@ def test_enroot_3_cannot_resolve_a_tag(site: Site) -> None:
 # Credentials
 
 
-@pytest.mark.parametrize("mode", [0o644, 0o602])
+@pytest.mark.parametrize("mode", [0o640, 0o602])
 def test_credentials_that_others_can_read_are_refused(mode: int, site: Site) -> None:
     file = site.credentials(mode)
     for reference in (f"{IMAGE}:1", f"{IMAGE}@{DIGEST}"):
