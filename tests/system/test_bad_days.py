@@ -23,9 +23,9 @@ SHORT = noise(0.1)
 pytestmark = pytest.mark.mpi
 
 
-def test_a_killed_rank_costs_one_check_on_its_node(tmp_path: Path, every_launcher_env: dict[str, str]) -> None:
+def test_a_killed_rank_costs_one_check_on_its_node(tmp_path: Path, launcher_env: dict[str, str]) -> None:
     suite = suite_file(tmp_path, noise(6.0, "os_noise", "os_noise:later"))
-    run = submit(tmp_path / "runs", suite, "--nodes", "4", env=every_launcher_env)
+    run = submit(tmp_path / "runs", suite, "--nodes", "4", env=launcher_env)
     os.kill(run.pid(2, check="os_noise"), signal.SIGKILL)
     done = run.finish()
     assert done.code == 3, done.out + done.err

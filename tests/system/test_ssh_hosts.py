@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,41 +17,48 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.mpi
 
 
-def test_a_host_that_cannot_be_reached_is_named_and_the_others_are_measured(tmp_path: Path, four_hosts: Hosts) -> None:
-    suite = suite_file(tmp_path, noise(0.1))
+def test_hosts_that_cannot_be_used_are_named_and_the_others_are_measured(tmp_path: Path, four_hosts: Hosts) -> None:
+    """One has no sshd, one does not see the run folder, one does not exist."""
+    runs = tmp_path / "runs"
+    runs.mkdir()
     four_hosts.kill(2)
+    four_hosts.kill(3)
+    four_hosts.sshd(3, setup=f"mount -t tmpfs tmpfs {runs}")
     try:
-        done = submit(tmp_path / "runs", suite, "--nodelist", "node[1-3],nowhere", env=four_hosts.env).finish()
+        names = "node[0-3],nowhere"
+        done = submit(runs, suite_file(tmp_path, noise(0.1)), "--nodelist", names, env=four_hosts.env).finish()
     finally:
+        four_hosts.kill(3)
         four_hosts.sshd(2)
+        four_hosts.sshd(3)
     assert done.code == 3, done.out + done.err
-    assert done.report["nodes"] == {"node1": "PASS", "node2": "ERROR", "node3": "PASS", "nowhere": "ERROR"}
+    bad = dict.fromkeys(("node2", "node3", "nowhere"), "ERROR")
+    assert done.report["nodes"] == {"node0": "PASS", "node1": "PASS", **bad}
     told = {e["nodes"][0]: e for e in done.events("not_entered")}
+    assert told.keys() == bad.keys()
     assert "nothing listens for ssh there" in told["node2"]["detail"]
+    assert "does not see the run folder" in told["node3"]["detail"]
+    assert "--runs-dir" in told["node3"]["remedy"]
     assert "its name cannot be resolved" in told["nowhere"]["detail"]
-    assert all(event["remedy"] for event in told.values())
     assert not done.verdicts(outcome="FAIL")
 
 
-def test_a_host_without_the_run_folder_is_named(tmp_path: Path, four_hosts: Hosts) -> None:
-    runs = tmp_path / "runs"
-    runs.mkdir()
-    four_hosts.kill(1)
-    four_hosts.sshd(1, setup=f"mount -t tmpfs tmpfs {runs}")
-    try:
-        done = submit(runs, suite_file(tmp_path, noise(0.1)), "--nodelist", "node[0-1]", env=four_hosts.env).finish()
-    finally:
-        four_hosts.kill(1)
-        four_hosts.sshd(1)
+def test_a_killed_rank_costs_one_check_on_its_host(tmp_path: Path, four_hosts: Hosts) -> None:
+    suite = suite_file(tmp_path, noise(3.0, "os_noise", "os_noise:later"))
+    run = submit(tmp_path / "runs", suite, "--nodelist", "node[0-1]", env=four_hosts.env)
+    os.kill(run.pid(1, check="os_noise"), signal.SIGKILL)
+    done = run.finish()
     assert done.code == 3, done.out + done.err
-    assert done.report["nodes"] == {"node0": "PASS", "node1": "ERROR"}
-    (event,) = done.events("not_entered")
-    assert "does not see the run folder" in event["detail"]
-    assert "--runs-dir" in event["remedy"]
+    (death,) = done.events("death")
+    assert (death["nodes"], death["ranks"], death["check"]) == (["node1"], [1], "os_noise")
+    assert {v["node"] for v in done.verdicts(outcome="PASS", check="os_noise")} == {"node0"}
+    assert {v["node"] for v in done.verdicts(outcome="PASS", check="os_noise:later")} == {"node0", "node1"}
+    assert not done.events("excluded")
+    assert not done.verdicts(outcome="FAIL")
 
 
 def test_a_host_that_dies_on_the_way_costs_one_check_and_is_left_out(tmp_path: Path, four_hosts: Hosts) -> None:
-    suite = suite_file(tmp_path, noise(6.0, "os_noise", "os_noise:later"))
+    suite = suite_file(tmp_path, noise(3.0, "os_noise", "os_noise:later"))
     run = submit(tmp_path / "runs", suite, "--nodelist", "node[0-2]", env=four_hosts.env)
     run.pid(1, check="os_noise")
     try:
