@@ -42,10 +42,13 @@ def sshd(folder: Path, key: Path, port: int, environ: Mapping[str, str]) -> Iter
     Raises:
         LaunchError: there is no sshd, the key is none, or nothing listens at the port in time.
     """
+    public = _keys(folder, key)
     program = shutil.which("sshd") or "/usr/sbin/sshd"
     if not Path(program).exists():
         raise LaunchError("There is no sshd in this image.", _INSTALL)
-    public = _keys(folder, key)
+    if os.geteuid() == 0:
+        # Root's sshd locks what it does not trust yet into this folder, which a service would have made.
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     config = folder / "sshd_config"
     config.write_text(
         f"Port {port}\nHostKey {folder}/key\nAuthorizedKeysFile {folder}/key.pub\nPidFile none\nStrictModes no\n"

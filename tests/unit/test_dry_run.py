@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SUITE = SuiteText(Path("golden.toml"), {"about": "golden", "checks": {"identity": {}, "matmul": {"deadline_s": 60}}})
 CASES: dict[str, tuple[str, int, Settings]] = {
     "local": ("local", 0, Settings(nodes=4)),
+    "hosts": ("hosts", 8, Settings(nodelist="gpu[01-02]")),
     "slurm_cpu": ("slurm", 0, Settings(nodes=4)),
     "slurm_gpus": ("slurm", 8, Settings(nodes=2, partition="gpu", account="ops", time="1:30:00")),
     "slurm_named": (

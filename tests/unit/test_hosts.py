@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from builders import DATA, plan, step
+from builders import DATA, plan, step, suite
 
 from hpcaccept import __version__
+from hpcaccept.config.settings import Settings
 from hpcaccept.errors import UsageError
 from hpcaccept.launch import choose, hosts
 from hpcaccept.launch.course import Course, without
+from hpcaccept.model.plan import Image
 from hpcaccept.parse.ssh_words import explain_ssh
+from hpcaccept.plan.make import make_plan, request_of
 from hpcaccept.store.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -76,6 +79,13 @@ def test_ranks_see_the_variables_that_tune_them() -> None:
 def test_gpus_are_never_guessed() -> None:
     with pytest.raises(UsageError, match="--gpus-per-node"):
         hosts.default_gpus("")
+
+
+@pytest.mark.parametrize("settings", [Settings(nodes=2), Settings(nodelist="host[1-4]", exclude="host2")])
+def test_hosts_are_named_and_none_of_them_is_left_out_silently(settings: Settings) -> None:
+    more = {"run_id": "r", "now": "", "version": "", "commit": ""}
+    with pytest.raises(UsageError, match="needs the names of the hosts, and no --exclude"):
+        make_plan(settings, suite("identity"), request_of(settings, 0), Image(), launcher="hosts", **more)
 
 
 def test_without_open_mpi_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import re
+import shutil
 import tarfile
 from io import BytesIO
 from pathlib import Path
@@ -23,8 +24,9 @@ from hpcaccept import __version__
 from hpcaccept.app.kubernetes import log, pod
 from hpcaccept.app.kubernetes.manifest import VERSIONS
 from hpcaccept.cli import main
-from hpcaccept.errors import RunError, StoreError, UsageError
+from hpcaccept.errors import LaunchError, RunError, StoreError, UsageError
 from hpcaccept.store.folder import RunFolder
+from hpcaccept.transport.sshd import sshd
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +80,7 @@ def test_a_manifest_is_what_was_accepted(name: str, capsys: pytest.CaptureFixtur
     assert_golden(f"../data/kubernetes/{name}.yaml", render(capsys, *CASES[name]).replace(__version__, "VERSION"))
 
 
-@pytest.mark.parametrize("minor", [VERSIONS[0], 28, 29, 31, 34, VERSIONS[-1]])
+@pytest.mark.parametrize("minor", VERSIONS)
 @pytest.mark.parametrize("nodes", ["1", "4"])
 def test_kubernetes_would_take_every_manifest(nodes: str, minor: int, capsys: pytest.CaptureFixture[str]) -> None:
     if nodes == "4" and minor < 29:
@@ -161,6 +163,14 @@ def test_nothing_is_privileged_and_no_token_is_mounted(capsys: pytest.CaptureFix
         assert container["securityContext"]["capabilities"]["drop"] == ["ALL"]
         assert not any(key in spec for key in ("hostNetwork", "hostPID", "hostIPC"))
         assert not any("hostPath" in volume for volume in spec["volumes"])
+
+
+def test_root_is_asked_for_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    documents = parsed(render(capsys, *CASES["four_nodes"], "--run-as", "0", "--rdma-resource", "rdma/hca"))
+    assert refused(documents, "1.34") == ""
+    spec = job_of(documents)["spec"]["template"]["spec"]
+    assert spec["securityContext"]["runAsNonRoot"] is False
+    assert spec["containers"][0]["securityContext"]["capabilities"] == {"add": ["IPC_LOCK"]}
 
 
 def test_no_key_is_in_a_manifest_but_the_line_that_makes_one(capsys: pytest.CaptureFixture[str]) -> None:
@@ -438,6 +448,18 @@ def test_the_words_of_a_verdict_fit_into_a_termination_message() -> None:
 def test_outside_of_a_job_it_says_what_is_missing() -> None:
     with pytest.raises(UsageError, match="JOB_COMPLETION_INDEX is ''"):
         pod.pod_of({}, "test", 2, Path("/runs"))
+
+
+def test_a_secret_that_is_no_key_is_told(tmp_path: Path) -> None:
+    if not shutil.which("ssh-keygen"):
+        pytest.skip("no ssh-keygen: apt-get install openssh-client")
+    (tmp_path / "pasted").write_text("-----BEGIN NONSENSE-----\n")
+    with (
+        pytest.raises(LaunchError, match="no private key without a passphrase"),
+        sshd(tmp_path, tmp_path / "pasted", 1, {}),
+    ):
+        pass
+    assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_plan_is_needed_to_call_a_folder_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,7 +112,7 @@ def test_a_launcher_that_was_named_and_cannot_be_used_is_refused(monkeypatch: py
         launch.choose("slurm")
 
 
-@pytest.mark.parametrize("name", ["local", "slurm"])
+@pytest.mark.parametrize("name", launch.names())
 def test_a_launcher_has_all_that_the_protocol_asks(name: str) -> None:
     wanted = [key for key in vars(launch.Launcher) if not key.startswith("_")]
     assert wanted

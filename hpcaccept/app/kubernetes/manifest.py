@@ -231,7 +231,11 @@ def _container(asked: Asked) -> dict[str, Any]:
         mounts.append({"name": "suite", "mountPath": SUITES, "readOnly": True})
     if asked.nodes > 1:
         mounts.append({"name": "ssh", "mountPath": KEYS, "readOnly": True})
-    capabilities = {"drop": ["ALL"], **({"add": ["IPC_LOCK"]} if asked.rdma_resource else {})}
+    security: dict[str, Any] = {"allowPrivilegeEscalation": False}
+    # Root keeps those that a container has anyway: its sshd gives them up itself.
+    wanted = {"drop": ["ALL"] if asked.user else [], "add": ["IPC_LOCK"] if asked.rdma_resource else []}
+    if asked.user or asked.rdma_resource:
+        security["capabilities"] = {key: value for key, value in wanted.items() if value}
     found: dict[str, Any] = {
         "name": CONTAINER,
         "image": asked.image,
@@ -244,7 +248,7 @@ def _container(asked: Asked) -> dict[str, Any]:
     found["resources"] = {key: value for key, value in (("limits", limits), ("requests", requests)) if value}
     found["volumeMounts"] = mounts
     found["terminationMessagePolicy"] = "FallbackToLogsOnError"
-    found["securityContext"] = {"allowPrivilegeEscalation": False, "capabilities": capabilities}
+    found["securityContext"] = security
     return found
 
 
