@@ -13,7 +13,9 @@ from hpcaccept.cli.options import pairs, runs_dir_option, variables
 @click.option("-N", "--nodes", type=int, metavar="N", help="How many nodes.  [default: 1]")
 @click.option("-w", "--nodelist", metavar="NAMES", help="These nodes: node[01-04],node7.")
 @click.option("-x", "--exclude", metavar="NAMES", help="Not these nodes.")
-@click.option("-s", "--suite", metavar="SUITE", help="Whose time must fit into the partition.  [default: as submit]")
+@click.option(
+    "-s", "--suite", metavar="SUITE", help="What is to run: its time, and whether it needs torch.  [default: as submit]"
+)
 @click.option("-p", "--partition", metavar="NAME", help="Slurm partition.")
 @click.option("-A", "--account", metavar="NAME", help="Slurm account.")
 @click.option("-g", "--gpus-per-node", type=click.IntRange(min=0), metavar="N", help="GPUs that each node must have.")

@@ -10,6 +10,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+import psutil
+
 from hpcaccept.errors import LaunchError
 from hpcaccept.transport.process import end_group
 
@@ -83,9 +85,16 @@ class Talk:
                 (self._first if len(self._first) < _KEPT else self._last).append(raw.decode("utf-8", "replace"))
 
 
+def _children(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    try:
+        return list(psutil.Process(process.pid).children(recursive=True))
+    except psutil.NoSuchProcess:
+        return []
+
+
 @contextlib.contextmanager
 def talking(command: Sequence[str], *, env: Mapping[str, str], grace_s: float = 10.0) -> Iterator[Talk]:
-    """A command that runs while the block is open; it and its process group are ended with it.
+    """A command that runs while the block is open; it and all that it has started are ended with it.
 
     Raises:
         LaunchError: there is no such program.
@@ -105,6 +114,11 @@ def talking(command: Sequence[str], *, env: Mapping[str, str], grace_s: float = 
     try:
         yield talk
     finally:
+        children = _children(process)
         end_group(process, grace_s)
+        # salloc gives what it runs a process group of its own.
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
         with contextlib.suppress(OSError):
             talk.close()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from builders import DATA
-from submission import command, until
+from submission import command, noise, suite_file, until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,11 +98,13 @@ def _help(slurm: VirtualSlurm) -> str:
     return subprocess.run(words, env={**os.environ, **slurm.env}, capture_output=True, text=True, check=True).stdout
 
 
-def test_a_runs_folder_that_nodes_do_not_see_is_wrong(plain_slurm: VirtualSlurm) -> None:
+def test_a_runs_folder_that_nodes_do_not_see_is_wrong(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
     # Every virtual node has a /dev/shm of its own.
     runs = Path(f"/dev/shm/hpcaccept-test-{os.getpid()}/runs")
-    code, findings, out = examine("--runs-dir", str(runs), env=plain_slurm.env)
+    words = ("--suite", suite_file(tmp_path, noise(0.1)), "--runs-dir", str(runs))
+    code, findings, out = examine(*map(str, words), env=plain_slurm.env)
     assert code == 3, out
+    assert "torch" not in {finding["look"] for finding in findings}  # nothing in this suite needs it
     assert set(bad(findings)) == {"runs seen"}
     assert "--runs-dir" in bad(findings)["runs seen"]["remedy"]
     assert not runs.parent.exists()
@@ -136,30 +138,32 @@ def test_a_container_that_does_not_start_on_one_node_is_explained_and_the_rest_i
     srun.write_text(PYXIS.replace("REAL", str(shutil.which("srun"))).replace("SAID", str(said)))
     srun.chmod(0o755)
     env = {**plain_slurm.env, "PATH": f"{srun.parent}:{os.environ['PATH']}", "HPCACCEPT_PYTHON": sys.executable}
-    words = ("--nodes", "2", "--container-image", str(image), "--runs-dir", str(tmp_path / "runs"))
+    suite = str(suite_file(tmp_path, noise(0.1)))
+    words = ("-N2", "--suite", suite, "--container-image", str(image), "--runs-dir", str(tmp_path / "runs"))
     code, findings, out = examine(*words, env=env)
     assert code == 3, out
     assert {"pyxis", "image", "partition"} <= {finding["look"] for finding in findings if finding["mark"] == "ok"}
     job = [finding for finding in findings if finding["look"] == "job" and finding["mark"] == "wrong"]
     assert [finding["nodes"] for finding in job] == [["node1"]], out
     assert "no space where images are unpacked" in job[0]["found"]
-    (torch,) = [finding for finding in findings if finding["look"] == "torch"]
-    assert torch["nodes"] == ["node0"]
+    (cores,) = [finding for finding in findings if finding["look"] == "cores"]
+    assert cores["nodes"] == ["node0"]
 
 
 def test_a_node_whose_slurmd_does_not_answer_is_named(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
     stopped = plain_slurm.slurmd_pid("node3")
     os.kill(stopped, signal.SIGSTOP)
     try:
-        words = ("--nodes", "4", "--start-timeout", "4", "--runs-dir", str(tmp_path))
+        suite = str(suite_file(tmp_path, noise(0.1)))
+        words = ("--nodes", "4", "--suite", suite, "--start-timeout", "4", "--runs-dir", str(tmp_path))
         code, findings, out = examine(*words, env=plain_slurm.env)
     finally:
         os.kill(stopped, signal.SIGCONT)
     assert code == 3, out
     silent = [finding for finding in findings if finding["look"] == "job" and finding["mark"] == "wrong"]
     assert [finding["nodes"] for finding in silent] == [["node3"]], out
-    (torch,) = [finding for finding in findings if finding["look"] == "torch"]
-    assert torch["nodes"] == ["node0", "node1", "node2"]
+    (cores,) = [finding for finding in findings if finding["look"] == "cores"]
+    assert cores["nodes"] == ["node0", "node1", "node2"]
     until(lambda: not jobs(plain_slurm), 30)
     until(lambda: "idle" in _state(plain_slurm, "node3"), 60)
 
@@ -232,9 +236,21 @@ def test_a_machine_without_slurm_is_looked_at_by_itself(tmp_path: Path) -> None:
     assert {"torch", "/dev/shm", "cores"} <= set(looks)
 
 
+def test_a_machine_without_slurm_and_mpi_says_so_and_what_it_is(tmp_path: Path) -> None:
+    code, findings, out = examine("--runs-dir", str(tmp_path / "runs"), env={"PATH": str(tmp_path)})
+    assert code == 3, out
+    # Open MPI's own singletons need its daemon on the PATH, others need nothing.
+    assert {"mpiexec"} <= set(bad(findings)) <= {"mpiexec", "MPI"}
+    assert "hpcaccept[mpi]" in bad(findings)["mpiexec"]["remedy"]
+    (launcher,) = [finding for finding in findings if finding["look"] == "launcher"]
+    assert launcher["found"] == "local, this machine alone: there is no sbatch on the PATH"
+    assert {"/dev/shm", "cores"} <= {finding["look"] for finding in findings if finding["mark"] == "ok"}
+
+
 def test_hosts_by_ssh_are_asked_too_and_one_that_cannot_be_reached_is_named(tmp_path: Path, four_hosts: Hosts) -> None:
     env = {**four_hosts.env, "HPCACCEPT_NODELIST": "node[0-1],node9", "HPCACCEPT_LAUNCHER": "hosts"}
-    code, findings, out = examine("--runs-dir", str(tmp_path / "runs"), env=env)
+    suite = str(suite_file(tmp_path, noise(0.1)))
+    code, findings, out = examine("--suite", suite, "--runs-dir", str(tmp_path / "runs"), env=env)
     assert code == 3, out
     assert bad(findings)["job"]["nodes"] == ["node9"]
     worlds = [(f["mark"], f["nodes"]) for f in findings if f["look"] == "MPI world"]

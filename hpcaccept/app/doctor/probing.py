@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpcaccept import container, launch
+from hpcaccept import checks, container, launch
 from hpcaccept.errors import LaunchError
 from hpcaccept.launch import slurm
 from hpcaccept.launch.entering import by_task
@@ -46,6 +46,8 @@ _ANSWERS_S = 240.0
 #: Seconds between two questions for the time.
 _PING_S = 0.3
 _ASK_QUEUE_S = 2.0
+#: Whoever asks for a node that does not answer waits half a minute for it, even when the job is over.
+_GRACE_S = 3.0
 _STEP = "doctor"
 _GRANTED = re.compile(r"^salloc: Granted job allocation (\d+)", re.MULTILINE)
 #: How long a file that a node has left may take to be seen here.
@@ -96,7 +98,7 @@ def probe(case: Case, patience: Patience, most_s: float | None = None) -> Heard:
         outside = tuple(Silent((node,), cause, remedy) for node, (cause, remedy) in far.items())
         if not near:
             return Heard((), silent=outside)
-        request = ProbeRequest(token, str(folder), case.request.gpus_per_node, _who_imports_torch(case.launcher))
+        request = ProbeRequest(token, str(folder), case.request.gpus_per_node, _who_imports_torch(plan))
         command = probe_command(plan, near, request)
         if case.launcher == "slurm":
             command = as_job(command, plan, token, patience, most_s)
@@ -122,8 +124,11 @@ def probe_here(gpus: int) -> Heard:
     return Heard(tuple(hearing.facts.values()), silent=silent, asked=1, stderr=done.stderr if silent else "")
 
 
-def _who_imports_torch(launcher: str) -> str:
-    return "first" if launcher == "local" else "all"
+def _who_imports_torch(plan: Plan) -> str:
+    """Nobody, for a suite whose checks do without."""
+    if not any("torch" in checks.load(spec.name).needs for spec in plan.suite.checks):
+        return "none"
+    return "first" if plan.launcher == "local" else "all"
 
 
 def probe_command(plan: Plan, nodes: tuple[str, ...], request: ProbeRequest) -> tuple[str, ...]:
@@ -176,7 +181,7 @@ def _converse(
 ) -> Heard:
     hearing = Hearing()
     begin = time.monotonic()
-    with talking(command, env=environ) as talk, _nothing_left(case, token):
+    with talking(command, env=environ, grace_s=_GRACE_S) as talk, _nothing_left(case, token):
         why, begun, job = _listen(case.launcher, talk, hearing, token, patience, asked)
         waited_s = time.monotonic() - begin
         talk.wait(2.0)
