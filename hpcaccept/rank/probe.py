@@ -83,7 +83,7 @@ def main(argv: list[str]) -> int:
 def _listen(voice: _Voice) -> None:
     """Answer every line; when who asked is gone, so is the reason to be here."""
     asked = False
-    for line in sys.stdin:
+    for line in sys.stdin or ():
         try:
             voice.answer(line)
             asked = True

@@ -282,7 +282,8 @@ def four(last: dict[str, Any] | None = None, **every: Any) -> Heard:
     found = [replace(WELL, node=f"n{i}", rank=i, **every) for i in range(4)]
     if last:
         found[3] = replace(found[3], **last)
-    return Heard(tuple(found), asked=4)
+    clocks = tuple(Clock(node.node, 0.001 * node.rank, 0.004) for node in found)
+    return Heard(tuple(found), clocks, asked=4)
 
 
 def said_of(look: str, heard: Heard, case: Case = CASE) -> list[Finding]:
@@ -293,7 +294,7 @@ def test_four_good_nodes_are_told_in_one_line_each() -> None:
     findings = judged(CASE, four())
     assert {finding.mark for finding in findings} == {"ok"}
     assert [finding.look for finding in findings] == [
-        "job", "hpcaccept", "Python", "MPI", "MPI world", "PMIx", "torch", "GPUs", "runs seen", "memlock", "/dev/shm",
+        "job", "hpcaccept", "Python", "MPI", "MPI world", "PMIx", "torch", "GPUs", "runs seen", "clock", "memlock", "/dev/shm",
         "cores", "temp space",
     ]  # fmt: skip
     assert all(len(finding.nodes) == 4 for finding in findings[1:])
@@ -341,6 +342,11 @@ def test_one_node_that_differs_is_told_by_name(look: str, change: dict[str, Any]
     assert [finding.nodes for finding in others] == ([("n0", "n1", "n2")] if look != "locale" else [])
 
 
+def test_of_a_version_that_is_not_understood_nothing_else_is_claimed() -> None:
+    strange = Heard((NodeFacts("n0", version="9.0", done=True),), asked=1)
+    assert {f.look for f in judged(asked(nodes=1), strange) if f.mark == "wrong"} == {"hpcaccept"}
+
+
 def test_without_gpus_asked_for_nothing_is_expected_of_them() -> None:
     cpu = four(gpus=None, torch_cuda="", torch_gpus=0, nccl="", memlock_bytes=65536, infiniband=0, shm_bytes=GIB)
     assert {finding.mark for finding in judged(asked(gpus_per_node=0), cpu)} == {"ok"}
@@ -352,18 +358,18 @@ def test_more_cores_in_slurms_configuration_than_there_are_are_no_fault_of_the_j
 
 
 def test_a_clock_ten_seconds_off_is_wrong_and_told_by_name() -> None:
-    clocks = tuple(Clock(f"n{i}", 0.001 * i, 0.004) for i in range(3))
-    heard = replace(four(), clocks=(*clocks, Clock("n3", -10.0, 0.004)))
+    heard = replace(four(), clocks=(*four().clocks[:3], Clock("n3", -10.0, 0.004)))
     good, bad = said_of("clock", heard)
     assert (good.mark, good.nodes, good.found) == ("ok", ("n0", "n1", "n2"), "within 6 ms of here, 2 ms of each other")
     assert (bad.mark, bad.nodes, bad.found) == ("wrong", ("n3",), "10 s behind this machine")
-    (late,) = said_of("clock", replace(four(), clocks=(Clock("n0", 1.0, 0.1),)))
+    late, unseen = said_of("clock", replace(four(), clocks=(Clock("n0", 1.0, 0.1),)))
     assert (late.mark, late.found) == ("warning", "1 s ahead of this machine")
+    assert (unseen.mark, unseen.nodes) == ("warning", ("n1", "n2", "n3"))
 
 
 def test_a_slow_answer_is_no_wrong_clock() -> None:
-    (found,) = said_of("clock", replace(four(), clocks=(Clock("n0", 3.0, 3.0),)))
-    assert found.mark == "ok"
+    found = said_of("clock", replace(four(), clocks=(Clock("n0", 3.0, 3.0),)))[0]
+    assert (found.mark, found.nodes) == ("ok", ("n0",))
 
 
 def test_nodes_that_did_not_speak_are_told_with_their_cause_and_the_rest_is_judged() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nvml.build import build, describe, environment, h100
 
 from hpcaccept import __version__
 from hpcaccept.model.probe import FROM_LOGIN, NodeFacts, ProbeRequest
@@ -111,3 +112,29 @@ def test_a_node_leaves_its_word_where_it_reads_ours(tmp_path: Path) -> None:
     (tmp_path / FROM_LOGIN).write_text("another")
     (facts,) = probe(ProbeRequest("t", str(tmp_path), torch="none", seen_within_s=0.2))[0].facts.values()
     assert facts.no_read == "the file there is another one"
+
+
+def test_a_lost_gpu_is_not_counted(tmp_path: Path) -> None:
+    gpus = [h100(i) for i in range(7)]
+    env = environment(build(tmp_path / "lib"), describe(tmp_path / "gpus", gpus))
+    (facts,) = probe(ProbeRequest(gpus=8, torch="none"), env=env)[0].facts.values()
+    assert (facts.gpus, facts.no_gpus) == (7, "the driver counts 7")
+    (facts,) = probe(ProbeRequest(gpus=4, torch="none"), env={**env, "CUDA_VISIBLE_DEVICES": "0,1,2"})[0].facts.values()
+    assert (facts.gpus, facts.no_gpus) == (3, "the driver counts 7; CUDA_VISIBLE_DEVICES=0,1,2")
+    (facts,) = probe(ProbeRequest(gpus=7, torch="none"), env=env)[0].facts.values()
+    assert (facts.gpus, facts.no_gpus) == (7, "")
+
+
+def test_a_locale_that_is_not_installed_is_told() -> None:
+    (facts,) = probe(ProbeRequest(torch="none"), env={"LC_ALL": "xx_XX.UTF-8"})[0].facts.values()
+    assert "xx_XX.UTF-8" in facts.no_locale
+    (facts,) = probe(ProbeRequest(torch="none"), env={"LC_ALL": "C.UTF-8"})[0].facts.values()
+    assert not facts.no_locale
+
+
+def test_who_asks_is_answered_and_when_he_is_gone_so_is_the_probe() -> None:
+    begin = time.time()
+    hearing, out = probe(ProbeRequest(torch="none"), words=f"{begin!r}\nsoon\n")
+    asked_s, said_s = out.split(" pong 0 1/1 ")[1].split()[:2]
+    assert float(asked_s) == begin <= float(said_s) <= time.time()
+    assert not any(facts.done for facts in hearing.facts.values()), out

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 #: What a node may take for all questions together once it has begun; most take a second or two.
 _ANSWERS_S = 240.0
-#: Seconds between two questions for the time.
+#: Seconds between two questions for the time, at first: late nodes have to be asked too, and early ones not a thousand times.
 _PING_S = 0.3
 _ASK_QUEUE_S = 2.0
 #: Whoever asks for a node that does not answer waits half a minute for it, even when the job is over.
@@ -204,7 +204,7 @@ def _listen(
     slurms = launcher == "slurm"
     phase, until = ("queue", patience.queue_s) if slurms else ("start", patience.start_s)
     until += time.monotonic()
-    asked_queue = pinged = time.monotonic()
+    asked_queue = pinged = first = time.monotonic()
     status: JobStatus | None = None
     why: Silent | None = None
     job: tuple[str, ...] = ()
@@ -212,6 +212,7 @@ def _listen(
         for arrived_s, line in talk.heard(0.05):
             hearing.take(arrived_s, line)
         now, spoken = time.monotonic(), hearing.facts.values()
+        first = first if spoken else now
         # Without the silent ones MPI cannot start: that is not waited for.
         if spoken and (why or len(spoken) >= asked) and all(f.done or (why and f.mpi_begun) for f in spoken):
             return why, True, job
@@ -224,7 +225,7 @@ def _listen(
                 return Silent((), f"the job cannot start: {status.detail}", status.remedy), False, job
         elif phase == "start" and len(spoken) >= asked:
             phase, until = "answers", now + patience.answers_s
-        if spoken and slurms and now - pinged > _PING_S:
+        if spoken and slurms and now - pinged > max(_PING_S, (now - first) / 20):
             pinged = now
             talk.say(repr(time.time()))
         if now > until:

@@ -41,5 +41,5 @@ def judge(case: Case, heard: Heard) -> list[Finding]:
             return Finding("MPI world", "wrong", found, f"{heard.asked}", "Ranks must be placed one to a node.")
         return Finding("MPI world", "ok", f"{node.world}", f"{expected}")
 
-    spoken = [node for node in heard.nodes if node.mpi_begun or node.done]
+    spoken = [node for node in heard.nodes if node.python and (node.mpi_begun or node.done)]
     return told(spoken, library, alike=True) + told([node for node in spoken if node.world], world)
