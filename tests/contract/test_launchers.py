@@ -65,7 +65,9 @@ def test_a_submission_can_be_left_asked_about_and_waited_for(
 def test_a_cancelled_run_is_over_at_once_and_can_be_cancelled_twice(
     tmp_path: Path, every_launcher_env: dict[str, str]
 ) -> None:
-    run = submit(tmp_path / "runs", suite_file(tmp_path, noise(60.0)), "-w", "node[0-1]", env=every_launcher_env)
+    run = submit(
+        tmp_path / "runs", suite_file(tmp_path, noise(60.0, deadline_s=400)), "-w", "node[0-1]", env=every_launcher_env
+    )
     run.pid(0)
     runs = ("--runs-dir", str(tmp_path / "runs"))
     begin = time.monotonic()
