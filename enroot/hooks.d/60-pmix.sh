@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Without this every rank believes that it is alone: the launcher tells a rank its place in variables, and talks to it
+# Without this a rank believes that it is alone, or ends in MPI_Init: the launcher tells a rank its place in variables, and talks to it
 # through files in PMIX_SERVER_TMPDIR; Enroot passes neither.
 # Adds only what is missing: beside Enroot's own extra hook 50-slurm-pmi.sh nothing is written twice.
 set -euo pipefail
