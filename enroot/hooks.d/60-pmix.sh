@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Without this a rank believes that it is alone, or ends in MPI_Init: the launcher tells a rank its place in variables, and talks to it
-# through files in PMIX_SERVER_TMPDIR; Enroot passes neither.
+# Without this a rank believes that it is alone, or ends in MPI_Init: the launcher tells it its place in variables, and talks to
+# it through files in PMIX_SERVER_TMPDIR; Enroot passes neither.
 # Adds only what is missing: beside Enroot's own extra hook 50-slurm-pmi.sh nothing is written twice.
 set -euo pipefail
 

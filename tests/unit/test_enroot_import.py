@@ -252,7 +252,8 @@ def test_two_architectures_do_not_meet_in_one_file(site: Site) -> None:
     ],
 )
 def test_names_may_be_written_as_enroot_or_docker_do(text: str, uri: str, site: Site) -> None:
-    assert site.run(text, str(site.folder)).returncode == 0
+    site.behaves("digest-fails", "asking was enough\n")
+    site.refused(text, str(site.folder))
     assert site.calls("digest") == [f"digest --arch x86_64 {uri}"]
 
 
