@@ -67,7 +67,8 @@ def process_group(
         size: number of ranks.
         bcast: rank 0's thing for everyone, over MPI.
         allgather: the thing of every rank, over MPI.
-        shared_kernel: all ranks are on one kernel: the loopback interface is used, whatever their nodes are called.
+        shared_kernel: all ranks are on one kernel: where they share its network too, the loopback interface is used, whatever
+            their nodes are called.
         timeout_s: after which a collective that hangs becomes an error.
         log_folder: where NCCL is to write its log, None for nowhere.
 
@@ -82,7 +83,9 @@ def process_group(
     backend = "nccl" if target.kind == "cuda" else "gloo"
     if backend == "nccl" and log_folder is not None:
         log_nccl(log_folder, rank, os.environ)
-    addresses = [_LOOPBACK] if shared_kernel else own_addresses()
+    # Containers and namespaces of one kernel may each have a loopback of their own.
+    alone = shared_kernel and len(set(allgather(_network()))) == 1
+    addresses = [_LOOPBACK] if alone else own_addresses()
     server = (
         dist.TCPStore(_LOOPBACK, 0, size, is_master=True, timeout=wait, wait_for_workers=False) if rank == 0 else None
     )
@@ -124,6 +127,14 @@ def nccl_log(environ: Mapping[str, str]) -> tuple[str, str]:
         return "", name
 
 
+def _network() -> str:
+    """Names the network that this process sees of its kernel; empty where nobody knows."""
+    try:
+        return str(Path("/proc/self/ns/net").readlink())
+    except OSError:
+        return ""
+
+
 def own_addresses() -> list[str]:
     """Addresses at which other hosts may find this one, the likeliest first; loopback is never one of them."""
     found: list[str] = []
@@ -133,7 +144,18 @@ def own_addresses() -> list[str]:
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(("192.0.2.1", 9))
         found.append(probe.getsockname()[0])
-    return [a for a in dict.fromkeys(found) if not ipaddress.ip_address(a).is_loopback]
+    return _outer(found) or _outer(_of_interfaces())
+
+
+def _outer(addresses: list[str]) -> list[str]:
+    return [a for a in dict.fromkeys(addresses) if not ipaddress.ip_address(a).is_loopback]
+
+
+def _of_interfaces() -> list[str]:
+    """Every address of this host: a network of its own may have neither names nor a way out."""
+    import psutil
+
+    return [e.address for entries in psutil.net_if_addrs().values() for e in entries if e.family == socket.AF_INET]
 
 
 def reachable(addresses: list[str], port: int) -> tuple[str, str] | None:

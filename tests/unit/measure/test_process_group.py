@@ -3,8 +3,10 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+import types
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 import torch
 import torch.distributed as dist
@@ -57,6 +59,34 @@ def test_all_ranks_hear_that_one_cannot_reach_rank_0() -> None:
         process_group("cpu", 0, 2, alone, lambda x: [x, ""], shared_kernel=True),
     ):
         pass
+
+
+def test_ranks_on_one_kernel_but_in_two_networks_do_not_meet_at_loopback() -> None:
+    """Containers of one machine, nodes in namespaces: each has a loopback of its own."""
+    offered: list[str] = []
+
+    def bcast(thing: tuple[list[str], int]) -> tuple[list[str], int]:
+        offered.extend(thing[0])
+        return [], thing[1]
+
+    with (
+        pytest.raises(NoRendezvousError),
+        process_group("cpu", 0, 2, bcast, lambda x: [x, "net:[another]"], shared_kernel=True, timeout_s=30),
+    ):
+        pass
+    assert offered == own_addresses()
+
+
+def test_a_host_without_a_name_or_a_way_out_is_found_by_its_interfaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(*_: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr(socket, "getaddrinfo", nowhere)
+    monkeypatch.setattr(socket, "socket", nowhere)
+    address = types.SimpleNamespace(family=socket.AF_INET, address="198.18.0.7")
+    lo = types.SimpleNamespace(family=socket.AF_INET, address="127.0.0.1")
+    monkeypatch.setattr(psutil, "net_if_addrs", lambda: {"lo": [lo], "eth0": [address]})
+    assert own_addresses() == ["198.18.0.7"]
 
 
 def test_loopback_is_never_offered_to_other_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
