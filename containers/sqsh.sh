@@ -4,7 +4,7 @@
 # Usage: [TAG=NAME:TAG] containers/sqsh.sh FILE.sqsh
 #
 # Where docker runs and Enroot is installed, Enroot does it. Else buildah does, as root or under 'buildah unshare', from its own and
-# podman's images, or from docker's; it adds the three files that Enroot's own import makes: /etc/environment, /etc/rc, /etc/fstab.
+# podman's images, or from docker's; it adds the files that Enroot's own import makes: /etc/environment, /etc/rc, /etc/rc.local, /etc/fstab.
 set -euo pipefail
 
 root=$(realpath "$(dirname "${BASH_SOURCE[0]}")/..")
@@ -41,10 +41,13 @@ field() { buildah inspect --type container --format "{{range .OCIv1.Config.$1}}{
 
 field Env >"$tree/etc/environment"
 : >"$tree/etc/fstab"
+: >"$tree/etc/rc.local"
 mapfile -t entrypoint < <(field Entrypoint)
 mapfile -t words < <(field Cmd)
 {
   printf '# hpcaccept-image: %s\ncd / || exit 1\n' "$tag"
+  # Where Pyxis puts what is to be started instead of the entry point; it waits for ever for an entry point that stays.
+  printf 'if [ -s /etc/rc.local ]; then . /etc/rc.local; fi\n'
   # shellcheck disable=SC2016  # for the shell inside the image
   printf 'if [ $# -eq 0 ]; then set -- %s; fi\n' "${words[*]@Q}"
   # shellcheck disable=SC2016

@@ -80,10 +80,11 @@ def _sha256(file: Path) -> str:
 
 
 def _beside(file: Path) -> str:
-    """What the importer wrote, if the file has the size that it had then."""
+    """What the importer wrote, if the file is still the one that it made."""
     try:
         told = json.loads(file.with_name(file.name + ".json").read_text("utf-8"))
-        same = told["bytes"] == file.stat().st_size
+        found = file.stat()
+        same = (told["bytes"], told["mtime"]) == (found.st_size, int(found.st_mtime))
         digest = str(told["digest"])
     except (OSError, ValueError, TypeError, KeyError):
         return ""

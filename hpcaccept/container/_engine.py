@@ -93,7 +93,6 @@ def run(
     return (
         *engine,
         "--rm",
-
         f"--name={name_of(image, step)}",
         "--network=host",
         "--ipc=host",

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from hpcaccept.model.plan import Image
 
 LAUNCHERS = ("slurm", "local")
+#: Ranks in user namespaces of their own may not read each other's memory, and Open MPI 4 waits for ever when it tries.
+_APART = ("OMPI_MCA_btl_vader_single_copy_mechanism=none",)
 
 
 def unfit(image: Image) -> str:
@@ -46,6 +48,7 @@ def enter(
         *(word for mount in image.mounts for word in ("--mount", mount)),
         # Without a value Enroot takes the caller's.
         *(word for name in (*image.environment, *names) for word in ("--env", name)),
+        *(word for variable in _APART for word in ("--env", variable)),
         image.reference,
         *command,
     )

@@ -85,13 +85,15 @@ def _fault(step: Step, runtime: str, said: str, stderr: str, *, late: bool) -> F
     """What kept a node outside: its own words, else those of the launcher, else the clock."""
     explain = container.load(runtime).explain
     found = explain(said) or (None if said.strip() else explain(_unlabelled(stderr)))
-    if found:
+    # What is said by a container that was ended for being late tells of the end, not of the delay.
+    if found and not (late and found.kind == "does not start"):
         return found
     if late:
         return container.Fault(
             "does not start",
             f"container: it did not start within {step.start_deadline_s:g} s",
-            "Pulling or unpacking is slow: import the image once (enroot/import), or raise --start-timeout.",
+            "Is pulling or unpacking slow? Import the image once (enroot/import), or raise --start-timeout. Does 'srun "
+            "--container-image=IMAGE true' end on this node? An entry point that ignores /etc/rc.local keeps Pyxis waiting.",
         )
     last = [line for line in (said or _unlabelled(stderr)).splitlines() if line.strip()][-1:]
     return container.Fault(

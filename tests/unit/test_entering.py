@@ -155,6 +155,12 @@ def test_a_node_that_takes_too_long_is_told_with_the_time_it_had(look: Look) -> 
     assert "--start-timeout" in event.remedy
 
 
+def test_what_an_ended_container_says_does_not_hide_that_it_was_late(look: Look) -> None:
+    look.entered(0, 1, 3)
+    assert look.reckon("2: slurmstepd-node2: error: pyxis: container exited too soon\n", late=True) is None
+    assert "did not start within" in look.told()[0].detail
+
+
 def test_words_that_nobody_knows_are_quoted(look: Look) -> None:
     look.entered(0, 1, 2)
     assert look.reckon("3: something that nobody has ever seen\n") is None

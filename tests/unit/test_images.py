@@ -54,12 +54,14 @@ def test_a_file_that_was_made_again_is_read_again(file: Path) -> None:
     assert images.digest_of_file(file) == f"sha256:{hashlib.sha256(other).hexdigest()}"
 
 
-def test_what_the_importer_wrote_counts_while_the_file_has_its_size(file: Path) -> None:
+def test_what_the_importer_wrote_counts_while_the_file_is_the_one_it_made(file: Path) -> None:
     beside = file.with_name("x.sqsh.json")
-    beside.write_text(json.dumps({"digest": MANIFEST, "bytes": len(BYTES)}))
+    note = {"digest": MANIFEST, "bytes": len(BYTES), "mtime": int(file.stat().st_mtime)}
+    beside.write_text(json.dumps(note))
     assert images.digest_of_file(file) == MANIFEST
-    beside.write_text(json.dumps({"digest": MANIFEST, "bytes": len(BYTES) + 1}))
-    assert images.digest_of_file(file) == OF_BYTES
+    for changed in ({"bytes": len(BYTES) + 1}, {"mtime": 1}):
+        beside.write_text(json.dumps({**note, **changed}))
+        assert images.digest_of_file(file) == OF_BYTES
 
 
 @pytest.mark.parametrize(
