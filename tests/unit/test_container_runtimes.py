@@ -74,7 +74,12 @@ def test_what_was_asked_for_reaches_the_command_line() -> None:
 def test_enroot_starts_a_file_with_its_mounts() -> None:
     words = list(enroot.enter(FILE, COMMAND, step="00", names=("OMPI_X",)))
     assert words[:4] == ["enroot", "start", "--mount", "/runs:/runs"]
-    assert _between(words, "/shared/x.sqsh")[-2:] == ["--env", "OMPI_X"]
+    assert _between(words, "/shared/x.sqsh")[-4:] == [
+        "--env",
+        "OMPI_X",
+        "--env",
+        "OMPI_MCA_btl_vader_single_copy_mechanism=none",
+    ]
     assert list(enroot.enter(replace(FILE, writable=True), COMMAND, step="00"))[2] == "--rw"
 
 
