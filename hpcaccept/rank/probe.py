@@ -11,6 +11,7 @@ import importlib.metadata
 import json
 import locale
 import os
+import resource
 import sys
 import tempfile
 import threading
@@ -63,6 +64,7 @@ def main(argv: list[str]) -> int:
     rank = mpi.rank_from_environment(os.environ) or 0
     node = os.environ.get("HPCACCEPT_NODE") or os.environ.get("SLURMD_NODENAME") or host.hostname()
     voice = _Voice(node)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # nothing is left, whatever crashes
     threading.Thread(target=_listen, args=(voice,), daemon=True).start()
     facts = _of_the_host(NodeFacts(node=node, rank=rank, version=__version__), os.environ)
     voice.facts(facts)
@@ -75,6 +77,7 @@ def main(argv: list[str]) -> int:
         facts = replace(facts, **_of_torch(request))
         voice.facts(facts)
     voice.facts(replace(_of_mpi(facts, request, voice), done=True))
+    _finish_mpi()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # a question that hangs must not keep the answers
@@ -258,7 +261,7 @@ def _of_mpi(facts: NodeFacts, request: ProbeRequest, voice: _Voice) -> NodeFacts
     finally:
         clock.cancel()
     ours, theirs = facts.pmix_host, pmix.image_version()
-    known = replace(
+    return replace(
         begun,
         mpi=library,
         world=comm.Get_size(),
@@ -266,8 +269,18 @@ def _of_mpi(facts: NodeFacts, request: ProbeRequest, voice: _Voice) -> NodeFacts
         pmix_image=theirs,
         pmix_misfit=pmix.misfit(ours, theirs),
     )
-    MPI.Finalize()
-    return known
+
+
+def _finish_mpi() -> None:
+    """So that the launcher sees a good end. After the last words, because it may hang for a rank that is gone; and Open MPI 4.1.4 was
+    seen to crash in it: its thread ran code of a component that was unloaded already.
+    """
+    module = sys.modules.get("mpi4py.MPI")
+    if module is not None and module.Is_initialized():
+        clock = threading.Timer(10.0, os._exit, (0,))
+        clock.daemon = True
+        clock.start()
+        module.Finalize()
 
 
 def _within(seconds: float, look: Callable[[], T]) -> tuple[T | None, str]:
