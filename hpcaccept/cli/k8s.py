@@ -192,6 +192,10 @@ def _test_all(me: Any, place: Path, options: dict[str, Any], pods_timeout: float
     )
     try:
         names = pods.gather(me, pods_timeout)
+        for index, name in names.items():
+            if name == me.host(index):
+                label = f"batch.kubernetes.io/job-completion-index={index},app.kubernetes.io/instance={me.job}"
+                click.echo(f"Index {index} did not come within {pods_timeout:g} s: kubectl describe pod -l {label}")
         os.environ.update(pods.door_to(me, place, names))
         folder, code = _test({**options, "nodelist": ",".join(names.values()), "launcher": "hosts"})
         report = json.loads(folder.report_file.read_text("utf-8"))

@@ -142,6 +142,7 @@ def test_a_pod_that_never_comes_is_named_and_nothing_runs_for_ever(job: Job) -> 
     assert report["nodes"] == {"gpu-0": "PASS", "gpu-1": "PASS", "test-2.test": "ERROR"}
     (event,) = [e for e in report["events"] if e["kind"] == "not_entered"]
     assert "test-2.test cannot be reached" in event["detail"]
+    assert "Index 2 did not come within 6 s: kubectl describe pod" in job.log(0)
     for index in (0, 1):
         listed = ["ip", "netns", "pids", f"{job.hosts.prefix}{index}"]
         assert not subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split()
