@@ -41,7 +41,6 @@ accept: .venv/stamp-rank
 slurm-packages:
 	@bash tests/system/cluster/install.sh || [ $$? -eq 77 ]
 
-# Unit tests side by side; what measures, or starts a cluster, one after another. make test ARGS=… runs what it names.
 # The same for the browser that opens the report page.
 browser-packages:
 	@bash tests/system/browser/install.sh || [ $$? -eq 77 ]
@@ -50,10 +49,15 @@ browser-packages:
 image-packages:
 	@bash tests/system/image/install.sh || [ $$? -eq 77 ]
 
+# Unit tests side by side, those that wait for clusters and hosts in two rows, and what is judged by what it measures alone.
+# make test ARGS=… runs what it names.
 test: .venv/stamp-dev slurm-packages browser-packages image-packages
 	$(BIN)/coverage erase
 	@failed=0; pytest() { echo "pytest $$*"; $(BIN)/coverage run -m pytest "$$@" || failed=1; }; \
-	if [ -n "$(ARGS)" ]; then pytest $(ARGS); else pytest tests/unit -n auto --maxprocesses 8; pytest tests --ignore tests/unit; fi; \
+	if [ -n "$(ARGS)" ]; then pytest $(ARGS); else \
+	  pytest tests/unit -n auto --maxprocesses 8; \
+	  pytest tests --ignore tests/unit -m "not alone" -n 2 --dist loadfile; \
+	  pytest tests --ignore tests/unit -m alone; fi; \
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report --skip-covered --show-missing | tail -n 40; exit $$failed
 
 lint: .venv/stamp-dev

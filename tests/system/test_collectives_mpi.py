@@ -9,7 +9,7 @@ import pytest
 from submission import Finished, submit, suite_file
 
 DATA = Path(__file__).parents[1] / "data" / "nccl_log"
-pytestmark = pytest.mark.mpi
+pytestmark = [pytest.mark.mpi, pytest.mark.alone]
 
 SUITE = """
 [checks.allreduce]

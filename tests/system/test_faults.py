@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 #: Made for real in test_bad_days.py and test_whole_runs.py already, on more launchers.
 ELSEWHERE = {"healthy", "slow node", "stopped rank", "killed rank"}
-pytestmark = pytest.mark.mpi
+pytestmark = [pytest.mark.mpi, pytest.mark.alone]
 
 
 @pytest.mark.parametrize("scenario", [s for s in SCENARIOS if s.name not in ELSEWHERE], ids=lambda s: s.name)

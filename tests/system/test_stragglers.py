@@ -24,7 +24,7 @@ LABEL = "ddp_train"
 CPU_CGROUP = Path("/sys/fs/cgroup/cpu")
 #: A slow rank may compute for 1 ms in 20. Periods as short as a step: the kernel's usual 100 ms would be a burst.
 PERIOD_US, QUOTA_US = 20000, 1000
-pytestmark = pytest.mark.mpi
+pytestmark = [pytest.mark.mpi, pytest.mark.alone]
 
 
 @pytest.mark.skipif(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NODES = {"node0", "node1", "node2", "node3"}
 MATMUL = '[checks.identity]\n[checks.matmul]\ndtypes = ["fp32"]\n[peers]\nretests = 1\n'
-pytestmark = pytest.mark.mpi
+pytestmark = [pytest.mark.mpi, pytest.mark.alone]
 
 
 def test_the_cpu_suite_accepts_four_nodes_of_a_real_slurm(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
