@@ -72,8 +72,10 @@ def options_for_pip(folder: Path) -> list[str]:
     """Options of the build with which pip finds there what it finds here: indexes, folders of wheels, certificates."""
     here = pip_settings()
     kept = {name: here[name] for name in ("index-url", "extra-index-url", "find-links") if name in here}
-    local = {
-        Path(x.removeprefix("file://")) for values in kept.values() for x in values if x.startswith(("/", "file:"))
+    local = {Path(x) for x in kept.get("find-links", []) if x.startswith("/")}
+    # The pages of an index name files beside its folder.
+    local |= {
+        Path(x.removeprefix("file://")).parent for values in kept.values() for x in values if x.startswith("file:")
     }
     text = "".join(f"{name} = {' '.join(dict.fromkeys(values))}\n" for name, values in kept.items())
     options = [f"--volume={path}:{path}:ro" for path in sorted(local) if path.is_dir()]
@@ -127,23 +129,17 @@ class Workshop:
             self.buildah("rm", container)
 
 
-def make_base(workshop: Workshop) -> None:
+def make_base(env: dict[str, str]) -> None:
     """A Debian of this machine's release, as an image that says what official ones say."""
     name, mirror = debian()
-    container = workshop.buildah("from", "scratch")
-    tree = workshop.buildah("mount", container)
-    said_by("debootstrap", "--variant=minbase", name, tree, mirror, timeout_s=200)
+    container = said_by("buildah", "from", "scratch", env=env).strip()
+    tree = said_by("buildah", "mount", container, env=env).strip()
+    said_by("debootstrap", "--variant=minbase", name, tree, mirror, timeout_s=300)
     settings = [line for line in said_by("apt-config", "dump").splitlines() if line.startswith("Acquire::")]
     Path(tree, "etc/apt/apt.conf.d/01-as-here").write_text("\n".join(settings) + "\n")
-    workshop.buildah(
-        "config",
-        "--env",
-        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "--cmd",
-        "bash",
-        container,
-    )
-    workshop.buildah("commit", "--quiet", "--rm", container, BASE)
+    path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    said_by("buildah", "config", "--env", path, "--cmd", "bash", container, env=env)
+    said_by("buildah", "commit", "--quiet", "--rm", container, BASE, env=env, timeout_s=120)
 
 
 @pytest.fixture(scope="module")
@@ -156,9 +152,9 @@ def workshop() -> Iterator[Workshop]:
             f'[storage]\ndriver = "overlay"\nrunroot = "{name}/run"\ngraphroot = "{name}/storage"\n'
         )
         env = {**os.environ, "CONTAINERS_STORAGE_CONF": f"{name}/storage.conf", "TMPDIR": f"{name}/tmp"}
-        made = Workshop(folder, env, said_by("git", "rev-parse", "HEAD").strip())
         try:
-            make_base(made)
+            make_base(env)
+            made = Workshop(folder, env, said_by("git", "rev-parse", "HEAD").strip())
             said_by(
                 "make", "--silent", "image", "VARIANT=cpu", f"BASE={BASE}", f"TAG={IMAGE}", "BUILDER=buildah",
                 f"OPTIONS=--layers=false {' '.join(options_for_pip(folder))}", timeout_s=400, env=env,
@@ -212,14 +208,14 @@ def test_a_signal_reaches_the_program_below_the_entry_point(workshop: Workshop) 
     environment = dict(pair.split("=", 1) for pair in workshop.config()["Env"])
     script = "trap 'exit 9' TERM; echo ready; while :; do sleep 0.05; done"
     try:
-        process = subprocess.Popen(
+        with subprocess.Popen(
             ["chroot", "--userspec=10001:10001", tree, *workshop.config()["Entrypoint"], "sh", "-c", script],
             stdout=subprocess.PIPE, text=True, env=environment,
-        )  # fmt: skip
-        assert process.stdout
-        assert process.stdout.readline() == "ready\n"
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 9
+        ) as process:  # fmt: skip
+            assert process.stdout
+            assert process.stdout.readline() == "ready\n"
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=30) == 9
     finally:
         workshop.buildah("rm", container)
 
