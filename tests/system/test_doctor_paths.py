@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from builders import DATA
+from pyxis_image import image_of_nothing, mounts
 from submission import command, noise, suite_file, until
+from system.cluster.slurm import VirtualSlurm, find_pyxis
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from ssh_hosts import Hosts
-    from system.cluster import VirtualSlurm
 
 pytestmark = pytest.mark.mpi
 
@@ -171,6 +172,57 @@ def test_a_node_whose_slurmd_does_not_answer_is_named(tmp_path: Path, plain_slur
 def _state(slurm: VirtualSlurm, node: str) -> str:
     words = ["sinfo", "-h", "-N", "-n", node, "-p", "gpu", "-o", "%T"]
     return subprocess.run(words, env={**os.environ, **slurm.env}, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture(scope="module")
+def pyxis() -> Iterator[VirtualSlurm]:
+    """Two nodes on which srun takes ``--container-image``."""
+    missing = [name for name in ("slurmd", "mksquashfs", "nsenter") if not shutil.which(name)]
+    if os.geteuid() or missing or not find_pyxis():
+        why = "not root" if os.geteuid() else f"no {', '.join(missing) or 'Pyxis and Enroot'} on this machine"
+        pytest.skip(f"no containers under Slurm: {why} (docs/how-to/pyxis.md)")
+    with VirtualSlurm.up(Path(f"/run/hpcaccept-test-{os.getpid()}-d"), nodes=2, pyxis=True) as cluster:
+        yield cluster
+
+
+@pytest.mark.parametrize("runtime", ["pyxis", "enroot"])
+def test_inside_a_real_container_the_nodes_answer_and_nothing_of_it_stays(
+    tmp_path: Path, pyxis: VirtualSlurm, runtime: str
+) -> None:
+    code, findings, out = examine(*_inside(tmp_path), "--container-runtime", runtime, env=_python(pyxis))
+    assert code == 0, out
+    (world,) = [finding for finding in findings if finding["look"] == "MPI world"]
+    assert (world["found"], world["nodes"]) == ("2", ["node0", "node1"])
+    assert {runtime, "image", "PMIx", "clock", "runs seen"} <= {finding["look"] for finding in findings}
+    assert not list(pyxis.folder.glob("node*/enroot/data-*/*")), "a container stays on a node"
+
+
+def test_a_file_that_one_node_does_not_see_is_told_of_that_node(tmp_path: Path, pyxis: VirtualSlurm) -> None:
+    words = _inside(tmp_path)
+    enter = ["nsenter", "--target", str(pyxis.slurmd_pid("node1")), "--mount", "--"]
+    hidden = tmp_path / "image"
+    subprocess.run([*enter, "mount", "-n", "-t", "tmpfs", "none", str(hidden)], check=True, timeout=20)
+    try:
+        code, findings, out = examine(*words, env=_python(pyxis))
+    finally:
+        subprocess.run([*enter, "umount", str(hidden)], check=True, timeout=20)
+    assert code == 3, out
+    job = [finding for finding in findings if finding["look"] == "job" and finding["mark"] == "wrong"]
+    assert [finding["nodes"] for finding in job] == [["node1"]], out
+    assert "the image file does not exist where the ranks start" in job[0]["found"]
+    assert [finding["nodes"] for finding in findings if finding["look"] == "cores"] == [["node0"]]
+
+
+def _inside(folder: Path) -> tuple[str, ...]:
+    (folder / "image").mkdir()
+    image = image_of_nothing(folder / "image" / "nothing.sqsh")
+    suite = suite_file(folder, noise(0.1))
+    return ("--nodes", "2", "--suite", str(suite), "--runs-dir", str(folder / "runs"), "--container-image", str(image),
+            "--container-mounts", mounts())  # fmt: skip
+
+
+def _python(slurm: VirtualSlurm) -> dict[str, str]:
+    return {**slurm.env, "HPCACCEPT_PYTHON": sys.executable}
 
 
 def test_ctrl_c_takes_the_job_back(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:

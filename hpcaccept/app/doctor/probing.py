@@ -213,6 +213,8 @@ def _listen(
             hearing.take(arrived_s, line)
         now, spoken = time.monotonic(), hearing.facts.values()
         first = first if spoken else now
+        if not why and 0 < len(spoken) < asked <= len(spoken) + len(parse_deaths(talk.stderr)):
+            why = Silent((), "")  # the others are dead already, and their own words say more
         # Without the silent ones MPI cannot start: that is not waited for.
         if spoken and (why or len(spoken) >= asked) and all(f.done or (why and f.mpi_begun) for f in spoken):
             return why, True, job
@@ -326,7 +328,11 @@ def _cause(case: Case, said: str, launchers: str, why: Silent | None) -> Silent:
     fault = explain(said) if said.strip() else explain(launchers)
     if fault:
         return Silent((), fault.cause, fault.remedy)
-    return why or Silent((), _last_words(said or launchers), "Try the same by hand: srun -N1 hostname")
+    return (
+        why
+        if why and why.cause
+        else Silent((), _last_words(said or launchers), "Try the same by hand: srun -N1 hostname")
+    )
 
 
 def _last_words(text: str) -> str:
