@@ -156,7 +156,7 @@ class Heard:
         waited_s: from the start of the job to its last word.
         begun: False when the job waited in the queue until it was taken back: nothing is known of its nodes then.
         asked: processes that were started: one for each node, or for each rank that stands for one.
-        stderr: what launcher and containers wrote, where some were silent.
+        stderr: what launcher, containers and MPI wrote, where some were silent or MPI ended them.
     """
 
     nodes: tuple[NodeFacts, ...]

@@ -63,7 +63,7 @@ def print_findings(findings: Sequence[Finding], nodes: int, stderr: str = "") ->
     lines = [safe(line) for line in stderr.splitlines() if line.strip()]
     if lines:
         title = f"The last {_SHOWN} of {len(lines)} lines that" if len(lines) > _SHOWN else "What"
-        console.print(Text(f"\n{title} launcher and containers wrote:", style="dim"))
+        console.print(Text(f"\n{title} the launcher and what it started wrote:", style="dim"))
         console.print(Text("\n".join(lines[-_SHOWN:]), style="dim"), soft_wrap=True)
         console.print()
     console.print(Text(conclusion(findings), style=_STYLE["ok" if _well(findings) else "wrong"]))

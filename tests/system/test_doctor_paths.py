@@ -111,6 +111,22 @@ def test_a_runs_folder_that_nodes_do_not_see_is_wrong(tmp_path: Path, plain_slur
     assert not runs.parent.exists()
 
 
+def test_an_mpi_that_does_not_find_its_launcher_is_wrong_and_its_words_are_kept(
+    tmp_path: Path, plain_slurm: VirtualSlurm
+) -> None:
+    suite = str(suite_file(tmp_path, noise(0.1)))
+    words = ("--nodes", "2", "--mpi", "none", "--suite", suite, "--runs-dir", str(tmp_path / "runs"))
+    code, findings, out = examine(*words, env=plain_slurm.env)
+    assert code == 3, out
+    # Open MPI ends the process; others leave each rank in a world of its own.
+    assert set(bad(findings)) <= {"MPI", "MPI world"}
+    for finding in bad(findings).values():
+        assert len(finding["nodes"]) == 2
+        assert "--mpi TYPE" in finding["remedy"]
+    if "MPI" in bad(findings):
+        assert "MPI" in json.loads(out[: out.rindex("}") + 1])["stderr"]
+
+
 PYXIS = """#!/usr/bin/env bash
 # srun that knows Pyxis' flags; the container starts on no node but the first, for want of space, as Pyxis and Enroot say it.
 case "$*" in

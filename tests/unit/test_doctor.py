@@ -168,8 +168,9 @@ def test_seven_of_eight_gpus_in_the_gres_are_told_by_node() -> None:
 def test_what_starts_mpi() -> None:
     assert mpi_types.judge(asked(mpi="pmix"), ("none", "pmi2", "pmix"))[0].mark == "ok"
     (found,) = mpi_types.judge(asked(mpi="pmix"), ("none", "pmi2"))
-    assert (found.mark, found.found, found.remedy) == ("wrong", "none, pmi2", "HPCACCEPT_MPI=pmi2")
+    assert (found.mark, found.found, found.remedy) == ("wrong", "none, pmi2", "--mpi pmi2")
     assert mpi_types.judge(asked(mpi="pmi2"), ("none", "pmi2"))[0].mark == "warning"
+    assert mpi_types.judge(asked(mpi="none"), ("none", "pmix"))[0].remedy == "--mpi pmix"
     (found,) = mpiexec.judge(replace(CASE, launcher="local"), ("", ""))
     assert (found.mark, found.stops) == ("wrong", True)
     assert "hpcaccept[mpi]" in found.remedy

@@ -190,7 +190,8 @@ def _converse(
     nodes = _one_each(hearing)
     complete = len(hearing.facts) >= asked
     silent = () if complete else _silent(case, nodes, job, talk.stderr, why)
-    return Heard(nodes, hearing.clocks, silent, waited_s, begun, asked, talk.stderr if silent else "")
+    cut = any(node.mpi_begun and not node.done for node in nodes)
+    return Heard(nodes, hearing.clocks, silent, waited_s, begun, asked, talk.stderr if silent or cut else "")
 
 
 def _listen(

@@ -26,9 +26,10 @@ def judge(case: Case, types: tuple[str, ...]) -> list[Finding]:
     listed, asked = ", ".join(types) or "nothing", case.request.mpi
     best = best_mpi_type(types)
     if asked and asked not in types:
-        remedy = f"HPCACCEPT_MPI={best}" if best else "Install Slurm's PMIx plugin (slurm built with --with-pmix)."
+        remedy = f"--mpi {best}" if best else "Install Slurm's PMIx plugin (slurm built with --with-pmix)."
         return [Finding("srun --mpi", "wrong", listed, asked, remedy, stops=True)]
     if not asked.startswith("pmix"):
-        remedy = "Install Slurm's PMIx plugin, or an MPI in the image that speaks PMI-2."
+        other = "Install Slurm's PMIx plugin, or an MPI in the image that speaks PMI-2."
+        remedy = f"--mpi {best}" if best.startswith("pmix") else other
         return [Finding("srun --mpi", "warning", f"{asked or 'none'} of {listed}", "pmix", remedy)]
     return [Finding("srun --mpi", "ok", f"{asked} of {listed}")]

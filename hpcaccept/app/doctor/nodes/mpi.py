@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from hpcaccept.model.probe import Heard, NodeFacts
 
 PLACE = 20
-_LIST = "Compare 'srun --mpi=list' with the image's MPI (ompi_info | grep -i pmix), or name another: HPCACCEPT_MPI"
+_LIST = "Compare 'srun --mpi=list' with the image's MPI (ompi_info | grep -i pmix), or name another: --mpi TYPE"
 _MPIEXEC = "Use the mpiexec of the MPI that mpi4py loads: python -c 'from mpi4py import MPI; print(MPI.get_vendor())'"
 
 
