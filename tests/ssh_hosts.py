@@ -7,6 +7,7 @@ only that host sees. Everything has one prefix and is gone at the end.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shlex
 import shutil
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 SSHD = "/usr/sbin/sshd"
-#: Of 198.18.0.0/15, which RFC 2544 keeps for such networks; two sessions of tests do not meet.
-NETWORK = f"198.{18 + os.getpid() // 256 % 2}.{os.getpid() % 256}"
+#: Hosts of one process: neither they nor those of another one meet.
+_NUMBER = itertools.count()
 
 
 def why_not() -> str:
@@ -42,12 +43,14 @@ class Hosts:
     Attributes:
         folder: keys, configurations and logs.
         prefix: of the names of its network namespaces.
+        network: first three numbers of its addresses.
         count: how many.
         started: what was started inside, by host.
     """
 
     folder: Path
     prefix: str
+    network: str
     count: int
     started: dict[int, list[subprocess.Popen[bytes]]] = field(default_factory=dict)
 
@@ -67,7 +70,7 @@ class Hosts:
 
     def address(self, host: int) -> str:
         """IPv4 address of a host."""
-        return f"{NETWORK}.{host + 1}"
+        return f"{self.network}.{host + 1}"
 
     def spawn(
         self, host: int, command: Sequence[str], setup: str = "", env: Mapping[str, str] | None = None
@@ -118,8 +121,11 @@ def network(folder: Path, count: int) -> Iterator[Hosts]:
     Raises:
         subprocess.CalledProcessError: a command failed; its message is in ``stderr``.
     """
-    hosts = Hosts(folder, f"hpcssh-{os.getpid()}-", count)
-    switch, link = f"{hosts.prefix}switch", f"hpc{os.getpid()}"
+    number, pid = next(_NUMBER), os.getpid()
+    # Of 198.18.0.0/15, which RFC 2544 keeps for such networks: some thirty processes with a dozen networks each.
+    place = (pid * 16 + number % 16) % 512
+    hosts = Hosts(folder, f"hpcssh-{pid}-{number}-", f"198.{18 + place // 256}.{place % 256}", count)
+    switch, link = f"{hosts.prefix}switch", f"hpc{pid}n{number}"
     spaces = [switch, *(f"{hosts.prefix}{host}" for host in range(count))]
     try:
         for space in spaces:
@@ -129,7 +135,7 @@ def network(folder: Path, count: int) -> Iterator[Hosts]:
         _in(switch, "ip", "link", "set", "bridge", "up")
         _run("ip", "link", "add", link, "type", "veth", "peer", "name", "uplink", "netns", switch)
         _in(switch, "ip", "link", "set", "uplink", "master", "bridge", "up")
-        _run("ip", "address", "add", f"{NETWORK}.254/24", "dev", link)
+        _run("ip", "address", "add", f"{hosts.network}.254/24", "dev", link)
         _run("ip", "link", "set", link, "up")
         for host, space in enumerate(spaces[1:]):
             _in(switch, "ip", "link", "add", f"port{host}", "type", "veth", "peer", "name", "eth0", "netns", space)

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept.errors import HpcacceptError, LaunchError, UsageError
+from hpcaccept.parse.squashfs import MAGIC
 from hpcaccept.transport.process import ask
 
 if TYPE_CHECKING:
     from hpcaccept.model.plan import Image
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-#: Bytes by which a squashfs file begins. https://dr-emann.github.io/squashfs/squashfs.html#_the_superblock
-SQUASHFS_MAGIC = b"hsqs"
 
 
 def runtime_of(launcher: str, reference: str) -> str:
@@ -61,9 +60,9 @@ def digest_of_file(file: Path) -> str:
     try:
         with file.open("rb") as image:
             begin = image.read(4)
-            if begin != SQUASHFS_MAGIC:
+            if begin != MAGIC:
                 raise UsageError(
-                    f"{file} is no squashfs file: it begins with {begin!r}, expected {SQUASHFS_MAGIC!r}.",
+                    f"{file} is no squashfs file: it begins with {begin!r}, expected {MAGIC!r}.",
                     "Make one: enroot/import IMAGE.",
                 )
             return _beside(file) or _cached(file) or _remember(file, f"sha256:{_sha256(file)}")

@@ -104,4 +104,5 @@ def explain(stderr: str) -> Fault | None:
         return first_of([_ABSENT], stderr) or inside
     # In the log of an import that worked nothing is wrong; the container's failures come before those in it.
     outside = first_of((*_enroot_words.SIGNS, *_SIGNS), stderr) if first_of(_SIGNS, stderr) else None
-    return outside or inside
+    general = outside is None or outside.kind == "does not start"
+    return inside or outside if general else outside

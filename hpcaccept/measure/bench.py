@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     import numpy as np
-    from mpi4py import MPI
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class Place:
 class MpiBench:
     """``hpcaccept.model.check.Bench`` for one check on one rank; holds what the check emitted."""
 
-    comm: MPI.Intracomm
+    comm: Any  # MPI.Intracomm; importing the type would start MPI
     place: Place
     check: str
     metrics: Sequence[Metric]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 #: Bytes at the beginning of the file that hold it.
 SUPERBLOCK_BYTES = 96
-_MAGIC = b"hsqs"
+MAGIC = b"hsqs"
 _COMPRESSORS = {1: "gzip", 2: "lzma", 3: "lzo", 4: "xz", 5: "lz4", 6: "zstd"}
 
 
@@ -31,7 +31,7 @@ class Superblock:
 
 def parse_superblock(head: bytes) -> Superblock | None:
     """From the first bytes of a file; None when it is no squashfs image."""
-    if len(head) < SUPERBLOCK_BYTES or head[:4] != _MAGIC:
+    if len(head) < SUPERBLOCK_BYTES or head[:4] != MAGIC:
         return None
     compressor, _, _, _, major, minor = struct.unpack_from("<6H", head, 20)
     (used_bytes,) = struct.unpack_from("<Q", head, 40)

@@ -109,10 +109,10 @@ def job() -> Iterator[Job]:
         (folder / "key").chmod(0o444)
         (folder / "runs").mkdir()
         os.chown(folder / "runs", UID, UID)
-        names = "".join(f"{ssh_hosts.NETWORK}.{i + 1} test-{i}.test\n" for i in range(COUNT))
-        (folder / "hosts").write_text(f"127.0.0.1 localhost\n{names}")
         (folder / "passwd").write_text(f"{Path('/etc/passwd').read_text()}tester:x:{UID}:{UID}::/tmp:/bin/sh\n")
         with ssh_hosts.network(folder, COUNT) as hosts:
+            names = "".join(f"{hosts.address(i)} test-{i}.test\n" for i in range(COUNT))
+            (folder / "hosts").write_text(f"127.0.0.1 localhost\n{names}")
             yield Job(hosts, folder)
 
 

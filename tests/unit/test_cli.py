@@ -101,9 +101,18 @@ def a_run(
         (["submit", "--time", "soon", "--launcher", "local"], "--time: found 'soon'"),
         (["submit", "--container-image", "x", "--container-runtime", "pyxis", "-l", "local"], "it needs slurm"),
         (["submit", "--container-image", "x", "--container-runtime", "pixis", "-l", "local"], "Did you mean 'pyxis'?"),
-        (["submit", "--container-image", "x.sqsh", "--container-runtime", "docker", "-l", "local"], "an image of Enroot's"),
-        (["submit", "--container-image", "x", "--container-runtime", "enroot", "-l", "local"], "make one with enroot/import"),
-        (["submit", "--container-image", "x", "--container-env", "A B=1", "-l", "local"], "found 'A B=1', expected NAME=VALUE"),
+        (
+            ["submit", "--container-image", "x.sqsh", "--container-runtime", "docker", "-l", "local"],
+            "an image of Enroot's",
+        ),
+        (
+            ["submit", "--container-image", "x", "--container-runtime", "enroot", "-l", "local"],
+            "make one with enroot/import",
+        ),
+        (
+            ["submit", "--container-image", "x", "--container-env", "A B=1", "-l", "local"],
+            "found 'A B=1', expected NAME=VALUE",
+        ),
         (["submit", "--nodelist", "node[1-", "-l", "local"], "is no node list"),
         (["report", "--format", "yaml"], "'yaml' is not one of"),
         (["checks", "explain", "matmull"], "Did you mean 'matmul'?"),

@@ -105,7 +105,9 @@ def test_mounts_that_cannot_be_are_refused(settings: dict[str, Any], words: str)
 
 
 def test_a_container_needs_slurm() -> None:
-    with pytest.raises(UsageError, match="--container-runtime is 'pyxis', which the launcher 'local' cannot use; it needs slurm"):
+    with pytest.raises(
+        UsageError, match="--container-runtime is 'pyxis', which the launcher 'local' cannot use; it needs slurm"
+    ):
         made(Settings(), launcher="local", image=Image("pyxis", "x"))
 
 
