@@ -193,12 +193,12 @@ def test_words_start_hpcaccept_or_a_program_and_exit_codes_pass(workshop: Worksh
 def test_programs_of_checks_mpi_and_torch_are_there_and_the_tree_holds_no_secret(workshop: Workshop) -> None:
     done = workshop.run(
         "sh", "-c",
-        "for x in fio stress-ng ib_write_bw dmesg setpriv ibstat mpiexec; do command -v $x || exit 1; done;"
+        "for x in fio stress-ng ib_write_bw dmesg setpriv ibstat mpiexec ssh sshd; do command -v $x || exit 1; done;"
         " ompi_info --parsable | grep -c ^mca:pmix: && python3 -c 'import torch, mpi4py.MPI as m; print(m.Get_library_version().split(chr(44))[0], torch.__version__)'",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Open MPI" in done.stdout
-    kept = workshop.run("sh", "-c", "cat /etc/pip.conf; ls -A /tmp /src /wheel").stdout
+    kept = workshop.run("sh", "-c", "cat /etc/pip.conf; ls -A /tmp /src /wheel /etc/ssh/ssh_host_*").stdout
     assert kept.strip() in {"", "/tmp:"}
 
 
