@@ -51,7 +51,7 @@ from hpcaccept.cli.options import baselines_dir_option, pairs, runs_dir_option, 
     metavar="NAME=VALUE",
     multiple=True,
     callback=variables,
-    help="Set a variable inside, over the image's; may be repeated.",
+    help="Set a variable inside, over the image's; may be repeated. Kept in the plan: nothing secret.",
 )
 @click.option(
     "--container-runtime",
