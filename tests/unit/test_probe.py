@@ -132,9 +132,11 @@ def test_a_locale_that_is_not_installed_is_told() -> None:
     assert not facts.no_locale
 
 
-def test_who_asks_is_answered_and_when_he_is_gone_so_is_the_probe() -> None:
+def test_who_asks_is_answered_and_when_he_is_gone_so_is_the_probe(tmp_path: Path) -> None:
     begin = time.time()
-    hearing, out = probe(ProbeRequest(torch="none"), words=f"{begin!r}\nsoon\n")
+    # It would wait for half a minute for a file that nobody writes.
+    request = ProbeRequest("t", str(tmp_path), torch="none", seen_within_s=30)
+    hearing, out = probe(request, words=f"{begin!r}\nsoon\n")
     asked_s, said_s = out.split(" pong 0 1/1 ")[1].split()[:2]
     assert float(asked_s) == begin <= float(said_s) <= time.time()
     assert not any(facts.done for facts in hearing.facts.values()), out
