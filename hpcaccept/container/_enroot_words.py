@@ -62,7 +62,8 @@ SIGNS = (
         "no space",
         r"No space left on device|[Dd]isk quota exceeded|File too large",
         "no space where images are unpacked",
-        "Free ENROOT_DATA_PATH, ENROOT_CACHE_PATH and ENROOT_TEMP_PATH on the node, or point them elsewhere (enroot/enroot.conf.d).",
+        "Free ENROOT_DATA_PATH, ENROOT_CACHE_PATH, ENROOT_TEMP_PATH and Pyxis' runtime_path on the node, or point them elsewhere "
+        "(enroot/enroot.conf.d); an image that is imported once ('enroot/import') needs only the first.",
     ),
     Sign(
         "hook failed",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -231,6 +233,84 @@ def registry(answer: str) -> Iterator[str]:
             server.shutdown()
             serving.join()
         server.server_close()
+
+
+@contextlib.contextmanager
+def registry_of(root: Path) -> Iterator[tuple[str, str]]:
+    """A registry with one image, of one layer, which is this tree: its address, and the digest of the image's manifest."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as layer:
+        layer.add(root, arcname=".")
+    setting = {"Entrypoint": None, "Cmd": ["/bin/sh"], "Env": ["PATH=/usr/bin:/bin"]}
+    config = json.dumps({"architecture": "amd64", "os": "linux", "config": setting}).encode()
+    kinds = "application/vnd.docker"
+    blobs = {_digest(blob): blob for blob in (config, packed.getvalue())}
+    (of_config, of_layer) = blobs
+    manifest = json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": f"{kinds}.distribution.manifest.v2+json",
+            "config": {"mediaType": f"{kinds}.container.image.v1+json", "size": len(config), "digest": of_config},
+            "layers": [
+                {
+                    "mediaType": f"{kinds}.image.rootfs.diff.tar.gzip",
+                    "size": len(blobs[of_layer]),
+                    "digest": of_layer,
+                }
+            ],
+        }
+    ).encode()
+    at = {f"/v2/team/nothing/blobs/{digest}": blob for digest, blob in blobs.items()}
+    at |= {f"/v2/team/nothing/manifests/{name}": manifest for name in ("1", _digest(manifest))}
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            found = at.get(self.path)
+            self.send_response(404 if found is None else 200)
+            if found is manifest:
+                self.send_header("Content-Type", f"{kinds}.distribution.manifest.v2+json")
+                self.send_header("Docker-Content-Digest", _digest(manifest))
+            self.send_header("Content-Length", str(len(found or b"")))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(found or b"")
+
+        do_HEAD = do_GET  # noqa: N815 - http.server asks for this name
+
+        def log_message(self, *_: object) -> None:
+            """Not of interest."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    serving = threading.Thread(target=server.serve_forever, daemon=True)
+    serving.start()
+    try:
+        yield f"127.0.0.1:{server.server_address[1]}", _digest(manifest)
+    finally:
+        server.shutdown()
+        serving.join()
+        server.server_close()
+
+
+def _digest(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def test_a_tag_is_pulled_by_the_digest_that_it_stands_for(tmp_path: Path, pyxis: VirtualSlurm, image: Path) -> None:
+    with registry_of(image.with_suffix(".root")) as (address, digest):
+        done = run(tmp_path, pyxis, f"{address}#team/nothing:1", env={"ENROOT_ALLOW_HTTP": "y"})
+    assert done.code == 0, done.out + done.err + _logs(done)
+    assert done.report["image"]["digest"] == digest
+    assert done.report["image"]["reference"] == f"{address}#team/nothing@{digest}"
+
+
+def test_a_run_folder_of_pyxis_that_is_full_is_named(tmp_path: Path, pyxis: VirtualSlurm) -> None:
+    image_of_nothing(tmp_path / "big.sqsh")
+    (tmp_path / "big.root/opt/heavy").write_bytes(os.urandom(4 << 20))
+    place = str(pyxis.folder / "pyxis")
+    tmpfs = ("mount", "-n", "-t", "tmpfs", "-o", "size=1m,mode=1777", "none", place)
+    with registry_of(tmp_path / "big.root") as (address, _), on(pyxis, "node3", *tmpfs, undo=("umount", place)):
+        event = kept_out(run(tmp_path, pyxis, f"{address}#team/nothing:1"), "node3")
+    assert "container: no space where images are unpacked" in event["detail"]
 
 
 def test_an_image_without_python_is_named(tmp_path: Path, pyxis: VirtualSlurm, image: Path) -> None:

@@ -28,6 +28,7 @@ PYXIS = DATA / "pyxis"
         ("torn_sqsh", "unpacking failed", "unsquashfs -s"),
         ("no_space", "no space", "ENROOT_DATA_PATH"),
         ("no_space_on_one_node", "no space", "ENROOT_DATA_PATH"),
+        ("run_folder_full_on_one_node", "no space", "runtime_path"),
         ("read_only_on_one_node", "not permitted", "ENROOT_RUNTIME_PATH"),
         ("hook_fails_on_one_node", "hook failed", "98-nvidia.sh"),
         ("no_such_mount_on_one_node", "mount failed", "--container-mounts"),
