@@ -78,7 +78,7 @@ faults: .venv/stamp-dev slurm-packages
 	PYTHONPATH=tests $(BIN)/python -m faults --write-docs
 
 detection: .venv/stamp-dev
-	$(BIN)/python -m hpcaccept.simulate --write-docs
+	$(BIN)/python -m benchmarks.detection --write-docs
 
 cluster: slurm-packages
 	$(PYTHON) tests/system/cluster/virtual_slurm.py up $(if $(ACCOUNTING),--accounting)

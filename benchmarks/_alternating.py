@@ -22,8 +22,8 @@ import torch
 
 from benchmarks import _raw_torch
 from hpcaccept import checks
-from hpcaccept.measure import mpi
-from hpcaccept.measure.bench import MpiBench, Place
+from hpcaccept.measure.context import MpiBench, Place
+from hpcaccept.measure.ranks import mpi
 from hpcaccept.rank.watch import Watch
 
 if TYPE_CHECKING:

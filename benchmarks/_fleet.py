@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hpcaccept.judge import judge_values
-from hpcaccept.judge.values import values_of
+from hpcaccept.judge.statistics.aggregate import values_of
 from hpcaccept.model.event import Event
 from hpcaccept.model.evidence import Evidence
 from hpcaccept.model.history import Past, PastRun, unit_id

@@ -9,9 +9,9 @@ import time
 
 import torch
 
-from hpcaccept.measure import telemetry
 from hpcaccept.measure.device import Cpu
-from hpcaccept.measure.product import FORMATS, flops, product_call, random_operands
+from hpcaccept.measure.gpu import telemetry
+from hpcaccept.measure.kernels.gemm import FORMATS, flops, product_call, random_operands
 
 _BLOCK_S = 1.0
 _SIZE = 512

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from benchmarks._child import ROOT, environment, output, rounds
 from benchmarks._row import CannotRun, Row, Target
 from benchmarks._submission import rank_words
-from hpcaccept.measure import host, sockets
+from hpcaccept.measure.host import cpu_packages, host
 
 if TYPE_CHECKING:
     from benchmarks._submission import RankWords
@@ -33,7 +33,7 @@ def measure(quick: bool) -> list[Row]:
     """Products and triads on all cores of the node together, each beside its plain loops."""
     with tempfile.TemporaryDirectory() as folder:
         pairs = [_pair(Path(folder)) for _ in rounds(2 if quick else 7, budget_s=150)]
-    cores = len(sockets.cores(host.affinity()))
+    cores = len(cpu_packages.cores(host.affinity()))
     return [
         _row(f"dgemm.rate_flops, {_SIZE} × {_SIZE}, {cores} cores", "FLOP/s", "torch.mm", pairs, "dgemm", 0.05),
         _row(f"stream.rate_bytes[triad], {cores} cores", "B/s", "torch.add", pairs, "triad", 0.10),
@@ -46,9 +46,9 @@ def _row(what: str, unit: str, loop: str, pairs: list[tuple[Figures, Figures]], 
 
 
 def _pair(place: Path) -> tuple[Figures, Figures]:
-    crew = sockets.cores(host.affinity())
+    crew = cpu_packages.cores(host.affinity())
     # Far beyond any last level cache and small enough to be quick; the sockets have as many bytes as they have cores.
-    size_bytes = max(4 * sockets.cache_bytes(crew[0].socket), 64 << 20) // 2
+    size_bytes = max(4 * cpu_packages.cache_bytes(crew[0].socket), 64 << 20) // 2
     suite = (
         f"[checks.dgemm]\nsize = {_SIZE}\nblocks = {_BLOCKS}\nblock_s = {_SECONDS}\n"
         f"[checks.stream]\nsize_bytes = {size_bytes}\nblocks = {_BLOCKS}\nblock_s = {_SECONDS}\n"

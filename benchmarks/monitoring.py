@@ -19,8 +19,8 @@ from benchmarks._row import CannotRun, Row, Target
 def measure(quick: bool) -> list[Row]:
     """Blocks in pairs, the order changing from pair to pair."""
     sys.path.insert(0, str(ROOT / "tests"))
-    from nvml.build import build, describe, h100
-    from nvml.build import environment as nvml_environment
+    from support.nvml.build import build, describe, h100
+    from support.nvml.build import environment as nvml_environment
 
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)

@@ -22,7 +22,7 @@ _SUITE = "[checks.os_noise]\nduration_s = {duration_s}\n"
 #: Seconds of a job → what others add.
 _LENGTHS = {5: "", 20: "ReFrame 1.3 s", 40: "ReFrame 5.0 s after 60 s, 9.8 s after 100 s"}
 #: Modules that a batch script starts.
-_DRIVERS = {"submitit.core._submit", "hpcaccept.launch.driver"}
+_DRIVERS = {"submitit.core._submit", "hpcaccept.launch.job.driver"}
 
 
 def measure(quick: bool) -> list[Row]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks._child import ROOT, environment, rounds, seconds
 from benchmarks._row import CannotRun, Row, Target
-from hpcaccept.report.html import render_html
+from hpcaccept.report.formats.html import render_html
 from hpcaccept.store.folder import RunFolder, write_whole
 from hpcaccept.store.run_file import write_run
 
@@ -29,8 +29,8 @@ def measure(quick: bool) -> list[Row]:
         CannotRun: there is no Chromium.
     """
     sys.path.insert(0, str(ROOT / "tests"))
-    import browser_fixtures
-    from big_runs import big_run, judged_run
+    from support import browser_fixtures
+    from support.big_runs import big_run, judged_run
 
     if browser_fixtures.WHY_NOT:
         raise CannotRun(browser_fixtures.WHY_NOT)

@@ -75,7 +75,7 @@ def _run(place: Path, suite: str) -> tuple[list[dict[str, list[str]]], tuple[flo
     run = submit(place, suite, "--launcher", "local", "--nodes", str(_RANKS), env=env)
     found = _told(place)
     ranks = sum("hpcaccept.rank" in p["words"] for p in found)
-    drivers = sum("hpcaccept.launch.driver" in p["words"] for p in found)
+    drivers = sum("hpcaccept.launch.job.driver" in p["words"] for p in found)
     if (ranks, drivers) != (_RANKS, 1):
         raise CannotRun(f"{ranks} ranks and {drivers} drivers told what they hold, expected {_RANKS} and 1")
     return found, tuple(float(sum(module == "torch" for module, _ in rank.imports)) for rank in run.ranks)

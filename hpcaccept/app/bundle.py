@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpcaccept import __version__, checks
-from hpcaccept.app.judging import evidence_of, judge_run
+from hpcaccept.app.run.conclude import evidence_of, judge_run
 from hpcaccept.errors import RunError, UsageError, nearest
 from hpcaccept.model.verdict import Outcome
 from hpcaccept.report.redact import Redactor
@@ -45,7 +45,7 @@ from hpcaccept.units import show
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hpcaccept.app.judging import Judged
+    from hpcaccept.app.run.conclude import Judged
     from hpcaccept.model.verdict import Verdict
     from hpcaccept.store.folder import RunFolder
 

@@ -18,8 +18,8 @@ import numpy as np
 
 from hpcaccept import __version__
 from hpcaccept.app.history import ACCEPTED, to_remember
-from hpcaccept.app.judging import evidence_of, judge_run
-from hpcaccept.app.submitting import commit_of
+from hpcaccept.app.run.conclude import evidence_of, judge_run
+from hpcaccept.app.run.submit import commit_of
 from hpcaccept.errors import RunError, StoreError, UsageError
 from hpcaccept.model.history import CODE_WORDS, FAILED, environment_of
 from hpcaccept.model.verdict import OUTCOMES, Outcome
@@ -31,7 +31,7 @@ from hpcaccept.store.signing import canonical, check_signature, key_id, read_pri
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from hpcaccept.app.judging import Judged
+    from hpcaccept.app.run.conclude import Judged
 
 FORMAT, VERSION = "hpcaccept-certificate", 1
 #: Reasons that are quoted of a node that is not certified.

@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpcaccept.app.judging import evidence_of
+from hpcaccept.app.run.conclude import evidence_of
 from hpcaccept.errors import UsageError
 from hpcaccept.model.metric import split_key
 from hpcaccept.store.folder import RunFolder

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from hpcaccept import checks
 from hpcaccept.errors import RunError, UsageError
-from hpcaccept.judge.history_rule import DECLINE, STEADY, STEP, trend
 from hpcaccept.judge.identities import identities
+from hpcaccept.judge.statistics.history_rule import DECLINE, STEADY, STEP, trend
 from hpcaccept.model.history import (
     ABSENT,
     DISTURBED,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from hpcaccept.app.judging import Judged
+    from hpcaccept.app.run.conclude import Judged
     from hpcaccept.model.evidence import Evidence
     from hpcaccept.model.metric import Metric
     from hpcaccept.model.table import Unit
@@ -298,7 +298,7 @@ def trends(
 ) -> tuple[list[UnitTrend], Counter[str]]:
     """What became of each rate of each unit, the largest losses first; failed values count, disturbed ones do not.
 
-    What all like units gained or lost with a new environment is taken out first, as ``judge.against_history`` does.
+    What all like units gained or lost with a new environment is taken out first, as ``judge.questions.history`` does.
 
     Args:
         folder: of the history.
@@ -425,7 +425,7 @@ def add_runs(runs_dir: Path, names: Iterable[str], baselines_dir: Path, folder: 
     Raises:
         RunError: a run does not exist or cannot be read, or as ``remember``.
     """
-    from hpcaccept.app.judging import evidence_of, judge_run
+    from hpcaccept.app.run.conclude import evidence_of, judge_run
     from hpcaccept.store.folder import find
 
     found = {path.run_id: path for path in (find(runs_dir, name) for name in names)}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @functools.cache
 def names() -> tuple[str, ...]:
     """Every check there is, by the name of its file."""
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")))
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg))
 
 
 def load(name: str) -> type[Check]:

@@ -6,10 +6,11 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hpcaccept.checks import _transport
+from hpcaccept.checks.shared import nccl_transport
 from hpcaccept.errors import UsageError, nearest
-from hpcaccept.measure import collective, pattern
 from hpcaccept.measure.device import Cpu, open_device
+from hpcaccept.measure.kernels import pattern
+from hpcaccept.measure.ranks import collective
 from hpcaccept.measure.timing import spread
 from hpcaccept.model.check import Bench, Check, Unavailable
 from hpcaccept.model.metric import Metric, at_most
@@ -95,7 +96,7 @@ class Allreduce(Check):
             formula="count of result ≠ Σ over ranks", statistic="worst",
             limit=at_most(0, "elements", "sums of whole numbers below 2^24 are exact in float32, in any order"),
         ),
-        *_transport.METRICS,
+        *nccl_transport.METRICS,
     )  # fmt: skip
 
     sizes_bytes: tuple[int, ...] = ()
@@ -105,7 +106,7 @@ class Allreduce(Check):
     expect_transport: str = ""
 
     def __post_init__(self) -> None:
-        _transport.check_wish(self.name, self.expect_transport)
+        nccl_transport.check_wish(self.name, self.expect_transport)
         for name in self.backends:
             if name not in _BACKENDS:
                 raise UsageError(f"Parameter 'backends' of check 'allreduce' is {name!r}.", nearest(name, _BACKENDS))
@@ -121,12 +122,12 @@ class Allreduce(Check):
             with bench.process_group() as backend:
                 for size_bytes in self.sizes_bytes or (_NCCL_SIZES if backend == "nccl" else _HOST_SIZES):
                     self._measure_size(bench, device, backend, size_bytes)
-                _transport.report(bench, backend, self.expect_transport)
+                nccl_transport.report(bench, backend, self.expect_transport)
         if "mpi" in self.backends:
             for size_bytes in self.sizes_bytes or _HOST_SIZES:
                 self._measure_size(bench, Cpu(), "mpi", size_bytes)
             if "device" not in self.backends:
-                _transport.report(bench, "mpi", self.expect_transport)
+                nccl_transport.report(bench, "mpi", self.expect_transport)
 
     def _measure_size(self, bench: Bench, device: Device, backend: str, size_bytes: int) -> None:
         variant = f"{backend}/{show_bytes(size_bytes)}"

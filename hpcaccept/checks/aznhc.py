@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from hpcaccept.errors import ToolError
-from hpcaccept.measure import host
+from hpcaccept.measure.host import host
 from hpcaccept.model.check import Bench, Check, Unavailable
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.parse.aznhc import Checked, NodeRun, parse_aznhc

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from hpcaccept.errors import ToolError, UsageError, nearest
-from hpcaccept.measure import product, replicas, telemetry
 from hpcaccept.measure.device import Cpu, open_device
-from hpcaccept.measure.engine import Block, Engine, first_and_last, over_time, rate
-from hpcaccept.measure.telemetry import Seen
+from hpcaccept.measure.gpu import telemetry
+from hpcaccept.measure.gpu.telemetry import Seen
+from hpcaccept.measure.kernels import gemm, replicas
+from hpcaccept.measure.kernels.stress import Block, Engine, first_and_last, over_time, rate
 from hpcaccept.model.check import Bench, Check, Unavailable
 from hpcaccept.model.metric import Metric, at_least, at_most
 from hpcaccept.parse import stress_ng
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hpcaccept.measure.device import Device
-    from hpcaccept.measure.replicas import Replica
+    from hpcaccept.measure.kernels.replicas import Replica
 
     #: Seconds → the blocks of a load that lasted as long.
     Load = Callable[[float], list[Block]]
@@ -103,7 +104,7 @@ class Burn(Check):
         Metric(
             "differs_from_majority", "replicas", "lower", "1 when most like devices came to other bits, or in a tie.",
             formula="128-bit digest of the first product differs", statistic="worst",
-            source="hpcaccept/measure/replicas.py", required=False,
+            source="hpcaccept/measure/kernels/replicas.py", required=False,
             limit=at_most(0, "replicas", "the same operations on the same bits give the same bits"),
         ),
         Metric(
@@ -166,7 +167,7 @@ class Burn(Check):
     cpu_load: str = "auto"
 
     def __post_init__(self) -> None:
-        product.named(self.dtype, "dtype", self.name)
+        gemm.named(self.dtype, "dtype", self.name)
         if self.cpu_load not in _LOADS:
             raise UsageError(
                 f"Parameter 'cpu_load' of check 'burn' is {self.cpu_load!r}.", nearest(self.cpu_load, _LOADS)
@@ -264,7 +265,7 @@ class Burn(Check):
         return "stress-ng", "it is installed"
 
     def _engine(self, device: Device) -> Engine:
-        form = product.FORMATS[self.dtype if device.kind == "cuda" else "fp32"]
+        form = gemm.FORMATS[self.dtype if device.kind == "cuda" else "fp32"]
         return Engine(device, form, self.size or form.sizes[device.kind])
 
 

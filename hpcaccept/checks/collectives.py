@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hpcaccept.checks import _transport
+from hpcaccept.checks.shared import nccl_transport
 from hpcaccept.errors import UsageError, nearest
-from hpcaccept.measure import collective, pattern
 from hpcaccept.measure.device import is_fault, open_device
+from hpcaccept.measure.kernels import pattern
+from hpcaccept.measure.ranks import collective
 from hpcaccept.model.check import Bench, Check, Unavailable
 from hpcaccept.model.metric import Metric, at_least, at_most
 from hpcaccept.units import show_bytes
@@ -125,7 +126,7 @@ class Collectives(Check):
             formula="count of received ≠ what the others' numbers must give", statistic="worst",
             limit=at_most(0, "elements", "sums of whole numbers below 2^24 are exact in float32, in any order"),
         ),
-        *_transport.METRICS,
+        *nccl_transport.METRICS,
     )  # fmt: skip
 
     sizes_bytes: tuple[int, ...] = ()
@@ -136,7 +137,7 @@ class Collectives(Check):
     expect_transport: str = ""
 
     def __post_init__(self) -> None:
-        _transport.check_wish(self.name, self.expect_transport)
+        nccl_transport.check_wish(self.name, self.expect_transport)
         for parameter, words, known in (
             ("operations", self.operations, _FACTORS),
             ("groups", self.groups, _GROUPS),
@@ -169,7 +170,7 @@ class Collectives(Check):
             for group in self.groups:
                 if group in layouts:
                     self._measure_group(bench, device, Team.of(group, layouts[group], bench.rank))
-            _transport.report(bench, backend, self.expect_transport)
+            nccl_transport.report(bench, backend, self.expect_transport)
 
     def _measure_group(self, bench: Bench, device: Device, team: Team) -> None:
         for operation in self.operations:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hpcaccept.errors import UsageError
-from hpcaccept.measure import recipe, replicas, steps
 from hpcaccept.measure.device import open_device, repeatable
+from hpcaccept.measure.kernels import replicas, step_times
+from hpcaccept.measure.kernels import training as recipe
 from hpcaccept.model.check import Bench, Check, Unavailable
 from hpcaccept.model.metric import Metric, at_most
 
@@ -90,7 +91,7 @@ class DdpTrain(Check):
         ),
         Metric(
             "replica_mismatch", "replicas", "lower", "1 when this rank's parameters differ from most like ranks'.",
-            formula="128-bit digest of the final parameters differs", source="hpcaccept/measure/replicas.py",
+            formula="128-bit digest of the final parameters differs", source="hpcaccept/measure/kernels/replicas.py",
             statistic="worst", limit=at_most(0, "replicas", "equal parameters, equal gradients, equal steps"),
             required=False,
         ),
@@ -106,11 +107,11 @@ class DdpTrain(Check):
         Metric(
             "own_step_s", "s", "lower", "What this rank computes in a step before it waits for the others.",
             formula="begin of the step → its own gradient is ready; mean of each block", statistic="median",
-            source="hpcaccept/measure/steps.py", peer_floor=0.30,
+            source="hpcaccept/measure/kernels/step_times.py", peer_floor=0.30,
         ),
         Metric(
             "straggler_share", "share", "exact", "Own time of this rank, held against the other ranks'.",
-            formula="median block of own_step_s / median of the other ranks'", source="hpcaccept/measure/steps.py",
+            formula="median block of own_step_s / median of the other ranks'", source="hpcaccept/measure/kernels/step_times.py",
         ),
         Metric(
             "step_s", "s", "exact", "Seconds of a whole step, waiting for the slowest rank included: alike on all ranks.",
@@ -148,7 +149,7 @@ class DdpTrain(Check):
         # Rank 0 knows how long a step takes: as long as on the slowest rank.
         step_s = statistics.median(trial.whole_s)
         count = int(bench.bcast(max(1, math.ceil((self.block_s or _BLOCK_S[device.kind]) / step_s))))
-        beat = steps.Beat(bench.beat, total=self.blocks * count)
+        beat = step_times.Beat(bench.beat, total=self.blocks * count)
         return [training.timed(count, beat) for _ in range(self.blocks)]
 
 
@@ -267,14 +268,14 @@ def _emit_steps(bench: Bench, blocks: list[Steps]) -> None:
     own = [statistics.fmean(block.own_s) for block in blocks]
     for repeat, mean in enumerate(own):
         bench.emit("own_step_s", mean, repeat=repeat)
-    found = steps.distribution([s for block in blocks for s in block.whole_s])
+    found = step_times.distribution([s for block in blocks for s in block.whole_s])
     for variant, seconds in (("p50", found.p50_s), ("p99", found.p99_s), ("worst", found.worst_s)):
         bench.emit("step_s", seconds, variant)
-    told = bench.allgather([bench.node, steps.typical(own), [sum(block.whole_s) for block in blocks]])
+    told = bench.allgather([bench.node, step_times.typical(own), [sum(block.whole_s) for block in blocks]])
     typical = [own_s for _, own_s, _ in told]
-    shares = steps.straggler_shares(typical)
+    shares = step_times.straggler_shares(typical)
     bench.emit("straggler_share", shares[bench.rank])
-    who = steps.slowest(typical)
+    who = step_times.slowest(typical)
     bench.fact(
         "slowest",
         f"rank {who} on {told[who][0]}: its own part of a step takes {shares[who]:.2f} times the median of the others",

@@ -6,7 +6,8 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from hpcaccept.measure import product, sockets
+from hpcaccept.measure.host import cpu_packages
+from hpcaccept.measure.kernels import gemm
 from hpcaccept.measure.timing import spread
 from hpcaccept.model.check import Bench, Check
 from hpcaccept.model.metric import Metric, at_most
@@ -14,10 +15,10 @@ from hpcaccept.model.metric import Metric, at_most
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hpcaccept.measure.product import Operands
+    from hpcaccept.measure.kernels.gemm import Operands
 
 _SEED = 20261122
-_FORM = product.FORMATS["fp64"]
+_FORM = gemm.FORMATS["fp64"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Dgemm(Check):
         Metric(
             "wrong_elements", "elements", "lower", "Elements of all products that were wrong, at least.", scope="node",
             formula="wrong in the exact product + wrong float64 sums + bits that changed in later products",
-            source="hpcaccept/measure/product.py", statistic="worst",
+            source="hpcaccept/measure/kernels/gemm.py", statistic="worst",
             limit=at_most(0, "elements", "a correct processor makes no wrong product"),
         ),
         Metric(
@@ -85,12 +86,12 @@ class Dgemm(Check):
         """All sockets at once; see the class."""
         if bench.local_rank != 0:
             return
-        crew = sockets.of_node(bench)
+        crew = cpu_packages.of_node(bench)
         bench.beat(f"{len(crew)} cores")
         exact, operands, wrong_first = prepared(self.size)
-        done = sockets.together(crew, lambda _, wait: self._work(exact, operands, wait))
-        flops = product.flops(self.size)
-        found = sockets.by_socket(crew, [[flops / s for s in seconds] for seconds, _ in done])
+        done = cpu_packages.together(crew, lambda _, wait: self._work(exact, operands, wait))
+        flops = gemm.flops(self.size)
+        found = cpu_packages.by_socket(crew, [[flops / s for s in seconds] for seconds, _ in done])
         for variant, figures in found.items():
             for repeat, rate in enumerate(figures.rates):
                 bench.emit("rate_flops", rate, variant, repeat)
@@ -101,46 +102,46 @@ class Dgemm(Check):
                 places = (core.cpu for core, (_, w) in zip(crew, done, strict=True) if w and core.variant == variant)
                 bench.fact(f"wrong_cores[{variant}]", f"wrong results on processors {', '.join(map(str, places))}")
         bench.fact("shape", str(operands.shape))
-        sockets.emit(bench, crew, found)
+        cpu_packages.emit(bench, crew, found)
 
     def _work(self, exact: Operands, operands: Operands, wait: Callable[[], object]) -> tuple[list[float], int]:
         """Of one core: seconds per product, a median for each block; and how many elements were wrong."""
         import torch
 
-        mine = product.Operands(operands.left, operands.right, torch.empty_like(operands.out))
+        mine = gemm.Operands(operands.left, operands.right, torch.empty_like(operands.out))
         wrong = wrong_against(exact, mine.out)
-        call = product.product_call(_FORM, mine)
-        product.spoil(mine.out)
+        call = gemm.product_call(_FORM, mine)
+        gemm.spoil(mine.out)
         call()
-        wrong += product.wrong_sums(_FORM, mine)
+        wrong += gemm.wrong_sums(_FORM, mine)
         first = mine.out.clone()
 
         def verify() -> None:
             nonlocal wrong
-            wrong += int(product.differing(mine.out, first))
-            product.spoil(mine.out)  # a product that is never written must not find the right one there
+            wrong += int(gemm.differing(mine.out, first))
+            gemm.spoil(mine.out)  # a product that is never written must not find the right one there
 
-        product.spoil(mine.out)
+        gemm.spoil(mine.out)
         wait()
-        sockets.window(call, self.warm_s, verify)
+        cpu_packages.window(call, self.warm_s, verify)
         figures = []
         for _ in range(self.blocks):
             wait()
-            figures.append(statistics.median(sockets.window(call, self.block_s, verify)))
+            figures.append(statistics.median(cpu_packages.window(call, self.block_s, verify)))
         return figures, wrong
 
 
 def prepared(size: int) -> tuple[Operands, Operands, int]:
     """An exact product with its result, random operands, and how many elements of that result are wrong."""
-    exact = product.integer_operands(_FORM, size, "cpu", _SEED)
-    product.spoil(exact.out)
-    product.product_call(_FORM, exact)()
-    return exact, product.random_operands(_FORM, size, "cpu", _SEED + 1), product.wrong_exact(_FORM, exact)
+    exact = gemm.integer_operands(_FORM, size, "cpu", _SEED)
+    gemm.spoil(exact.out)
+    gemm.product_call(_FORM, exact)()
+    return exact, gemm.random_operands(_FORM, size, "cpu", _SEED + 1), gemm.wrong_exact(_FORM, exact)
 
 
 def wrong_against(exact: Operands, room: object) -> int:
     """Elements of this core's exact product that differ from the given one: whole numbers have no order of summing."""
-    mine = product.Operands(exact.left, exact.right, room)
-    product.spoil(mine.out)
-    product.product_call(_FORM, mine)()
+    mine = gemm.Operands(exact.left, exact.right, room)
+    gemm.spoil(mine.out)
+    gemm.product_call(_FORM, mine)()
     return int((mine.out != exact.out).sum())

@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from hpcaccept.checks._gpu_report import Report
-from hpcaccept.checks._gpu_watch import Watch
+from hpcaccept.checks.shared.gpu_report import Report
+from hpcaccept.checks.shared.gpu_watch import Watch
 from hpcaccept.errors import NotUnderstood, ToolError
 from hpcaccept.model.check import Bench, Check, Unavailable
 from hpcaccept.model.metric import Metric, at_least, at_most

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hpcaccept.measure import infiniband
-from hpcaccept.measure.infiniband import Interface, Port
+from hpcaccept.measure.host import infiniband
+from hpcaccept.measure.host.infiniband import Interface, Port
 from hpcaccept.model.check import Bench, Check, Unavailable
 from hpcaccept.model.metric import Metric, at_most
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from hpcaccept.errors import NotUnderstood, ToolError
-from hpcaccept.measure import host, infiniband
-from hpcaccept.measure.process_group import own_addresses, reachable
+from hpcaccept.measure.host import host, infiniband
+from hpcaccept.measure.ranks.process_group import own_addresses, reachable
 from hpcaccept.model.check import Bench, Check, Unavailable
 from hpcaccept.model.metric import Metric, at_least
 from hpcaccept.parse.perftest import NO_DEVICE, complaint, parse_write_bw

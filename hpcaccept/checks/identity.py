@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from hpcaccept import __version__
-from hpcaccept.measure import host, infiniband, nvml
+from hpcaccept.measure.gpu import nvml
+from hpcaccept.measure.host import host, infiniband
 from hpcaccept.model.check import Bench, Check
 from hpcaccept.model.metric import Metric, at_most
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from hpcaccept.errors import LaunchError, NotUnderstood, ToolError
-from hpcaccept.measure import xid
+from hpcaccept.measure.gpu import xid
 from hpcaccept.model.check import Bench, Check, Unavailable
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.parse import kernel_log as parse

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from hpcaccept.measure import device as devices
-from hpcaccept.measure import product, shapes, telemetry
-from hpcaccept.measure.product import Shape
-from hpcaccept.measure.telemetry import Seen
+from hpcaccept.measure.gpu import telemetry
+from hpcaccept.measure.gpu.telemetry import Seen
+from hpcaccept.measure.kernels import gemm, gemm_shapes
+from hpcaccept.measure.kernels.gemm import Shape
 from hpcaccept.measure.timing import Pace, spread, time_blocks
 from hpcaccept.model.check import Bench, Check, Unavailable
 from hpcaccept.model.metric import Metric, at_most
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hpcaccept.measure.device import Device
-    from hpcaccept.measure.product import Format, Operands
+    from hpcaccept.measure.kernels.gemm import Format, Operands
 
 _SEED = 20261122
 _SOURCE = "https://github.com/stas00/ml-engineering/blob/master/compute/accelerator/benchmarks/mamf-finder.py"
@@ -98,7 +99,7 @@ class Matmul(Check):
         Metric(
             "wrong_elements", "elements", "lower", "Elements of verified products that were wrong, at least.",
             formula="wrong in the exact product + changed from first to last timed product + wrong float64 sums",
-            source="hpcaccept/measure/product.py", statistic="worst",
+            source="hpcaccept/measure/kernels/gemm.py", statistic="worst",
             limit=at_most(0, "elements", "a correct device makes no wrong product"),
         ),
         Metric(
@@ -135,7 +136,7 @@ class Matmul(Check):
 
     def __post_init__(self) -> None:
         for name in self.dtypes:
-            product.named(name, "dtypes", self.name)
+            gemm.named(name, "dtypes", self.name)
 
     def measure(self, bench: Bench) -> dict[str, tuple[float, float]]:
         """Each format in turn; see the class. Gives format → begin and end of its timed blocks."""
@@ -162,8 +163,8 @@ class Matmul(Check):
             bench.emit("overlap_share", overlap_share(mine, [mate[name] for mate in mates if name in mate]), name)
 
     def _formats(self, device: Device) -> list[Format]:
-        asked = self.dtypes or tuple(name for name, form in product.FORMATS.items() if device.kind in form.sizes)
-        return [product.FORMATS[name] for name in asked]
+        asked = self.dtypes or tuple(name for name, form in gemm.FORMATS.items() if device.kind in form.sizes)
+        return [gemm.FORMATS[name] for name in asked]
 
     def _measure_format(self, bench: Bench, device: Device, form: Format) -> tuple[float, float]:
         """One format; gives begin and end of its timed blocks.
@@ -171,7 +172,7 @@ class Matmul(Check):
         Raises:
             Unavailable: this device has no such product.
         """
-        refusal = product.refusal(form, device)
+        refusal = gemm.refusal(form, device)
         if refusal:
             raise Unavailable(refusal)
         with device.fp32_as("tf32" if form.name == "tf32" else "ieee"):
@@ -184,13 +185,13 @@ class Matmul(Check):
         bench.emit("spread", spread(timed.rates_flops), variant)
         bench.fact(f"shape[{variant}]", str(shape))
         bench.fact(f"shape_origin[{variant}]", origin)
-        bench.fact(f"sum_bound[{variant}]", f"{product.sum_bound(form, shape):.3g}")
+        bench.fact(f"sum_bound[{variant}]", f"{gemm.sum_bound(form, shape):.3g}")
         if tried:
             source = (
                 f"hpcaccept matmul search, best of {tried} shapes: {statistics.median(timed.rates_flops):.4g} FLOP/s"
             )
             today = dt.datetime.now(dt.timezone.utc).date()
-            bench.fact(f"toml[{form.name}]", shapes.as_toml(bench.model, form, shape, source, today))
+            bench.fact(f"toml[{form.name}]", gemm_shapes.as_toml(bench.model, form, shape, source, today))
         if device.kind == "cuda":
             _emit_clock(bench, variant, timed)
         return timed.watch.window
@@ -206,12 +207,12 @@ class Matmul(Check):
             # A product that does not exist is found here, and not called the slowest.
             _first_product(form, self.size or form.sizes[device.kind], device)
             search_s = self.search_s or (60.0 if device.kind == "cuda" else 1.0)
-            tried = search(form, device, shapes.candidates(form, device, bench.model), search_s, bench)
+            tried = search(form, device, gemm_shapes.candidates(form, device, bench.model), search_s, bench)
             shape = max(tried, key=lambda shape: tried[shape])
             return shape, f"the best of {len(tried)} shapes", len(tried)
         if self.size:
             return Shape.of(self.size), "parameter size", 0
-        return *shapes.shape_of(form, device, bench.model), 0
+        return *gemm_shapes.shape_of(form, device, bench.model), 0
 
     def _verified(self, form: Format, shape: Shape, device: Device) -> Timed:
         """Rates of the blocks, and how many elements were wrong.
@@ -219,16 +220,16 @@ class Matmul(Check):
         Raises:
             Unavailable: this device has no such product.
         """
-        wrong = product.wrong_exact(form, _first_product(form, shape, device))
-        operands = product.random_operands(form, shape, device.name, _SEED + 1)
-        call = product.product_call(form, operands)
+        wrong = gemm.wrong_exact(form, _first_product(form, shape, device))
+        operands = gemm.random_operands(form, shape, device.name, _SEED + 1)
+        call = gemm.product_call(form, operands)
         call()
         first = operands.out.clone()
         watch = Watch()
         seconds = time_blocks(device.time_calls, call, self._pace(device), watching(device, watch))
-        wrong += int(product.differing(operands.out, first))
-        wrong += product.wrong_sums(form, operands)
-        return Timed([product.flops(shape) / s for s in seconds], wrong, watch)
+        wrong += int(gemm.differing(operands.out, first))
+        wrong += gemm.wrong_sums(form, operands)
+        return Timed([gemm.flops(shape) / s for s in seconds], wrong, watch)
 
     def _pace(self, device: Device) -> Pace:
         block_s = self.block_s or (1.0 if device.kind == "cuda" else 0.04)
@@ -294,12 +295,12 @@ def search(form: Format, device: Device, candidates: list[Shape], search_s: floa
             break
         bench.beat(f"search {form.name} {shape}")
         try:
-            call = product.product_call(form, product.random_operands(form, shape, device.name, _SEED))
+            call = gemm.product_call(form, gemm.random_operands(form, shape, device.name, _SEED))
             seconds = time_blocks(device.time_calls, call, Pace(blocks=2, block_s=0.02, warm_s=0.01))
         except torch.OutOfMemoryError:
             device.give_back()
         else:
-            found[shape] = product.flops(shape) / min(seconds)
+            found[shape] = gemm.flops(shape) / min(seconds)
     if not found:
         raise Unavailable(f"None of {len(candidates)} shapes fits into the memory that is free.")
     return found
@@ -328,10 +329,10 @@ def _first_product(form: Format, size: int | Shape, device: Device) -> Operands:
     Raises:
         Unavailable: they have not. A device that breaks down here is another matter and raises what torch raised.
     """
-    operands = product.integer_operands(form, size, device.name, _SEED)
-    product.spoil(operands.out)
+    operands = gemm.integer_operands(form, size, device.name, _SEED)
+    gemm.spoil(operands.out)
     try:
-        product.product_call(form, operands)()
+        gemm.product_call(form, operands)()
         device.synchronize()
     except (RuntimeError, NotImplementedError, AttributeError) as error:
         if devices.is_fault(error):

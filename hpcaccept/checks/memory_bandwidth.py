@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from hpcaccept.measure import pattern, stream
 from hpcaccept.measure.device import open_device
+from hpcaccept.measure.kernels import pattern, stream
 from hpcaccept.measure.timing import Pace, spread, time_blocks
 from hpcaccept.model.check import Bench, Check
 from hpcaccept.model.metric import Metric, at_most

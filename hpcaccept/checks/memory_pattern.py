@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hpcaccept.errors import UsageError
-from hpcaccept.measure import pattern
 from hpcaccept.measure.device import Device, open_device
+from hpcaccept.measure.kernels import pattern
 from hpcaccept.model.check import Bench, Check, Unavailable
 from hpcaccept.model.metric import Metric, at_least, at_most
 from hpcaccept.units import show

@@ -7,8 +7,9 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hpcaccept.measure import collective, pattern
 from hpcaccept.measure.device import open_device
+from hpcaccept.measure.kernels import pattern
+from hpcaccept.measure.ranks import collective
 from hpcaccept.model.check import Bench, Check, Unavailable
 from hpcaccept.model.metric import Metric, at_least, at_most
 

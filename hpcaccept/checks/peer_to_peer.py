@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hpcaccept.measure import device as devices
-from hpcaccept.measure import gpu_links, pattern
+from hpcaccept.measure.gpu import links
+from hpcaccept.measure.kernels import pattern
 from hpcaccept.measure.timing import Pace, time_blocks
 from hpcaccept.model.check import Bench, Check, Unavailable
 from hpcaccept.model.metric import Metric, at_least, at_most
@@ -113,9 +114,9 @@ class PeerToPeer(Check):
         if not gpu:
             bench.unsupported("cell_share", "copies within host memory cross no link")
             return
-        kinds = gpu_links.classes([device.name for device in found])
+        kinds = links.classes([device.name for device in found])
         bench.fact("links", _links(kinds))
-        _judge_cells(bench, {cell: rate for cell, rate in rates.items() if kinds[cell] != gpu_links.UNKNOWN}, kinds)
+        _judge_cells(bench, {cell: rate for cell, rate in rates.items() if kinds[cell] != links.UNKNOWN}, kinds)
         slowest = min(rates, key=lambda cell: rates[cell])
         bench.emit("slowest_bytes", rates[slowest], "{}→{}".format(*slowest))
         del ends

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from hpcaccept.config.toml import read_toml
-from hpcaccept.measure import gpu_state, host, nvml
-from hpcaccept.measure.nvml import NoAnswer
+from hpcaccept.measure.gpu import counters, nvml
+from hpcaccept.measure.gpu.nvml import NoAnswer
+from hpcaccept.measure.host import host
 from hpcaccept.model.check import Bench, Check
 from hpcaccept.model.metric import Limit, Metric
 
@@ -144,7 +145,7 @@ def _used(driver: nvml.Nvml, gpu: nvml.Gpu) -> float | str:
     opened = driver.open(gpu)
     if isinstance(opened, NoAnswer):
         return opened.why
-    answer = opened.ask(gpu_state.QUESTIONS["memory"])
+    answer = opened.ask(counters.QUESTIONS["memory"])
     if isinstance(answer, NoAnswer):
         return answer.why
     return (

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hpcaccept.errors import UsageError, nearest
-from hpcaccept.measure import recipe, replicas, steps
 from hpcaccept.measure.device import open_device, repeatable
+from hpcaccept.measure.kernels import replicas, step_times
+from hpcaccept.measure.kernels import training as recipe
 from hpcaccept.measure.timing import Pace, spread, time_blocks
 from hpcaccept.model.check import Bench, Check
 from hpcaccept.model.metric import Metric, at_most
@@ -109,7 +110,7 @@ class Resnet(Check):
         Metric(
             "replica_mismatch", "replicas", "lower", "1 when a repetition, or most like ranks, came to other logits.",
             formula="128-bit digest of the logits of a batch differs", statistic="worst",
-            source="hpcaccept/measure/replicas.py",
+            source="hpcaccept/measure/kernels/replicas.py",
             limit=at_most(0, "replicas", "the same operations on the same bits give the same bits"),
         ),
         Metric(
@@ -183,7 +184,7 @@ class Resnet(Check):
             bench.emit("loss_drop", drop, variant)
         else:
             call = network.inference(form)
-        beat = steps.Beat(bench.beat, of=variant)
+        beat = step_times.Beat(bench.beat, of=variant)
 
         def beating() -> None:
             beat()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from hpcaccept.errors import HpcacceptError, ToolError
-from hpcaccept.measure import host
+from hpcaccept.measure.host import host
 from hpcaccept.model.check import Bench, Check, Unavailable
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.parse.fio import DEVICE_ERRORS, Job, parse_fio

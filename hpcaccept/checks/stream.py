@@ -7,9 +7,10 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hpcaccept.measure import host, pattern, sockets
-from hpcaccept.measure import stream as kernels
 from hpcaccept.measure.device import Cpu
+from hpcaccept.measure.host import cpu_packages, host
+from hpcaccept.measure.kernels import pattern
+from hpcaccept.measure.kernels import stream as kernels
 from hpcaccept.measure.timing import spread
 from hpcaccept.model.check import Bench, Check
 from hpcaccept.model.metric import Metric, at_most
@@ -17,7 +18,7 @@ from hpcaccept.model.metric import Metric, at_most
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hpcaccept.measure.sockets import Core
+    from hpcaccept.measure.host.cpu_packages import Core
 
 _LEAST_BYTES = 64 << 20
 
@@ -86,13 +87,13 @@ class Stream(Check):
         """All sockets at once, one kernel after the other; see the class."""
         if bench.local_rank != 0:
             return
-        crew = sockets.of_node(bench)
+        crew = cpu_packages.of_node(bench)
         lengths = self._lengths(bench, crew)
-        done = sockets.together(crew, lambda core, wait: self._work(bench, core is crew[0], lengths[core], wait))
+        done = cpu_packages.together(crew, lambda core, wait: self._work(bench, core is crew[0], lengths[core], wait))
         for kernel, arrays in kernels.ARRAYS.items():
             moved = [arrays * lengths[core] * kernels.ITEM_BYTES for core in crew]
             rates = [[size / s for s in mine[kernel][0]] for size, mine in zip(moved, done, strict=True)]
-            found = sockets.by_socket(crew, rates)
+            found = cpu_packages.by_socket(crew, rates)
             for socket, figures in found.items():
                 variant = f"{socket}/{kernel}"
                 for repeat, rate in enumerate(figures.rates):
@@ -100,17 +101,17 @@ class Stream(Check):
                 wrong = sum(mine[kernel][1] for core, mine in zip(crew, done, strict=True) if core.variant == socket)
                 bench.emit("wrong_elements", wrong, variant)
                 bench.emit("spread", spread(figures.rates), variant)
-        sockets.emit(bench, crew, found)  # of the last kernel, triad
+        cpu_packages.emit(bench, crew, found)  # of the last kernel, triad
 
     def _lengths(self, bench: Bench, crew: list[Core]) -> dict[Core, int]:
         """Elements of each core's part of one array."""
         lengths: dict[Core, int] = {}
         members = {socket: [core for core in crew if core.socket == socket] for socket in {c.socket for c in crew}}
         # Virtual nodes that share a kernel and measure at the same time share its memory as they share its cores.
-        part = len(crew) / max(len(crew), len(sockets.cores(host.affinity())))
+        part = len(crew) / max(len(crew), len(cpu_packages.cores(host.affinity())))
         most = int(self.share * part * Cpu().free_bytes()) // (3 * len(members))
         for socket, mine in members.items():
-            cache_bytes = sockets.cache_bytes(socket)
+            cache_bytes = cpu_packages.cache_bytes(socket)
             asked = self.size_bytes or max(_LEAST_BYTES, 4 * cache_bytes)
             length = max(1, min(asked, most) // kernels.ITEM_BYTES // len(mine))
             lengths |= dict.fromkeys(mine, length)
@@ -138,7 +139,7 @@ class Stream(Check):
             figures = []
             for _ in range(self.blocks):
                 wait()
-                figures.append(statistics.median(sockets.window(call, self.block_s)))
+                figures.append(statistics.median(cpu_packages.window(call, self.block_s)))
             found[kernel] = figures, pattern.wrong_elements(out, kernels.expected(kernel, *tables))
         return found
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hpcaccept.errors import UsageError
-from hpcaccept.measure import recipe, replicas
 from hpcaccept.measure.device import open_device, repeatable
+from hpcaccept.measure.kernels import replicas, training
 from hpcaccept.model.check import Bench, Check
 from hpcaccept.model.metric import Metric, at_most
 
@@ -99,7 +99,7 @@ class Train(Check):
         Metric(
             "replica_mismatch", "replicas", "lower", "1 when a repetition, or most like ranks, came to other bits.",
             formula="128-bit digest of all losses and final parameters differs", statistic="worst",
-            source="hpcaccept/measure/replicas.py",
+            source="hpcaccept/measure/kernels/replicas.py",
             limit=at_most(0, "replicas", "the same operations on the same bits give the same bits"),
         ),
         Metric(
@@ -128,10 +128,10 @@ class Train(Check):
                 digests.append(runs[0].digest)
                 repeated &= all(run.digest == runs[0].digest for run in runs)
                 for repeat, run in enumerate(runs[1:]):
-                    bench.emit("steps_per_s", recipe.STEPS / run.seconds, precision, repeat)
-        bench.emit("loss_error", recipe.largest_deviation(losses["fp64"], REFERENCE))
-        bench.emit("loss_error_fp32", recipe.largest_deviation(losses["fp32"], REFERENCE))
-        bench.emit("loss_drop", recipe.as_number(losses["fp64"][-1] / losses["fp64"][0]))
+                    bench.emit("steps_per_s", training.STEPS / run.seconds, precision, repeat)
+        bench.emit("loss_error", training.largest_deviation(losses["fp64"], REFERENCE))
+        bench.emit("loss_error_fp32", training.largest_deviation(losses["fp32"], REFERENCE))
+        bench.emit("loss_drop", training.as_number(losses["fp64"][-1] / losses["fp64"][0]))
         bench.emit("replica_mismatch", float(not repeated), "repeat")
         return replicas.replica(bench, device, "-".join(digests))
 
@@ -160,13 +160,13 @@ def train_once(device: Device, precision: str) -> Run:
     import torch
 
     dtype = {"fp64": torch.float64, "fp32": torch.float32}[precision]
-    inputs, targets = (torch.from_numpy(a).to(device.name, dtype) for a in recipe.samples())
-    model = recipe.model(dtype, device.name)
-    optimizer = recipe.Momentum(model.parameters())
+    inputs, targets = (torch.from_numpy(a).to(device.name, dtype) for a in training.samples())
+    model = training.model(dtype, device.name)
+    optimizer = training.Momentum(model.parameters())
     losses: list[Any] = []
 
     def steps() -> None:
-        for _ in range(recipe.STEPS):
+        for _ in range(training.STEPS):
             loss = torch.nn.functional.mse_loss(model(inputs), targets)
             loss.backward()
             optimizer.step()
@@ -174,4 +174,4 @@ def train_once(device: Device, precision: str) -> Run:
 
     seconds = device.time_block(steps, 1)
     curve = torch.stack(losses)
-    return Run([float(x) for x in curve], recipe.digest([curve, *model.parameters()]), seconds)
+    return Run([float(x) for x in curve], training.digest([curve, *model.parameters()]), seconds)

@@ -7,9 +7,10 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hpcaccept.measure import nvml, pattern
 from hpcaccept.measure.device import open_device
-from hpcaccept.measure.numa import bound_near
+from hpcaccept.measure.gpu import nvml
+from hpcaccept.measure.host.numa import bound_near
+from hpcaccept.measure.kernels import pattern
 from hpcaccept.measure.timing import Pace, spread, time_blocks
 from hpcaccept.model.check import Bench, Check, Unavailable
 from hpcaccept.model.metric import Metric, at_least, at_most

@@ -115,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         click.echo("Interrupted.", err=True)
         return 130
     except HpcacceptError as fault:
-        from hpcaccept.report.safe import safe
+        from hpcaccept.report.printable import safe
 
         click.echo(
             "\n".join(f"{'Error: ' if i == 0 else ''}{safe(x)}" for i, x in enumerate(str(fault).splitlines())),

@@ -34,8 +34,8 @@ def learn(runs: tuple[str, ...], accepted: tuple[str, ...], strict: bool, **opti
 
     Nodes with a FAIL or WARN are left out and named. What is worse than what was vouched for is refused.
     """
-    from hpcaccept.app.learning import learn_from
-    from hpcaccept.report.safe import safe
+    from hpcaccept.app.baseline.learn import learn_from
+    from hpcaccept.report.printable import safe
 
     runs_dir, baselines_dir = paths(**options)
     for line in learn_from(runs_dir, runs or ("",), baselines_dir, accepted, strict):
@@ -48,9 +48,9 @@ def learn(runs: tuple[str, ...], accepted: tuple[str, ...], strict: bool, **opti
 @baselines_dir_option
 def show(model: str, **options: Any) -> int:
     """Show the baselines, or one of them with its limits and provenance (MODEL: part of its name)."""
-    from hpcaccept.app.baselines import known_baselines
-    from hpcaccept.report.baselines import details, summary_line
-    from hpcaccept.report.safe import safe
+    from hpcaccept.app.baseline.lifecycle import known_baselines
+    from hpcaccept.report.printable import safe
+    from hpcaccept.report.views.baselines import details, summary_line
     from hpcaccept.store.baseline_file import chained
 
     baselines_dir = paths(**options)[1]
@@ -77,9 +77,9 @@ def approve(
     model: str, by: str, until: str, generation: int, why: str, accepted: tuple[str, ...], **options: Any
 ) -> int:
     """Vouch for a draft: it then judges where a suite requires a baseline."""
-    from hpcaccept.app import baselines
+    from hpcaccept.app.baseline import lifecycle
 
-    click.echo(baselines.approve(paths(**options)[1], model, by, until, generation, why, accepted))
+    click.echo(lifecycle.approve(paths(**options)[1], model, by, until, generation, why, accepted))
     return 0
 
 
@@ -91,9 +91,9 @@ def approve(
 @baselines_dir_option
 def retire(model: str, by: str, generation: int, why: str, **options: Any) -> int:
     """Let a generation judge no more; it stays in the file."""
-    from hpcaccept.app import baselines
+    from hpcaccept.app.baseline import lifecycle
 
-    click.echo(baselines.retire(paths(**options)[1], model, by, generation, why))
+    click.echo(lifecycle.retire(paths(**options)[1], model, by, generation, why))
     return 0
 
 
@@ -103,9 +103,9 @@ def retire(model: str, by: str, generation: int, why: str, **options: Any) -> in
 @baselines_dir_option
 def diff(one: str, other: str, **options: Any) -> int:
     """Say what differs between two generations: MODEL, MODEL@2 or FILE.h5@2 (the newest without a number)."""
-    from hpcaccept.app.baselines import one_generation
-    from hpcaccept.report.baselines import difference
-    from hpcaccept.report.safe import safe
+    from hpcaccept.app.baseline.lifecycle import one_generation
+    from hpcaccept.report.printable import safe
+    from hpcaccept.report.views.baselines import difference
 
     baselines_dir = paths(**options)[1]
     for line in difference(one_generation(baselines_dir, one), one_generation(baselines_dir, other)):
@@ -120,8 +120,8 @@ def diff(one: str, other: str, **options: Any) -> int:
 @baselines_dir_option
 def check(model: str, run: str | None, **options: Any) -> int:
     """Say whether files are whole, in date, and fit today's checks; exit 3 when something cannot judge."""
-    from hpcaccept.app.baseline_check import check_files, check_run
-    from hpcaccept.report.safe import safe
+    from hpcaccept.app.baseline.check import check_files, check_run
+    from hpcaccept.report.printable import safe
 
     runs_dir, baselines_dir = paths(**options)
     looked = [check_files(baselines_dir, model)] if run is None else [check_run(runs_dir, run, baselines_dir)]
@@ -138,8 +138,8 @@ def check(model: str, run: str | None, **options: Any) -> int:
 @baselines_dir_option
 def import_(files: tuple[Path, ...], model: str, power_limit_w: float, memory_gib: float, **options: Any) -> int:
     """Take limits from AzNHC (.conf), SuperBench (.json, .jsonl) and tables (.csv); the rest is listed."""
-    from hpcaccept.app.importing import import_files
-    from hpcaccept.report.safe import safe
+    from hpcaccept.app.baseline.import_limits import import_files
+    from hpcaccept.report.printable import safe
 
     for line in import_files(files, model, paths(**options)[1], power_limit_w, memory_gib):
         click.echo(safe(line))
@@ -151,9 +151,9 @@ def import_(files: tuple[Path, ...], model: str, power_limit_w: float, memory_gi
 @baselines_dir_option
 def upgrade(model: str, **options: Any) -> int:
     """Write files of an earlier format in today's (learning and approving do so too)."""
-    from hpcaccept.app import baselines
+    from hpcaccept.app.baseline import lifecycle
 
-    for line in baselines.upgrade(paths(**options)[1], model):
+    for line in lifecycle.upgrade(paths(**options)[1], model):
         click.echo(line)
     return 0
 
@@ -164,10 +164,10 @@ def upgrade(model: str, **options: Any) -> int:
 @click.option("--output", type=click.Path(path_type=Path), default=None, metavar="DIR", help="Of the .h5 files.")
 def build(only_check: bool, sources: Path | None, output: Path | None) -> int:
     """Build the baselines that come with hpcaccept from their text sources."""
-    from hpcaccept.app import shipped
+    from hpcaccept.app.baseline import build_shipped
     from hpcaccept.store.baseline_file import SHIPPED
 
-    work = shipped.check if only_check else shipped.build
-    for line in work(sources or shipped.SOURCES, output or SHIPPED):
+    work = build_shipped.check if only_check else build_shipped.build
+    for line in work(sources or build_shipped.SOURCES, output or SHIPPED):
         click.echo(line)
     return 0

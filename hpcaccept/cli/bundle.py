@@ -39,7 +39,7 @@ def bundle(run: str, node: str, out: Path | None, keep_names: bool, **options: A
     what was replaced. Look through it before you send it: no rule knows every secret.
     """
     from hpcaccept.app.bundle import make_bundle
-    from hpcaccept.report.safe import safe
+    from hpcaccept.report.printable import safe
     from hpcaccept.store.folder import find
 
     runs_dir, baselines_dir = paths(**options)

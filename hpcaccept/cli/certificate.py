@@ -52,7 +52,7 @@ def create(runs: tuple[str, ...], key: Path, valid_days: int, output: Path | Non
     Exit code 1 when a node failed and 3 when one could not be judged: then the certificate speaks for the rest only.
     """
     from hpcaccept.app.certificate import issue
-    from hpcaccept.report.safe import safe
+    from hpcaccept.report.printable import safe
     from hpcaccept.store.folder import find
 
     runs_dir, baselines_dir = paths(**options)
@@ -83,7 +83,7 @@ def verify(file: Path, runs: tuple[str, ...], public_key: Path | None, **options
     Exit code 1: something does not hold. 3: something could not be looked at (the signer, without --public-key).
     """
     from hpcaccept.app.certificate import verify as look
-    from hpcaccept.report.safe import safe
+    from hpcaccept.report.printable import safe
     from hpcaccept.store.folder import find
 
     runs_dir = paths(**options)[0] if runs else Path()

@@ -21,7 +21,7 @@ def compare(earlier: str, later: str, as_json: bool, **options: Any) -> int:
     Each GPU is compared with itself, wherever it is. Slower in the same environment is hardware; what all lost alike with a new driver or
     image is the environment, what one lost beyond that is hardware. Exit code 1: hardware. 3: it cannot be told.
     """
-    from hpcaccept.app.comparing import compare_runs
+    from hpcaccept.app.compare import compare_runs
     from hpcaccept.store.folder import find
 
     runs_dir, baselines_dir = paths(**options)
@@ -35,7 +35,7 @@ def compare(earlier: str, later: str, as_json: bool, **options: Any) -> int:
     else:
         from rich.console import Console
 
-        from hpcaccept.report.comparison import render_comparison
+        from hpcaccept.report.views.comparison import render_comparison
 
         Console(highlight=False).print(render_comparison(found))
     return found.exit_code

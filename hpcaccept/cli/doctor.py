@@ -54,7 +54,7 @@ def doctor(quick: bool, node: bool, as_json: bool, **options: Any) -> int:
     """
     from hpcaccept.app.doctor import examine, examine_node
     from hpcaccept.config.settings import load_settings
-    from hpcaccept.report.safe import safe
+    from hpcaccept.report.printable import safe
 
     layered = load_settings(options)
     diagnosis = (
@@ -67,11 +67,11 @@ def doctor(quick: bool, node: bool, as_json: bool, **options: Any) -> int:
     if as_json:
         import json
 
-        from hpcaccept.app.doctor.plain import plain
+        from hpcaccept.app.doctor.as_json import plain
 
         click.echo(json.dumps(plain(diagnosis), indent=1))
     else:
-        from hpcaccept.report.findings import print_findings
+        from hpcaccept.report.views.findings import print_findings
 
         heard = diagnosis.heard
         print_findings(diagnosis.findings, len(heard.nodes) if heard else 0, heard.stderr if heard else "")

@@ -44,7 +44,7 @@ def show(unit: str, as_json: bool, **options: Any) -> int:
     rows, _ = app.trends(folder, units)
     if as_json:
         return _json({"units": told, "trends": rows})
-    from hpcaccept.report.history import trend_table, unit_table
+    from hpcaccept.report.views.history import trend_table, unit_table
 
     _print(unit_table(told), trend_table(rows))
     return 0
@@ -72,7 +72,7 @@ def trend(what: str, last: int, everything: bool, as_json: bool, **options: Any)
     told, counts = app.trends(folder, units, metric, last, steady=everything)
     if as_json:
         return _json(told)
-    from hpcaccept.report.history import trend_table
+    from hpcaccept.report.views.history import trend_table
 
     if told:
         _print(trend_table(told))
@@ -99,7 +99,7 @@ def units(moved: bool, failed: bool, limit: int, as_json: bool, **options: Any) 
     ]
     if as_json:
         return _json(told)
-    from hpcaccept.report.history import unit_table
+    from hpcaccept.report.views.history import unit_table
 
     if told:
         _print(unit_table(told[:limit]))

@@ -123,8 +123,8 @@ def render(log: bool, skip: tuple[str, ...], changes: tuple[str, ...], search: b
       hpcaccept k8s render --image REG/hpcaccept@sha256:… --gpus-per-node 8 --log | kubectl apply -f -
       hpcaccept k8s render --image REG/hpcaccept@sha256:… --gpus-per-node 8 --nodes 4 --pvc runs > test.yaml
     """
-    from hpcaccept.app.kubernetes.asking import asked_of
     from hpcaccept.app.kubernetes.manifest import render as text
+    from hpcaccept.app.kubernetes.render_options import asked_of
 
     if log == bool(asked["pvc"]):
         raise UsageError("Where is the run to be kept?", "On a claim (--pvc NAME), or one node in its log (--log).")
@@ -211,7 +211,7 @@ def _test_all(me: Any, place: Path, options: dict[str, Any], pods_timeout: float
 
 def _test(asked: dict[str, Any]) -> tuple[RunFolder, int]:
     """What ``submit`` does; gives the run beside its exit code."""
-    from hpcaccept.app.submitting import plan_run, start
+    from hpcaccept.app.run.submit import plan_run, start
     from hpcaccept.cli.watching import wait_and_conclude
     from hpcaccept.config.settings import load_settings
 
@@ -229,7 +229,7 @@ def _to_log(folder: RunFolder) -> bool:
     """
     from hpcaccept.app.kubernetes.log import to_log
     from hpcaccept.app.kubernetes.pod import words_of
-    from hpcaccept.report.safe import safe
+    from hpcaccept.report.printable import safe
 
     fits = True
     try:

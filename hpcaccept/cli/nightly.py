@@ -52,7 +52,7 @@ def _run_options(command: F) -> F:
 def _site(options: dict[str, Any]) -> Site:
     from hpcaccept.app.nightly.night import site_of
     from hpcaccept.config.settings import load_settings
-    from hpcaccept.report.safe import safe
+    from hpcaccept.report.printable import safe
 
     of_nightly = {name: options.pop(name) for name in _NIGHTLY if name in options}
     layered = load_settings(options, nightly_options=of_nightly)
@@ -111,10 +111,10 @@ def status(as_json: bool, **options: Any) -> int:
     import json
     from datetime import datetime, timezone
 
-    from hpcaccept.app.nightly.recall import recall
+    from hpcaccept.app.nightly.earlier_nights import recall
     from hpcaccept.app.nightly.status import as_json as plain
     from hpcaccept.app.nightly.status import lines, status_of
-    from hpcaccept.model.window import Here
+    from hpcaccept.model.nightly.window import Here
     from hpcaccept.store.night_journal import read
     from hpcaccept.store.night_lock import look
 
@@ -149,7 +149,7 @@ def install(at: str, how: str | None, yes: bool, options: tuple[str, ...]) -> in
     from hpcaccept.app.nightly import install as installing
     from hpcaccept.app.nightly.schedule import cron_block, units
     from hpcaccept.errors import UsageError
-    from hpcaccept.model.night import Scheduled
+    from hpcaccept.model.nightly.night import Scheduled
 
     left = installing.left_behind()
     site = _site(_parsed(options))
@@ -190,7 +190,7 @@ def _parsed(options: tuple[str, ...]) -> dict[str, Any]:
 def uninstall(**options: Any) -> int:
     """Take the line out of the crontab and the timer out of systemd: those of this runs folder, and nothing else."""
     from hpcaccept.app.nightly import install as installing
-    from hpcaccept.model.night import Scheduled
+    from hpcaccept.model.nightly.night import Scheduled
 
     site = _site(options)
     gone = [

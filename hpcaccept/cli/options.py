@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from hpcaccept.errors import UsageError
-from hpcaccept.report.forms import FORMS
+from hpcaccept.report.formats import FORMS
 
 F = TypeVar("F", bound=Callable[..., Any])
 

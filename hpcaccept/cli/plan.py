@@ -42,14 +42,14 @@ def plan(
 
     The words of the command are separated by NUL (sbatch/steps.sh reads them); no word: the run is over.
     """
-    from hpcaccept.app import scripted
+    from hpcaccept.app.run import sbatch_steps
 
-    told = scripted.Told(nodes, gres, mpi_list, left, variables)
+    told = sbatch_steps.Told(nodes, gres, mpi_list, left, variables)
     if conclude:
-        return scripted.conclude(folder)
+        return sbatch_steps.conclude(folder)
     if after:
-        scripted.proceed(folder, after, returncode, took, told)
+        sbatch_steps.proceed(folder, after, returncode, took, told)
     else:
         settings = {"suite": suite, "gpus_per_node": gpus_per_node}
-        scripted.begin(folder, told, settings, suite_options(skip, changes, False))
+        sbatch_steps.begin(folder, told, settings, suite_options(skip, changes, False))
     return 0

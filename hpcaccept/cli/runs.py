@@ -33,7 +33,7 @@ def _job(folder: RunFolder):  # type: ignore[no-untyped-def]
 def status(run: str, **options: Any) -> int:
     """Say where a run stands: queued, running (at which check), or over and how."""
     from hpcaccept import launch
-    from hpcaccept.app.waiting import events_of, progress_of
+    from hpcaccept.app.run.wait import events_of, progress_of
 
     folder = find(paths(**options)[0], run)
     events = events_of(folder)
@@ -85,7 +85,7 @@ def cancel(run: str, **options: Any) -> int:
 @runs_dir_option
 def collect(run: str, **options: Any) -> int:
     """Gather the records of a run into run.h5. May be repeated at any time, while it runs too."""
-    from hpcaccept.app.judging import collect as gather
+    from hpcaccept.app.run.conclude import collect as gather
 
     folder = find(paths(**options)[0], run)
     evidence = gather(folder)
@@ -115,7 +115,7 @@ def report(run: str, form: str, output: Path | None, **options: Any) -> int:
     prometheus                   for node_exporter's textfile collector
     nodes-bad, -good, -unjudged  a list for --exclude or scontrol
     """
-    from hpcaccept.app.judging import evidence_of, judge_run, print_report, save_report, write_report
+    from hpcaccept.app.run.conclude import evidence_of, judge_run, print_report, save_report, write_report
 
     runs_dir, baselines_dir = paths(**options)
     folder = find(runs_dir, run)

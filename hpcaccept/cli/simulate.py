@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-#: Written out, so that ``--help`` needs no numpy; tests/unit/test_simulate.py holds them against the simulation's own.
+#: Written out, so that ``--help`` needs no numpy; tests/unit/simulate/test_simulate.py holds them against the simulation's own.
 KINDS = (
     "clock", "power", "memory", "pcie", "nvlink", "network", "heat", "host", "rack", "storage", "flapping",
 )  # fmt: skip
@@ -46,10 +46,10 @@ def simulate(
     Simulated fleets with known faults are judged by the code that judges real runs, retests included, and by the rules
     of other tools. docs/explanation/detection.md has the tables that a release publishes.
     """
-    from hpcaccept.app import simulating
+    from hpcaccept.app.simulate import simulate as run_simulation
 
     click.echo(
-        simulating.simulate(
+        run_simulation(
             nodes=nodes, gpus=gpus, preset=preset, kinds=kinds, magnitude=magnitude / 100, faulty=share / 100, runs=runs,
             past=past, disturbed=disturbed / 100, seed=seed, json_file=json_file,
         )

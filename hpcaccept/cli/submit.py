@@ -106,8 +106,8 @@ def submit(
       hpcaccept submit --nodelist node[01-04] --container-image /shared/hpcaccept.sqsh
       hpcaccept submit --nodes 2 --slurm reservation=maint --slurm qos=high --no-wait
     """
-    from hpcaccept.app.submitting import dry_run as show
-    from hpcaccept.app.submitting import plan_run, start
+    from hpcaccept.app.run.submit import dry_run as show
+    from hpcaccept.app.run.submit import plan_run, start
     from hpcaccept.config.settings import load_settings
 
     layered = load_settings(options, suite_options=suite_options(skip, changes, search))

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from hpcaccept import launch
-from hpcaccept.app.submitting import is_terminal
-from hpcaccept.app.waiting import Progress, wait_for
-from hpcaccept.report.safe import safe
+from hpcaccept.app.run.submit import is_terminal
+from hpcaccept.app.run.wait import Progress, wait_for
+from hpcaccept.report.printable import safe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ def wait_and_conclude(
         click.echo(
             f"It stays in the queue: hpcaccept wait {folder.run_id}, or hpcaccept cancel {folder.run_id}", err=True
         )
-    from hpcaccept.app.judging import conclude
+    from hpcaccept.app.run.conclude import conclude
 
     return conclude(folder, Path(settings.baselines_dir).absolute(), form, state, settings.history_folder)
 
@@ -51,9 +51,9 @@ def wait_and_conclude(
 def _import_early() -> None:
     with contextlib.suppress(ImportError):
         import hpcaccept.app.history
-        import hpcaccept.app.judging
-        import hpcaccept.report.html
-        import hpcaccept.report.terminal  # noqa: F401
+        import hpcaccept.app.run.conclude
+        import hpcaccept.report.formats.html
+        import hpcaccept.report.formats.table  # noqa: F401
 
 
 def _interrupted(folder: RunFolder, job: JobRef, cancel: bool) -> int:

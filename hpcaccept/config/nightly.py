@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hpcaccept.errors import UsageError, nearest
-from hpcaccept.model.window import Window, parse_clock
+from hpcaccept.model.nightly.window import Window, parse_clock
 
 NOTIFY = ("changes", "always", "never")
 FORMATS = ("json", "slack")

@@ -8,7 +8,7 @@ _JOIN = (
     "Take another type of 'srun --mpi=list' with --mpi, or an image whose MPI and PMIx fit the host's ('ompi_info' and 'pmix_info' "
     "inside); Enroot needs a hook that passes PMIx on (enroot/hooks.d)."
 )
-#: What a rank says of itself (hpcaccept.rank.entering), what the loader and shells say of a missing program, and what Open MPI
+#: What a rank says of itself (hpcaccept.rank.preflight), what the loader and shells say of a missing program, and what Open MPI
 #: and PMIx say when the image's library cannot reach the server of the host's.
 SIGNS = (
     Sign(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpcaccept.container import _enroot_words, _inside
+from hpcaccept.container import _enroot_errors, _inside
 from hpcaccept.container._fault import Fault, first_of
 
 if TYPE_CHECKING:
@@ -66,6 +66,6 @@ def after_job(image: Image) -> Sequence[str]:
 
 def explain(stderr: str) -> Fault | None:
     """Cause and remedy when Enroot could not start the container, or nothing could be started in it."""
-    return first_of(_enroot_words.SIGNS if "[ERROR]" in stderr or "enroot" in stderr else (), stderr) or first_of(
+    return first_of(_enroot_errors.SIGNS if "[ERROR]" in stderr or "enroot" in stderr else (), stderr) or first_of(
         _inside.SIGNS, stderr
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpcaccept.container import _enroot_words, _inside
+from hpcaccept.container import _enroot_errors, _inside
 from hpcaccept.container._fault import Fault, Sign, first_of
 
 if TYPE_CHECKING:
@@ -103,6 +103,6 @@ def explain(stderr: str) -> Fault | None:
     if "pyxis" not in stderr:
         return first_of([_ABSENT], stderr) or inside
     # In the log of an import that worked nothing is wrong; the container's failures come before those in it.
-    outside = first_of((*_enroot_words.SIGNS, *_SIGNS), stderr) if first_of(_SIGNS, stderr) else None
+    outside = first_of((*_enroot_errors.SIGNS, *_SIGNS), stderr) if first_of(_SIGNS, stderr) else None
     general = outside is None or outside.kind == "does not start"
     return inside or outside if general else outside

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hpcaccept.judge.absent import judge_absent
-from hpcaccept.judge.against_baseline import judge_against_baseline
-from hpcaccept.judge.against_history import judge_against_history
-from hpcaccept.judge.against_limits import judge_against_limits
-from hpcaccept.judge.against_peers import judge_against_peers
-from hpcaccept.judge.alike import alike_of
 from hpcaccept.judge.coverage import Coverage, coverage_of
-from hpcaccept.judge.disturbed import without_disturbed
-from hpcaccept.judge.drift import judge_drift
-from hpcaccept.judge.neighbours import explained, neighbourhoods
-from hpcaccept.judge.plausible import without_impossible
-from hpcaccept.judge.power import Power
-from hpcaccept.judge.values import Values, values_of
-from hpcaccept.judge.wording import every_verdict, passing_verdicts, readable_verdicts
+from hpcaccept.judge.questions.baseline import judge_against_baseline
+from hpcaccept.judge.questions.config_drift import judge_drift
+from hpcaccept.judge.questions.history import judge_against_history
+from hpcaccept.judge.questions.limits import judge_against_limits
+from hpcaccept.judge.questions.missing import judge_absent
+from hpcaccept.judge.questions.peers import judge_against_peers
+from hpcaccept.judge.revise.disturbed import without_disturbed
+from hpcaccept.judge.revise.implausible import without_impossible
+from hpcaccept.judge.revise.node_level import explained, neighbourhoods
+from hpcaccept.judge.statistics.aggregate import Values, values_of
+from hpcaccept.judge.statistics.grouping import alike_of
+from hpcaccept.judge.statistics.sensitivity import Power
+from hpcaccept.judge.verdict_text import every_verdict, passing_verdicts, readable_verdicts
 from hpcaccept.model.metric import Metric
 from hpcaccept.model.verdict import CODE, Outcome, Question, Verdict, exit_code
 from hpcaccept.model.verdict_table import VerdictTable

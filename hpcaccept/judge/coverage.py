@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hpcaccept.judge.alike import numbered
+from hpcaccept.judge.statistics.grouping import numbered
 from hpcaccept.model.verdict import CODE, Outcome
 
 if TYPE_CHECKING:

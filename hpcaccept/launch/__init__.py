@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from hpcaccept.model.plan import Plan, Step
     from hpcaccept.store.folder import RunFolder
 
-#: Modules of this package that are no launchers.
-_OTHERS = {"aftermath", "course", "driver", "entering", "events", "retest", "words"}
-
 
 class Launcher(Protocol):
     """A place where ranks are started."""
@@ -66,7 +63,7 @@ class Launcher(Protocol):
 
 def names() -> tuple[str, ...]:
     """Every launcher there is."""
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _OTHERS))
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg))
 
 
 def load(name: str) -> Launcher:

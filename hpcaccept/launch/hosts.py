@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 from hpcaccept import __version__
 from hpcaccept.errors import LaunchError, UsageError
 from hpcaccept.launch import local
-from hpcaccept.launch.driver import driver_command
+from hpcaccept.launch.job.driver import driver_command
 from hpcaccept.launch.local import cancel, mpiexec, seconds_left, status, submit
 from hpcaccept.model.job import Rendered
-from hpcaccept.parse.ssh_words import explain_ssh
+from hpcaccept.parse.ssh_errors import explain_ssh
 from hpcaccept.serial import dumps
 from hpcaccept.transport.process import ask
 

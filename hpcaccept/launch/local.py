@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from hpcaccept import container
 from hpcaccept.errors import LaunchError
-from hpcaccept.launch.driver import driver_command
+from hpcaccept.launch.job.driver import driver_command
 from hpcaccept.model.job import JobRef, JobStatus, Rendered
 from hpcaccept.serial import dumps
 

@@ -1,7 +1,7 @@
 """Slurm, through submitit: one job, whose driver runs on its first node and starts one ``srun`` step per group of checks.
 
 ``use_srun=False``: the batch script runs the driver with the host's Python, so that login node and image may have
-different Pythons and the image needs no submitit. The script runs ``python -m hpcaccept.launch.driver FOLDER``: nothing is
+different Pythons and the image needs no submitit. The script runs ``python -m hpcaccept.launch.job.driver FOLDER``: nothing is
 pickled, and the job does not pay for submitit's own wrapper (numpy, asyncio: half a second). https://slurm.schedmd.com/mpi_guide.html for ``--mpi=pmix``.
 """
 
@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from hpcaccept import container
 from hpcaccept.errors import LaunchError
-from hpcaccept.launch.course import take
-from hpcaccept.launch.driver import MARGIN_S, WARNING_S, driver_command
-from hpcaccept.launch.entering import opening
+from hpcaccept.launch.job.driver import MARGIN_S, WARNING_S, driver_command
+from hpcaccept.launch.job.preflight import opening
+from hpcaccept.launch.job.queue import take
 from hpcaccept.model.job import JobRef, JobStatus, Rendered
-from hpcaccept.parse.slurm import parse_gres_gpus, parse_sacct, parse_scontrol_job, parse_squeue
-from hpcaccept.parse.slurm_mpi import best_mpi_type, parse_mpi_types
-from hpcaccept.parse.slurm_nodes import parse_job_with
+from hpcaccept.parse.slurm.jobs import parse_gres_gpus, parse_sacct, parse_scontrol_job, parse_squeue
+from hpcaccept.parse.slurm.mpi import best_mpi_type, parse_mpi_types
+from hpcaccept.parse.slurm.nodes import parse_job_with
 from hpcaccept.serial import dumps
 from hpcaccept.transport.process import Done, ask
 from hpcaccept.units import parse_slurm_time

@@ -16,7 +16,7 @@ from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from hpcaccept.measure import host
+from hpcaccept.measure.host import host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -17,7 +17,7 @@ import re
 from dataclasses import dataclass
 
 from hpcaccept.errors import NotUnderstood
-from hpcaccept.parse.stated import Imported, Limited
+from hpcaccept.parse.imported_limits import Imported, Limited
 
 _LINE = re.compile(r"^\s*(?P<hosts>\{.*?\}|/.*?/|\S+)\s*\|\|\s*(?P<check>\S.*?)\s*$")
 _SIZE = re.compile(r"^(?P<number>\d+)(?P<scale>[KMG])$")

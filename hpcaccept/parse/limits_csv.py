@@ -12,7 +12,7 @@ import math
 
 from hpcaccept.errors import NotUnderstood, nearest
 from hpcaccept.model.metric import split_key
-from hpcaccept.parse.stated import Imported, Row
+from hpcaccept.parse.imported_limits import Imported, Row
 from hpcaccept.units import to_si
 
 _NUMBERS = ("center", "lower", "upper")

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, fields
 
-from hpcaccept.model.probe import Clock, NodeFacts
+from hpcaccept.model.doctor.probe import Clock, NodeFacts
 from hpcaccept.serial import from_plain
 
 _MARK = "hpcaccept-probe"

@@ -20,7 +20,7 @@ import re
 from typing import Any
 
 from hpcaccept.errors import NotUnderstood
-from hpcaccept.parse.stated import Imported, Measured
+from hpcaccept.parse.imported_limits import Imported, Measured
 from hpcaccept.units import show_bytes
 
 _NAME = re.compile(r"^(?P<bench>[^/:]+)(?::(?P<note>[^/]+))?/(?P<metric>.+?)(?::(?P<rank>\d+))?$")

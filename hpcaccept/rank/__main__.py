@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from hpcaccept import __version__
 from hpcaccept.errors import HpcacceptError, RunFolderFull
-from hpcaccept.measure import host, mpi, pmix
-from hpcaccept.measure.bench import Place
+from hpcaccept.measure.context import Place
+from hpcaccept.measure.host import host
+from hpcaccept.measure.ranks import mpi, pmix
 from hpcaccept.model.record import Bye, Hello, Start
 from hpcaccept.rank import EXIT_ABORT, EXIT_CANNOT_START, EXIT_FOLDER_FULL, REMEDY_EXTRA
-from hpcaccept.rank.entering import enter
 from hpcaccept.rank.measuring import begin, measure_check
+from hpcaccept.rank.preflight import enter
 from hpcaccept.rank.rank import Rank
 from hpcaccept.rank.watch import Watch
 from hpcaccept.store.folder import RunFolder

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from hpcaccept import checks
 from hpcaccept.errors import HpcacceptError, RunError, RunFolderFull
 from hpcaccept.measure import device as devices
-from hpcaccept.measure import mpi
-from hpcaccept.measure.bench import MpiBench, Place
+from hpcaccept.measure.context import MpiBench, Place
+from hpcaccept.measure.ranks import mpi
 from hpcaccept.model.check import Check, Unavailable
 from hpcaccept.model.record import Import, Record
 from hpcaccept.model.suite import CheckSpec
@@ -141,7 +141,7 @@ def _prepare(rank: Rank, check: Check, watch: Watch) -> Exception | None:
 
 def _no_gpu(rank: Rank) -> Unavailable | None:
     """Why this rank has no GPU, asked of the driver before torch is paid for."""
-    from hpcaccept.measure import nvml
+    from hpcaccept.measure.gpu import nvml
 
     assert rank.place is not None
     asked = f"{rank.place.gpus_asked} were asked for on {rank.node}"

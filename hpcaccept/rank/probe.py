@@ -23,8 +23,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hpcaccept import __version__
 from hpcaccept.errors import LaunchError
-from hpcaccept.measure import host, infiniband, mpi, nvml, pmix
-from hpcaccept.model.probe import FROM_LOGIN, NodeFacts, ProbeRequest
+from hpcaccept.measure.gpu import nvml
+from hpcaccept.measure.host import host, infiniband
+from hpcaccept.measure.ranks import mpi, pmix
+from hpcaccept.model.doctor.probe import FROM_LOGIN, NodeFacts, ProbeRequest
 from hpcaccept.parse.probe_lines import framed
 from hpcaccept.serial import dumps, from_plain
 from hpcaccept.transport.process import ask

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcaccept import checks
-from hpcaccept.measure.bench import Place
+from hpcaccept.measure.context import Place
 from hpcaccept.model.plan import Step
 from hpcaccept.model.record import Record, Stopped
 from hpcaccept.model.suite import CheckSpec

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from hpcaccept.judge import Judgement
-    from hpcaccept.judge.values import Values
+    from hpcaccept.judge.statistics.aggregate import Values
     from hpcaccept.model.evidence import Evidence
     from hpcaccept.model.verdict_table import Answer
 

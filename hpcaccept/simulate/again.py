@@ -1,7 +1,7 @@
 """Whom would the rules of others blame, as they are and with the retests that ours has?
 
 As they are, they see the first launch. On equal terms, a metric in which a rule finds anybody is launched again on all nodes, and the
-best launch of each unit counts: what ``launch.retest`` does for ours, and as often.
+best launch of each unit counts: what ``launch.job.retest`` does for ours, and as often.
 """
 
 from __future__ import annotations

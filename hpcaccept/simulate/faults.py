@@ -52,6 +52,9 @@ KINDS: dict[str, Kind] = {
 }
 #: Kinds whose numbers vary least.
 QUIET_KINDS = ("memory", "pcie", "nvlink", "network")
+RATE_KINDS = tuple(name for name, kind in KINDS.items() if kind.of_rate)
+#: Kinds that are no part of any mean over the kinds.
+OTHER_KINDS = tuple(name for name, kind in KINDS.items() if not kind.of_rate)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Whom does hpcaccept blame? The simulated run goes through the code that judges real runs, its retests included.
 
-Nothing of the rule is written here: samples become values (``judge.values``), are compared with the peers
-(``judge.against_peers``) and the past (``judge.against_history``), and whoever is suspect is launched again
-(``launch.retest.checks_again``) as often as the suite says.
+Nothing of the rule is written here: samples become values (``judge.statistics.aggregate``), are compared with the peers
+(``judge.questions.peers``) and the past (``judge.questions.history``), and whoever is suspect is launched again
+(``launch.job.retest.checks_again``) as often as the suite says.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hpcaccept import checks
-from hpcaccept.judge.against_history import judge_against_history
-from hpcaccept.judge.against_peers import judge_against_peers
-from hpcaccept.judge.alike import Alike, alike_of
-from hpcaccept.judge.values import Values, values_of
-from hpcaccept.launch.retest import checks_again
+from hpcaccept.judge.questions.history import judge_against_history
+from hpcaccept.judge.questions.peers import judge_against_peers
+from hpcaccept.judge.statistics.aggregate import Values, values_of
+from hpcaccept.judge.statistics.grouping import Alike, alike_of
+from hpcaccept.launch.job.retest import checks_again
 from hpcaccept.model.evidence import Evidence
 from hpcaccept.model.history import FAILED, PASSED, SUSPECT, WARNED, Past, PastRun, unit_id
 from hpcaccept.model.metric import Metric, split_key

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -269,7 +269,7 @@ def calibration(
         floor: of the metric; 0: none, and nothing is known of its class.
         noise: standard deviation of the units; what is known of a class is a quarter of its floor.
     """
-    from hpcaccept.judge.peer_rule import compare_with_peers, cut
+    from hpcaccept.judge.statistics.peer_rule import compare_with_peers, cut
 
     z, nodes, blamed = cut(units, stated), np.arange(units), 0
     for _ in range(runs):
@@ -283,8 +283,8 @@ def calibration_past(
     units: int, past: int, stated: float, runs: int, rng: np.random.Generator, *, heavy: bool = False
 ) -> Calibration:
     """The same for the comparison with the own past, seen once."""
-    from hpcaccept.judge.history_rule import compare_with_past
-    from hpcaccept.judge.peer_rule import cut
+    from hpcaccept.judge.statistics.history_rule import compare_with_past
+    from hpcaccept.judge.statistics.peer_rule import cut
 
     z, blamed = cut(units, stated), 0
     for _ in range(runs):
@@ -315,7 +315,7 @@ class Trending:
 
 def trending(what: str, step: float, decline: float, units: int, rng: np.random.Generator) -> Trending:
     """Series of 60 runs: 0.2 % noise (t of 5 degrees of freedom), 1 % disturbed, judged after every run from the tenth on."""
-    from hpcaccept.judge.history_rule import DECLINE, STEP, trend
+    from hpcaccept.judge.statistics.history_rule import DECLINE, STEP, trend
 
     series = _series(step, decline, units, rng)
     begin = 40 if step else 20
@@ -361,3 +361,34 @@ def _series(step: float, decline: float, units: int, rng: np.random.Generator) -
 def _delay(first: npt.NDArray[np.intp]) -> tuple[Share, float]:
     seen = first[first >= 0]
     return Share(len(seen), len(first)), float(np.median(seen)) if len(seen) else math.nan
+
+
+def plain(found: Score, *, kinds: bool = True) -> dict[str, Any]:
+    """A score as JSON has it; with the counts of each kind and the costs, where wanted."""
+    numbers: dict[str, Any] = {
+        "recall": _rounded(found.recall(found.faulty)),
+        "recall_95": [_rounded(bound) for bound in found.recall_interval(found.faulty)] if found.faulty else None,
+        "blamed": found.blamed,
+        "healthy": found.healthy,
+        "false_alarms": _rounded(found.false_alarms.value),
+        "false_alarms_95": [_rounded(bound) for bound in found.false_alarms.interval()],
+        "runs": found.runs,
+        "clean_runs": found.clean,
+    }
+    if kinds:
+        numbers["launches"], numbers["judge_s"] = found.launches, round(found.judge_s, 3)
+        numbers["kinds"] = {
+            kind: {
+                "faulty": count,
+                "found": found.found[kind],
+                "named": found.named[kind],
+                "found_95": [_rounded(bound) for bound in Share(found.found[kind], count).interval()],
+            }
+            for kind, count in sorted(found.faulty.items())
+        }
+    return numbers
+
+
+def _rounded(value: float) -> float | None:
+    """Six places: no count here tells more."""
+    return round(value, 6) if math.isfinite(value) else None

@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING, get_args
 
 from hpcaccept.errors import RunError
-from hpcaccept.model.night import Line, Word
+from hpcaccept.model.nightly.night import Line, Word
 from hpcaccept.serial import dumps, from_plain
 from hpcaccept.store.journal import full_disk_named
 

@@ -8,8 +8,8 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from slurm_fixtures import LAUNCHERS
-from submission import command, noise, submit, suite_file, until
+from support.slurm_fixtures import LAUNCHERS
+from support.submission import command, noise, submit, suite_file, until
 
 from hpcaccept import launch
 

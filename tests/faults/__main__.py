@@ -15,7 +15,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slurm_fixtures import WHY_NOT
+from support.slurm_fixtures import WHY_NOT
 from system.cluster import VirtualSlurm
 
 from faults.scenarios import SCENARIOS, Result, Scenario, result_of

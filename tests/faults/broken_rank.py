@@ -56,7 +56,7 @@ def product(every: int) -> None:
 
 def training_step() -> None:
     """The lowest bit of one weight, once, in the tenth step."""
-    from hpcaccept.measure.recipe import Momentum
+    from hpcaccept.measure.kernels.training import Momentum
 
     def spoil(_: Any, optimiser: Any) -> None:
         flip(optimiser._parameters[0].data, bit=0)
@@ -83,7 +83,8 @@ def stored_word() -> None:
 
 def network(rank: int, prefix: str) -> None:
     """After MPI has started, this rank lives in a network of its own, and on a kernel of its own as far as it can tell."""
-    from hpcaccept.measure import host, mpi
+    from hpcaccept.measure.host import host
+    from hpcaccept.measure.ranks import mpi
 
     start = mpi.start
     host.boot_id = lambda *_: f"kernel-{rank}"
@@ -100,7 +101,7 @@ def network(rank: int, prefix: str) -> None:
 
 def main() -> None:
     """Break what HPCACCEPT_FAULT says on the ranks it names, then be the rank program."""
-    from hpcaccept.measure.mpi import rank_from_environment
+    from hpcaccept.measure.ranks.mpi import rank_from_environment
 
     rank = rank_from_environment(os.environ) or 0
     for fault in json.loads(os.environ["HPCACCEPT_FAULT"]):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from submission import Finished, noise, submit, suite_file
+from support.submission import Finished, noise, submit, suite_file
 from system.cluster import VirtualSlurm
 
 from faults import network, quota

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from nvml.build import build, describe, environment, h100
-from pyxis_stand_in import pyxis_stand_in
-from submission import command, noise, submit, suite_file, until
+from support.nvml.build import build, describe, environment, h100
+from support.pyxis_stand_in import pyxis_stand_in
+from support.submission import command, noise, submit, suite_file, until
 
 if TYPE_CHECKING:
     from system.cluster import VirtualSlurm
@@ -126,7 +126,10 @@ def test_a_driver_that_is_killed_is_noticed_and_its_records_are_judged(tmp_path:
     run.pid(0, check="os_noise")
     job = _job_id(run.folder())
     pids = subprocess.run(
-        ["pgrep", "-f", f"hpcaccept.launch.driver .*{run.folder().name}"], capture_output=True, text=True, check=True
+        ["pgrep", "-f", f"hpcaccept.launch.job.driver .*{run.folder().name}"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     for pid in pids.stdout.split():
         os.kill(int(pid), signal.SIGKILL)

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from submission import Finished, submit, suite_file
+from support.submission import Finished, submit, suite_file
 
 DATA = Path(__file__).parents[1] / "data" / "nccl_log"
 pytestmark = [pytest.mark.mpi, pytest.mark.alone]

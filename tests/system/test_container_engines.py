@@ -7,8 +7,8 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from engine_stand_in import DIGEST, docker_stand_in
-from submission import Finished, noise, submit, suite_file
+from support.engine_stand_in import DIGEST, docker_stand_in
+from support.submission import Finished, noise, submit, suite_file
 
 from hpcaccept.launch import local
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from infiniband_tree import adapter
-from submission import ANY_NOISE, submit, suite_file
+from support.infiniband_tree import adapter
+from support.submission import ANY_NOISE, submit, suite_file
 
 QUIET = (Path(__file__).parents[1] / "data/kernel_log/quiet.kmsg").read_text()
 FLAPS = "sys/class/infiniband/mlx5_0/ports/1/counters/link_downed"

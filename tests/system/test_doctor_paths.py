@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from builders import DATA
-from pyxis_image import image_of_nothing, mounts
-from submission import command, noise, suite_file, until
+from support.builders import DATA
+from support.pyxis_image import image_of_nothing, mounts
+from support.submission import command, noise, suite_file, until
 from system.cluster.slurm import VirtualSlurm, find_pyxis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ssh_hosts import Hosts
+    from support.ssh_hosts import Hosts
 
 pytestmark = pytest.mark.mpi
 

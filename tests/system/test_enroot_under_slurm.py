@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pyxis_image import image_of_nothing, mounts
-from submission import ROOT
+from support.pyxis_image import image_of_nothing, mounts
+from support.submission import ROOT
 from system.cluster.slurm import VirtualSlurm, find_pyxis
 
 if TYPE_CHECKING:

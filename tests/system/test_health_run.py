@@ -7,8 +7,8 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from nvml.build import build, describe, environment, h100
-from submission import ANY_NOISE, submit, suite_file
+from support.nvml.build import build, describe, environment, h100
+from support.submission import ANY_NOISE, submit, suite_file
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from submission import ROOT, command, noise, suite_file, until
+from support.submission import ROOT, command, noise, suite_file, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

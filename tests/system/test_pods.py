@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import ssh_hosts
-from submission import ROOT, command, images_of, noise, suite_file
+from support import ssh_hosts
+from support.submission import ROOT, command, images_of, noise, suite_file
 
 from hpcaccept.store.folder import all_runs
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pyxis_image import image_of_nothing, mounts
-from submission import ROOT, Finished, noise, submit, suite_file
+from support.pyxis_image import image_of_nothing, mounts
+from support.submission import ROOT, Finished, noise, submit, suite_file
 from system.cluster.slurm import VirtualSlurm, find_pyxis
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from infiniband_tree import adapter
-from submission import submit, suite_file
+from support.infiniband_tree import adapter
+from support.submission import submit, suite_file
 
 TESTS = Path(__file__).parents[1]
 RAILS = ("mlx5_0", "mlx5_1")
@@ -23,7 +23,7 @@ def rails(tmp_path: Path) -> Any:
     folder = tmp_path / "bin"
     folder.mkdir()
     program = folder / "ib_write_bw"
-    text = (TESTS / "perftest_stand_in.py").read_text()
+    text = (TESTS / "support" / "perftest_stand_in.py").read_text()
     program.write_text(text.replace("#!/usr/bin/env python3", f"#!{sys.executable}", 1))
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     for rail in RAILS:

@@ -7,18 +7,18 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from big_runs import big_run, judged_run, past_of
-from builders import CATALOGUE, evidence, judged, plan, record, suite
+from support.big_runs import big_run, judged_run, past_of
+from support.builders import CATALOGUE, evidence, judged, plan, record, suite
 
-from hpcaccept.judge.values import values_of
-from hpcaccept.report.html import render_html
+from hpcaccept.judge.statistics.aggregate import values_of
+from hpcaccept.report.formats.html import render_html
 from hpcaccept.report.model import summarise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from browser_fixtures import Browser
+    from support.browser_fixtures import Browser
 
 ROWS = "return [...document.querySelectorAll(`#${arguments[0]} tbody:not(.pad) tr`)].map(row => [...row.cells].map(cell => cell.textContent))"
 #: Contrast of every text that is seen with the ground behind it, by WCAG 2's formula; those below 4.5 : 1.

@@ -1,6 +1,6 @@
 """The scripts under sbatch/ work as they are on a real Slurm, with and without a container, and leave a run folder that report reads.
 
-What they launch, and what they ask Slurm for, is compared with submit in tests/unit/test_sbatch_files.py.
+What they launch, and what they ask Slurm for, is compared with submit in tests/unit/sbatch/test_sbatch_files.py.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from pyxis_image import image_of_nothing, mounts
-from pyxis_stand_in import pyxis_stand_in
-from submission import ROOT, command, noise, until
+from support.pyxis_image import image_of_nothing, mounts
+from support.pyxis_stand_in import pyxis_stand_in
+from support.submission import ROOT, command, noise, until
 from system.cluster.slurm import VirtualSlurm, find_pyxis
 
 if TYPE_CHECKING:

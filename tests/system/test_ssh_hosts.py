@@ -7,12 +7,12 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from submission import images_of, noise, submit, suite_file
+from support.submission import images_of, noise, submit, suite_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ssh_hosts import Hosts
+    from support.ssh_hosts import Hosts
 
 pytestmark = pytest.mark.mpi
 

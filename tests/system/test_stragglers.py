@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from submission import submit, suite_file, until
+from support.submission import submit, suite_file, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from submission import Submission
+    from support.submission import Submission
 
 LABEL = "ddp_train"
 CPU_CGROUP = Path("/sys/fs/cgroup/cpu")

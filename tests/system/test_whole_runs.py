@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from faults.quota import quota, why_not
-from submission import command, noise, submit, suite_file
+from support.submission import command, noise, submit, suite_file
 
 if TYPE_CHECKING:
     from pathlib import Path

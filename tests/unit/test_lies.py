@@ -12,8 +12,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from builders import AT, H100, baseline, entry, evidence, fleet, hello, judged, nodes, of, plan, record, suite, where
-from stand_ins import DATA, eight_gpus, tools_say
+from support.builders import (
+    AT,
+    H100,
+    baseline,
+    entry,
+    evidence,
+    fleet,
+    hello,
+    judged,
+    nodes,
+    of,
+    plan,
+    record,
+    suite,
+    where,
+)
+from support.stand_ins import DATA, eight_gpus, tools_say
 
 from hpcaccept import checks
 from hpcaccept.checks.aznhc import Aznhc
@@ -25,7 +40,7 @@ from hpcaccept.config.suites import read_suite
 from hpcaccept.container import pyxis
 from hpcaccept.errors import HpcacceptError, UsageError
 from hpcaccept.judge import Judgement, judge
-from hpcaccept.launch.aftermath import Loss, next_steps
+from hpcaccept.launch.job.failure import Loss, next_steps
 from hpcaccept.model.check import Unavailable
 from hpcaccept.model.event import Event
 from hpcaccept.model.metric import Limit
@@ -58,8 +73,8 @@ ELSEWHERE = {
     "row 14": ("checks/test_memory_pattern.py::test_a_bit_that_flips_after_writing_fails_each_pattern_and_is_named",),
     "leaked process": ("test_lies_gpu.py::test_a_leaked_process_is_nobodys_hardware_fault_and_no_pass",),
     "TCP instead of RDMA": (
-        "checks/test_transport.py::test_tcp_where_the_nodes_have_rdma_fails_on_that_rank",
-        "test_nccl_log_parse.py::test_one_channel_over_tcp_among_many_over_rdma_is_seen",
+        "checks/shared/test_nccl_transport.py::test_tcp_where_the_nodes_have_rdma_fails_on_that_rank",
+        "parse/test_nccl_log.py::test_one_channel_over_tcp_among_many_over_rdma_is_seen",
     ),
     "NIC heartbeat": ("checks/test_ib_links.py::test_traffic_or_its_absence_is_not_looked_at",),
 }

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from builders import H100, baseline, entry, evidence, hello, judged, plan, record, suite
-from nvml.build import build, describe, environment, h100
-from solo_bench import SoloBench
+from support.builders import H100, baseline, entry, evidence, hello, judged, plan, record, suite
+from support.nvml.build import build, describe, environment, h100
+from support.solo_bench import SoloBench
 
 from hpcaccept import checks
 from hpcaccept.checks.kernel_log import KernelLog
@@ -52,7 +52,7 @@ def node(library: Path, tmp_path: Path) -> Node:
         inherited = {key: text for key, text in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
         paths = {"PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}"}
         done = subprocess.run(
-            [sys.executable, "-m", "nvml.whole_node", str(asked), str(outputs)],
+            [sys.executable, "-m", "support.nvml.whole_node", str(asked), str(outputs)],
             check=True,
             capture_output=True,
             text=True,

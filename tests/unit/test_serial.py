@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from builders import baseline, evidence, fleet, hello, plan, record, step, suite
 from hypothesis import given
 from hypothesis import strategies as st
+from support.builders import baseline, evidence, fleet, hello, plan, record, step, suite
 
 from hpcaccept.model.baseline import BaselineEntry, Provenance
 from hpcaccept.model.event import Event

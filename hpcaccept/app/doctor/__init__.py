@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from hpcaccept import launch
 from hpcaccept.app.doctor import login, nodes
 from hpcaccept.app.doctor.case import Case
-from hpcaccept.app.doctor.probing import Patience, probe, probe_here
-from hpcaccept.app.images import runtime_of
-from hpcaccept.app.submitting import plan_run
+from hpcaccept.app.doctor.probe_nodes import Patience, probe, probe_here
+from hpcaccept.app.run.image_digest import runtime_of
+from hpcaccept.app.run.submit import plan_run
 from hpcaccept.errors import HpcacceptError, LaunchError, UsageError
-from hpcaccept.model.finding import Finding
+from hpcaccept.model.doctor.finding import Finding
+from hpcaccept.model.doctor.probe import Heard
 from hpcaccept.model.plan import Image, Request
-from hpcaccept.model.probe import Heard
 from hpcaccept.plan.make import image_of, request_of
 
 if TYPE_CHECKING:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hpcaccept.app.nightly.recall import with_runs
-from hpcaccept.model.night import ACCEPTED
+from hpcaccept.app.nightly.earlier_nights import with_runs
+from hpcaccept.model.nightly.night import ACCEPTED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hpcaccept.model.night import Concluded, LastTest
+    from hpcaccept.model.nightly.night import Concluded, LastTest
 
 
 @dataclass(frozen=True)

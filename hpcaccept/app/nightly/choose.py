@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from hpcaccept.model.night import LastTest
+    from hpcaccept.model.nightly.night import LastTest
     from hpcaccept.model.node import NodeState, Reserved
 
 #: What may stand beside IDLE on a node that is plainly idle; whatever else Slurm may say there, it is not ours to take.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from hpcaccept.app.nightly.schedule import Schedule, unit, units, with_block, without_block
 from hpcaccept.errors import LaunchError, RunError
-from hpcaccept.model.window import parse_clock
+from hpcaccept.model.nightly.window import parse_clock
 from hpcaccept.store.folder import write_whole
 from hpcaccept.transport.process import ask
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from hpcaccept.app.nightly.changes import Change, Changes
-from hpcaccept.model.night import ACCEPTED
-from hpcaccept.report.safe import safe
-from hpcaccept.report.words import folded, is_host
+from hpcaccept.model.nightly.night import ACCEPTED
+from hpcaccept.report.phrases import folded, is_host
+from hpcaccept.report.printable import safe
 from hpcaccept.serial import to_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from hpcaccept.model.night import Ended, LastTest
+    from hpcaccept.model.nightly.night import Ended, LastTest
 
 SCHEMA = 1
 #: Nodes told one by one in a message; the rest is counted. All of them are in the reports of the runs.

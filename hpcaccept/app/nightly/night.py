@@ -17,23 +17,23 @@ from typing import TYPE_CHECKING
 from hpcaccept.app.nightly import runs
 from hpcaccept.app.nightly.changes import compare
 from hpcaccept.app.nightly.choose import Choice, Terms, cap_of, choose, in_jobs
+from hpcaccept.app.nightly.earlier_nights import Memory, instant_of, missed_nights, recall, stale_nodes, with_runs
 from hpcaccept.app.nightly.message import NightReport, headline, is_news, named, news_lines, node_lists
 from hpcaccept.app.nightly.notify import TOKEN_VARIABLE, URL_VARIABLE, notify
-from hpcaccept.app.nightly.recall import Memory, instant_of, missed_nights, recall, stale_nodes, with_runs
 from hpcaccept.app.nightly.slurm_now import slurm_now
-from hpcaccept.app.submitting import dry_run, plan_run
-from hpcaccept.app.waiting import events_of
+from hpcaccept.app.run.submit import dry_run, plan_run
+from hpcaccept.app.run.wait import events_of
 from hpcaccept.config.settings import Layered
 from hpcaccept.errors import HpcacceptError, RunError, StoreError, UsageError
-from hpcaccept.model.night import ACCEPTED, Began, Chosen, Concluded, Ended, Missed, Submitting, Withdrawn
-from hpcaccept.model.window import Here, Window
+from hpcaccept.model.nightly.night import ACCEPTED, Began, Chosen, Concluded, Ended, Missed, Submitting, Withdrawn
+from hpcaccept.model.nightly.window import Here, Window
 from hpcaccept.store import night_journal
 from hpcaccept.store.folder import RunFolder, all_runs, write_whole
 from hpcaccept.store.night_lock import Lock, LockHeld, look, myself, take
 from hpcaccept.units import show_duration
 
 if TYPE_CHECKING:
-    from hpcaccept.model.night import LastTest, Word
+    from hpcaccept.model.nightly.night import LastTest, Word
 
 #: A run by hand that has no last word after so long will have none.
 FORGOTTEN_S = 2 * 86400.0

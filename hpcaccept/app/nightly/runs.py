@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept import launch
-from hpcaccept.app.submitting import plan_run, start
-from hpcaccept.app.waiting import events_of, wait_for
+from hpcaccept.app.run.submit import plan_run, start
+from hpcaccept.app.run.wait import events_of, wait_for
 from hpcaccept.errors import HpcacceptError, LaunchError
 from hpcaccept.launch import slurm
-from hpcaccept.launch.driver import CANCELLED
+from hpcaccept.launch.job.driver import CANCELLED
 from hpcaccept.model.job import JobRef
-from hpcaccept.model.night import ACCEPTED, Concluded, Withdrawn
-from hpcaccept.report.words import folded
+from hpcaccept.model.nightly.night import ACCEPTED, Concluded, Withdrawn
+from hpcaccept.report.phrases import folded
 from hpcaccept.store.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def finish(run: Open, night: str, judging: Judging) -> Concluded | Withdrawn:
 def judged(folder: RunFolder, night: str, judging: Judging, status: JobStatus | None) -> Concluded | Withdrawn:
     """Gather, judge, report and remember a run that is over. May be repeated."""
     from hpcaccept.app.history import remember
-    from hpcaccept.app.judging import collect, judge_run, save_report, write_report
+    from hpcaccept.app.run.conclude import collect, judge_run, save_report, write_report
 
     evidence = collect(folder, status)
     judgement = judge_run(evidence, judging.baselines_dir, judging.history)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hpcaccept.errors import LaunchError
 from hpcaccept.model.node import NodeState, Reserved
-from hpcaccept.parse.slurm_nodes import parse_default_partition, parse_nodes, parse_planned, parse_reservations
+from hpcaccept.parse.slurm.nodes import parse_default_partition, parse_nodes, parse_planned, parse_reservations
 from hpcaccept.transport.process import ask
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from hpcaccept.app.nightly.earlier_nights import Memory, instant_of, missed_nights
 from hpcaccept.app.nightly.message import named
-from hpcaccept.app.nightly.recall import Memory, instant_of, missed_nights
-from hpcaccept.model.night import ACCEPTED
-from hpcaccept.model.window import due_between, parse_clock
-from hpcaccept.report.safe import safe
+from hpcaccept.model.nightly.night import ACCEPTED
+from hpcaccept.model.nightly.window import due_between, parse_clock
+from hpcaccept.report.printable import safe
 from hpcaccept.store.night_lock import Held
 from hpcaccept.units import show_duration
 

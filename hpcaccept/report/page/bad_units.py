@@ -13,7 +13,7 @@ from hpcaccept.model.history import unit_id
 from hpcaccept.model.metric import describe
 from hpcaccept.report.page import plots
 from hpcaccept.report.page.markup import Markup, joined, tag
-from hpcaccept.report.words import counted, place_of
+from hpcaccept.report.phrases import counted, place_of
 from hpcaccept.units import show
 
 Floats = npt.NDArray[np.float64]
@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hpcaccept.judge.values import Values
+    from hpcaccept.judge.statistics.aggregate import Values
     from hpcaccept.model.history import Past
     from hpcaccept.model.table import Unit
     from hpcaccept.model.verdict import Subject, Verdict

@@ -16,13 +16,13 @@ from hpcaccept.model.metric import split_key
 from hpcaccept.model.verdict import CODE, OUTCOMES, SEVERITY, Outcome
 from hpcaccept.report.model import counting
 from hpcaccept.report.page.matrix import is_cell
-from hpcaccept.report.safe import safe
+from hpcaccept.report.printable import safe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hpcaccept.judge import Judgement
-    from hpcaccept.judge.values import Values
+    from hpcaccept.judge.statistics.aggregate import Values
     from hpcaccept.model.evidence import Evidence
     from hpcaccept.model.table import Unit
     from hpcaccept.model.verdict import Verdict

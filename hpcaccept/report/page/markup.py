@@ -1,7 +1,7 @@
 """How is HTML written so that no text in it can act?
 
 Every child and attribute is escaped unless it is ``Markup``, which only ``tag`` and its like make: forgetting to escape is
-not possible. Control characters are replaced as for a terminal (hpcaccept.report.safe).
+not possible. Control characters are replaced as for a terminal (hpcaccept.report.printable).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import html
 import json
 from typing import TYPE_CHECKING, Any
 
-from hpcaccept.report.safe import safe
+from hpcaccept.report.printable import safe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -20,7 +20,7 @@ from hpcaccept.units import show
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from hpcaccept.judge.values import Values
+    from hpcaccept.judge.statistics.aggregate import Values
 
 Floats = npt.NDArray[np.float64]
 

@@ -10,13 +10,13 @@ from hpcaccept.model.metric import describe, split_key
 from hpcaccept.report.page.bad_units import badge
 from hpcaccept.report.page.markup import Markup, joined, tag
 from hpcaccept.report.page.matrix import is_cell
-from hpcaccept.report.words import counted
+from hpcaccept.report.phrases import counted
 from hpcaccept.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hpcaccept.judge.values import Values
+    from hpcaccept.judge.statistics.aggregate import Values
     from hpcaccept.report.model import CheckRow, Summary
     from hpcaccept.report.page.bad_units import Gallery
 

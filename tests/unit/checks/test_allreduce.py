@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from solo_bench import SoloBench
+from support.solo_bench import SoloBench
 
 from hpcaccept.checks.allreduce import Allreduce
 from hpcaccept.errors import UsageError
-from hpcaccept.measure import collective
 from hpcaccept.measure.device import Cpu
+from hpcaccept.measure.ranks import collective
 from hpcaccept.model.check import Unavailable
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from stand_ins import DATA, TOOLS, eight_gpus, eighth_rank, tools_say
+from support.stand_ins import DATA, TOOLS, eight_gpus, eighth_rank, tools_say
 
 from hpcaccept.checks.aznhc import Aznhc
 from hpcaccept.errors import NotUnderstood, ToolError
@@ -15,7 +15,7 @@ from hpcaccept.model.check import Unavailable
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from solo_bench import SoloBench
+    from support.solo_bench import SoloBench
 
 AZNHC = DATA / "aznhc"
 

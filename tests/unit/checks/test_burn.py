@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from solo_bench import SoloBench
+from support.solo_bench import SoloBench
 
 from hpcaccept.checks import burn as module
 from hpcaccept.checks.burn import Burn, sustained_cpu, sustained_gpu, throttle_story
 from hpcaccept.errors import ToolError, UsageError
-from hpcaccept.measure import product, telemetry
 from hpcaccept.measure.device import Cpu
-from hpcaccept.measure.engine import Block, Engine
-from hpcaccept.measure.telemetry import Seen
+from hpcaccept.measure.gpu import telemetry
+from hpcaccept.measure.gpu.telemetry import Seen
+from hpcaccept.measure.kernels import gemm
+from hpcaccept.measure.kernels.stress import Block, Engine
 from hpcaccept.model.check import Unavailable
 from hpcaccept.transport import tool
 from hpcaccept.transport.process import Done
@@ -27,9 +28,9 @@ from hpcaccept.transport.process import Done
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from hpcaccept.measure.product import Format, Operands
+    from hpcaccept.measure.kernels.gemm import Format, Operands
 
-real_call = product.product_call
+real_call = gemm.product_call
 DATA = Path(__file__).parents[2] / "data/stress_ng"
 HEALTHY = (DATA / "two_workers.yaml").read_text()
 
@@ -102,7 +103,7 @@ def test_a_flip_in_one_late_pass_is_counted(monkeypatch: pytest.MonkeyPatch) -> 
 
         return harmed
 
-    monkeypatch.setattr(product, "product_call", product_call)
+    monkeypatch.setattr(gemm, "product_call", product_call)
     bench = quick(duration_s=0.5).run()
     assert bench.value("wrong_elements", "cpu") == 1
     assert bench.facts["bound[cpu]"].endswith("passes compared, 1 elements wrong")
@@ -118,7 +119,7 @@ def test_a_device_that_is_always_wrong_is_counted(monkeypatch: pytest.MonkeyPatc
 
         return harmed
 
-    monkeypatch.setattr(product, "product_call", product_call)
+    monkeypatch.setattr(gemm, "product_call", product_call)
     assert quick().run().value("wrong_elements", "cpu") == 2
 
 
@@ -137,7 +138,7 @@ def test_a_clock_that_falls_to_a_quarter_misses_its_limit(monkeypatch: pytest.Mo
 
         return throttled
 
-    monkeypatch.setattr(product, "product_call", product_call)
+    monkeypatch.setattr(gemm, "product_call", product_call)
     bench = quick(duration_s=1.2, window_s=0.3, size=512).run()
     limit = Burn.metric("sustained_share_cpu")
     assert limit is not None
@@ -259,7 +260,7 @@ def test_a_device_that_is_wrong_from_its_first_pass_on_has_other_bits_than_its_l
 
         return harmed
 
-    monkeypatch.setattr(product, "product_call", product_call)
+    monkeypatch.setattr(gemm, "product_call", product_call)
     harmed = Burn(duration_s=0.05, size=64, cpu_load="engine").measure(quick())
     assert harmed["cpu"]["like"] == healthy["cpu"]["like"]
     assert harmed["cpu"]["digest"] != healthy["cpu"]["digest"]

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from solo_bench import SoloBench
+from support.solo_bench import SoloBench
 
 from hpcaccept.checks import collectives as module
 from hpcaccept.checks.collectives import Collectives, Exchange, Team, exchange, groups_of, length_of, wrong_elements
 from hpcaccept.errors import UsageError
-from hpcaccept.measure import collective, pattern
 from hpcaccept.measure.device import Cpu
+from hpcaccept.measure.kernels import pattern
+from hpcaccept.measure.ranks import collective
 from hpcaccept.model.check import Unavailable
 
 OPERATIONS = tuple(module._FACTORS)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from solo_bench import SoloBench
-from stand_ins import DATA, eight_gpus, eighth_rank, tools_say
+from support.solo_bench import SoloBench
+from support.stand_ins import DATA, eight_gpus, eighth_rank, tools_say
 
 from hpcaccept.checks.dcgm_diag import DcgmDiag
 from hpcaccept.errors import NotUnderstood, ToolError, UsageError

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from solo_bench import SoloBench
+from support.solo_bench import SoloBench
 
 from hpcaccept.checks import ddp_train as module
 from hpcaccept.checks.ddp_train import DdpTrain, wrong_gradients
 from hpcaccept.errors import UsageError
-from hpcaccept.measure import recipe
+from hpcaccept.measure.kernels import training
 from hpcaccept.model.check import Unavailable
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def test_one_step_that_goes_wrong_late_leaves_the_loss_falling_and_is_seen_all_t
     monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     """What a collective does that forgets one of 64 ranks in one of the steps before the last."""
-    real, number = recipe.Momentum.step, itertools.count()
+    real, number = training.Momentum.step, itertools.count()
 
     def harmed(self: Any) -> None:
         wrapped = next(number)  # training and reference take turns: an even number is the training's
@@ -94,7 +94,7 @@ def test_one_step_that_goes_wrong_late_leaves_the_loss_falling_and_is_seen_all_t
                 parameter.grad *= 63 / 64
         real(self)
 
-    monkeypatch.setattr(recipe.Momentum, "step", harmed)
+    monkeypatch.setattr(training.Momentum, "step", harmed)
     bench = TwinBench().run()
     limit = _limit("loss_error")
     assert not limit.met_by(bench.value("loss_error"))
@@ -138,13 +138,13 @@ def test_own_time_is_judged_against_peers_and_baseline_and_whole_steps_are_not()
 def test_own_time_ends_before_the_collective_and_lies_within_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """The optimizer stands for what comes after a rank's own part: it must lengthen the step and not the own time."""
     healthy = TwinBench().run()
-    real = recipe.Momentum.step
+    real = training.Momentum.step
 
     def late(self: Any) -> None:
         time.sleep(0.02)
         real(self)
 
-    monkeypatch.setattr(recipe.Momentum, "step", late)
+    monkeypatch.setattr(training.Momentum, "step", late)
     bench = TwinBench().run()
     assert bench.value("step_s", "p50") >= 0.02
     assert 0 < min(bench.samples["own_step_s", ""]) < 0.02

@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from solo_bench import SoloBench
+from support.solo_bench import SoloBench
 
 from hpcaccept.checks.dgemm import Dgemm
-from hpcaccept.measure import host, product, sockets
+from hpcaccept.measure.host import cpu_packages, host
+from hpcaccept.measure.kernels import gemm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hpcaccept.measure.product import Format, Operands
+    from hpcaccept.measure.kernels.gemm import Format, Operands
 
-real_call = product.product_call
+real_call = gemm.product_call
 CORES = len(host.affinity())
 
 
@@ -41,12 +42,12 @@ def harm_result(monkeypatch: pytest.MonkeyPatch, harm: Callable[[int, Any], None
     host_cpus = host.affinity()
     if len(host_cpus) == 1:
         pytest.skip("one processor: the core that is harmed would be the one that verifies")
-    monkeypatch.setattr(product, "product_call", product_call)
+    monkeypatch.setattr(gemm, "product_call", product_call)
 
 
 def test_a_socket_gives_every_metric_and_is_right() -> None:
     bench = quick().run()
-    crew = sockets.cores(host.affinity())
+    crew = cpu_packages.cores(host.affinity())
     for metric in Dgemm.metrics:
         assert bench.variants(metric.name) == {core.variant for core in crew}
     assert all(len(v) == 3 for (metric, _), v in bench.samples.items() if metric == "rate_flops")
@@ -55,8 +56,8 @@ def test_a_socket_gives_every_metric_and_is_right() -> None:
 
 
 def test_a_core_does_two_n_cubed_per_median_product(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sockets, "window", lambda *_: [0.5, 0.5, 9.0])
-    crew = sockets.cores(host.affinity())
+    monkeypatch.setattr(cpu_packages, "window", lambda *_: [0.5, 0.5, 9.0])
+    crew = cpu_packages.cores(host.affinity())
     here = sum(core.socket == crew[0].socket for core in crew)
     assert quick().run().samples["rate_flops", crew[0].variant] == [here * 2 * 64**3 / 0.5] * 3
 
@@ -75,7 +76,7 @@ def test_a_bit_that_flips_on_one_core_is_counted_and_the_core_is_named(monkeypat
 
     harm_result(monkeypatch, harm)
     bench = quick().run()
-    variant = sockets.cores(host.affinity())[-1].variant
+    variant = cpu_packages.cores(host.affinity())[-1].variant
     assert bench.value("wrong_elements", variant) == 1
     assert bench.facts[f"wrong_cores[{variant}]"] == f"wrong results on processors {max(host.affinity())}"
 
@@ -83,7 +84,7 @@ def test_a_bit_that_flips_on_one_core_is_counted_and_the_core_is_named(monkeypat
 def test_a_core_that_is_wrong_every_time_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     harm_result(monkeypatch, lambda _, out: out[2, 3].add_(64.0))
     bench = quick().run()
-    variant = sockets.cores(host.affinity())[-1].variant
+    variant = cpu_packages.cores(host.affinity())[-1].variant
     assert bench.value("wrong_elements", variant) == 2  # in the exact product and in the sums
     assert str(max(host.affinity())) in bench.facts[f"wrong_cores[{variant}]"]
 
@@ -95,6 +96,6 @@ def test_a_core_that_writes_nothing_is_wrong_everywhere(monkeypatch: pytest.Monk
 
     if CORES == 1:
         pytest.skip("one processor: the core that is harmed would be the one that verifies")
-    monkeypatch.setattr(product, "product_call", product_call)
+    monkeypatch.setattr(gemm, "product_call", product_call)
     bench = quick().run()
-    assert bench.value("wrong_elements", sockets.cores(host.affinity())[0].variant) >= 2 * 64 * 64
+    assert bench.value("wrong_elements", cpu_packages.cores(host.affinity())[0].variant) >= 2 * 64 * 64

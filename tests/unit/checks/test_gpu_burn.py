@@ -7,8 +7,8 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from solo_bench import SoloBench
-from stand_ins import DATA, TOOLS, eight_gpus, eighth_rank, tools_say
+from support.solo_bench import SoloBench
+from support.stand_ins import DATA, TOOLS, eight_gpus, eighth_rank, tools_say
 
 from hpcaccept.checks.gpu_burn import GpuBurn
 from hpcaccept.errors import NotUnderstood, ToolError, UsageError

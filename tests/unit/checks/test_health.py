@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from nvml.build import build, describe, environment, h100
-from solo_bench import SoloBench
+from support.nvml.build import build, describe, environment, h100
+from support.solo_bench import SoloBench
 
 from hpcaccept.checks.health import Health
 from hpcaccept.model.check import Unavailable
@@ -74,7 +74,7 @@ def watched(library: Path, tmp_path: Path) -> Any:
         inherited = {key: text for key, text in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
         paths = {"PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}"}
         done = subprocess.run(
-            [sys.executable, "-m", "nvml.watched", json.dumps(wanted)],
+            [sys.executable, "-m", "support.nvml.watched", json.dumps(wanted)],
             check=True,
             capture_output=True,
             text=True,

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from infiniband_tree import adapter, interface
-from solo_bench import SoloBench
+from support.infiniband_tree import adapter, interface
+from support.solo_bench import SoloBench
 
 from hpcaccept.checks.ib_links import IbLinks
 from hpcaccept.model.check import Unavailable

@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from infiniband_tree import adapter
-from solo_bench import SoloBench
+from support.infiniband_tree import adapter
+from support.solo_bench import SoloBench
 
 from hpcaccept.checks import ib_write_bw as module
 from hpcaccept.checks.ib_write_bw import IbWriteBw, listening, rounds
 from hpcaccept.errors import ToolError
 from hpcaccept.model.check import Unavailable
 
-STAND_IN = Path(__file__).parents[2] / "perftest_stand_in.py"
+STAND_IN = Path(__file__).parents[2] / "support" / "perftest_stand_in.py"
 DEVICES = ("mlx5_0", "mlx5_1")
 
 

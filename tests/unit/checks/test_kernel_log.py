@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from solo_bench import SoloBench
+from support.solo_bench import SoloBench
 
 from hpcaccept.checks.kernel_log import KernelLog
 from hpcaccept.errors import NotUnderstood, ToolError

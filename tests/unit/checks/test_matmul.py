@@ -9,25 +9,27 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 import torch
-from solo_bench import SoloBench
+from support.solo_bench import SoloBench
 
 from hpcaccept import checks
 from hpcaccept.checks import matmul
 from hpcaccept.checks.matmul import Matmul
 from hpcaccept.errors import UsageError
-from hpcaccept.measure import device, product, shapes, telemetry
+from hpcaccept.measure import device
 from hpcaccept.measure.device import Cpu
-from hpcaccept.measure.product import Shape
-from hpcaccept.measure.telemetry import Seen
+from hpcaccept.measure.gpu import telemetry
+from hpcaccept.measure.gpu.telemetry import Seen
+from hpcaccept.measure.kernels import gemm, gemm_shapes
+from hpcaccept.measure.kernels.gemm import Shape
 from hpcaccept.model.check import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from hpcaccept.measure.product import Format, Operands
+    from hpcaccept.measure.kernels.gemm import Format, Operands
 
-real_call = product.product_call
+real_call = gemm.product_call
 NARROW = {"fp16", "bf16", "int8"}
 ON_CPU = {"fp64", "fp32", *NARROW}
 
@@ -48,7 +50,7 @@ def harm_result(monkeypatch: pytest.MonkeyPatch, harm: Callable[[int, Any], None
 
         return harmed
 
-    monkeypatch.setattr(product, "product_call", product_call)
+    monkeypatch.setattr(gemm, "product_call", product_call)
 
 
 def test_a_cpu_gives_every_format_its_numbers() -> None:
@@ -173,7 +175,7 @@ def test_a_search_gives_the_best_shape_as_a_line_of_the_table(tmp_path: Path) ->
     ).run()
     table = tmp_path / "shapes.toml"
     table.write_text(bench.facts["toml[bf16]"] + "\n")
-    ((key, line),) = shapes.frozen(table).items()
+    ((key, line),) = gemm_shapes.frozen(table).items()
     assert key == ("NVIDIA H100 80GB HBM3", "bf16")
     assert str(line.shape) == bench.facts["shape[search/bf16]"]
     assert "best of" in line.source
@@ -191,29 +193,29 @@ def test_a_search_takes_the_fastest_of_its_candidates() -> None:
 
     class Script(Cpu):
         def time_calls(self, call: Any, count: int) -> list[float]:
-            shape = product.Operands(call.args[0], call.args[1], call.keywords["out"]).shape
-            return [product.flops(shape) / speeds[shape]] * count
+            shape = gemm.Operands(call.args[0], call.args[1], call.keywords["out"]).shape
+            return [gemm.flops(shape) / speeds[shape]] * count
 
-    form = product.FORMATS["fp32"]
+    form = gemm.FORMATS["fp32"]
     found = matmul.search(form, Script(), shapes_tried, 60.0, quick())
     assert found == pytest.approx(speeds)
 
 
 def test_a_search_ends_when_its_time_is_over_with_at_least_one_shape() -> None:
     tried = [Shape(64, 64, 64), Shape(64, 64, 128)]
-    assert list(matmul.search(product.FORMATS["fp32"], Cpu(), tried, 0.0, quick())) == tried[:1]
+    assert list(matmul.search(gemm.FORMATS["fp32"], Cpu(), tried, 0.0, quick())) == tried[:1]
 
 
 def test_a_shape_that_does_not_fit_into_the_memory_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = product.random_operands
+    real = gemm.random_operands
 
     def random_operands(form: Format, size: Any, *more: Any) -> Operands:
         if size != Shape(64, 64, 128):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
         return real(form, size, *more)
 
-    monkeypatch.setattr(product, "random_operands", random_operands)
-    form, tried = product.FORMATS["fp32"], [Shape(64, 64, 64), Shape(64, 64, 128)]
+    monkeypatch.setattr(gemm, "random_operands", random_operands)
+    form, tried = gemm.FORMATS["fp32"], [Shape(64, 64, 64), Shape(64, 64, 128)]
     assert list(matmul.search(form, Cpu(), tried, 60.0, quick())) == tried[1:]
     with pytest.raises(Unavailable, match="None of 1 shapes fits"):
         matmul.search(form, Cpu(), tried[:1], 60.0, quick())
@@ -265,7 +267,7 @@ def test_what_torch_refuses_is_recorded_with_torch_s_words(monkeypatch: pytest.M
 
         return call
 
-    monkeypatch.setattr(product, "product_call", refuse)
+    monkeypatch.setattr(gemm, "product_call", refuse)
     bench = quick(dtypes=("fp16",))
     with pytest.raises(Unavailable, match="None of the number formats"):
         bench.run()
@@ -279,7 +281,7 @@ def test_a_device_that_breaks_down_is_an_error_and_not_unsupported(monkeypatch: 
 
         return call
 
-    monkeypatch.setattr(product, "product_call", broken)
+    monkeypatch.setattr(gemm, "product_call", broken)
     bench = quick()
     with pytest.raises(RuntimeError, match="illegal memory access"):
         bench.run()
@@ -288,7 +290,7 @@ def test_a_device_that_breaks_down_is_an_error_and_not_unsupported(monkeypatch: 
 
 def test_a_gpu_is_asked_for_all_formats(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = Cpu(kind="cuda")
-    assert [f.name for f in Matmul()._formats(gpu)] == list(product.FORMATS)
+    assert [f.name for f in Matmul()._formats(gpu)] == list(gemm.FORMATS)
     as_gpu(monkeypatch, Seen(why_not="no NVML"))
     bench = quick(dtypes=("fp32", "tf32")).run()
     assert "TF32" in bench.refused["tf32"]

@@ -4,13 +4,13 @@ import math
 from typing import Any
 
 import pytest
-from harmed_stream import harm_result
-from solo_bench import SoloBench
+from support.harmed_stream import harm_result
+from support.solo_bench import SoloBench
 
 from hpcaccept.checks import memory_bandwidth as module
 from hpcaccept.checks.memory_bandwidth import MemoryBandwidth
-from hpcaccept.measure import stream
 from hpcaccept.measure.device import Cpu
+from hpcaccept.measure.kernels import stream
 
 KERNELS = {"copy", "scale", "add", "triad"}
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from solo_bench import SoloBench
+from support.solo_bench import SoloBench
 
 from hpcaccept.checks import memory_pattern as module
 from hpcaccept.checks.memory_pattern import Fault, Memory, MemoryPattern, moving_inversions, patterns

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from solo_bench import SoloBench
-from stand_ins import DATA, eight_gpus, eighth_rank, tools_say
+from support.solo_bench import SoloBench
+from support.stand_ins import DATA, eight_gpus, eighth_rank, tools_say
 
 from hpcaccept.checks.nccl_tests import NcclTests
 from hpcaccept.errors import ToolError, UsageError

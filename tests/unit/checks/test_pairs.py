@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from solo_bench import SoloBench
+from support.solo_bench import SoloBench
 
 from hpcaccept.checks import pairs as module
 from hpcaccept.checks.pairs import Pairs, drawn_tournament, link_shares, tournament

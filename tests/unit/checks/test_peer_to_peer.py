@@ -9,14 +9,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from nvml.build import build, describe, environment, h100
-from solo_bench import SoloBench
+from support.nvml.build import build, describe, environment, h100
+from support.solo_bench import SoloBench
 
 from hpcaccept.checks import peer_to_peer as module
 from hpcaccept.checks.peer_to_peer import PeerToPeer
 from hpcaccept.measure import device as devices
-from hpcaccept.measure import gpu_links
 from hpcaccept.measure.device import Cpu
+from hpcaccept.measure.gpu import links
 from hpcaccept.model.check import Unavailable
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def gpus(
     ]
     monkeypatch.setattr(module, "_devices", lambda _bench: fakes)
     cells = [(i, j) for i in range(count) for j in range(count) if i != j]
-    monkeypatch.setattr(gpu_links, "classes", lambda _names: dict.fromkeys(cells, kind))
+    monkeypatch.setattr(links, "classes", lambda _names: dict.fromkeys(cells, kind))
     return bench
 
 
@@ -126,7 +126,7 @@ def test_a_slower_kind_of_link_is_no_fault_but_a_slow_one_of_its_kind_is() -> No
 
 
 def test_cells_of_links_that_are_not_known_are_not_judged_by_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = gpus(monkeypatch, 3, lambda cell: 20.0 if cell == "0→2" else 1.0, kind=gpu_links.UNKNOWN).run()
+    bench = gpus(monkeypatch, 3, lambda cell: 20.0 if cell == "0→2" else 1.0, kind=links.UNKNOWN).run()
     assert not bench.variants("cell_share")
     assert "NVML does not say" in bench.refused["cell_share"]
     assert bench.variants("slowest_bytes") == {"0→2"}
@@ -199,8 +199,8 @@ def test_all_ranks_of_a_node_agree_that_there_is_no_matrix(
 
 KINDS = """
 import json
-from hpcaccept.measure import gpu_links
-found = gpu_links.classes(["cuda:0", "cuda:1", "cuda:2"])
+from hpcaccept.measure.gpu import links
+found = links.classes(["cuda:0", "cuda:1", "cuda:2"])
 print(json.dumps({f"{i}{j}": kind for (i, j), kind in found.items()}))
 """
 
@@ -259,8 +259,8 @@ def test_without_nvlink_it_is_what_pcie_says(kinds: Any, level: str, said: str) 
 
 @pytest.mark.parametrize("more", [{"topology": "!not_supported"}, {"topology": "!unknown"}])
 def test_what_the_driver_does_not_say_is_not_guessed(kinds: Any, more: dict[str, str]) -> None:
-    assert set(kinds(*(h100(i, nvlinks="", **more) for i in range(3))).values()) == {gpu_links.UNKNOWN}
+    assert set(kinds(*(h100(i, nvlinks="", **more) for i in range(3))).values()) == {links.UNKNOWN}
 
 
 def test_without_nvml_all_cells_are_of_one_kind() -> None:
-    assert set(gpu_links.classes(["cuda:0", "cuda:1", "cuda:2"]).values()) == {gpu_links.UNKNOWN}
+    assert set(links.classes(["cuda:0", "cuda:1", "cuda:2"]).values()) == {links.UNKNOWN}

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nvml.build import build, describe, environment, h100
-from solo_bench import SoloBench
+from support.nvml.build import build, describe, environment, h100
+from support.solo_bench import SoloBench
 
 from hpcaccept.checks.requirements import TABLE, Requirements, usable_cores
 from hpcaccept.config.toml import read_toml
@@ -20,7 +20,7 @@ TESTS = Path(__file__).parents[2]
 MEASURE = """
 import json, sys
 from hpcaccept.checks.requirements import Requirements
-from solo_bench import SoloBench
+from support.solo_bench import SoloBench
 bench = SoloBench(Requirements(), gpus_asked=int(sys.argv[1])).run()
 assert "torch" not in sys.modules
 samples = {f"{name}[{variant}]" if variant else name: values for (name, variant), values in bench.samples.items()}

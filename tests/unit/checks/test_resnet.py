@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 import torchvision
-from solo_bench import SoloBench
+from support.solo_bench import SoloBench
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from hpcaccept.checks import resnet as module
 from hpcaccept.checks.resnet import Network, Resnet, amp_format, images
 from hpcaccept.errors import UsageError
-from hpcaccept.measure import recipe
 from hpcaccept.measure.device import Cpu, Cuda
+from hpcaccept.measure.kernels import training
 
 if TYPE_CHECKING:
     from hpcaccept.model.metric import Limit
@@ -173,7 +173,7 @@ def test_the_odd_rank_of_four_is_named() -> None:
 
 def test_the_images_are_the_same_bits_everywhere_and_their_classes_differ() -> None:
     first, labels = images(20, 32)
-    assert recipe.digest([first]) == "e0b881369693b175b18c54a7215c7c1c"
+    assert training.digest([first]) == "e0b881369693b175b18c54a7215c7c1c"
     assert labels.tolist() == [*range(10), *range(10)]
 
 

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from solo_bench import SoloBench
+from support.solo_bench import SoloBench
 
 from hpcaccept.checks import storage as module
 from hpcaccept.checks.storage import IN_MEMORY, MARKER, OPERATIONS, PREFIX, STALE_S, Storage
 from hpcaccept.errors import NotUnderstood, ToolError
-from hpcaccept.measure import host
+from hpcaccept.measure.host import host
 from hpcaccept.model.check import Unavailable
 from hpcaccept.transport import tool
 from hpcaccept.transport.process import Done
@@ -162,7 +162,7 @@ def test_a_fio_that_does_not_end_is_ended_and_leaves_nothing(disk: Path) -> None
 @needs_fio
 def test_a_rank_that_is_killed_leaves_a_folder_that_the_next_one_names_and_a_later_one_removes(disk: Path) -> None:
     program = (
-        "import sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path; from solo_bench import SoloBench;"
+        "import sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path; from support.solo_bench import SoloBench;"
         "from hpcaccept.checks.storage import Storage;"
         f"SoloBench(Storage(local_path=sys.argv[1], size_bytes={SIZE}, block_s=60.0, reserve_bytes=0), folder=Path(sys.argv[1])).run()"
     )

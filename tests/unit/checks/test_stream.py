@@ -4,15 +4,16 @@ import math
 from typing import Any
 
 import pytest
-from harmed_stream import harm_result
-from solo_bench import SoloBench
+from support.harmed_stream import harm_result
+from support.solo_bench import SoloBench
 
 from hpcaccept.checks.stream import Stream
-from hpcaccept.measure import host, sockets, stream
 from hpcaccept.measure.device import Cpu
+from hpcaccept.measure.host import cpu_packages, host
+from hpcaccept.measure.kernels import stream
 
 KERNELS = {"copy": 2, "scale": 2, "add": 3, "triad": 3}
-CREW = sockets.cores(host.affinity())
+CREW = cpu_packages.cores(host.affinity())
 SOCKETS = {core.variant for core in CREW}
 SOCKET = CREW[0].variant
 HERE = sum(core.variant == SOCKET for core in CREW)
@@ -34,7 +35,7 @@ def test_every_kernel_of_a_socket_gives_its_rate_and_is_right() -> None:
 
 @pytest.mark.parametrize(("kernel", "arrays"), KERNELS.items())
 def test_bytes_are_counted_as_stream_counts_them(monkeypatch: pytest.MonkeyPatch, kernel: str, arrays: int) -> None:
-    monkeypatch.setattr(sockets, "window", lambda call, _: [(call(), 0.25)[1]])
+    monkeypatch.setattr(cpu_packages, "window", lambda call, _: [(call(), 0.25)[1]])
     assert quick().run().samples["rate_bytes", f"{SOCKET}/{kernel}"] == [arrays * SIZE_BYTES / 0.25] * 2
 
 
@@ -70,9 +71,9 @@ def lengths(
 ) -> tuple[int, str]:
     """Bytes of one array of socket 0 with two of so many cores, and what the report says of it."""
     monkeypatch.setattr(Cpu, "free_bytes", lambda _: free_bytes)
-    monkeypatch.setattr(sockets, "cache_bytes", lambda _: cache_bytes)
-    monkeypatch.setattr(sockets, "cores", lambda _: [sockets.Core(0, cpu) for cpu in range(cores)])
-    bench, crew = quick(**params), [sockets.Core(0, 0), sockets.Core(0, 1)]
+    monkeypatch.setattr(cpu_packages, "cache_bytes", lambda _: cache_bytes)
+    monkeypatch.setattr(cpu_packages, "cores", lambda _: [cpu_packages.Core(0, cpu) for cpu in range(cores)])
+    bench, crew = quick(**params), [cpu_packages.Core(0, 0), cpu_packages.Core(0, 1)]
     found = Stream(**params)._lengths(bench, crew)
     return sum(found.values()) * 8, bench.facts["buffers[socket0]"]
 

@@ -7,22 +7,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from solo_bench import SoloBench
+from support.solo_bench import SoloBench
 
 from hpcaccept import checks
 from hpcaccept.checks import train as module
 from hpcaccept.checks.train import REFERENCE, Train
 from hpcaccept.errors import UsageError
-from hpcaccept.measure import recipe
+from hpcaccept.measure.kernels import training
 
 
 def curve_by_numpy() -> list[float]:
     """The whole training in numpy float64, gradients by hand: where REFERENCE comes from."""
-    layers = [[weight.copy(), bias.copy()] for weight, bias in recipe.weights()]
+    layers = [[weight.copy(), bias.copy()] for weight, bias in training.weights()]
     velocities = [[np.zeros_like(part) for part in layer] for layer in layers]
-    inputs, targets = recipe.samples()
+    inputs, targets = training.samples()
     losses = []
-    for _ in range(recipe.STEPS):
+    for _ in range(training.STEPS):
         outputs = [inputs]
         for depth, (weight, bias) in enumerate(layers):
             linear = outputs[-1] @ weight + bias
@@ -36,8 +36,8 @@ def curve_by_numpy() -> list[float]:
             gradients = outputs[depth].T @ slope, slope.sum(0)
             slope = slope @ layers[depth][0].T
             for part, gradient in enumerate(gradients):
-                velocities[depth][part] = recipe.MOMENTUM * velocities[depth][part] + gradient
-                layers[depth][part] = layers[depth][part] - recipe.LEARNING_RATE * velocities[depth][part]
+                velocities[depth][part] = training.MOMENTUM * velocities[depth][part] + gradient
+                layers[depth][part] = layers[depth][part] - training.LEARNING_RATE * velocities[depth][part]
     return losses
 
 
@@ -74,7 +74,7 @@ def flip_a_weight(monkeypatch: pytest.MonkeyPatch, runs: tuple[int, ...]) -> Non
     """Flip the last bit of one initial weight in these trainings."""
     import torch
 
-    real, number = recipe.model, itertools.count()
+    real, number = training.model, itertools.count()
 
     def model(dtype: Any, device: str) -> Any:
         made = real(dtype, device)
@@ -82,7 +82,7 @@ def flip_a_weight(monkeypatch: pytest.MonkeyPatch, runs: tuple[int, ...]) -> Non
             made[0].weight.detach().view(torch.int64 if dtype is torch.float64 else torch.int32)[3, 4] ^= 1
         return made
 
-    monkeypatch.setattr(recipe, "model", model)
+    monkeypatch.setattr(training, "model", model)
 
 
 def test_one_flipped_bit_in_one_repetition_is_a_mismatch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +152,7 @@ def test_of_two_ranks_that_differ_nobody_can_say_who_is_wrong_and_nobody_passes(
 
 
 def test_a_training_of_one_step_has_no_verdict_to_pass_with(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recipe, "STEPS", 1)
+    monkeypatch.setattr(training, "STEPS", 1)
     bench = SoloBench(Train(repeats=1))
     with pytest.raises(ValueError, match="zip"):
         bench.run()
@@ -161,7 +161,7 @@ def test_a_training_of_one_step_has_no_verdict_to_pass_with(monkeypatch: pytest.
 
 def test_a_loss_that_only_went_down_is_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """Less momentum: a curve that falls as a healthy one does, and is another one."""
-    monkeypatch.setattr(recipe, "MOMENTUM", 0.8)
+    monkeypatch.setattr(training, "MOMENTUM", 0.8)
     bench = SoloBench(Train(repeats=1)).run()
     drop, error = Train.metric("loss_drop"), Train.metric("loss_error")
     assert drop is not None
@@ -179,7 +179,7 @@ def test_a_rank_that_could_not_measure_takes_part_and_says_nothing() -> None:
 
 
 def test_a_wrong_start_misses_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recipe, "LEARNING_RATE", recipe.LEARNING_RATE * 1.001)
+    monkeypatch.setattr(training, "LEARNING_RATE", training.LEARNING_RATE * 1.001)
     bench = SoloBench(Train(repeats=1)).run()
     assert bench.value("loss_error") > 1e-6
     assert bench.value("loss_error_fp32") > 1e-5
@@ -193,7 +193,7 @@ def test_float32_in_place_of_float64_misses_its_limit(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_a_loss_that_is_no_number_misses_its_limit_instead_of_vanishing(loss: float) -> None:
-    assert recipe.largest_deviation([1.0, loss], [1.0, 1.0]) == sys.float_info.max
+    assert training.largest_deviation([1.0, loss], [1.0, 1.0]) == sys.float_info.max
 
 
 def test_it_is_built_from_its_name() -> None:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from nvml.build import build, describe, environment, h100
-from solo_bench import SoloBench
+from support.nvml.build import build, describe, environment, h100
+from support.solo_bench import SoloBench
 
 from hpcaccept.checks import transfers as module
 from hpcaccept.checks.transfers import Transfers
-from hpcaccept.measure import nvml, pattern
 from hpcaccept.measure.device import Cpu
+from hpcaccept.measure.gpu import nvml
+from hpcaccept.measure.kernels import pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from hpcaccept.measure import device as devices
-from hpcaccept.measure import host
 from hpcaccept.measure.device import Cpu, Cuda, open_device, repeatable
+from hpcaccept.measure.host import host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpcaccept.errors import LaunchError
-from hpcaccept.model.finding import Finding
-from hpcaccept.parse.slurm_site import Accounting, parse_accounting, parse_associations
+from hpcaccept.model.doctor.finding import Finding
+from hpcaccept.parse.slurm.site import Accounting, parse_accounting, parse_associations
 from hpcaccept.transport.process import ask as said
 
 if TYPE_CHECKING:
     from hpcaccept.app.doctor.case import Case
-    from hpcaccept.model.finding import Mark
+    from hpcaccept.model.doctor.finding import Mark
 
 PLACE = 30
 FOR = ("slurm",)

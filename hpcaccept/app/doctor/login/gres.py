@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpcaccept.app.doctor.login import partition
-from hpcaccept.model.finding import Finding
-from hpcaccept.report.words import counted, fold
+from hpcaccept.model.doctor.finding import Finding
+from hpcaccept.report.phrases import counted, fold
 
 if TYPE_CHECKING:
     from hpcaccept.app.doctor.case import Case

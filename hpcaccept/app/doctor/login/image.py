@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpcaccept.model.finding import Finding
+from hpcaccept.model.doctor.finding import Finding
 from hpcaccept.parse.squashfs import SUPERBLOCK_BYTES, Superblock, parse_superblock
 from hpcaccept.transport.process import ask as said
 from hpcaccept.units import show

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpcaccept.model.finding import Finding
-from hpcaccept.parse.slurm_mpi import best_mpi_type, parse_mpi_types
+from hpcaccept.model.doctor.finding import Finding
+from hpcaccept.parse.slurm.mpi import best_mpi_type, parse_mpi_types
 from hpcaccept.transport.process import ask as said
 
 if TYPE_CHECKING:

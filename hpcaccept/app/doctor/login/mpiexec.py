@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpcaccept.launch import local
-from hpcaccept.model.finding import Finding
+from hpcaccept.model.doctor.finding import Finding
 from hpcaccept.transport.process import ask as said
 
 if TYPE_CHECKING:

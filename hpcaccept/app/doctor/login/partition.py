@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from hpcaccept.errors import LaunchError
 from hpcaccept.launch.slurm import time_limit_s
-from hpcaccept.model.finding import Finding
+from hpcaccept.model.doctor.finding import Finding
 from hpcaccept.model.node import NodeState
-from hpcaccept.parse.slurm_nodes import parse_nodes
-from hpcaccept.parse.slurm_site import Partition, parse_partitions
-from hpcaccept.report.words import counted, fold
+from hpcaccept.parse.slurm.nodes import parse_nodes
+from hpcaccept.parse.slurm.site import Partition, parse_partitions
+from hpcaccept.report.phrases import counted, fold
 from hpcaccept.transport.process import ask as said
 from hpcaccept.units import show_duration
 

@@ -7,15 +7,15 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hpcaccept.measure import host
-from hpcaccept.model.finding import Finding
+from hpcaccept.measure.host import host
+from hpcaccept.model.doctor.finding import Finding
 from hpcaccept.units import show
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from hpcaccept.app.doctor.case import Case
-    from hpcaccept.model.finding import Mark
+    from hpcaccept.model.doctor.finding import Mark
 
 PLACE = 60
 FOR = ("slurm", "hosts", "local")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpcaccept.model.finding import Finding
-from hpcaccept.report.words import counted
+from hpcaccept.model.doctor.finding import Finding
+from hpcaccept.report.phrases import counted
 from hpcaccept.units import show_duration
 
 if TYPE_CHECKING:
     from hpcaccept.app.doctor.case import Case
-    from hpcaccept.model.probe import Heard
+    from hpcaccept.model.doctor.probe import Heard
 
 PLACE = 0
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpcaccept.model.finding import Finding
+from hpcaccept.model.doctor.finding import Finding
 from hpcaccept.units import show
 
 if TYPE_CHECKING:
     from hpcaccept.app.doctor.case import Case
-    from hpcaccept.model.finding import Mark
-    from hpcaccept.model.probe import Clock, Heard
+    from hpcaccept.model.doctor.finding import Mark
+    from hpcaccept.model.doctor.probe import Clock, Heard
 
 PLACE = 70
 #: What happened first on two nodes is told from their clocks; munge refuses what is five minutes off.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpcaccept.app.doctor.telling import told
-from hpcaccept.model.finding import Finding
+from hpcaccept.app.doctor.grouping import told
+from hpcaccept.model.doctor.finding import Finding
 from hpcaccept.units import show_bytes
 
 if TYPE_CHECKING:
     from hpcaccept.app.doctor.case import Case
-    from hpcaccept.model.finding import Mark
-    from hpcaccept.model.probe import Heard, NodeFacts
+    from hpcaccept.model.doctor.finding import Mark
+    from hpcaccept.model.doctor.probe import Heard, NodeFacts
 
 PLACE = 80
 _GIB = 1 << 30

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpcaccept.app.doctor.telling import told
-from hpcaccept.model.finding import Finding
+from hpcaccept.app.doctor.grouping import told
+from hpcaccept.model.doctor.finding import Finding
 
 if TYPE_CHECKING:
     from hpcaccept.app.doctor.case import Case
-    from hpcaccept.model.probe import Heard, NodeFacts
+    from hpcaccept.model.doctor.probe import Heard, NodeFacts
 
 PLACE = 60
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpcaccept.app.doctor.telling import told
-from hpcaccept.model.finding import Finding
-from hpcaccept.report.words import counted
+from hpcaccept.app.doctor.grouping import told
+from hpcaccept.model.doctor.finding import Finding
+from hpcaccept.report.phrases import counted
 
 if TYPE_CHECKING:
     from hpcaccept.app.doctor.case import Case
-    from hpcaccept.model.finding import Mark
-    from hpcaccept.model.probe import Heard, NodeFacts
+    from hpcaccept.model.doctor.finding import Mark
+    from hpcaccept.model.doctor.probe import Heard, NodeFacts
 
 PLACE = 40
 _INSTALL = "pip install 'hpcaccept[rank]' where the ranks run, or an image of 'make image'"

@@ -1,0 +1,1 @@
+"""Simulated fleets with known faults: the tables of docs/explanation/detection.md."""

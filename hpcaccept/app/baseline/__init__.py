@@ -1,0 +1,1 @@
+"""The life of baselines: learned, imported, built, checked, approved and retired."""

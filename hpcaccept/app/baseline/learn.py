@@ -1,0 +1,227 @@
+"""How are baselines learned from runs? Alike devices together, suspects left out, what is worse than before refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpcaccept import __version__
+from hpcaccept.app.baseline.lifecycle import generations_of, now, unless_declined
+from hpcaccept.app.run.conclude import Judged, evidence_of, judge_run
+from hpcaccept.app.run.submit import commit_of
+from hpcaccept.errors import RunError
+from hpcaccept.judge.baseline.learn import learn, only_at, suspects
+from hpcaccept.judge.baseline.match import DEVICE_FACTS, GPUS_FACT, SEVERAL, SOFTWARE_FACTS, beyond_peak
+from hpcaccept.model.baseline import Baseline, Provenance, impossible
+from hpcaccept.store.baseline_file import SHIPPED, change_file, file_name
+from hpcaccept.store.folder import find
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from hpcaccept.judge.statistics.aggregate import Values
+    from hpcaccept.model.record import Record
+    from hpcaccept.model.table import Unit
+
+#: Facts that would change the numbers and so belong to the provenance.
+_FACTS = (*DEVICE_FACTS, *SOFTWARE_FACTS, GPUS_FACT, "cuda_driver", "kernel", "numpy")
+_DEVICE_FACTS = tuple(DEVICE_FACTS)
+Place = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """Devices of one model that may be learned from together.
+
+    Attributes:
+        model: NVML name, or the CPU's.
+        setting: threads and turns.
+        device_facts: power limit, memory, ECC and MIG mode, as far as known.
+        places: run → (node, device) of each: one board may have another power limit in the next run.
+    """
+
+    model: str
+    setting: str
+    device_facts: tuple[str, ...]
+    places: Mapping[str, frozenset[Place]]
+
+
+@dataclass
+class _Known:
+    """What the runs say of their devices: identity facts by place, and those of a node by its name alone."""
+
+    facts: dict[Place, dict[str, str]] = field(default_factory=dict)
+    nodes: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def hear(self, record: Record) -> None:
+        """Keep what one rank says."""
+        if record.check.partition(":")[0] == "identity":
+            self.facts[(record.node, record.device)] = record.facts
+            self.nodes.setdefault(record.node, record.facts)
+
+    def of(self, unit: Unit) -> dict[str, str]:
+        """Of a device, else of its node."""
+        return self.facts.get((unit.node, unit.device)) or self.nodes.get(unit.node, {})
+
+
+def learn_from(
+    runs_dir: Path,
+    runs: Iterable[str],
+    baselines_dir: Path,
+    accepted: Sequence[str] = (),
+    strict: bool = False,
+) -> Iterable[str]:
+    """Learn a draft per device model, power limit and memory; tells what was done.
+
+    Args:
+        runs_dir: where runs are kept.
+        runs: names or paths.
+        baselines_dir: where the files are.
+        accepted: keys (``*`` for any text) that may be worse than what was vouched for.
+        strict: another driver, CUDA, torch or image will be refused instead of said.
+
+    Raises:
+        RunError: a run does not exist, nothing can be learned from them, or a metric has declined; the file is untouched then.
+        StoreError: the file that is there is damaged.
+    """
+    judged = {}
+    for name in runs:
+        folder = find(runs_dir, name)
+        judged[folder.run_id] = judge_run(evidence_of(folder), baselines_dir)
+    kinds = _kinds(judged)
+    if not kinds:
+        raise RunError("These runs hold no measured device.", "hpcaccept report shows why.")
+    for kind in kinds:
+        learned = replace(_learn_one(judged, kind), strict=strict)
+        if not learned.entries:
+            raise RunError(
+                f"Nothing can be learned about {kind.model}: no unsuspected unit has a rate."
+                + "".join(f"\n  left out {node}: {why}" for node, why in learned.provenance.left_out.items())
+            )
+        yield from _keep(baselines_dir, learned, accepted)
+
+
+def _keep(baselines_dir: Path, learned: Baseline, accepted: Sequence[str]) -> Iterable[str]:
+    """Add a draft to its file unless it is impossible or has declined."""
+    shipped = generations_of(SHIPPED / file_name(learned.model), learned.model)
+    learned = replace(learned, peaks=next((one.peaks for one in reversed(shipped) if one.peaks), ()))
+    _must_be_possible(learned)
+    file = baselines_dir / file_name(learned.model)
+    kept: list[Baseline] = []
+
+    def add(earlier: tuple[Baseline, ...]) -> tuple[Baseline, ...]:
+        kept.append(unless_declined(learned, (*earlier, *shipped), accepted))
+        return (*earlier, kept[0])
+
+    generations = change_file(file, learned.model, add)
+    units = max(entry.units for entry in learned.entries.values())
+    runs = len(learned.provenance.runs)
+    number = len(generations)
+    yield f"{file}: {len(learned.entries)} metrics of {learned.model} from {units} unit(s) in {runs} run(s), draft {number}"
+    for entry in kept[0].entries.values():
+        if entry.accepted:
+            yield f"  accepted {entry.key}: {entry.accepted}"
+    for node, why in learned.provenance.left_out.items():
+        yield f"  left out {node}: {why}"
+    yield f"  It judges as a draft. To vouch for it: hpcaccept baseline approve {learned.model!r} --by NAME"
+
+
+def _must_be_possible(learned: Baseline) -> None:
+    faults = impossible(learned)
+    faults += [
+        f"{entry.key}: {why}"
+        for entry in learned.entries.values()
+        if entry.center is not None and (why := beyond_peak(learned, entry.key, entry.center, entry.unit))
+    ]
+    if faults:
+        raise RunError(
+            f"What these runs measured of {learned.model} cannot be true: {faults[0]}.",
+            "Nothing was learned. Look at the measurement first: hpcaccept report.",
+        )
+
+
+def _kinds(judged: Mapping[str, Judged]) -> list[_Kind]:
+    """Kinds of devices in the runs, by model and then by what NVML says of them.
+
+    Raises:
+        RunError: one model was measured with unlike threads or turns.
+    """
+    units = {u for run in judged.values() for u in run.evidence.samples.units if u.model and u.node}
+    found: list[_Kind] = []
+    for model in sorted({unit.model for unit in units}):
+        settings = {unit.setting for unit in units if unit.model == model}
+        if len(settings) > 1:
+            listed = "; ".join(sorted(settings))
+            raise RunError(
+                f"The runs measured {model} in unlike ways: {listed}.", "Learn from runs of one kind at a time."
+            )
+        groups = _groups(judged, model)
+        found += [_Kind(model, min(settings), facts, places) for facts, places in sorted(groups.items())]
+    return found
+
+
+def _groups(judged: Mapping[str, Judged], model: str) -> dict[tuple[str, ...], dict[str, frozenset[Place]]]:
+    """Device facts → run → places of the model's devices."""
+    groups: dict[tuple[str, ...], dict[str, frozenset[Place]]] = {}
+    for run_id, run in judged.items():
+        known = _known(run)
+        units = [unit for unit in run.evidence.samples.units if unit.model == model and unit.node]
+        for unit in [unit for unit in units if unit.device] or units:
+            facts = known.of(unit)
+            places = groups.setdefault(tuple(facts.get(name, "") for name in _DEVICE_FACTS), {})
+            places[run_id] = places.get(run_id, frozenset()) | {(unit.node, unit.device)}
+    return groups
+
+
+def _known(run: Judged) -> _Known:
+    known = _Known()
+    for record in run.evidence.records:
+        known.hear(record)
+    return known
+
+
+def _learn_one(judged: Mapping[str, Judged], kind: _Kind) -> Baseline:
+    left_out: dict[str, str] = {}
+    revisions: dict[str, int] = {}
+    shared = 0.0
+    values: list[Values] = []
+    for run_id, places in kind.places.items():
+        run = judged[run_id]
+        left_out |= suspects(run.judgement.verdicts)
+        revisions |= {record.check: record.revision for record in run.evidence.records}
+        values += only_at(run.values, places)
+        if run.evidence.shared_host:
+            shared = max(shared, run.evidence.plan.suite.peers.shared_host_floor)
+    entries = learn(values, kind.model, kind.setting, left_out, revisions, shared)
+    return Baseline(kind.model, _provenance(judged, kind, left_out), entries)
+
+
+def _provenance(judged: Mapping[str, Judged], kind: _Kind, left_out: dict[str, str]) -> Provenance:
+    said: list[dict[str, str]] = []
+    used: set[Unit] = set()
+    for run_id, places in kind.places.items():
+        known = _known(judged[run_id])
+        mine = [
+            u for u in judged[run_id].evidence.samples.units if (u.node, u.device) in places and u.node not in left_out
+        ]
+        said += [known.of(unit) for unit in mine]
+        used |= set(mine)
+    nodes = {node for places in kind.places.values() for node, _ in places}
+    return Provenance(
+        learned_at=now(),
+        runs=tuple(kind.places),
+        nodes=tuple(sorted({unit.node for unit in used})),
+        device_ids=tuple(sorted({unit.device_id for unit in used if unit.device_id})),
+        setting=kind.setting,
+        facts={
+            name: SEVERAL.join(sorted(texts))
+            for name in _FACTS
+            if (texts := {facts[name] for facts in said if facts.get(name)})
+        },
+        version=__version__,
+        commit=commit_of(Path(__file__).parents[3]),
+        left_out={node: why for node, why in left_out.items() if node in nodes},
+        device_serials=tuple(sorted({facts["gpu_serial"] for facts in said if facts.get("gpu_serial")})),
+    )

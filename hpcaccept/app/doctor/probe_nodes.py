@@ -1,0 +1,389 @@
+"""How are the nodes asked? One small job, started and entered exactly as a run would be, with a question instead of checks.
+
+The nodes answer through the job's output, because the runs folder is one of the things in doubt. Whatever happens, nothing of the
+job is left: neither in the queue, nor on the nodes, nor in the runs folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+import secrets
+import shutil
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpcaccept import checks, container, launch
+from hpcaccept.errors import LaunchError
+from hpcaccept.launch import slurm
+from hpcaccept.launch.job.preflight import by_task
+from hpcaccept.model.doctor.probe import FROM_LOGIN, Heard, NodeFacts, ProbeRequest, Silent
+from hpcaccept.model.plan import Step
+from hpcaccept.parse.probe_lines import Hearing
+from hpcaccept.parse.rank_exits import parse_deaths
+from hpcaccept.report.phrases import fold
+from hpcaccept.serial import dumps
+from hpcaccept.store.folder import RunFolder, write_whole
+from hpcaccept.transport.conversation import talking
+from hpcaccept.transport.process import ask
+from hpcaccept.units import show_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from hpcaccept.app.doctor.case import Case
+    from hpcaccept.model.job import JobStatus
+    from hpcaccept.model.plan import Plan
+    from hpcaccept.transport.conversation import Talk
+
+#: What a node may take for all questions together once it has begun; most take a second or two.
+_ANSWERS_S = 240.0
+#: Seconds between two questions for the time, at first: late nodes have to be asked too, and early ones not a thousand times.
+_PING_S = 0.3
+_ASK_QUEUE_S = 2.0
+#: Whoever asks for a node that does not answer waits half a minute for it, even when the job is over.
+_GRACE_S = 3.0
+_STEP = "doctor"
+_GRANTED = re.compile(r"^salloc: Granted job allocation (\d+)", re.MULTILINE)
+#: How long a file that a node has left may take to be seen here.
+_SEEN_WITHIN_S = 5.0
+#: Options of sbatch that say where and as whom a job may run; the others (mail, dependencies, times) are the run's own affair.
+_WHERE = {"cluster_constraint", "clusters", "constraint", "cpus_per_gpu", "gres", "licenses", "mcs_label", "mem", "mem_per_cpu",
+          "mem_per_gpu", "network", "nice", "prefer", "priority", "qos", "reservation", "switches", "tmp", "wckey"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long is waited for what.
+
+    Attributes:
+        queue_s: until the job begins.
+        start_s: from then on, until every node speaks: images are pulled and unpacked.
+        answers_s: from then on, until every node has said all.
+    """
+
+    queue_s: float
+    start_s: float
+    answers_s: float = _ANSWERS_S
+
+
+def probe(case: Case, patience: Patience, most_s: float | None = None) -> Heard:
+    """Ask every node that a run of this case would get.
+
+    Args:
+        case: with a plan.
+        patience: for the job.
+        most_s: longest job that the partition allows.
+
+    Raises:
+        RunError: nothing can be written among the runs.
+        LaunchError: the launcher is not there.
+    """
+    plan, launcher = case.plan, launch.load(case.launcher)
+    assert plan is not None
+    token = f"hpcaccept-doctor-{secrets.token_hex(6)}"
+    # A job of its own, even when this is typed inside of another one.
+    mine = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_") or key == "SLURM_CONF"}
+    environ = launcher.step_environment({**mine, **case.image.environment})
+    with _token_folder(case.runs_dir, token) as folder:
+        RunFolder(folder).write_plan(plan)
+        nodes = _placeholders(plan) if case.launcher == "slurm" else launcher.nodes(plan, environ)
+        far = launcher.unreachable(plan, nodes, RunFolder(folder), environ)
+        near = tuple(node for node in nodes if node not in far)
+        outside = tuple(Silent((node,), cause, remedy) for node, (cause, remedy) in far.items())
+        if not near:
+            return Heard((), silent=outside)
+        request = ProbeRequest(token, str(folder), case.request.gpus_per_node, _who_imports_torch(plan))
+        command = probe_command(plan, near, request)
+        if case.launcher == "slurm":
+            command = as_job(command, plan, token, patience, most_s)
+        heard = _converse(case, command, environ, token, patience, len(near))
+        seen = tuple(_seen_back(folder, token, heard.nodes))
+        return replace(heard, nodes=seen, silent=(*outside, *heard.silent))
+
+
+def _placeholders(plan: Plan) -> tuple[str, ...]:
+    """Slurm chooses, and tells only in the job."""
+    return tuple(f"NODE{number}" for number in range(plan.request.nodes))
+
+
+def probe_here(gpus: int) -> Heard:
+    """Ask the node that this process is on, as a process of whatever launched this one."""
+    request = dumps(ProbeRequest(gpus=gpus))
+    command = [sys.executable, "-m", "hpcaccept.rank.probe", request]
+    hearing = Hearing()
+    done = ask(command, timeout_s=_ANSWERS_S)
+    for line in done.stdout.splitlines():
+        hearing.take(0.0, line)
+    silent = () if hearing.facts else (Silent((os.uname().nodename,), _last_words(done.stderr)),)
+    return Heard(tuple(hearing.facts.values()), silent=silent, asked=1, stderr=done.stderr if silent else "")
+
+
+def _who_imports_torch(plan: Plan) -> str:
+    """Nobody, for a suite whose checks do without."""
+    if not any("torch" in checks.load(spec.name).needs for spec in plan.suite.checks):
+        return "none"
+    return "first" if plan.launcher == "local" else "all"
+
+
+def probe_command(plan: Plan, nodes: tuple[str, ...], request: ProbeRequest) -> tuple[str, ...]:
+    """The launcher's own command for a look into every node, with the question in the place of the rank program. Pure."""
+    step = Step(_STEP, nodes, 1, plan.request.gpus_per_node, (), plan.start_deadline_s)
+    if plan.launcher == "slurm":
+        # A container of Pyxis' without a name goes with its step.
+        plan = replace(plan, image=replace(plan.image, name=""))
+    words = list(launch.load(plan.launcher).step_command(plan, step, RunFolder(Path("/"))))
+    rank = ["hpcaccept.rank", "/", step.id]
+    # Once for all, or once for each host.
+    places = [i for i in range(len(words)) if words[i : i + len(rank)] == rank]
+    for place in reversed(places):
+        words[place : place + len(rank)] = ["hpcaccept.rank.probe", dumps(request)]
+    return tuple(words)
+
+
+def as_job(
+    command: tuple[str, ...], plan: Plan, token: str, patience: Patience, most_s: float | None
+) -> tuple[str, ...]:
+    """A step's srun in a job of its own, for which Slurm chooses the nodes. Pure.
+
+    With salloc, because an srun that makes its job itself gives its tasks other cores than a step of a batch job has.
+    """
+    request = plan.request
+    needed_s = patience.start_s + patience.answers_s
+    named = {
+        "job-name": "hpcaccept-doctor",
+        "comment": token,
+        "time": str(max(1, math.ceil(min(needed_s, most_s or needed_s) / 60))),
+        "nodes": str(request.nodes),
+        "ntasks-per-node": str(request.ranks_per_node),
+        "gpus-per-node": str(request.gpus_per_node or ""),
+        "partition": request.partition,
+        "account": request.account,
+        "nodelist": request.nodelist,
+        "exclude": request.exclude,
+    }
+    where = {key.replace("_", "-"): value for key, value in request.slurm.items() if key in _WHERE}
+    words = [f"--{key}={value}" for key, value in {**named, **where}.items() if value]
+    step = [word for word in command if not word.startswith("--nodelist=")]
+    return ("salloc", "--exclusive", *words, *step)
+
+
+# --- the conversation -------------------------------------------------------------------------------------------------
+
+
+def _converse(
+    case: Case, command: tuple[str, ...], environ: Mapping[str, str], token: str, patience: Patience, asked: int
+) -> Heard:
+    hearing = Hearing()
+    begin = time.monotonic()
+    with talking(command, env=environ, grace_s=_GRACE_S) as talk, _nothing_left(case, token):
+        why, begun, job = _listen(case.launcher, talk, hearing, token, patience, asked)
+        waited_s = time.monotonic() - begin
+        talk.wait(2.0)
+    for arrived_s, line in talk.heard(0.01):
+        hearing.take(arrived_s, line)
+    nodes = _one_each(hearing)
+    complete = len(hearing.facts) >= asked
+    silent = () if complete else _silent(case, nodes, job, talk.stderr, why)
+    cut = any(node.mpi_begun and not node.done for node in nodes)
+    return Heard(nodes, hearing.clocks, silent, waited_s, begun, asked, talk.stderr if silent or cut else "")
+
+
+def _listen(
+    launcher: str, talk: Talk, hearing: Hearing, token: str, patience: Patience, asked: int
+) -> tuple[Silent | None, bool, tuple[str, ...]]:
+    """Until everyone is done, the launcher has ended, or patience has.
+
+    Returns:
+        Why no more is known, whether the job has begun, and the names of its nodes in the order of its tasks, where Slurm chose them.
+    """
+    slurms = launcher == "slurm"
+    phase, until = ("queue", patience.queue_s) if slurms else ("start", patience.start_s)
+    until += time.monotonic()
+    asked_queue = pinged = first = time.monotonic()
+    status: JobStatus | None = None
+    why: Silent | None = None
+    job: tuple[str, ...] = ()
+    while talk.ended is None:
+        for arrived_s, line in talk.heard(0.05):
+            hearing.take(arrived_s, line)
+        now, spoken = time.monotonic(), hearing.facts.values()
+        first = first if spoken else now
+        if not why and 0 < len(spoken) < asked <= len(spoken) + len(parse_deaths(talk.stderr)):
+            why = Silent((), "")  # the others are dead already, and their own words say more
+        # Without the silent ones MPI cannot start: that is not waited for.
+        if spoken and (why or len(spoken) >= asked) and all(f.done or (why and f.mpi_begun) for f in spoken):
+            return why, True, job
+        if phase == "queue" and (granted := _GRANTED.search(talk.stderr)):
+            # At once: of a job that is being ended Slurm names only the nodes that have not yet ended it.
+            phase, until, job = "start", now + patience.start_s, _nodes_of_job(granted[1])
+        elif phase == "queue" and now - asked_queue > _ASK_QUEUE_S:
+            asked_queue, status = now, _state_of_job(token)
+            if status and status.state == "stuck":
+                return Silent((), f"the job cannot start: {status.detail}", status.remedy), False, job
+        elif phase == "start" and len(spoken) >= asked:
+            phase, until = "answers", now + patience.answers_s
+        if spoken and slurms and now - pinged > max(_PING_S, (now - first) / 20):
+            pinged = now
+            talk.say(repr(time.time()))
+        if now > until:
+            why = _too_late(phase, patience, status.detail if status else "")
+            if phase != "start" or not spoken:
+                return why, phase != "queue", job
+            phase, until = "answers", now + patience.answers_s
+    # Slurm itself has refused, or the ranks could not be started.
+    return why, True, job or (_nodes_of_job(granted[1]) if (granted := _GRANTED.search(talk.stderr)) else ())
+
+
+def _too_late(phase: str, patience: Patience, detail: str) -> Silent:
+    if phase == "queue":
+        wait, words = show_duration(patience.queue_s), f" ({detail})" if detail else ""
+        return Silent((), f"the job did not begin within {wait}{words}", "Try later, or --queue-timeout S, or --quick")
+    if phase == "start":
+        wait = show_duration(patience.start_s)
+        return Silent(
+            (),
+            f"nothing was heard of it within {wait}",
+            "scontrol show node NAME; --start-timeout S for slow image pulls",
+        )
+    return Silent((), f"not all answers came within {show_duration(patience.answers_s)}")
+
+
+@contextlib.contextmanager
+def _nothing_left(case: Case, token: str) -> Iterator[None]:
+    """The job is over at the end of the block, even if it never began, and so is its container."""
+    try:
+        yield
+    finally:
+        after = container.load(case.image.runtime).after_step(case.image, _STEP)
+        with contextlib.suppress(LaunchError):
+            if after:
+                ask(after)
+        if case.launcher == "slurm":
+            with contextlib.suppress(LaunchError):
+                job = slurm.find_job(token)
+                if job and not slurm.status(job).over:
+                    slurm.cancel(job)
+
+
+def _state_of_job(token: str) -> JobStatus | None:
+    try:
+        job = slurm.find_job(token)
+        return slurm.status(job) if job else None
+    except LaunchError:
+        return None
+
+
+def _nodes_of_job(job: str) -> tuple[str, ...]:
+    """In the order of its tasks; empty when Slurm does not say."""
+    try:
+        names = ask(["squeue", "-h", "-t", "all", "-o", "%N", "-j", job]).stdout.strip()
+    except LaunchError:
+        return ()
+    if not names:
+        return ()
+    from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet
+
+    return tuple(NodeSet(names, resolver=RESOLVER_NOGROUP))
+
+
+def _one_each(hearing: Hearing) -> tuple[NodeFacts, ...]:
+    """One voice for each node: of several ranks on one machine the first, which was asked everything."""
+    found: dict[str, NodeFacts] = {}
+    for facts in sorted(hearing.facts.values(), key=lambda facts: (facts.node, facts.rank)):
+        found.setdefault(facts.node, facts)
+    return tuple(found.values())
+
+
+# --- who did not speak ------------------------------------------------------------------------------------------------
+
+_LABEL = re.compile(r" *\d+: ")
+
+
+def _silent(
+    case: Case, nodes: tuple[NodeFacts, ...], job: tuple[str, ...], stderr: str, why: Silent | None
+) -> tuple[Silent, ...]:
+    """Those of the job that did not speak, grouped by what they, the container or the launcher say."""
+    spoken, labelled = {node.node for node in nodes}, by_task(stderr)
+    launchers = "\n".join(line for line in stderr.splitlines() if not _LABEL.match(line))
+    missing = [(name, labelled.get(task, "")) for task, name in enumerate(job) if name not in spoken]
+    if not missing:
+        return (_cause(case, "\n".join([*labelled.values(), launchers]), launchers, why),)
+    alike: dict[object, tuple[Silent, list[str]]] = {}
+    for name, said in missing:
+        cause = _cause(case, said, launchers, why)
+        # The words of two nodes differ at least in the nodes' names.
+        alike.setdefault((cause.remedy, cause.cause.partition(" (")[0]), (cause, []))[1].append(name)
+    return tuple(
+        Silent(tuple(names), cause.cause, cause.remedy.replace("NAME", fold(names))) for cause, names in alike.values()
+    )
+
+
+def _cause(case: Case, said: str, launchers: str, why: Silent | None) -> Silent:
+    explain = container.load(case.image.runtime).explain
+    fault = explain(said) if said.strip() else explain(launchers)
+    if fault:
+        return Silent((), fault.cause, fault.remedy)
+    return (
+        why
+        if why and why.cause
+        else Silent((), _last_words(said or launchers), "Try the same by hand: srun -N1 hostname")
+    )
+
+
+def _last_words(text: str) -> str:
+    """What was said last, without what only tells that something ended."""
+    lines = list(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
+    told = [line for line in lines if not line.startswith("salloc: ") or "error" in line]
+    telling = [line for line in told if not parse_deaths(line) and "Terminating StepId" not in line] or told
+    return " / ".join(telling[-2:])[:400] or "it left no word"
+
+
+# --- the file system --------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _token_folder(runs_dir: Path, token: str) -> Iterator[Path]:
+    """A folder among the runs with a file of ours in it; afterwards everything that was made for it is gone.
+
+    Raises:
+        RunError: it cannot be made.
+    """
+    folder = runs_dir / f".{token}"
+    made = [place for place in (runs_dir, *runs_dir.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True)
+        write_whole(folder / FROM_LOGIN, token)
+        yield folder
+    except OSError as fault:
+        raise RunFolder(folder).refused(fault) from fault
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        for place in made:
+            with contextlib.suppress(OSError):
+                place.rmdir()
+
+
+def _seen_back(folder: Path, token: str, nodes: tuple[NodeFacts, ...]) -> Iterator[NodeFacts]:
+    """The nodes, with a word where what one has left for this machine does not arrive."""
+    until = time.monotonic() + _SEEN_WITHIN_S
+    for node in nodes:
+        if node.no_write or node.no_read or not node.python:
+            yield node
+            continue
+        while not (seen := _holds(folder / f"from-{node.node}", token)) and time.monotonic() < until:
+            time.sleep(0.1)
+        yield node if seen else replace(node, no_write="it does not arrive here")
+
+
+def _holds(file: Path, token: str) -> bool:
+    try:
+        os.listdir(file.parent)  # noqa: PTH208 (asks NFS for the folder anew)
+        return file.read_text("utf-8") == token
+    except OSError:
+        return False

@@ -1,0 +1,178 @@
+"""How does a run folder become verdicts and reports? Collect, judge, report; each may be repeated at any time."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from hpcaccept import checks
+from hpcaccept.errors import StoreError, UsageError
+from hpcaccept.judge import Judgement, judge_values
+from hpcaccept.judge.statistics.aggregate import Values, values_of
+from hpcaccept.model.evidence import Evidence
+from hpcaccept.model.history import Past
+from hpcaccept.report.formats import render
+from hpcaccept.report.model import Summary, summarise
+from hpcaccept.store.baseline_file import SHIPPED, find_baseline
+from hpcaccept.store.folder import RunFolder, write_whole
+from hpcaccept.store.gather import Catalogue, gather
+from hpcaccept.store.run_file import read_run, write_run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from hpcaccept.model.baseline import Baseline
+    from hpcaccept.model.job import JobStatus
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A run with everything that follows from it, and the past it was judged against."""
+
+    evidence: Evidence
+    values: list[Values]
+    judgement: Judgement
+    summary: Summary
+    past: Past | None = None
+
+
+def collect(folder: RunFolder, job: JobStatus | None = None) -> Evidence:
+    """Gather what is under the folder and write ``run.h5``.
+
+    Raises:
+        StoreError: the plan cannot be read.
+        RunError: ``run.h5`` cannot be written (RunFolderFull where there is no space).
+    """
+    evidence = gather(folder, catalogue_of(folder), job or _ended_before(folder))
+    with _named(folder):
+        write_run(folder.run_file, evidence, datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    return evidence
+
+
+def _ended_before(folder: RunFolder) -> JobStatus | None:
+    """How the job is known to have ended from an earlier collection: the scheduler may have forgotten it since."""
+    with contextlib.suppress(StoreError):
+        return read_run(folder.run_file).job
+    return None
+
+
+@contextlib.contextmanager
+def _named(folder: RunFolder) -> Iterator[None]:
+    try:
+        yield
+    except OSError as fault:
+        # HDF5 wraps the errno in its own text; the folder is asked whether it is full.
+        raise folder.refused(fault) from fault
+
+
+def catalogue_of(folder: RunFolder) -> Catalogue:
+    """The metrics of the checks of a run."""
+    return checks.catalogue(spec.name for spec in folder.read_plan().suite.checks)
+
+
+def evidence_of(folder: RunFolder) -> Evidence:
+    """From ``run.h5``; gathered first when there is none or a journal (of a rank or the driver) is newer."""
+    if not folder.run_file.exists():
+        return collect(folder)
+    written = folder.run_file.stat().st_mtime
+    journals = (*folder.path.glob("records/*/*.jsonl"), *folder.path.glob(folder.driver_log.name))
+    newest = max((f.stat().st_mtime for f in journals), default=0.0)
+    return collect(folder) if newest > written else read_run(folder.run_file)
+
+
+def judge_run(evidence: Evidence, baselines_dir: Path, history: Path | None = None) -> Judged:
+    """Judge against limits, peers, the baselines of the devices that were measured, and their own past.
+
+    Args:
+        evidence: of the run.
+        baselines_dir: where the site keeps its baselines.
+        history: folder of what past runs measured; None, or one that is not there: nothing is asked of the past.
+
+    Raises:
+        StoreError: a baseline or a segment of the history is damaged.
+    """
+    from hpcaccept.checks.identity import UNIQUE_FACTS
+
+    catalogue = checks.catalogue(spec.name for spec in evidence.plan.suite.checks)
+    models = {unit.model for unit in evidence.samples.units if unit.model}
+    baselines: dict[str, Baseline] = {}
+    for model in models:
+        found = find_baseline((baselines_dir, SHIPPED), model, evidence.plan.created_at)
+        if found:
+            baselines[model] = found[1]
+    values = values_of(evidence.samples, catalogue)
+    past = None
+    if history is not None and history.exists():
+        from hpcaccept.app.history import past_for
+
+        past = past_for(history, evidence)
+    judgement = judge_values(evidence, values, catalogue, baselines, UNIQUE_FACTS, past)
+    return Judged(evidence, values, judgement, summarise(evidence, judgement, values), past)
+
+
+def write_report(folder: RunFolder, judged: Judged) -> None:
+    """``report.json`` and ``report.formats.html``. Raises RunError where they cannot be written."""
+    with _named(folder):
+        write_whole(folder.report_file, text_of(judged, "json", folder))
+        write_whole(folder.page_file, text_of(judged, "html", folder))
+
+
+def text_of(judged: Judged, form: str, folder: RunFolder) -> str:
+    """A report as text.
+
+    Raises:
+        RunError: the form cannot hold this run (hpcaccept.report.node_lists).
+    """
+    return render(form, judged.evidence, judged.values, judged.judgement, judged.summary, str(folder.path), judged.past)
+
+
+def print_report(folder: RunFolder, judged: Judged, form: str) -> None:
+    """To standard output, in one of ``hpcaccept.report.formats.FORMS``; a table is as wide as the terminal."""
+    if form == "table":
+        from hpcaccept.report.formats.table import print_terminal
+
+        print_terminal(judged.evidence, judged.judgement, judged.summary, str(folder.path))
+    else:
+        print(text_of(judged, form, folder), end="")  # noqa: T201
+
+
+def save_report(folder: RunFolder, judged: Judged, form: str, output: Path) -> None:
+    """Into a file, whole or not at all: whoever reads it (a collector, a web server) sees the old one or the new one.
+
+    Raises:
+        UsageError: there is no such folder, it takes no writing, or what is there is a device or a pipe, which a rename would
+            replace.
+    """
+    file = output.resolve()
+    if file.exists() and not file.is_file():
+        raise UsageError(f"{output} is no file that could be replaced.", "Leave --output out to print the report.")
+    try:
+        write_whole(file, text_of(judged, form, folder))
+    except OSError as fault:
+        raise UsageError(f"Cannot write {output}: {fault.strerror}.", "Choose another place with --output.") from fault
+
+
+def conclude(
+    folder: RunFolder, baselines_dir: Path, form: str, job: JobStatus | None = None, history: Path | None = None
+) -> int:
+    """Gather, judge, print, then write; gives the exit code of the run.
+
+    What cannot be written (a full disk) is printed all the same. The run enters the history where one is named.
+
+    Raises:
+        RunError: run.h5, a report or the history could not be written, after the report was printed.
+    """
+    evidence = gather(folder, catalogue_of(folder), job)
+    judged = judge_run(evidence, baselines_dir, history)
+    print_report(folder, judged, form)
+    with _named(folder):
+        write_run(folder.run_file, evidence, datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    write_report(folder, judged)
+    if history is not None:
+        from hpcaccept.app.history import remember
+
+        remember(judged, history)
+    return judged.judgement.exit_code

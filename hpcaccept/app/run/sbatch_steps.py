@@ -1,0 +1,243 @@
+"""How does an sbatch script run a plan, without submitit and without Python on the host?
+
+Inside its job a task in the image writes the plan and leaves the command of the next step in a file; the script runs it, tells how it
+ended, and finds the next one there. What follows from a crash is decided here as in the driver. The image knows nothing of Slurm: the
+script hands over what Slurm says, and it is understood by the code that ``submit`` uses.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpcaccept import container
+from hpcaccept.app.run.submit import plan_of
+from hpcaccept.config.settings import load_settings
+from hpcaccept.errors import UsageError
+from hpcaccept.launch import slurm
+from hpcaccept.launch.job.driver import KEPT, MARGIN_S, TIME_IS_UP, WARNING_S, reckon
+from hpcaccept.launch.job.events import Events
+from hpcaccept.launch.job.preflight import opening
+from hpcaccept.launch.job.queue import Course, take
+from hpcaccept.launch.job.rank_logs import first_hello
+from hpcaccept.parse.slurm.jobs import parse_gres_gpus
+from hpcaccept.serial import dumps, from_plain
+from hpcaccept.store.folder import RunFolder, write_whole
+from hpcaccept.units import parse_slurm_time, show_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from hpcaccept.model.plan import Plan, Step
+
+#: Seconds of the job that its steps leave for what follows them, but a quarter of what is left at most: the image is entered twice more.
+LAST_WORDS_S = 90.0
+#: A launch that hangs is ended so long after MPI should have started: ranks notice that by themselves, as in the driver.
+PATIENCE_S = 15.0
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the script says of its job, in Slurm's own words.
+
+    Attributes:
+        nodes: ``scontrol show hostnames``.
+        gres: ``sinfo -h -N -o %G`` of these nodes.
+        mpi: ``srun --mpi=list``.
+        left: ``squeue -h -o %L``: time until the job is ended.
+        variables: names of the script's environment.
+    """
+
+    nodes: str = ""
+    gres: str = ""
+    mpi: str = ""
+    left: str = ""
+    variables: str = ""
+
+
+@dataclass(frozen=True)
+class _Way:
+    """What is kept between two calls.
+
+    Attributes:
+        course: what is still to be launched.
+        allowed_s: seconds that the launched step was given.
+        by_job: True when that is all the time of the job.
+    """
+
+    course: Course
+    allowed_s: float = 0.0
+    by_job: bool = False
+
+
+def begin(
+    path: str,
+    told: Told,
+    options: Mapping[str, Any],
+    suite_options: Mapping[str, Mapping[str, Any]],
+    environ: Mapping[str, str] = os.environ,
+) -> None:
+    """Write the plan of a run into a new folder, and leave its first command there (see ``_leave_command``).
+
+    Args:
+        path: of the run folder.
+        told: of the job.
+        options: settings that the script names.
+        suite_options: what it changes in the suite.
+        environ: of this process.
+
+    Raises:
+        UsageError: not inside a Slurm job, the settings or the suite are wrong, or nobody says how many GPUs there must be.
+        LaunchError: this Slurm starts no MPI.
+        RunError: the folder cannot be written.
+    """
+    folder = RunFolder(Path(path).absolute())
+    nodes = tuple(told.nodes.split())
+    if not nodes:
+        raise UsageError("--nodes names none: 'hpcaccept plan' belongs inside a Slurm job.", "Use 'hpcaccept submit'.")
+    # Which nodes, is decided already; where runs are kept, too.
+    decided = {"nodes": len(nodes), "nodelist": "", "exclude": "", "runs_dir": str(folder.path.parent)}
+    layered = load_settings({**options, **decided}, environ, suite_options)
+    settings = layered.settings
+    gpus = parse_gres_gpus(told.gres) if settings.gpus_per_node < 0 else settings.gpus_per_node
+    if settings.gpus_per_node < 0 and not gpus:
+        raise UsageError(
+            "Slurm knows of no GPU (gres) on these nodes, and nobody said how many there must be.",
+            "HPCACCEPT_GPUS_PER_NODE=8 sbatch …, or HPCACCEPT_GPUS_PER_NODE=0 to test without.",
+        )
+    mpi = slurm.mpi_among(told.mpi) if settings.mpi == "auto" else settings.mpi
+    settings = replace(settings, gpus_per_node=gpus, mpi=mpi)
+    plan = plan_of(settings, layered.overrides, "slurm", folder.run_id)
+    _fits(plan, told)
+    folder.create()
+    folder.write_plan(plan)
+    events = Events(folder)
+    events.say("started", nodes=nodes)
+    clean_up = container.load(plan.image.runtime).after_job(plan.image)
+    _write_words(folder, "leave", slurm.everywhere(plan, nodes, clean_up) if clean_up else ())
+    _leave_command(folder, events, opening(plan, nodes), told)
+
+
+def proceed(path: str, step_id: str, code: int, took_s: float, told: Told) -> None:
+    """Say how a step ended, and leave the next command; an empty file when the run is over.
+
+    Args:
+        path: of the run folder.
+        step_id: the step that has ended.
+        code: exit status of its command.
+        took_s: seconds from its launch to its end.
+        told: of the job.
+    """
+    folder = RunFolder(Path(path).absolute())
+    events = Events(folder)
+    way = from_plain(json.loads((folder.path / "course.json").read_text("utf-8")), _Way)
+    step = folder.read_step(step_id)
+    events.say("step_ended", step=step_id, returncode=code)
+    begun = not step.checks or first_hello(folder, step_id)
+    late = code != 0 and took_s >= (way.allowed_s if begun else min(way.allowed_s, _start_s(step)))
+    if late and way.by_job and took_s >= way.allowed_s:
+        _end(folder, events, way.course, TIME_IS_UP, KEPT)
+        return
+    runtime = folder.read_plan().image.runtime
+    course, why = reckon(folder, events, way.course, step, code=code, late=late, runtime=runtime)
+    if why:
+        _end(folder, events, course, *why)
+    else:
+        _leave_command(folder, events, course, told)
+
+
+def conclude(path: str, environ: Mapping[str, str] = os.environ) -> int:
+    """Judge, print and remember a run as ``submit`` does at its end; gives its exit code.
+
+    Raises:
+        RunError: the report or the history could not be written.
+    """
+    from hpcaccept.app.run.conclude import conclude as conclude_run
+
+    folder = RunFolder(Path(path).absolute())
+    settings = load_settings({"runs_dir": str(folder.path.parent)}, environ).settings
+    return conclude_run(folder, Path(settings.baselines_dir).absolute(), "table", history=settings.history_folder)
+
+
+def _leave_command(folder: RunFolder, events: Events, course: Course, told: Told) -> None:
+    """What the script runs next: STEP START_S COUNT VARIABLE… COMMAND…; nothing at the end.
+
+    COUNT variables are NAME=VALUE, or the NAME of one that must not be there. A launch of which no rank has spoken after START_S
+    hangs.
+    """
+    step, course = take(course)
+    if step is None:
+        _end(folder, events, course)
+        return
+    plan = folder.read_plan()
+    longest_s, spare_s = _longest_s(step), _spare_s(told)
+    if spare_s <= 0:
+        _end(folder, events, course, TIME_IS_UP, KEPT)
+        return
+    allowed_s = max(1, int(min(longest_s, spare_s)))
+    folder.write_step(step)
+    events.say("step_started", step=step.id, nodes=step.nodes)
+    write_whole(folder.path / "course.json", dumps(_Way(course, allowed_s, spare_s < longest_s)) + "\n")
+    variables = _changes(plan, told.variables.split())
+    command = ("timeout", "--kill-after=10", str(allowed_s), *slurm.step_command(plan, step, folder))
+    _write_words(folder, "next", (step.id, f"{_start_s(step):.0f}", str(len(variables)), *variables, *command))
+
+
+def _end(folder: RunFolder, events: Events, course: Course, detail: str = "", remedy: str = "") -> None:
+    events.say("ended", detail=detail, remedy=remedy)
+    write_whole(folder.path / "course.json", dumps(_Way(course)) + "\n")
+    _write_words(folder, "next", ())
+
+
+def _write_words(folder: RunFolder, name: str, words: Iterable[str]) -> None:
+    """Words that bash reads with ``mapfile -d ''``: whatever stands in them, each is one argument."""
+    write_whole(folder.path / name, "".join(f"{word}\0" for word in words))
+
+
+def _changes(plan: Plan, names: Iterable[str]) -> tuple[str, ...]:
+    """How the environment of a step differs from the script's, of which only the names are known."""
+    before = dict.fromkeys(names, "")
+    after = {**slurm.step_environment(before), **plan.image.environment}
+    gone = [name for name in before if name not in after]
+    return (*gone, *(f"{name}={value}" for name, value in after.items() if before.get(name) != value))
+
+
+def _start_s(step: Step) -> float:
+    return step.start_deadline_s + PATIENCE_S
+
+
+def _longest_s(step: Step) -> float:
+    """Even if every rank had to wait for every other; the look into every node is over when all had time to start."""
+    work_s = sum(spec.deadline_s for spec in step.checks) * step.ranks
+    return step.start_deadline_s + MARGIN_S + work_s if step.checks else _start_s(step)
+
+
+def _left_s(told: Told) -> float:
+    try:
+        return parse_slurm_time(told.left)
+    except ValueError:
+        return float("inf")  # UNLIMITED, or Slurm did not answer
+
+
+def _spare_s(told: Told) -> float:
+    """Seconds that the next step may take, so that its end can still be told and judged."""
+    left_s = _left_s(told)
+    return left_s - max(WARNING_S, min(LAST_WORDS_S, left_s / 4))
+
+
+def _fits(plan: Plan, told: Told) -> None:
+    """Refuse a suite that must be cut short: hours of burning that end without a verdict are worth nothing.
+
+    Raises:
+        UsageError: its checks alone last longer than the job.
+    """
+    lasts_s = sum(float(spec.params.get("duration_s", 0.0)) for spec in plan.suite.checks)
+    if lasts_s > _spare_s(told):
+        raise UsageError(
+            f"The checks alone take {show_duration(lasts_s)}, and the job ends in {show_duration(_left_s(told))}.",
+            f"sbatch --time={-(-int(slurm.time_limit_s(plan)) // 60)} …: minutes, an upper estimate.",
+        )

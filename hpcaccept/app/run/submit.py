@@ -1,0 +1,129 @@
+"""What does ``submit`` do? Settings → suite → plan → run folder → launcher; then wait, collect, judge, report."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpcaccept import __version__, launch
+from hpcaccept.app.run.image_digest import identified, runtime_of
+from hpcaccept.config.suites import read_suite
+from hpcaccept.errors import LaunchError
+from hpcaccept.plan.make import image_of, make_plan, request_of
+from hpcaccept.plan.resolve import resolve_suite
+from hpcaccept.store.folder import RunFolder
+from hpcaccept.transport.process import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hpcaccept.config.settings import Settings
+    from hpcaccept.config.suites import SuiteText
+    from hpcaccept.model.job import JobRef
+    from hpcaccept.model.plan import Plan
+
+
+def plan_run(settings: Settings, overrides: Sequence[SuiteText] = ()) -> tuple[Plan, RunFolder]:
+    """The plan and its folder, not yet made. Nothing is written or started.
+
+    Args:
+        settings: what is asked for.
+        overrides: what the site and the command line change in the suite.
+
+    Raises:
+        UsageError: settings or suite are wrong, or the launcher cannot be used here.
+    """
+    launcher = launch.choose(settings.launcher)
+    place = launch.load(launcher)
+    if settings.gpus_per_node < 0:
+        settings = replace(settings, gpus_per_node=place.default_gpus(settings.partition))
+    if settings.mpi == "auto":
+        settings = replace(settings, mpi=place.default_mpi())
+    plan = plan_of(settings, overrides, launcher)
+    return plan, RunFolder(Path(settings.runs_dir).absolute() / plan.run_id)
+
+
+def plan_of(settings: Settings, overrides: Sequence[SuiteText], launcher: str, run_id: str = "") -> Plan:
+    """The plan for settings in which the GPUs per node and the type of MPI are decided.
+
+    Args:
+        settings: what is asked for.
+        overrides: see ``plan_run``.
+        launcher: module name in hpcaccept.launch.
+        run_id: of the run; empty: a new one.
+
+    Raises:
+        UsageError: settings or suite are wrong.
+    """
+    gpus = settings.gpus_per_node
+    name = settings.suite if settings.suite != "auto" else ("quick" if gpus else "cpu")
+    suite = resolve_suite(read_suite(name), overrides)
+    request = request_of(settings, gpus)
+    now = datetime.now(timezone.utc)
+    return make_plan(
+        settings,
+        suite,
+        request,
+        identified(image_of(settings, sys.executable, runtime_of(launcher, settings.container_image))),
+        launcher=launcher,
+        run_id=run_id or f"{now:%Y%m%d-%H%M%S}-{suite.name}-{request.nodes}n-{os.urandom(2).hex()}",
+        now=now.isoformat(timespec="seconds"),
+        version=__version__,
+        commit=commit_of(Path(__file__).parents[3]),
+    )
+
+
+def commit_of(checkout: Path) -> str:
+    """Git commit of hpcaccept itself, with ``-dirty`` when its tree was changed; empty outside a checkout."""
+    if not (checkout / ".git").exists():
+        return ""
+    try:
+        head = ask(
+            ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"], timeout_s=5
+        )
+    except LaunchError:
+        return ""
+    return head.stdout.strip() if head.ok else ""
+
+
+def start(plan: Plan, folder: RunFolder) -> JobRef:
+    """Make the run folder and start the job; when the launcher refuses, the folder is removed again.
+
+    Raises:
+        RunError: the folder cannot be made.
+        LaunchError: the scheduler refused.
+    """
+    folder.create()
+    try:
+        folder.write_plan(plan)
+        job = launch.load(plan.launcher).submit(plan, folder)
+    except (LaunchError, OSError) as fault:
+        import shutil
+
+        shutil.rmtree(folder.path, ignore_errors=True)
+        if isinstance(fault, OSError):
+            raise folder.refused(fault) from fault
+        raise
+    folder.write_job(job)
+    return job
+
+
+def dry_run(plan: Plan, folder: RunFolder) -> str:
+    """Every file and command that a submission would write and run."""
+    rendered = launch.load(plan.launcher).render(plan, folder)
+    parts = ["# Dry run: nothing is written and nothing is started."]
+    for path, text in rendered.files.items():
+        parts += [f"\n# ---- file {path}", text.rstrip()]
+    for comment, command in rendered.commands:
+        parts += [f"\n# ---- command: {comment}", shlex.join(command)]
+    return "\n".join(parts)
+
+
+def is_terminal() -> bool:
+    """True when a person is watching standard error."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "") != "dumb"

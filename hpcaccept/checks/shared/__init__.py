@@ -1,0 +1,1 @@
+"""What several checks share. Nothing in this package is a check."""

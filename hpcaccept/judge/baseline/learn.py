@@ -1,0 +1,245 @@
+"""What does a run teach? Baseline entries from the units that are not suspect.
+
+Each unit speaks once, by the median of its runs. The failing limit lies ``max(floor, k × spread)`` below (or above) the
+median of the units: the floor of the metric keeps a baseline of few, very even units from blaming the next healthy one; k is
+4, and more where so few units were measured that the 95 % interval of a further one is wider.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from hpcaccept.judge.questions.peers import CPU_FLOOR
+from hpcaccept.judge.statistics.aggregate import Values
+from hpcaccept.judge.statistics.peer_rule import MAD_TO_SIGMA
+from hpcaccept.judge.statistics.student_t import t_quantile
+from hpcaccept.model.baseline import BaselineEntry
+from hpcaccept.model.table import Unit
+from hpcaccept.model.verdict import Outcome, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+Ints = npt.NDArray[np.int64]
+SIGMAS = 4.0
+_CONFIDENCE = 0.95
+
+
+@dataclass
+class _Pool:
+    """The numbers of one metric, and whose they are.
+
+    Attributes:
+        column: one that they are of.
+        unit: int64[…] of each run: number of the unit.
+        node: int64[…] of each run: number of its node.
+        value: float64[…] of each run.
+    """
+
+    column: Values
+    unit: list[Ints] = field(default_factory=list)
+    node: list[Ints] = field(default_factory=list)
+    value: list[npt.NDArray[np.float64]] = field(default_factory=list)
+
+
+@dataclass
+class _Roll:
+    """Which units may be learned from, looked up once for each table of units and not for each value.
+
+    Attributes:
+        model: of the device.
+        setting: that must be alike.
+        left_out: suspect nodes.
+        units: number of each unit.
+        nodes: number of each node.
+        tables: identity of a table of units → the table (so that no other takes its place), whether, and number of unit and node.
+    """
+
+    model: str
+    setting: str
+    left_out: Mapping[str, str]
+    units: dict[Unit, int] = field(default_factory=dict)
+    nodes: dict[str, int] = field(default_factory=dict)
+    tables: dict[int, tuple[tuple[Unit, ...], npt.NDArray[np.bool_], Ints, Ints]] = field(default_factory=dict)
+
+    def of(self, table: tuple[Unit, ...]) -> tuple[npt.NDArray[np.bool_], Ints, Ints]:
+        """bool[u], int64[u], int64[u] for the units of a run."""
+        known = self.tables.get(id(table))
+        if known is None:
+            fits = np.array([_fits(u, self.model, self.setting) and u.node not in self.left_out for u in table], bool)
+            unit = np.array([self.units.setdefault(u, len(self.units)) for u in table], np.int64)
+            node = np.array([self.nodes.setdefault(u.node, len(self.nodes)) for u in table], np.int64)
+            known = self.tables[id(table)] = (table, fits, unit, node)
+        return known[1:]
+
+
+def suspects(verdicts: Iterable[Verdict]) -> dict[str, str]:
+    """Node → first reason, for every node with a FAIL or WARN, or a value that may not be judged: it is not learned from."""
+    found: dict[str, str] = {}
+    for verdict in verdicts:
+        # An ERROR with a value: somebody else used the device, or the value is more than the part can do.
+        untrue = verdict.outcome is Outcome.ERROR and verdict.value is not None
+        if (untrue or verdict.outcome in (Outcome.FAIL, Outcome.WARN)) and verdict.subject.node:
+            found.setdefault(verdict.subject.node, f"{verdict.outcome.value} {verdict.key}: {verdict.reason}")
+    return found
+
+
+def learn(
+    values: Iterable[Values],
+    model: str,
+    setting: str,
+    left_out: Mapping[str, str],
+    revisions: Mapping[str, int],
+    shared_floor: float,
+) -> dict[str, BaselineEntry]:
+    """Entries for every rate that like, unsuspected units of a model have.
+
+    Args:
+        values: of one or several runs.
+        model: of the device.
+        setting: threads and turns that must be alike; numbers of all ranks together keep their own.
+        left_out: suspect nodes.
+        revisions: check → revision of its method.
+        shared_floor: smallest loss that may be blamed where nodes share a kernel, else 0.
+    """
+    roll = _Roll(model, setting, left_out)
+    pools: dict[tuple[str, str], _Pool] = {}
+    for column in values:
+        if not column.metric.is_rate or (column.metric.peer_floor is None and column.metric.scope != "world"):
+            continue
+        fits, unit, node = roll.of(column.table_units)
+        for own, rows in _by_setting(column, np.flatnonzero(fits[column.unit]), setting):
+            pool = pools.setdefault((column.key, own), _Pool(column))
+            pool.unit.append(unit[column.unit[rows]])
+            pool.node.append(node[column.unit[rows]])
+            pool.value.append(column.value[rows])
+    # Of one metric in several scales (4 nodes, 8 nodes) the last one measured is kept: a file has one entry per key.
+    entries = {
+        key: _entry(pool, own, revisions.get(pool.column.check, 0), shared_floor) for (key, own), pool in pools.items()
+    }
+    # Of units that differ so much (or are all at 0) nothing is learned: "at least 0" would be met by every broken one.
+    return {key: one for key, one in entries.items() if (one.center or 0) > 0 and (one.lower is None or one.lower > 0)}
+
+
+def _fits(unit: Unit, model: str, setting: str) -> bool:
+    return unit.model == model and (unit.setting == setting or (not unit.node and unit.setting.startswith(setting)))
+
+
+def _by_setting(column: Values, rows: npt.NDArray[np.intp], setting: str) -> Iterable[tuple[str, npt.NDArray[np.intp]]]:
+    """Rows of a column, those of all ranks together by their own setting (empty: that of the others)."""
+    if column.metric.scope != "world":
+        if len(rows):
+            yield "", rows
+        return
+    for row in rows.tolist():
+        own = column.table_units[column.unit[row]].setting
+        yield (own if own != setting else ""), np.array([row])
+
+
+def only_at(columns: Iterable[Values], places: frozenset[tuple[str, str]]) -> Iterator[Values]:
+    """The values of some devices (node, device), of the nodes that have one of them, and of all ranks together.
+
+    Args:
+        columns: of one run.
+        places: (node, device).
+    """
+    nodes = {node for node, _ in places}
+    units: tuple[Unit, ...] | None = None
+    mask = np.empty(0, bool)
+    for column in columns:
+        if column.table_units is not units:
+            units = column.table_units
+            mask = np.array(
+                [not u.node or (u.node, u.device) in places or (not u.device and u.node in nodes) for u in units], bool
+            )
+        kept = mask[column.unit]
+        yield replace(
+            column,
+            unit=column.unit[kept],
+            value=column.value[kept],
+            spread=column.spread[kept],
+            launches=column.launches[kept],
+        )
+
+
+def _medians(unit: Ints, value: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The median of each unit's numbers, in no order."""
+    order = np.lexsort((value, unit))
+    unit, value = unit[order], value[order]
+    starts = np.flatnonzero(np.r_[True, unit[1:] != unit[:-1]])
+    ends = np.r_[starts[1:], len(unit)]
+    middle: npt.NDArray[np.float64] = value[(starts + ends - 1) // 2] / 2 + value[(starts + ends) // 2] / 2
+    return middle
+
+
+def _entry(pool: _Pool, setting: str, revision: int, shared_floor: float) -> BaselineEntry:
+    metric = pool.column.metric
+    unit, value = np.concatenate(pool.unit), np.concatenate(pool.value)
+    units = len(np.unique(unit))
+    # All ranks together are one unit, which speaks anew in every run.
+    numbers = np.sort(value if metric.scope == "world" else _medians(unit, value))
+    center = float(np.median(numbers))
+    spread = MAD_TO_SIGMA * float(np.median(np.abs(numbers - center)))
+    wide = prediction_factor(len(numbers))
+    floor = max(metric.peer_floor or CPU_FLOOR, shared_floor)
+    sigmas = max(SIGMAS, wide) if math.isfinite(wide) else SIGMAS
+    loss = max(floor * abs(center), sigmas * spread)
+    higher = metric.direction == "higher"
+    low, high = median_interval(numbers.tolist())
+    known = len(numbers) > 1
+    return BaselineEntry(
+        key=pool.column.key,
+        revision=revision,
+        unit=metric.unit,
+        direction=metric.direction,
+        center=center,
+        spread=spread,
+        lower=center - loss if higher else None,
+        upper=None if higher else center + loss,
+        units=units,
+        source=f"median of {len(value)} values of {units} unit(s), loss > max({floor:.3g}, {sigmas:.3g} robust sigma)",
+        values=len(value),
+        nodes=0 if metric.scope == "world" else len(np.unique(np.concatenate(pool.node))),
+        center_low=low,
+        center_high=high,
+        next_low=center - wide * spread if known else None,
+        next_high=center + wide * spread if known else None,
+        setting=setting,
+    )
+
+
+def median_interval(ordered: list[float]) -> tuple[float | None, float | None]:
+    """95 % interval of the median from order statistics, whatever the distribution; (None, None) for fewer than six.
+
+    The k-th smallest and k-th largest number enclose the median unless fewer than k of n lie on one side, which happens with
+    the probability 2·P(Binomial(n, 1/2) < k). https://en.wikipedia.org/wiki/Median#Confidence_interval (order statistics)
+    """
+    count = len(ordered)
+    # What lies seven standard deviations out adds nothing: with 30,000 numbers that is nearly all of the sum.
+    below, rank = 0.0, max(0, int(count / 2 - 3.5 * math.sqrt(count)))
+    while rank < count // 2:
+        below += math.exp(
+            math.lgamma(count + 1) - math.lgamma(rank + 1) - math.lgamma(count - rank + 1) - count * math.log(2)
+        )
+        if 2 * below > 1 - _CONFIDENCE:
+            break
+        rank += 1
+    return (ordered[rank - 1], ordered[count - rank]) if rank else (None, None)
+
+
+def prediction_factor(count: int) -> float:
+    """How many standard deviations around the centre of n units one further unit lies in with 95 %: t · sqrt(1 + 1/n).
+
+    Inf for fewer than two. G. Hahn, W. Meeker, Statistical Intervals (1991), section 4.7; for units that are normally
+    distributed. With the robust deviation in place of the usual one it is a little too narrow for few units.
+    """
+    if count < 2:
+        return math.inf
+    return t_quantile((1 - _CONFIDENCE) / 2, count - 1) * math.sqrt(1 + 1 / count)

@@ -1,0 +1,113 @@
+"""Is a unit slower than what its device model is known to reach?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hpcaccept.judge.baseline.match import GPUS_FACT, KEY_FACTS, fitting_entry
+from hpcaccept.judge.identities import identities
+from hpcaccept.judge.questions.limits import held_against
+from hpcaccept.judge.questions.peers import is_compared, unanswered
+from hpcaccept.judge.statistics.sensitivity import Power, span_of
+from hpcaccept.model.metric import Limit
+from hpcaccept.model.verdict import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from hpcaccept.judge.statistics.aggregate import Values
+    from hpcaccept.judge.statistics.grouping import Alike
+    from hpcaccept.model.baseline import Baseline, BaselineEntry
+    from hpcaccept.model.evidence import Evidence
+    from hpcaccept.model.verdict_table import Answer
+
+    Kind = tuple[str, str, tuple[str, ...]]
+
+
+def judge_against_baseline(
+    evidence: Evidence, values: Sequence[Values], alike: Alike, baselines: Mapping[str, Baseline]
+) -> tuple[list[Answer], Power]:
+    """An answer per rate and kind of unit: PASS or FAIL with a fitting baseline, NO_BASELINE with the reason otherwise.
+
+    A kind is what decides which entry fits: device model, setting, and the facts of ``fitting.KEY_FACTS``.
+    """
+    demanded = evidence.plan.suite.baseline == "required"
+    required = {spec.name: spec.required and demanded for spec in evidence.plan.suite.checks}
+    revisions = evidence.record_table.revisions()
+    asked = {GPUS_FACT: str(evidence.plan.request.gpus_per_node)}
+    kinds, kind = _kinds_of(evidence, alike, bool(baselines))
+    answers: list[Answer] = []
+    losses: list[float] = []
+    comparisons = 0
+    for column in values:
+        if not is_compared(column) and not (column.metric.is_rate and column.metric.scope == "world"):
+            continue
+        needed = required.get(column.check, demanded)
+        for number, rows in _groups(kind[column.unit]):
+            model, setting, facts = kinds[number]
+            entry, why = fitting_entry(
+                baselines.get(model),
+                column.key,
+                revisions.get(column.check, 0),
+                column.metric.unit,
+                setting,
+                {name: text for name, text in zip(KEY_FACTS, facts, strict=False) if text} | asked,
+                drafts=not demanded,
+            )
+            if entry is None or entry.lower is entry.upper is None:
+                why = why if entry is None else "the baseline has no limit for it"
+                said = why if model in baselines else f"no baseline of {model or 'this device'}"
+                answers.append(unanswered("baseline", column, rows, Outcome.NO_BASELINE, said, required=needed))
+                continue
+            answers.append(_against(column, rows, entry, why, needed))
+            comparisons += len(rows)
+            losses.append(_loss_to(entry))
+    return answers, Power(comparisons, None, None, span_of([loss for loss in losses if np.isfinite(loss)]))
+
+
+def _against(column: Values, rows: npt.NDArray[np.intp], entry: BaselineEntry, beside: str, required: bool) -> Answer:
+    return held_against(
+        "baseline",
+        column,
+        rows,
+        Limit(entry.lower, entry.upper, entry.unit, "baseline", entry.source),
+        required=required,
+        compared="baseline",
+        center=np.nan if entry.center is None else entry.center,
+        detail=beside,
+    )
+
+
+def _loss_to(entry: BaselineEntry) -> float:
+    """Relative distance of the failing limit from the centre."""
+    bound = entry.lower if entry.direction == "higher" else entry.upper
+    return abs(1 - bound / entry.center) if bound is not None and entry.center else np.nan
+
+
+def _groups(kinds: npt.NDArray[np.int32]) -> Iterable[tuple[int, npt.NDArray[np.intp]]]:
+    for number in np.flatnonzero(np.bincount(kinds)).tolist():
+        yield number, np.flatnonzero(kinds == number)
+
+
+def _kinds_of(evidence: Evidence, alike: Alike, with_facts: bool) -> tuple[list[Kind], npt.NDArray[np.int32]]:
+    """The kinds of units there are, and the kind of each: int32[units]."""
+    if not with_facts:
+        return [(model, setting, ()) for model, setting in alike.kinds], alike.kind
+    said: dict[tuple[str, str], tuple[str, ...]] = {}
+    for record in identities(evidence):
+        facts = tuple(record.facts.get(name, "") for name in KEY_FACTS)
+        said[(record.node, record.device)] = facts
+        # A number of a node, or of all, is that of any of its devices: the first speaks for them.
+        said.setdefault((record.node, ""), facts)
+        said.setdefault(("", ""), facts)
+    kinds: dict[Kind, int] = {}
+    units = evidence.samples.units
+    kind = np.empty(len(units), np.int32)
+    for number, unit in enumerate(units):
+        facts = said.get((unit.node, unit.device)) or said.get((unit.node, ""), ())
+        kind[number] = kinds.setdefault((unit.model, unit.setting, facts), len(kinds))
+    return list(kinds), kind

@@ -1,0 +1,251 @@
+"""What was asked for and is not there? A node that never reported is in the report, by name, and so is a number that is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from hpcaccept.judge.questions.peers import is_compared
+from hpcaccept.judge.statistics.grouping import numbered
+from hpcaccept.model.metric import Scope
+from hpcaccept.model.record import Record
+from hpcaccept.model.record_table import MEASURED, UNSUPPORTED
+from hpcaccept.model.verdict import Outcome, Subject, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from hpcaccept.judge.statistics.aggregate import Values
+    from hpcaccept.judge.statistics.grouping import Alike
+    from hpcaccept.model.evidence import Evidence
+    from hpcaccept.model.metric import Metric
+
+Bools = npt.NDArray[np.bool_]
+
+_FAULT = "This is a fault of the check: keep the run folder and report it."
+
+
+def judge_absent(
+    evidence: Evidence, catalogue: Mapping[str, Mapping[str, Metric]], values: Sequence[Values], alike: Alike
+) -> Iterator[Verdict]:
+    """NOT_RUN and ERROR for everything that has no number."""
+    yield from _torn(evidence)
+    if not evidence.nodes:
+        yield from _never_started(evidence)
+        return
+    numbers = _Numbers.of(evidence, values)
+    rolls = _call_the_roll(evidence, numbers)
+    places = evidence.record_table.places
+    per_node = evidence.plan.request.ranks_per_node
+    for spec in evidence.plan.suite.checks:
+        roll = rolls[spec.name]
+        for record in roll.told:
+            yield from _of_record(record, spec.required)
+        for at in np.flatnonzero(roll.reported < per_node).tolist():
+            lost = per_node - int(roll.reported[at])
+            yield _missing(evidence, evidence.nodes[at], spec.name, lost, per_node, spec.required)
+        for metric in catalogue.get(spec.name, {}).values():
+            if metric.required:
+                yield from _metricless(roll, places, spec.name, metric, numbers, spec.required)
+        for column in values:
+            # What is compared is measured everywhere alike; names of ports, partners and found faults differ by nature.
+            if column.check == spec.name and is_compared(column) and column.metric.scope != "world":
+                yield from _unlike_its_like(roll, column, numbers, alike, spec.required)
+
+
+@dataclass(eq=False)
+class _Roll:
+    """Who spoke of one check.
+
+    Attributes:
+        reported: int64[nodes of the job], how many ranks of each left a record.
+        told: records that say more than "measured".
+        subjects: nodes and devices whose record says that it was measured.
+        at: scope → int[subjects], the place where the number of each must be.
+    """
+
+    reported: npt.NDArray[np.int64]
+    told: list[Record]
+    subjects: npt.NDArray[np.int32]
+    at: dict[Scope, npt.NDArray[np.int64]]
+
+
+@dataclass(eq=False)
+class _Numbers:
+    """Which places (node, device) have a number of what; a node's own number has no device, that of all no node either.
+
+    Attributes:
+        place: (node, device) → index; the last one is for places without any number.
+        unit: int64[places + 1], index of the unit at the place.
+        of_unit: int64[units], index of the place of the unit.
+        has: (check, metric) → bool[places + 1].
+    """
+
+    place: dict[tuple[str, str], int]
+    unit: npt.NDArray[np.int64]
+    of_unit: npt.NDArray[np.int64]
+    has: dict[tuple[str, str], Bools]
+
+    @staticmethod
+    def of(evidence: Evidence, values: Sequence[Values]) -> _Numbers:
+        units = evidence.samples.units
+        place, of_unit = numbered([(unit.node, unit.device) for unit in units])
+        at = np.full(len(place) + 1, -1)
+        at[of_unit] = np.arange(len(units))
+        numbers = _Numbers(place, at, of_unit, {})
+        for column in values:
+            name = (column.check, column.metric.name)
+            numbers.has[name] = numbers.having(column) | numbers.has.get(name, np.zeros(len(at), bool))
+        return numbers
+
+    def having(self, column: Values) -> Bools:
+        """bool[places + 1]: who has a number in a column."""
+        has = np.zeros(len(self.unit), bool)
+        has[self.of_unit[column.unit]] = True
+        return has
+
+
+def _call_the_roll(evidence: Evidence, numbers: _Numbers) -> dict[str, _Roll]:
+    records = evidence.record_table
+    number = {node: i for i, node in enumerate(evidence.nodes)}
+    nowhere = len(numbers.place)
+    names, of = numbered([node for node, _ in records.places])
+    node = np.array([number.get(name, -1) for name in names], np.int64)[of]
+    where: dict[Scope, npt.NDArray[np.int64]] = {
+        "device": np.array([numbers.place.get(place, nowhere) for place in records.places], np.int64),
+        "node": np.array([numbers.place.get((name, ""), nowhere) for name in names], np.int64)[of],
+        "world": np.full(len(records.places), numbers.place.get(("", ""), nowhere)),
+    }
+    by_check = np.argsort(records.check.astype(np.uint16), kind="stable")
+    ends = np.cumsum(np.bincount(records.check, minlength=len(records.checks)))
+    at = {name: by_check[ends[i - 1] if i else 0 : ends[i]] for i, name in enumerate(records.checks)}
+    rolls = {}
+    for spec in evidence.plan.suite.checks:
+        mine = at.get(spec.name, by_check[:0])
+        mine = mine[node[records.place[mine]] >= 0]
+        measured = (records.flags[mine] & MEASURED) > 0
+        told = [records[row] for row in mine[~measured | ((records.flags[mine] & UNSUPPORTED) > 0)].tolist()]
+        subjects = records.place[mine[measured]]
+        rolls[spec.name] = _Roll(
+            reported=np.bincount(node[records.place[mine]], minlength=len(number)),
+            told=sorted(told, key=lambda record: number[record.node]),
+            subjects=subjects,
+            at={scope: places[subjects] for scope, places in where.items()},
+        )
+    return rolls
+
+
+def _of_record(record: Record, required: bool) -> Iterable[Verdict]:
+    subject = Subject(record.node, record.device)
+    if record.outcome == "not_run":
+        yield Verdict(subject, record.check, Outcome.NOT_RUN, record.cause, remedy=record.remedy, required=required)
+    elif record.outcome == "error":
+        victim = "cut short because another rank was lost: " if record.by_peer else ""
+        cause = f"{victim}{record.cause}"
+        yield Verdict(subject, record.check, Outcome.ERROR, cause, remedy=record.remedy, required=required)
+    for variant, why in record.unsupported.items():
+        yield Verdict(
+            subject, record.check, Outcome.NOT_RUN, f"not supported: {why}", metric="", variant=variant, required=False
+        )
+
+
+def _missing(evidence: Evidence, node: str, check: str, lost: int, asked: int, required: bool) -> Verdict:
+    death = next((e for e in evidence.events if e.kind in ("death", "excluded") and node in e.nodes), None)
+    here = next((e for e in evidence.events if e.kind == "death" and node in e.nodes and e.check == check), None)
+    outside = next((e for e in evidence.events if e.kind == "not_entered" and node in e.nodes), None)
+    if outside:
+        outcome, reason, remedy = Outcome.ERROR, outside.detail, outside.remedy
+    elif here:
+        outcome, reason, remedy = Outcome.ERROR, here.detail, here.remedy
+    elif death:
+        outcome, reason, remedy = Outcome.NOT_RUN, f"not measured after: {death.detail}", death.remedy
+    else:
+        outcome, reason, remedy = Outcome.ERROR, *_why_silent(evidence)
+    who = f"{lost} of {asked} ranks" if asked > 1 else "the node"
+    return Verdict(Subject(node), check, outcome, f"{who} never reported: {reason}", remedy=remedy, required=required)
+
+
+def _why_silent(evidence: Evidence) -> tuple[str, str]:
+    last = evidence.last_word
+    if last and last.detail:
+        return last.detail, last.remedy
+    if evidence.job:
+        return f"the job ended as {evidence.job.state} ({evidence.job.detail})", evidence.job.remedy
+    if last:
+        return "no rank of it left a record", "See logs/ in the run folder."
+    return "the job has not ended yet", "hpcaccept wait, then hpcaccept report"
+
+
+def _never_started(evidence: Evidence) -> Iterable[Verdict]:
+    reason, remedy = _why_silent(evidence)
+    if not evidence.job and not evidence.last_word:
+        reason, remedy = "the job has not started", "hpcaccept status"
+    for spec in evidence.plan.suite.checks:
+        yield Verdict(Subject(), spec.name, Outcome.ERROR, reason, remedy=remedy, required=spec.required)
+
+
+def _torn(evidence: Evidence) -> Iterable[Verdict]:
+    for torn in evidence.torn:
+        yield Verdict(
+            Subject(),
+            "records",
+            Outcome.ERROR,
+            f"a line of {torn.file} cannot be read: {torn.text[:120]!r}",
+            remedy="Was the disk full, or the node lost? What was before it is kept and judged.",
+        )
+
+
+def _metricless(
+    roll: _Roll, places: Sequence[tuple[str, str]], check: str, metric: Metric, numbers: _Numbers, required: bool
+) -> Iterator[Verdict]:
+    """A measured record without a number that it should have is never a pass."""
+    has = numbers.has.get((check, metric.name), np.zeros(len(numbers.unit), bool))
+    for row in np.flatnonzero(~has[roll.at[metric.scope]]).tolist():
+        yield Verdict(
+            Subject(*places[roll.subjects[row]]),
+            check,
+            Outcome.ERROR,
+            f"{metric.name} is absent from a record that says it was measured",
+            metric=metric.name,
+            remedy=_FAULT,
+            required=required,
+        )
+
+
+def _unlike_its_like(roll: _Roll, column: Values, numbers: _Numbers, alike: Alike, required: bool) -> Iterator[Verdict]:
+    """A rate that most like units have, and that one has neither measured nor called unsupported, is never a pass."""
+    has = numbers.having(column)
+    if has[roll.at[column.metric.scope]].all():
+        return
+    spoke = np.zeros(len(numbers.unit), bool)
+    spoke[roll.at[column.metric.scope]] = True
+    places = np.flatnonzero(spoke[:-1])
+    if column.metric.required:
+        # Whoever has no number of the metric at all was told by ``_metricless``.
+        places = places[numbers.has[(column.check, column.metric.name)][places]]
+    has = has[places]
+    units = numbers.unit[places]
+    unsupported: set[tuple[str, str]] = set()
+    for record in roll.told:
+        if any(said in column.variant or said == column.metric.name for said in record.unsupported):
+            unsupported |= {(record.node, record.device), (record.node, "")}
+    for _, rows in alike.groups(units.astype(np.int32)):
+        having = int(has[rows].sum())
+        if having < 2 or 2 * having <= len(rows):
+            continue
+        for at in units[rows[~has[rows]]].tolist():
+            unit = column.table_units[at]
+            if (unit.node, unit.device) not in unsupported:
+                yield Verdict(
+                    Subject(unit.node, unit.device),
+                    column.check,
+                    Outcome.ERROR,
+                    f"{column.key} is absent here; {having} of {len(rows)} like units have it",
+                    metric=column.metric.name,
+                    variant=column.variant,
+                    remedy=_FAULT,
+                    required=required,
+                )

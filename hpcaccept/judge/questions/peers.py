@@ -1,0 +1,175 @@
+"""Is a unit slower than its peers in this run?
+
+The rule is ``judge.statistics.peer_rule``: a unit is blamed when it is slower by more than the *floor* of its metric **and** by more
+than ``z`` robust widths of its like units, where ``z`` follows from the number of comparisons and the stated false-alarm rate.
+Fewer than ``min_units`` like units cannot say who is slow. WARN (GPUs only): beyond the widths and half of the floor.
+The whole fleet judges; the neighbours on the node explain (``judge.revise.node_level``). Before a run ends, the checks of its suspects
+are launched again (hpcaccept.launch.job.retest).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from hpcaccept.judge.statistics.peer_rule import compare_with_peers, cut
+from hpcaccept.judge.statistics.sensitivity import Power, span_of
+from hpcaccept.model.verdict import CODE, Outcome
+from hpcaccept.model.verdict_table import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from hpcaccept.judge.statistics.aggregate import Values
+    from hpcaccept.judge.statistics.grouping import Alike
+    from hpcaccept.judge.statistics.peer_rule import Compared
+    from hpcaccept.model.evidence import Evidence
+    from hpcaccept.model.verdict import Question
+
+    Rows = npt.NDArray[np.intp]
+
+#: Smallest loss a CPU may be blamed for on kernels of their own: CPUs boost, throttle and share caches.
+#: (Process medians of one healthy, idle machine differ by 2 to 20 %.)
+CPU_FLOOR = 0.25
+
+
+def judge_against_peers(evidence: Evidence, values: Sequence[Values], alike: Alike) -> tuple[list[Answer], Power]:
+    """An answer per rate and kind of unit, and what the comparison could see."""
+    rule = evidence.plan.suite.peers
+    columns = [c for c in values if rule.enabled and is_compared(c) and c.metric.scope != "world"]
+    groups = [(column, rows) for column in columns for _, rows in alike.groups(column.unit)]
+    sizes = [len(rows) for _, rows in groups if len(rows) >= rule.min_units]
+    required = {spec.name: spec.required for spec in evidence.plan.suite.checks}
+    answers: list[Answer] = []
+    losses: list[float] = []
+    for column, rows in groups:
+        # Each comparison has an equal share of the rate: the few nodes are not judged by the number of their GPUs.
+        z = cut(len(sizes) * len(rows), rule.false_alarm_rate)
+        needed = required.get(column.check, True)
+        if len(rows) < rule.min_units:
+            why = f"{len(rows)} like unit(s) in this run, {rule.min_units} are needed to say who is slow"
+            answers.append(unanswered("peers", column, rows, Outcome.NO_BASELINE, why, required=False))
+            continue
+        floors = floors_of(column, evidence, column.metric.peer_floor or 0.0)
+        compared = _compare(column, rows, alike, floors, z)
+        if compared is None:
+            why = "what the peers say is no rate"
+            answers.append(unanswered("peers", column, rows, Outcome.ERROR, why, required=True))
+            continue
+        losses.append(float(compared.fail_at.max()))
+        detail = f"loss > {floors[1]:.3g} and > {z:.2f} robust sigma"
+        answers.append(
+            answer_of("peers", column, rows, compared, f"median of {len(rows) - 1} peers", detail, required=needed)
+        )
+    z = cut(sum(sizes), rule.false_alarm_rate)
+    return answers, Power(sum(sizes), rule.false_alarm_rate, z, span_of(losses), min(sizes, default=0))
+
+
+def is_compared(column: Values) -> bool:
+    """True for a rate that has a floor: it can be compared with other units."""
+    return column.metric.is_rate and column.metric.peer_floor is not None
+
+
+def is_counted(column: Values) -> bool:
+    """True for cores and bytes of memory: what is counted has no noise, what is timed has."""
+    return column.metric.unit in ("cores", "B")
+
+
+def floors_of(column: Values, evidence: Evidence, own: float) -> tuple[float, float]:
+    """Smallest relative loss that is worth a WARN, and a FAIL. CPUs have no WARN band: their noise would live in it.
+
+    Args:
+        column: the values.
+        evidence: of the run: GPUs or CPUs, and whether nodes share a kernel.
+        own: floor of the metric.
+    """
+    rule, on_cpu = evidence.plan.suite.peers, evidence.plan.request.device == "cpu"
+    if not is_counted(column):
+        if rule.floor is not None:
+            own = rule.floor
+        elif on_cpu:
+            own = max(own, CPU_FLOOR)
+        if on_cpu and evidence.shared_host:
+            own = max(own, rule.shared_host_floor)
+    return (own if on_cpu else own / 2), own
+
+
+def _compare(column: Values, rows: Rows, alike: Alike, floors: tuple[float, float], z: float) -> Compared | None:
+    """The comparison of like units; None where their middle is 0 or less, or a number so large that squares overflow."""
+    value = column.value[rows]
+    if not np.abs(value).max() < 1e150 or not np.median(value) > 0:
+        return None
+    higher, node = column.metric.direction == "higher", alike.node[column.unit[rows]]
+    # A width a thousand orders above its centre is infinite: nobody can be blamed, and nobody passes.
+    with np.errstate(over="ignore", invalid="ignore"):
+        compared = compare_with_peers(value, higher, node, floors, z)
+    return compared if compared.center.min() > 0 else None
+
+
+def answer_of(
+    question: Literal["peers", "history"],
+    column: Values,
+    rows: Rows,
+    compared: Compared,
+    who: str,
+    detail: str,
+    *,
+    required: bool,
+) -> Answer:
+    """What a comparison says of each unit: PASS inside the worrying limit, WARN inside the failing one, FAIL beyond.
+
+    Where not even a rate of 0 could be blamed, that is no pass: the unit is undecided, NO_BASELINE without a limit.
+    """
+    value, center = column.value[rows], compared.center
+    higher = column.metric.direction == "higher"
+    sign = -1.0 if higher else 1.0
+    with np.errstate(over="ignore"):
+        failing = center + sign * compared.fail_at * center
+        worrying = center + sign * np.minimum(compared.warn_at, compared.fail_at) * center
+    undecided = ~np.isfinite(failing) | (center <= 0) | (failing <= 0 if higher else False)
+    fails, warns = (value < bound if higher else value > bound for bound in (failing, worrying))
+    outcome = np.select([fails, warns], [CODE[Outcome.FAIL], CODE[Outcome.WARN]], CODE[Outcome.PASS])
+    outcome = np.where(undecided, CODE[Outcome.NO_BASELINE], outcome).astype(np.int8)
+    bound = np.where(outcome == CODE[Outcome.PASS], worrying, failing)
+    bound[undecided] = np.nan
+    none = np.broadcast_to(np.float64(np.nan), value.shape)
+    return Answer(
+        question=question,
+        key=column.key,
+        metric=column.metric,
+        origin=question,
+        unit=column.unit[rows],
+        outcome=outcome,
+        value=value,
+        lower=bound if higher else none,
+        upper=none if higher else bound,
+        center=center,
+        compared=who,
+        detail=detail,
+        required=required,
+    )
+
+
+def unanswered(
+    question: Question, column: Values, rows: Rows, outcome: Outcome, said: str, *, required: bool
+) -> Answer:
+    """Measured, and nothing to compare it with."""
+    value = column.value[rows]
+    none = np.broadcast_to(np.float64(np.nan), value.shape)
+    return Answer(
+        question=question,
+        key=column.key,
+        metric=column.metric,
+        origin="peers" if question == "peers" else "baseline",
+        unit=column.unit[rows],
+        outcome=np.broadcast_to(np.int8(CODE[outcome]), value.shape),
+        value=value,
+        lower=none,
+        upper=none,
+        center=none,
+        said=said,
+        required=required,
+    )

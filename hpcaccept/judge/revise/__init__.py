@@ -1,0 +1,1 @@
+"""Corrections to verdicts that no single question can make."""

@@ -1,0 +1,67 @@
+"""Can it be true? A rate above what the part can do is a fault of the measurement, whatever limit it meets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hpcaccept.judge.baseline.match import beyond_peak, most_of
+from hpcaccept.judge.verdict_text import extended
+from hpcaccept.model.verdict import CODE, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from hpcaccept.model.baseline import Baseline
+    from hpcaccept.model.table import Unit
+    from hpcaccept.model.verdict_table import Answer
+
+_REMEDY = "Do not trust this run: look at the clock, the sizes and the library that it was measured with."
+
+
+def without_impossible(
+    answers: Iterable[Answer], units: Sequence[Unit], baselines: Mapping[str, Baseline]
+) -> Iterator[Answer]:
+    """The answers about the baseline; rates that no part of the model can reach are ERRORs, and leave the run unjudged.
+
+    Args:
+        answers: each about units of one device model.
+        units: of the run.
+        baselines: device model → baseline, with its peaks.
+    """
+    for answer in answers:
+        baseline = baselines.get(units[answer.unit[0]].model) if len(answer) else None
+        most = most_of(baseline, answer.key, answer.metric.unit)
+        if baseline is None or not (wrong := answer.value > most).any():
+            yield answer
+            continue
+        if not wrong.all():
+            yield _rows(answer, np.flatnonzero(~wrong))
+        yield _impossible(_rows(answer, np.flatnonzero(wrong)), baseline)
+
+
+def _impossible(answer: Answer, baseline: Baseline) -> Answer:
+    unit = answer.metric.unit
+    why = {row: beyond_peak(baseline, answer.key, value, unit) for row, value in enumerate(answer.value.tolist())}
+    outcome = np.full(len(answer), CODE[Outcome.ERROR], np.int8)
+    remarks = extended(answer, why, dict.fromkeys(why, _REMEDY))
+    return replace(answer, outcome=outcome, remarks=remarks, required=True)
+
+
+def _rows(answer: Answer, rows: npt.NDArray[np.intp]) -> Answer:
+    """Some rows of an answer."""
+    kept = {number: answer.remarks[row] for number, row in enumerate(rows.tolist()) if row in answer.remarks}
+    return replace(
+        answer,
+        unit=answer.unit[rows],
+        outcome=answer.outcome[rows],
+        value=answer.value[rows],
+        lower=answer.lower[rows],
+        upper=answer.upper[rows],
+        center=answer.center[rows],
+        remarks=kept,
+    )

@@ -1,0 +1,1 @@
+"""Numbers in, numbers out: rules, quantiles, aggregation and grouping behind the questions."""

@@ -1,0 +1,1 @@
+"""What happens inside a job, whoever launched it: steps, deadlines, failures, retests."""

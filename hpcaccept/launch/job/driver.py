@@ -1,0 +1,325 @@
+"""What does one job do? Its driver, on the first node: it starts steps, keeps their deadlines, and says what happened.
+
+Started as ``python -m hpcaccept.launch.job.driver RUN_FOLDER`` with the host's Python: no torch, no MPI.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpcaccept import container, launch
+from hpcaccept.errors import HpcacceptError
+from hpcaccept.launch.job.events import Events
+from hpcaccept.launch.job.failure import Loss, Words, loss_of, narrowed
+from hpcaccept.launch.job.preflight import opening, reckon_entry
+from hpcaccept.launch.job.queue import Course, after, take, without
+from hpcaccept.launch.job.rank_logs import first_hello, words_of
+from hpcaccept.launch.job.retest import retest_of
+from hpcaccept.parse.rank_exits import parse_deaths
+from hpcaccept.parse.ssh_errors import explain_ssh
+from hpcaccept.store.folder import RunFolder
+from hpcaccept.transport.process import run_until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from hpcaccept.model.event import Kind
+    from hpcaccept.model.plan import Plan, Step
+
+#: What ranks may spend beyond their checks: importing torch on a cold node, saying goodbye.
+MARGIN_S = 330.0
+#: Seconds before the time limit of the job at which its step is ended, so that a last word can be said. Slurm's own
+#: warning signal reaches the ranks, but not a batch script: the time left is asked for instead.
+WARNING_S = 20
+FOLDER_FULL = "no space left under the run folder"
+CANCELLED = "the job was cancelled"
+TIME_IS_UP = "the time limit of the job is near"
+#: What to do about either.
+KEPT = "Records so far are kept and judged: 'hpcaccept report'."
+#: Seconds for removing containers from the nodes.
+LEAVE_S = 60.0
+#: What a rank exits with when its journal cannot grow (hpcaccept.rank.EXIT_FOLDER_FULL; launch and rank know nothing of each other).
+EXIT_FOLDER_FULL = 74
+
+
+def driver_command(folder: RunFolder) -> tuple[str, ...]:
+    """The command that drives a run folder."""
+    return (sys.executable, "-m", "hpcaccept.launch.job.driver", str(folder.path))
+
+
+def drive(path: str) -> int:
+    """Run the job of a run folder to its end. Always leaves a last word (``ended``) while it lives."""
+    folder = RunFolder(Path(path))
+    events = Events(folder)
+    try:
+        detail, remedy = _drive(folder, events)
+    except HpcacceptError as fault:
+        detail, remedy = fault.message, fault.remedy
+    except OSError as fault:
+        error = folder.refused(fault)
+        detail, remedy = error.message, error.remedy
+    events.say("ended", detail=detail, remedy=remedy)
+    return 1 if detail else 0
+
+
+class _Stop:
+    """Set by SIGTERM and SIGINT (scancel, hpcaccept cancel), and when the time limit of the job is near."""
+
+    def __init__(self, launcher: launch.Launcher) -> None:
+        self.why = ""
+        self._launcher = launcher
+        self._ask_at = time.monotonic()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._set)
+        # Slurm's warning is not for the driver, which looks at the clock itself.
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+
+    def _set(self, _number: int, _frame: object) -> None:
+        self.why = CANCELLED
+
+    def __bool__(self) -> bool:
+        """Look at the clock too; the scheduler is asked again whenever the time that it named is nearly over."""
+        now = time.monotonic()
+        if not self.why and now >= self._ask_at:
+            left_s = self._launcher.seconds_left(os.environ)
+            if left_s is not None and left_s <= WARNING_S:
+                self.why = TIME_IS_UP
+            self._ask_at = now + (3600.0 if left_s is None else max(1.0, left_s - WARNING_S))
+        return bool(self.why)
+
+
+def _drive(folder: RunFolder, events: Events) -> tuple[str, str]:
+    """Every step, in turn. Gives why the job ended early and what to do about it, or two empty texts."""
+    plan = folder.read_plan()
+    launcher = launch.load(plan.launcher)
+    stop = _Stop(launcher)
+    nodes = launcher.nodes(plan, os.environ)
+    events.say("started", nodes=nodes)
+    course = opening(plan, nodes, virtual=plan.launcher == "local")
+    try:
+        while True:
+            step, course = take(_reachable(plan, folder, events, course))
+            if step is None:
+                return "", ""
+            code, late = _launch(plan, folder, events, step, stop)
+            if stop.why:
+                return stop.why, KEPT
+            course, why = reckon(folder, events, course, step, code=code, late=late, runtime=plan.image.runtime)
+            if why:
+                return why
+    finally:
+        _leave(plan, folder, nodes)
+
+
+def _leave(plan: Plan, folder: RunFolder, nodes: tuple[str, ...]) -> None:
+    """Nothing stays on the nodes: a container under a name outlives its job, with some gigabytes."""
+    command = container.load(plan.image.runtime).after_job(plan.image)
+    if command:
+        launcher = launch.load(plan.launcher)
+        _quietly(
+            launcher.everywhere(plan, nodes, command), folder.logs / "leave", launcher.step_environment(os.environ)
+        )
+
+
+def _quietly(command: Sequence[str], log: Path, env: Mapping[str, str]) -> None:
+    """Run what cleans up: when it fails nobody's verdict changes, but its words are kept."""
+    with contextlib.suppress(HpcacceptError):
+        run_until(command, out=log.with_suffix(".out"), err=log.with_suffix(".err"), deadline_s=LEAVE_S, env=env)
+
+
+def _reachable(plan: Plan, folder: RunFolder, events: Events, course: Course) -> Course:
+    """The course without nodes on which its next step could start nothing; each is told by name."""
+    launcher = launch.load(plan.launcher)
+    while course.queue:
+        faults = launcher.unreachable(plan, course.queue[0].nodes, folder, os.environ)
+        if not faults:
+            break
+        # Whoever is lost on the way has a death that says more.
+        kind: Kind = "excluded" if course.launched else "not_entered"
+        for node, (cause, remedy) in faults.items():
+            events.say(kind, step=f"{course.launched:02d}", nodes=(node,), detail=f"{node} {cause}", remedy=remedy)
+        course = without(course, faults)
+    return course
+
+
+def reckon(
+    folder: RunFolder, events: Events, course: Course, step: Step, *, code: int, late: bool, runtime: str
+) -> tuple[Course, tuple[str, str] | None]:
+    """What follows from a step that has ended: the course from here, or cause and remedy when nothing can follow.
+
+    Args:
+        folder: of the run.
+        events: where losses are told.
+        course: from which the step was taken.
+        step: that has ended.
+        code: exit status of its launcher.
+        late: True when the driver's own deadline ended it.
+        runtime: of the container, to tell its failures from those of nodes.
+    """
+    course, why = _reckon_losses(folder, events, course, step, code=code, late=late, runtime=runtime)
+    if why or course.queue:
+        return course, why
+    suspects = retest_of(folder, folder.read_plan(), step, course.retests)
+    if suspects is None:
+        return course, None
+    again, whom = suspects
+    events.say("retest", nodes=again.nodes, detail=f"measured again: {whom}")
+    return replace(course, queue=(again,), retests=course.retests + 1), None
+
+
+def _reckon_losses(
+    folder: RunFolder, events: Events, course: Course, step: Step, *, code: int, late: bool, runtime: str
+) -> tuple[Course, tuple[str, str] | None]:
+    words = words_of(folder, step.id)
+    stderr = _tail(folder.logs / f"step-{step.id}.err")
+    if not step.checks:
+        return reckon_entry(events, course, step, words, stderr, late=late, runtime=runtime)
+    loss = loss_of(step, words, parse_deaths(stderr), late)
+    if loss is None:
+        return course, None
+    if code == EXIT_FOLDER_FULL or _is_full(folder):
+        return course, (FOLDER_FULL, f"Free some under {folder.path}, or choose another place with --runs-dir.")
+    gone = _gone(folder, loss)
+    if gone:
+        loss = narrowed(step, words, loss, gone)
+    why = None if gone else _nobody_started(runtime, words, stderr)
+    if why:
+        return course, why
+    _tell(events, step, loss, container.load(runtime).explain(stderr) if not loss.check else None)
+    course, left_out = after(course, step, loss)
+    for node in left_out:
+        events.say("excluded", step=step.id, nodes=(node,), detail=f"{node} has lost ranks too often: {loss.how}")
+    return course, None
+
+
+def _gone(folder: RunFolder, loss: Loss) -> dict[str, str]:
+    """Nodes of a loss of several that cannot be reached any more: some launchers end everyone else without a word."""
+    if len(loss.nodes) < 2:
+        return {}
+    plan = folder.read_plan()
+    found = launch.load(plan.launcher).unreachable(plan, loss.nodes, folder, os.environ)
+    return {node: cause for node, (cause, _) in found.items()}
+
+
+def _tell(events: Events, step: Step, loss: Loss, fault: container.Fault | None) -> None:
+    several = len(loss.ranks) > 1
+    who = f"rank{'s' if several else ''} {', '.join(map(str, loss.ranks))} on {', '.join(loss.nodes)}"
+    during = f" during {loss.check}" if loss.check else " before the first check"
+    what = "stopped" if loss.how.startswith(("stopped:", "deadline:")) else "were lost" if several else "was lost"
+    if not loss.ranks:
+        who, what = "some rank", "was lost"
+    events.say(
+        "death",
+        step=step.id,
+        nodes=loss.nodes,
+        ranks=loss.ranks,
+        check=loss.check,
+        detail=f"{who} {what}{during}: {fault.cause if fault else loss.how}",
+        remedy=fault.remedy
+        if fault
+        else f"See logs/step-{step.id}.err and the node's own log (dmesg, journalctl) at that time.",
+    )
+
+
+def _launch(plan: Plan, folder: RunFolder, events: Events, step: Step, stop: _Stop) -> tuple[int, bool]:
+    """One step, from its command to its end."""
+    launcher = launch.load(plan.launcher)
+    folder.write_step(step)
+    command = launcher.step_command(plan, step, folder)
+    events.say("step_started", step=step.id, nodes=step.nodes)
+    clock = _StepClock(folder, step)
+    code, _ = run_until(
+        command,
+        out=folder.logs / f"step-{step.id}.out",
+        err=folder.logs / f"step-{step.id}.err",
+        deadline_s=clock.longest_s,
+        env={**launcher.step_environment(os.environ), **plan.image.environment},
+        should_stop=lambda: bool(stop) or clock.is_late(),
+    )
+    after = container.load(plan.image.runtime).after_step(plan.image, step.id)
+    if after:
+        _quietly(after, folder.logs / f"step-{step.id}-leave", launcher.step_environment(os.environ))
+    events.say("step_ended", step=step.id, returncode=code)
+    return code, clock.late
+
+
+class _StepClock:
+    """The driver's own deadline of a step: for the day on which no rank can keep its own."""
+
+    def __init__(self, folder: RunFolder, step: Step) -> None:
+        self._folder = folder
+        self._step = step
+        self._begin = time.monotonic()
+        self._looked = 0.0
+        self._started = False
+        self._work_s = sum(spec.deadline_s for spec in step.checks)
+        self.late = False
+        #: Even if every rank had to wait for every other.
+        self.longest_s = step.start_deadline_s + MARGIN_S + self._work_s * step.ranks
+
+    def is_late(self) -> bool:
+        """True when MPI has not started in time, or the ranks' own deadlines are long past."""
+        now = time.monotonic()
+        # Where nothing is measured, every node has the time to start: the first word of one tells nothing of the others.
+        if self._step.checks and not self._started and now - self._looked > 0.5:
+            self._looked = now
+            hello = first_hello(self._folder, self._step.id)
+            if hello:
+                self._started = True
+                turns = hello.ranks_on_host if hello.in_turn else 1
+                self.longest_s = now - self._begin + MARGIN_S + self._work_s * turns
+        # Ranks notice a start that fails by themselves; 15 s later nobody will any more.
+        limit_s = self.longest_s if self._started else self._step.start_deadline_s + 15.0
+        self.late = now - self._begin > limit_s
+        return self.late
+
+
+def _nobody_started(runtime: str, words: Words, stderr: str) -> tuple[str, str] | None:
+    """Cause and remedy when no rank has spoken at all: the container or the launcher failed, not a node."""
+    if words.spoke or words.stopped:
+        return None
+    known = container.load(runtime).explain(stderr)
+    if known:
+        return known.cause, known.remedy
+    told = explain_ssh(stderr)
+    if told:
+        return f"no rank started: a host {told[0]}", told[1]
+    lines = list(dict.fromkeys(line for line in stderr.strip().splitlines() if line.strip()))
+    # "Exited with exit code 2" says that, and the line before it why: "execve(): python3: No such file or directory".
+    last = ([line for line in lines if not parse_deaths(line) and "Terminating StepId" not in line] or lines)[-3:]
+    if not last:
+        return None
+    return f"no rank started: {' / '.join(last)[:500]}", "The launcher's whole output is under logs/."
+
+
+def _is_full(folder: RunFolder) -> bool:
+    probe = folder.path / ".probe"
+    try:
+        probe.write_bytes(b"\1" * 8192)
+    except OSError as fault:
+        return "space left" in str(folder.refused(fault))
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
+    return False
+
+
+def _tail(file: Path, size: int = 256 * 1024) -> str:
+    try:
+        with file.open("rb") as text:
+            text.seek(0, os.SEEK_END)
+            text.seek(max(0, text.tell() - size))
+            return text.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+if __name__ == "__main__":
+    sys.exit(drive(sys.argv[1]))

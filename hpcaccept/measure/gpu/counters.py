@@ -1,0 +1,289 @@
+"""What does one GPU say of its health at this moment?
+
+A ``State`` is one look: counters, flags, links, processes. Two looks are compared by whoever judges, because a counter
+by itself says when the driver was loaded and no more. Every question stands alone: what this driver or model does not
+know is ``missing`` and says nothing about the GPU; what NVML answers with any other error is an ``error`` of the GPU.
+
+Sources: https://docs.nvidia.com/deploy/nvml-api/, ``nvml.h`` (NVIDIA/go-nvml, 2f9e261); memory repair:
+https://docs.nvidia.com/deploy/a100-gpu-mem-error-mgmt/; fabric: https://docs.nvidia.com/datacenter/tesla/fabric-manager-user-guide/
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hpcaccept.measure.gpu.nvml import Code, NoAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hpcaccept.measure.gpu.nvml import OpenGpu
+
+#: Counters of a link up to NVLink 4 → NVML's number of each. Replays and recoveries cost time, CRC errors are repaired.
+_LINK_COUNTERS = {"replay": 0, "recovery": 1, "crc_flit": 2, "crc_data": 3}
+#: From NVLink 5 on links count in fields instead: name → field (``NVML_FI_DEV_NVLINK_COUNT_…``, scope is the link).
+_LINK_FIELDS = {"malformed": 206, "overrun": 207, "integrity": 211, "recovery_failed": 214}
+#: ``NVML_FI_DEV_GET_GPU_RECOVERY_ACTION``: what the driver itself wants done, from 565 on.
+_RECOVERY_FIELD = 230
+RECOVERY_ACTIONS = (
+    "none",
+    "reset the GPU",
+    "reboot the node",
+    "drain peer-to-peer traffic",
+    "drain and reset",
+    "recover the IMEX domain",
+    "reset the bus",
+    "reboot the system",
+)
+FABRIC_STATES = ("not supported", "not started", "in progress", "completed")
+#: Of ``healthMask``: name → (shift, width, values that are no fault).
+_FABRIC_HEALTH = {
+    "degraded bandwidth": (0, 0x3, (0, 2)),
+    "route recovery in progress": (2, 0x3, (0, 2)),
+    "route unhealthy": (4, 0x3, (0, 2)),
+    "access timeout recovery": (6, 0x3, (0, 2)),
+    "incorrect configuration": (8, 0xF, (0, 1)),
+}
+#: ``nvmlPerfPolicyType_t`` → name.
+_POLICIES = {0: "power", 1: "thermal", 2: "sync_boost", 3: "board_limit", 4: "low_use", 5: "reliability"}
+#: Union member of each ``nvmlValueType_t``.
+_VALUE_TYPES = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
+
+
+@dataclass(frozen=True)
+class Link:
+    """One NVLink of a GPU.
+
+    Attributes:
+        number: of the link, from 0.
+        active: True when it is trained and carries data.
+        version: NVLink's generation, None when it does not say.
+        errors: counter → count since the driver was loaded.
+    """
+
+    number: int
+    active: bool
+    version: int | None
+    errors: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process with a context on the GPU.
+
+    Attributes:
+        pid: in the process namespace of the driver, which may not be that of the container.
+        memory_bytes: that it holds, None when the driver cannot tell (under MIG).
+        name: of its program, empty when the driver cannot tell.
+    """
+
+    pid: int
+    memory_bytes: int | None
+    name: str
+
+
+@dataclass(frozen=True)
+class State:
+    """One look at a GPU.
+
+    Attributes:
+        numbers: ``question.part`` → number; see ``QUESTIONS``.
+        links: its NVLinks; empty when it has none.
+        processes: with a context on it, by their pid.
+        missing: question → why this driver, model or user cannot have the answer.
+        errors: question → NVML's error, which is one of the GPU or its driver.
+        lost: True when the GPU fell off the bus.
+    """
+
+    numbers: dict[str, float] = field(default_factory=dict)
+    links: tuple[Link, ...] = ()
+    processes: dict[int, Process] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    lost: bool = False
+
+
+def look(gpu: OpenGpu) -> State:
+    """Ask everything once; some 200 calls of NVML on a GPU with 18 links."""
+    numbers: dict[str, float] = {}
+    missing: dict[str, str] = {}
+    errors: dict[str, str] = {}
+    found: dict[str, Any] = {"nvlinks": (), "processes": {}}
+    questions: dict[str, Callable[[Any, Any], Any]] = {**QUESTIONS, "nvlinks": _links, "processes": _processes}
+    for name, question in questions.items():
+        answer = gpu.ask(question)
+        if isinstance(answer, NoAnswer):
+            if answer.lost:
+                return State(lost=True)
+            (missing if answer.harmless else errors)[name] = answer.why
+        elif name in found:
+            found[name] = answer
+        else:
+            numbers.update({f"{name}.{part}": float(value) for part, value in answer.items()})
+    return State(numbers, found["nvlinks"], found["processes"], missing, errors)
+
+
+def fabric_faults(health: int) -> tuple[str, ...]:
+    """What a ``healthMask`` complains of; bits that say "unknown" or "not supported" are no complaint."""
+    return tuple(name for name, (shift, width, good) in _FABRIC_HEALTH.items() if (health >> shift) & width not in good)
+
+
+# --- questions: (pynvml, handle) → part → number ----------------------------------------------------------------------
+
+
+def _ecc(counter: int) -> Callable[[Any, Any], dict[str, int]]:
+    return lambda api, gpu: {
+        "corrected": api.nvmlDeviceGetTotalEccErrors(gpu, api.NVML_MEMORY_ERROR_TYPE_CORRECTED, counter),
+        "uncorrected": api.nvmlDeviceGetTotalEccErrors(gpu, api.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, counter),
+    }
+
+
+def _sram(api: Any, gpu: Any) -> dict[str, int]:
+    status = api.c_nvmlEccSramErrorStatus_v1_t()
+    api.nvmlDeviceGetSramEccErrorStatus(gpu, ctypes.byref(status))
+    return {
+        "corrected": status.volatileCor,
+        "uncorrected": status.volatileUncParity + status.volatileUncSecDed,
+        "uncorrected_total": status.aggregateUncParity + status.aggregateUncSecDed,
+        "threshold_exceeded": status.bThresholdExceeded,
+    }
+
+
+def _banks(api: Any, gpu: Any) -> dict[str, int]:
+    banks = api.nvmlDeviceGetRowRemapperHistogram(gpu)
+    return {name: getattr(banks, name) for name in ("max", "high", "partial", "low", "none")}
+
+
+def _retired(api: Any, gpu: Any) -> dict[str, int]:
+    return {
+        "corrected": len(api.nvmlDeviceGetRetiredPages_v2(gpu, 0)),
+        "uncorrected": len(api.nvmlDeviceGetRetiredPages_v2(gpu, 1)),
+    }
+
+
+def _memory(api: Any, gpu: Any) -> dict[str, int]:
+    """Without what the driver reserves, where it tells that apart (from 510 on)."""
+    try:
+        memory = api.nvmlDeviceGetMemoryInfo(gpu, version=api.nvmlMemory_v2)
+    except api.NVMLError as fault:
+        if fault.value not in (Code.FUNCTION_NOT_FOUND, Code.NOT_SUPPORTED, Code.ARGUMENT_VERSION_MISMATCH):
+            raise
+        memory = api.nvmlDeviceGetMemoryInfo(gpu)
+    return {"total": memory.total, "used": memory.used}
+
+
+def _fabric(api: Any, gpu: Any) -> dict[str, int]:
+    info = api.c_nvmlGpuFabricInfoV_t()
+    api.nvmlDeviceGetGpuFabricInfoV(gpu, ctypes.byref(info))
+    if info.state == api.NVML_GPU_FABRIC_STATE_NOT_SUPPORTED:
+        raise api.NVMLError(Code.NOT_SUPPORTED)
+    return {"state": info.state, "status": info.status, "health": info.healthMask}
+
+
+def _violations(api: Any, gpu: Any) -> dict[str, int]:
+    """Nanoseconds that each policy has kept the clock down since the driver was loaded; those that the model knows."""
+    found = {}
+    for policy, name in _POLICIES.items():
+        try:
+            found[name] = api.nvmlDeviceGetViolationStatus(gpu, policy).violationTime
+        except api.NVMLError as fault:
+            if fault.value not in (Code.NOT_SUPPORTED, Code.INVALID_ARGUMENT):
+                raise
+    if not found:
+        raise api.NVMLError(Code.NOT_SUPPORTED)
+    return found
+
+
+def _field(api: Any, gpu: Any, field_id: int, scope: int = 0) -> int:
+    (value,) = api.nvmlDeviceGetFieldValues(gpu, [(field_id, scope)])
+    if value.nvmlReturn or value.valueType >= len(_VALUE_TYPES):
+        raise api.NVMLError(value.nvmlReturn or Code.NOT_SUPPORTED)
+    return int(getattr(value.value, _VALUE_TYPES[value.valueType]))
+
+
+def _threshold(which: int) -> Callable[[Any, Any], dict[str, float]]:
+    return lambda api, gpu: {"celsius": api.nvmlDeviceGetTemperatureThreshold(gpu, which)}
+
+
+#: Question → its parts. A part is a count since the driver was loaded unless it says otherwise.
+QUESTIONS: dict[str, Callable[[Any, Any], dict[str, Any]]] = {
+    "ecc": _ecc(0),
+    "ecc_lifetime": _ecc(1),
+    "sram": _sram,
+    "remaps": lambda api, gpu: dict(
+        zip(("corrected", "uncorrected", "pending", "failure"), api.nvmlDeviceGetRemappedRows(gpu), strict=True)
+    ),
+    "remap_banks": _banks,
+    "retired": _retired,
+    "retired_pending": lambda api, gpu: {"pending": api.nvmlDeviceGetRetiredPagesPendingStatus(gpu)},
+    "recovery": lambda api, gpu: {"action": _field(api, gpu, _RECOVERY_FIELD)},
+    "replays": lambda api, gpu: {"count": api.nvmlDeviceGetPcieReplayCounter(gpu)},
+    "pcie_gen_max": lambda api, gpu: {"generation": api.nvmlDeviceGetMaxPcieLinkGeneration(gpu)},
+    "pcie_width_max": lambda api, gpu: {"lanes": api.nvmlDeviceGetMaxPcieLinkWidth(gpu)},
+    "fabric": _fabric,
+    "violations": _violations,
+    "slowdown": _threshold(1),
+    "shutdown": _threshold(0),
+    "power_limit": lambda api, gpu: {"watts": api.nvmlDeviceGetEnforcedPowerLimit(gpu) / 1000},
+    "power_default": lambda api, gpu: {"watts": api.nvmlDeviceGetPowerManagementDefaultLimit(gpu) / 1000},
+    "memory": _memory,
+}
+
+
+def _links(api: Any, gpu: Any) -> tuple[Link, ...]:
+    """Those that the model has. Their numbers may have holes: export models have some of the links fused off."""
+    links: list[Link] = []
+    for number in range(api.NVML_NVLINK_MAX_LINKS):
+        try:
+            active = bool(api.nvmlDeviceGetNvLinkState(gpu, number))
+        except api.NVMLError as fault:
+            if fault.value == Code.INVALID_ARGUMENT and number:
+                break  # beyond the last one of this generation
+            if fault.value != Code.NOT_SUPPORTED:
+                raise
+            continue
+        links.append(Link(number, active, _or_none(api, api.nvmlDeviceGetNvLinkVersion, gpu, number), {}))
+    if not links:
+        raise api.NVMLError(Code.NOT_SUPPORTED)
+    return tuple(Link(k.number, k.active, k.version, _link_errors(api, gpu, k)) for k in links)
+
+
+def _link_errors(api: Any, gpu: Any, link: Link) -> dict[str, int]:
+    """The counters that the link has: those of NVLink 5 have other names and another call."""
+    if link.version is not None and link.version >= 5:
+        counts = {name: _or_none(api, _field, api, gpu, which, link.number) for name, which in _LINK_FIELDS.items()}
+    else:
+        ask = api.nvmlDeviceGetNvLinkErrorCounter
+        counts = {name: _or_none(api, ask, gpu, link.number, which) for name, which in _LINK_COUNTERS.items()}
+    return {name: count for name, count in counts.items() if count is not None}
+
+
+def _or_none(api: Any, call: Callable[..., Any], *args: Any) -> int | None:
+    """What the call gives, None where this model cannot say."""
+    try:
+        return int(call(*args))
+    except api.NVMLError as fault:
+        if fault.value in (Code.NOT_SUPPORTED, Code.FUNCTION_NOT_FOUND, Code.INVALID_ARGUMENT, Code.NOT_FOUND):
+            return None
+        raise
+
+
+def _processes(api: Any, gpu: Any) -> dict[int, Process]:
+    try:
+        found = api.nvmlDeviceGetComputeRunningProcesses_v3(gpu)
+    except api.NVMLError as fault:
+        if fault.value != Code.FUNCTION_NOT_FOUND:
+            raise
+        found = api.nvmlDeviceGetComputeRunningProcesses_v2(gpu)
+    return {one.pid: Process(one.pid, one.usedGpuMemory, _name(api, one.pid)) for one in found}
+
+
+def _name(api: Any, pid: int) -> str:
+    """Of a process; it may have ended since, or be hidden from this user."""
+    try:
+        name = api.nvmlSystemGetProcessName(pid)
+    except (api.NVMLError, UnicodeDecodeError):
+        return ""
+    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)

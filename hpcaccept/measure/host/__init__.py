@@ -1,0 +1,1 @@
+"""The host a rank runs on: cores, memory, NUMA nodes, network adapters."""

@@ -1,0 +1,1 @@
+"""The work that is timed, and how its result is verified."""

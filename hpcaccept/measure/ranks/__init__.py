@@ -1,0 +1,1 @@
+"""Ranks together: waiting over MPI, process groups, verified exchanges."""

@@ -1,0 +1,1 @@
+"""What Slurm's commands print: jobs, nodes, the site, its MPI plugins."""

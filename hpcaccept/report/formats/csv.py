@@ -1,0 +1,48 @@
+"""Every sample of a run as a table for notebooks and spreadsheets: nothing is left out and nothing rounded."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+from hpcaccept.model.metric import split_key
+from hpcaccept.report.printable import safe
+
+if TYPE_CHECKING:
+    from hpcaccept.model.evidence import Evidence
+
+HEADER = ("run", "node", "device", "device_id", "check", "metric", "variant", "launch", "repeat", "value")
+#: A spreadsheet takes a cell that begins so for a formula. https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULA = ("=", "+", "-", "@")
+
+
+def render_csv(evidence: Evidence) -> str:
+    """One line per sample, RFC 4180 with line feeds; values in SI units, as many digits as they have.
+
+    Text that a spreadsheet would run as a formula begins with an apostrophe.
+    """
+    table = evidence.samples
+    units = [tuple(map(_cell, (unit.node, unit.device, unit.device_id))) for unit in table.units]
+    keys = [tuple(map(_cell, split_key(key))) for key in table.keys]
+    run = _cell(evidence.plan.run_id)
+    columns = (
+        table.unit.tolist(),
+        table.key.tolist(),
+        table.launch.tolist(),
+        table.repeat.tolist(),
+        table.value.tolist(),
+    )
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(HEADER)
+    writer.writerows(
+        (run, *units[unit], *keys[key], launch, repeat, value)
+        for unit, key, launch, repeat, value in zip(*columns, strict=True)
+    )
+    return out.getvalue()
+
+
+def _cell(text: str) -> str:
+    shown = safe(text)
+    return f"'{shown}" if shown.startswith(_FORMULA) else shown

@@ -1,0 +1,378 @@
+"""How does a run look in a browser? One page that carries everything: no network, no code but its own, no text that acts.
+
+Verdict first, then what to do, every bad unit with its plots, what was measured, matrices, every node and device, and what the run
+was. Verdicts and bad units are plain HTML; only the long tables need the page's script. The Content-Security-Policy
+allows exactly the style and the script of this page, by their hashes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpcaccept.model.verdict import Outcome
+from hpcaccept.report.page import matrix
+from hpcaccept.report.page.bad_units import CARDS, Gallery, badge, measured_units
+from hpcaccept.report.page.columns import Fleet, tables
+from hpcaccept.report.page.markup import Markup, data_block, joined, tag, verbatim
+from hpcaccept.report.page.measured import measured
+from hpcaccept.report.phrases import ORDER, conclusion, counted, fold, troubles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from hpcaccept.judge import Judgement
+    from hpcaccept.judge.statistics.aggregate import Values
+    from hpcaccept.model.event import Event
+    from hpcaccept.model.evidence import Evidence
+    from hpcaccept.model.history import Past
+    from hpcaccept.report.model import Summary
+    from hpcaccept.report.phrases import Trouble
+
+_HERE = Path(__file__).parents[1] / "page"
+#: Things to do, names in a folded list (characters), and events that are shown; the rest is counted.
+_TROUBLES, _NAMES, _EVENTS = 40, 600, 100
+_STATE = {"ACCEPTED": "PASS", "NOT ACCEPTED": "FAIL", "NOT JUDGED": "ERROR"}
+
+
+def render_html(
+    evidence: Evidence, values: Sequence[Values], judgement: Judgement, summary: Summary, past: Past | None = None
+) -> str:
+    """The page, whole.
+
+    Args:
+        evidence: of the run.
+        values: of the run.
+        judgement: of the run.
+        summary: of all three.
+        past: earlier values of the units, where there are any.
+    """
+    fleet = Fleet(evidence, judgement.table.units)
+    gallery = Gallery(values, judgement.table, fleet, past)
+    data, left_out = tables(evidence, values, judgement, summary, fleet)
+    cards = gallery.cards(summary.bad)
+    for metric in data["metrics"]:
+        # The script draws a device's values with the same distributions.
+        drawn = [gallery.draw(metric["key"], group) for group in range(len(fleet.groups))]
+        metric["drawn"] = [like and [like.ident, like.scale.low, like.scale.high] for like in drawn]
+    style, script = (_HERE / "page.css").read_text("utf-8"), (_HERE / "page.js").read_text("utf-8")
+    run = evidence.plan.run_id
+    body = [
+        tag("a", "Skip to the verdict", href="#verdict", class_="skip"),
+        _head(evidence),
+        tag(
+            "main",
+            _verdict(evidence, judgement, summary),
+            _to_do(troubles(summary.bad)),
+            _bad_units(cards, summary, past),
+            _checks(values, summary, gallery, fleet),
+            _matrices(values, fleet, summary),
+            _grid("nodes", "Nodes", counted(len(fleet.nodes), "node")),
+            _grid("devices", "Devices", counted(len(fleet.devices), "device")) if len(fleet.devices) else "",
+            _about(evidence, left_out),
+        ),
+        _foot(run),
+        gallery.symbols(),
+        data_block("data", data),
+        verbatim("script", script),
+    ]
+    head = [
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=_policy(style, script)),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("meta", name="referrer", content="no-referrer"),
+        tag("link", rel="icon", href="data:,"),
+        tag("title", f"{conclusion(evidence, judgement, summary).word}: {run}"),
+        verbatim("style", style),
+    ]
+    page = tag("html", tag("head", joined(head)), tag("body", joined(body)), lang="en")
+    return f"<!doctype html>\n{page}\n".encode("utf-8", "replace").decode()
+
+
+def _policy(style: str, script: str) -> str:
+    """Nothing but this style and this script.
+
+    Source: https://www.w3.org/TR/CSP3/#grammardef-hash-source
+    """
+
+    def digest(text: str) -> str:
+        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode()}'"
+
+    return (
+        f"default-src 'none'; style-src {digest(style)}; script-src {digest(script)}; img-src data:; base-uri 'none'; "
+        "form-action 'none'"
+    )
+
+
+def _head(evidence: Evidence) -> Markup:
+    plan = evidence.plan
+    per_node = f" × {counted(plan.request.gpus_per_node, 'GPU')}" if plan.request.gpus_per_node else ""
+    facts = [
+        f"suite {plan.suite.name}",
+        f"{counted(plan.request.nodes, 'node')}{per_node}",
+        plan.launcher,
+        f"{plan.created_at[:19].replace('T', ' ')} UTC",
+    ]
+    return tag(
+        "header",
+        tag("p", "hpcaccept · acceptance report", class_="eyebrow"),
+        tag("h1", plan.run_id),
+        tag("p", " · ".join(facts), class_="facts"),
+        class_="page",
+    )
+
+
+def _section(ident: str, title: str, *content: str, note: str = "") -> Markup:
+    heading = tag("h2", title, tag("span", note, class_="count") if note else "", id=f"{ident}-title")
+    return tag("section", heading, joined(content), id=ident, aria_labelledby=f"{ident}-title")
+
+
+# --- the verdict ------------------------------------------------------------------------------------------------------
+
+
+def _verdict(evidence: Evidence, judgement: Judgement, summary: Summary) -> Markup:
+    ended = conclusion(evidence, judgement, summary)
+    tiles = [
+        _nodes_tile(evidence, summary),
+        _coverage_tile(judgement),
+        *_power_tiles(judgement),
+        _baseline_tile(summary),
+    ]
+    silent = judgement.coverage.nodes_silent
+    parts = [
+        tag("h2", ended.word, id="verdict-title"),
+        tag("p", ended.sentence, class_="sentence"),
+        tag("dl", joined(tiles), class_="tiles"),
+        tag("p", tag("strong", "Nothing is known of: "), _names(silent), class_="note") if silent else "",
+        *(tag("p", note, class_="note") for note in summary.notes),
+    ]
+    state = f"verdict {_STATE[ended.word]}"
+    return tag("section", joined(parts), id="verdict", class_=state, aria_labelledby="verdict-title")
+
+
+def _tile(name: str, figure: str, text: str = "", drawing: str = "") -> Markup:
+    return tag("div", tag("dt", name), tag("dd", tag("span", figure, class_="figure"), drawing, tag("span", text, class_="quiet")))  # fmt: skip
+
+
+def _nodes_tile(evidence: Evidence, summary: Summary) -> Markup:
+    counts = dict.fromkeys(ORDER, 0)
+    for outcome in summary.nodes.values():
+        counts[outcome] += 1
+    asked = evidence.plan.request.nodes
+    unknown = max(asked - len(summary.nodes), 0)
+    words = [f"{count:,} {outcome.value.replace('_', ' ')}" for outcome, count in counts.items() if count]
+    words += [f"{unknown:,} without a name"] if unknown else []
+    good = counts[Outcome.PASS] + counts[Outcome.WARN]
+    return _tile("Nodes that passed", f"{good:,} of {asked:,}", ", ".join(words), _bar(counts, max(asked, 1)))
+
+
+def _bar(counts: dict[Outcome, int], total: int) -> Markup:
+    """How the nodes are shared out; the words stand beside it."""
+    parts, start = [], 0.0
+    for outcome in reversed(ORDER):
+        if counts[outcome]:
+            # One node of 16,384 must still be seen.
+            width = max(200 * counts[outcome] / total, 2.0)
+            parts.append(tag("rect", x=round(min(start, 198.0), 2), y=0, width=round(width, 2), height=6, class_=f"fill {outcome.value}"))  # fmt: skip
+            start += width
+    return tag("svg", joined(parts), viewBox="0 0 200 6", preserveAspectRatio="none", class_="bar", aria_hidden="true")
+
+
+def _coverage_tile(judgement: Judgement) -> Markup:
+    cover = judgement.coverage
+    share = cover.judged / cover.asked if cover.asked else 0.0
+    # 99.99 % is not all.
+    text = "100 %" if cover.judged == cover.asked else f"{min(share * 100, 99.9):.1f} %"
+    bar = tag(
+        "svg",
+        tag("rect", x=0, y=0, width=round(200 * share, 2), height=6, class_="fill known"),
+        viewBox="0 0 200 6", preserveAspectRatio="none", class_="bar", aria_hidden="true",
+    )  # fmt: skip
+    return _tile("Coverage", text, f"{cover.judged:,} of {cover.asked:,} checks on nodes judged", bar)
+
+
+def _power_tiles(judgement: Judgement) -> Iterable[Markup]:
+    asked = {"peers": "Against peers", "baseline": "Against the baseline", "history": "Against the own past"}
+    for question, power in judgement.power.items():
+        if not power.smallest_loss or question not in asked:
+            continue
+        low, high = power.smallest_loss
+        noisiest = f"the noisiest metric: from {high:.0%} on" if high < 1 else "the noisiest metric: none"
+        text = f"{power.comparisons:,} comparisons; {noisiest}"
+        if power.false_alarm_rate is not None:
+            text += f"; set to blame anybody in {power.false_alarm_rate:.2g} of healthy runs"
+        yield _tile(asked[question], f"losses > {low:.1%}", text)
+
+
+def _baseline_tile(summary: Summary) -> Markup:
+    if not summary.no_baseline:
+        return Markup("")
+    return _tile("Baseline", "none fits", f"{', '.join(summary.no_baseline)}: when these nodes are good, learn one")
+
+
+def _names(names: Sequence[str]) -> Markup:
+    """Folded; a list that is longer than anybody reads is cut, and says so."""
+    text = fold(names)
+    if len(text) <= _NAMES:
+        return tag("code", text)
+    return joined([tag("code", f"{text[:_NAMES]}…"), f" ({len(names):,} nodes; all of them: report.json)"])
+
+
+# --- what to do -------------------------------------------------------------------------------------------------------
+
+
+def _to_do(found: list[Trouble]) -> Markup:
+    if not found:
+        return _section("todo", "What to do", tag("p", "Nothing: no finding asks for anything.", class_="quiet"))
+    rows = [_trouble(trouble) for trouble in found[:_TROUBLES]]
+    if len(found) > _TROUBLES:
+        rows.append(tag("li", f"{len(found) - _TROUBLES:,} more kinds of findings: report.json", class_="quiet"))
+    return _section("todo", "What to do", tag("ol", joined(rows), class_="todo"), note=counted(len(found), "item"))
+
+
+def _trouble(trouble: Trouble) -> Markup:
+    first, nodes = trouble.verdicts[0], trouble.nodes
+    where = _names(nodes) if nodes else tag("code", "all nodes together")
+    of = f", {counted(len(trouble.verdicts), 'finding')}" if len(trouble.verdicts) > 1 else ""
+    several = len(trouble.verdicts) > 1 and first.subject.node and first.value is not None
+    worst = f"the worst, {first.subject}: " if several else ""
+    optional = "" if first.required else tag("span", "not required", class_="quiet")
+    return tag(
+        "li",
+        badge(trouble.outcome.value),
+        tag(
+            "div",
+            tag("p", where, tag("span", of, class_="quiet"), " ", optional),
+            tag("p", tag("code", trouble.what), ": ", worst, first.reason),
+            tag("p", first.remedy, class_="remedy") if first.remedy else "",
+        ),
+    )
+
+
+def _bad_units(cards: list[Markup], summary: Summary, past: Past | None) -> Markup | str:
+    if not cards:
+        return ""
+    units = len(measured_units(summary.bad))
+    marks = [
+        tag("li", tag("span", class_="key mark"), "this unit"),
+        tag("li", tag("span", class_="key bars"), "its like, √ count"),
+        tag("li", tag("span", class_="key center"), "their median"),
+        tag("li", tag("span", class_="key outside"), "outside of its limit"),
+        tag("li", tag("span", class_="key band"), "the baseline allows"),
+    ]
+    marks += (
+        [tag("li", tag("span", class_="key line"), "earlier runs; dashed: the environment changed")] if past else []
+    )
+    rest = f"{units - CARDS:,} more: they are in the tables below and in report.json." if units > CARDS else ""
+    return _section(
+        "bad", "Bad units", tag("ul", joined(marks), class_="legend"), tag("div", joined(cards), class_="cards"),
+        tag("p", rest, class_="note") if rest else "", note=counted(units, "unit"),
+    )  # fmt: skip
+
+
+# --- what was measured ------------------------------------------------------------------------------------------------
+
+
+def _checks(values: Sequence[Values], summary: Summary, gallery: Gallery, fleet: Fleet) -> Markup:
+    table = measured(values, summary, gallery, frozenset(fleet.nodes))
+    return _section("checks", "What was measured", table, note=counted(len(summary.rows), "check"))
+
+
+def _matrices(values: Sequence[Values], fleet: Fleet, summary: Summary) -> Markup | str:
+    bad: dict[str, set[str]] = {}
+    for verdict in summary.bad:
+        if verdict.outcome in (Outcome.FAIL, Outcome.WARN) and verdict.subject.node:
+            bad.setdefault(verdict.key, set()).add(verdict.subject.node)
+    found = matrix.matrices(values, fleet.nodes, bad)
+    if not found:
+        return ""
+    figures = [matrix.heat_map(one) for one in found]
+    return _section("matrices", "Pairs", matrix.legend(), tag("div", joined(figures), class_="matrices"))
+
+
+def _grid(ident: str, title: str, note: str) -> Markup:
+    """Where the script puts a long table; without it, where else its content is."""
+    words = "This table needs JavaScript. Its content is in run.h5: hpcaccept report --format csv."
+    return _section(
+        ident, title, tag("noscript", tag("p", words)), tag("div", class_="grid", data_grid=ident), note=note
+    )
+
+
+# --- what the run was -------------------------------------------------------------------------------------------------
+
+
+def _about(evidence: Evidence, left_out: list[str]) -> Markup:
+    plan = evidence.plan
+    image = " ".join(part for part in (plan.image.runtime, plan.image.reference) if part and part != "none")
+    facts = {
+        "Suite": f"{plan.suite.name}: {plan.suite.about} ({plan.suite.source})",
+        "Asked for": _request(evidence),
+        "Image": image or "none: the ranks ran on the nodes themselves",
+        "hpcaccept": f"{plan.version} {plan.commit}".strip(),
+        "Nodes": _span(evidence.nodes),
+        "Kinds of devices": ", ".join(sorted({unit.model for unit in evidence.samples.units if unit.model})) or "none",
+        "Numbers": f"{len(evidence.samples):,} samples of {len(evidence.samples.keys):,} metrics in {len(evidence.records):,} records",
+        "Not on this page": "; ".join(left_out) if left_out else "single repeats, texts that checks recorded, outputs of tools",
+        "All of it": "run.h5 and report.json beside this page; as text: hpcaccept report --format csv",
+    }  # fmt: skip
+    rows = [joined([tag("dt", name), tag("dd", text)]) for name, text in facts.items()]
+    parts = [tag("dl", joined(rows), class_="about"), _specs(evidence)]
+    if evidence.events:
+        parts.append(_events(evidence.events))
+    return _section("about", "About this run", *parts)
+
+
+def _span(nodes: Sequence[str]) -> str:
+    """First and last: all of them are in the table (and folding 16,384 names takes a second)."""
+    if not nodes:
+        return "none has said its name"
+    return ", ".join(nodes) if len(nodes) < 4 else f"{nodes[0]} … {nodes[-1]}, {counted(len(nodes), 'node')}"
+
+
+def _request(evidence: Evidence) -> str:
+    request = evidence.plan.request
+    words = [
+        counted(request.nodes, "node"),
+        f"{counted(request.gpus_per_node, 'GPU')} each" if request.gpus_per_node else "no GPU",
+    ]
+    words += [counted(request.ranks_per_node, "rank") + " each"]
+    named = {"partition": request.partition, "nodelist": request.nodelist, "exclude": request.exclude}
+    return ", ".join([*words, *(f"{name} {text}" for name, text in named.items() if text)])
+
+
+def _specs(evidence: Evidence) -> Markup:
+    """Each check with the parameters of the suite."""
+    rows = []
+    for spec in evidence.plan.suite.checks:
+        params = ", ".join(f"{key} = {value}" for key, value in spec.params.items())
+        needed = "required" if spec.required else "not required"
+        rows.append(
+            tag("tr", tag("td", spec.name, class_="name"), tag("td", params or "as it comes"), tag("td", needed))
+        )
+    heads = joined(tag("th", name, scope="col") for name in ("check", "parameters", ""))
+    return tag(
+        "details", tag("summary", "Checks and their parameters"),
+        tag("div", tag("table", tag("thead", tag("tr", heads)), tag("tbody", joined(rows))), class_="wide"),
+    )  # fmt: skip
+
+
+def _events(events: Sequence[Event]) -> Markup:
+    rows = []
+    for event in events[:_EVENTS]:
+        words = joined([event.detail, tag("span", f" → {event.remedy}", class_="quiet") if event.remedy else ""])
+        where = _names(event.nodes) if event.nodes and event.kind not in ("started", "step_started") else ""
+        rows.append(tag("tr", tag("td", event.at[11:19]), tag("td", event.kind.replace("_", " ")), tag("td", where), tag("td", event.check), tag("td", words)))  # fmt: skip
+    if len(events) > _EVENTS:
+        rows.append(tag("tr", tag("td", f"{len(events) - _EVENTS:,} more: report.json", colspan=5, class_="quiet")))
+    heads = joined(tag("th", name, scope="col") for name in ("UTC", "what", "nodes", "check", "detail"))
+    return tag(
+        "details", tag("summary", "What happened, in order"),
+        tag("div", tag("table", tag("thead", tag("tr", heads)), tag("tbody", joined(rows))), class_="wide"),
+    )  # fmt: skip
+
+
+def _foot(run: str) -> Markup:
+    return tag("footer", tag("p", "Again, on whatever records there are: ", tag("code", f"hpcaccept report {run}")))

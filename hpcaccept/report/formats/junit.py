@@ -1,0 +1,120 @@
+"""What does a continuous-integration server read? JUnit XML: a test case per check and node, and one for the run as a whole.
+
+FAIL is ``<failure>``, ERROR is ``<error>``. What was not judged (NOT_RUN; NO_BASELINE, where nothing else judged the node by that check) is
+``<skipped>`` with its reason: it blames nobody. Because a server takes skipped for good, the run as a whole is a case of its own,
+which fails or errs whenever the exit code is not 0. WARN passes, and its words are in ``<system-out>``.
+
+The form that Jenkins, GitLab and GitHub's actions read: https://github.com/testmoapp/junitxml
+"""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from typing import TYPE_CHECKING
+
+from hpcaccept.model.verdict import Outcome, worst
+from hpcaccept.report.phrases import conclusion
+from hpcaccept.report.printable import safe
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hpcaccept.judge import Judgement
+    from hpcaccept.model.evidence import Evidence
+    from hpcaccept.model.verdict import Verdict
+    from hpcaccept.report.model import Summary
+
+#: Findings quoted in one case; the rest is counted.
+SHOWN = 20
+#: Records of runs whose cases have a duration.
+TIMED = 20_000
+#: Code points that XML 1.0 does not allow and ``safe`` leaves. https://www.w3.org/TR/xml/#charsets
+_NO_XML = re.compile("[\ufffe\uffff]")
+_ELEMENT = {Outcome.FAIL: "failure", Outcome.ERROR: "error", Outcome.NOT_RUN: "skipped", Outcome.NO_BASELINE: "skipped"}
+
+
+def render_junit(evidence: Evidence, judgement: Judgement, summary: Summary) -> str:
+    """An XML document with one ``testsuite`` per check; nodes that never said their name have a case too."""
+    by_place: dict[tuple[str, str], list[Verdict]] = {}
+    for verdict in judgement.verdicts:
+        by_place.setdefault((verdict.check, verdict.subject.node), []).append(verdict)
+    seconds = _seconds(evidence)
+    root = ET.Element("testsuites", name=_text(f"hpcaccept {evidence.plan.run_id}"))
+    root.append(_run(evidence, judgement, summary))
+    for row in summary.rows:
+        missing = judgement.coverage.gaps.get(row.name, ())
+        gaps = frozenset(missing)
+        suite = ET.SubElement(root, "testsuite", name=_text(row.name), timestamp=_text(evidence.plan.created_at[:19]))
+        for node in evidence.nodes:
+            place = (row.name, node)
+            suite.append(_case(row.name, node, by_place.get(place, []), node in gaps, seconds.get(place, 0.0)))
+        for number in range(missing.count("?")):
+            suite.append(_case(row.name, f"node without a name {number + 1}", [], True, 0.0))
+        if together := by_place.get((row.name, "")):
+            suite.append(_case(row.name, "all nodes together", together, False, 0.0))
+        _count(suite)
+    _count(root)
+    ET.indent(root, " ")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+
+
+def _seconds(evidence: Evidence) -> dict[tuple[str, str], float]:
+    """(check, node) → longest measurement of its ranks; empty for large runs, whose records take long to read."""
+    found: dict[tuple[str, str], float] = {}
+    for record in evidence.records if len(evidence.records) <= TIMED else ():
+        place = (record.check, record.node)
+        found[place] = max(found.get(place, 0.0), record.duration_s)
+    return found
+
+
+def _run(evidence: Evidence, judgement: Judgement, summary: Summary) -> ET.Element:
+    """The verdict on the run: a case that is never skipped."""
+    ended = conclusion(evidence, judgement, summary)
+    suite = ET.Element("testsuite", name="run", timestamp=_text(evidence.plan.created_at[:19]))
+    case = ET.SubElement(suite, "testcase", classname="hpcaccept.run", name="accepted", time="0.000")
+    if judgement.exit_code:
+        kind = "failure" if judgement.exit_code == 1 else "error"
+        ET.SubElement(case, kind, type=ended.word, message=_text(ended.sentence))
+    _count(suite)
+    return suite
+
+
+def _case(check: str, node: str, verdicts: Sequence[Verdict], gap: bool, seconds: float) -> ET.Element:
+    """One check on one node, by the worst that counts; a gap that nothing explains is skipped and says so."""
+    counting = [v for v in verdicts if v.outcome.is_judged or v.required or gap]
+    outcome = worst([v.outcome for v in counting]) if counting else Outcome.NOT_RUN if gap else Outcome.PASS
+    if outcome in (Outcome.NOT_RUN, Outcome.NO_BASELINE) and not gap:
+        outcome = Outcome.PASS  # something else was judged here: one number without a baseline does not skip the rest
+    case = ET.Element("testcase", classname=_text(f"hpcaccept.{check}"), name=_text(node), time=f"{seconds:.3f}")
+    mine = [v for v in verdicts if v.outcome is outcome]
+    told = mine or list(verdicts)
+    body = "\n".join(
+        f"{v.outcome.value} {v.subject} {v.key}: {v.reason}{f' → {v.remedy}' if v.remedy else ''}" for v in told[:SHOWN]
+    )
+    body += f"\nand {len(told) - SHOWN} more: report.json" if len(told) > SHOWN else ""
+    if outcome in _ELEMENT:
+        message = mine[0].reason if mine else "nothing was judged here"
+        found = ET.SubElement(case, _ELEMENT[outcome], message=_text(message))
+        if outcome in (Outcome.FAIL, Outcome.ERROR):
+            found.set("type", outcome.value)
+        found.text = _lines(body)
+    elif body:
+        ET.SubElement(case, "system-out").text = _lines(body)
+    return case
+
+
+def _count(suite: ET.Element) -> None:
+    """Attributes that sum up what is below."""
+    suite.set("tests", str(sum(1 for _ in suite.iter("testcase"))))
+    for attribute, kind in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        suite.set(attribute, str(sum(1 for _ in suite.iter(kind))))
+    suite.set("time", f"{sum(float(case.get('time', '0')) for case in suite.iter('testcase')):.3f}")
+
+
+def _text(text: str) -> str:
+    return _NO_XML.sub("\ufffd", safe(text))
+
+
+def _lines(text: str) -> str:
+    return "\n".join(_text(line) for line in text.split("\n"))

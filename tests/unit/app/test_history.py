@@ -1,0 +1,229 @@
+"""A judged run enters the history by the identity of its units, and comes out as past, trend and whereabouts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from support.builders import CATALOGUE, evidence, hello, judged, plan, record
+from support.pasts import FP32, MODEL, SETTING, TRIAD, at, past_run
+
+from hpcaccept.app import history
+from hpcaccept.app.run.conclude import Judged
+from hpcaccept.cli import main
+from hpcaccept.errors import UsageError
+from hpcaccept.judge.statistics.aggregate import values_of
+from hpcaccept.model.history import DISTURBED, FAILED, PASSED, UNJUDGED, WARNED, Place, environment_of, unit_id
+from hpcaccept.model.table import Unit
+from hpcaccept.report.model import summarise
+from hpcaccept.report.views.history import sparkline
+from hpcaccept.store.history_file import append, read_runs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hpcaccept.model.evidence import Evidence
+
+
+def run_of(
+    night: int, rates: dict[str, float], *, wrong: str = "", busy: str = "", silent: tuple[str, ...] = ()
+) -> Evidence:
+    """One GPU per node; node → rate."""
+    the_plan = replace(plan(nodes=len(rates) + len(silent)), run_id=f"night{night}", created_at=at(night))
+    records = [
+        record(
+            "speed", node, {"rate_flops": rate, "wrong_elements": float(node == wrong)}, device_id=f"GPU-{node[4:]}",
+            facts={"disturbed": "another process"} if node == busy else {},
+        )
+        for node, rate in rates.items()
+    ]  # fmt: skip
+    records += [
+        record("identity", node, {"cores": 8}, facts={"driver": "580.1", "gpu_serial": f"16{node[4:]}"})
+        for node in rates
+    ]
+    names = (*rates, *silent)
+    return evidence(records, the_plan, names=names, hellos=tuple(hello(i, node) for i, node in enumerate(rates)))
+
+
+def judged_run(found: Evidence) -> Judged:
+    judgement, values = judged(found), values_of(found.samples, CATALOGUE)
+    return Judged(found, values, judgement, summarise(found, judgement, values))
+
+
+FOUR = {"node0": 100.0, "node1": 101.0, "node2": 99.0, "node3": 100.5}
+
+
+def test_who_a_unit_is_survives_its_name() -> None:
+    assert unit_id(Unit("node0", "cuda:1", "GPU-1")) == "GPU-1"
+    assert unit_id(Unit("node0", "cpu:1")) == "node0/cpu:1"
+    assert unit_id(Unit("node0", "")) == "node0"
+    assert unit_id(Unit("", "")) == "*"
+
+
+def test_a_run_is_remembered_with_what_was_said_of_each_value() -> None:
+    kept = history.to_remember(judged_run(run_of(0, FOUR, wrong="node1", busy="node2", silent=("node9",))))
+    column = {unit: i for i, unit in enumerate(kept.units)}
+    row = {key: i for i, key in enumerate(kept.keys)}
+    assert kept.values[row["speed.rate_flops"], column["GPU-3"]] == 100.5
+    assert kept.outcomes[row["speed.wrong_elements"], column["GPU-1"]] == FAILED
+    assert kept.outcomes[row["speed.rate_flops"], column["GPU-2"]] == DISTURBED
+    assert kept.outcomes[row["speed.rate_flops"], column["GPU-0"]] == PASSED
+    assert kept.places[column["GPU-3"]] == Place("node3", "cuda:0", MODEL, "8 threads, all at once", "163")
+    assert kept.standing[column["node1"]] == FAILED, "a node has what its GPUs have"
+    assert kept.standing[column["GPU-0"]] in (PASSED, WARNED, UNJUDGED)
+    assert kept.standing[column["node9"]] in (UNJUDGED, FAILED), "a node that never spoke is no accepted node"
+    assert kept.facts == {"driver": "580.1"}
+    assert kept.revisions == {"speed": 1, "identity": 1}
+
+
+def test_the_past_of_a_run_is_what_its_units_reached_before_it(tmp_path: Path) -> None:
+    for night in range(3):
+        history.remember(judged_run(run_of(night, {name: rate + night for name, rate in FOUR.items()})), tmp_path)
+    now = run_of(2, FOUR)
+    past = history.past_for(tmp_path, now)
+    assert past is not None
+    assert [run.run_id for run in past.runs] == ["night0", "night1"]
+    assert past.values["speed.rate_flops"][:, past.units.index("GPU-0")].tolist() == [100.0, 101.0]
+    assert history.past_for(tmp_path, run_of(0, FOUR)) is None, "nothing came before the first"
+
+
+def test_a_retest_by_fewer_nodes_does_not_stand_for_all() -> None:
+    both = evidence(
+        [
+            record("fabric", "node0", {"busbw_bytes": 10.0}),
+            record("fabric", "node1", {"busbw_bytes": 20.0}, device_model="x"),
+        ]
+    )
+    kept = history.to_remember(judged_run(both))
+    assert kept.values[kept.keys.index("fabric.busbw_bytes"), kept.units.index("*")] == 10.0
+
+
+def test_the_environment_is_what_most_nodes_say() -> None:
+    records = [
+        record("identity", f"node{i}", {}, facts={"driver": "580" if i else "570", "hostname": f"h{i}"})
+        for i in range(3)
+    ]
+    assert environment_of(records) == {"driver": "580"}
+
+
+def test_accepted_last(tmp_path: Path) -> None:
+    nodes = [Place("node0"), Place("node1")]
+    for night, standing in enumerate(([PASSED, FAILED], [WARNED, FAILED], [FAILED, UNJUDGED])):
+        append(tmp_path, [past_run(night, {}, units=("node0", "node1"), places=nodes, standing=standing)])
+    assert history.last_accepted(tmp_path) == {"node0": at(1)}
+
+
+def declining(folder: Path, nights: int = 30) -> None:
+    """GPU-a is steady, GPU-b loses 5 % at night 20 and for good, GPU-a and -b swap their places at night 10."""
+    noise = np.random.default_rng(5).normal(0, 0.0005, (nights, 2))
+    for night in range(nights):
+        places = [
+            Place(f"node{i ^ (night >= 10)}", "cuda:0", MODEL, SETTING, f"serial-{u}") for i, u in enumerate("ab")
+        ]
+        values = [1e14 * (1 + noise[night, 0]), 1e14 * (1 + noise[night, 1]) * (0.95 if night >= 20 else 1)]
+        standing = [PASSED, FAILED if night >= 20 else PASSED]
+        run = past_run(night, {FP32: values, TRIAD: [2e12, 2e12]}, places=places, standing=standing)
+        append(folder, [run])
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("history")
+    declining(folder)
+    return folder
+
+
+def test_a_trend_names_the_unit_the_size_and_the_day(told: Path) -> None:
+    rows, counts = history.trends(told, metric="matmul")
+    assert +counts == {"step": 1, "steady": 1}
+    assert [(row.unit, row.word) for row in rows] == [("GPU-b", "step"), ("GPU-a", "steady")]
+    assert rows[0].size == pytest.approx(0.05, abs=0.005)
+    assert rows[0].since == at(20)
+
+
+def test_a_new_driver_is_no_step_of_every_gpu(tmp_path: Path) -> None:
+    """All lose 3 % with a new driver; one loses 4 % more with it."""
+    units = [f"GPU-{i}" for i in range(6)]
+    noise = np.random.default_rng(3).normal(0, 0.0005, (20, 6))
+    for night in range(20):
+        values = 1e14 * (1 + noise[night]) * (0.97 if night >= 12 else 1)
+        values[4] *= 0.96 if night >= 12 else 1
+        append(
+            tmp_path, [past_run(night, {FP32: list(values)}, units=units, environment="e2" if night >= 12 else "e1")]
+        )
+    rows, counts = history.trends(tmp_path, steady=False)
+    assert [(row.unit, row.word, row.since) for row in rows] == [("GPU-4", "step", at(12))]
+    assert rows[0].size == pytest.approx(0.04, abs=0.005)
+    assert counts["steady"] == 5
+
+
+def test_units_tell_offenders_and_moves(told: Path) -> None:
+    first, second = history.stories(told)
+    assert (first.unit, first.failed, first.runs, first.last_accepted) == ("GPU-b", 10, 30, at(19))
+    assert first.places == ("node1 cuda:0", "node0 cuda:0")
+    assert (second.failed, second.last_seen, second.serial) == (0, at(29), "serial-a")
+
+
+@pytest.mark.parametrize(("name", "found"), [("GPU-b", "GPU-b"), ("serial-a", "GPU-a"), ("node0/cuda:0", "GPU-b")])
+def test_a_unit_is_found_by_id_serial_or_place(told: Path, name: str, found: str) -> None:
+    assert history.find_units(told, name) == (found,)
+
+
+def test_an_unknown_unit_is_an_error_with_a_remedy(told: Path) -> None:
+    with pytest.raises(UsageError, match="history units"):
+        history.find_units(told, "GPU-z")
+
+
+def test_old_enough_is_counted_from_now(told: Path) -> None:
+    now = datetime(2026, 1, 31, 2, tzinfo=timezone.utc)
+    assert [kept.run.run_id for kept in history.older_than(told, timedelta(days=28), now)[1]] == ["run000", "run001"]
+
+
+def test_a_sparkline_spans_what_it_shows() -> None:
+    assert sparkline([1.0, 2.0, float("nan"), 8.0]) == "▁▂█"
+    assert sparkline([3.0, 3.0]) == "▄▄"
+    assert sparkline([]) == ""
+    assert len(sparkline([-1.7e308, 1.7e308] * 40)) == 32
+
+
+def cli(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    code = main(["history", *words])
+    return code, capsys.readouterr().out
+
+
+def test_commands(told: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    place = ("--history", str(told))
+    code, text = cli(capsys, "trend", *place)
+    assert code == 0
+    assert "step: -4.9%" in text
+    assert "since 2026-01-21" in text
+    assert "4 numbers with a past: 3 steady, 1 step." in text
+    code, text = cli(capsys, "trend", "GPU-a", "--all", "--json", *place)
+    assert {row["key"] for row in json.loads(text)} == {FP32, TRIAD}
+    code, text = cli(capsys, "units", "--failed", *place)
+    assert "1 units." in text
+    assert "node1 cuda:0" in text
+    code, text = cli(capsys, "show", "serial-b", *place)
+    assert "GPU-b" in text
+    assert code == 0
+    code, text = cli(capsys, "show", *place)
+    assert "30 runs are remembered." in text
+
+
+def test_pruning_shows_first_and_forgets_with_yes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    append(tmp_path, [past_run(-400, {FP32: [1.0, 1.0]}), past_run(100_000, {FP32: [1.0, 1.0]})])
+    words = ("prune", "--older-than", "3m", "--history", str(tmp_path))
+    code, text = cli(capsys, *words)
+    assert "1 runs from before" in text
+    assert "would be forgotten" in text
+    assert len(read_runs(tmp_path)) == 2
+    code, text = cli(capsys, *words, "--yes")
+    assert code == 0
+    assert [kept.run.run_id for kept in read_runs(tmp_path)] == ["run100000"]
+    code, text = cli(capsys, *words[:2], "soon", *words[3:])
+    assert code == 2

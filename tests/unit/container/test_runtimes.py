@@ -1,0 +1,155 @@
+"""How each runtime enters an image: what stands on its command line, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from support.builders import DATA
+
+from hpcaccept import container
+from hpcaccept.container import docker, enroot, none, podman, pyxis
+from hpcaccept.model.plan import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+IMAGE = Image(
+    "docker",
+    "team/hpcaccept:1",
+    ("/runs:/runs",),
+    digest="sha256:" + "0" * 64,
+    env={"NCCL_DEBUG": "INFO"},
+    name="hpcaccept-RUN",
+)
+FILE = replace(IMAGE, runtime="enroot", reference="/shared/x.sqsh")
+COMMAND = ("mpiexec", "-n", "2", "python3")
+
+
+def _between(command: Sequence[str], first: str) -> list[str]:
+    """What stands before the image."""
+    assert tuple(command[-len(COMMAND) :]) == COMMAND
+    assert command[-len(COMMAND) - 1] == first
+    return list(command[: -len(COMMAND) - 1])
+
+
+def test_docker_runs_as_the_user_with_the_hosts_network_and_removes_what_it_leaves() -> None:
+    flags = _between(docker.enter(IMAGE, COMMAND, step="01", names=("OMPI_X",), gpus=True), "team/hpcaccept:1")
+    assert flags[:3] == ["docker", "run", "--init"]
+    assert f"--user={os.getuid()}:{os.getgid()}" in flags
+    assert {"--rm", "--network=host", "--ipc=host", "--ulimit=memlock=-1", "--gpus=all", "--volume=/runs:/runs"} <= set(
+        flags
+    )
+    assert {"--read-only", "--tmpfs=/tmp", "--entrypoint="} <= set(flags)
+    assert "--name=hpcaccept-RUN-01" in flags
+    assert list(docker.after_step(IMAGE, "01")) == ["docker", "rm", "--force", "hpcaccept-RUN-01"]
+
+
+@pytest.mark.parametrize("runtime", [docker, podman, enroot])
+def test_values_of_variables_stand_on_no_command_line(runtime: container.Container) -> None:
+    words = runtime.enter(replace(FILE, env={"TOKEN": "s3cret"}), COMMAND, step="00", names=("OMPI_X",))
+    assert not any("s3cret" in word for word in words)
+    told = [word.removeprefix("--env=") for word in words]
+    assert {"TOKEN", "HPCACCEPT_IMAGE", "HPCACCEPT_IMAGE_DIGEST", "OMPI_X"} <= set(told)
+
+
+def test_gpus_are_asked_for_only_where_they_are_expected() -> None:
+    for runtime, flag in ((docker, "--gpus=all"), (podman, "--device=nvidia.com/gpu=all")):
+        assert flag in runtime.enter(IMAGE, COMMAND, step="00", gpus=True)
+        assert flag not in runtime.enter(IMAGE, COMMAND, step="00")
+
+
+def test_what_was_asked_for_reaches_the_command_line() -> None:
+    asked = replace(IMAGE, workdir="/w", writable=True, entrypoint=True)
+    flags = _between(podman.enter(asked, COMMAND, step="00"), "team/hpcaccept:1")
+    assert "--workdir=/w" in flags
+    assert not {"--read-only", "--entrypoint="} & set(flags)
+    flags = list(pyxis.srun_flags(replace(asked, reference="/x.sqsh")))
+    assert {"--container-workdir=/w", "--container-writable", "--container-entrypoint"} <= set(flags)
+    assert {"--container-readonly", "--no-container-entrypoint"} <= set(pyxis.srun_flags(IMAGE))
+
+
+def test_enroot_starts_a_file_with_its_mounts() -> None:
+    words = list(enroot.enter(FILE, COMMAND, step="00", names=("OMPI_X",)))
+    assert words[:4] == ["enroot", "start", "--mount", "/runs:/runs"]
+    assert _between(words, "/shared/x.sqsh")[-4:] == [
+        "--env",
+        "OMPI_X",
+        "--env",
+        "OMPI_MCA_btl_vader_single_copy_mechanism=none",
+    ]
+    assert list(enroot.enter(replace(FILE, writable=True), COMMAND, step="00"))[2] == "--rw"
+
+
+def test_pyxis_keeps_its_container_for_the_job_and_removes_it_under_the_runs_own_name() -> None:
+    assert f"--container-name={IMAGE.name}" in pyxis.srun_flags(IMAGE)
+    assert list(pyxis.after_step(IMAGE, "00")) == []
+    assert list(pyxis.after_job(IMAGE)) == ["enroot", "remove", "--force", "pyxis_hpcaccept-RUN"]
+    assert list(pyxis.enter(IMAGE, COMMAND, step="00")) == list(COMMAND)
+
+
+def test_without_an_image_nothing_is_added() -> None:
+    assert list(none.enter(Image(), COMMAND, step="00")) == list(COMMAND)
+    assert not none.unfit(Image())
+    assert not (*none.srun_flags(Image()), *none.after_step(Image(), "00"), *none.after_job(Image()))
+    assert Image().environment == {}
+
+
+@pytest.mark.parametrize(
+    ("runtime", "reference", "words"),
+    [
+        (pyxis, "images/x.sqsh", "write the path of a file as ./images/x.sqsh"),
+        (enroot, "team/hpcaccept:1", "make one with enroot/import"),
+        (docker, "/shared/x.sqsh", "--container-runtime enroot"),
+        (podman, "registry.example#team/x:1", "REGISTRY/PATH:TAG is expected"),
+    ],
+)
+def test_an_image_that_a_runtime_cannot_enter_is_refused_before_the_job(
+    runtime: container.Container, reference: str, words: str
+) -> None:
+    assert words in runtime.unfit(Image("x", reference))
+
+
+@pytest.mark.parametrize(
+    ("runtime", "reference"),
+    [
+        (pyxis, "./x.sqsh"),
+        (pyxis, "registry.example#team/x:1"),
+        (enroot, "/shared/x.sqsh"),
+        (docker, "team/x@sha256:0"),
+    ],
+)
+def test_an_image_that_fits_is_not_refused(runtime: container.Container, reference: str) -> None:
+    assert runtime.unfit(Image("x", reference)) == ""
+
+
+@pytest.mark.parametrize(
+    ("case", "kind"),
+    [
+        ("docker_no_daemon", "no runtime"),
+        ("docker_no_such_image", "image missing"),
+        ("docker_refused", "pull refused"),
+        ("docker_no_gpus", "hook failed"),
+        ("docker_no_python", "python missing"),
+        ("podman_no_such_host", "registry unreachable"),
+        ("podman_no_such_mount", "mount failed"),
+        ("podman_no_gpus", "hook failed"),
+        ("podman_no_such_image", "image missing"),
+        ("podman_not_permitted", "does not start"),
+    ],
+)
+def test_what_an_engine_says_is_told_apart(case: str, kind: str) -> None:
+    found = docker.explain((DATA / "engines" / f"{case}.err").read_text())
+    assert found is not None
+    assert found.kind == kind
+    assert found.remedy
+
+
+def test_every_runtime_keeps_the_protocol() -> None:
+    for name in container.names():
+        runtime = container.load(name)
+        assert runtime.LAUNCHERS, name
+        assert runtime.explain("") is None, name
+        assert runtime.explain("srun: error: node0: task 0: Killed\n") is None, name

@@ -1,0 +1,312 @@
+"""Slower than the peers in this run? Who is slow is blamed, who is not is not, and nobody passes for want of numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.builders import every, evidence, fleet, hello, judged, nodes, of, plan, record, suite, where
+
+from hpcaccept.model.suite import CheckSpec, PeerRule
+from hpcaccept.model.verdict import Outcome, Verdict
+
+if TYPE_CHECKING:
+    import random
+
+    from hpcaccept.judge import Judgement
+
+
+def peers(found: Judgement) -> list[Verdict]:
+    """The verdicts of this question alone."""
+    return [v for v in every(found) if v.metric in ("rate_flops", "latency_s", "cores") and not _baseline(v)]
+
+
+def _baseline(verdict: Verdict) -> bool:
+    return "baseline of" in verdict.reason
+
+
+def rule(**more: object) -> PeerRule:
+    return PeerRule(**more)  # type: ignore[arg-type]
+
+
+# --- who is blamed ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [3, 4, 5, 8, 32, 33, 64])
+@pytest.mark.parametrize("slow", [0.9, 0.5, 0.01])
+def test_one_slow_unit_among_equal_ones_is_a_fail_and_the_others_are_not(count: int, slow: float) -> None:
+    found = judged(fleet([100.0] * (count - 1) + [100.0 * slow]))
+    assert where(peers(found), Outcome.FAIL) == {f"node{count - 1}"}
+    assert where(peers(found), Outcome.WARN) == set()
+    # Of two others that differ by half nobody can say which one is right.
+    assert where(peers(found), Outcome.PASS) == set(nodes(count - 1)) or count == 3
+    assert found.exit_code == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    count=st.integers(3, 40),
+    rate=st.floats(1e-3, 1e15),
+    loss=st.floats(0.045, 0.99),
+    at=st.integers(0, 39),
+)
+def test_whoever_is_slower_than_the_floor_among_at_least_three_equal_ones_is_the_only_fail(
+    count: int, rate: float, loss: float, at: int
+) -> None:
+    at %= count + 1
+    rates = [rate] * count
+    rates.insert(at, rate * (1 - loss))
+    found = judged(fleet(rates))
+    assert where(peers(found), Outcome.FAIL) == {f"node{at}"}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(3, 40), st.floats(1e-3, 1e15), st.floats(0.0, 0.015))
+def test_who_loses_less_than_half_of_the_floor_passes(count: int, rate: float, loss: float) -> None:
+    found = judged(fleet([rate] * count + [rate * (1 - loss)]))
+    assert {v.outcome for v in peers(found)} == {Outcome.PASS}
+
+
+def test_between_half_of_the_floor_and_the_floor_lies_a_warning() -> None:
+    found = judged(fleet([100.0, 100.0, 100.0, 97.0]))
+    assert where(peers(found), Outcome.WARN) == {"node3"}
+    assert found.exit_code == 0
+
+
+@pytest.mark.parametrize("fast", [1.02, 1.5, 100.0])
+def test_nobody_is_blamed_for_being_fast(fast: float) -> None:
+    found = judged(fleet([100.0] * 7 + [100.0 * fast]))
+    assert where(peers(found), Outcome.FAIL) == set()
+    assert "node7" in where(peers(found), Outcome.PASS)
+
+
+@pytest.mark.parametrize(("slowest", "blamed"), [(2.0, {"node3"}), (1.0, set()), (0.1, set())])
+def test_where_lower_is_better_the_higher_one_is_slow(slowest: float, blamed: set[str]) -> None:
+    records = [
+        record(
+            "speed", node, {"rate_flops": 1.0, "latency_s": slowest if node == "node3" else 1.0, "wrong_elements": 0}
+        )
+        for node in nodes(4)
+    ]
+    found = judged(evidence(records))
+    assert {v.subject.node for v in of(found.verdicts, Outcome.FAIL)} == blamed
+
+
+def test_two_slow_units_among_eight_are_both_blamed() -> None:
+    assert where(peers(judged(fleet([100.0] * 6 + [60.0, 70.0]))), Outcome.FAIL) == {"node6", "node7"}
+
+
+def test_one_slow_gpu_of_eight_is_named_with_its_device() -> None:
+    the_plan = plan(suite("speed"), nodes=2, gpus_per_node=8, ranks_per_node=8)
+    records = [
+        record(
+            "speed", node, {"rate_flops": 50.0 if (node, gpu) == ("node1", 5) else 100.0, "wrong_elements": 0},
+            device=f"cuda:{gpu}", rank=gpu,
+        )
+        for node in nodes(2)
+        for gpu in range(8)
+    ]  # fmt: skip
+    (fail,) = of(judged(evidence(records, the_plan)).verdicts, Outcome.FAIL)
+    assert str(fail.subject) == "node1 cuda:5"
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.floats(1.0, 100.0), min_size=3, max_size=12), st.randoms(use_true_random=False))
+def test_the_order_of_the_units_changes_no_verdict(rates: list[float], dice: random.Random) -> None:
+    records = [
+        record("speed", f"node{number}", {"rate_flops": rate, "wrong_elements": 0}) for number, rate in enumerate(rates)
+    ]
+    shuffled = list(records)
+    dice.shuffle(shuffled)
+    the_plan = plan(nodes=len(rates))
+    one, other = (judged(evidence(rows, the_plan)) for rows in (records, shuffled))
+    assert set(peers(one)) == set(peers(other))
+    assert one.exit_code == other.exit_code
+    (mine, theirs) = (found.power["peers"] for found in (one, other))
+    assert (mine.comparisons, mine.z, mine.fewest) == (theirs.comparisons, theirs.z, theirs.fewest)
+    assert (mine.smallest_loss or (0.0, 0.0)) == pytest.approx(theirs.smallest_loss or (0.0, 0.0))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(1.0, 100.0), min_size=3, max_size=12), st.integers(0, 11))
+def test_who_gets_slower_is_never_judged_better(rates: list[float], at: int) -> None:
+    at %= len(rates)
+    order = [Outcome.PASS, Outcome.NO_BASELINE, Outcome.WARN, Outcome.FAIL]
+
+    def of_unit(rate: float) -> int:
+        changed = [*rates[:at], rate, *rates[at + 1 :]]
+        (verdict,) = [v for v in peers(judged(fleet(changed))) if v.subject.node == f"node{at}"]
+        return order.index(verdict.outcome)
+
+    assert of_unit(rates[at] * 0.5) >= of_unit(rates[at])
+
+
+# --- what cannot be said is not said ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_fewer_than_three_like_units_cannot_say_who_is_slow(count: int) -> None:
+    found = judged(fleet([100.0, 1.0][:count]))
+    assert {v.outcome for v in peers(found)} == {Outcome.NO_BASELINE}
+    assert all(not v.required and "needed to say who is slow" in v.reason for v in peers(found))
+
+
+@pytest.mark.parametrize("what", ["device_model", "setting"])
+def test_unlike_units_are_not_compared(what: str) -> None:
+    found = fleet([100.0, 100.0, 100.0, 10.0])
+    units = list(found.samples.units)
+    odd = next(i for i, unit in enumerate(units) if unit.node == "node3")
+    units[odd] = replace(units[odd], **{"model" if what == "device_model" else what: "another"})
+    judgement = judged(replace(found, samples=replace(found.samples, units=tuple(units))))
+    assert where(peers(judgement), Outcome.FAIL) == set()
+    (lonely,) = [v for v in peers(judgement) if v.subject.node == "node3"]
+    assert lonely.outcome is Outcome.NO_BASELINE
+
+
+@pytest.mark.parametrize("rates", [[0.0] * 4, [0.0] * 3 + [100.0], [0.0, 0.0, 100.0, 100.0]])
+def test_gpus_at_0_flops_are_never_called_healthy(rates: list[float]) -> None:
+    found = judged(fleet(rates))
+    passed = {v.subject.node for v in peers(found) if v.outcome is Outcome.PASS}
+    assert not passed & {f"node{i}" for i, rate in enumerate(rates) if rate == 0}
+    assert found.exit_code != 0
+
+
+def test_a_negative_rate_is_no_measurement() -> None:
+    found = judged(fleet([-5.0] * 4))
+    assert Outcome.PASS not in {v.outcome for v in peers(found)}
+
+
+def test_when_peers_differ_wildly_nobody_passes_by_their_noise() -> None:
+    found = judged(fleet([1.0, 100.0, 10_000.0, 1_000_000.0]))
+    (slowest,) = [v for v in peers(found) if v.subject.node == "node0"]
+    assert slowest.outcome is not Outcome.PASS
+
+
+def test_a_suite_may_switch_the_question_off() -> None:
+    found = judged(fleet([100.0, 100.0, 100.0, 1.0], plan(suite("speed", peers=rule(enabled=False)))))
+    assert peers(found) == []
+    assert found.power["peers"].comparisons == 0
+
+
+@pytest.mark.parametrize("metric", ["busbw_bytes", "spread"])
+def test_what_is_no_rate_of_a_device_is_not_compared(metric: str) -> None:
+    check = "fabric" if metric == "busbw_bytes" else "speed"
+    records = [
+        record(
+            check,
+            node,
+            {metric: 1.0 if node == "node0" else 100.0, **({"rate_flops": 1.0} if check == "speed" else {})},
+        )
+        for node in nodes(4)
+    ]
+    found = judged(evidence(records, plan(suite(check))))
+    assert [v for v in found.verdicts if v.metric == metric and v.outcome is Outcome.FAIL] == []
+
+
+# --- floors -----------------------------------------------------------------------------------------------------------
+
+CPU = {"gpus_per_node": 0}
+
+
+def blamed(
+    loss: float, the_plan_more: dict[str, int], *, shared: bool = False, the_rule: PeerRule | None = None
+) -> bool:
+    the_plan = plan(suite("speed", peers=the_rule or PeerRule()), **the_plan_more)
+    hellos = tuple(hello(r, n, boot_id="one" if shared else n) for r, n in enumerate(nodes(4)))
+    found = judged(fleet([100.0, 100.0, 100.0, 100.0 * (1 - loss)], the_plan, hellos=hellos))
+    return bool(where(peers(found), Outcome.FAIL))
+
+
+@pytest.mark.parametrize(
+    ("loss", "more", "shared", "expected"),
+    [
+        (0.05, {}, False, True),
+        (0.03, {}, False, False),
+        (0.20, CPU, False, False),
+        (0.30, CPU, False, True),
+        (0.40, CPU, True, False),
+        (0.60, CPU, True, True),
+        # GPUs of nodes that share a kernel (one host, several groups of ranks) are timed by themselves.
+        (0.05, {}, True, True),
+    ],
+)
+def test_the_floor_follows_from_what_can_be_trusted(
+    loss: float, more: dict[str, int], shared: bool, expected: bool
+) -> None:
+    assert blamed(loss, more, shared=shared) is expected
+
+
+@pytest.mark.parametrize(("floor", "expected"), [(0.01, True), (0.2, False)])
+def test_a_suite_may_set_the_floor(floor: float, expected: bool) -> None:
+    assert blamed(0.1, {}, the_rule=rule(floor=floor)) is expected
+    assert blamed(0.1, CPU, the_rule=rule(floor=floor)) is expected
+
+
+@pytest.mark.parametrize("cores", [7.0, 4.0])
+def test_a_missing_core_is_seen_even_on_a_shared_host(cores: float) -> None:
+    the_plan = plan(suite("identity"), gpus_per_node=0)
+    records = [record("identity", node, {"cores": cores if node == "node1" else 8.0}) for node in nodes(4)]
+    hellos = tuple(hello(r, n, boot_id="one") for r, n in enumerate(nodes(4)))
+    found = judged(evidence(records, the_plan, hellos=hellos))
+    assert where(found.verdicts, Outcome.FAIL) == {"node1"}
+
+
+# --- how sure ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_the_comparison_could_see_is_stated() -> None:
+    power = judged(fleet([100.0, 100.0, 100.0, 90.0])).power["peers"]
+    assert power.comparisons == 4
+    assert power.false_alarm_rate == 0.01
+    assert power.z is not None
+    assert 2.5 < power.z < 3.5
+    assert power.smallest_loss is not None
+    assert pytest.approx(power.smallest_loss[0]) == 0.04
+
+
+def test_more_comparisons_need_a_wider_cut() -> None:
+    few, many = (judged(fleet([100.0] * count)).power["peers"].z or 0.0 for count in (4, 400))
+    assert 0 < few < many
+
+
+@pytest.mark.parametrize("rate", [0.5, 1e-3, 1e-9, 1e-17, 1e-300])
+def test_any_false_alarm_rate_has_a_cut(rate: float) -> None:
+    found = judged(fleet([100.0] * 4, plan(suite("speed", peers=rule(false_alarm_rate=rate)))))
+    assert np.isfinite(found.power["peers"].z or np.nan)
+
+
+@pytest.mark.parametrize(("count", "sigma"), [(4, 0.005), (8, 0.01), (64, 0.01), (512, 0.01)])
+def test_healthy_noise_is_hardly_ever_blamed(count: int, sigma: float) -> None:
+    # Below half of a metric's floor, as its floor was chosen; the stated chance is 1 in 1000 runs.
+    rng = np.random.default_rng(20261122)
+    alarms, runs = 0, 8 if count == 512 else 80
+    the_plan = plan(nodes=count)
+    for _ in range(runs):
+        rates = 100.0 * (1 + sigma * rng.standard_normal(count))
+        alarms += bool(where(peers(judged(fleet(rates.tolist(), the_plan))), Outcome.FAIL))
+    assert alarms <= 1
+
+
+def test_a_real_loss_is_found_in_healthy_noise() -> None:
+    rng = np.random.default_rng(7)
+    for _ in range(30):
+        rates = (100.0 * (1 + 0.005 * rng.standard_normal(64))).tolist()
+        rates[13] = 90.0
+        assert "node13" in where(peers(judged(fleet(rates))), Outcome.FAIL)
+
+
+def test_it_holds_at_16384_nodes() -> None:
+    names = nodes(16_384)
+    records = [record("speed", node, {"rate_flops": 80.0 if node == "node12345" else 100.0}) for node in names]
+    found = judged(evidence(records, plan(nodes=len(names)), hellos=()))
+    assert where(peers(found), Outcome.FAIL) == {"node12345"}
+
+
+def test_a_check_that_is_not_required_is_compared_without_effect_on_what_is_required() -> None:
+    the_plan = plan(suite(CheckSpec("speed", required=False)))
+    found = judged(fleet([100.0] * 4, the_plan))
+    assert all(not v.required for v in peers(found))

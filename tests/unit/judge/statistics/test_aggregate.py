@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.builders import CATALOGUE, evidence, nodes, plan, record, suite
+
+from hpcaccept.judge.statistics.aggregate import Values, values_of
+from hpcaccept.model.metric import Metric, Statistic
+
+if TYPE_CHECKING:
+    from hpcaccept.model.record import Record
+
+finite = st.floats(-1e12, 1e12)
+
+
+def columns(records: list[Record], catalogue: dict[str, dict[str, Metric]] | None = None) -> dict[str, Values]:
+    catalogue = catalogue or CATALOGUE
+    table = evidence(records, plan(suite("speed")), catalogue=catalogue).samples
+    return {column.key: column for column in values_of(table, catalogue)}
+
+
+def one(statistic: Statistic, direction: str, blocks: list[float]) -> float:
+    metric = Metric("m", "s", direction, "", statistic=statistic)  # type: ignore[arg-type]
+    catalogue = {"c": {"m": metric}}
+    found = columns([record("c", "node0", {"m": blocks})], catalogue)
+    return float(found["c.m"].value[0])
+
+
+@pytest.mark.parametrize(
+    ("statistic", "direction", "number"),
+    [
+        ("median", "higher", 3.0),
+        ("median", "lower", 3.0),
+        ("worst", "higher", 1.0),
+        ("worst", "lower", 9.0),
+    ],
+)
+def test_the_repeats_of_a_unit_become_one_number_by_the_statistic_of_the_metric(
+    statistic: Statistic, direction: str, number: float
+) -> None:
+    assert one(statistic, direction, [9.0, 1.0, 3.0]) == number
+
+
+@given(st.lists(finite, min_size=1, max_size=6))
+def test_the_median_is_the_median(blocks: list[float]) -> None:
+    assert one("median", "higher", blocks) == pytest.approx(float(np.median(blocks)))
+
+
+@given(st.lists(finite, min_size=1, max_size=6), st.sampled_from(["higher", "lower"]))
+def test_best_is_never_worse_than_worst(blocks: list[float], direction: str) -> None:
+    best, worst = one("best", direction, blocks), one("worst", direction, blocks)
+    slack = 1e-9 * max(map(abs, blocks))  # the middle of two numbers is rounded
+    assert best >= worst - slack if direction == "higher" else best <= worst + slack
+    assert worst in blocks
+
+
+@pytest.mark.parametrize(("direction", "number"), [("higher", 8.0), ("lower", 2.0)])
+def test_of_several_launches_the_best_counts_for_what_a_device_can_do(direction: str, number: float) -> None:
+    metric = Metric("m", "s", direction, "")  # type: ignore[arg-type]
+    launches = [record("c", "node0", {"m": [2.0]}), record("c", "node0", {"m": [8.0]}, step="01")]
+    found = columns(launches, {"c": {"m": metric}})
+    assert found["c.m"].value.tolist() == [number]
+
+
+def test_of_several_launches_the_worst_counts_for_a_fault() -> None:
+    launches = [
+        record("speed", "node0", {"rate_flops": 1.0, "wrong_elements": 3}),
+        record("speed", "node0", {"rate_flops": 1.0, "wrong_elements": 0}, step="01"),
+    ]
+    assert columns(launches)["speed.wrong_elements"].value.tolist() == [3.0]
+
+
+def test_each_unit_has_its_own_number_whatever_the_order_of_the_rows() -> None:
+    records = [record("speed", node, {"rate_flops[fp32]": [10.0 + i, 20.0 + i]}) for i, node in enumerate(nodes(5))]
+    forth, back = columns(records), columns(records[::-1])
+    expected = {f"node{i}": 15.0 + i for i in range(5)}
+    for found in (forth, back):
+        column = found["speed.rate_flops[fp32]"]
+        spread = dict(zip([u.node for u in column.units], column.spread.tolist(), strict=True))
+        assert spread == pytest.approx({node: 10.0 / middle for node, middle in expected.items()})
+        assert len(column.value) == 5
+
+
+def test_variants_are_kept_apart() -> None:
+    found = columns([record("speed", "node0", {"rate_flops[fp32]": 1.0, "rate_flops[fp64]": 2.0})])
+    assert {key: column.value.tolist() for key, column in found.items()} == {
+        "speed.rate_flops[fp32]": [1.0],
+        "speed.rate_flops[fp64]": [2.0],
+    }
+    assert (found["speed.rate_flops[fp32]"].check, found["speed.rate_flops[fp32]"].variant) == ("speed", "fp32")
+
+
+def test_the_spread_of_numbers_around_zero_is_not_infinite() -> None:
+    found = columns([record("speed", "node0", {"rate_flops": [0.0, 0.0, 5.0]})])
+    assert np.isfinite(found["speed.rate_flops"].spread).all()
+
+
+def test_no_samples_are_no_values() -> None:
+    assert columns([]) == {}
+
+
+def test_a_number_that_is_as_large_as_numbers_get_does_no_harm() -> None:
+    # loss_error says 1.8e308 when a loss is no number.
+    largest = float(np.finfo(np.float64).max)
+    column = columns([record("speed", "node0", {"rate_flops": [largest, largest]})])["speed.rate_flops"]
+    assert column.value[0] == largest or np.isinf(column.value[0])
