@@ -22,7 +22,7 @@ import torch
 
 from benchmarks import _raw_torch
 from hpcaccept import checks
-from hpcaccept.measure.context import MpiBench, Place
+from hpcaccept.measure.context import MpiContext, Place
 from hpcaccept.measure.ranks import mpi
 from hpcaccept.rank.watch import Watch
 
@@ -117,10 +117,10 @@ def _place(comm: MPI.Intracomm) -> Place:
 
 def _measured(comm: MPI.Intracomm, place: Place, figure: Figure, watch: Watch, folder: Path) -> list[float]:
     check = checks.build(figure.check, figure.params)
-    bench = MpiBench(comm, place, figure.check, check.metrics, _DEADLINE_S, on_beat=watch.beat, folder=folder)
-    kept = check.measure(bench)
-    check.compare(bench, kept)
-    return [s.value for s in bench.samples if (s.metric, s.variant) == figure.metric]
+    ctx = MpiContext(comm, place, figure.check, check.metrics, _DEADLINE_S, on_beat=watch.beat, folder=folder)
+    kept = check.measure(ctx)
+    check.compare(ctx, kept)
+    return [s.value for s in ctx.samples if (s.metric, s.variant) == figure.metric]
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ class RankWords:
         imports: module and seconds, in order.
     """
 
-    hello: dict[str, Any] = field(default_factory=dict)
+    rank_started: dict[str, Any] = field(default_factory=dict)
     records: list[dict[str, Any]] = field(default_factory=list)
     imports: list[tuple[str, float]] = field(default_factory=list)
 
@@ -160,11 +160,11 @@ def epoch(text: str) -> float:
 def _words(file: Path) -> RankWords:
     words = RankWords()
     for kind, data in _lines(file):
-        if kind == "hello":
-            words.hello = data
+        if kind == "rank_started":
+            words.rank_started = data
         elif kind == "record":
             words.records.append({"samples": [], "duration_s": 0.0, **data})
-        elif kind == "import":
+        elif kind == "module_imported":
             words.imports.append((data["module"], data["seconds"]))
     return words
 

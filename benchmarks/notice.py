@@ -59,7 +59,7 @@ def _killed(place: Path, env: dict[str, str]) -> float:
     run = Running(place, _SUITE.format(duration_s=60.0), env=env)
     folder = run.folder()
     until = time.monotonic() + 30
-    while '"kind":"start"' not in "".join(file.read_text() for file in folder.glob("records/*/*.jsonl")):
+    while '"kind":"check_started"' not in "".join(file.read_text() for file in folder.glob("records/*/*.jsonl")):
         if time.monotonic() > until:
             run.finish(timeout_s=0.0)
         time.sleep(0.05)

@@ -52,7 +52,7 @@ def measure(quick: bool) -> list[Row]:
 
 def measuring_s(ranks: list[RankWords]) -> float:
     """Seconds in which some rank measured; see the module."""
-    in_turn = any(rank.hello["in_turn"] for rank in ranks)
+    in_turn = any(rank.rank_started["in_turn"] for rank in ranks)
     durations: dict[str, list[float]] = {}
     for rank in ranks:
         for record in rank.records:

@@ -204,7 +204,7 @@ def _evidence_of(records: list[Record]) -> tuple[Evidence, dict[str, dict[str, M
     catalogue = checks.catalogue(names)
     nodes = tuple(dict.fromkeys(record.node for record in records))
     evidence = Evidence(
-        plan=_plan(names, len(nodes), _GPUS), nodes=nodes, steps=(), hellos=(),
+        plan=_plan(names, len(nodes), _GPUS), nodes=nodes, steps=(), rank_starts=(),
         records=tuple(replace(record, samples=()) for record in records),
         samples=table_of_records(records, [], catalogue), events=(),
     )  # fmt: skip

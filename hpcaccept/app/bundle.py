@@ -152,7 +152,11 @@ def _text_of(file: Path) -> str | None:
 def _hosts(judged: Judged, folder: RunFolder) -> set[str]:
     """Every host name that is known: they may stand in any output."""
     evidence = judged.evidence
-    names = {*evidence.nodes, *(hello.node for hello in evidence.hellos), *(r.node for r in evidence.records)}
+    names = {
+        *evidence.nodes,
+        *(rank_started.node for rank_started in evidence.rank_starts),
+        *(r.node for r in evidence.records),
+    }
     names |= {record.facts["hostname"] for record in evidence.records if record.facts.get("hostname")}
     names |= {socket.gethostname(), socket.getfqdn()}
     job = folder.read_job()

@@ -12,7 +12,7 @@ from hpcaccept.measure.device import Cpu, open_device
 from hpcaccept.measure.kernels import pattern
 from hpcaccept.measure.ranks import collective
 from hpcaccept.measure.timing import spread
-from hpcaccept.model.check import Bench, Check, Unavailable
+from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.units import show_bytes
 
@@ -111,62 +111,62 @@ class Allreduce(Check):
             if name not in _BACKENDS:
                 raise UsageError(f"Parameter 'backends' of check 'allreduce' is {name!r}.", nearest(name, _BACKENDS))
 
-    def measure(self, bench: Bench) -> None:
+    def measure(self, ctx: CheckContext) -> None:
         """Each backend and size in turn, all ranks together; see the class."""
-        if bench.size == 1:
+        if ctx.size == 1:
             raise Unavailable("One rank alone has nobody to reduce with.", "Ask for two ranks or more.")
-        if bench.size > collective.MOST_RANKS:
-            raise Unavailable(f"Sums over {bench.size} ranks would not be exact, {collective.MOST_RANKS} is the most.")
-        device = open_device(bench.device)
+        if ctx.size > collective.MOST_RANKS:
+            raise Unavailable(f"Sums over {ctx.size} ranks would not be exact, {collective.MOST_RANKS} is the most.")
+        device = open_device(ctx.device)
         if "device" in self.backends:
-            with bench.process_group() as backend:
+            with ctx.process_group() as backend:
                 for size_bytes in self.sizes_bytes or (_NCCL_SIZES if backend == "nccl" else _HOST_SIZES):
-                    self._measure_size(bench, device, backend, size_bytes)
-                nccl_transport.report(bench, backend, self.expect_transport)
+                    self._measure_size(ctx, device, backend, size_bytes)
+                nccl_transport.report(ctx, backend, self.expect_transport)
         if "mpi" in self.backends:
             for size_bytes in self.sizes_bytes or _HOST_SIZES:
-                self._measure_size(bench, Cpu(), "mpi", size_bytes)
+                self._measure_size(ctx, Cpu(), "mpi", size_bytes)
             if "device" not in self.backends:
-                nccl_transport.report(bench, "mpi", self.expect_transport)
+                nccl_transport.report(ctx, "mpi", self.expect_transport)
 
-    def _measure_size(self, bench: Bench, device: Device, backend: str, size_bytes: int) -> None:
+    def _measure_size(self, ctx: CheckContext, device: Device, backend: str, size_bytes: int) -> None:
         variant = f"{backend}/{show_bytes(size_bytes)}"
-        bench.beat(variant)
+        ctx.beat(variant)
         length = max(1, size_bytes // _ITEM_BYTES)
-        buffer, call = reduction(bench, device, backend, length)
-        _, sync = reduction(bench, device, backend, 1)
-        table = collective.numbers(bench.rank).to(buffer.device)
+        buffer, call = reduction(ctx, device, backend, length)
+        _, sync = reduction(ctx, device, backend, 1)
+        table = collective.numbers(ctx.rank).to(buffer.device)
         refill = functools.partial(pattern.fill, buffer, table)
         refill()
         blocks, block_s = (5, 0.1) if device.kind == "cuda" else (3, 0.03)
         figures = collective.block_seconds(
-            bench, device, call, sync, refill, self.blocks or blocks, self.block_s or block_s
+            ctx, device, call, sync, refill, self.blocks or blocks, self.block_s or block_s
         )
         refill()
         call()
         device.synchronize()
-        expected = collective.total(range(bench.size)).to(buffer.device)
-        bench.emit("wrong_elements", pattern.wrong_elements(buffer, expected), variant)
-        if bench.rank == 0:
-            _emit(bench, variant, length * _ITEM_BYTES, collective.slowest(figures, range(bench.size)))
+        expected = collective.total(range(ctx.size)).to(buffer.device)
+        ctx.emit("wrong_elements", pattern.wrong_elements(buffer, expected), variant)
+        if ctx.rank == 0:
+            _emit(ctx, variant, length * _ITEM_BYTES, collective.slowest(figures, range(ctx.size)))
 
 
-def reduction(bench: Bench, device: Device, backend: str, length: int) -> tuple[Tensor, Callable[[], object]]:
+def reduction(ctx: CheckContext, device: Device, backend: str, length: int) -> tuple[Tensor, Callable[[], object]]:
     """A float32 buffer and the call that sums it over all ranks in place, bound and nothing else."""
     import numpy as np
     import torch
 
     if backend == "mpi":  # numpy asks for huge pages (7 % at 64 MiB), but not for zeros, which come from calloc
         array = np.ones(length, dtype=np.float32)
-        return torch.from_numpy(array), functools.partial(bench.reduce_sum, array)
+        return torch.from_numpy(array), functools.partial(ctx.reduce_sum, array)
     buffer = torch.zeros(length, dtype=torch.float32, device=device.name)
     return buffer, functools.partial(torch.distributed.all_reduce, buffer)
 
 
-def _emit(bench: Bench, variant: str, size_bytes: int, seconds: list[float]) -> None:
-    factor = 2 * (bench.size - 1) / bench.size
+def _emit(ctx: CheckContext, variant: str, size_bytes: int, seconds: list[float]) -> None:
+    factor = 2 * (ctx.size - 1) / ctx.size
     for repeat, latency_s in enumerate(seconds):
-        bench.emit("latency_s", latency_s, variant, repeat)
-        bench.emit("algbw_bytes", size_bytes / latency_s, variant, repeat)
-        bench.emit("busbw_bytes", factor * size_bytes / latency_s, variant, repeat)
-    bench.emit("spread", spread(seconds), variant)
+        ctx.emit("latency_s", latency_s, variant, repeat)
+        ctx.emit("algbw_bytes", size_bytes / latency_s, variant, repeat)
+        ctx.emit("busbw_bytes", factor * size_bytes / latency_s, variant, repeat)
+    ctx.emit("spread", spread(seconds), variant)

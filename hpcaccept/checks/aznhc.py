@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from hpcaccept.errors import ToolError
 from hpcaccept.measure.host import host
-from hpcaccept.model.check import Bench, Check, Unavailable
+from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.parse.aznhc import Checked, NodeRun, parse_aznhc
 from hpcaccept.transport.tool import found, run_tool
@@ -75,15 +75,15 @@ class Aznhc(Check):
     timeout_s: float = 1800.0
     max_age_s: float = 86400.0
 
-    def measure(self, bench: Bench) -> None:
+    def measure(self, ctx: CheckContext) -> None:
         """Run or read it on the first rank of the node; see the class."""
-        if bench.local_rank:
+        if ctx.local_rank:
             return
         status: int | None = None
         if self.log:
-            text, said = self._read(bench), ""
+            text, said = self._read(ctx), ""
         else:
-            status, text, said = self._run(bench)
+            status, text, said = self._run(ctx)
         run = parse_aznhc(text)
         if run.unsupported_size:
             raise Unavailable(
@@ -91,14 +91,14 @@ class Aznhc(Check):
                 "Leave aznhc out of the suite, or give it a 'conf'.",
             )
         if self.log:
-            _same_machine(run, bench.node)
+            _same_machine(run, ctx.node)
         for name, fact in run.about.items():
             if fact:
-                bench.fact(name.lower().replace(" ", "_"), fact)
-        _judge(bench, run, status, said)
+                ctx.fact(name.lower().replace(" ", "_"), fact)
+        _judge(ctx, run, status, said)
 
-    def _read(self, bench: Bench) -> str:
-        file = Path(self.log.replace("{node}", bench.node))
+    def _read(self, ctx: CheckContext) -> str:
+        file = Path(self.log.replace("{node}", ctx.node))
         try:
             age_s = time.time() - file.stat().st_mtime
             text = file.read_text("utf-8", errors="replace")
@@ -111,19 +111,19 @@ class Aznhc(Check):
                 f"the log {file} is {age_s / 3600:.0f} h old, at most {self.max_age_s / 3600:.0f} h are allowed",
                 "Run AzNHC again.",
             )
-        bench.keep("aznhc.log", text)
+        ctx.keep("aznhc.log", text)
         return text
 
-    def _run(self, bench: Bench) -> tuple[int, str, str]:
+    def _run(self, ctx: CheckContext) -> tuple[int, str, str]:
         """Exit status, log, and what was printed. The log is a new one: an old one would be appended to."""
         found(self.script, _INSTALL)
         found("docker", _ON_HOST)
-        if os.geteuid() and run_tool(bench, ["sudo", "-n", "true"], timeout_s=20, remedy=_ON_HOST).returncode:
+        if os.geteuid() and run_tool(ctx, ["sudo", "-n", "true"], timeout_s=20, remedy=_ON_HOST).returncode:
             raise Unavailable("AzNHC needs root, and sudo asks for a password here", _ON_HOST)
-        file = bench.folder.resolve() / f"aznhc.r{bench.rank:06d}.log"
+        file = ctx.folder.resolve() / f"aznhc.r{ctx.rank:06d}.log"
         command = [self.script, "-a", "-v", "-t", str(self.check_timeout_s), "-o", str(file)]
         done = run_tool(
-            bench, command + (["-c", self.conf] if self.conf else []), timeout_s=self.timeout_s, remedy=_INSTALL
+            ctx, command + (["-c", self.conf] if self.conf else []), timeout_s=self.timeout_s, remedy=_INSTALL
         )
         text = file.read_text("utf-8", errors="replace") if file.exists() else ""
         return done.returncode, text or done.stdout, " ".join(f"{done.stdout} {done.stderr}".split())[-400:]
@@ -140,7 +140,7 @@ def _same_machine(run: NodeRun, node: str) -> None:
         )
 
 
-def _judge(bench: Bench, run: NodeRun, status: int | None, said: str) -> None:
+def _judge(ctx: CheckContext, run: NodeRun, status: int | None, said: str) -> None:
     """Emit what is known, then say what is not."""
     troubles = [f"AzNHC: {text}" for text in run.troubles]
     ended = run.exit_code is not None and 0 <= run.exit_code < 128
@@ -149,13 +149,13 @@ def _judge(bench: Bench, run: NodeRun, status: int | None, said: str) -> None:
         name = check.name.replace("[", "(").replace("]", ")")
         is_last = number == len(run.checks) - 1
         failed = [fault for fault in check.faults if fault.blame(run.size) == "node"]
-        _tell(bench, run, name, check)
+        _tell(ctx, run, name, check)
         if failed or not (check.faults or check.skipped or (is_last and not ended)):
-            bench.emit("failures", len(failed), name, repeats[name])
+            ctx.emit("failures", len(failed), name, repeats[name])
             repeats[name] += 1
         troubles += [f"{name} is not set up: {f.text}" for f in check.faults if f.blame(run.size) == "setup"]
     for name, rate in run.figures.items():
-        bench.emit("rate_bytes", rate, name)
+        ctx.emit("rate_bytes", rate, name)
     troubles += _contradictions(run, status)
     if troubles:
         words = f". It said: {said}" if said and not ended else ""
@@ -169,17 +169,17 @@ def _judge(bench: Bench, run: NodeRun, status: int | None, said: str) -> None:
         )
 
 
-def _tell(bench: Bench, run: NodeRun, name: str, check: Checked) -> None:
+def _tell(ctx: CheckContext, run: NodeRun, name: str, check: Checked) -> None:
     """Words of a check, as facts and causes."""
     limits = [wrong for fault in check.faults if (wrong := fault.wrong_limit(run.size))]
     if check.skipped:
-        bench.unsupported(name, f"AzNHC skipped it: {check.skipped}")
+        ctx.unsupported(name, f"AzNHC skipped it: {check.skipped}")
     elif limits and len(limits) == len(check.faults):
-        bench.unsupported(name, f"a limit that this size can never meet: {limits[0].why} ({limits[0].source})")
+        ctx.unsupported(name, f"a limit that this size can never meet: {limits[0].why} ({limits[0].source})")
     if check.faults:
-        bench.fact(f"found[{name}]", "; ".join(f"{fault.text} → {fault.remedy}" for fault in check.faults))
+        ctx.fact(f"found[{name}]", "; ".join(f"{fault.text} → {fault.remedy}" for fault in check.faults))
     if check.warnings:
-        bench.fact(f"near_limit[{name}]", "; ".join(check.warnings))
+        ctx.fact(f"near_limit[{name}]", "; ".join(check.warnings))
 
 
 def _contradictions(run: NodeRun, status: int | None) -> list[str]:

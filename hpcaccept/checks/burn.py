@@ -14,7 +14,7 @@ from hpcaccept.measure.gpu import telemetry
 from hpcaccept.measure.gpu.telemetry import Seen
 from hpcaccept.measure.kernels import gemm, replicas
 from hpcaccept.measure.kernels.stress import Block, Engine, first_and_last, over_time, rate
-from hpcaccept.model.check import Bench, Check, Unavailable
+from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_least, at_most
 from hpcaccept.parse import stress_ng
 from hpcaccept.transport import tool
@@ -173,79 +173,79 @@ class Burn(Check):
                 f"Parameter 'cpu_load' of check 'burn' is {self.cpu_load!r}.", nearest(self.cpu_load, _LOADS)
             )
 
-    def measure(self, bench: Bench) -> dict[str, Replica]:
+    def measure(self, ctx: CheckContext) -> dict[str, Replica]:
         """Alone, then together; see the class. Gives the first result of each engine."""
-        device = open_device(bench.device)
+        device = open_device(ctx.device)
         with Cpu().fp32_as("ieee"):
             if device.kind == "cpu":
-                return self._cpu_only(bench)
+                return self._cpu_only(ctx)
             with device.fp32_as("tf32" if self.dtype == "tf32" else "ieee"):
-                return self._both(bench, device)
+                return self._both(ctx, device)
 
-    def compare(self, bench: Bench, kept: dict[str, Replica] | None) -> None:
+    def compare(self, ctx: CheckContext, kept: dict[str, Replica] | None) -> None:
         """Compare the first results of all ranks."""
-        everyone = bench.allgather(kept)
+        everyone = ctx.allgather(kept)
         for name in kept or {}:
             theirs = [each.get(name) if each else None for each in everyone]
-            replicas.judge(bench, theirs, "differs_from_majority", name, f"majority[{name}]")
+            replicas.judge(ctx, theirs, "differs_from_majority", name, f"majority[{name}]")
 
-    def _cpu_only(self, bench: Bench) -> dict[str, Replica]:
+    def _cpu_only(self, ctx: CheckContext) -> dict[str, Replica]:
         chosen, why = self._chosen()
         kinds = ("engine", "stress-ng") if self.cpu_load == "auto" and chosen == "stress-ng" else (chosen,)
-        bench.fact("cpu_load", f"{' and '.join(kinds)}: {why}")
+        ctx.fact("cpu_load", f"{' and '.join(kinds)}: {why}")
         stage_s = (self.duration_s or 6.0) / len(kinds)
         window_s = min(self.window_s or 1.0, stage_s / 2)
         results = {}
         if "engine" in kinds:
             cpu = self._engine(Cpu())
-            engine_load = functools.partial(_run_alone, bench, cpu)
-            blocks = _looked_at_again(bench, engine_load, stage_s, window_s, "engine")
-            _emit_rates(bench, "rate_flops", blocks, "cpu/alone")
-            _emit_results(bench, "cpu", cpu, blocks)
-            results["cpu"] = replicas.replica(bench, Cpu(), cpu.digest())
+            engine_load = functools.partial(_run_alone, ctx, cpu)
+            blocks = _looked_at_again(ctx, engine_load, stage_s, window_s, "engine")
+            _emit_rates(ctx, "rate_flops", blocks, "cpu/alone")
+            _emit_results(ctx, "cpu", cpu, blocks)
+            results["cpu"] = replicas.replica(ctx, Cpu(), cpu.digest())
         if "stress-ng" in kinds:
-            load = StressNg(bench, bench.threads).run
+            load = StressNg(ctx, ctx.threads).run
             # The engine has said what the CPU keeps, in a hundred blocks; two runs of stress-ng say it worse.
             alone = "engine" not in kinds
-            blocks = _looked_at_again(bench, load, stage_s, window_s, "stress-ng") if alone else load(stage_s)
-            _emit_rates(bench, "stress_per_s", blocks, "alone")
-            bench.emit("verify_failures", sum(b.wrong for b in blocks), "cpu")
-        bench.unsupported("gpu", "no GPU was asked for")
-        bench.unsupported("cpu/together", "it needs a GPU beside it")
+            blocks = _looked_at_again(ctx, load, stage_s, window_s, "stress-ng") if alone else load(stage_s)
+            _emit_rates(ctx, "stress_per_s", blocks, "alone")
+            ctx.emit("verify_failures", sum(b.wrong for b in blocks), "cpu")
+        ctx.unsupported("gpu", "no GPU was asked for")
+        ctx.unsupported("cpu/together", "it needs a GPU beside it")
         return results
 
-    def _both(self, bench: Bench, device: Device) -> dict[str, Replica]:
+    def _both(self, ctx: CheckContext, device: Device) -> dict[str, Replica]:
         from concurrent.futures import ThreadPoolExecutor  # 10 ms that the login side does not need
 
         duration_s = self.duration_s or 180.0
-        threads = max(1, bench.threads - 1)
+        threads = max(1, ctx.threads - 1)
         kind, why = self._chosen()
-        bench.fact("cpu_load", f"{kind}: {why}")
+        ctx.fact("cpu_load", f"{kind}: {why}")
         gpu = self._engine(device)
         cpu = self._engine(Cpu()) if kind == "engine" else None
-        load: Load = functools.partial(_run_with, cpu, threads) if cpu else StressNg(bench, threads).run
+        load: Load = functools.partial(_run_with, cpu, threads) if cpu else StressNg(ctx, threads).run
 
         window_s = min(self.window_s or 20.0, _TOGETHER * duration_s / 2)
-        results = {"gpu": replicas.replica(bench, device, gpu.digest())}
+        results = {"gpu": replicas.replica(ctx, device, gpu.digest())}
         with ThreadPoolExecutor(1) as beside:
-            bench.beat("cpu alone")
+            ctx.beat("cpu alone")
             cpu_alone = beside.submit(load, _CPU_ALONE * duration_s).result()
-            gpu_alone = _run_gpu(bench, gpu, "alone", _GPU_ALONE * duration_s)
+            gpu_alone = _run_gpu(ctx, gpu, "alone", _GPU_ALONE * duration_s)
             cpu_future = beside.submit(load, _TOGETHER * duration_s)
-            gpu_both = _run_gpu(bench, gpu, "together", _TOGETHER * duration_s)
+            gpu_both = _run_gpu(ctx, gpu, "together", _TOGETHER * duration_s)
             # What the GPU did is told before anything that stress-ng may have to complain of.
-            _emit_gpu(bench, gpu, gpu_alone, gpu_both, window_s)
+            _emit_gpu(ctx, gpu, gpu_alone, gpu_both, window_s)
             cpu_both = cpu_future.result()
         for stage, blocks in (("alone", cpu_alone), ("together", cpu_both)):
             metric, variant = ("rate_flops", f"cpu/{stage}") if cpu else ("stress_per_s", stage)
-            _emit_rates(bench, metric, blocks, variant)
-        bench.emit("kept_share_cpu", rate(cpu_both) / rate(cpu_alone), kind)
-        bench.emit("sustained_share_cpu", sustained_cpu(cpu_both, cpu_both, window_s), kind)
+            _emit_rates(ctx, metric, blocks, variant)
+        ctx.emit("kept_share_cpu", rate(cpu_both) / rate(cpu_alone), kind)
+        ctx.emit("sustained_share_cpu", sustained_cpu(cpu_both, cpu_both, window_s), kind)
         if cpu:
-            _emit_results(bench, "cpu", cpu, cpu_alone + cpu_both)
-            results["cpu"] = replicas.replica(bench, Cpu(), cpu.digest())
+            _emit_results(ctx, "cpu", cpu, cpu_alone + cpu_both)
+            results["cpu"] = replicas.replica(ctx, Cpu(), cpu.digest())
         else:
-            bench.emit("verify_failures", sum(b.wrong for b in cpu_alone + cpu_both), "cpu")
+            ctx.emit("verify_failures", sum(b.wrong for b in cpu_alone + cpu_both), "cpu")
         return results
 
     def _chosen(self) -> tuple[str, str]:
@@ -273,12 +273,12 @@ class StressNg:
     """The CPU under stress-ng, in short runs: what it says of each is one point of the rate over time.
 
     Args:
-        bench: of the check.
+        ctx: of the check.
         workers: processes that compute.
     """
 
-    def __init__(self, bench: Bench, workers: int) -> None:
-        self._bench, self._workers = bench, workers
+    def __init__(self, ctx: CheckContext, workers: int) -> None:
+        self._ctx, self._workers = ctx, workers
 
     def run(self, duration_s: float) -> list[Block]:
         """At least three runs, each of whole seconds: stress-ng takes 0.5 for 0, and 0 for ever.
@@ -304,38 +304,38 @@ class StressNg:
             yaml = Path(folder) / "metrics.yaml"
             command = ["stress-ng", "--cpu", str(self._workers), "--cpu-method", method, "--verify", "--metrics"]
             command += ["--yaml", str(yaml), "--temp-path", folder, "--timeout", f"{slice_s}s"]
-            done = tool.run_tool(self._bench, command, timeout_s=slice_s + _GRACE_S)
+            done = tool.run_tool(self._ctx, command, timeout_s=slice_s + _GRACE_S)
             text = yaml.read_text(encoding="utf-8", errors="replace") if yaml.exists() else ""
         log = done.stdout + done.stderr
         failures = stress_ng.failures(log)
-        self._bench.keep("stress-ng.yaml", text)
+        self._ctx.keep("stress-ng.yaml", text)
         if failures:
-            self._bench.keep("stress-ng.failed", log)
-            self._bench.fact("verify_failures", failures[0])
+            self._ctx.keep("stress-ng.failed", log)
+            self._ctx.fact("verify_failures", failures[0])
         elif not done.ok:
             why = stress_ng.STATUS.get(done.returncode, "a stressor did not do its work")
             raise ToolError(f"stress-ng ended with status {done.returncode}: {why}", "Its output is in the run folder.")
         report = stress_ng.report(text)
-        self._bench.fact("stress_ng_version", report.version)
+        self._ctx.fact("stress_ng_version", report.version)
         cpu = report.stressors[0]
         return Block(time.perf_counter() - start, cpu.wall_s, cpu.cpu_s, cpu.bogo_ops, 0, len(failures))
 
 
-def _looked_at_again(bench: Bench, load: Load, stage_s: float, window_s: float, kind: str) -> list[Block]:
+def _looked_at_again(ctx: CheckContext, load: Load, stage_s: float, window_s: float, kind: str) -> list[Block]:
     """The blocks of the CPU alone; an end that looks slow is looked at once more. Emits what the CPU keeps."""
     blocks = load(stage_s)
     share = sustained_cpu(blocks, blocks, window_s)
     if share < _LOOK_AGAIN:
         again = load(stage_s)
         first, share = share, sustained_cpu(blocks, again, window_s)
-        bench.fact(f"sustained[{kind}]", f"{first:.2f} at first, {share:.2f} when looked at again")
+        ctx.fact(f"sustained[{kind}]", f"{first:.2f} at first, {share:.2f} when looked at again")
         blocks += again
-    bench.emit("sustained_share_cpu", share, kind)
+    ctx.emit("sustained_share_cpu", share, kind)
     return blocks
 
 
-def _run_alone(bench: Bench, cpu: Engine, duration_s: float) -> list[Block]:
-    return cpu.run(duration_s, _CPU_BLOCK_S, functools.partial(_say, bench, "cpu alone"))
+def _run_alone(ctx: CheckContext, cpu: Engine, duration_s: float) -> list[Block]:
+    return cpu.run(duration_s, _CPU_BLOCK_S, functools.partial(_say, ctx, "cpu alone"))
 
 
 @dataclass(frozen=True)
@@ -346,29 +346,29 @@ class GpuStage:
     seen: Seen
 
 
-def _run_gpu(bench: Bench, gpu: Engine, stage: str, duration_s: float) -> GpuStage:
-    with telemetry.sampling(bench.device, period_s=0.1) as seen:
-        blocks = gpu.run(duration_s, _GPU_BLOCK_S, functools.partial(_say, bench, f"gpu {stage}"))
+def _run_gpu(ctx: CheckContext, gpu: Engine, stage: str, duration_s: float) -> GpuStage:
+    with telemetry.sampling(ctx.device, period_s=0.1) as seen:
+        blocks = gpu.run(duration_s, _GPU_BLOCK_S, functools.partial(_say, ctx, f"gpu {stage}"))
     return GpuStage(blocks, seen)
 
 
-def _emit_gpu(bench: Bench, gpu: Engine, alone: GpuStage, both: GpuStage, window_s: float) -> None:
+def _emit_gpu(ctx: CheckContext, gpu: Engine, alone: GpuStage, both: GpuStage, window_s: float) -> None:
     for name, stage in (("alone", alone), ("together", both)):
-        _emit_rates(bench, "rate_flops", stage.blocks, f"gpu/{name}")
-        _emit_seen(bench, stage.seen, f"gpu/{name}")
-    bench.emit("kept_share_gpu", rate(both.blocks) / rate(alone.blocks))
+        _emit_rates(ctx, "rate_flops", stage.blocks, f"gpu/{name}")
+        _emit_seen(ctx, stage.seen, f"gpu/{name}")
+    ctx.emit("kept_share_gpu", rate(both.blocks) / rate(alone.blocks))
     share = sustained_gpu(both.blocks, window_s)
-    bench.emit("sustained_share_gpu", share)
+    ctx.emit("sustained_share_gpu", share)
     story = throttle_story(share, both.seen)
     if story:
-        bench.fact("throttled", story)
-    _emit_results(bench, "gpu", gpu, alone.blocks + both.blocks)
+        ctx.fact("throttled", story)
+    _emit_results(ctx, "gpu", gpu, alone.blocks + both.blocks)
 
 
-def _say(bench: Bench, stage: str, block: Block) -> None:
+def _say(ctx: CheckContext, stage: str, block: Block) -> None:
     """Once a second, where the stage is."""
     if int(block.end_s) > int(block.end_s - block.seconds):
-        bench.beat(f"{stage}, {block.end_s:.0f} s")
+        ctx.beat(f"{stage}, {block.end_s:.0f} s")
 
 
 def _run_with(engine: Engine, threads: int, duration_s: float) -> list[Block]:
@@ -379,23 +379,23 @@ def _run_with(engine: Engine, threads: int, duration_s: float) -> list[Block]:
     return engine.run(duration_s, _CPU_BLOCK_S)
 
 
-def _emit_rates(bench: Bench, metric: str, blocks: list[Block], variant: str) -> None:
+def _emit_rates(ctx: CheckContext, metric: str, blocks: list[Block], variant: str) -> None:
     for repeat, figure in enumerate(over_time(blocks, _KEPT)):
-        bench.emit(metric, figure, variant, repeat)
+        ctx.emit(metric, figure, variant, repeat)
 
 
-def _emit_results(bench: Bench, name: str, engine: Engine, blocks: list[Block]) -> None:
+def _emit_results(ctx: CheckContext, name: str, engine: Engine, blocks: list[Block]) -> None:
     passes, wrong = sum(b.passes for b in blocks), sum(b.wrong for b in blocks)
-    bench.emit("wrong_elements", engine.wrong_first + wrong, name)
-    bench.emit("passes", passes, name)
+    ctx.emit("wrong_elements", engine.wrong_first + wrong, name)
+    ctx.emit("passes", passes, name)
     told = f"{passes} passes compared, {wrong} elements wrong"
     if not engine.wrong_first + wrong:
-        bench.emit("corruption_bound", 3 / passes, name)
+        ctx.emit("corruption_bound", 3 / passes, name)
         told += f": fewer than {3 / passes:.2g} of passes are wrong (95 % confidence)"
-    bench.fact(f"bound[{name}]", told)
+    ctx.fact(f"bound[{name}]", told)
 
 
-def _emit_seen(bench: Bench, seen: Seen, variant: str) -> None:
+def _emit_seen(ctx: CheckContext, seen: Seen, variant: str) -> None:
     """What the driver said of the GPU; NOT_RUN with the cause for what it did not say."""
     for metric, value, question in (
         ("clock_hz", seen.clock_busy_hz, "clock"),
@@ -403,11 +403,9 @@ def _emit_seen(bench: Bench, seen: Seen, variant: str) -> None:
         ("temperature_c", seen.temperature_max_c, "temperature"),
     ):
         if value is None:
-            bench.unsupported(
-                metric, seen.why_not or seen.missing.get(question) or "the driver was not heard meanwhile"
-            )
+            ctx.unsupported(metric, seen.why_not or seen.missing.get(question) or "the driver was not heard meanwhile")
         else:
-            bench.emit(metric, value, variant)
+            ctx.emit(metric, value, variant)
 
 
 def throttle_story(share: float, seen: Seen) -> str:

@@ -14,7 +14,7 @@ from hpcaccept.errors import UsageError, nearest
 from hpcaccept.measure.device import is_fault, open_device
 from hpcaccept.measure.kernels import pattern
 from hpcaccept.measure.ranks import collective
-from hpcaccept.model.check import Bench, Check, Unavailable
+from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_least, at_most
 from hpcaccept.units import show_bytes
 
@@ -148,65 +148,65 @@ class Collectives(Check):
                         f"Parameter {parameter!r} of check 'collectives' is {word!r}.", nearest(word, known)
                     )
 
-    def measure(self, bench: Bench) -> None:
+    def measure(self, ctx: CheckContext) -> None:
         """Each group, operation and size in turn, all ranks together; see the class."""
-        if bench.size == 1:
+        if ctx.size == 1:
             raise Unavailable("One rank alone has nobody to exchange with.", "Ask for two ranks or more.")
-        if bench.size > collective.MOST_RANKS:
-            raise Unavailable(f"Sums over {bench.size} ranks would not be exact, {collective.MOST_RANKS} is the most.")
-        layouts, absent = groups_of(bench.allgather(bench.node))
+        if ctx.size > collective.MOST_RANKS:
+            raise Unavailable(f"Sums over {ctx.size} ranks would not be exact, {collective.MOST_RANKS} is the most.")
+        layouts, absent = groups_of(ctx.allgather(ctx.node))
         for group in self.groups:
             if group in absent:
-                bench.unsupported(group, absent[group])
+                ctx.unsupported(group, absent[group])
         if not set(self.groups) & set(layouts):
             raise Unavailable(
                 f"There is no group to measure: {absent[self.groups[0]]}." if self.groups else "No group is asked for."
             )
-        if bench.in_turn and bench.local_rank == 0 and "node" in layouts:
+        if ctx.in_turn and ctx.local_rank == 0 and "node" in layouts:
             for metric in ("node_latency_s", "node_busbw_bytes"):
-                bench.unsupported(metric, "ranks outnumber cores: it would tell of the scheduler, not of the node")
-        device = open_device(bench.device)
-        with bench.process_group() as backend:
+                ctx.unsupported(metric, "ranks outnumber cores: it would tell of the scheduler, not of the node")
+        device = open_device(ctx.device)
+        with ctx.process_group() as backend:
             for group in self.groups:
                 if group in layouts:
-                    self._measure_group(bench, device, Team.of(group, layouts[group], bench.rank))
-            nccl_transport.report(bench, backend, self.expect_transport)
+                    self._measure_group(ctx, device, Team.from_layout(group, layouts[group], ctx.rank))
+            nccl_transport.report(ctx, backend, self.expect_transport)
 
-    def _measure_group(self, bench: Bench, device: Device, team: Team) -> None:
+    def _measure_group(self, ctx: CheckContext, device: Device, team: Team) -> None:
         for operation in self.operations:
             if operation == "all_reduce" and team.group == "world":
                 continue  # is a check of its own
-            if why := _refusal(bench, device, exchange(operation, team, device.name, len(team.ranks))):
-                bench.unsupported(f"{operation}/{team.group}", why)
+            if why := _refusal(ctx, device, exchange(operation, team, device.name, len(team.ranks))):
+                ctx.unsupported(f"{operation}/{team.group}", why)
                 continue
             for size_bytes in self.sizes_bytes or (_GPU_SIZES if device.kind == "cuda" else _HOST_SIZES):
-                self._measure_size(bench, device, team, operation, size_bytes)
+                self._measure_size(ctx, device, team, operation, size_bytes)
 
-    def _measure_size(self, bench: Bench, device: Device, team: Team, operation: str, size_bytes: int) -> None:
+    def _measure_size(self, ctx: CheckContext, device: Device, team: Team, operation: str, size_bytes: int) -> None:
         variant = f"{operation}/{team.name}/{show_bytes(size_bytes)}"
-        bench.beat(variant)
+        ctx.beat(variant)
         length = length_of(size_bytes, len(team.ranks))
         work = exchange(operation, team, device.name, length)
         blocks, block_s = (5, 0.1) if device.kind == "cuda" else (3, 0.02)
         figures = collective.block_seconds(
-            bench, device, work.call, _sync(device), work.refill, self.blocks or blocks, self.block_s or block_s
+            ctx, device, work.call, _sync(device), work.refill, self.blocks or blocks, self.block_s or block_s
         )
         work.refill()
         work.call()
         device.synchronize()
-        bench.emit("wrong_elements", wrong_elements(work), variant)
+        ctx.emit("wrong_elements", wrong_elements(work), variant)
         seconds = {name: collective.slowest(figures, ranks) for name, ranks in team.all_named().items()}
         bandwidth = size_bytes >= _BANDWIDTH_FROM
         moved = {name: length * collective.ITEM_BYTES * _FACTORS[operation](len(team.ranks)) for name in seconds}
         if team.group == "node":
-            _emit_node(bench, variant, seconds[team.name], moved[team.name] if bandwidth else 0.0)
-        elif bench.rank == 0:
+            _emit_node(ctx, variant, seconds[team.name], moved[team.name] if bandwidth else 0.0)
+        elif ctx.rank == 0:
             size = show_bytes(size_bytes)
             for name, figure in seconds.items():
-                _emit_world(bench, f"{operation}/{name}/{size}", figure, length * collective.ITEM_BYTES, moved[name])
+                _emit_world(ctx, f"{operation}/{name}/{size}", figure, length * collective.ITEM_BYTES, moved[name])
             if team.group == "rail" and bandwidth and device.kind == "cuda" and len(seconds) >= _FEWEST_RAILS:
                 for name, share in shares(seconds).items():
-                    bench.emit("rail_share", share, f"{operation}/{name}/{size}")
+                    ctx.emit("rail_share", share, f"{operation}/{name}/{size}")
 
 
 # --- groups -----------------------------------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ class Team:
     handle: Any = None
 
     @classmethod
-    def of(cls, group: str, teams: tuple[tuple[int, ...], ...], rank: int) -> Team:
+    def from_layout(cls, group: str, teams: tuple[tuple[int, ...], ...], rank: int) -> Team:
         """This rank's team; opens it, together with its other members."""
         import torch.distributed as dist
 
@@ -392,7 +392,7 @@ def wrong_elements(work: Exchange) -> int:
     return sum(pattern.wrong_elements(work.target[p.start : p.stop], p.table, p.offset) for p in work.parts)
 
 
-def _refusal(bench: Bench, device: Device, work: Exchange) -> str:
+def _refusal(ctx: CheckContext, device: Device, work: Exchange) -> str:
     """Why the backend has no such collective, empty when it has; found by trying, on all ranks alike."""
     why = ""
     try:
@@ -402,7 +402,7 @@ def _refusal(bench: Bench, device: Device, work: Exchange) -> str:
         if not is_refusal(error):
             raise
         why = str(error).splitlines()[0][:200]
-    return next((text for text in bench.allgather(why) if text), "")
+    return next((text for text in ctx.allgather(why) if text), "")
 
 
 def is_refusal(error: Exception) -> bool:
@@ -430,19 +430,19 @@ def shares(seconds: dict[str, list[float]]) -> dict[str, float]:
     return {name: rate / middle for name, rate in rates.items()}
 
 
-def _emit_world(bench: Bench, variant: str, seconds: list[float], size_bytes: int, moved_bytes: float) -> None:
+def _emit_world(ctx: CheckContext, variant: str, seconds: list[float], size_bytes: int, moved_bytes: float) -> None:
     for repeat, latency_s in enumerate(seconds):
-        bench.emit("latency_s", latency_s, variant, repeat)
-        bench.emit("algbw_bytes", size_bytes / latency_s, variant, repeat)
-        bench.emit("busbw_bytes", moved_bytes / latency_s, variant, repeat)
+        ctx.emit("latency_s", latency_s, variant, repeat)
+        ctx.emit("algbw_bytes", size_bytes / latency_s, variant, repeat)
+        ctx.emit("busbw_bytes", moved_bytes / latency_s, variant, repeat)
 
 
-def _emit_node(bench: Bench, variant: str, seconds: list[float], moved_bytes: float) -> None:
+def _emit_node(ctx: CheckContext, variant: str, seconds: list[float], moved_bytes: float) -> None:
     """By the first rank of the node; latency or, where bytes are what is asked about, bandwidth."""
-    if bench.local_rank or bench.in_turn:
+    if ctx.local_rank or ctx.in_turn:
         return
     for repeat, latency_s in enumerate(seconds):
         if moved_bytes:
-            bench.emit("node_busbw_bytes", moved_bytes / latency_s, variant, repeat)
+            ctx.emit("node_busbw_bytes", moved_bytes / latency_s, variant, repeat)
         else:
-            bench.emit("node_latency_s", latency_s, variant, repeat)
+            ctx.emit("node_latency_s", latency_s, variant, repeat)

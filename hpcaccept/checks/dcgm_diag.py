@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hpcaccept.errors import ToolError, UsageError
-from hpcaccept.model.check import Bench, Check, Unavailable
+from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.parse.dcgm import Diag, Result, parse_diag, return_code
 from hpcaccept.transport.tool import run_tool
@@ -73,16 +73,16 @@ class DcgmDiag(Check):
         if self.iterations < 1:
             raise UsageError(f"iterations of dcgm_diag is {self.iterations}, expected at least 1.")
 
-    def measure(self, bench: Bench) -> None:
+    def measure(self, ctx: CheckContext) -> None:
         """Run it on the first rank of the node; see the class."""
-        if bench.local_rank:
+        if ctx.local_rank:
             return
-        if not bench.gpus_asked:
+        if not ctx.gpus_asked:
             raise Unavailable("no GPU was asked for")
         more = ["--iterations", str(self.iterations)] if self.iterations > 1 else []
         longest_s = self.timeout_s or _LONGEST_S[self.level] * self.iterations
         done = run_tool(
-            bench, ["dcgmi", "diag", "-r", str(self.level), "-j", *more], timeout_s=longest_s, remedy=_INSTALL
+            ctx, ["dcgmi", "diag", "-r", str(self.level), "-j", *more], timeout_s=longest_s, remedy=_INSTALL
         )
         if done.returncode and "{" not in done.stdout:
             raise _refusal(done.returncode, f"{done.stdout} {done.stderr}")
@@ -91,8 +91,8 @@ class DcgmDiag(Check):
             raise _refusal(done.returncode, diag.runtime_error)
         for name, text in (("dcgm", diag.version), ("dcgm_driver", diag.driver)):
             if text:
-                bench.fact(name, text)
-        _judge(bench, diag, done.returncode)
+                ctx.fact(name, text)
+        _judge(ctx, diag, done.returncode)
 
 
 def _refusal(status: int, text: str) -> Exception:
@@ -105,7 +105,7 @@ def _refusal(status: int, text: str) -> Exception:
     return Unavailable(cause, code.remedy) if code.absent else ToolError(cause, code.remedy)
 
 
-def _judge(bench: Bench, diag: Diag, status: int) -> None:
+def _judge(ctx: CheckContext, diag: Diag, status: int) -> None:
     """Emit what is known, then say what is not."""
     troubles = [f"an iteration was not run: {diag.runtime_error}"] if diag.runtime_error else []
     judged = failed = 0
@@ -113,19 +113,19 @@ def _judge(bench: Bench, diag: Diag, status: int) -> None:
     for result in diag.results:
         meaning = result.meaning
         if meaning == "skipped":
-            bench.unsupported(result.name, result.said or "DCGM skipped it and gives no reason")
+            ctx.unsupported(result.name, result.said or "DCGM skipped it and gives no reason")
         elif meaning in ("passed", "failed"):
             judged += 1
             failed += meaning == "failed"
-            bench.emit("failures", _errors(result), result.name, repeats[result.name])
+            ctx.emit("failures", _errors(result), result.name, repeats[result.name])
             repeats[result.name] += 1
         else:
             word = {"untested": "could not test", "setup": "found a wrong setting", "warned": "warns"}[meaning]
             troubles.append(f"{result.name} (status {result.status}) {word}: {result.said or 'no reason given'}")
         if result.said:
             serial = diag.serials.get(result.device)
-            bench.fact(f"found[{result.name}]", result.said + (f"; serial {serial}" if serial else ""))
-    troubles += _uncovered(diag, bench.gpus_asked)
+            ctx.fact(f"found[{result.name}]", result.said + (f"; serial {serial}" if serial else ""))
+    troubles += _uncovered(diag, ctx.gpus_asked)
     if status and not failed and not troubles:
         code = return_code(status)
         troubles.append(f"dcgmi ended with {status} ({code.name}: {code.meaning}), and no sub-test says why")

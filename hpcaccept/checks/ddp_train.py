@@ -12,7 +12,7 @@ from hpcaccept.errors import UsageError
 from hpcaccept.measure.device import open_device, repeatable
 from hpcaccept.measure.kernels import replicas, step_times
 from hpcaccept.measure.kernels import training as recipe
-from hpcaccept.model.check import Bench, Check, Unavailable
+from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_most
 
 if TYPE_CHECKING:
@@ -126,30 +126,30 @@ class DdpTrain(Check):
         if self.blocks < 1:
             raise UsageError(f"Parameter 'blocks' of check 'ddp_train' is {self.blocks}, expected at least 1.")
 
-    def measure(self, bench: Bench) -> None:
+    def measure(self, ctx: CheckContext) -> None:
         """All ranks together; see the class."""
-        if bench.size == 1:
+        if ctx.size == 1:
             raise Unavailable("One rank alone has nobody to train with.", "Ask for two ranks or more.")
-        device = open_device(bench.device)
-        bench.fact("transport", device.collectives())
-        with repeatable(), device.fp32_as("ieee"), bench.process_group():
-            training = Training(bench, device)
-            bench.beat("gradient")
-            mean, bound = mean_gradient(bench, training.gradient_alone())
-            bench.emit("wrong_elements", wrong_gradients(training.first_step(), mean, bound))
-            _verify(bench, device, training)
-            blocks = self._timed(bench, device, training)
+        device = open_device(ctx.device)
+        ctx.fact("transport", device.collectives())
+        with repeatable(), device.fp32_as("ieee"), ctx.process_group():
+            training = Training(ctx, device)
+            ctx.beat("gradient")
+            mean, bound = mean_gradient(ctx, training.gradient_alone())
+            ctx.emit("wrong_elements", wrong_gradients(training.first_step(), mean, bound))
+            _verify(ctx, device, training)
+            blocks = self._timed(ctx, device, training)
             digest = recipe.digest(training.model.parameters())
-        _emit_steps(bench, blocks)
-        replicas.compare(bench, replicas.replica(bench, device, digest))
+        _emit_steps(ctx, blocks)
+        replicas.compare(ctx, replicas.replica(ctx, device, digest))
 
-    def _timed(self, bench: Bench, device: Device, training: Training) -> list[Steps]:
+    def _timed(self, ctx: CheckContext, device: Device, training: Training) -> list[Steps]:
         """The blocks, equally many steps in each on all ranks."""
         trial = training.timed(_TRIAL_STEPS)
         # Rank 0 knows how long a step takes: as long as on the slowest rank.
         step_s = statistics.median(trial.whole_s)
-        count = int(bench.bcast(max(1, math.ceil((self.block_s or _BLOCK_S[device.kind]) / step_s))))
-        beat = step_times.Beat(bench.beat, total=self.blocks * count)
+        count = int(ctx.bcast(max(1, math.ceil((self.block_s or _BLOCK_S[device.kind]) / step_s))))
+        beat = step_times.Beat(ctx.beat, total=self.blocks * count)
         return [training.timed(count, beat) for _ in range(self.blocks)]
 
 
@@ -169,13 +169,13 @@ class Steps:
 class Training:
     """The model of this rank, plain and wrapped, while it is trained."""
 
-    def __init__(self, bench: Bench, device: Device) -> None:
+    def __init__(self, ctx: CheckContext, device: Device) -> None:
         import torch
 
         self.model = recipe.model(torch.float32, device.name)
         self.losses: list[Tensor] = []
         self._device = device
-        self._data = _samples(bench.rank, torch.float32, device)
+        self._data = _samples(ctx.rank, torch.float32, device)
         self._ready: Any = None
         # Before the wrapper's own hooks: the last gradient that is ready starts the all-reduce. As it is one bucket
         # (88 KB of 1 MiB), nothing is sent before.
@@ -224,13 +224,13 @@ class Training:
 class Reference:
     """The same training in float64, its gradients averaged by MPI: nothing of the backend under test is in it."""
 
-    def __init__(self, bench: Bench, device: Device) -> None:
+    def __init__(self, ctx: CheckContext, device: Device) -> None:
         import torch
 
         self.losses: list[Tensor] = []
-        self._bench = bench
+        self._ctx = ctx
         self._model = recipe.model(torch.float64, device.name)
-        self._data = _samples(bench.rank, torch.float64, device)
+        self._data = _samples(ctx.rank, torch.float64, device)
         self._optimizer = recipe.Momentum(self._model.parameters())
 
     def step(self) -> None:
@@ -239,51 +239,51 @@ class Reference:
 
         self.losses.append(_backward(self._model, self._data))
         gradient = _gradient(self._model)
-        self._bench.reduce_sum(gradient)
-        mean, at = torch.from_numpy(gradient / self._bench.size), 0
+        self._ctx.reduce_sum(gradient)
+        mean, at = torch.from_numpy(gradient / self._ctx.size), 0
         for parameter in self._model.parameters():
             parameter.grad.copy_(mean[at : at + parameter.numel()].view_as(parameter))
             at += parameter.numel()
         self._optimizer.step()
 
 
-def _verify(bench: Bench, device: Device, training: Training) -> None:
+def _verify(ctx: CheckContext, device: Device, training: Training) -> None:
     """30 steps beside the reference; the first one has been made. Emits what the losses say."""
-    reference = Reference(bench, device)
+    reference = Reference(ctx, device)
     for step in range(recipe.STEPS):
-        bench.beat(f"reference, step {step} of {recipe.STEPS}")
+        ctx.beat(f"reference, step {step} of {recipe.STEPS}")
         if step:
             training.step()
         reference.step()
     found, expected = ([recipe.as_number(float(loss)) for loss in one.losses] for one in (training, reference))
-    bench.emit("loss_error", recipe.largest_deviation(found, expected))
-    curves = bench.allgather(found)
-    if bench.rank == 0:
+    ctx.emit("loss_error", recipe.largest_deviation(found, expected))
+    curves = ctx.allgather(found)
+    if ctx.rank == 0:
         first, last = (sum(curve[at] for curve in curves) for at in (0, -1))
-        bench.emit("loss_drop", recipe.as_number(last / first))
+        ctx.emit("loss_drop", recipe.as_number(last / first))
 
 
-def _emit_steps(bench: Bench, blocks: list[Steps]) -> None:
+def _emit_steps(ctx: CheckContext, blocks: list[Steps]) -> None:
     """How fast all ranks were together, and who held the others up."""
     own = [statistics.fmean(block.own_s) for block in blocks]
     for repeat, mean in enumerate(own):
-        bench.emit("own_step_s", mean, repeat=repeat)
+        ctx.emit("own_step_s", mean, repeat=repeat)
     found = step_times.distribution([s for block in blocks for s in block.whole_s])
     for variant, seconds in (("p50", found.p50_s), ("p99", found.p99_s), ("worst", found.worst_s)):
-        bench.emit("step_s", seconds, variant)
-    told = bench.allgather([bench.node, step_times.typical(own), [sum(block.whole_s) for block in blocks]])
+        ctx.emit("step_s", seconds, variant)
+    told = ctx.allgather([ctx.node, step_times.typical(own), [sum(block.whole_s) for block in blocks]])
     typical = [own_s for _, own_s, _ in told]
     shares = step_times.straggler_shares(typical)
-    bench.emit("straggler_share", shares[bench.rank])
+    ctx.emit("straggler_share", shares[ctx.rank])
     who = step_times.slowest(typical)
-    bench.fact(
+    ctx.fact(
         "slowest",
         f"rank {who} on {told[who][0]}: its own part of a step takes {shares[who]:.2f} times the median of the others",
     )
-    if bench.rank == 0:
+    if ctx.rank == 0:
         for repeat, seconds_of_ranks in enumerate(zip(*(whole for *_, whole in told), strict=True)):
             count = len(blocks[repeat].whole_s)
-            bench.emit("samples_per_s", recipe.BATCH * bench.size * count / max(seconds_of_ranks), repeat=repeat)
+            ctx.emit("samples_per_s", recipe.BATCH * ctx.size * count / max(seconds_of_ranks), repeat=repeat)
 
 
 def _samples(rank: int, dtype: Any, device: Device) -> tuple[Tensor, ...]:
@@ -310,12 +310,12 @@ def _gradient(model: Any) -> Array:
     return gradient
 
 
-def mean_gradient(bench: Bench, alone: Array) -> tuple[Array, Array]:
+def mean_gradient(ctx: CheckContext, alone: Array) -> tuple[Array, Array]:
     """Mean over ranks and how far a float32 sum may honestly be from it, element by element; over MPI."""
     total, magnitude = alone.copy(), abs(alone)
-    bench.reduce_sum(total)
-    bench.reduce_sum(magnitude)
-    return total / bench.size, (bench.size + 2) * _ROUNDOFF * magnitude / bench.size
+    ctx.reduce_sum(total)
+    ctx.reduce_sum(magnitude)
+    return total / ctx.size, (ctx.size + 2) * _ROUNDOFF * magnitude / ctx.size
 
 
 def wrong_gradients(found: Array, mean: Array, bound: Array) -> int:

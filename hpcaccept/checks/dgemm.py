@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from hpcaccept.measure.host import cpu_packages
 from hpcaccept.measure.kernels import gemm
 from hpcaccept.measure.timing import spread
-from hpcaccept.model.check import Bench, Check
+from hpcaccept.model.check import Check, CheckContext
 from hpcaccept.model.metric import Metric, at_most
 
 if TYPE_CHECKING:
@@ -82,27 +82,27 @@ class Dgemm(Check):
     block_s: float = 0.1
     warm_s: float = 0.2
 
-    def measure(self, bench: Bench) -> None:
+    def measure(self, ctx: CheckContext) -> None:
         """All sockets at once; see the class."""
-        if bench.local_rank != 0:
+        if ctx.local_rank != 0:
             return
-        crew = cpu_packages.of_node(bench)
-        bench.beat(f"{len(crew)} cores")
+        crew = cpu_packages.of_node(ctx)
+        ctx.beat(f"{len(crew)} cores")
         exact, operands, wrong_first = prepared(self.size)
         done = cpu_packages.together(crew, lambda _, wait: self._work(exact, operands, wait))
         flops = gemm.flops(self.size)
         found = cpu_packages.by_socket(crew, [[flops / s for s in seconds] for seconds, _ in done])
         for variant, figures in found.items():
             for repeat, rate in enumerate(figures.rates):
-                bench.emit("rate_flops", rate, variant, repeat)
-            bench.emit("spread", spread(figures.rates), variant)
+                ctx.emit("rate_flops", rate, variant, repeat)
+            ctx.emit("spread", spread(figures.rates), variant)
             wrong = [w for core, (_, w) in zip(crew, done, strict=True) if core.variant == variant]
-            bench.emit("wrong_elements", wrong_first + sum(wrong), variant)
+            ctx.emit("wrong_elements", wrong_first + sum(wrong), variant)
             if any(wrong):
                 places = (core.cpu for core, (_, w) in zip(crew, done, strict=True) if w and core.variant == variant)
-                bench.fact(f"wrong_cores[{variant}]", f"wrong results on processors {', '.join(map(str, places))}")
-        bench.fact("shape", str(operands.shape))
-        cpu_packages.emit(bench, crew, found)
+                ctx.fact(f"wrong_cores[{variant}]", f"wrong results on processors {', '.join(map(str, places))}")
+        ctx.fact("shape", str(operands.shape))
+        cpu_packages.emit(ctx, crew, found)
 
     def _work(self, exact: Operands, operands: Operands, wait: Callable[[], object]) -> tuple[list[float], int]:
         """Of one core: seconds per product, a median for each block; and how many elements were wrong."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from hpcaccept.errors import NotUnderstood, ToolError, UsageError
-from hpcaccept.model.check import Bench, Check, Unavailable
+from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.parse.gpu_burn import Burn, Burnt, parse_gpu_burn
 from hpcaccept.transport.tool import found, run_tool
@@ -81,11 +81,11 @@ class GpuBurn(Check):
         if self.precision not in _PRECISIONS:
             raise UsageError(f"precision of gpu_burn is {self.precision!r}, expected one of {', '.join(_PRECISIONS)}.")
 
-    def measure(self, bench: Bench) -> None:
+    def measure(self, ctx: CheckContext) -> None:
         """Run it on the first rank of the node; see the class."""
-        if bench.local_rank:
+        if ctx.local_rank:
             return
-        if not bench.gpus_asked:
+        if not ctx.gpus_asked:
             raise Unavailable("no GPU was asked for")
         command = [
             "gpu_burn",
@@ -98,12 +98,12 @@ class GpuBurn(Check):
         ]
         # Its numbers are to be those of the driver.
         order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-        done = run_tool(bench, command, timeout_s=self.duration_s + _AROUND_S, env=order, remedy=_INSTALL)
+        done = run_tool(ctx, command, timeout_s=self.duration_s + _AROUND_S, env=order, remedy=_INSTALL)
         try:
             burn = parse_gpu_burn(done.stdout, done.stderr)
         except NotUnderstood as why:
             raise NotUnderstood(f"{why.message} (exit status {done.returncode})", why.remedy) from None
-        _judge(bench, burn, done.returncode)
+        _judge(ctx, burn, done.returncode)
 
     def _kernel_file(self) -> str:
         beside = Path(found("gpu_burn", _INSTALL)).resolve().parent
@@ -121,17 +121,17 @@ class GpuBurn(Check):
         return path
 
 
-def _judge(bench: Bench, burn: Burn, status: int) -> None:
+def _judge(ctx: CheckContext, burn: Burn, status: int) -> None:
     """Emit what is known of each GPU, then say what is not."""
     troubles = []
     for gpu in burn.gpus:
-        bench.fact(f"gpu_burn[gpu{gpu.index}]", _account(gpu))
+        ctx.fact(f"gpu_burn[gpu{gpu.index}]", _account(gpu))
         if gpu.computed:
-            _emit(bench, gpu)
+            _emit(ctx, gpu)
         else:
             troubles.append(f"gpu{gpu.index} computed nothing (gpu-burn says {gpu.said or 'nothing'})")
-    if len(burn.gpus) < bench.gpus_asked:
-        troubles.append(f"gpu-burn tested {len(burn.gpus)} GPUs, {bench.gpus_asked} were asked for")
+    if len(burn.gpus) < ctx.gpus_asked:
+        troubles.append(f"gpu-burn tested {len(burn.gpus)} GPUs, {ctx.gpus_asked} were asked for")
     if not burn.concluded:
         troubles.append(f"gpu-burn ended with {status} at {burn.share:.0%} of the time, before its verdicts")
     elif status:
@@ -143,13 +143,13 @@ def _judge(bench: Bench, burn: Burn, status: int) -> None:
         )
 
 
-def _emit(bench: Bench, gpu: Burnt) -> None:
+def _emit(ctx: CheckContext, gpu: Burnt) -> None:
     variant = f"gpu{gpu.index}"
     # FAULTY from a test that computed is meant, even where the count was set back before it was printed.
-    bench.emit("errors", max(gpu.errors, int(gpu.said == "FAULTY" and not gpu.stopped)), variant)
-    bench.emit("stopped", int(gpu.stopped), variant)
+    ctx.emit("errors", max(gpu.errors, int(gpu.said == "FAULTY" and not gpu.stopped)), variant)
+    ctx.emit("stopped", int(gpu.stopped), variant)
     for repeat, rate in enumerate(gpu.rates_flops):
-        bench.emit("rate_flops", rate, variant, repeat)
+        ctx.emit("rate_flops", rate, variant, repeat)
 
 
 def _account(gpu: Burnt) -> str:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from hpcaccept.checks.shared.gpu_report import Report
 from hpcaccept.checks.shared.gpu_watch import Watch
 from hpcaccept.errors import NotUnderstood, ToolError
-from hpcaccept.model.check import Bench, Check, Unavailable
+from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_least, at_most
 from hpcaccept.model.record import DISTURBED
 
@@ -226,21 +226,21 @@ class Health(Check):
     period_s: float = 0.25
     held_share: float = 0.02
 
-    def begin(self, bench: Bench) -> Watch | None:
+    def begin(self, ctx: CheckContext) -> Watch | None:
         """Read the counters of this rank's GPU before anything loads it, and begin to watch it."""
-        if not bench.gpus_asked:
+        if not ctx.gpus_asked:
             return None
-        return Watch.begin(bench, os.environ.get("CUDA_VISIBLE_DEVICES"), self.period_s)
+        return Watch.begin(ctx, os.environ.get("CUDA_VISIBLE_DEVICES"), self.period_s)
 
-    def measure(self, bench: Bench) -> dict[str, Any] | None:
+    def measure(self, ctx: CheckContext) -> dict[str, Any] | None:
         """Judge what has changed; see the class. Gives ``compare`` the model and its NVLinks."""
-        if not bench.gpus_asked:
+        if not ctx.gpus_asked:
             raise Unavailable("no GPU was asked for")
-        bench.beat("asking the GPU driver")
-        watch: Watch = bench.begun
+        ctx.beat("asking the GPU driver")
+        watch: Watch = ctx.begun
         after = watch.end()
-        _tell(bench, watch)
-        report = Report(bench, watch, after)
+        _tell(ctx, watch)
+        report = Report(ctx, watch, after)
         if report.silent:
             raise Unavailable("the driver answers no question about this GPU", "Type 'nvidia-smi -q' on the node.")
         report.loss()
@@ -254,14 +254,14 @@ class Health(Check):
             others = report.others(self.held_share)
         report.load()
         if others:
-            bench.fact(DISTURBED, f"somebody else is on the GPU: {'; '.join(others)}")
+            ctx.fact(DISTURBED, f"somebody else is on the GPU: {'; '.join(others)}")
         if unknown or others:
             raise _not_judged(unknown, others)
         return report.kept()
 
-    def compare(self, bench: Bench, kept: dict[str, Any] | None) -> None:
+    def compare(self, ctx: CheckContext, kept: dict[str, Any] | None) -> None:
         """NVLinks that the same model has elsewhere in this run."""
-        everyone = bench.allgather(kept)
+        everyone = ctx.allgather(kept)
         if kept is None or kept["total"] == 0:
             return
         alike = [other for other in everyone if other and other["model"] == kept["model"]]
@@ -269,11 +269,11 @@ class Health(Check):
         if len(alike) == 1 and kept["most"]:
             most = kept["total"]
         if not most:
-            bench.unsupported(
+            ctx.unsupported(
                 "nvlinks_missing", f"no GPU of this model in the run has any of its {kept['total']} links up"
             )
             return
-        bench.emit("nvlinks_missing", most - kept["active"], kept["down"] if most > kept["active"] else "")
+        ctx.emit("nvlinks_missing", most - kept["active"], kept["down"] if most > kept["active"] else "")
 
 
 def _not_judged(unknown: list[str], others: list[str]) -> ToolError:
@@ -288,7 +288,7 @@ def _not_judged(unknown: list[str], others: list[str]) -> ToolError:
     )
 
 
-def _tell(bench: Bench, watch: Watch) -> None:
+def _tell(ctx: CheckContext, watch: Watch) -> None:
     gpu = watch.gpu
     facts = {
         "gpu_index": str(gpu.index),
@@ -300,4 +300,4 @@ def _tell(bench: Bench, watch: Watch) -> None:
     }
     for name, text in facts.items():
         if text:
-            bench.fact(name, text)
+            ctx.fact(name, text)

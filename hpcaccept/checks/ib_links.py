@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from hpcaccept.measure.host import infiniband
 from hpcaccept.measure.host.infiniband import Interface, Port
-from hpcaccept.model.check import Bench, Check, Unavailable
+from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_most
 
 _NVSENTINEL = (
@@ -122,57 +122,57 @@ class IbLinks(Check):
     rate_gbit: float = 0.0
     root: str = "/"
 
-    def begin(self, bench: Bench) -> Links | None:
+    def begin(self, ctx: CheckContext) -> Links | None:
         """Ports, interfaces and counters before anything loads them."""
-        return self._look() if bench.local_rank == 0 else None
+        return self._look() if ctx.local_rank == 0 else None
 
-    def measure(self, bench: Bench) -> Any:
+    def measure(self, ctx: CheckContext) -> Any:
         """The difference; for ``compare``, the state and rate of every port."""
-        if bench.local_rank != 0:
+        if ctx.local_rank != 0:
             return None
-        now, before = self._look(), bench.begun
+        now, before = self._look(), ctx.begun
         assert isinstance(before, Links)
         if firmware := infiniband.firmware(infiniband.adapters(Path(self.root))):
-            bench.fact("adapters", firmware)
+            ctx.fact("adapters", firmware)
         elapsed_s = max(SHORTEST_S, now.at_s - before.at_s)
         for name, port in now.ports.items():
-            bench.fact(f"port[{name}]", f"{port.state}, {port.physical_state}, {port.rate_text}, {port.link_layer}")
+            ctx.fact(f"port[{name}]", f"{port.state}, {port.physical_state}, {port.rate_text}, {port.link_layer}")
             if port.active:
-                bench.emit("rate_bytes", port.rate_bits / 8, name)
+                ctx.emit("rate_bytes", port.rate_bits / 8, name)
         for name in sorted(before.ports.keys() | now.ports.keys()):
-            self._port(bench, name, before.ports.get(name), now.ports.get(name), elapsed_s)
+            self._port(ctx, name, before.ports.get(name), now.ports.get(name), elapsed_s)
         for name, interface in before.interfaces.items():
             if interface.up and name in now.interfaces:
-                self._counters(bench, name, interface.counters, now.interfaces[name].counters, elapsed_s)
+                self._counters(ctx, name, interface.counters, now.interfaces[name].counters, elapsed_s)
         return {
             name: [port.active and port.physical_state == "LinkUp", port.rate_bits, port.link_layer]
             for name, port in now.ports.items()
         }
 
-    def compare(self, bench: Bench, kept: Any) -> None:
+    def compare(self, ctx: CheckContext, kept: Any) -> None:
         """What the others have is what a node should have."""
-        nodes = [states for states in bench.allgather(kept) if states is not None]
-        if bench.local_rank != 0 or kept is None:
+        nodes = [states for states in ctx.allgather(kept) if states is not None]
+        if ctx.local_rank != 0 or kept is None:
             return
-        before: Links = bench.begun
+        before: Links = ctx.begun
         expected = set(self.ports) or _majority(nodes)
         if not expected and not kept and not before.interfaces:
             raise Unavailable("this node has no network adapter, and none is expected")
         if not expected:
-            bench.unsupported("missing_ports", "no port is active on most nodes, and the suite names none")
+            ctx.unsupported("missing_ports", "no port is active on most nodes, and the suite names none")
         for name in sorted(expected | {name for name, port in before.ports.items() if port.active}):
             up = name in kept and kept[name][0]
-            bench.emit("missing_ports", 0 if up else 1, name)
+            ctx.emit("missing_ports", 0 if up else 1, name)
         for name, (up, rate, layer) in kept.items():
             if up:
-                self._rate(bench, name, rate, self._expected_rate(name, layer, nodes, kept))
+                self._rate(ctx, name, rate, self._expected_rate(name, layer, nodes, kept))
 
-    def _rate(self, bench: Bench, name: str, rate: float, expected: float | None) -> None:
+    def _rate(self, ctx: CheckContext, name: str, rate: float, expected: float | None) -> None:
         if expected is None:
-            bench.unsupported(f"degraded_ports[{name}]", "no rate is that of most like ports, and the suite names none")
+            ctx.unsupported(f"degraded_ports[{name}]", "no rate is that of most like ports, and the suite names none")
         else:
-            bench.fact(f"expected[{name}]", f"{expected / 1e9:g} Gbit/s")
-            bench.emit("degraded_ports", int(rate < expected), name)
+            ctx.fact(f"expected[{name}]", f"{expected / 1e9:g} Gbit/s")
+            ctx.emit("degraded_ports", int(rate < expected), name)
 
     def _expected_rate(self, name: str, layer: str, nodes: list[Any], mine: Any) -> float | None:
         if self.rate_gbit and layer == "InfiniBand":
@@ -185,30 +185,30 @@ class IbLinks(Check):
         root = Path(self.root)
         return Links(time.monotonic(), infiniband.ports(infiniband.adapters(root)), infiniband.interfaces(root))
 
-    def _port(self, bench: Bench, name: str, before: Port | None, now: Port | None, elapsed_s: float) -> None:
+    def _port(self, ctx: CheckContext, name: str, before: Port | None, now: Port | None, elapsed_s: float) -> None:
         if before is None or now is None:
             # A device that vanished is a missing port (compare); one that appeared has nothing to be compared with.
             what = "vanished" if now is None else "appeared"
-            bench.unsupported(f"link_faults[{name}]", f"the port {what} during the run")
+            ctx.unsupported(f"link_faults[{name}]", f"the port {what} during the run")
         elif before.active or now.active:
-            self._counters(bench, name, before.counters, now.counters, elapsed_s)
+            self._counters(ctx, name, before.counters, now.counters, elapsed_s)
 
-    def _counters(self, bench: Bench, where: str, before: Any, now: Any, elapsed_s: float) -> None:
+    def _counters(self, ctx: CheckContext, where: str, before: Any, now: Any, elapsed_s: float) -> None:
         for counter in sorted(before.keys() & now.keys()):
             variant = f"{where} {counter}"
             judged = counter in FAULTS or counter in TOLERATED
             count, why = infiniband.rise(counter, before[counter], now[counter])
             if count is None:
                 if judged:
-                    bench.unsupported(variant, why)
+                    ctx.unsupported(variant, why)
             elif counter in FAULTS:
-                bench.emit("link_faults", count, variant)
+                ctx.emit("link_faults", count, variant)
             elif counter in TOLERATED:
-                bench.emit("error_share", count / (TOLERATED[counter] * elapsed_s), variant)
+                ctx.emit("error_share", count / (TOLERATED[counter] * elapsed_s), variant)
             elif count and not counter.endswith(("_data", "_packets")):
-                bench.emit("counters", count, variant)
+                ctx.emit("counters", count, variant)
         if not (before.keys() & now.keys() & FAULTS.keys()):
-            bench.unsupported(f"link_faults[{where}]", "none of its counters can be read")
+            ctx.unsupported(f"link_faults[{where}]", "none of its counters can be read")
 
 
 def _majority(nodes: list[Any]) -> set[str]:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from hpcaccept.errors import NotUnderstood, ToolError
 from hpcaccept.measure.host import host, infiniband
 from hpcaccept.measure.ranks.process_group import own_addresses, reachable
-from hpcaccept.model.check import Bench, Check, Unavailable
+from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_least
 from hpcaccept.parse.perftest import NO_DEVICE, complaint, parse_write_bw
 from hpcaccept.transport.tool import found, started
@@ -142,9 +142,9 @@ class IbWriteBw(Check):
             if not re.fullmatch(r"[A-Za-z0-9_.,=/:-]+", word):
                 raise ValueError(f"ib_write_bw: {word!r} is no word for its command line")
 
-    def measure(self, bench: Bench) -> Any:
+    def measure(self, ctx: CheckContext) -> Any:
         """What this node has; the tests themselves need all nodes, so they are made in ``compare``."""
-        if bench.local_rank != 0:
+        if ctx.local_rank != 0:
             return None
         rails = self._rails()
         why = "" if rails else "no RDMA device has an active InfiniBand port here, and the suite names none"
@@ -152,18 +152,18 @@ class IbWriteBw(Check):
             found(self.program, _REMEDY)
         except Unavailable as missing:
             why = f"{missing.cause}. {missing.remedy}"
-        return {"node": bench.node, "rails": rails, "why": why}
+        return {"node": ctx.node, "rails": rails, "why": why}
 
-    def compare(self, bench: Bench, kept: Any) -> None:
+    def compare(self, ctx: CheckContext, kept: Any) -> None:
         """All tests, round by round; see the class. Nothing is raised before the last collective."""
-        crew = _meet(bench, kept)
+        crew = _meet(ctx, kept)
         links: list[Link] = []
         for number, pairs in enumerate(rounds(len(crew.nodes))):
-            bench.beat(f"test {number + 1}")
-            links += self._test(bench, crew, pairs)
-        told = bench.allgather([astuple(link) for link in links])
-        if bench.local_rank == 0:
-            self._conclude(bench, crew, kept, [Link(*link) for one in told for link in one])
+            ctx.beat(f"test {number + 1}")
+            links += self._test(ctx, crew, pairs)
+        told = ctx.allgather([astuple(link) for link in links])
+        if ctx.local_rank == 0:
+            self._conclude(ctx, crew, kept, [Link(*link) for one in told for link in one])
 
     def command(self, rail: str, tcp_port: int, server: str = "") -> list[str]:
         """Of the server; of a client when there is the address of a server."""
@@ -183,7 +183,7 @@ class IbWriteBw(Check):
                 rates[rail] = port.rate_bits / 8 if port.active else 0.0
         return {rail: rates.get(rail, 0.0) for rail in (self.devices or rates)}
 
-    def _test(self, bench: Bench, crew: _Crew, pairs: list[tuple[int, int]]) -> list[Link]:
+    def _test(self, ctx: CheckContext, crew: _Crew, pairs: list[tuple[int, int]]) -> list[Link]:
         """One way between the nodes of each pair. Gives the links that this node wrote over; all ranks take part."""
         mine = next((pair for pair in pairs if crew.mine in pair), None)
         with contextlib.ExitStack() as servers:
@@ -191,29 +191,29 @@ class IbWriteBw(Check):
             if mine and crew.mine == mine[1]:
                 rails = crew.shared(*mine)
                 try:
-                    offers = self._serve(bench, servers, rails)
+                    offers = self._serve(ctx, servers, rails)
                 except (OSError, Unavailable) as fault:
                     offers = dict.fromkeys(rails, (0, f"the server cannot be started: {fault}"))
-            offered = bench.allgather(offers)
+            offered = ctx.allgather(offers)
             links = []
             if mine and crew.mine == mine[0]:
                 there = offered[crew.nodes[mine[1]]["rank"]]
                 try:
-                    links = self._write(bench, crew, mine, there)
+                    links = self._write(ctx, crew, mine, there)
                 except (OSError, Unavailable) as fault:
                     ends = crew.nodes[mine[0]], crew.nodes[mine[1]]
                     links = [_failed(*ends, rail, f"the client cannot be started: {fault}") for rail in there]
-            bench.barrier()
+            ctx.barrier()
         return links
 
-    def _serve(self, bench: Bench, servers: contextlib.ExitStack, rails: list[str]) -> dict[str, tuple[int, str]]:
+    def _serve(self, ctx: CheckContext, servers: contextlib.ExitStack, rails: list[str]) -> dict[str, tuple[int, str]]:
         """Start a server for each rail; rail → (port that it listens on, or 0; why it does not)."""
         ports = {rail: _free_port() for rail in rails}
         processes = {rail: self._start(servers, rail, self.command(rail, ports[rail])) for rail in rails}
         offers: dict[str, tuple[int, str]] = {}
         end = time.monotonic() + _START_S
         while len(offers) < len(rails):
-            bench.beat("waiting for servers to listen")
+            ctx.beat("waiting for servers to listen")
             for rail in (rail for rail in rails if rail not in offers):
                 process = processes[rail]
                 if process.poll() is not None:
@@ -240,7 +240,7 @@ class IbWriteBw(Check):
         return process
 
     def _write(
-        self, bench: Bench, crew: _Crew, pair: tuple[int, int], offers: dict[str, tuple[int, str]]
+        self, ctx: CheckContext, crew: _Crew, pair: tuple[int, int], offers: dict[str, tuple[int, str]]
     ) -> list[Link]:
         """Clients of all rails at the same time."""
         sender, receiver = crew.nodes[pair[0]], crew.nodes[pair[1]]
@@ -259,8 +259,8 @@ class IbWriteBw(Check):
                     running[rail] = self._start(clients, rail, self.command(rail, port, address))
             end = time.monotonic() + self.duration_s + _GRACE_S
             for rail, process in running.items():
-                text, why = _finish(bench, process, end)
-                bench.keep(f"{rail.replace(':', '-')}.to.{receiver['node']}.out", text)
+                text, why = _finish(ctx, process, end)
+                ctx.keep(f"{rail.replace(':', '-')}.to.{receiver['node']}.out", text)
                 links.append(self._link(sender, receiver, rail, text, why))
         return links
 
@@ -276,20 +276,20 @@ class IbWriteBw(Check):
         line = min(sender["rails"][rail], receiver["rails"][rail])
         return Link(sender["node"], receiver["node"], rail, rows[self.size_bytes].rate_bytes, line)
 
-    def _conclude(self, bench: Bench, crew: _Crew, kept: Any, links: list[Link]) -> None:
-        if bench.rank == 0:
-            _of_links(bench, links)
-        mine = [link for link in links if bench.node in (link.sender, link.receiver)]
+    def _conclude(self, ctx: CheckContext, crew: _Crew, kept: Any, links: list[Link]) -> None:
+        if ctx.rank == 0:
+            _of_links(ctx, links)
+        mine = [link for link in links if ctx.node in (link.sender, link.receiver)]
         measured = [link for link in mine if link.rate_bytes is not None]
         for way, end in (("send", "sender"), ("receive", "receiver")):
             for rail in sorted({link.rail for link in measured}):
-                rates = [x.rate_bytes for x in measured if x.rail == rail and getattr(x, end) == bench.node]
+                rates = [x.rate_bytes for x in measured if x.rail == rail and getattr(x, end) == ctx.node]
                 if rates:
-                    bench.emit("rate_bytes", max(rate for rate in rates if rate is not None), f"{rail}/{way}")
+                    ctx.emit("rate_bytes", max(rate for rate in rates if rate is not None), f"{rail}/{way}")
         for link in measured:
-            bench.fact(f"link[{link.name}]", f"{(link.rate_bytes or 0) * 8 / 1e9:.2f} Gbit/s")
+            ctx.fact(f"link[{link.name}]", f"{(link.rate_bytes or 0) * 8 / 1e9:.2f} Gbit/s")
         for link in (link for link in mine if link.absent):
-            bench.unsupported(link.name, link.why)
+            ctx.unsupported(link.name, link.why)
         if kept is not None and kept["why"]:
             raise Unavailable(kept["why"])
         broken = [link for link in mine if link.rate_bytes is None and not link.absent]
@@ -330,19 +330,19 @@ class _Crew:
         return sorted(self.nodes[first]["rails"].keys() & self.nodes[second]["rails"].keys())
 
 
-def _meet(bench: Bench, kept: Any) -> _Crew:
+def _meet(ctx: CheckContext, kept: Any) -> _Crew:
     """Agree on who takes part, and on addresses that really answer. A collective of all ranks; raises nothing."""
     with socket.create_server(("", 0)) as door:
         here = {
-            "rank": bench.rank,
+            "rank": ctx.rank,
             "addresses": own_addresses(),
             "door": door.getsockname()[1],
             "kernel": host.boot_id(),
         }
         me = None if kept is None else {**kept, **here}
-        everyone = [one for one in bench.allgather(me) if one is not None]
+        everyone = [one for one in ctx.allgather(me) if one is not None]
         nodes = [one for one in everyone if not one["why"]]
-        mine = next((n for n, one in enumerate(nodes) if one["rank"] == bench.rank), -1)
+        mine = next((n for n, one in enumerate(nodes) if one["rank"] == ctx.rank), -1)
         addresses: dict[int, str] = {}
         for other in {(mine + 1) % len(nodes), (mine - 1) % len(nodes)} - {mine} if mine >= 0 else ():
             # Virtual nodes on a machine without a network still have each other; those in namespaces of their own do not.
@@ -351,7 +351,7 @@ def _meet(bench: Bench, kept: Any) -> _Crew:
             if answer is not None:
                 addresses[other] = answer[0]
         # Nobody closes the door before everybody has knocked.
-        bench.barrier()
+        ctx.barrier()
     lacking = "; ".join(sorted({f"{one['node']}: {one['why']}" for one in everyone if one["why"]})[:3])
     why = "" if len(nodes) > 1 else f"a link needs two nodes that take part ({lacking or 'there is one'})"
     return _Crew(nodes, mine, addresses, why)
@@ -397,14 +397,14 @@ def _failed(sender: _Node, receiver: _Node, rail: str, why: str, absent: bool = 
     return Link(sender["node"], receiver["node"], rail, None, 0.0, why, absent)
 
 
-def _finish(bench: Bench, process: subprocess.Popen[bytes], end: float) -> tuple[str, str]:
+def _finish(ctx: CheckContext, process: subprocess.Popen[bytes], end: float) -> tuple[str, str]:
     """What a client said, and why it failed. A client that does not end is left to whoever started it."""
     while True:
         try:
             out, err = process.communicate(timeout=1.0)
             break
         except subprocess.TimeoutExpired as still:
-            bench.beat("writing")
+            ctx.beat("writing")
             if time.monotonic() > end:
                 return (still.stdout or b"").decode("utf-8", "replace"), "the test did not end in time"
     text = (out + err).decode("utf-8", "replace")
@@ -414,26 +414,26 @@ def _finish(bench: Bench, process: subprocess.Popen[bytes], end: float) -> tuple
 # --- what comes of it -------------------------------------------------------------------------------------------------
 
 
-def _of_links(bench: Bench, links: list[Link]) -> None:
+def _of_links(ctx: CheckContext, links: list[Link]) -> None:
     """Emit what speaks of links: the slowest of each rail, and all that miss their limit."""
     measured = [link for link in links if link.rate_bytes]
-    bench.emit("links", len(measured))
+    ctx.emit("links", len(measured))
     lines = {link: (link.rate_bytes or 0) / link.line_bytes for link in measured if link.line_bytes}
-    _emit_slow(bench, "line_share", lines)
+    _emit_slow(ctx, "line_share", lines)
     if measured and not lines:
-        bench.unsupported("line_share", "the rate of the ports is not known")
+        ctx.unsupported("line_share", "the rate of the ports is not known")
     if len(measured) < _FEWEST_LINKS:
-        bench.unsupported("rail_share", f"{len(measured)} links were measured, {_FEWEST_LINKS} are needed for a median")
+        ctx.unsupported("rail_share", f"{len(measured)} links were measured, {_FEWEST_LINKS} are needed for a median")
         return
     median = statistics.median(link.rate_bytes or 0 for link in measured)
-    _emit_slow(bench, "rail_share", {link: (link.rate_bytes or 0) / median for link in measured})
+    _emit_slow(ctx, "rail_share", {link: (link.rate_bytes or 0) / median for link in measured})
 
 
-def _emit_slow(bench: Bench, name: str, shares: dict[Link, float]) -> None:
+def _emit_slow(ctx: CheckContext, name: str, shares: dict[Link, float]) -> None:
     limit = next(m.limit for m in IbWriteBw.metrics if m.name == name)
     slowest: dict[str, Link] = {}
     for link in sorted(shares, key=lambda link: shares[link]):
         slowest.setdefault(link.rail, link)
     for link, share in shares.items():
         if slowest[link.rail] is link or (limit and not limit.met_by(share)):
-            bench.emit(name, share, link.name)
+            ctx.emit(name, share, link.name)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from hpcaccept import __version__
 from hpcaccept.measure.gpu import nvml
 from hpcaccept.measure.host import host, infiniband
-from hpcaccept.model.check import Bench, Check
+from hpcaccept.model.check import Check, CheckContext
 from hpcaccept.model.metric import Metric, at_most
 
 if TYPE_CHECKING:
@@ -99,37 +99,37 @@ class Identity(Check):
         ),
     )  # fmt: skip
 
-    def measure(self, bench: Bench) -> None:
+    def measure(self, ctx: CheckContext) -> None:
         """Ask the host, then the driver; see the class."""
-        _say(bench, _host_facts() | _settings() | _software_facts() | image_facts(os.environ))
-        if bench.local_rank == 0:
-            bench.emit("cores", bench.cores)
-            bench.emit("memory_bytes", host.memory_bytes())
-        if bench.gpus_asked > 0:
-            _say(bench, {"gpus_per_node": str(bench.gpus_asked)})
-            bench.beat("asking the GPU driver")
-            self._gpus(bench, os.environ.get("CUDA_VISIBLE_DEVICES"))
+        _say(ctx, _host_facts() | _settings() | _software_facts() | image_facts(os.environ))
+        if ctx.local_rank == 0:
+            ctx.emit("cores", ctx.cores)
+            ctx.emit("memory_bytes", host.memory_bytes())
+        if ctx.gpus_asked > 0:
+            _say(ctx, {"gpus_per_node": str(ctx.gpus_asked)})
+            ctx.beat("asking the GPU driver")
+            self._gpus(ctx, os.environ.get("CUDA_VISIBLE_DEVICES"))
 
-    def _gpus(self, bench: Bench, wanted: str | None) -> None:
+    def _gpus(self, ctx: CheckContext, wanted: str | None) -> None:
         try:
             with nvml.open_nvml() as driver:
-                _say(bench, {"driver": driver.driver(), "cuda_driver": driver.cuda_driver()})
+                _say(ctx, {"driver": driver.driver(), "cuda_driver": driver.cuda_driver()})
                 found = driver.gpus()
             why = ""
         except nvml.NvmlMissing as missing:
             found, why = (), f"{missing.cause}. {missing.remedy}"
         seen = nvml.visible(found, wanted)
-        _say(bench, {"gpus": why or account(found, seen, wanted)})
-        if bench.local_rank == 0:
+        _say(ctx, {"gpus": why or account(found, seen, wanted)})
+        if ctx.local_rank == 0:
             usable = [gpu for gpu in seen if gpu.state == "ok"]
-            bench.emit("gpu_count", len(usable))
+            ctx.emit("gpu_count", len(usable))
             if usable:
-                bench.emit("gpu_models", len({gpu.name for gpu in usable}))
-        if bench.local_rank < len(seen):
-            mine = seen[bench.local_rank]
-            _say(bench, _gpu_facts(mine))
+                ctx.emit("gpu_models", len({gpu.name for gpu in usable}))
+        if ctx.local_rank < len(seen):
+            mine = seen[ctx.local_rank]
+            _say(ctx, _gpu_facts(mine))
             if mine.memory_bytes is not None:
-                bench.emit("gpu_memory_bytes", mine.memory_bytes)
+                ctx.emit("gpu_memory_bytes", mine.memory_bytes)
 
 
 def account(found: Sequence[nvml.Gpu], seen: Sequence[nvml.Gpu], wanted: str | None) -> str:
@@ -244,8 +244,8 @@ def _mpi() -> str:
     return str(started.Get_library_version()).split("\n")[0].split(",")[0].strip("\0 ") if started else ""
 
 
-def _say(bench: Bench, facts: Mapping[str, str | None]) -> None:
+def _say(ctx: CheckContext, facts: Mapping[str, str | None]) -> None:
     """Keep the facts that are known."""
     for name, text in facts.items():
         if text:
-            bench.fact(name, text)
+            ctx.fact(name, text)

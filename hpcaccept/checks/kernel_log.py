@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from hpcaccept.errors import LaunchError, NotUnderstood, ToolError
 from hpcaccept.measure.gpu import xid
-from hpcaccept.model.check import Bench, Check, Unavailable
+from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.parse import kernel_log as parse
 from hpcaccept.parse.kernel_log import AREAS, Event, Line
@@ -145,69 +145,67 @@ class KernelLog(Check):
         if self.source not in ("", *SOURCES):
             raise ValueError(f"kernel_log: source is {self.source!r}, expected one of {', '.join(SOURCES)}, or nothing")
 
-    def begin(self, bench: Bench) -> Log | None:
+    def begin(self, ctx: CheckContext) -> Log | None:
         """The log as it is before the run loads anything."""
-        return self._read((self.source,) if self.source else SOURCES) if bench.local_rank == 0 else None
+        return self._read((self.source,) if self.source else SOURCES) if ctx.local_rank == 0 else None
 
-    def measure(self, bench: Bench) -> None:
+    def measure(self, ctx: CheckContext) -> None:
         """What came since; see the class."""
-        if bench.local_rank != 0:
+        if ctx.local_rank != 0:
             return
-        before = bench.begun
+        before = ctx.begun
         assert isinstance(before, Log)
         try:
             now = self._read((before.source,))
         except Unavailable as why:
             raise ToolError(f"the kernel's log could be read when the run began, and not any more: {why}") from None
-        bench.fact("source", f"{now.source}, {len(now.lines)} lines of the kernel")
+        ctx.fact("source", f"{now.source}, {len(now.lines)} lines of the kernel")
         new = parse.events(now.since(before))
         # Both looks together: what was overwritten meanwhile was still there when the run began.
         old = parse.events(before.lines)
         unknown = [event for event in (*_after_reset(old), *new) if _grade(event) == "unknown"]
-        _keep(bench, old, new, before.lines[-1].at_s)
-        self._new(bench, new, now.gap(before))
-        self._old(bench, old, before)
+        _keep(ctx, old, new, before.lines[-1].at_s)
+        self._new(ctx, new, now.gap(before))
+        self._old(ctx, old, before)
         if unknown:
             raise NotUnderstood(
                 f"{_name(unknown[-1])} is in no class of xid.toml: {unknown[-1].text[:200]!r}",
                 "Look it up at https://docs.nvidia.com/deploy/xid-errors/ and report it.",
             )
 
-    def _new(self, bench: Bench, events: tuple[Event, ...], gap: bool) -> None:
+    def _new(self, ctx: CheckContext, events: tuple[Event, ...], gap: bool) -> None:
         counted = {grade: _count(e for e in events if _grade(e) == grade) for grade in ("fault", "corrected", "noted")}
         if gap:
-            bench.unsupported(
-                "faults", "the kernel overwrote lines during the run: enlarge its buffer (log_buf_len=16M)"
-            )
+            ctx.unsupported("faults", "the kernel overwrote lines during the run: enlarge its buffer (log_buf_len=16M)")
         seen = {e.area for e in events if _grade(e) == "fault"}
         for area in AREAS:
             if area not in seen and not gap:
-                bench.emit("faults", 0, area)
+                ctx.emit("faults", 0, area)
         for metric, grade in (("faults", "fault"), ("corrected", "corrected"), ("noted", "noted")):
             for variant, count in counted[grade].items():
-                bench.emit(metric, count, variant)
+                ctx.emit(metric, count, variant)
         if not counted["corrected"] and not gap:
-            bench.emit("corrected", 0)
+            ctx.emit("corrected", 0)
 
-    def _old(self, bench: Bench, events: tuple[Event, ...], before: Log) -> None:
+    def _old(self, ctx: CheckContext, events: tuple[Event, ...], before: Log) -> None:
         now_s = before.lines[-1].at_s
         cleared = any(event.grade == "cleared" for event in events)
         holding = [e for e in _after_reset(events) if e.area in _STAYING and _grade(e) == "fault"]
         for event in events:
             if _grade(event) in ("fault", "corrected"):
                 note = "" if event in holding else ", does not count"
-                bench.fact(
+                ctx.fact(
                     f"older[{_name(event)}]",
                     f"at least {show_duration(now_s - event.at_s)} before the run{note}: {event.text}",
                 )
         for variant, count in _count(holding).items():
-            bench.emit("old_faults", count, variant)
+            ctx.emit("old_faults", count, variant)
         if holding:
             return
         if before.whole or cleared:
-            bench.emit("old_faults", 0)
+            ctx.emit("old_faults", 0)
         else:
-            bench.unsupported("old_faults", f"the log that {before.source} gives does not go back to the boot")
+            ctx.unsupported("old_faults", f"the log that {before.source} gives does not go back to the boot")
 
     def _read(self, sources: Iterable[str]) -> Log:
         """The log of the first source that has one. Raises Unavailable with what each of them said."""
@@ -281,9 +279,9 @@ def _count(events: Iterable[Event]) -> dict[str, int]:
     return dict(found)
 
 
-def _keep(bench: Bench, old: tuple[Event, ...], new: tuple[Event, ...], begun_s: float) -> None:
+def _keep(ctx: CheckContext, old: tuple[Event, ...], new: tuple[Event, ...], begun_s: float) -> None:
     """The lines that events were made of, as a file of the run, the newest ones if they are very many."""
     lines = [f"[{event.at_s:.6f}] {event.text}" for event in old]
     lines += [f"--- the run began after {begun_s:.6f} ---", *(f"[{event.at_s:.6f}] {event.text}" for event in new)]
     if old or new:
-        bench.keep("events", "\n".join(lines[-_MOST_LINES:]) + "\n")
+        ctx.keep("events", "\n".join(lines[-_MOST_LINES:]) + "\n")

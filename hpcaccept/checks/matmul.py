@@ -15,7 +15,7 @@ from hpcaccept.measure.gpu.telemetry import Seen
 from hpcaccept.measure.kernels import gemm, gemm_shapes
 from hpcaccept.measure.kernels.gemm import Shape
 from hpcaccept.measure.timing import Pace, spread, time_blocks
-from hpcaccept.model.check import Bench, Check, Unavailable
+from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_most
 
 if TYPE_CHECKING:
@@ -138,35 +138,35 @@ class Matmul(Check):
         for name in self.dtypes:
             gemm.named(name, "dtypes", self.name)
 
-    def measure(self, bench: Bench) -> dict[str, tuple[float, float]]:
+    def measure(self, ctx: CheckContext) -> dict[str, tuple[float, float]]:
         """Each format in turn; see the class. Gives format → begin and end of its timed blocks."""
-        device = devices.open_device(bench.device)
-        bench.fact("timer", "CUDA events" if device.kind == "cuda" else "time.perf_counter")
+        device = devices.open_device(ctx.device)
+        ctx.fact("timer", "CUDA events" if device.kind == "cuda" else "time.perf_counter")
         windows: dict[str, tuple[float, float]] = {}
         for form in self._formats(device):
-            bench.beat(form.name)
+            ctx.beat(form.name)
             try:
-                windows[form.name] = self._measure_format(bench, device, form)
+                windows[form.name] = self._measure_format(ctx, device, form)
             except Unavailable as absent:
-                bench.unsupported(form.name, absent.cause)
+                ctx.unsupported(form.name, absent.cause)
         if not windows:
             raise Unavailable("None of the number formats asked for exists here.", "Choose others with 'dtypes'.")
         return windows
 
-    def compare(self, bench: Bench, kept: dict[str, tuple[float, float]] | None) -> None:
+    def compare(self, ctx: CheckContext, kept: dict[str, tuple[float, float]] | None) -> None:
         """Say how much of the timed blocks the GPUs of a node were loaded together."""
-        everyone = bench.allgather(kept)
-        mates = [everyone[rank] for rank in bench.node_ranks if everyone[rank] is not None]
-        if kept is None or len(mates) < 2 or bench.device == "cpu":
+        everyone = ctx.allgather(kept)
+        mates = [everyone[rank] for rank in ctx.node_ranks if everyone[rank] is not None]
+        if kept is None or len(mates) < 2 or ctx.device == "cpu":
             return
         for name, mine in kept.items():
-            bench.emit("overlap_share", overlap_share(mine, [mate[name] for mate in mates if name in mate]), name)
+            ctx.emit("overlap_share", overlap_share(mine, [mate[name] for mate in mates if name in mate]), name)
 
     def _formats(self, device: Device) -> list[Format]:
         asked = self.dtypes or tuple(name for name, form in gemm.FORMATS.items() if device.kind in form.sizes)
         return [gemm.FORMATS[name] for name in asked]
 
-    def _measure_format(self, bench: Bench, device: Device, form: Format) -> tuple[float, float]:
+    def _measure_format(self, ctx: CheckContext, device: Device, form: Format) -> tuple[float, float]:
         """One format; gives begin and end of its timed blocks.
 
         Raises:
@@ -176,24 +176,24 @@ class Matmul(Check):
         if refusal:
             raise Unavailable(refusal)
         with device.fp32_as("tf32" if form.name == "tf32" else "ieee"):
-            shape, origin, tried = self._shape(bench, device, form)
+            shape, origin, tried = self._shape(ctx, device, form)
             timed = self._verified(form, shape, device)
         variant = f"search/{form.name}" if self.search else form.name
         for repeat, rate in enumerate(timed.rates_flops):
-            bench.emit(self._rate_metric(device, form), rate, form.name, repeat)
-        bench.emit("wrong_elements", timed.wrong, variant)
-        bench.emit("spread", spread(timed.rates_flops), variant)
-        bench.fact(f"shape[{variant}]", str(shape))
-        bench.fact(f"shape_origin[{variant}]", origin)
-        bench.fact(f"sum_bound[{variant}]", f"{gemm.sum_bound(form, shape):.3g}")
+            ctx.emit(self._rate_metric(device, form), rate, form.name, repeat)
+        ctx.emit("wrong_elements", timed.wrong, variant)
+        ctx.emit("spread", spread(timed.rates_flops), variant)
+        ctx.fact(f"shape[{variant}]", str(shape))
+        ctx.fact(f"shape_origin[{variant}]", origin)
+        ctx.fact(f"sum_bound[{variant}]", f"{gemm.sum_bound(form, shape):.3g}")
         if tried:
             source = (
                 f"hpcaccept matmul search, best of {tried} shapes: {statistics.median(timed.rates_flops):.4g} FLOP/s"
             )
             today = dt.datetime.now(dt.timezone.utc).date()
-            bench.fact(f"toml[{form.name}]", gemm_shapes.as_toml(bench.model, form, shape, source, today))
+            ctx.fact(f"toml[{form.name}]", gemm_shapes.as_toml(ctx.model, form, shape, source, today))
         if device.kind == "cuda":
-            _emit_clock(bench, variant, timed)
+            _emit_clock(ctx, variant, timed)
         return timed.watch.window
 
     def _rate_metric(self, device: Device, form: Format) -> str:
@@ -201,18 +201,18 @@ class Matmul(Check):
             return "searched_flops"
         return "small_rate_flops" if device.kind == "cpu" and form.narrow else "rate_flops"
 
-    def _shape(self, bench: Bench, device: Device, form: Format) -> tuple[Shape, str, int]:
+    def _shape(self, ctx: CheckContext, device: Device, form: Format) -> tuple[Shape, str, int]:
         """What is measured, where that comes from, and how many shapes were tried for it."""
         if self.search:
             # A product that does not exist is found here, and not called the slowest.
             _first_product(form, self.size or form.sizes[device.kind], device)
             search_s = self.search_s or (60.0 if device.kind == "cuda" else 1.0)
-            tried = search(form, device, gemm_shapes.candidates(form, device, bench.model), search_s, bench)
+            tried = search(form, device, gemm_shapes.candidates(form, device, ctx.model), search_s, ctx)
             shape = max(tried, key=lambda shape: tried[shape])
             return shape, f"the best of {len(tried)} shapes", len(tried)
         if self.size:
-            return Shape.of(self.size), "parameter size", 0
-        return *gemm_shapes.shape_of(form, device, bench.model), 0
+            return Shape.from_size(self.size), "parameter size", 0
+        return *gemm_shapes.shape_of(form, device, ctx.model), 0
 
     def _verified(self, form: Format, shape: Shape, device: Device) -> Timed:
         """Rates of the blocks, and how many elements were wrong.
@@ -281,7 +281,9 @@ def overlap_share(mine: tuple[float, float], everyone: list[tuple[float, float]]
     return max(0.0, end - begin) / max(mine[1] - mine[0], 1e-9)
 
 
-def search(form: Format, device: Device, candidates: list[Shape], search_s: float, bench: Bench) -> dict[Shape, float]:
+def search(
+    form: Format, device: Device, candidates: list[Shape], search_s: float, ctx: CheckContext
+) -> dict[Shape, float]:
     """Shape → rate, for the candidates in their order until the time is over; at least the first one.
 
     A quick look each (a warm call or more, then 20 ms): good enough to choose by, never to judge by. What does not fit into
@@ -293,7 +295,7 @@ def search(form: Format, device: Device, candidates: list[Shape], search_s: floa
     for shape in candidates:
         if found and time.perf_counter() - begin > search_s:
             break
-        bench.beat(f"search {form.name} {shape}")
+        ctx.beat(f"search {form.name} {shape}")
         try:
             call = gemm.product_call(form, gemm.random_operands(form, shape, device.name, _SEED))
             seconds = time_blocks(device.time_calls, call, Pace(blocks=2, block_s=0.02, warm_s=0.01))
@@ -306,21 +308,21 @@ def search(form: Format, device: Device, candidates: list[Shape], search_s: floa
     return found
 
 
-def _emit_clock(bench: Bench, variant: str, timed: Timed) -> None:
+def _emit_clock(ctx: CheckContext, variant: str, timed: Timed) -> None:
     """What the GPU's driver saw while the blocks were timed; NOT_RUN with the cause for what it did not see."""
     seen = timed.watch.seen
     assert seen is not None
     for metric, value, question in (("clock_hz", seen.clock_busy_hz, "clock"), ("power_w", seen.power_w, "power")):
         if value is None:
             why = seen.why_not or seen.missing.get(question) or "the driver was not heard while the blocks ran"
-            bench.unsupported(metric, why)
+            ctx.unsupported(metric, why)
         else:
-            bench.emit(metric, value, variant)
+            ctx.emit(metric, value, variant)
     if seen.clock_busy_hz:
-        bench.emit("flop_per_cycle", statistics.median(timed.rates_flops) / seen.clock_busy_hz, variant)
+        ctx.emit("flop_per_cycle", statistics.median(timed.rates_flops) / seen.clock_busy_hz, variant)
     if seen.busy_reasons:
         reasons = ", ".join(f"{name} {share:.0%}" for name, share in sorted(seen.busy_reasons.items()))
-        bench.fact(f"clock_reasons[{variant}]", reasons)
+        ctx.fact(f"clock_reasons[{variant}]", reasons)
 
 
 def _first_product(form: Format, size: int | Shape, device: Device) -> Operands:

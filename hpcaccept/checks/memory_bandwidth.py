@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from hpcaccept.measure.device import open_device
 from hpcaccept.measure.kernels import pattern, stream
 from hpcaccept.measure.timing import Pace, spread, time_blocks
-from hpcaccept.model.check import Bench, Check
+from hpcaccept.model.check import Check, CheckContext
 from hpcaccept.model.metric import Metric, at_most
 
 if TYPE_CHECKING:
@@ -67,9 +67,9 @@ class MemoryBandwidth(Check):
     block_s: float = 0.0
     warm_s: float = 0.0
 
-    def measure(self, bench: Bench) -> None:
+    def measure(self, ctx: CheckContext) -> None:
         """Each kernel in turn; see the class."""
-        device = open_device(bench.device)
+        device = open_device(ctx.device)
         length = (self.size_bytes or _default_bytes(device)) // stream.ITEM_BYTES
         block_s = self.block_s or (0.5 if device.kind == "cuda" else 0.02)
         pace = Pace(self.blocks, block_s, self.warm_s or 2 * block_s)
@@ -78,15 +78,15 @@ class MemoryBandwidth(Check):
         for array, table in zip((x, y), tables, strict=True):
             pattern.fill(array, table)
         for kernel, arrays in stream.ARRAYS.items():
-            bench.beat(kernel)
+            ctx.beat(kernel)
             out.fill_(math.nan)
             seconds = time_blocks(device.time_calls, stream.kernel_call(kernel, x, y, out), pace)
             rates = [arrays * length * stream.ITEM_BYTES / s for s in seconds]
             for repeat, rate in enumerate(rates):
-                bench.emit("rate_bytes", rate, kernel, repeat)
-            bench.emit("wrong_elements", pattern.wrong_elements(out, stream.expected(kernel, *tables)), kernel)
-            bench.emit("spread", spread(rates), kernel)
-        bench.fact("buffers", stream.buffers(length * stream.ITEM_BYTES, device.cache_bytes()))
+                ctx.emit("rate_bytes", rate, kernel, repeat)
+            ctx.emit("wrong_elements", pattern.wrong_elements(out, stream.expected(kernel, *tables)), kernel)
+            ctx.emit("spread", spread(rates), kernel)
+        ctx.fact("buffers", stream.buffers(length * stream.ITEM_BYTES, device.cache_bytes()))
 
 
 def _default_bytes(device: Device) -> int:

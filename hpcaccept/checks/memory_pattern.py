@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from hpcaccept.errors import UsageError
 from hpcaccept.measure.device import Device, open_device
 from hpcaccept.measure.kernels import pattern
-from hpcaccept.model.check import Bench, Check, Unavailable
+from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_least, at_most
 from hpcaccept.units import show
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Tensor = Any
     #: ``(first word, number of words) → int64[number]``: any part of the pattern, made anew.
-    Words = Callable[[int, int], Tensor]
+    RankLogs = Callable[[int, int], Tensor]
 
 _WORD_BYTES = 8
 #: Torch is asked for blocks of this size: one that cannot be had does not cost the others.
@@ -93,9 +93,9 @@ class MemoryPattern(Check):
                 f"Parameter 'share' of check 'memory_pattern' is {self.share}, expected more than 0, at most 1."
             )
 
-    def measure(self, bench: Bench) -> None:
+    def measure(self, ctx: CheckContext) -> None:
         """Every pattern over all of the memory; see the class."""
-        device = open_device(bench.device)
+        device = open_device(ctx.device)
         device.give_back()
         free_bytes = device.free_bytes()
         asked_bytes = self._asked_bytes(device, free_bytes)
@@ -103,32 +103,32 @@ class MemoryPattern(Check):
             raise Unavailable(f"No memory to test: {show(free_bytes, 'B')} are free.", "See who holds it: nvidia-smi.")
         memory = Memory(device, asked_bytes // _WORD_BYTES)
         try:
-            self._test(bench, device, memory)
+            self._test(ctx, device, memory)
             covered_bytes = memory.words * _WORD_BYTES
         finally:
             memory.blocks.clear()
             device.give_back()
-        bench.emit("covered_bytes", covered_bytes)
-        bench.emit("covered_share", covered_bytes / (asked_bytes // _WORD_BYTES * _WORD_BYTES))
-        bench.fact("covered", _coverage(device, covered_bytes, free_bytes))
+        ctx.emit("covered_bytes", covered_bytes)
+        ctx.emit("covered_share", covered_bytes / (asked_bytes // _WORD_BYTES * _WORD_BYTES))
+        ctx.fact("covered", _coverage(device, covered_bytes, free_bytes))
 
     def _asked_bytes(self, device: Device, free_bytes: int) -> int:
         most = int(self.share * free_bytes)
         return self.size_bytes or (most if device.kind == "cuda" else min(_CPU_BYTES, most))
 
-    def _test(self, bench: Bench, device: Device, memory: Memory) -> None:
+    def _test(self, ctx: CheckContext, device: Device, memory: Memory) -> None:
         for number in range(self.passes or (2 if device.kind == "cuda" else 1)):
             faults = {}
             for name, words in patterns(device.name, number).items():
-                bench.beat(f"pass {number + 1}, {name}")
+                ctx.beat(f"pass {number + 1}, {name}")
                 memory.write(words)
                 faults[name] = memory.verify(words)
-            bench.beat(f"pass {number + 1}, {_MOVING}")
+            ctx.beat(f"pass {number + 1}, {_MOVING}")
             faults[_MOVING] = moving_inversions(memory, 1 << number % 8)
             for name, fault in faults.items():
-                bench.emit("wrong_words", fault.words, name, number)
+                ctx.emit("wrong_words", fault.words, name, number)
                 if fault.words:
-                    bench.fact(f"first_wrong[{name}/pass{number + 1}]", fault.first)
+                    ctx.fact(f"first_wrong[{name}/pass{number + 1}]", fault.first)
 
 
 @dataclass
@@ -180,13 +180,13 @@ class Memory:
         """How many there are."""
         return sum(len(block) for block in self.blocks)
 
-    def write(self, words: Words) -> None:
+    def write(self, words: RankLogs) -> None:
         """Fill all of it."""
         for first, chunk in self.chunks():
             chunk.copy_(words(first, len(chunk)))
         self.device.synchronize()
 
-    def verify(self, words: Words) -> Fault:
+    def verify(self, words: RankLogs) -> Fault:
         """Compare all of it."""
         fault = Fault()
         for first, chunk in self.chunks():
@@ -204,7 +204,7 @@ class Memory:
         return found
 
 
-def patterns(device: str, number: int) -> dict[str, Words]:
+def patterns(device: str, number: int) -> dict[str, RankLogs]:
     """Pattern → its words, in the pass of this number."""
     import torch
 
@@ -225,7 +225,7 @@ def patterns(device: str, number: int) -> dict[str, Words]:
     }
 
 
-def everywhere(byte: int, device: str) -> Words:
+def everywhere(byte: int, device: str) -> RankLogs:
     """The same byte in all of the memory; takes no memory of its own."""
     import torch
 
@@ -243,7 +243,7 @@ def moving_inversions(memory: Memory, byte: int) -> Fault:
     return fault
 
 
-def inverted(chunks: Iterable[tuple[int, Tensor]], before: Words, after: Words) -> Fault:
+def inverted(chunks: Iterable[tuple[int, Tensor]], before: RankLogs, after: RankLogs) -> Fault:
     """Compare each chunk with what it must hold, and write the other pattern to it, before the next one is looked at."""
     fault = Fault()
     for first, chunk in chunks:

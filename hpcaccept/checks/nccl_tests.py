@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from hpcaccept.errors import NotUnderstood, ToolError, UsageError
-from hpcaccept.model.check import Bench, Check, Unavailable
+from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.parse.nccl_tests import Perf, failures, has_no_json, parse_json, parse_table, redacted
 from hpcaccept.transport.tool import run_tool
@@ -98,20 +98,20 @@ class NcclTests(Check):
         if self.factor < 2 or not 0 < self.min_bytes <= self.max_bytes:
             raise UsageError("nccl_tests needs factor ≥ 2 and 0 < min_bytes ≤ max_bytes.")
 
-    def measure(self, bench: Bench) -> None:
+    def measure(self, ctx: CheckContext) -> None:
         """Run each program on the first rank of the node; see the class."""
-        if bench.local_rank:
+        if ctx.local_rank:
             return
-        if not bench.gpus_asked:
+        if not ctx.gpus_asked:
             raise Unavailable("no GPU was asked for")
         troubles: list[str] = []
         missing: list[Unavailable] = []
         for op in self.ops:
             try:
-                troubles += self._one(bench, op)
+                troubles += self._one(ctx, op)
             except Unavailable as why:
                 missing.append(why)
-                bench.unsupported(op, why.cause)
+                ctx.unsupported(op, why.cause)
             except ToolError as why:  # the other operations may say more
                 troubles.append(f"{op}: {why.message}")
         if len(missing) == len(self.ops):
@@ -119,20 +119,20 @@ class NcclTests(Check):
         if troubles:
             raise ToolError("; ".join(troubles), "Its output is in the run folder; NCCL_DEBUG=WARN says more.")
 
-    def _one(self, bench: Bench, op: str) -> list[str]:
+    def _one(self, ctx: CheckContext, op: str) -> list[str]:
         """Run and emit one operation; gives what went wrong with it."""
-        done, perf = self._run(bench, op)
+        done, perf = self._run(ctx, op)
         if perf is None:
             said = "; ".join(failures(f"{done.stdout}\n{done.stderr}")) or "it gives no reason"
             return [f"{op}_perf ended with {done.returncode}: {said}"]
         if perf.nccl:
-            bench.fact("nccl", perf.nccl)
-        wrong = _emit(bench, op, perf)
+            ctx.fact("nccl", perf.nccl)
+        wrong = _emit(ctx, op, perf)
         troubles = [f"{op} of {show_bytes(row.size_bytes)} was not verified" for row in perf.rows if row.wrong is None]
         if perf.out_of_bounds and not wrong:
             troubles.append(f"{op}_perf counts {perf.out_of_bounds} values out of bounds and no wrong element")
-        if perf.devices != bench.gpus_asked:
-            troubles.append(f"{op}_perf speaks of {perf.devices} GPUs, {bench.gpus_asked} were asked for")
+        if perf.devices != ctx.gpus_asked:
+            troubles.append(f"{op}_perf speaks of {perf.devices} GPUs, {ctx.gpus_asked} were asked for")
         largest = max(row.size_bytes for row in perf.rows)
         if perf.reduced_bytes or largest * self.factor <= self.max_bytes:
             troubles.append(
@@ -142,14 +142,14 @@ class NcclTests(Check):
             said = "; ".join(perf.errors) or "it gives no reason"
             troubles.append(f"{op}_perf ended with {done.returncode}: {said}")
         elif perf.errors:
-            bench.fact(f"nccl_said[{op}]", "; ".join(perf.errors))
+            ctx.fact(f"nccl_said[{op}]", "; ".join(perf.errors))
         return troubles
 
-    def _run(self, bench: Bench, op: str) -> tuple[Done, Perf | None]:
+    def _run(self, ctx: CheckContext, op: str) -> tuple[Done, Perf | None]:
         """With JSON where the build can, else the table. None: it failed before there was either."""
         program = f"{op}_perf"
         command = [
-            program, "-g", str(bench.gpus_asked), "-b", str(self.min_bytes), "-e", str(self.max_bytes), "-f", str(self.factor),
+            program, "-g", str(ctx.gpus_asked), "-b", str(self.min_bytes), "-e", str(self.max_bytes), "-f", str(self.factor),
             "-n", str(self.iterations), "-w", str(self.warmup), "-c", "1",
         ]  # fmt: skip
         environment = _environment(os.environ)
@@ -157,14 +157,14 @@ class NcclTests(Check):
         with tempfile.TemporaryDirectory(prefix="hpcaccept-") as private:
             file = Path(private) / "perf.json"
             done = run_tool(
-                bench, [*command, "-J", str(file)], timeout_s=self.timeout_s, env=environment, remedy=_INSTALL
+                ctx, [*command, "-J", str(file)], timeout_s=self.timeout_s, env=environment, remedy=_INSTALL
             )
             if file.exists():
                 document = file.read_text("utf-8", errors="replace")
-                bench.keep(f"{program}.json", redacted(document))
+                ctx.keep(f"{program}.json", redacted(document))
                 return done, _unless_failed(done, lambda: parse_json(document, f"{done.stdout}\n{done.stderr}"))
         if has_no_json(f"{done.stdout}\n{done.stderr}"):
-            done = run_tool(bench, command, timeout_s=self.timeout_s, env=environment, remedy=_INSTALL)
+            done = run_tool(ctx, command, timeout_s=self.timeout_s, env=environment, remedy=_INSTALL)
         text = f"{done.stdout}\n{done.stderr}"
         return done, _unless_failed(done, lambda: parse_table(text))
 
@@ -184,17 +184,17 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str | None]:
     return {**foreign, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
 
-def _emit(bench: Bench, op: str, perf: Perf) -> int:
+def _emit(ctx: CheckContext, op: str, perf: Perf) -> int:
     """Emit every size; gives how many elements were wrong."""
     wrong = 0
     for row in perf.rows:
         variant = f"{op}/{show_bytes(row.size_bytes)}"
         if row.wrong is not None:
-            bench.emit("wrong_elements", row.wrong, variant)
+            ctx.emit("wrong_elements", row.wrong, variant)
             wrong += row.wrong
         if row.size_bytes >= _LARGE_BYTES:
-            bench.emit("busbw_bytes", row.out_of_place.busbw_bytes, variant)
-            bench.emit("algbw_bytes", row.out_of_place.algbw_bytes, variant)
+            ctx.emit("busbw_bytes", row.out_of_place.busbw_bytes, variant)
+            ctx.emit("algbw_bytes", row.out_of_place.algbw_bytes, variant)
         else:
-            bench.emit("latency_s", row.out_of_place.time_s, variant)
+            ctx.emit("latency_s", row.out_of_place.time_s, variant)
     return wrong

@@ -7,7 +7,7 @@ from statistics import median
 from typing import ClassVar
 
 from hpcaccept.errors import ToolError, UsageError
-from hpcaccept.model.check import Bench, Check, Unavailable
+from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_least, at_most
 from hpcaccept.parse.nvbandwidth import Bandwidths, Testcase, parse_nvbandwidth
 from hpcaccept.transport.tool import run_tool
@@ -89,24 +89,24 @@ class Nvbandwidth(Check):
         if not self.tests:
             raise UsageError("tests of nvbandwidth is empty, expected names of its testcases (nvbandwidth -l).")
 
-    def measure(self, bench: Bench) -> None:
+    def measure(self, ctx: CheckContext) -> None:
         """Run it on the first rank of the node; see the class."""
-        if bench.local_rank:
+        if ctx.local_rank:
             return
-        if not bench.gpus_asked:
+        if not ctx.gpus_asked:
             raise Unavailable("no GPU was asked for")
         command = ["nvbandwidth", "-j", "-b", str(self.buffer_mib), "-i", str(self.samples), "-t", *self.tests]
         # Its numbers are to be those of the driver.
         order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-        done = run_tool(bench, command, timeout_s=self.timeout_s, env=order, remedy=_INSTALL)
+        done = run_tool(ctx, command, timeout_s=self.timeout_s, env=order, remedy=_INSTALL)
         if done.returncode and "{" not in done.stdout:
             said = " ".join(f"{done.stdout} {done.stderr}".split())[:400]
             raise ToolError(f"nvbandwidth ended with {done.returncode} and no JSON: {said}", _INSTALL)
         measured = parse_nvbandwidth(done.stdout)
         for name, text in (("nvbandwidth", measured.version), ("nvbandwidth_driver", measured.driver)):
             if text:
-                bench.fact(name, text)
-        troubles = [*_emit(bench, measured), *_absent(self.tests, measured)]
+                ctx.fact(name, text)
+        troubles = [*_emit(ctx, measured), *_absent(self.tests, measured)]
         if measured.error:
             troubles.append(f"nvbandwidth broke off: {measured.error}")
         if done.returncode and not troubles:
@@ -120,37 +120,37 @@ class Nvbandwidth(Check):
             )
 
 
-def _emit(bench: Bench, measured: Bandwidths) -> list[str]:
+def _emit(ctx: CheckContext, measured: Bandwidths) -> list[str]:
     """Emit what was measured; gives what was not."""
     troubles = []
     broken = ""
     for case in measured.testcases:
         if case.status == "Passed" and case.cells:
-            _emit_cells(bench, case)
-            if case.gpus < bench.gpus_asked:
-                troubles.append(f"{case.name} speaks of {case.gpus} GPUs, {bench.gpus_asked} were asked for")
+            _emit_cells(ctx, case)
+            if case.gpus < ctx.gpus_asked:
+                troubles.append(f"{case.name} speaks of {case.gpus} GPUs, {ctx.gpus_asked} were asked for")
         elif case.status == "Passed":
-            bench.unsupported(case.name, "every cell is N/A: there is no such pair here")
+            ctx.unsupported(case.name, "every cell is N/A: there is no such pair here")
         elif case.status == "Waived":
-            bench.unsupported(case.name, "nvbandwidth waives it on this node")
+            ctx.unsupported(case.name, "nvbandwidth waives it on this node")
         else:
             broken = broken or case.name
             troubles.append(f"{case.name} ended as {case.status!r}")
     if measured.wrong_data:
-        bench.emit("wrong_copies", measured.wrong_data, broken)
+        ctx.emit("wrong_copies", measured.wrong_data, broken)
     return troubles
 
 
-def _emit_cells(bench: Bench, case: Testcase) -> None:
+def _emit_cells(ctx: CheckContext, case: Testcase) -> None:
     metric = "rate_bytes" if case.unit == "B/s" else "latency_s"
     for cell, value in case.cells.items():
-        bench.emit(metric, value, f"{case.name}/{cell}")
-    bench.emit("wrong_copies", 0, case.name)
+        ctx.emit(metric, value, f"{case.name}/{cell}")
+    ctx.emit("wrong_copies", 0, case.name)
     middle = median(case.cells.values())
     if metric == "rate_bytes" and middle > 0:
         cell, lowest = min(case.cells.items(), key=lambda pair: pair[1])
-        bench.emit("median_bytes", middle, case.name)
-        bench.emit("lowest_share", lowest / middle, f"{case.name}/{cell}")
+        ctx.emit("median_bytes", middle, case.name)
+        ctx.emit("lowest_share", lowest / middle, f"{case.name}/{cell}")
 
 
 def _absent(asked: tuple[str, ...], measured: Bandwidths) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from hpcaccept.model.check import Bench, Check
+from hpcaccept.model.check import Check, CheckContext
 from hpcaccept.model.metric import Metric, at_most
 
 #: A detour is longer than any single turn of the loop can be by itself (interpreter, cache miss, page fault).
@@ -64,20 +64,20 @@ class OsNoise(Check):
     duration_s: float = 1.0
     blocks: int = 1
 
-    def measure(self, bench: Bench) -> None:
+    def measure(self, ctx: CheckContext) -> None:
         """Read the clock without pause; one sample per block."""
         block_s = self.duration_s / self.blocks
         for block in range(self.blocks):
-            lost_s, longest_s = _listen(block_s, bench)
+            lost_s, longest_s = _listen(block_s, ctx)
             if block_s >= TELLING_S:
-                bench.emit("lost_share", lost_s / block_s, repeat=block)
-            bench.emit("longest_detour_s", longest_s, repeat=block)
+                ctx.emit("lost_share", lost_s / block_s, repeat=block)
+            ctx.emit("longest_detour_s", longest_s, repeat=block)
         if block_s < TELLING_S:
             why = f"a block of {block_s:g} s may fall into one time slice of a neighbour; {TELLING_S:g} s are needed"
-            bench.unsupported("lost_share", why)
+            ctx.unsupported("lost_share", why)
 
 
-def _listen(duration_s: float, bench: Bench) -> tuple[float, float]:
+def _listen(duration_s: float, ctx: CheckContext) -> tuple[float, float]:
     """Seconds lost in detours, and the longest one."""
     clock = time.perf_counter
     lost_s = longest_s = 0.0
@@ -91,7 +91,7 @@ def _listen(duration_s: float, bench: Bench) -> tuple[float, float]:
             lost_s += step_s
             longest_s = max(longest_s, step_s)
         if now > beat:
-            bench.beat(f"listening since {now - begin:.1f} s")
+            ctx.beat(f"listening since {now - begin:.1f} s")
             beat = now + BEAT_S
             last = clock()
     return min(lost_s, duration_s), longest_s

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from hpcaccept.measure.device import open_device
 from hpcaccept.measure.kernels import pattern
 from hpcaccept.measure.ranks import collective
-from hpcaccept.model.check import Bench, Check, Unavailable
+from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_least, at_most
 
 if TYPE_CHECKING:
@@ -90,45 +90,47 @@ class Pairs(Check):
     blocks: int = 3
     block_s: float = 0.0
 
-    def measure(self, bench: Bench) -> None:
+    def measure(self, ctx: CheckContext) -> None:
         """All rounds; see the class."""
-        nodes = _nodes(bench)
-        everyone = bench.allgather(bench.node)
+        nodes = _nodes(ctx)
+        everyone = ctx.allgather(ctx.node)
         names = [everyone[ranks[0]] for ranks in nodes]
-        device = open_device(bench.device)
+        device = open_device(ctx.device)
         on_gpu = device.kind == "cuda"
         words = max(1, (self.size_bytes or (64 * _MIB if on_gpu else _MIB)) // _WORD_BYTES)
         block_s = self.block_s or (0.05 if on_gpu else 0.02)
-        mine = next(index for index, ranks in enumerate(nodes) if bench.rank in ranks)
-        rail = nodes[mine].index(bench.rank)
+        mine = next(index for index, ranks in enumerate(nodes) if ctx.rank in ranks)
+        rail = nodes[mine].index(ctx.rank)
         times: dict[int, float] = {}
-        with bench.process_group() as backend:
-            bench.fact("backend", backend)
-            exchange = _Exchange(device, bench.rank, words)
+        with ctx.process_group() as backend:
+            ctx.fact("backend", backend)
+            exchange = _Exchange(device, ctx.rank, words)
             for number, partners in enumerate(drawn_tournament(names, self.rounds)):
-                bench.beat(f"round {number + 1}")
+                ctx.beat(f"round {number + 1}")
                 partner = partners[mine]
                 peer = None if partner is None else nodes[partner][rail]
-                seconds, wrong = self._round(bench, device, exchange, peer, block_s)
+                seconds, wrong = self._round(ctx, device, exchange, peer, block_s)
                 if partner is not None:
                     times[partner] = seconds
-                    bench.emit("wrong_words", wrong, names[partner])
-        _conclude(bench, nodes, names, words * _WORD_BYTES, times)
+                    ctx.emit("wrong_words", wrong, names[partner])
+        _conclude(ctx, nodes, names, words * _WORD_BYTES, times)
 
     def _round(
-        self, bench: Bench, device: Device, exchange: _Exchange, peer: int | None, block_s: float
+        self, ctx: CheckContext, device: Device, exchange: _Exchange, peer: int | None, block_s: float
     ) -> tuple[float, int]:
         """Seconds of the best block's exchange on this end, and words that came wrong; a rank that sits out waits."""
         call = exchange.with_rank(peer)
         # An exchange more puts the ends in step; its content stays, so that there is nothing to refill.
-        figures = collective.block_seconds(bench, device, call, call, lambda: None, self.blocks, block_s)
-        return min(figures[bench.rank]), 0 if peer is None else exchange.wrong_words(peer)
+        figures = collective.block_seconds(ctx, device, call, call, lambda: None, self.blocks, block_s)
+        return min(figures[ctx.rank]), 0 if peer is None else exchange.wrong_words(peer)
 
 
-def _conclude(bench: Bench, nodes: list[list[int]], names: list[str], size_bytes: int, times: dict[int, float]) -> None:
+def _conclude(
+    ctx: CheckContext, nodes: list[list[int]], names: list[str], size_bytes: int, times: dict[int, float]
+) -> None:
     """From every end's times to rates of ends, nodes and links."""
     # As text: what is gathered over MPI keeps its meaning whatever carries it.
-    table = bench.allgather({str(partner): seconds for partner, seconds in times.items()})
+    table = ctx.allgather({str(partner): seconds for partner, seconds in times.items()})
     matrix = {
         (node, rail): {
             int(partner): size_bytes / max(seconds, table[nodes[int(partner)][rail]][str(node)])
@@ -137,23 +139,23 @@ def _conclude(bench: Bench, nodes: list[list[int]], names: list[str], size_bytes
         for node, ranks in enumerate(nodes)
         for rail, rank in enumerate(ranks)
     }
-    row = next(matrix[node, ranks.index(bench.rank)] for node, ranks in enumerate(nodes) if bench.rank in ranks)
+    row = next(matrix[node, ranks.index(ctx.rank)] for node, ranks in enumerate(nodes) if ctx.rank in ranks)
     for partner, rate in sorted(row.items()):
-        bench.emit("exchange_bytes", rate, names[partner])
-    bench.emit("node_bytes", statistics.median(row.values()))
-    if bench.rank == 0:
-        _emit_links(bench, matrix, names)
+        ctx.emit("exchange_bytes", rate, names[partner])
+    ctx.emit("node_bytes", statistics.median(row.values()))
+    if ctx.rank == 0:
+        _emit_links(ctx, matrix, names)
 
 
-def _emit_links(bench: Bench, matrix: dict[tuple[int, int], dict[int, float]], names: list[str]) -> None:
+def _emit_links(ctx: CheckContext, matrix: dict[tuple[int, int], dict[int, float]], names: list[str]) -> None:
     """The worst link, and every other one that misses the limit."""
     if min(len(row) for row in matrix.values()) < _WITNESSES:
-        bench.unsupported("link_share", f"a node needs {_WITNESSES} partners to tell a slow link from a slow node")
+        ctx.unsupported("link_share", f"a node needs {_WITNESSES} partners to tell a slow link from a slow node")
         return
     shares = sorted(link_shares(matrix))
     several = any(rail for _, rail in matrix)
     for share, (first, second, rail) in [entry for entry in shares if not _LINK.met_by(entry[0])] or shares[:1]:
-        bench.emit("link_share", share, f"{names[first]} – {names[second]}" + (f", rail {rail}" if several else ""))
+        ctx.emit("link_share", share, f"{names[first]} – {names[second]}" + (f", rail {rail}" if several else ""))
 
 
 class _Exchange:
@@ -245,13 +247,13 @@ def link_shares(matrix: dict[tuple[int, int], dict[int, float]]) -> Iterator[tup
                 yield rate / min(medians[node, rail], medians[partner, rail]), (node, partner, rail)
 
 
-def _nodes(bench: Bench) -> list[list[int]]:
+def _nodes(ctx: CheckContext) -> list[list[int]]:
     """The ranks of each node, nodes in the order of their first ranks.
 
     Raises:
         Unavailable: one node alone, or nodes with unlike numbers of ranks.
     """
-    found = {tuple(ranks) for ranks in bench.allgather(list(bench.node_ranks))}
+    found = {tuple(ranks) for ranks in ctx.allgather(list(ctx.node_ranks))}
     nodes = sorted([list(ranks) for ranks in found])
     if len(nodes) < 2:
         raise Unavailable("One node alone has no links to other nodes.", "Ask for two nodes or more.")

@@ -11,7 +11,7 @@ from hpcaccept.measure import device as devices
 from hpcaccept.measure.gpu import links
 from hpcaccept.measure.kernels import pattern
 from hpcaccept.measure.timing import Pace, time_blocks
-from hpcaccept.model.check import Bench, Check, Unavailable
+from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_least, at_most
 from hpcaccept.units import show, show_bytes
 
@@ -94,10 +94,10 @@ class PeerToPeer(Check):
     blocks: int = 3
     block_s: float = 0.0
 
-    def measure(self, bench: Bench) -> None:
+    def measure(self, ctx: CheckContext) -> None:
         """Every cell in turn, by the first rank of the node; see the class."""
-        found = _devices(bench)
-        if bench.local_rank:
+        found = _devices(ctx)
+        if ctx.local_rank:
             return
         gpu = found[0].kind == "cuda"
         length = (self.size_bytes or (256 << 20 if gpu else 8 << 20)) // _ITEM_BYTES
@@ -105,20 +105,20 @@ class PeerToPeer(Check):
         ends = [end_on(device, number, length) for number, device in enumerate(found)]
         rates: dict[tuple[int, int], float] = {}
         for i, j in _pairs(len(ends)):
-            rates[i, j] = statistics.median(_cell(bench, f"{i}→{j}", [(ends[i], ends[j])], pace))
+            rates[i, j] = statistics.median(_cell(ctx, f"{i}→{j}", [(ends[i], ends[j])], pace))
         for i, j in _pairs(len(ends)):
             if i < j:
-                _cell(bench, f"{i}↔{j}", [(ends[i], ends[j]), (ends[j], ends[i])], pace)
-        bench.fact("peer_access", _access(found))
-        bench.fact("copies", f"of {show_bytes(length * _ITEM_BYTES)}")
+                _cell(ctx, f"{i}↔{j}", [(ends[i], ends[j]), (ends[j], ends[i])], pace)
+        ctx.fact("peer_access", _access(found))
+        ctx.fact("copies", f"of {show_bytes(length * _ITEM_BYTES)}")
         if not gpu:
-            bench.unsupported("cell_share", "copies within host memory cross no link")
+            ctx.unsupported("cell_share", "copies within host memory cross no link")
             return
         kinds = links.classes([device.name for device in found])
-        bench.fact("links", _links(kinds))
-        _judge_cells(bench, {cell: rate for cell, rate in rates.items() if kinds[cell] != links.UNKNOWN}, kinds)
+        ctx.fact("links", _links(kinds))
+        _judge_cells(ctx, {cell: rate for cell, rate in rates.items() if kinds[cell] != links.UNKNOWN}, kinds)
         slowest = min(rates, key=lambda cell: rates[cell])
-        bench.emit("slowest_bytes", rates[slowest], "{}→{}".format(*slowest))
+        ctx.emit("slowest_bytes", rates[slowest], "{}→{}".format(*slowest))
         del ends
         found[0].give_back()
 
@@ -170,30 +170,30 @@ def shares(
     return {cell: rate / statistics.median(like[kinds[cell]]) for cell, rate in rates.items()}
 
 
-def _judge_cells(bench: Bench, rates: dict[tuple[int, int], float], kinds: Mapping[tuple[int, int], str]) -> None:
+def _judge_cells(ctx: CheckContext, rates: dict[tuple[int, int], float], kinds: Mapping[tuple[int, int], str]) -> None:
     """Each cell among its like; those whose link is not known could be of any kind."""
     if not rates:
-        bench.unsupported(
+        ctx.unsupported(
             "cell_share", "NVML does not say by what the GPUs are connected, so which are alike is not known"
         )
         return
     relative = shares(rates, kinds)
     for (i, j), share in relative.items():
-        bench.emit("cell_share", share, f"{i}→{j}")
+        ctx.emit("cell_share", share, f"{i}→{j}")
     (i, j), least = min(relative.items(), key=lambda item: item[1])
-    bench.fact("worst_cell", f"{i}→{j}: {show(rates[i, j], 'B/s')}, {least:.0%} of its kind")
+    ctx.fact("worst_cell", f"{i}→{j}: {show(rates[i, j], 'B/s')}, {least:.0%} of its kind")
 
 
-def _cell(bench: Bench, variant: str, ways: Sequence[tuple[End, End]], pace: Pace) -> list[float]:
+def _cell(ctx: CheckContext, variant: str, ways: Sequence[tuple[End, End]], pace: Pace) -> list[float]:
     """B/s of each block of one cell, emitted and verified."""
-    bench.beat(variant)
+    ctx.beat(variant)
     first = ways[0][0].device
     calls = [functools.partial(copy, one, other) for one, other in ways]
     call = calls[0] if len(calls) == 1 else first.side_by_side(calls, [ways[0][1].device.name])
     size_bytes = sum(len(one.source) for one, _ in ways) * _ITEM_BYTES
     rates = [size_bytes / seconds for seconds in time_blocks(first.time_calls, call, pace)]
     for repeat, rate in enumerate(rates):
-        bench.emit("bandwidth_bytes", rate, variant, repeat)
+        ctx.emit("bandwidth_bytes", rate, variant, repeat)
     for _, other in ways:
         other.target.zero_()
         other.device.synchronize()
@@ -203,19 +203,19 @@ def _cell(bench: Bench, variant: str, ways: Sequence[tuple[End, End]], pace: Pac
         one.device.synchronize()
         other.device.synchronize()
         wrong += pattern.wrong_elements(other.target, one.table.to(other.target.device))
-    bench.emit("wrong_elements", wrong, variant)
+    ctx.emit("wrong_elements", wrong, variant)
     return rates
 
 
-def _devices(bench: Bench) -> list[devices.Device]:
+def _devices(ctx: CheckContext) -> list[devices.Device]:
     """What the matrix is of.
 
     Raises:
         Unavailable: there are no two GPUs, on all ranks of the node alike.
     """
-    if bench.device == "cpu":
+    if ctx.device == "cpu":
         return [devices.open_device("cpu") for _ in range(_HOST_BUFFERS)]
-    asked, seen = bench.gpus_asked or len(bench.node_ranks), devices.visible()
+    asked, seen = ctx.gpus_asked or len(ctx.node_ranks), devices.visible()
     if asked < 2:
         raise Unavailable("One GPU alone has nobody to copy to.", "Ask for two GPUs or more on each node.")
     if seen < asked:

@@ -11,7 +11,7 @@ from hpcaccept.config.toml import read_toml
 from hpcaccept.measure.gpu import counters, nvml
 from hpcaccept.measure.gpu.nvml import NoAnswer
 from hpcaccept.measure.host import host
-from hpcaccept.model.check import Bench, Check
+from hpcaccept.model.check import Check, CheckContext
 from hpcaccept.model.metric import Limit, Metric
 
 TABLE = Path(__file__).with_name("requirements.toml")
@@ -74,58 +74,58 @@ class Requirements(Check):
 
     disk_path: str = "/"
 
-    def begin(self, bench: Bench) -> Seen | None:
+    def begin(self, ctx: CheckContext) -> Seen | None:
         """GPU memory before any check uses some."""
-        return _ask() if bench.local_rank == 0 and bench.gpus_asked > 0 else None
+        return _ask() if ctx.local_rank == 0 and ctx.gpus_asked > 0 else None
 
-    def measure(self, bench: Bench) -> Any:
+    def measure(self, ctx: CheckContext) -> Any:
         """All rules but the one on cores; for that, which cores this rank may use."""
-        if bench.local_rank == 0:
-            self._disk(bench)
-            if bench.gpus_asked > 0:
-                self._gpus(bench, bench.begun)
+        if ctx.local_rank == 0:
+            self._disk(ctx)
+            if ctx.gpus_asked > 0:
+                self._gpus(ctx, ctx.begun)
             else:
                 for name in _OF_GPUS:
-                    bench.unsupported(name, "no GPU was asked for")
+                    ctx.unsupported(name, "no GPU was asked for")
         cores = sorted(host.physical_cores(host.affinity()))
-        return {"node": bench.node, "cores": cores, "quota": host.cpu_quota(), "group": host.cgroup()}
+        return {"node": ctx.node, "cores": cores, "quota": host.cpu_quota(), "group": host.cgroup()}
 
-    def compare(self, bench: Bench, kept: Any) -> None:
+    def compare(self, ctx: CheckContext, kept: Any) -> None:
         """Cores that the ranks of this node have together."""
-        if bench.gpus_asked <= 0:
+        if ctx.gpus_asked <= 0:
             return
-        mine = [k for k in bench.allgather(kept) if k is not None and k["node"] == bench.node]
-        if bench.local_rank == 0 and mine:
-            bench.emit("cores_per_gpu", usable_cores(mine) / bench.gpus_asked)
+        mine = [k for k in ctx.allgather(kept) if k is not None and k["node"] == ctx.node]
+        if ctx.local_rank == 0 and mine:
+            ctx.emit("cores_per_gpu", usable_cores(mine) / ctx.gpus_asked)
 
-    def _disk(self, bench: Bench) -> None:
+    def _disk(self, ctx: CheckContext) -> None:
         try:
             found = os.statvfs(self.disk_path)
         except OSError as fault:
-            bench.unsupported("disk_free_bytes", f"{self.disk_path}: {fault.strerror}")
+            ctx.unsupported("disk_free_bytes", f"{self.disk_path}: {fault.strerror}")
         else:
-            bench.emit("disk_free_bytes", found.f_bavail * found.f_frsize)
+            ctx.emit("disk_free_bytes", found.f_bavail * found.f_frsize)
 
-    def _gpus(self, bench: Bench, seen: Seen) -> None:
+    def _gpus(self, ctx: CheckContext, seen: Seen) -> None:
         healthy = [gpu for gpu in seen.gpus if gpu.state == "ok"]
-        bench.emit("gpu_models", len({gpu.name for gpu in healthy}))
+        ctx.emit("gpu_models", len({gpu.name for gpu in healthy}))
         named = ", ".join(sorted({gpu.name or "without a name" for gpu in healthy}))
-        bench.fact("gpus", seen.why or f"{len(healthy)} healthy of {len(seen.gpus)} visible: {named or 'none'}")
+        ctx.fact("gpus", seen.why or f"{len(healthy)} healthy of {len(seen.gpus)} visible: {named or 'none'}")
         for number, used in seen.used:
             if isinstance(used, str):
-                bench.unsupported(f"free_memory_share[GPU {number}]", used)
+                ctx.unsupported(f"free_memory_share[GPU {number}]", used)
             else:
-                bench.emit("free_memory_share", 1 - used, f"GPU {number}")
+                ctx.emit("free_memory_share", 1 - used, f"GPU {number}")
         sizes = [gpu.memory_bytes for gpu in healthy if gpu.memory_bytes]
         if sizes:
-            bench.emit("gpu_memory_bytes", min(sizes))
+            ctx.emit("gpu_memory_bytes", min(sizes))
             # A GPU that is gone still has its share of the RAM: the request counts.
-            bench.emit("memory_share", host.memory_bytes() / (max(sizes) * max(bench.gpus_asked, len(seen.gpus))))
+            ctx.emit("memory_share", host.memory_bytes() / (max(sizes) * max(ctx.gpus_asked, len(seen.gpus))))
         if seen.cuda is not None:
-            bench.emit("cuda_version", seen.cuda)
+            ctx.emit("cuda_version", seen.cuda)
         lacking = {"gpu_memory_bytes": not sizes, "memory_share": not sizes, "cuda_version": seen.cuda is None}
         for name in (name for name, lacks in lacking.items() if lacks):
-            bench.unsupported(name, seen.why or "the driver does not say")
+            ctx.unsupported(name, seen.why or "the driver does not say")
 
 
 def _ask() -> Seen:

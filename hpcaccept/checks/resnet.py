@@ -11,7 +11,7 @@ from hpcaccept.measure.device import open_device, repeatable
 from hpcaccept.measure.kernels import replicas, step_times
 from hpcaccept.measure.kernels import training as recipe
 from hpcaccept.measure.timing import Pace, spread, time_blocks
-from hpcaccept.model.check import Bench, Check
+from hpcaccept.model.check import Check, CheckContext
 from hpcaccept.model.metric import Metric, at_most
 
 if TYPE_CHECKING:
@@ -143,48 +143,48 @@ class Resnet(Check):
         if 0 < self.pixels < 32:
             raise UsageError(f"Parameter 'pixels' of check 'resnet' is {self.pixels}, expected at least 32.")
 
-    def measure(self, bench: Bench) -> replicas.Replica:
+    def measure(self, ctx: CheckContext) -> replicas.Replica:
         """Each network in turn; see the class. Gives what ``compare`` needs."""
-        device = open_device(bench.device)
+        device = open_device(ctx.device)
         amp = amp_format(self.amp, device)
-        bench.fact("amp", amp)
+        ctx.fact("amp", amp)
         digests, repeated = [], True
         with device.fp32_as("ieee"):
             for name in self.models:
-                bench.beat(name)
+                ctx.beat(name)
                 network = Network(name, device, *self._work(name, device))
-                bench.emit("logit_error", network.logit_error(), name)
+                ctx.emit("logit_error", network.logit_error(), name)
                 first, second = (network.logits_digest() for _ in range(2))
                 repeated &= first == second
                 digests.append(first)
-                bench.fact(f"batch[{name}]", f"{network.batch} images of {network.pixels}x{network.pixels}")
+                ctx.fact(f"batch[{name}]", f"{network.batch} images of {network.pixels}x{network.pixels}")
                 for mode in self.modes:
                     for precision in self.precisions:
-                        self._rate(bench, device, network, mode, precision if precision == "fp32" else amp)
+                        self._rate(ctx, device, network, mode, precision if precision == "fp32" else amp)
                 del network
                 device.give_back()
-        bench.emit("replica_mismatch", float(not repeated), "repeat")
-        return replicas.replica(bench, device, "-".join(digests))
+        ctx.emit("replica_mismatch", float(not repeated), "repeat")
+        return replicas.replica(ctx, device, "-".join(digests))
 
-    def compare(self, bench: Bench, kept: replicas.Replica | None) -> None:
+    def compare(self, ctx: CheckContext, kept: replicas.Replica | None) -> None:
         """Compare the logits of all ranks."""
-        replicas.compare(bench, kept)
+        replicas.compare(ctx, kept)
 
     def _work(self, name: str, device: Device) -> tuple[int, int]:
         batch, pixels = WORK[device.kind][name]
         return self.batch or batch, self.pixels or pixels
 
-    def _rate(self, bench: Bench, device: Device, network: Network, mode: str, form: str) -> None:
+    def _rate(self, ctx: CheckContext, device: Device, network: Network, mode: str, form: str) -> None:
         """One variant: verified, then timed."""
         label = "fp32" if form == "fp32" else "amp" if self.amp == "auto" else form
         variant = f"{network.name}/{mode}/{label}"
-        bench.beat(variant)
+        ctx.beat(variant)
         if mode == "train":
             call, drop = network.training(form)
-            bench.emit("loss_drop", drop, variant)
+            ctx.emit("loss_drop", drop, variant)
         else:
             call = network.inference(form)
-        beat = step_times.Beat(bench.beat, of=variant)
+        beat = step_times.Beat(ctx.beat, of=variant)
 
         def beating() -> None:
             beat()
@@ -193,8 +193,8 @@ class Resnet(Check):
         seconds = time_blocks(device.time_calls, beating, self._pace(device))
         rate = "images_per_s" if device.kind == "cuda" else "small_images_per_s"
         for repeat, figure in enumerate(seconds):
-            bench.emit(rate, network.batch / figure, variant, repeat)
-        bench.emit("spread", spread(seconds), variant)
+            ctx.emit(rate, network.batch / figure, variant, repeat)
+        ctx.emit("spread", spread(seconds), variant)
 
     def _pace(self, device: Device) -> Pace:
         on_gpu = device.kind == "cuda"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from hpcaccept.errors import HpcacceptError, ToolError
 from hpcaccept.measure.host import host
-from hpcaccept.model.check import Bench, Check, Unavailable
+from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.parse.fio import DEVICE_ERRORS, Job, parse_fio
 from hpcaccept.transport.tool import run_tool
@@ -134,65 +134,65 @@ class Storage(Check):
         if self.blocks < 1 or not self.block_s > 0:
             raise ValueError(f"storage: {self.blocks} blocks of {self.block_s} s, expected at least one that lasts")
 
-    def measure(self, bench: Bench) -> None:
+    def measure(self, ctx: CheckContext) -> None:
         """Both places one after another; a place that fails leaves the other its numbers."""
-        if bench.local_rank != 0:
+        if ctx.local_rank != 0:
             return
         faults: list[Exception] = []
-        places = self.places(bench)
+        places = self.places(ctx)
         for name, path in places.items():
             try:
-                self._place(bench, name, path)
+                self._place(ctx, name, path)
             except (Unavailable, HpcacceptError) as fault:
                 faults.append(fault)
-                bench.unsupported(name, str(fault) if isinstance(fault, Unavailable) else fault.message)
+                ctx.unsupported(name, str(fault) if isinstance(fault, Unavailable) else fault.message)
         # A fault of ours must not hide behind a place that could be measured; an unfit place may.
         for ours in (f for f in faults if isinstance(f, HpcacceptError)):
             raise ours
         if faults and len(faults) == len(places):
             raise faults[0]
 
-    def places(self, bench: Bench) -> dict[str, Path]:
+    def places(self, ctx: CheckContext) -> dict[str, Path]:
         """``local`` and ``shared`` → folder; only ``local`` where both are one file system."""
         own = self.local_path or os.environ.get("SLURM_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
-        local, shared = Path(own), Path(self.shared_path) if self.shared_path else bench.folder
+        local, shared = Path(own), Path(self.shared_path) if self.shared_path else ctx.folder
         try:
             one = local.stat().st_dev == shared.stat().st_dev
         except OSError:
             one = False
         if one:
-            bench.unsupported(
+            ctx.unsupported(
                 "shared", f"{shared} lies on the same file system as {local}: it is measured once, as local"
             )
             return {"local": local}
         return {"local": local, "shared": shared}
 
-    def _place(self, bench: Bench, name: str, path: Path) -> None:
+    def _place(self, ctx: CheckContext, name: str, path: Path) -> None:
         if not path.is_dir():
             raise Unavailable(
                 f"{name}: {path} is no folder here", f"Set {name}_path of the check storage in the suite."
             )
-        self._say_what_it_is(bench, name, path)
-        _tidy(bench, name, path)
+        self._say_what_it_is(ctx, name, path)
+        _tidy(ctx, name, path)
         # On a shared file system every node writes its two files at the same time.
-        writers = max(1, bench.size // len(bench.node_ranks)) if name == "shared" else 1
+        writers = max(1, ctx.size // len(ctx.node_ranks)) if name == "shared" else 1
         _refuse_a_full_one(name, path, 2 * self.size_bytes * writers, self.reserve_bytes)
-        with own_folder(bench, path) as folder:
+        with own_folder(ctx, path) as folder:
             direct = _takes_direct(folder)
-            bench.beat(f"{name}: fio")
+            ctx.beat(f"{name}: fio")
             timeout_s = self.timeout_s or 60.0 + 2 * self.blocks * self.block_s * len(OPERATIONS)
             command = self.command(folder, direct)
-            done = run_tool(bench, command, timeout_s=timeout_s, remedy=_REMEDY, keep_as=f"fio.{name}")
+            done = run_tool(ctx, command, timeout_s=timeout_s, remedy=_REMEDY, keep_as=f"fio.{name}")
         if not done.stdout.strip():
             raise ToolError(f"fio ended with {done.returncode} and said {done.stderr.strip()[:300]!r} ({name}, {path})")
         if not direct:
-            bench.unsupported(f"{name}/direct", "the file system takes no O_DIRECT: what was measured is not compared")
+            ctx.unsupported(f"{name}/direct", "the file system takes no O_DIRECT: what was measured is not compared")
         jobs = parse_fio(done.stdout)
         if done.returncode and not any(job.error for job in jobs):
             raise ToolError(
                 f"fio ended with {done.returncode} though no job failed ({name}): {done.stderr.strip()[:300]!r}"
             )
-        self._emit(bench, name, jobs, direct)
+        self._emit(ctx, name, jobs, direct)
 
     def command(self, folder: Path, direct: bool) -> list[str]:
         """One fio with all jobs, each after the one before; in one process, so that whatever ends fio ends all of it."""
@@ -212,9 +212,9 @@ class Storage(Check):
             "--continue_on_error=verify",
         ]  # fmt: skip
 
-    def _emit(self, bench: Bench, name: str, jobs: Sequence[Job], direct: bool) -> None:
+    def _emit(self, ctx: CheckContext, name: str, jobs: Sequence[Job], direct: bool) -> None:
         failed = [job for job in jobs if job.error in DEVICE_ERRORS]
-        bench.emit("device_errors", len(failed), name)
+        ctx.emit("device_errors", len(failed), name)
         found = {job.name: job for job in jobs}
         expected = {"put", "get", *(f"{o}.{b}" for o in OPERATIONS for b in range(self.blocks))}
         other = [job for job in jobs if job.error and not job.wrong_blocks and job not in failed]
@@ -226,32 +226,32 @@ class Storage(Check):
         if got is not None and got not in failed:
             if got.read.total_bytes != self.size_bytes:
                 raise ToolError(f"fio read back {got.read.total_bytes} B of {self.size_bytes} ({name})")
-            bench.emit("wrong_blocks", got.wrong_blocks, name)
-            bench.emit("verified_bytes", got.read.total_bytes, name)
+            ctx.emit("wrong_blocks", got.wrong_blocks, name)
+            ctx.emit("verified_bytes", got.read.total_bytes, name)
         for operation in OPERATIONS:
             for block in range(self.blocks):
                 job = found.get(f"{operation}.{block}")
                 if job is not None and job not in failed and not failed:
-                    self._emit_block(bench, f"{name}/{operation}", job, block, direct)
+                    self._emit_block(ctx, f"{name}/{operation}", job, block, direct)
 
-    def _emit_block(self, bench: Bench, variant: str, job: Job, block: int, direct: bool) -> None:
+    def _emit_block(self, ctx: CheckContext, variant: str, job: Job, block: int, direct: bool) -> None:
         side = job.read if variant.endswith("read") else job.write
         if side.latency_p99_s is None:
             raise ToolError(f"fio made not one access in {self.block_s:g} s ({variant})")
         if not direct:
-            bench.emit("buffered_rate_bytes", side.rate_bytes, variant, block)
+            ctx.emit("buffered_rate_bytes", side.rate_bytes, variant, block)
             return
         if "random" in variant:
-            bench.emit("iops", side.iops, variant, block)
+            ctx.emit("iops", side.iops, variant, block)
         else:
-            bench.emit("rate_bytes", side.rate_bytes, variant, block)
-        bench.emit("latency_p99_s", side.latency_p99_s, variant, block)
+            ctx.emit("rate_bytes", side.rate_bytes, variant, block)
+        ctx.emit("latency_p99_s", side.latency_p99_s, variant, block)
 
-    def _say_what_it_is(self, bench: Bench, name: str, path: Path) -> None:
+    def _say_what_it_is(self, ctx: CheckContext, name: str, path: Path) -> None:
         mount = host.mount_of(path)
-        bench.fact(f"path[{name}]", str(path))
+        ctx.fact(f"path[{name}]", str(path))
         if mount is not None:
-            bench.fact(f"file_system[{name}]", f"{mount.kind} of {mount.source} on {mount.point}")
+            ctx.fact(f"file_system[{name}]", f"{mount.kind} of {mount.source} on {mount.point}")
 
 
 def _refuse_a_full_one(name: str, path: Path, needed_bytes: int, reserve_bytes: int) -> None:
@@ -283,7 +283,7 @@ def _takes_direct(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def own_folder(bench: Bench, path: Path) -> Iterator[Path]:
+def own_folder(ctx: CheckContext, path: Path) -> Iterator[Path]:
     """A new folder with our marker, removed at the end of the block however that ends.
 
     Raises:
@@ -306,10 +306,10 @@ def own_folder(bench: Bench, path: Path) -> Iterator[Path]:
         try:
             folder.rmdir()
         except OSError as fault:
-            bench.fact("left behind", f"{folder}: {fault.strerror}")
+            ctx.fact("left behind", f"{folder}: {fault.strerror}")
 
 
-def _tidy(bench: Bench, name: str, path: Path) -> None:
+def _tidy(ctx: CheckContext, name: str, path: Path) -> None:
     """Remove what a killed rank left behind a day ago or earlier; name what may still be in use."""
     now = time.time()
     kept = []
@@ -319,13 +319,13 @@ def _tidy(bench: Bench, name: str, path: Path) -> None:
                 continue
             if now - (folder / MARKER).stat().st_mtime > STALE_S:
                 shutil.rmtree(folder)
-                bench.fact(f"removed[{name}]", f"{folder}, left by an earlier run")
+                ctx.fact(f"removed[{name}]", f"{folder}, left by an earlier run")
             else:
                 kept.append(folder.name)
         except OSError:
             kept.append(folder.name)
     if kept:
-        bench.fact(
+        ctx.fact(
             f"leftovers[{name}]", f"{', '.join(kept)}: younger than a day, perhaps of a run that goes on; left alone"
         )
 

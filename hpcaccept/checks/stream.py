@@ -12,7 +12,7 @@ from hpcaccept.measure.host import cpu_packages, host
 from hpcaccept.measure.kernels import pattern
 from hpcaccept.measure.kernels import stream as kernels
 from hpcaccept.measure.timing import spread
-from hpcaccept.model.check import Bench, Check
+from hpcaccept.model.check import Check, CheckContext
 from hpcaccept.model.metric import Metric, at_most
 
 if TYPE_CHECKING:
@@ -83,13 +83,13 @@ class Stream(Check):
     blocks: int = 5
     block_s: float = 0.1
 
-    def measure(self, bench: Bench) -> None:
+    def measure(self, ctx: CheckContext) -> None:
         """All sockets at once, one kernel after the other; see the class."""
-        if bench.local_rank != 0:
+        if ctx.local_rank != 0:
             return
-        crew = cpu_packages.of_node(bench)
-        lengths = self._lengths(bench, crew)
-        done = cpu_packages.together(crew, lambda core, wait: self._work(bench, core is crew[0], lengths[core], wait))
+        crew = cpu_packages.of_node(ctx)
+        lengths = self._lengths(ctx, crew)
+        done = cpu_packages.together(crew, lambda core, wait: self._work(ctx, core is crew[0], lengths[core], wait))
         for kernel, arrays in kernels.ARRAYS.items():
             moved = [arrays * lengths[core] * kernels.ITEM_BYTES for core in crew]
             rates = [[size / s for s in mine[kernel][0]] for size, mine in zip(moved, done, strict=True)]
@@ -97,13 +97,13 @@ class Stream(Check):
             for socket, figures in found.items():
                 variant = f"{socket}/{kernel}"
                 for repeat, rate in enumerate(figures.rates):
-                    bench.emit("rate_bytes", rate, variant, repeat)
+                    ctx.emit("rate_bytes", rate, variant, repeat)
                 wrong = sum(mine[kernel][1] for core, mine in zip(crew, done, strict=True) if core.variant == socket)
-                bench.emit("wrong_elements", wrong, variant)
-                bench.emit("spread", spread(figures.rates), variant)
-        cpu_packages.emit(bench, crew, found)  # of the last kernel, triad
+                ctx.emit("wrong_elements", wrong, variant)
+                ctx.emit("spread", spread(figures.rates), variant)
+        cpu_packages.emit(ctx, crew, found)  # of the last kernel, triad
 
-    def _lengths(self, bench: Bench, crew: list[Core]) -> dict[Core, int]:
+    def _lengths(self, ctx: CheckContext, crew: list[Core]) -> dict[Core, int]:
         """Elements of each core's part of one array."""
         lengths: dict[Core, int] = {}
         members = {socket: [core for core in crew if core.socket == socket] for socket in {c.socket for c in crew}}
@@ -117,11 +117,11 @@ class Stream(Check):
             lengths |= dict.fromkeys(mine, length)
             what = kernels.buffers(length * len(mine) * kernels.ITEM_BYTES, cache_bytes)
             short = f"; {self.share * part:.0%} of the free memory allow no more" if most < asked else ""
-            bench.fact(f"buffers[socket{socket}]", what + short)
+            ctx.fact(f"buffers[socket{socket}]", what + short)
         return lengths
 
     def _work(
-        self, bench: Bench, speaks: bool, length: int, wait: Callable[[], object]
+        self, ctx: CheckContext, speaks: bool, length: int, wait: Callable[[], object]
     ) -> dict[str, tuple[list[float], int]]:
         """Of one core: kernel → seconds per pass, a median for each block, and how many elements were wrong."""
         tables = kernels.tables("cpu")
@@ -131,7 +131,7 @@ class Stream(Check):
         found = {}
         for kernel in kernels.ARRAYS:
             if speaks:
-                bench.beat(kernel)
+                ctx.beat(kernel)
             out.fill_(math.nan)
             call = kernels.kernel_call(kernel, x, y, out)
             wait()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from hpcaccept.errors import UsageError
 from hpcaccept.measure.device import open_device, repeatable
 from hpcaccept.measure.kernels import replicas, training
-from hpcaccept.model.check import Bench, Check
+from hpcaccept.model.check import Check, CheckContext
 from hpcaccept.model.metric import Metric, at_most
 
 if TYPE_CHECKING:
@@ -114,30 +114,30 @@ class Train(Check):
         if self.repeats < 1:
             raise UsageError(f"Parameter 'repeats' of check 'train' is {self.repeats}, expected at least 1.")
 
-    def measure(self, bench: Bench) -> replicas.Replica:
+    def measure(self, ctx: CheckContext) -> replicas.Replica:
         """Train alone; see the class. Gives what ``compare`` needs."""
-        device = open_device(bench.device)
+        device = open_device(ctx.device)
         losses: dict[str, list[float]] = {}
         digests: list[str] = []
         repeated = True
         with repeatable(), device.fp32_as("ieee"):
             for precision in _PRECISIONS:
-                bench.beat(precision)
+                ctx.beat(precision)
                 runs = [train_once(device, precision) for _ in range(1 + self.repeats)]
                 losses[precision] = runs[0].losses
                 digests.append(runs[0].digest)
                 repeated &= all(run.digest == runs[0].digest for run in runs)
                 for repeat, run in enumerate(runs[1:]):
-                    bench.emit("steps_per_s", training.STEPS / run.seconds, precision, repeat)
-        bench.emit("loss_error", training.largest_deviation(losses["fp64"], REFERENCE))
-        bench.emit("loss_error_fp32", training.largest_deviation(losses["fp32"], REFERENCE))
-        bench.emit("loss_drop", training.as_number(losses["fp64"][-1] / losses["fp64"][0]))
-        bench.emit("replica_mismatch", float(not repeated), "repeat")
-        return replicas.replica(bench, device, "-".join(digests))
+                    ctx.emit("steps_per_s", training.STEPS / run.seconds, precision, repeat)
+        ctx.emit("loss_error", training.largest_deviation(losses["fp64"], REFERENCE))
+        ctx.emit("loss_error_fp32", training.largest_deviation(losses["fp32"], REFERENCE))
+        ctx.emit("loss_drop", training.as_number(losses["fp64"][-1] / losses["fp64"][0]))
+        ctx.emit("replica_mismatch", float(not repeated), "repeat")
+        return replicas.replica(ctx, device, "-".join(digests))
 
-    def compare(self, bench: Bench, kept: replicas.Replica | None) -> None:
+    def compare(self, ctx: CheckContext, kept: replicas.Replica | None) -> None:
         """Compare the bits of all ranks."""
-        replicas.compare(bench, kept)
+        replicas.compare(ctx, kept)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from hpcaccept.measure.gpu import nvml
 from hpcaccept.measure.host.numa import bound_near
 from hpcaccept.measure.kernels import pattern
 from hpcaccept.measure.timing import Pace, spread, time_blocks
-from hpcaccept.model.check import Bench, Check, Unavailable
+from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_least, at_most
 from hpcaccept.units import show, show_bytes
 
@@ -123,47 +123,47 @@ class Transfers(Check):
     blocks: int = 5
     block_s: float = 0.0
 
-    def measure(self, bench: Bench) -> dict[str, list[float]]:
+    def measure(self, ctx: CheckContext) -> dict[str, list[float]]:
         """All GPUs at once; see the class."""
-        return self._rates(bench, "rate_bytes") if bench.in_turn else self._rates(bench, "together_bytes", "/together")
+        return self._rates(ctx, "rate_bytes") if ctx.in_turn else self._rates(ctx, "together_bytes", "/together")
 
-    def compare(self, bench: Bench, kept: Any) -> None:
+    def compare(self, ctx: CheckContext, kept: Any) -> None:
         """One GPU of each node after the other: the rate of a link that nobody shares.
 
         Every rank passes every barrier, whatever happens in its turn: the others must not wait for it.
         """
-        everyone = bench.allgather((bench.node, bench.local_rank, kept))
-        if bench.local_rank == 0:
-            _emit_node(bench, [rates for node, _, rates in everyone if node == bench.node])
+        everyone = ctx.allgather((ctx.node, ctx.local_rank, kept))
+        if ctx.local_rank == 0:
+            _emit_node(ctx, [rates for node, _, rates in everyone if node == ctx.node])
         with contextlib.ExitStack() as rest:
-            for _ in range(max(local for _, local, _ in everyone) + 1 - bench.local_rank):
-                rest.callback(bench.barrier)
-            for _ in range(bench.local_rank):
-                bench.barrier()
+            for _ in range(max(local for _, local, _ in everyone) + 1 - ctx.local_rank):
+                rest.callback(ctx.barrier)
+            for _ in range(ctx.local_rank):
+                ctx.barrier()
             if kept:
-                _judge_link(bench, kept if bench.in_turn else self._rates(bench, "rate_bytes"))
+                _judge_link(ctx, kept if ctx.in_turn else self._rates(ctx, "rate_bytes"))
 
-    def _rates(self, bench: Bench, metric: str, suffix: str = "") -> dict[str, list[float]]:
+    def _rates(self, ctx: CheckContext, metric: str, suffix: str = "") -> dict[str, list[float]]:
         """Way → B/s of each block, emitted and verified."""
-        device = open_device(bench.device)
+        device = open_device(ctx.device)
         gpu = device.kind == "cuda"
         length = (self.size_bytes or (256 << 20 if gpu else 16 << 20)) // _ITEM_BYTES
         block_s = self.block_s or (0.1 if gpu else 0.02)
         rates: dict[str, list[float]] = {}
-        with bound_near(_bus_id(bench)) as where:
-            bench.fact("numa", where)
+        with bound_near(_bus_id(ctx)) as where:
+            ctx.fact("numa", where)
             lanes = both_lanes(device, length)
             for way in _WAYS:
                 used = [lane for name, lane in lanes.items() if way in (name, "both")]
                 call = used[0].call if len(used) == 1 else device.side_by_side([lane.call for lane in used])
-                bench.beat(way + suffix)
+                ctx.beat(way + suffix)
                 seconds = time_blocks(device.time_calls, call, Pace(self.blocks, block_s, 2 * block_s))
                 rates[way] = [len(used) * length * _ITEM_BYTES / s for s in seconds]
                 for repeat, rate in enumerate(rates[way]):
-                    bench.emit(metric, rate, way, repeat)
-                bench.emit("spread", spread(seconds), way + suffix)
-                bench.emit("wrong_elements", wrong_elements(device, used, call), way + suffix)
-        bench.fact("copies", f"of {show_bytes(length * _ITEM_BYTES)}")
+                    ctx.emit(metric, rate, way, repeat)
+                ctx.emit("spread", spread(seconds), way + suffix)
+                ctx.emit("wrong_elements", wrong_elements(device, used, call), way + suffix)
+        ctx.fact("copies", f"of {show_bytes(length * _ITEM_BYTES)}")
         return rates
 
 
@@ -212,37 +212,37 @@ def wrong_elements(device: Device, lanes: Sequence[Lane], call: Call) -> int:
     return sum(pattern.wrong_elements(lane.target, lane.table.to(lane.target.device)) for lane in lanes)
 
 
-def _emit_node(bench: Bench, rates: list[dict[str, list[float]] | None]) -> None:
+def _emit_node(ctx: CheckContext, rates: list[dict[str, list[float]] | None]) -> None:
     """What the ranks of this node reached together, if all of them did."""
-    if bench.in_turn:
-        bench.unsupported("node_rate_bytes", "ranks outnumber cores: they measure one after another")
+    if ctx.in_turn:
+        ctx.unsupported("node_rate_bytes", "ranks outnumber cores: they measure one after another")
         return
     known = [mine for mine in rates if mine]
     if len(known) < len(rates):
-        bench.unsupported("node_rate_bytes", f"{len(rates) - len(known)} of {len(rates)} ranks could not measure")
+        ctx.unsupported("node_rate_bytes", f"{len(rates) - len(known)} of {len(rates)} ranks could not measure")
         return
     for way in _WAYS:
         for repeat, block in enumerate(zip(*(mine[way] for mine in known), strict=True)):
-            bench.emit("node_rate_bytes", sum(block), way, repeat)
+            ctx.emit("node_rate_bytes", sum(block), way, repeat)
 
 
-def _judge_link(bench: Bench, rates: dict[str, list[float]]) -> None:
+def _judge_link(ctx: CheckContext, rates: dict[str, list[float]]) -> None:
     """What the link achieved of what it could carry, where that is known and PCIe is what it is."""
-    gpu = _own_gpu(bench)
+    gpu = _own_gpu(ctx)
     nominal = nominal_bytes(gpu) if gpu else 0.0
     if not nominal:
-        why = "a CPU has no link to itself" if bench.device == "cpu" else "NVML does not say what the link can carry"
-        bench.unsupported("link_share", why)
+        why = "a CPU has no link to itself" if ctx.device == "cpu" else "NVML does not say what the link can carry"
+        ctx.unsupported("link_share", why)
         return
     shares = {way: statistics.median(rates[way]) / nominal for way in _ONE_WAY}
     if max(shares.values()) > 1:
-        bench.unsupported(
+        ctx.unsupported(
             "link_share",
             f"faster than what NVML calls its PCIe link ({show(nominal, 'B/s')}): it is NVLink-C2C, or virtual",
         )
         return
     for way, share in shares.items():
-        bench.emit("link_share", share, way)
+        ctx.emit("link_share", share, way)
 
 
 def nominal_bytes(gpu: nvml.Gpu) -> float:
@@ -250,15 +250,15 @@ def nominal_bytes(gpu: nvml.Gpu) -> float:
     return _LANE_BYTES.get(gpu.pcie_gen_max or 0, 0.0) * (gpu.pcie_width_max or 0)
 
 
-def _own_gpu(bench: Bench) -> nvml.Gpu | None:
+def _own_gpu(ctx: CheckContext) -> nvml.Gpu | None:
     """As the driver describes it; None on a CPU, and where the driver cannot be asked for certain."""
     try:
-        with nvml.open_gpu(bench.device) as found:
+        with nvml.open_gpu(ctx.device) as found:
             return nvml.gpus()[found.gpu.index]
     except Unavailable:
         return None
 
 
-def _bus_id(bench: Bench) -> str:
-    gpu = _own_gpu(bench)
+def _bus_id(ctx: CheckContext) -> str:
+    gpu = _own_gpu(ctx)
     return (gpu.pci_bus_id or "") if gpu else ""

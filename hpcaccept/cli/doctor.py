@@ -28,10 +28,18 @@ from hpcaccept.cli.options import pairs, runs_dir_option, variables
 @click.option("--mpi", metavar="TYPE", help="How srun starts MPI.")
 @click.option("--slurm", multiple=True, metavar="KEY[=VALUE]", callback=pairs, help="Any other sbatch option.")
 @click.option(
-    "--start-timeout", type=click.FloatRange(min=1), metavar="S", help="Seconds for image pull.  [default: 300]"
+    "--start-timeout",
+    "start_timeout_s",
+    type=click.FloatRange(min=1),
+    metavar="S",
+    help="Seconds for image pull.  [default: 300]",
 )
 @click.option(
-    "--queue-timeout", type=click.FloatRange(min=1), metavar="S", help="Seconds to wait in the queue.  [default: 120]"
+    "--queue-timeout",
+    "queue_timeout_s",
+    type=click.FloatRange(min=1),
+    metavar="S",
+    help="Seconds to wait in the queue.  [default: 120]",
 )
 @runs_dir_option
 @click.option("--quick", is_flag=True, help="Only what this machine can see: no job is started.")

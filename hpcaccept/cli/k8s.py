@@ -34,6 +34,7 @@ def _what_is_tested(command: F) -> F:
     for option in (
         click.option(
             "--start-timeout",
+            "start_timeout_s",
             type=click.FloatRange(min=1),
             metavar="S",
             help="Seconds for MPI to start.  [default: 300]",
@@ -228,7 +229,7 @@ def _to_log(folder: RunFolder) -> bool:
     False when it is too large: its records go with the pod, so that nothing could be shown of a pass.
     """
     from hpcaccept.app.kubernetes.log import to_log
-    from hpcaccept.app.kubernetes.pod import words_of
+    from hpcaccept.app.kubernetes.pod import rank_logs_of
     from hpcaccept.report.printable import safe
 
     fits = True
@@ -238,6 +239,6 @@ def _to_log(folder: RunFolder) -> bool:
     except RunError as fault:
         fits = False
         click.echo(str(fault))
-    words = words_of(json.loads(folder.report_file.read_text("utf-8")))
+    words = rank_logs_of(json.loads(folder.report_file.read_text("utf-8")))
     click.echo("\n".join(safe(line) for line in words.splitlines()) or "nothing is wrong")
     return fits

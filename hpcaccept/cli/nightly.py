@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound=Callable[..., Any])
 
 #: Options that are settings of the table [nightly].
-_NIGHTLY = ("window", "max_nodes", "max_share", "nodes_per_job", "queue_timeout", "notify")
+_NIGHTLY = ("window", "max_nodes", "max_share", "nodes_per_job", "queue_timeout_s", "notify")
 
 
 def _run_options(command: F) -> F:
@@ -39,7 +39,13 @@ def _run_options(command: F) -> F:
         click.option("--max-nodes", type=int, metavar="N", help="At most so many nodes a night."),
         click.option("--max-share", type=float, metavar="X", help="At most this share of the partition.  [0.25]"),
         click.option("--nodes-per-job", type=int, metavar="N", help="Nodes of one job.  [default: one job for all]"),
-        click.option("--queue-timeout", type=float, metavar="S", help="Take back a job that has not begun.  [300]"),
+        click.option(
+            "--queue-timeout",
+            "queue_timeout_s",
+            type=float,
+            metavar="S",
+            help="Take back a job that has not begun.  [300]",
+        ),
         click.option("--notify", metavar="WHEN", help="changes, always or never.  [changes]"),
         runs_dir_option,
         baselines_dir_option,
@@ -116,15 +122,15 @@ def status(as_json: bool, **options: Any) -> int:
     from hpcaccept.app.nightly.status import lines, status_of
     from hpcaccept.model.nightly.window import Here
     from hpcaccept.store.night_journal import read
-    from hpcaccept.store.night_lock import look
+    from hpcaccept.store.night_lock import read_holder
 
     site = _site(options)
     now = datetime.now(timezone.utc)
     # Twice: a night that begins or ends between the two files is neither running nor cut short in one of them.
-    before = look(site.folder)
-    said, torn = read(site.journal)
-    held = look(site.folder) if before.free else before
-    found = status_of(recall(said), held, site.layered.nightly.at, now, Here(), torn)
+    before = read_holder(site.folder)
+    said, unreadable = read(site.journal)
+    held = read_holder(site.folder) if before.free else before
+    found = status_of(recall(said), held, site.layered.nightly.at, now, Here(), unreadable)
     click.echo(json.dumps(plain(found), indent=1) if as_json else "\n".join(lines(found, now)))
     return found.exit_code
 

@@ -44,7 +44,7 @@ def plan(
     """
     from hpcaccept.app.run import sbatch_steps
 
-    told = sbatch_steps.Told(nodes, gres, mpi_list, left, variables)
+    told = sbatch_steps.ScriptInput(nodes, gres, mpi_list, left, variables)
     if conclude:
         return sbatch_steps.conclude(folder)
     if after:

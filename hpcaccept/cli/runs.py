@@ -89,8 +89,8 @@ def collect(run: str, **options: Any) -> int:
 
     folder = find(paths(**options)[0], run)
     evidence = gather(folder)
-    torn = f", {len(evidence.torn)} torn lines" if evidence.torn else ""
-    click.echo(f"{folder.run_file}: {len(evidence.records)} records, {len(evidence.samples)} samples{torn}")
+    unreadable = f", {len(evidence.unreadable)} torn lines" if evidence.unreadable else ""
+    click.echo(f"{folder.run_file}: {len(evidence.records)} records, {len(evidence.samples)} samples{unreadable}")
     return 0
 
 

@@ -64,12 +64,14 @@ from hpcaccept.cli.options import baselines_dir_option, pairs, runs_dir_option, 
 )
 @click.option(
     "--start-timeout",
+    "start_timeout_s",
     type=click.FloatRange(min=1),
     metavar="S",
     help="Seconds for image pull and MPI start.  [default: 300]",
 )
 @click.option(
     "--queue-timeout",
+    "queue_timeout_s",
     type=click.FloatRange(min=0),
     metavar="S",
     help="Stop waiting in the queue after this long.  [default: never]",

@@ -35,7 +35,7 @@ def wait_and_conclude(
     threading.Thread(target=_import_early, daemon=True).start()
     try:
         with _progress() as tell:
-            state = wait_for(folder, job, tell, queue_timeout_s=settings.queue_timeout)
+            state = wait_for(folder, job, tell, queue_timeout_s=settings.queue_timeout_s)
     except KeyboardInterrupt:
         return _interrupted(folder, job, cancel_on_interrupt)
     if state and not state.over:

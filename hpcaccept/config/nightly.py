@@ -22,7 +22,7 @@ class NightlySettings:
         max_share: at most this share of the partition's nodes, 0 … 1; one node may always be tested.
         nodes_per_job: nodes of one job; 0: one job for all.
         nice: Slurm's ``--nice`` of the jobs, unless ``slurm`` names a nice, a priority or a QOS.
-        queue_timeout: seconds after which a job that has not begun is taken back: others wanted its nodes.
+        queue_timeout_s: seconds after which a job that has not begun is taken back: others wanted its nodes.
         stale_days: a node that was not tested for so many days is reported.
         notify: ``changes``, ``always`` or ``never``.
         mail_to: addresses, separated by commas; empty: no mail.
@@ -39,7 +39,7 @@ class NightlySettings:
     max_share: float = 0.25
     nodes_per_job: int = 0
     nice: int = 10000
-    queue_timeout: float = 300.0
+    queue_timeout_s: float = 300.0
     stale_days: float = 30.0
     notify: str = "changes"
     mail_to: str = ""
@@ -76,7 +76,7 @@ def check(settings: NightlySettings, origin: dict[str, str]) -> None:
             refuse(name, "0 or more")
     if not 0 < settings.max_share <= 1:
         refuse("max_share", "more than 0 and at most 1", "A quarter is 0.25.")
-    for name in ("queue_timeout", "stale_days"):
+    for name in ("queue_timeout_s", "stale_days"):
         if not 0 < getattr(settings, name) < float("inf"):
             refuse(name, "more than 0")
     for name, known in (("notify", NOTIFY), ("webhook_format", FORMATS)):

@@ -51,8 +51,8 @@ class Settings:
         runs_dir: where runs are kept: a file system that all nodes share.
         baselines_dir: where baselines are looked for first and learned ones are written.
         history: folder of what past runs measured; empty: ``history`` among the runs.
-        start_timeout: seconds until MPI must have started on all nodes, image pull included.
-        queue_timeout: seconds to wait in the queue; 0: without limit.
+        start_timeout_s: seconds until MPI must have started on all nodes, image pull included.
+        queue_timeout_s: seconds to wait in the queue; 0: without limit.
     """
 
     nodes: int = 1
@@ -78,8 +78,8 @@ class Settings:
     runs_dir: str = "runs"
     baselines_dir: str = "baselines"
     history: str = ""
-    start_timeout: float = 300.0
-    queue_timeout: float = 0.0
+    start_timeout_s: float = 300.0
+    queue_timeout_s: float = 0.0
 
     @property
     def history_folder(self) -> Path:

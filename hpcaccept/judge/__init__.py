@@ -21,7 +21,7 @@ from hpcaccept.judge.revise.implausible import without_impossible
 from hpcaccept.judge.revise.node_level import explained, neighbourhoods
 from hpcaccept.judge.statistics.aggregate import Values, values_of
 from hpcaccept.judge.statistics.grouping import alike_of
-from hpcaccept.judge.statistics.sensitivity import Power
+from hpcaccept.judge.statistics.sensitivity import Sensitivity
 from hpcaccept.judge.verdict_text import every_verdict, passing_verdicts, readable_verdicts
 from hpcaccept.model.metric import Metric
 from hpcaccept.model.verdict import CODE, Outcome, Question, Verdict, exit_code
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from hpcaccept.model.baseline import Baseline
     from hpcaccept.model.evidence import Evidence
     from hpcaccept.model.history import Past
-    from hpcaccept.model.verdict_table import Answer
+    from hpcaccept.model.verdict_table import JudgedColumn
 
 Catalogue = Mapping[str, Mapping[str, Metric]]
 
@@ -55,7 +55,7 @@ class Judgement:
     said: tuple[Verdict, ...]
     verdicts: tuple[Verdict, ...]
     coverage: Coverage
-    power: Mapping[Question, Power]
+    sensitivity: Mapping[Question, Sensitivity]
     notes: tuple[str, ...]
     exit_code: int
 
@@ -104,14 +104,14 @@ def judge_values(
     units = evidence.samples.units
     alike = alike_of(units)
     limits, said = judge_against_limits(evidence, values)
-    peers, peer_power = judge_against_peers(evidence, values, alike)
-    known, baseline_power = judge_against_baseline(evidence, values, alike, baselines)
+    peers, peer_sensitivity = judge_against_peers(evidence, values, alike)
+    known, baseline_sensitivity = judge_against_baseline(evidence, values, alike, baselines)
     known = list(without_impossible(known, units, baselines))
-    power: dict[Question, Power] = {"peers": peer_power, "baseline": baseline_power}
-    before: list[Answer] = []
+    sensitivity: dict[Question, Sensitivity] = {"peers": peer_sensitivity, "baseline": baseline_sensitivity}
+    before: list[JudgedColumn] = []
     notes: tuple[str, ...] = ()
     if past is not None:
-        before, power["history"], notes = judge_against_history(evidence, values, alike, past)
+        before, sensitivity["history"], notes = judge_against_history(evidence, values, alike, past)
     drift, nodes = judge_drift(evidence, unique_facts, len(units))
     compared = [explained(answer, alike) for answer in without_disturbed([*peers, *known, *before], evidence)]
     table = VerdictTable((*units, *nodes), (*limits, *compared, *drift))
@@ -125,7 +125,7 @@ def judge_values(
         said=tuple(said),
         verdicts=(*said, *readable_verdicts(table, slow_nodes)),
         coverage=coverage_of(evidence, table),
-        power=power,
+        sensitivity=sensitivity,
         notes=notes,
         exit_code=exit_code(_kinds(table, said)),
     )

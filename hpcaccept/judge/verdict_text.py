@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from hpcaccept.model.table import Unit
-    from hpcaccept.model.verdict_table import Answer, VerdictTable
+    from hpcaccept.model.verdict_table import JudgedColumn, VerdictTable
 
 #: How the reason of a verdict begins where the peers cannot decide: such checks are measured again, like those of suspects.
 UNDECIDED = "the peers differ too much to say"
@@ -44,7 +44,7 @@ def subject_of(unit: Unit) -> Subject:
     return Subject(unit.node, unit.device)
 
 
-def verdict_of(table: VerdictTable, answer: Answer, row: int) -> Verdict:
+def verdict_of(table: VerdictTable, answer: JudgedColumn, row: int) -> Verdict:
     """One row as a verdict."""
     outcome = OUTCOMES[answer.outcome[row]]
     reason, remedy = answer.remarks.get(row) or (sentence(answer, row), _remedy(answer, outcome))
@@ -66,7 +66,7 @@ def verdict_of(table: VerdictTable, answer: Answer, row: int) -> Verdict:
     )
 
 
-def limit_of(answer: Answer, row: int) -> Limit | None:
+def limit_of(answer: JudgedColumn, row: int) -> Limit | None:
     """What the value met or missed; None where it could not be compared."""
     lower, upper = float(answer.lower[row]), float(answer.upper[row])
     if lower != lower and upper != upper:
@@ -77,7 +77,7 @@ def limit_of(answer: Answer, row: int) -> Limit | None:
     )
 
 
-def sentence(answer: Answer, row: int) -> str:
+def sentence(answer: JudgedColumn, row: int) -> str:
     """The evidence of one row."""
     unit, value = answer.metric.unit, float(answer.value[row])
     measured = f"{answer.metric.name} {show(value, unit)}"
@@ -95,11 +95,11 @@ def sentence(answer: Answer, row: int) -> str:
     return f"{measured}, {share:+.1f} % of the {_compared(answer, row)}{detail}"
 
 
-def _compared(answer: Answer, row: int) -> str:
+def _compared(answer: JudgedColumn, row: int) -> str:
     return f"{answer.compared} {show(float(answer.center[row]), answer.metric.unit)}"
 
 
-def _remedy(answer: Answer, outcome: Outcome) -> str:
+def _remedy(answer: JudgedColumn, outcome: Outcome) -> str:
     if outcome is Outcome.PASS:
         return ""
     if outcome is Outcome.FAIL and answer.question in ("limits", "baseline"):
@@ -152,19 +152,19 @@ def readable_verdicts(table: VerdictTable, nodes: Mapping[int, Sequence[npt.NDAr
                 yield from (verdict_of(table, answer, row) for row in rows.tolist())
 
 
-def _worst_of(answer: Answer, rows: npt.NDArray[np.intp]) -> int:
+def _worst_of(answer: JudgedColumn, rows: npt.NDArray[np.intp]) -> int:
     extreme = np.argmin if answer.metric.direction == "higher" else np.argmax
     return int(rows[extreme(answer.value[rows])])
 
 
-def _of_node(table: VerdictTable, answer: Answer, rows: npt.NDArray[np.intp]) -> Verdict:
+def _of_node(table: VerdictTable, answer: JudgedColumn, rows: npt.NDArray[np.intp]) -> Verdict:
     """One verdict about a node of which all like units are slow: in the words of the slowest."""
     one = verdict_of(table, answer, _worst_of(answer, rows))
     who = f"the slowest of {len(rows)}, {one.subject.device}: " if len(rows) > 1 else ""
     return replace(one, subject=Subject(one.subject.node), reason=f"{who}{one.reason}")
 
 
-def _together(table: VerdictTable, answer: Answer, rows: npt.NDArray[np.intp]) -> Verdict:
+def _together(table: VerdictTable, answer: JudgedColumn, rows: npt.NDArray[np.intp]) -> Verdict:
     """One verdict for many units: the words of the worst of them."""
     one = verdict_of(table, answer, _worst_of(answer, rows))
     reason = answer.said or f"the worst is {one.subject}: {one.reason}"
@@ -172,7 +172,7 @@ def _together(table: VerdictTable, answer: Answer, rows: npt.NDArray[np.intp]) -
 
 
 def extended(
-    answer: Answer, more: Mapping[int, str], remedies: Mapping[int, str] | None = None
+    answer: JudgedColumn, more: Mapping[int, str], remedies: Mapping[int, str] | None = None
 ) -> dict[int, tuple[str, str]]:
     """Remarks of an answer with something added to the sentences of some rows."""
     remarks = dict(answer.remarks)

@@ -154,7 +154,7 @@ def unreachable(
     words = ["sh", "-c", _LOOK, "look", str(folder.path), plan.image.python, str(Path(mpiexec()).parent)]
     command = [*shlex.split(f"{_ssh(environ)} {_OPTIONS}"), "-n"]
 
-    def look(node: str) -> tuple[str, str] | None:
+    def probe(node: str) -> tuple[str, str] | None:
         try:
             done = ask([*command, node, shlex.join(words)], timeout_s=_LOOK_S, env=environ)
         except LaunchError as fault:
@@ -162,7 +162,7 @@ def unreachable(
         return _verdict(node, done.returncode, done.stdout, done.stderr, words)
 
     with ThreadPoolExecutor(min(_MOST_LOOKS, max(1, len(nodes)))) as pool:
-        found = zip(nodes, pool.map(look, nodes), strict=True)
+        found = zip(nodes, pool.map(probe, nodes), strict=True)
     return {node: fault for node, fault in found if fault}
 
 

@@ -19,7 +19,7 @@ from hpcaccept import container
 from hpcaccept.errors import LaunchError
 from hpcaccept.launch.job.driver import MARGIN_S, WARNING_S, driver_command
 from hpcaccept.launch.job.preflight import opening
-from hpcaccept.launch.job.queue import take
+from hpcaccept.launch.job.queue import next_step
 from hpcaccept.model.job import JobRef, JobStatus, Rendered
 from hpcaccept.parse.slurm.jobs import parse_gres_gpus, parse_sacct, parse_scontrol_job, parse_squeue
 from hpcaccept.parse.slurm.mpi import best_mpi_type, parse_mpi_types
@@ -196,9 +196,9 @@ def render(plan: Plan, folder: RunFolder) -> Rendered:
     executor = _executor(plan, folder)
     script = executor._make_submission_file_text(shlex.join(driver_command(folder)), "ID")
     names = tuple(f"NODE{i}" for i in range(plan.request.nodes))
-    steps, course = [], opening(plan, names)
-    while course.queue:
-        step, course = take(course)
+    steps, queue = [], opening(plan, names)
+    while queue.steps:
+        step, queue = next_step(queue)
         assert step is not None
         steps.append(step_command(plan, step, folder))
     leave = container.load(plan.image.runtime).after_job(plan.image)

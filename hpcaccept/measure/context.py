@@ -1,4 +1,4 @@
-"""What does a check measure with, for real? The Bench over MPI."""
+"""What does a check measure with, for real? The CheckContext over MPI."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ class Place:
 
 
 @dataclass
-class MpiBench:
-    """``hpcaccept.model.check.Bench`` for one check on one rank; holds what the check emitted."""
+class MpiContext:
+    """``hpcaccept.model.check.CheckContext`` for one check on one rank; holds what the check emitted."""
 
     comm: Any  # MPI.Intracomm; importing the type would start MPI
     place: Place

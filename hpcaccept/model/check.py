@@ -25,7 +25,7 @@ class Unavailable(Exception):
         self.remedy = remedy
 
 
-class Bench(Protocol):
+class CheckContext(Protocol):
     """What a check measures with. Its numbers speak of this rank's device.
 
     Attributes:
@@ -115,15 +115,15 @@ class Check(abc.ABC):
     #: True when it speaks of GPUs only: where none were asked for it is shown as not run, and is no failure.
     needs_gpu: ClassVar[bool] = False
 
-    def begin(self, bench: Bench) -> Any:  # noqa: B027 (most checks judge no difference)
+    def begin(self, ctx: CheckContext) -> Any:  # noqa: B027 (most checks judge no difference)
         """Look at the device before the first check of the step loads it: the *before* of a difference.
 
         Called once on every rank when the step starts, before anything is imported; no torch, no collective, no load.
-        What is returned is ``bench.begun`` in ``measure``; what is raised is raised again there.
+        What is returned is ``ctx.begun`` in ``measure``; what is raised is raised again there.
         """
 
     @abc.abstractmethod
-    def measure(self, bench: Bench) -> Any:
+    def measure(self, ctx: CheckContext) -> Any:
         """Measure, verify, and ``emit``.
 
         Where ``scope`` is ``device``, ranks may measure one after another: no barrier and no collective in here.
@@ -135,7 +135,7 @@ class Check(abc.ABC):
             Unavailable: it cannot be measured here (the record says NOT_RUN and why).
         """
 
-    def compare(self, bench: Bench, kept: Any) -> None:  # noqa: B027 (most checks have nothing to compare)
+    def compare(self, ctx: CheckContext, kept: Any) -> None:  # noqa: B027 (most checks have nothing to compare)
         """Compare the ranks with each other and ``emit`` what comes of it.
 
         Called on all ranks together after every rank has measured, so collectives are welcome. ``kept`` is what this

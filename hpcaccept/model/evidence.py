@@ -9,7 +9,7 @@ from functools import cached_property
 from hpcaccept.model.event import Event
 from hpcaccept.model.job import JobStatus
 from hpcaccept.model.plan import Plan, Step
-from hpcaccept.model.record import Hello, Record, Torn
+from hpcaccept.model.record import RankStarted, Record, UnreadableLine
 from hpcaccept.model.record_table import RecordTable, record_table
 from hpcaccept.model.table import SampleTable
 
@@ -22,11 +22,11 @@ class Evidence:
         plan: what was asked for.
         nodes: names of the nodes of the job; as many as were asked for, when they are known.
         steps: that were launched.
-        hellos: first words of the ranks.
+        rank_starts: what each rank wrote when it started.
         records: without their samples, which are in the table.
         samples: of all records.
         events: of the driver.
-        torn: unreadable lines.
+        unreadable: lines of journals that cannot be read.
         imports_s: module → longest import of a rank in seconds.
         job: how the job ended, where the driver had no last word.
     """
@@ -34,11 +34,11 @@ class Evidence:
     plan: Plan
     nodes: tuple[str, ...]
     steps: tuple[Step, ...]
-    hellos: tuple[Hello, ...]
+    rank_starts: tuple[RankStarted, ...]
     records: Sequence[Record]
     samples: SampleTable
     events: tuple[Event, ...]
-    torn: tuple[Torn, ...] = ()
+    unreadable: tuple[UnreadableLine, ...] = ()
     imports_s: dict[str, float] = field(default_factory=dict)
     job: JobStatus | None = None
 
@@ -56,11 +56,11 @@ class Evidence:
     def shared_host(self) -> bool:
         """True when nodes of the run share one kernel: virtual nodes, which can only be compared roughly."""
         nodes_of: dict[str, set[str]] = {}
-        for hello in self.hellos:
-            nodes_of.setdefault(hello.boot_id, set()).add(hello.node)
+        for rank_started in self.rank_starts:
+            nodes_of.setdefault(rank_started.boot_id, set()).add(rank_started.node)
         return any(len(names) > 1 for names in nodes_of.values())
 
     @property
     def in_turn(self) -> bool:
         """True when ranks outnumbered cores and measured one after another."""
-        return any(hello.in_turn for hello in self.hellos)
+        return any(rank_started.in_turn for rank_started in self.rank_starts)

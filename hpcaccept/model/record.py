@@ -79,7 +79,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Hello:
+class RankStarted:
     """The first words of a rank: who and where it is.
 
     Attributes:
@@ -112,14 +112,14 @@ class Hello:
 
 
 @dataclass(frozen=True)
-class Start:
+class CheckStarted:
     """A rank begins a check."""
 
     check: str
 
 
 @dataclass(frozen=True)
-class Import:
+class ModuleImported:
     """A rank has imported a module for the first time, in so many seconds."""
 
     module: str
@@ -127,7 +127,7 @@ class Import:
 
 
 @dataclass(frozen=True)
-class Stopped:
+class RankStopped:
     """The last words of a rank that was ended outside a check.
 
     Attributes:
@@ -142,12 +142,12 @@ class Stopped:
 
 
 @dataclass(frozen=True)
-class Bye:
+class RankFinished:
     """A rank has said everything it had to say."""
 
 
 @dataclass(frozen=True)
-class Torn:
+class UnreadableLine:
     """A line of a journal that cannot be read.
 
     Attributes:

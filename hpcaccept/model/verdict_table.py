@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class JudgedColumn:
     """One question about one metric, answered for many like units: as columns, so that nothing is built for who passes.
 
     Attributes:
@@ -111,12 +111,12 @@ class VerdictTable:
     """
 
     units: tuple[Unit, ...]
-    answers: tuple[Answer, ...]
+    answers: tuple[JudgedColumn, ...]
 
     def __len__(self) -> int:
         return sum(map(len, self.answers))
 
-    def of(self, question: Question) -> tuple[Answer, ...]:
+    def answering(self, question: Question) -> tuple[JudgedColumn, ...]:
         """The answers to one question."""
         return tuple(answer for answer in self.answers if answer.question == question)
 

@@ -220,7 +220,7 @@ def parse_aznhc(log: str) -> NodeRun:
     run = NodeRun()
     reader = _Reader(run)
     for line in last.splitlines():
-        reader.take(line.rstrip())
+        reader.add(line.rstrip())
     reader.close()
     return run
 
@@ -232,7 +232,7 @@ class _Reader:
         self.run = run
         self.open: list[str] = []
 
-    def take(self, line: str) -> None:
+    def add(self, line: str) -> None:
         if self.open and line and not _MARK.match(line):
             self.open.append(line)
             return

@@ -309,17 +309,17 @@ def parse_diag(text: str) -> Diag:
 def _document(text: str) -> dict[str, Any]:
     decoder = json.JSONDecoder()
     at = text.find("{")
-    torn = None
+    unreadable = None
     while at >= 0:
         try:
             found, _ = decoder.raw_decode(text, at)
         except json.JSONDecodeError as fault:
-            torn = torn or fault
+            unreadable = unreadable or fault
         else:
             if isinstance(found, dict) and (any(key in found for key in _TOP) or "iterations" in found):
                 return found
         at = text.find("{", at + 1)
-    why = f": {torn.msg} in line {torn.lineno}" if torn else ""
+    why = f": {unreadable.msg} in line {unreadable.lineno}" if unreadable else ""
     raise NotUnderstood(f"dcgmi printed no diagnostic that can be read{why}", "Its output is in the run folder.")
 
 

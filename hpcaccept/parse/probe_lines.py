@@ -36,7 +36,7 @@ def framed(source: str, kind: str, number: int, text: str) -> list[str]:
 
 
 @dataclass
-class Hearing:
+class ProbeReader:
     """What was heard so far.
 
     Attributes:
@@ -47,7 +47,7 @@ class Hearing:
     _pieces: dict[tuple[str, int], dict[int, str]] = field(default_factory=dict)
     _answers: dict[str, Clock] = field(default_factory=dict)
 
-    def take(self, arrived_s: float, line: str) -> None:
+    def add(self, arrived_s: float, line: str) -> None:
         """One line of output and when it came, by the clock of this machine. A line that others have written into is left out."""
         _, mark, rest = line.rstrip("\r\n").partition(f"{_MARK} ")
         words = rest.split(" ", 4)

@@ -136,7 +136,7 @@ def make_plan(
         request=request,
         suite=suite,
         image=image,
-        start_deadline_s=settings.start_timeout,
+        start_deadline_s=settings.start_timeout_s,
     )
 
 

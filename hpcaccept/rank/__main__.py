@@ -12,7 +12,7 @@ from hpcaccept.errors import HpcacceptError, RunFolderFull
 from hpcaccept.measure.context import Place
 from hpcaccept.measure.host import host
 from hpcaccept.measure.ranks import mpi, pmix
-from hpcaccept.model.record import Bye, Hello, Start
+from hpcaccept.model.record import CheckStarted, RankFinished, RankStarted
 from hpcaccept.rank import EXIT_ABORT, EXIT_CANNOT_START, EXIT_FOLDER_FULL, REMEDY_EXTRA
 from hpcaccept.rank.measuring import begin, measure_check
 from hpcaccept.rank.preflight import enter
@@ -73,7 +73,7 @@ def _run(folder: RunFolder, step_id: str) -> int:
     for task in tasks:
         rank.current = task.spec
         # One rank's word is enough to see progress by, from another host too.
-        rank.journal.write(Start(task.spec.name), sync=rank.number == 0)
+        rank.journal.write(CheckStarted(task.spec.name), sync=rank.number == 0)
         keep_going = measure_check(rank, comm, task, watch)
         rank.current = None
         if not keep_going:
@@ -81,7 +81,7 @@ def _run(folder: RunFolder, step_id: str) -> int:
             os._exit(EXIT_ABORT)
     watch.expect("MPI finish", 30.0, waits=True)
     mpi.barrier(comm)
-    rank.journal.write(Bye())
+    rank.journal.write(RankFinished())
     _leave()
     return 0
 
@@ -148,7 +148,7 @@ def _settle(rank: Rank, comm: MPI.Intracomm) -> None:
 
     library = " ".join(MPI.Get_library_version().split(",")[0].split("\n")[0].strip("\0 ").split())
     rank.journal.write(
-        Hello(
+        RankStarted(
             rank=rank.number,
             size=len(world),
             node=rank.node,

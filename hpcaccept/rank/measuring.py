@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from hpcaccept import checks
 from hpcaccept.errors import HpcacceptError, RunError, RunFolderFull
 from hpcaccept.measure import device as devices
-from hpcaccept.measure.context import MpiBench, Place
+from hpcaccept.measure.context import MpiContext, Place
 from hpcaccept.measure.ranks import mpi
 from hpcaccept.model.check import Check, Unavailable
-from hpcaccept.model.record import Import, Record
+from hpcaccept.model.record import ModuleImported, Record
 from hpcaccept.model.suite import CheckSpec
 from hpcaccept.rank import REMEDY_EXTRA
 
@@ -37,7 +37,7 @@ class Task:
 
     spec: CheckSpec
     check: Check
-    bench: MpiBench
+    ctx: MpiContext
     fault: Exception | None = None
 
 
@@ -46,12 +46,12 @@ def begin(rank: Rank, comm: MPI.Intracomm, spec: CheckSpec, watch: Watch) -> Tas
     assert rank.place is not None
     watch.expect(f"beginning {spec.name}", spec.deadline_s, waits=False)
     check = checks.build(spec.name, spec.params)
-    bench = MpiBench(
+    ctx = MpiContext(
         comm, rank.place, spec.name, check.metrics, spec.deadline_s, on_beat=watch.beat, folder=rank.outputs
     )
-    task = Task(spec, check, bench)
+    task = Task(spec, check, ctx)
     try:
-        bench.begun = check.begin(bench)
+        ctx.begun = check.begin(ctx)
     except Exception as fault:
         task.fault = fault
     return task
@@ -60,11 +60,11 @@ def begin(rank: Rank, comm: MPI.Intracomm, spec: CheckSpec, watch: Watch) -> Tas
 def measure_check(rank: Rank, comm: MPI.Intracomm, task: Task, watch: Watch) -> bool:
     """Measure one check on all ranks. False when this rank failed where the others cannot go on without it."""
     assert rank.place is not None
-    place, spec, check, bench = rank.place, task.spec, task.check, task.bench
+    place, spec, check, ctx = rank.place, task.spec, task.check, task.ctx
     # Only a first import may keep the others waiting for minutes.
     ready_s = spec.deadline_s if set(check.needs) <= set(rank.imported) else IMPORT_DEADLINE_S
     obstacle = task.fault or _prepare(rank, check, watch)
-    bench.model = rank.model
+    ctx.model = rank.model
     watch.expect("waiting for all ranks to be ready", ready_s, waits=True)
     if check.scope == "world":
         obstacle = obstacle or _obstacle_elsewhere(mpi.allgather(comm, (rank.node, str(obstacle or ""))))
@@ -84,7 +84,7 @@ def measure_check(rank: Rank, comm: MPI.Intracomm, task: Task, watch: Watch) -> 
 
     def measure() -> None:
         watch.expect("measuring", spec.deadline_s, waits=False)
-        timed(lambda: kept.append(check.measure(bench)))
+        timed(lambda: kept.append(check.measure(ctx)))
 
     fault: Exception | None = obstacle
     try:
@@ -96,7 +96,7 @@ def measure_check(rank: Rank, comm: MPI.Intracomm, task: Task, watch: Watch) -> 
             mpi.barrier(comm)
             watch.expect("comparing", spec.deadline_s, waits=False)
             # A rank that has nothing to compare takes part all the same: the others must not wait for it.
-            timed(lambda: check.compare(bench, kept[0] if kept else None))
+            timed(lambda: check.compare(ctx, kept[0] if kept else None))
     except Unavailable as why:
         fault = why
     except RunFolderFull:
@@ -105,7 +105,7 @@ def measure_check(rank: Rank, comm: MPI.Intracomm, task: Task, watch: Watch) -> 
         # Where all ranks act together, one that was stopped and woken finds its connections closed by the others.
         stopped = watch.stopped_since(begun) if check.scope == "world" else ""
         fault = RunError(f"{stopped}; then {why}") if stopped else why
-    record = _conclude(rank, spec, bench, fault, started_at, duration_s[0])
+    record = _conclude(rank, spec, ctx, fault, started_at, duration_s[0])
     rank.journal.write(record)
     return not (check.scope == "world" and record.outcome == "error")
 
@@ -133,7 +133,7 @@ def _prepare(rank: Rank, check: Check, watch: Watch) -> Exception | None:
             return Unavailable(f"{module} cannot be imported where the ranks run: {fault}", REMEDY_EXTRA)
         if module not in rank.imported:
             rank.imported[module] = str(getattr(found, "__version__", ""))
-            rank.journal.write(Import(module, round(time.perf_counter() - begin, 4)), sync=False)
+            rank.journal.write(ModuleImported(module, round(time.perf_counter() - begin, 4)), sync=False)
             if module == "torch":
                 found.set_num_threads(rank.place.threads)
     return None
@@ -200,12 +200,12 @@ def _in_turn(
 
 
 def _conclude(
-    rank: Rank, spec: CheckSpec, bench: MpiBench, fault: Exception | None, started_at: str, duration_s: float
+    rank: Rank, spec: CheckSpec, ctx: MpiContext, fault: Exception | None, started_at: str, duration_s: float
 ) -> Record:
-    facts = {**bench.facts, **{f"{module}_version": version for module, version in rank.imported.items()}}
+    facts = {**ctx.facts, **{f"{module}_version": version for module, version in rank.imported.items()}}
     common: dict[str, Any] = {
-        "samples": tuple(bench.samples),
-        "unsupported": bench.not_supported,
+        "samples": tuple(ctx.samples),
+        "unsupported": ctx.not_supported,
         "facts": facts,
         "started_at": started_at,
         "duration_s": duration_s,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from hpcaccept import __version__
 from hpcaccept.measure.host import host
 from hpcaccept.measure.ranks import pmix
-from hpcaccept.model.record import Bye, Hello, Stopped
+from hpcaccept.model.record import RankFinished, RankStarted, RankStopped
 from hpcaccept.rank import EXIT_CANNOT_START
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def enter(plan: Plan, journal: Journal, node: str, task: int) -> int:
     """Say what this node is inside the image, or why no rank could work here; gives the exit code."""
     journal.write(
-        Hello(
+        RankStarted(
             rank=task,
             size=1,
             node=node,
@@ -41,10 +41,10 @@ def enter(plan: Plan, journal: Journal, node: str, task: int) -> int:
     )
     why = obstacle(plan)
     if why:
-        journal.write(Stopped(why, by_peer=False))
+        journal.write(RankStopped(why, by_peer=False))
         print(f"hpcaccept: {why}", file=sys.stderr)  # noqa: T201
         return EXIT_CANNOT_START
-    journal.write(Bye())
+    journal.write(RankFinished())
     return 0
 
 

@@ -175,14 +175,14 @@ def _of_the_folder(facts: NodeFacts, request: ProbeRequest) -> NodeFacts:
     """Is what the login side wrote seen here, and can something be left for it?"""
     folder = Path(request.folder)
 
-    def look() -> tuple[str, str]:
+    def probe() -> tuple[str, str]:
         until = time.monotonic() + request.seen_within_s
         while (why := _reading(folder / FROM_LOGIN, request.token)) and time.monotonic() < until:
             time.sleep(0.2)
         # Without the file it is another folder: what is left there would stay there.
         return why, why or _leaving(folder / f"from-{facts.node}", request.token)
 
-    answer, late = _within(request.timeout_s, look)
+    answer, late = _within(request.timeout_s, probe)
     no_read, no_write = answer or (late, late)
     return replace(facts, no_read=no_read, no_write=no_write)
 
@@ -206,7 +206,7 @@ def _leaving(file: Path, token: str) -> str:
 
 
 def _of_the_driver(facts: NodeFacts, request: ProbeRequest) -> NodeFacts:
-    def look() -> tuple[int, str, str]:
+    def probe() -> tuple[int, str, str]:
         wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
         try:
             found = nvml.gpus()
@@ -217,7 +217,7 @@ def _of_the_driver(facts: NodeFacts, request: ProbeRequest) -> NodeFacts:
         hidden = [f"CUDA_VISIBLE_DEVICES={wanted}"] if wanted is not None else []
         return len(seen), "; ".join([f"the driver counts {len(found)}", *bad, *hidden]), ""
 
-    answer, late = _within(request.timeout_s, look)
+    answer, late = _within(request.timeout_s, probe)
     count, why, remedy = answer or (0, late, "")
     return replace(facts, gpus=count, no_gpus=why if count < request.gpus else "", gpus_remedy=remedy)
 
@@ -285,9 +285,9 @@ def _finish_mpi() -> None:
         module.Finalize()
 
 
-def _within(seconds: float, look: Callable[[], T]) -> tuple[T | None, str]:
+def _within(seconds: float, probe: Callable[[], T]) -> tuple[T | None, str]:
     """What a look gives, or None and why not: a file system or a driver that hangs keeps its thread, and nothing else."""
-    future = futures.ThreadPoolExecutor(1).submit(look)
+    future = futures.ThreadPoolExecutor(1).submit(probe)
     try:
         return future.result(seconds), ""
     except futures.TimeoutError:

@@ -9,7 +9,7 @@ from typing import Any
 from hpcaccept import checks
 from hpcaccept.measure.context import Place
 from hpcaccept.model.plan import Step
-from hpcaccept.model.record import Record, Stopped
+from hpcaccept.model.record import RankStopped, Record
 from hpcaccept.model.suite import CheckSpec
 from hpcaccept.store.journal import Journal
 
@@ -55,7 +55,7 @@ class Rank:
     def last_words(self, cause: str, by_peer: bool, beat: str) -> None:
         """Called by the watch thread: what this rank was doing when it was ended."""
         if self.current is None:
-            self.journal.write_last(Stopped(cause, by_peer, beat))
+            self.journal.write_last(RankStopped(cause, by_peer, beat))
         else:
             self.journal.write_last(
                 self.record(self.current, "error", cause=cause, cut_short=True, by_peer=by_peer, beat=beat)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hpcaccept.judge import Judgement
     from hpcaccept.judge.statistics.aggregate import Values
     from hpcaccept.model.evidence import Evidence
-    from hpcaccept.model.verdict_table import Answer
+    from hpcaccept.model.verdict_table import JudgedColumn
 
 #: How bad each code of a column is.
 _RANK = np.array([SEVERITY[outcome] for outcome in OUTCOMES])
@@ -96,7 +96,7 @@ def summarise(evidence: Evidence, judgement: Judgement, values: list[Values]) ->
     bad = [v for v in judgement.verdicts if v.required or v.outcome is Outcome.FAIL or v.question == "history"]
     bad.sort(key=lambda v: (order.index(v.outcome), v.subject, v.key))
     models = {unit.model for unit in evidence.samples.units if unit.model}
-    lacking = any("no baseline of" in answer.said for answer in judgement.table.of("baseline"))
+    lacking = any("no baseline of" in answer.said for answer in judgement.table.answering("baseline"))
     return Summary(
         rows=rows,
         bad=tuple(bad),
@@ -125,7 +125,7 @@ def _nodes(evidence: Evidence, judgement: Judgement) -> dict[str, Outcome]:
     return {name: worst_of[int(found[i])] for name, i in number.items()}
 
 
-def counting(answer: Answer) -> npt.NDArray[np.bool_]:
+def counting(answer: JudgedColumn) -> npt.NDArray[np.bool_]:
     """bool[u]: what is judged counts, and what is required."""
     counts: npt.NDArray[np.bool_] = (answer.outcome <= CODE[Outcome.FAIL]) | answer.demanded
     return counts
@@ -162,9 +162,9 @@ def _figure(values: Values) -> Figure:
 def _notes(evidence: Evidence) -> list[str]:
     notes = []
     if evidence.in_turn:
-        hello = next(h for h in evidence.hellos if h.in_turn)
+        rank_started = next(h for h in evidence.rank_starts if h.in_turn)
         notes.append(
-            f"{hello.ranks_on_host} ranks share {hello.cores:g} cores: they measured in turn, one thread each. "
+            f"{rank_started.ranks_on_host} ranks share {rank_started.cores:g} cores: they measured in turn, one thread each. "
             "Collectives cannot be measured in turn: their rates here tell of the sharing too."
         )
     if evidence.shared_host:
@@ -177,6 +177,6 @@ def _notes(evidence: Evidence) -> list[str]:
         notes.append(f"The job ended early: {last.detail}.")
     elif evidence.job and not last:
         notes.append(f"The job ended as {evidence.job.state}: {evidence.job.detail}.")
-    if evidence.torn:
-        notes.append(f"{len(evidence.torn)} line(s) of the records cannot be read.")
+    if evidence.unreadable:
+        notes.append(f"{len(evidence.unreadable)} line(s) of the records cannot be read.")
     return notes

@@ -27,7 +27,7 @@ from hpcaccept.model.metric import Metric, split_key
 from hpcaccept.model.plan import Image, Plan, Request
 from hpcaccept.model.suite import CheckSpec, PeerRule, Suite
 from hpcaccept.model.verdict import CODE, Outcome
-from hpcaccept.model.verdict_table import Answer
+from hpcaccept.model.verdict_table import JudgedColumn
 from hpcaccept.simulate.faults import left_of
 from hpcaccept.simulate.fleet import SPREADS, Fleet, Site, table_of, units_of
 
@@ -57,7 +57,7 @@ class Run:
     values: list[Values]
     first: dict[str, Floats]
     blocks: dict[str, Floats]
-    answers: list[Answer]
+    answers: list[JudgedColumn]
     launches: int
     judge_s: float
 
@@ -171,7 +171,7 @@ def _evidence(
     plan: Plan, site: Site, launches: Sequence[Mapping[str, Floats]], present: Mapping[str, npt.NDArray[np.bool_]]
 ) -> Evidence:
     return Evidence(
-        plan=plan, nodes=(), steps=(), hellos=(), records=(), samples=table_of(site, launches, present), events=(),
+        plan=plan, nodes=(), steps=(), rank_starts=(), records=(), samples=table_of(site, launches, present), events=(),
     )  # fmt: skip
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from hpcaccept.model.event import Event
 from hpcaccept.model.evidence import Evidence
 from hpcaccept.model.metric import Metric, metric_key
-from hpcaccept.model.record import Hello, Import, Record, Sample, Torn
+from hpcaccept.model.record import ModuleImported, RankStarted, Record, Sample, UnreadableLine
 from hpcaccept.model.table import SampleTable, Unit
-from hpcaccept.store.journal import Word, read
+from hpcaccept.store.journal import JournalEntry, read
 
 if TYPE_CHECKING:
     from hpcaccept.model.job import JobStatus
@@ -28,20 +28,20 @@ Catalogue = dict[str, dict[str, Metric]]
 class _Heap:
     """What has been read so far."""
 
-    hellos: list[Hello] = field(default_factory=list)
+    rank_starts: list[RankStarted] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
-    torn: list[Torn] = field(default_factory=list)
+    unreadable: list[UnreadableLine] = field(default_factory=list)
     imports_s: dict[str, float] = field(default_factory=dict)
 
-    def take(self, word: Word | Torn) -> None:
+    def add(self, word: JournalEntry | UnreadableLine) -> None:
         """Sort what a rank said."""
-        if isinstance(word, Torn):
-            self.torn.append(word)
-        elif isinstance(word, Hello):
-            self.hellos.append(word)
+        if isinstance(word, UnreadableLine):
+            self.unreadable.append(word)
+        elif isinstance(word, RankStarted):
+            self.rank_starts.append(word)
         elif isinstance(word, Record):
             self.records.append(word)
-        elif isinstance(word, Import):
+        elif isinstance(word, ModuleImported):
             self.imports_s[word.module] = max(self.imports_s.get(word.module, 0.0), word.seconds)
 
 
@@ -61,45 +61,49 @@ def gather(folder: RunFolder, catalogue: Catalogue, job: JobStatus | None = None
     for step in steps:
         for file in sorted(folder.records(step.id).glob("*.jsonl")):
             for word in read(file):
-                heap.take(word)
-    events, torn = _events(folder)
+                heap.add(word)
+    events, unreadable = _events(folder)
     known, foreign = _declared(heap.records, catalogue, {step.id for step in steps})
     records = _last_word_per_check(known)
     return Evidence(
         plan=plan,
         nodes=_nodes(plan, steps, events),
         steps=steps,
-        hellos=tuple(heap.hellos),
+        rank_starts=tuple(heap.rank_starts),
         records=tuple(replace(r, samples=()) for r in records),
-        samples=table_of(known, heap.hellos, catalogue, steps),
+        samples=table_of(known, heap.rank_starts, catalogue, steps),
         events=events,
-        torn=(*heap.torn, *torn, *foreign),
+        unreadable=(*heap.unreadable, *unreadable, *foreign),
         imports_s=heap.imports_s,
         job=job,
     )
 
 
-def _events(folder: RunFolder) -> tuple[tuple[Event, ...], list[Torn]]:
+def _events(folder: RunFolder) -> tuple[tuple[Event, ...], list[UnreadableLine]]:
     words = list(read(folder.driver_log)) if folder.driver_log.exists() else []
-    return tuple(w for w in words if isinstance(w, Event)), [w for w in words if isinstance(w, Torn)]
+    return tuple(w for w in words if isinstance(w, Event)), [w for w in words if isinstance(w, UnreadableLine)]
 
 
-def _declared(records: list[Record], catalogue: Catalogue, steps: set[str]) -> tuple[list[Record], list[Torn]]:
+def _declared(
+    records: list[Record], catalogue: Catalogue, steps: set[str]
+) -> tuple[list[Record], list[UnreadableLine]]:
     """Records with the samples that their check declares; what else they hold is told, never dropped in silence."""
     known: list[Record] = []
-    foreign: list[Torn] = []
+    foreign: list[UnreadableLine] = []
     for record in records:
         metrics = catalogue.get(record.check)
         if metrics is None or record.step not in steps:
             foreign.append(
-                Torn(f"rank {record.rank} of {record.node}", f"a record of {record.check!r}, which was not asked for")
+                UnreadableLine(
+                    f"rank {record.rank} of {record.node}", f"a record of {record.check!r}, which was not asked for"
+                )
             )
             continue
         mine = tuple(sample for sample in record.samples if sample.metric in metrics and _is_number(sample))
         if len(mine) < len(record.samples):
             odd = sorted({f"{s.metric}[{s.variant}] = {s.value}" for s in record.samples if s not in mine})
             text = f"{len(odd)} samples of {record.check} that are none: {', '.join(odd)}"
-            foreign.append(Torn(f"rank {record.rank} of {record.node}", text[:2000]))
+            foreign.append(UnreadableLine(f"rank {record.rank} of {record.node}", text[:2000]))
         known.append(replace(record, samples=mine))
     return known, foreign
 
@@ -127,10 +131,10 @@ def _last_word_per_check(records: list[Record]) -> list[Record]:
 
 
 def table_of(
-    records: list[Record], hellos: list[Hello], catalogue: Catalogue, steps: tuple[Step, ...] = ()
+    records: list[Record], rank_starts: list[RankStarted], catalogue: Catalogue, steps: tuple[Step, ...] = ()
 ) -> SampleTable:
     """The samples of records as columns. Every metric must be in the catalogue."""
-    settings = {hello.node: _setting(hello) for hello in hellos}
+    settings = {rank_started.node: _setting(rank_started) for rank_started in rank_starts}
     # What all ranks reach together depends on how many they are.
     scales = {step.id: f", {len(step.nodes)} nodes × {step.ranks_per_node}" for step in steps}
     keys: dict[str, int] = {}
@@ -161,6 +165,6 @@ def table_of(
     )
 
 
-def _setting(hello: Hello) -> str:
+def _setting(rank_started: RankStarted) -> str:
     """What must be alike for two numbers to be compared."""
-    return f"{hello.threads} threads, {'in turn' if hello.in_turn else 'all at once'}"
+    return f"{rank_started.threads} threads, {'in turn' if rank_started.in_turn else 'all at once'}"

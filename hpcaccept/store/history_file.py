@@ -187,8 +187,8 @@ def prune(folder: Path, before: str) -> None:
 
 def _sweep(folder: Path) -> None:
     """Remove what a killed writer left; only the owner of the lock may know that it was killed."""
-    for torn in folder.glob(".*.h5.*"):
-        torn.unlink(missing_ok=True)
+    for unreadable in folder.glob(".*.h5.*"):
+        unreadable.unlink(missing_ok=True)
 
 
 def _segments(folder: Path) -> list[Path]:
@@ -399,7 +399,7 @@ def read_past(
     Raises:
         StoreError: a segment is damaged, foreign or of another version.
     """
-    parts = [_Part.look(file, unit_ids, kinds, before, without) for file in _segments(folder)]
+    parts = [_Part.open_part(file, unit_ids, kinds, before, without) for file in _segments(folder)]
     runs = [(kept, part, row) for part in parts for row, kept in enumerate(part.runs)]
     order = sorted(range(len(runs)), key=lambda i: _when(runs[i][0]))
     seen = np.concatenate([part.eligible for part in parts]) if parts else np.zeros((0, len(unit_ids)), np.bool_)
@@ -502,7 +502,7 @@ class _Part:
     eligible: npt.NDArray[np.bool_]
 
     @staticmethod
-    def look(
+    def open_part(
         file: Path,
         wanted: Sequence[str],
         kinds: Mapping[str, tuple[str, str]] | None,

@@ -14,23 +14,39 @@ from typing import TYPE_CHECKING
 
 from hpcaccept.errors import RunFolderFull
 from hpcaccept.model.event import Event
-from hpcaccept.model.record import Bye, Hello, Import, Record, Start, Stopped, Torn
+from hpcaccept.model.record import (
+    CheckStarted,
+    ModuleImported,
+    RankFinished,
+    RankStarted,
+    RankStopped,
+    Record,
+    UnreadableLine,
+)
 from hpcaccept.serial import dumps, from_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-Word = Hello | Start | Import | Record | Stopped | Bye | Event
+JournalEntry = RankStarted | CheckStarted | ModuleImported | Record | RankStopped | RankFinished | Event
 #: What may stand in a journal; the name stands in its line.
-_KINDS: dict[str, type[Word]] = {
-    "hello": Hello,
-    "start": Start,
-    "import": Import,
+_KINDS: dict[str, type[JournalEntry]] = {
+    "rank_started": RankStarted,
+    "check_started": CheckStarted,
+    "module_imported": ModuleImported,
     "record": Record,
-    "stopped": Stopped,
-    "bye": Bye,
+    "rank_stopped": RankStopped,
+    "rank_finished": RankFinished,
     "event": Event,
+}
+#: Names in journals that were written before the renames of version 0.1.0; they are still read.
+_OLD_KINDS: dict[str, type[JournalEntry]] = {
+    "hello": RankStarted,
+    "start": CheckStarted,
+    "import": ModuleImported,
+    "stopped": RankStopped,
+    "bye": RankFinished,
 }
 
 
@@ -48,7 +64,7 @@ class Journal:
         with full_disk_named(file):
             self._handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
-    def write(self, word: Word, *, sync: bool = True) -> None:
+    def write(self, word: JournalEntry, *, sync: bool = True) -> None:
         """Append one line.
 
         Args:
@@ -61,7 +77,7 @@ class Journal:
         with self._lock:
             self._append(word, sync=sync)
 
-    def write_last(self, word: Word) -> None:
+    def write_last(self, word: JournalEntry) -> None:
         """Append the last line of a process that is about to end: any thread that still wants to write waits for that end.
 
         A rank that has said why it ends must not say a second thing when its connections break.
@@ -72,7 +88,7 @@ class Journal:
         self._lock.acquire()
         self._append(word, sync=True)
 
-    def _append(self, word: Word, *, sync: bool) -> None:
+    def _append(self, word: JournalEntry, *, sync: bool) -> None:
         kind = next(name for name, class_ in _KINDS.items() if isinstance(word, class_))
         line = f'{{"kind":"{kind}","data":{dumps(word)}}}\n'.encode()
         with full_disk_named(self.file):
@@ -104,17 +120,17 @@ class full_disk_named:  # noqa: N801 (a context manager, used like a function)
             raise RunFolderFull(f"There is no space left for {self._file}.") from fault
 
 
-def read(file: Path) -> Iterator[Word | Torn]:
-    """What a journal says, in order; a line that cannot be read, or is of another version, is a ``Torn``."""
+def read(file: Path) -> Iterator[JournalEntry | UnreadableLine]:
+    """What a journal says, in order; a line that cannot be read, or is of another version, is a ``UnreadableLine``."""
     for raw in file.read_bytes().splitlines():
         text = raw.decode("utf-8", "replace")
         try:
             thing = json.loads(text, parse_constant=_refuse)
             if "\\u" in text:  # an escaped lone surrogate could be written nowhere: UnicodeEncodeError, so torn
                 json.dumps(thing, ensure_ascii=False).encode()
-            yield from_plain(thing["data"], _KINDS[thing["kind"]])
+            yield from_plain(thing["data"], (_KINDS | _OLD_KINDS)[thing["kind"]])
         except (ValueError, KeyError, TypeError, RecursionError):
-            yield Torn(file.name, text[:2000])
+            yield UnreadableLine(file.name, text[:2000])
 
 
 def _refuse(constant: str) -> None:

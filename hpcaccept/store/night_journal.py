@@ -12,17 +12,17 @@ import os
 from typing import TYPE_CHECKING, get_args
 
 from hpcaccept.errors import RunError
-from hpcaccept.model.nightly.night import Line, Word
+from hpcaccept.model.nightly.night import Line, NightEntry
 from hpcaccept.serial import dumps, from_plain
 from hpcaccept.store.journal import full_disk_named
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_KINDS: dict[str, type[Word]] = {kind.__name__.lower(): kind for kind in get_args(Word)}
+_KINDS: dict[str, type[NightEntry]] = {kind.__name__.lower(): kind for kind in get_args(NightEntry)}
 
 
-def append(file: Path, *words: Word, at: str) -> None:
+def append(file: Path, *words: NightEntry, at: str) -> None:
     """Add words to the journal; after return they are on the disk.
 
     Raises:
@@ -37,8 +37,8 @@ def append(file: Path, *words: Word, at: str) -> None:
     try:
         with full_disk_named(file), file.open("ab") as out:
             # What is written after a torn line must not become a part of it.
-            torn = out.tell() and not _ends_whole(file)
-            out.write((b"\n" if torn else b"") + text.encode())
+            unreadable = out.tell() and not _ends_whole(file)
+            out.write((b"\n" if unreadable else b"") + text.encode())
             out.flush()
             os.fsync(out.fileno())
     except OSError as fault:
@@ -63,7 +63,7 @@ def read(file: Path) -> tuple[list[Line], int]:
         return [], 0
     except OSError as fault:
         raise RunError(f"Cannot read {file}: {fault.strerror}.", "It belongs to who runs nightly.") from None
-    lines, torn = [], 0
+    lines, unreadable = [], 0
     for text in raw.split(b"\n"):
         if not text.strip():
             continue
@@ -71,5 +71,5 @@ def read(file: Path) -> tuple[list[Line], int]:
             thing = json.loads(text)
             lines.append(Line(str(thing["at"]), from_plain(thing["data"], _KINDS[thing["kind"]])))
         except (ValueError, KeyError, TypeError, RecursionError):
-            torn += 1
-    return lines, torn
+            unreadable += 1
+    return lines, unreadable

@@ -129,7 +129,7 @@ class Lock:
                 write_whole(self._file, dumps(replace(self._owner, released=True)) + "\n")
 
 
-def take(folder: Path, me: Owner) -> Lock:
+def acquire(folder: Path, me: Owner) -> Lock:
     """Take the lock of a folder that all contenders see.
 
     Raises:
@@ -137,7 +137,7 @@ def take(folder: Path, me: Owner) -> Lock:
         RunError: the folder takes no files.
     """
     try:
-        held = look(folder)
+        held = read_holder(folder)
         number = held.number + 1
         if held.free and _create(folder, number, me):
             # A slower process may come by a number that a later owner has swept away.
@@ -145,7 +145,7 @@ def take(folder: Path, me: Owner) -> Lock:
                 _sweep(folder, number)
                 return Lock(folder, number, me)
             _file(folder, number).unlink(missing_ok=True)
-        held = look(folder)
+        held = read_holder(folder)
     except OSError as fault:
         raise RunError(
             f"Cannot take the lock in {folder}: {fault.strerror}.", "Choose a shared, writable place with --runs-dir."
@@ -157,7 +157,7 @@ def take(folder: Path, me: Owner) -> Lock:
     )
 
 
-def look(folder: Path) -> Held:
+def read_holder(folder: Path) -> Held:
     """The state of the lock."""
     number = _highest(folder) if folder.is_dir() else 0
     if not number:
@@ -167,7 +167,7 @@ def look(folder: Path) -> Held:
         silent_s = _server_now(folder) - file.stat().st_mtime
         owner = from_plain(json.loads(file.read_text("utf-8")), Owner)
     except FileNotFoundError:
-        return look(folder)  # swept away by a later owner
+        return read_holder(folder)  # swept away by a later owner
     except (ValueError, UnicodeDecodeError):
         return Held(number, None, silent_s, "its file cannot be read" if silent_s > SILENT_S else "")
     return Held(number, owner, silent_s, "" if owner.released else _why_stale(owner, silent_s))

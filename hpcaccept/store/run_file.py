@@ -42,7 +42,7 @@ from hpcaccept.model.event import Event
 from hpcaccept.model.evidence import Evidence
 from hpcaccept.model.job import JobStatus
 from hpcaccept.model.plan import Plan, Step
-from hpcaccept.model.record import Hello, Record, Torn
+from hpcaccept.model.record import RankStarted, Record, UnreadableLine
 from hpcaccept.model.record_table import RecordTable
 from hpcaccept.model.table import SampleTable, Unit
 from hpcaccept.serial import dumps, from_plain
@@ -71,8 +71,13 @@ def write_run(file: Path, evidence: Evidence, now: str) -> None:
         h5["nodes"] = json.dumps(evidence.nodes)
         h5["imports_s"] = json.dumps(evidence.imports_s)
         h5["job"] = dumps(evidence.job) if evidence.job else ""
-        for name in ("steps", "hellos", "events", "torn"):
-            h5[f"evidence/{name}"] = f"[{','.join(dumps(thing) for thing in getattr(evidence, name))}]"
+        for name, field in (
+            ("steps", "steps"),
+            ("hellos", "rank_starts"),
+            ("events", "events"),
+            ("torn", "unreadable"),
+        ):
+            h5[f"evidence/{name}"] = f"[{','.join(dumps(thing) for thing in getattr(evidence, field))}]"
         _write_records(h5, evidence.record_table)
         table = evidence.samples
         for column in ("key", "unit", "launch", "repeat", "value"):
@@ -107,11 +112,11 @@ def read_run(file: Path) -> Evidence:
                 plan=from_plain(json.loads(h5["plan"].asstr()[()]), Plan),
                 nodes=tuple(json.loads(h5["nodes"].asstr()[()])),
                 steps=_things(h5, "steps", Step),
-                hellos=_things(h5, "hellos", Hello),
+                rank_starts=_things(h5, "hellos", RankStarted),
                 records=_old_things(h5["evidence/records"], Record) if old else _records(h5),
                 samples=table,
                 events=_things(h5, "events", Event),
-                torn=_things(h5, "torn", Torn),
+                unreadable=_things(h5, "torn", UnreadableLine),
                 imports_s=json.loads(h5["imports_s"].asstr()[()]),
                 job=from_plain(json.loads(job), JobStatus) if job else None,
             )

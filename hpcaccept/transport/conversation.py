@@ -51,7 +51,7 @@ class Talk:
                 self._process.stdin.write(f"{line}\n".encode())
                 self._process.stdin.flush()
 
-    def heard(self, timeout_s: float) -> list[tuple[float, str]]:
+    def read_lines(self, timeout_s: float) -> list[tuple[float, str]]:
         """Lines that came since the last call, each with the time of its arrival; waits for the first one."""
         found = []
         with contextlib.suppress(queue.Empty):

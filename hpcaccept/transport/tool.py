@@ -20,7 +20,7 @@ from hpcaccept.transport.process import Done
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from hpcaccept.model.check import Bench
+    from hpcaccept.model.check import CheckContext
 
 
 def found(program: str, remedy: str = "") -> str:
@@ -63,7 +63,7 @@ def started(
 
 
 def run_tool(
-    bench: Bench,
+    ctx: CheckContext,
     command: Sequence[str],
     *,
     timeout_s: float,
@@ -71,10 +71,10 @@ def run_tool(
     remedy: str = "",
     keep_as: str = "",
 ) -> Done:
-    """Run a tool to its end, say once a second that it is at work, and keep what it said (``bench.keep``).
+    """Run a tool to its end, say once a second that it is at work, and keep what it said (``ctx.keep``).
 
     Args:
-        bench: of the check that runs it.
+        ctx: of the check that runs it.
         command: program and arguments.
         timeout_s: after which it and its children are killed.
         env: variables beside those of this process; None takes one away.
@@ -95,16 +95,16 @@ def run_tool(
                 break
             except subprocess.TimeoutExpired as still:
                 spent_s = time.monotonic() - begin
-                bench.beat(f"{name}, {spent_s:.0f} s")
+                ctx.beat(f"{name}, {spent_s:.0f} s")
                 if spent_s > timeout_s:
-                    bench.keep(f"{kept}.out", (still.stdout or b"").decode("utf-8", "replace"))
+                    ctx.keep(f"{kept}.out", (still.stdout or b"").decode("utf-8", "replace"))
                     raise ToolError(
                         f"{name} did not end within {timeout_s:g} s", "Its output until then is in the run folder."
                     ) from None
         done = Done(process.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
     for kind, text in (("out", done.stdout), ("err", done.stderr)):
         if text:
-            bench.keep(f"{kept}.{kind}", text)
+            ctx.keep(f"{kept}.{kind}", text)
     return done
 
 

@@ -21,7 +21,7 @@ from hpcaccept.model.history import Past, PastRun, unit_id
 from hpcaccept.model.record import Record
 from hpcaccept.model.table import SampleTable, Unit
 from hpcaccept.report.model import Summary, summarise
-from support.builders import AT, H100, hello, plan, suite
+from support.builders import AT, H100, plan, rank_started, suite
 
 SETTING = "8 threads, all at once"
 #: Check → its rate, what a healthy GPU reaches, and the first part of its variants.
@@ -90,7 +90,7 @@ def big_run(
         plan=plan(suite(*asked), nodes=nodes, gpus_per_node=gpus),
         nodes=names(nodes),
         steps=(),
-        hellos=tuple(hello(number, node) for number, node in enumerate(there)),
+        rank_starts=tuple(rank_started(number, node) for number, node in enumerate(there)),
         records=tuple(_records(asked, devices)),
         samples=columns.table(devices + whole),
         events=(Event("started", AT, nodes=names(nodes)), Event("ended", AT)),

@@ -15,7 +15,7 @@ from hpcaccept.model.event import Event
 from hpcaccept.model.evidence import Evidence
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.model.plan import Image, Plan, Request, Step
-from hpcaccept.model.record import Hello, Record, Sample, Torn
+from hpcaccept.model.record import RankStarted, Record, Sample, UnreadableLine
 from hpcaccept.model.suite import CheckSpec, Suite
 from hpcaccept.store.gather import table_of
 
@@ -89,14 +89,14 @@ def step(checks: Sequence[str] = ("speed",), count: int = 4, ranks_per_node: int
     )
 
 
-def hello(rank: int, node: str, **more: Any) -> Hello:
+def rank_started(rank: int, node: str, **more: Any) -> RankStarted:
     """The first words of a rank on a kernel of its node's own."""
     values = {
         "rank": rank, "size": 4, "node": node, "pid": 1000 + rank, "python": "3.11.7", "version": "0.1.0",
         "mpi": "Open MPI v4.1.4", "boot_id": f"boot-of-{node}", "cores": 8.0, "ranks_on_host": 1, "in_turn": False,
         "threads": 8,
     }  # fmt: skip
-    return Hello(**{**values, **more})
+    return RankStarted(**{**values, **more})
 
 
 def samples(numbers: Mapping[str, float | Sequence[float]]) -> tuple[Sample, ...]:
@@ -124,26 +124,28 @@ def evidence(
     the_plan: Plan | None = None,
     *,
     names: tuple[str, ...] | None = None,
-    hellos: tuple[Hello, ...] | None = None,
+    rank_starts: tuple[RankStarted, ...] | None = None,
     events: tuple[Event, ...] = (),
-    torn: tuple[Torn, ...] = (),
+    unreadable: tuple[UnreadableLine, ...] = (),
     job: JobStatus | None = None,
     catalogue: Mapping[str, dict[str, Metric]] = CATALOGUE,
 ) -> Evidence:
     """Evidence as ``gather`` would make it of these records; its driver has had its last word."""
     the_plan = the_plan or plan()
     names = nodes(the_plan.request.nodes) if names is None else names
-    hellos = hellos if hellos is not None else tuple(hello(rank, node) for rank, node in enumerate(names))
+    rank_starts = (
+        rank_starts if rank_starts is not None else tuple(rank_started(rank, node) for rank, node in enumerate(names))
+    )
     kept = list(records)
     return Evidence(
         plan=the_plan,
         nodes=names,
         steps=(),
-        hellos=hellos,
+        rank_starts=rank_starts,
         records=tuple(replace(r, samples=()) for r in kept),
-        samples=table_of(kept, list(hellos), dict(catalogue)),
+        samples=table_of(kept, list(rank_starts), dict(catalogue)),
         events=(*events, Event("ended", AT)) if job is None else events,
-        torn=torn,
+        unreadable=unreadable,
         job=job,
     )
 

@@ -9,12 +9,12 @@ from hpcaccept.config.settings import Settings
 from hpcaccept.config.suites import SuiteText
 from hpcaccept.model.event import Event
 from hpcaccept.model.plan import Image
-from hpcaccept.model.record import Bye
+from hpcaccept.model.record import RankFinished
 from hpcaccept.plan.make import make_plan, request_of
 from hpcaccept.plan.resolve import resolve_suite
 from hpcaccept.store.folder import RunFolder
 from hpcaccept.store.journal import Journal
-from support.builders import AT, H100, hello, nodes, record
+from support.builders import AT, H100, nodes, rank_started, record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -99,9 +99,9 @@ def finished(
         if node not in said:
             continue
         journal = Journal(folder.records("00") / f"r{rank:06d}.jsonl")
-        journal.write(hello(rank, node))
+        journal.write(rank_started(rank, node))
         for spoken in said[node]:
             journal.write(spoken)
-        journal.write(Bye())
+        journal.write(RankFinished())
     events.write(Event("ended", at))
     return folder

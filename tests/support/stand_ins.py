@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 
 if TYPE_CHECKING:
     import pytest
@@ -25,11 +25,11 @@ def tools_say(monkeypatch: pytest.MonkeyPatch, out: Path | str, status: int = 0,
     monkeypatch.setenv("STAND_IN_STATUS", str(status))
 
 
-def eight_gpus(check: Check, **more: Any) -> SoloBench:
+def eight_gpus(check: Check, **more: Any) -> SoloContext:
     """The first of eight ranks of a node with eight GPUs."""
-    return SoloBench(check, **{"device": "cuda:0", "gpus_asked": 8, "node_ranks": tuple(range(8)), "size": 8, **more})
+    return SoloContext(check, **{"device": "cuda:0", "gpus_asked": 8, "node_ranks": tuple(range(8)), "size": 8, **more})
 
 
-def eighth_rank(check: Check) -> SoloBench:
+def eighth_rank(check: Check) -> SoloContext:
     """The last of them: what a node's first rank does is none of its business."""
     return eight_gpus(check, rank=7, local_rank=7, device="cuda:7")

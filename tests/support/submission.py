@@ -66,9 +66,9 @@ class Submission:
         def look() -> int | None:
             file = self.folder() / "records" / step / f"r{rank:06d}.jsonl"
             lines = [json.loads(x) for x in file.read_text().splitlines() if x.endswith("}")] if file.exists() else []
-            begun = [x for x in lines if x["kind"] == "start" and check in ("", x["data"]["check"])]
-            hello = [x for x in lines if x["kind"] == "hello"]
-            return int(hello[0]["data"]["pid"]) if hello and begun else None
+            begun = [x for x in lines if x["kind"] == "check_started" and check in ("", x["data"]["check"])]
+            rank_started = [x for x in lines if x["kind"] == "rank_started"]
+            return int(rank_started[0]["data"]["pid"]) if rank_started and begun else None
 
         return int(until(look, timeout_s, self.state))
 

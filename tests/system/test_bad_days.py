@@ -62,7 +62,7 @@ def test_a_node_that_never_reports_is_named(tmp_path: Path, plain_slurm: Virtual
     stopped = plain_slurm.slurmd_pid("node3")
     os.kill(stopped, signal.SIGSTOP)
     try:
-        env = {**plain_slurm.env, "HPCACCEPT_START_TIMEOUT": "6"}
+        env = {**plain_slurm.env, "HPCACCEPT_START_TIMEOUT_S": "6"}
         done = submit(tmp_path / "runs", suite_file(tmp_path, SHORT), "--nodes", "4", env=env).finish()
     finally:
         os.kill(stopped, signal.SIGCONT)
@@ -191,7 +191,7 @@ def test_a_torn_record_is_told_and_costs_only_itself(tmp_path: Path) -> None:
     cut = (
         raw.index(
             b'"check":"os_noise"',
-            raw.index(b'"kind":"record"', raw.index(b'"kind":"start","data":{"check":"os_noise"')),
+            raw.index(b'"kind":"record"', raw.index(b'"kind":"check_started","data":{"check":"os_noise"')),
         )
         + 40
     )

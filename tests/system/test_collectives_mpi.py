@@ -64,11 +64,11 @@ NO_REDUCE_SCATTER = """
 #: The ranks tell what NCCL would have logged on them: InfiniBand on node0, TCP and then nonsense on node1.
 NCCL_LOGS = """
     real = module.report
-    def report(bench, backend, wish):
+    def report(ctx, backend, wish):
         os.environ["NCCL_DEBUG"] = "INFO"
-        os.environ["NCCL_DEBUG_FILE"] = {logs!r}[bench.rank]
+        os.environ["NCCL_DEBUG_FILE"] = {logs!r}[ctx.rank]
         module.active_ports = lambda: ("mlx5_0/1 (InfiniBand)",)
-        real(bench, "nccl", wish)
+        real(ctx, "nccl", wish)
     module.report = report
 """
 FLIPPED_BIT = """

@@ -127,10 +127,10 @@ def test_a_file_that_one_node_does_not_see_keeps_that_node_out(
 
 
 def test_a_file_that_is_cut_off_cannot_be_unpacked(tmp_path: Path, pyxis: VirtualSlurm, image: Path) -> None:
-    torn = tmp_path / "torn.sqsh"
+    unreadable = tmp_path / "torn.sqsh"
     whole = image.read_bytes()
-    torn.write_bytes(whole[: len(whole) // 2])
-    why = nowhere(run(tmp_path, pyxis, torn))
+    unreadable.write_bytes(whole[: len(whole) // 2])
+    why = nowhere(run(tmp_path, pyxis, unreadable))
     assert "container: the file is no squashfs image" in why or "container: the image could not be unpacked" in why
 
 
@@ -206,7 +206,7 @@ def registry(answer: str) -> Iterator[str]:
     """A registry that always answers the same, and lets nobody in; without an answer nobody listens there any more."""
     status, _, scheme = answer.partition(" ")
 
-    class Answer(BaseHTTPRequestHandler):
+    class JudgedColumn(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(int(status))
             if scheme:
@@ -220,7 +220,7 @@ def registry(answer: str) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Not of interest."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), JudgedColumn)
     serving = threading.Thread(target=server.serve_forever, daemon=True)
     try:
         if answer:
@@ -263,7 +263,7 @@ def registry_of(root: Path) -> Iterator[tuple[str, str]]:
     at = {f"/v2/team/nothing/blobs/{digest}": blob for digest, blob in blobs.items()}
     at |= {f"/v2/team/nothing/manifests/{name}": manifest for name in ("1", _digest(manifest))}
 
-    class Answer(BaseHTTPRequestHandler):
+    class JudgedColumn(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             found = at.get(self.path)
             self.send_response(404 if found is None else 200)
@@ -280,7 +280,7 @@ def registry_of(root: Path) -> Iterator[tuple[str, str]]:
         def log_message(self, *_: object) -> None:
             """Not of interest."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), JudgedColumn)
     serving = threading.Thread(target=server.serve_forever, daemon=True)
     serving.start()
     try:

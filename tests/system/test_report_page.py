@@ -233,7 +233,7 @@ def test_hostile_names_do_nothing_in_a_browser(chromium: Browser, tmp_path: Path
         "node3",
     )
     rows = [record("speed", name, {"rate_flops[<b>]": 100.0 + i, "wrong_elements": i}) for i, name in enumerate(names)]
-    found = evidence(rows, plan(suite("speed")), names=names, hellos=())
+    found = evidence(rows, plan(suite("speed")), names=names, rank_starts=())
     judgement, values = judged(found), values_of(found.samples, CATALOGUE)
     place = tmp_path / "hostile.html"
     place.write_text(render_html(found, values, judgement, summarise(found, judgement, values)), "utf-8")

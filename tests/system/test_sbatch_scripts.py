@@ -84,8 +84,8 @@ def test_a_script_goes_on_after_a_killed_rank(tmp_path: Path, plain_slurm: Virtu
     def begun() -> int | None:
         for file in tmp_path.glob("runs/*/records/00/r000001.jsonl"):
             lines = [json.loads(x) for x in file.read_text().splitlines() if x.endswith("}")]
-            if lines and lines[-1] == {"kind": "start", "data": {"check": "os_noise"}}:
-                return int(next(x["data"]["pid"] for x in lines if x["kind"] == "hello"))
+            if lines and lines[-1] == {"kind": "check_started", "data": {"check": "os_noise"}}:
+                return int(next(x["data"]["pid"] for x in lines if x["kind"] == "rank_started"))
         return None
 
     os.kill(until(begun, 60), signal.SIGKILL)

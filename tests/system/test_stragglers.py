@@ -91,7 +91,7 @@ def slowed(run: Submission, rank: int) -> Iterator[None]:
         while not ended.wait(0.02):
             for journal in set(folder.glob(f"records/*/r{rank:06d}.jsonl")) - caught:
                 if imported(journal):
-                    pid = next(line["data"]["pid"] for line in lines_of(journal) if line["kind"] == "hello")
+                    pid = next(line["data"]["pid"] for line in lines_of(journal) if line["kind"] == "rank_started")
                     (group / "cgroup.procs").write_text(str(pid))
                     caught.add(journal)
 
@@ -111,7 +111,7 @@ def slowed(run: Submission, rank: int) -> Iterator[None]:
 def imported(journal: Path) -> bool:
     """True when the rank has imported the last thing that the check needs."""
     return journal.exists() and any(
-        line["kind"] == "import" and line["data"]["module"] == "torch._dynamo" for line in lines_of(journal)
+        line["kind"] == "module_imported" and line["data"]["module"] == "torch._dynamo" for line in lines_of(journal)
     )
 
 

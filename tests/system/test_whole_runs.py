@@ -35,7 +35,9 @@ def test_torch_is_imported_once_per_rank_for_a_whole_run(tmp_path: Path) -> None
     done = submit(tmp_path / "runs", suite_file(tmp_path, text), "--nodes", "2", "--launcher", "local").finish(180)
     assert done.code in (0, 3), done.out
     for journal in (done.folder / "records/00").glob("*.jsonl"):
-        imported = [json.loads(x)["data"]["module"] for x in journal.read_text().splitlines() if '"kind":"import"' in x]
+        imported = [
+            json.loads(x)["data"]["module"] for x in journal.read_text().splitlines() if '"kind":"module_imported"' in x
+        ]
         assert imported.count("torch") == 1
         assert "torchvision" not in imported
 
@@ -75,9 +77,9 @@ def test_a_learned_baseline_judges_the_next_run_and_names_what_it_left_out(tmp_p
     at = raw.index(b'"center"') + 10
     raw[at] = ord("1") if raw[at] != ord("1") else ord("2")
     file.write_bytes(raw)
-    torn = command("report", str(again.folder), *places)
-    assert torn.returncode == 3
-    assert "checksum" in torn.stderr
+    unreadable = command("report", str(again.folder), *places)
+    assert unreadable.returncode == 3
+    assert "checksum" in unreadable.stderr
 
 
 def test_the_report_as_json_is_all_of_standard_output(tmp_path: Path) -> None:

@@ -19,11 +19,11 @@ from support.builders import (
     entry,
     evidence,
     fleet,
-    hello,
     judged,
     nodes,
     of,
     plan,
+    rank_started,
     record,
     suite,
     where,
@@ -80,16 +80,16 @@ ELSEWHERE = {
 }
 
 
-def of_node(check: Check, bench: Any, **suite_says: Any) -> Judgement:
+def of_node(check: Check, ctx: Any, **suite_says: Any) -> Judgement:
     """The judgement of one node with eight GPUs of which the first rank measured this check."""
     cause, remedy, outcome = "", "", "measured"
     try:
-        bench.run()
+        ctx.run()
     except Unavailable as why:
         cause, remedy, outcome = why.cause, why.remedy, "not_run"
     except HpcacceptError as why:
         cause, remedy, outcome = why.message, why.remedy, "error"
-    numbers = {f"{name}[{variant}]" if variant else name: values for (name, variant), values in bench.samples.items()}
+    numbers = {f"{name}[{variant}]" if variant else name: values for (name, variant), values in ctx.samples.items()}
     said = record(
         check.name,
         "node0",
@@ -97,8 +97,8 @@ def of_node(check: Check, bench: Any, **suite_says: Any) -> Judgement:
         outcome=outcome,
         cause=cause,
         remedy=remedy,
-        unsupported=bench.refused,
-        facts=bench.facts,
+        unsupported=ctx.refused,
+        facts=ctx.facts,
     )
     catalogue = checks.catalogue([check.name])
     the_plan = plan(suite(check.name, **suite_says), nodes=1, gpus_per_node=0)
@@ -116,10 +116,10 @@ def no_pass_and_no_blame(found: Judgement) -> None:
 
 
 def through(
-    monkeypatch: pytest.MonkeyPatch, check: Check, out: Path | str, status: int = 0, err: str = "", **bench: Any
+    monkeypatch: pytest.MonkeyPatch, check: Check, out: Path | str, status: int = 0, err: str = "", **ctx: Any
 ) -> Judgement:
     tools_say(monkeypatch, out, status, err)
-    return of_node(check, eight_gpus(check, **bench))
+    return of_node(check, eight_gpus(check, **ctx))
 
 
 def aznhc(monkeypatch: pytest.MonkeyPatch, folder: Path, log: Path, status: int = 0) -> Judgement:
@@ -471,8 +471,10 @@ def test_blame_a_container_that_does_not_start_on_a_node_is_not_its_fault(name: 
 
 def test_blame_a_node_whose_ranks_got_fewer_cores_is_not_compared_with_the_others() -> None:
     rates = [100.0] * 7 + [3.0]
-    hellos = tuple(hello(n, f"node{n}", size=8, **({"threads": 1, "cores": 1.0} if n == 7 else {})) for n in range(8))
-    found = judged(fleet(rates, hellos=hellos))
+    rank_starts = tuple(
+        rank_started(n, f"node{n}", size=8, **({"threads": 1, "cores": 1.0} if n == 7 else {})) for n in range(8)
+    )
+    found = judged(fleet(rates, rank_starts=rank_starts))
     told = {v.outcome for v in found.verdicts if v.metric == "rate_flops" and v.subject.node == "node7"}
     assert told == {Outcome.NO_BASELINE}
     assert not of(found.verdicts, Outcome.FAIL)

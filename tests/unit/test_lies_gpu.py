@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.builders import H100, baseline, entry, evidence, hello, judged, plan, record, suite
+from support.builders import H100, baseline, entry, evidence, judged, plan, rank_started, record, suite
 from support.nvml.build import build, describe, environment, h100
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 
 from hpcaccept import checks
 from hpcaccept.checks.kernel_log import KernelLog
@@ -70,9 +70,12 @@ def _record(said: dict[str, Any]) -> Record:
 
 def judged_by_the_real_catalogue(records: list[Record], asked: int, *names: str) -> Judgement:
     the_plan = plan(suite(*(names or ("identity", "health"))), nodes=1, gpus_per_node=asked)
-    hellos = tuple(hello(rank, "node0", size=asked) for rank in range(asked))
+    rank_starts = tuple(rank_started(rank, "node0", size=asked) for rank in range(asked))
     return judge(
-        evidence(records, the_plan, names=("node0",), hellos=hellos, catalogue=CATALOGUE), CATALOGUE, {}, frozenset()
+        evidence(records, the_plan, names=("node0",), rank_starts=rank_starts, catalogue=CATALOGUE),
+        CATALOGUE,
+        {},
+        frozenset(),
     )
 
 
@@ -109,8 +112,8 @@ def uniformly_slow(rate: float) -> Any:
     the_plan = plan(suite(baseline="required"), nodes=1, gpus_per_node=8)
     numbers = {"rate_flops": rate, "wrong_elements": 0}
     records = [record("speed", "node0", numbers, rank=n, device=f"cuda:{n}") for n in range(8)]
-    hellos = tuple(hello(rank, "node0", size=8) for rank in range(8))
-    return evidence(records, the_plan, names=("node0",), hellos=hellos)
+    rank_starts = tuple(rank_started(rank, "node0", size=8) for rank in range(8))
+    return evidence(records, the_plan, names=("node0",), rank_starts=rank_starts)
 
 
 def test_a_uniformly_slow_node_is_not_accepted_for_looking_like_itself() -> None:
@@ -142,9 +145,9 @@ def test_an_xid_from_before_the_run_fails_although_no_driver_tells_it_twice(tmp_
         (900.0, "NVRM: Xid (PCI:0000:18:00): 79, pid=7, GPU has fallen off the bus."),
         (time.monotonic(), "the last word"),
     )
-    bench = SoloBench(KernelLog(source="kmsg", kmsg=log)).run()
+    ctx = SoloContext(KernelLog(source="kmsg", kmsg=log)).run()
     samples = tuple(
-        Sample(metric, value, variant) for (metric, variant), values in bench.samples.items() for value in values
+        Sample(metric, value, variant) for (metric, variant), values in ctx.samples.items() for value in values
     )
     judgement = judged_by_the_real_catalogue(
         [Record("kernel_log", 1, "00", 0, "node0", "cpu", "measured", samples=samples)], 0, "kernel_log"

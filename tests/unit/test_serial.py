@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import baseline, evidence, fleet, hello, plan, record, step, suite
+from support.builders import baseline, evidence, fleet, plan, rank_started, record, step, suite
 
 from hpcaccept.model.baseline import BaselineEntry, Provenance
 from hpcaccept.model.event import Event
 from hpcaccept.model.job import JobRef, JobStatus
 from hpcaccept.model.metric import Limit
 from hpcaccept.model.plan import Image, Plan, Request, Step
-from hpcaccept.model.record import Hello, Record, Sample, Torn
+from hpcaccept.model.record import RankStarted, Record, Sample, UnreadableLine
 from hpcaccept.model.suite import CheckSpec, PeerRule, Suite
 from hpcaccept.model.table import Unit
 from hpcaccept.serial import dumps, from_plain, to_plain
@@ -85,10 +85,10 @@ def test_what_is_written_as_json_comes_back_equal(thing: object) -> None:
         step(("identity", "matmul")),
         Request(nodes=3),
         Image("pyxis", "registry#x:1", ("/a:/b:ro",)),
-        hello(3, "node3", in_turn=True),
+        rank_started(3, "node3", in_turn=True),
         JobRef("local", "77", 1.25, "vm", "2026-11-22T00:00:00"),
         JobStatus("stuck", "PENDING, JobHeldUser", "scontrol release 3"),
-        Torn("r000001.jsonl", '{"kind":"rec'),
+        UnreadableLine("r000001.jsonl", '{"kind":"rec'),
         Unit("node0", "cuda:3", "GPU-1", "H100", "8 threads"),
         baseline().provenance,
         baseline().entries["speed.rate_flops"],
@@ -100,7 +100,7 @@ def test_every_noun_that_is_kept_comes_back_equal(thing: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [Plan, Step, Record, Hello, Event, JobRef, JobStatus, BaselineEntry, Provenance, Suite]
+    "kind", [Plan, Step, Record, RankStarted, Event, JobRef, JobStatus, BaselineEntry, Provenance, Suite]
 )
 def test_an_unknown_key_is_refused_by_name(kind: type) -> None:
     with pytest.raises(ValueError, match="colour"):
@@ -183,5 +183,5 @@ def test_lists_and_tables_of_a_suite_pass_through_unchanged() -> None:
 
 def test_evidence_of_a_fleet_is_built_of_things_that_travel() -> None:
     found = fleet([1.0, 2.0])
-    for thing in (*found.records, *found.hellos, *found.events, found.plan, evidence([]).plan):
+    for thing in (*found.records, *found.rank_starts, *found.events, found.plan, evidence([]).plan):
         assert back(thing) == thing

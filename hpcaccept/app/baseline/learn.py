@@ -55,13 +55,13 @@ class _Known:
     facts: dict[Place, dict[str, str]] = field(default_factory=dict)
     nodes: dict[str, dict[str, str]] = field(default_factory=dict)
 
-    def hear(self, record: Record) -> None:
+    def add(self, record: Record) -> None:
         """Keep what one rank says."""
         if record.check.partition(":")[0] == "identity":
             self.facts[(record.node, record.device)] = record.facts
             self.nodes.setdefault(record.node, record.facts)
 
-    def of(self, unit: Unit) -> dict[str, str]:
+    def facts_of(self, unit: Unit) -> dict[str, str]:
         """Of a device, else of its node."""
         return self.facts.get((unit.node, unit.device)) or self.nodes.get(unit.node, {})
 
@@ -169,7 +169,7 @@ def _groups(judged: Mapping[str, Judged], model: str) -> dict[tuple[str, ...], d
         known = _known(run)
         units = [unit for unit in run.evidence.samples.units if unit.model == model and unit.node]
         for unit in [unit for unit in units if unit.device] or units:
-            facts = known.of(unit)
+            facts = known.facts_of(unit)
             places = groups.setdefault(tuple(facts.get(name, "") for name in _DEVICE_FACTS), {})
             places[run_id] = places.get(run_id, frozenset()) | {(unit.node, unit.device)}
     return groups
@@ -178,7 +178,7 @@ def _groups(judged: Mapping[str, Judged], model: str) -> dict[tuple[str, ...], d
 def _known(run: Judged) -> _Known:
     known = _Known()
     for record in run.evidence.records:
-        known.hear(record)
+        known.add(record)
     return known
 
 
@@ -206,7 +206,7 @@ def _provenance(judged: Mapping[str, Judged], kind: _Kind, left_out: dict[str, s
         mine = [
             u for u in judged[run_id].evidence.samples.units if (u.node, u.device) in places and u.node not in left_out
         ]
-        said += [known.of(unit) for unit in mine]
+        said += [known.facts_of(unit) for unit in mine]
         used |= set(mine)
     nodes = {node for places in kind.places.values() for node, _ in places}
     return Provenance(

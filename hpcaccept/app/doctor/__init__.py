@@ -22,7 +22,7 @@ from hpcaccept.app.run.image_digest import runtime_of
 from hpcaccept.app.run.submit import plan_run
 from hpcaccept.errors import HpcacceptError, LaunchError, UsageError
 from hpcaccept.model.doctor.finding import Finding
-from hpcaccept.model.doctor.probe import Heard
+from hpcaccept.model.doctor.probe import ProbeResult
 from hpcaccept.model.plan import Image, Request
 from hpcaccept.plan.make import image_of, request_of
 
@@ -55,7 +55,7 @@ class NodeLook(Protocol):
 
     PLACE: int
 
-    def judge(self, case: Case, heard: Heard) -> list[Finding]:
+    def judge(self, case: Case, heard: ProbeResult) -> list[Finding]:
         """What the nodes' words mean. Pure."""
 
 
@@ -73,7 +73,7 @@ class Diagnosis:
     case: Case
     here: tuple[Finding, ...]
     there: tuple[Finding, ...] = ()
-    heard: Heard | None = None
+    heard: ProbeResult | None = None
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -114,7 +114,7 @@ def examine(
             return Diagnosis(case, tuple(here), alone.there, alone.heard)
         why = f"could not look: no job is started before this is mended: {', '.join(blocking)}"
         return Diagnosis(case, tuple(here), (Finding("nodes seen", "unknown", why),))
-    patience = Patience(settings.queue_timeout or QUEUE_S, settings.start_timeout)
+    patience = Patience(settings.queue_timeout_s or QUEUE_S, settings.start_timeout_s)
     say(f"Asking {case.request.nodes} node(s) themselves; Ctrl-C ends that, too.")
     try:
         heard = probe(case, patience, _most_s(case, seen))
@@ -130,7 +130,7 @@ def examine_node(gpus: int) -> Diagnosis:
     return Diagnosis(case, (), judged(case, heard), heard)
 
 
-def judged(case: Case, heard: Heard) -> tuple[Finding, ...]:
+def judged(case: Case, heard: ProbeResult) -> tuple[Finding, ...]:
     """What the nodes' words mean, in the order of the page. Pure."""
     looks = cast("list[NodeLook]", modules(nodes))
     return tuple(finding for look in looks for finding in look.judge(case, heard))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from hpcaccept.model.doctor.probe import NodeFacts
 
 
-def told(nodes: Sequence[NodeFacts], judge: Callable[[NodeFacts], Finding], *, alike: bool = False) -> list[Finding]:
+def grouped(nodes: Sequence[NodeFacts], judge: Callable[[NodeFacts], Finding], *, alike: bool = False) -> list[Finding]:
     """One finding for each thing that is found, with the names of its nodes; the most frequent first.
 
     Args:

@@ -22,9 +22,9 @@ from hpcaccept import checks, container, launch
 from hpcaccept.errors import LaunchError
 from hpcaccept.launch import slurm
 from hpcaccept.launch.job.preflight import by_task
-from hpcaccept.model.doctor.probe import FROM_LOGIN, Heard, NodeFacts, ProbeRequest, Silent
+from hpcaccept.model.doctor.probe import FROM_LOGIN, NoAnswer, NodeFacts, ProbeRequest, ProbeResult
 from hpcaccept.model.plan import Step
-from hpcaccept.parse.probe_lines import Hearing
+from hpcaccept.parse.probe_lines import ProbeReader
 from hpcaccept.parse.rank_exits import parse_deaths
 from hpcaccept.report.phrases import fold
 from hpcaccept.serial import dumps
@@ -72,7 +72,7 @@ class Patience:
     answers_s: float = _ANSWERS_S
 
 
-def probe(case: Case, patience: Patience, most_s: float | None = None) -> Heard:
+def probe(case: Case, patience: Patience, most_s: float | None = None) -> ProbeResult:
     """Ask every node that a run of this case would get.
 
     Args:
@@ -95,9 +95,9 @@ def probe(case: Case, patience: Patience, most_s: float | None = None) -> Heard:
         nodes = _placeholders(plan) if case.launcher == "slurm" else launcher.nodes(plan, environ)
         far = launcher.unreachable(plan, nodes, RunFolder(folder), environ)
         near = tuple(node for node in nodes if node not in far)
-        outside = tuple(Silent((node,), cause, remedy) for node, (cause, remedy) in far.items())
+        outside = tuple(NoAnswer((node,), cause, remedy) for node, (cause, remedy) in far.items())
         if not near:
-            return Heard((), silent=outside)
+            return ProbeResult((), silent=outside)
         request = ProbeRequest(token, str(folder), case.request.gpus_per_node, _who_imports_torch(plan))
         command = probe_command(plan, near, request)
         if case.launcher == "slurm":
@@ -112,16 +112,16 @@ def _placeholders(plan: Plan) -> tuple[str, ...]:
     return tuple(f"NODE{number}" for number in range(plan.request.nodes))
 
 
-def probe_here(gpus: int) -> Heard:
+def probe_here(gpus: int) -> ProbeResult:
     """Ask the node that this process is on, as a process of whatever launched this one."""
     request = dumps(ProbeRequest(gpus=gpus))
     command = [sys.executable, "-m", "hpcaccept.rank.probe", request]
-    hearing = Hearing()
+    hearing = ProbeReader()
     done = ask(command, timeout_s=_ANSWERS_S)
     for line in done.stdout.splitlines():
-        hearing.take(0.0, line)
-    silent = () if hearing.facts else (Silent((os.uname().nodename,), _last_words(done.stderr)),)
-    return Heard(tuple(hearing.facts.values()), silent=silent, asked=1, stderr=done.stderr if silent else "")
+        hearing.add(0.0, line)
+    silent = () if hearing.facts else (NoAnswer((os.uname().nodename,), _last_words(done.stderr)),)
+    return ProbeResult(tuple(hearing.facts.values()), silent=silent, asked=1, stderr=done.stderr if silent else "")
 
 
 def _who_imports_torch(plan: Plan) -> str:
@@ -178,25 +178,25 @@ def as_job(
 
 def _converse(
     case: Case, command: tuple[str, ...], environ: Mapping[str, str], token: str, patience: Patience, asked: int
-) -> Heard:
-    hearing = Hearing()
+) -> ProbeResult:
+    hearing = ProbeReader()
     begin = time.monotonic()
     with talking(command, env=environ, grace_s=_GRACE_S) as talk, _nothing_left(case, token):
         why, begun, job = _listen(case.launcher, talk, hearing, token, patience, asked)
         waited_s = time.monotonic() - begin
         talk.wait(2.0)
-    for arrived_s, line in talk.heard(0.01):
-        hearing.take(arrived_s, line)
+    for arrived_s, line in talk.read_lines(0.01):
+        hearing.add(arrived_s, line)
     nodes = _one_each(hearing)
     complete = len(hearing.facts) >= asked
     silent = () if complete else _silent(case, nodes, job, talk.stderr, why)
     cut = any(node.mpi_begun and not node.done for node in nodes)
-    return Heard(nodes, hearing.clocks, silent, waited_s, begun, asked, talk.stderr if silent or cut else "")
+    return ProbeResult(nodes, hearing.clocks, silent, waited_s, begun, asked, talk.stderr if silent or cut else "")
 
 
 def _listen(
-    launcher: str, talk: Talk, hearing: Hearing, token: str, patience: Patience, asked: int
-) -> tuple[Silent | None, bool, tuple[str, ...]]:
+    launcher: str, talk: Talk, hearing: ProbeReader, token: str, patience: Patience, asked: int
+) -> tuple[NoAnswer | None, bool, tuple[str, ...]]:
     """Until everyone is done, the launcher has ended, or patience has.
 
     Returns:
@@ -207,15 +207,15 @@ def _listen(
     until += time.monotonic()
     asked_queue = pinged = first = time.monotonic()
     status: JobStatus | None = None
-    why: Silent | None = None
+    why: NoAnswer | None = None
     job: tuple[str, ...] = ()
     while talk.ended is None:
-        for arrived_s, line in talk.heard(0.05):
-            hearing.take(arrived_s, line)
+        for arrived_s, line in talk.read_lines(0.05):
+            hearing.add(arrived_s, line)
         now, spoken = time.monotonic(), hearing.facts.values()
         first = first if spoken else now
         if not why and 0 < len(spoken) < asked <= len(spoken) + len(parse_deaths(talk.stderr)):
-            why = Silent((), "")  # the others are dead already, and their own words say more
+            why = NoAnswer((), "")  # the others are dead already, and their own words say more
         # Without the silent ones MPI cannot start: that is not waited for.
         if spoken and (why or len(spoken) >= asked) and all(f.done or (why and f.mpi_begun) for f in spoken):
             return why, True, job
@@ -225,7 +225,7 @@ def _listen(
         elif phase == "queue" and now - asked_queue > _ASK_QUEUE_S:
             asked_queue, status = now, _state_of_job(token)
             if status and status.state == "stuck":
-                return Silent((), f"the job cannot start: {status.detail}", status.remedy), False, job
+                return NoAnswer((), f"the job cannot start: {status.detail}", status.remedy), False, job
         elif phase == "start" and len(spoken) >= asked:
             phase, until = "answers", now + patience.answers_s
         if spoken and slurms and now - pinged > max(_PING_S, (now - first) / 20):
@@ -240,18 +240,20 @@ def _listen(
     return why, True, job or (_nodes_of_job(granted[1]) if (granted := _GRANTED.search(talk.stderr)) else ())
 
 
-def _too_late(phase: str, patience: Patience, detail: str) -> Silent:
+def _too_late(phase: str, patience: Patience, detail: str) -> NoAnswer:
     if phase == "queue":
         wait, words = show_duration(patience.queue_s), f" ({detail})" if detail else ""
-        return Silent((), f"the job did not begin within {wait}{words}", "Try later, or --queue-timeout S, or --quick")
+        return NoAnswer(
+            (), f"the job did not begin within {wait}{words}", "Try later, or --queue-timeout S, or --quick"
+        )
     if phase == "start":
         wait = show_duration(patience.start_s)
-        return Silent(
+        return NoAnswer(
             (),
             f"nothing was heard of it within {wait}",
             "scontrol show node NAME; --start-timeout S for slow image pulls",
         )
-    return Silent((), f"not all answers came within {show_duration(patience.answers_s)}")
+    return NoAnswer((), f"not all answers came within {show_duration(patience.answers_s)}")
 
 
 @contextlib.contextmanager
@@ -292,7 +294,7 @@ def _nodes_of_job(job: str) -> tuple[str, ...]:
     return tuple(NodeSet(names, resolver=RESOLVER_NOGROUP))
 
 
-def _one_each(hearing: Hearing) -> tuple[NodeFacts, ...]:
+def _one_each(hearing: ProbeReader) -> tuple[NodeFacts, ...]:
     """One voice for each node: of several ranks on one machine the first, which was asked everything."""
     found: dict[str, NodeFacts] = {}
     for facts in sorted(hearing.facts.values(), key=lambda facts: (facts.node, facts.rank)):
@@ -306,33 +308,34 @@ _LABEL = re.compile(r" *\d+: ")
 
 
 def _silent(
-    case: Case, nodes: tuple[NodeFacts, ...], job: tuple[str, ...], stderr: str, why: Silent | None
-) -> tuple[Silent, ...]:
+    case: Case, nodes: tuple[NodeFacts, ...], job: tuple[str, ...], stderr: str, why: NoAnswer | None
+) -> tuple[NoAnswer, ...]:
     """Those of the job that did not speak, grouped by what they, the container or the launcher say."""
     spoken, labelled = {node.node for node in nodes}, by_task(stderr)
     launchers = "\n".join(line for line in stderr.splitlines() if not _LABEL.match(line))
     missing = [(name, labelled.get(task, "")) for task, name in enumerate(job) if name not in spoken]
     if not missing:
         return (_cause(case, "\n".join([*labelled.values(), launchers]), launchers, why),)
-    alike: dict[object, tuple[Silent, list[str]]] = {}
+    alike: dict[object, tuple[NoAnswer, list[str]]] = {}
     for name, said in missing:
         cause = _cause(case, said, launchers, why)
         # The words of two nodes differ at least in the nodes' names.
         alike.setdefault((cause.remedy, cause.cause.partition(" (")[0]), (cause, []))[1].append(name)
     return tuple(
-        Silent(tuple(names), cause.cause, cause.remedy.replace("NAME", fold(names))) for cause, names in alike.values()
+        NoAnswer(tuple(names), cause.cause, cause.remedy.replace("NAME", fold(names)))
+        for cause, names in alike.values()
     )
 
 
-def _cause(case: Case, said: str, launchers: str, why: Silent | None) -> Silent:
+def _cause(case: Case, said: str, launchers: str, why: NoAnswer | None) -> NoAnswer:
     explain = container.load(case.image.runtime).explain
     fault = explain(said) if said.strip() else explain(launchers)
     if fault:
-        return Silent((), fault.cause, fault.remedy)
+        return NoAnswer((), fault.cause, fault.remedy)
     return (
         why
         if why and why.cause
-        else Silent((), _last_words(said or launchers), "Try the same by hand: srun -N1 hostname")
+        else NoAnswer((), _last_words(said or launchers), "Try the same by hand: srun -N1 hostname")
     )
 
 

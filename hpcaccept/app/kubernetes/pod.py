@@ -221,7 +221,7 @@ def tell(pod: Pod, names: Mapping[int, str], report: Mapping[str, Any], why: str
     """
     codes = {index: code_of(report, name) for index, name in names.items()}
     outcomes = report.get("nodes", {})
-    words = {index: words_of(report, name) or outcomes.get(name, why) for index, name in names.items()}
+    words = {index: rank_logs_of(report, name) or outcomes.get(name, why) for index, name in names.items()}
     write_whole(
         pod.shared / "verdicts.json", json.dumps({"run": report.get("run", ""), "codes": codes, "words": words})
     )
@@ -232,7 +232,7 @@ def code_of(report: Mapping[str, Any], node: str) -> int:
     return _CODES.get(report.get("nodes", {}).get(node, ""), NOT_JUDGED)
 
 
-def words_of(report: Mapping[str, Any], node: str = "") -> str:
+def rank_logs_of(report: Mapping[str, Any], node: str = "") -> str:
     """What is the matter with a node (or with any), the worst first, in as many characters as a termination message has."""
     bad = [
         f"{v['outcome']} {v['node'] or 'all nodes'} {v['device']} {v['check']}: {v['reason']}"

@@ -51,9 +51,9 @@ def asked_of(
         words += ["--set", change]
     words += ["--search"] if search else []
     settings = Settings(nodes=options["nodes"])
-    if options["start_timeout"]:
-        settings = Settings(nodes=options["nodes"], start_timeout=options["start_timeout"])
-        words += ["--start-timeout", f"{settings.start_timeout:g}"]
+    if options["start_timeout_s"]:
+        settings = Settings(nodes=options["nodes"], start_timeout_s=options["start_timeout_s"])
+        words += ["--start-timeout", f"{settings.start_timeout_s:g}"]
     overrides = (SuiteText(Path("command line"), {"checks": suite_options}),) if suite_options else ()
     plan = make_plan(
         settings,

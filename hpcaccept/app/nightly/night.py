@@ -29,11 +29,11 @@ from hpcaccept.model.nightly.night import ACCEPTED, Began, Chosen, Concluded, En
 from hpcaccept.model.nightly.window import Here, Window
 from hpcaccept.store import night_journal
 from hpcaccept.store.folder import RunFolder, all_runs, write_whole
-from hpcaccept.store.night_lock import Lock, LockHeld, look, myself, take
+from hpcaccept.store.night_lock import Lock, LockHeld, acquire, myself, read_holder
 from hpcaccept.units import show_duration
 
 if TYPE_CHECKING:
-    from hpcaccept.model.nightly.night import LastTest, Word
+    from hpcaccept.model.nightly.night import LastTest, NightEntry
 
 #: A run by hand that has no last word after so long will have none.
 FORGOTTEN_S = 2 * 86400.0
@@ -85,7 +85,7 @@ class Site:
         """The sum of the journal."""
         return recall(night_journal.read(self.journal)[0])
 
-    def write(self, *words: Word) -> None:
+    def write(self, *words: NightEntry) -> None:
         """Add to the journal. Raises RunError where that is not possible."""
         night_journal.append(self.journal, *words, at=self.clock().isoformat(timespec="milliseconds"))
 
@@ -139,7 +139,7 @@ def run_night(site: Site) -> NightReport:
         raise RunFolder(site.folder).refused(fault) from fault
     now = site.clock()
     try:
-        lock = take(site.folder, myself(now.isoformat(timespec="seconds")))
+        lock = acquire(site.folder, myself(now.isoformat(timespec="seconds")))
     except LockHeld as fault:
         _tell_of_a_hang(site, fault, now)
         raise
@@ -166,7 +166,7 @@ def run_night(site: Site) -> NightReport:
 
 def _tell_of_a_hang(site: Site, fault: LockHeld, now: datetime) -> None:
     """A night that still goes on when the next one is due will be noticed by nobody else."""
-    owner = look(site.folder).owner
+    owner = read_holder(site.folder).owner
     if owner is None or site.layered.nightly.notify == "never":
         return
     held_s = (now - instant_of(owner.since)).total_seconds()
@@ -192,7 +192,7 @@ def _finish_open(site: Site, night: str, memory: Memory, found: Findings) -> Non
             _came_to_nothing(site, Withdrawn(night, begun.run, "was never submitted"), found)
         else:
             there.append(run)
-    _see_through(site, night, there, site.layered.nightly.queue_timeout, found)
+    _see_through(site, night, there, site.layered.nightly.queue_timeout_s, found)
 
 
 def _others(site: Site, memory: Memory) -> list[Concluded]:
@@ -266,7 +266,7 @@ def _end_of_window(site: Site) -> float | None:
 
 def _time_to_wait(site: Site, limit_s: float, end_s: float | None) -> float:
     """Seconds for which jobs may wait in the queue, so that one that begins at the last moment ends in the window."""
-    asked_s = site.layered.nightly.queue_timeout
+    asked_s = site.layered.nightly.queue_timeout_s
     if end_s is None:
         return asked_s
     left_s = end_s - site.clock().timestamp()

@@ -30,14 +30,14 @@ class Status:
         held: the lock.
         missed: nights (UTC) of which nothing came and that were not reported yet.
         next_due: when the next run is due (UTC); None without a schedule.
-        torn: lines of the journal that cannot be read.
+        unreadable: lines of the journal that cannot be read.
     """
 
     memory: Memory
     held: Held
     missed: tuple[datetime, ...] = ()
     next_due: datetime | None = None
-    torn: int = 0
+    unreadable: int = 0
 
     @property
     def running(self) -> bool:
@@ -57,7 +57,7 @@ class Status:
         return self.memory.ended[-1].exit_code if self.memory.ended else 0
 
 
-def status_of(memory: Memory, held: Held, at: str, now: datetime, place: tzinfo, torn: int = 0) -> Status:
+def status_of(memory: Memory, held: Held, at: str, now: datetime, place: tzinfo, unreadable: int = 0) -> Status:
     """The sum of journal and lock.
 
     Args:
@@ -66,12 +66,12 @@ def status_of(memory: Memory, held: Held, at: str, now: datetime, place: tzinfo,
         at: time of day at which a run is due where the journal does not know.
         now: aware.
         place: whose clock is meant.
-        torn: lines of the journal that cannot be read.
+        unreadable: lines of the journal that cannot be read.
     """
     lost = [due for due in missed_nights(memory, at, now, place) if due.isoformat() not in memory.reported]
     clock = memory.clock if memory.clock_since else at
     ahead = due_between(parse_clock(clock), now, now + timedelta(days=2), place) if clock else []
-    return Status(memory, held, tuple(lost), ahead[0] if ahead else None, torn)
+    return Status(memory, held, tuple(lost), ahead[0] if ahead else None, unreadable)
 
 
 def lines(status: Status, now: datetime) -> list[str]:
@@ -91,8 +91,8 @@ def lines(status: Status, now: datetime) -> list[str]:
         found.append(f"Night:    {when}  exit code {ended.exit_code}  {ended.headline}")
         found += [f"          note: {note}" for note in ended.notes]
     found += _of_nodes(status, now)
-    if status.torn:
-        found.append(f"Journal:  {status.torn} line(s) cannot be read.")
+    if status.unreadable:
+        found.append(f"Journal:  {status.unreadable} line(s) cannot be read.")
     return [safe(line) for line in found]
 
 

@@ -114,7 +114,7 @@ def judge_run(evidence: Evidence, baselines_dir: Path, history: Path | None = No
 
 
 def write_report(folder: RunFolder, judged: Judged) -> None:
-    """``report.json`` and ``report.formats.html``. Raises RunError where they cannot be written."""
+    """``report.json`` and ``report.html``. Raises RunError where they cannot be written."""
     with _named(folder):
         write_whole(folder.report_file, text_of(judged, "json", folder))
         write_whole(folder.page_file, text_of(judged, "html", folder))

@@ -21,8 +21,8 @@ from hpcaccept.launch import slurm
 from hpcaccept.launch.job.driver import KEPT, MARGIN_S, TIME_IS_UP, WARNING_S, reckon
 from hpcaccept.launch.job.events import Events
 from hpcaccept.launch.job.preflight import opening
-from hpcaccept.launch.job.queue import Course, take
-from hpcaccept.launch.job.rank_logs import first_hello
+from hpcaccept.launch.job.queue import StepQueue, next_step
+from hpcaccept.launch.job.rank_logs import first_rank_started
 from hpcaccept.parse.slurm.jobs import parse_gres_gpus
 from hpcaccept.serial import dumps, from_plain
 from hpcaccept.store.folder import RunFolder, write_whole
@@ -41,7 +41,7 @@ PATIENCE_S = 15.0
 
 
 @dataclass(frozen=True)
-class Told:
+class ScriptInput:
     """What the script says of its job, in Slurm's own words.
 
     Attributes:
@@ -64,19 +64,19 @@ class _Way:
     """What is kept between two calls.
 
     Attributes:
-        course: what is still to be launched.
+        queue: what is still to be launched.
         allowed_s: seconds that the launched step was given.
         by_job: True when that is all the time of the job.
     """
 
-    course: Course
+    queue: StepQueue
     allowed_s: float = 0.0
     by_job: bool = False
 
 
 def begin(
     path: str,
-    told: Told,
+    told: ScriptInput,
     options: Mapping[str, Any],
     suite_options: Mapping[str, Mapping[str, Any]],
     environ: Mapping[str, str] = os.environ,
@@ -122,7 +122,7 @@ def begin(
     _leave_command(folder, events, opening(plan, nodes), told)
 
 
-def proceed(path: str, step_id: str, code: int, took_s: float, told: Told) -> None:
+def proceed(path: str, step_id: str, code: int, took_s: float, told: ScriptInput) -> None:
     """Say how a step ended, and leave the next command; an empty file when the run is over.
 
     Args:
@@ -134,20 +134,20 @@ def proceed(path: str, step_id: str, code: int, took_s: float, told: Told) -> No
     """
     folder = RunFolder(Path(path).absolute())
     events = Events(folder)
-    way = from_plain(json.loads((folder.path / "course.json").read_text("utf-8")), _Way)
+    way = from_plain(json.loads((folder.path / "queue.json").read_text("utf-8")), _Way)
     step = folder.read_step(step_id)
     events.say("step_ended", step=step_id, returncode=code)
-    begun = not step.checks or first_hello(folder, step_id)
+    begun = not step.checks or first_rank_started(folder, step_id)
     late = code != 0 and took_s >= (way.allowed_s if begun else min(way.allowed_s, _start_s(step)))
     if late and way.by_job and took_s >= way.allowed_s:
-        _end(folder, events, way.course, TIME_IS_UP, KEPT)
+        _end(folder, events, way.queue, TIME_IS_UP, KEPT)
         return
     runtime = folder.read_plan().image.runtime
-    course, why = reckon(folder, events, way.course, step, code=code, late=late, runtime=runtime)
+    queue, why = reckon(folder, events, way.queue, step, code=code, late=late, runtime=runtime)
     if why:
-        _end(folder, events, course, *why)
+        _end(folder, events, queue, *why)
     else:
-        _leave_command(folder, events, course, told)
+        _leave_command(folder, events, queue, told)
 
 
 def conclude(path: str, environ: Mapping[str, str] = os.environ) -> int:
@@ -163,33 +163,33 @@ def conclude(path: str, environ: Mapping[str, str] = os.environ) -> int:
     return conclude_run(folder, Path(settings.baselines_dir).absolute(), "table", history=settings.history_folder)
 
 
-def _leave_command(folder: RunFolder, events: Events, course: Course, told: Told) -> None:
+def _leave_command(folder: RunFolder, events: Events, queue: StepQueue, told: ScriptInput) -> None:
     """What the script runs next: STEP START_S COUNT VARIABLE… COMMAND…; nothing at the end.
 
     COUNT variables are NAME=VALUE, or the NAME of one that must not be there. A launch of which no rank has spoken after START_S
     hangs.
     """
-    step, course = take(course)
+    step, queue = next_step(queue)
     if step is None:
-        _end(folder, events, course)
+        _end(folder, events, queue)
         return
     plan = folder.read_plan()
     longest_s, spare_s = _longest_s(step), _spare_s(told)
     if spare_s <= 0:
-        _end(folder, events, course, TIME_IS_UP, KEPT)
+        _end(folder, events, queue, TIME_IS_UP, KEPT)
         return
     allowed_s = max(1, int(min(longest_s, spare_s)))
     folder.write_step(step)
     events.say("step_started", step=step.id, nodes=step.nodes)
-    write_whole(folder.path / "course.json", dumps(_Way(course, allowed_s, spare_s < longest_s)) + "\n")
+    write_whole(folder.path / "queue.json", dumps(_Way(queue, allowed_s, spare_s < longest_s)) + "\n")
     variables = _changes(plan, told.variables.split())
     command = ("timeout", "--kill-after=10", str(allowed_s), *slurm.step_command(plan, step, folder))
     _write_words(folder, "next", (step.id, f"{_start_s(step):.0f}", str(len(variables)), *variables, *command))
 
 
-def _end(folder: RunFolder, events: Events, course: Course, detail: str = "", remedy: str = "") -> None:
+def _end(folder: RunFolder, events: Events, queue: StepQueue, detail: str = "", remedy: str = "") -> None:
     events.say("ended", detail=detail, remedy=remedy)
-    write_whole(folder.path / "course.json", dumps(_Way(course)) + "\n")
+    write_whole(folder.path / "queue.json", dumps(_Way(queue)) + "\n")
     _write_words(folder, "next", ())
 
 
@@ -216,20 +216,20 @@ def _longest_s(step: Step) -> float:
     return step.start_deadline_s + MARGIN_S + work_s if step.checks else _start_s(step)
 
 
-def _left_s(told: Told) -> float:
+def _left_s(told: ScriptInput) -> float:
     try:
         return parse_slurm_time(told.left)
     except ValueError:
         return float("inf")  # UNLIMITED, or Slurm did not answer
 
 
-def _spare_s(told: Told) -> float:
+def _spare_s(told: ScriptInput) -> float:
     """Seconds that the next step may take, so that its end can still be told and judged."""
     left_s = _left_s(told)
     return left_s - max(WARNING_S, min(LAST_WORDS_S, left_s / 4))
 
 
-def _fits(plan: Plan, told: Told) -> None:
+def _fits(plan: Plan, told: ScriptInput) -> None:
     """Refuse a suite that must be cut short: hours of burning that end without a verdict are worth nothing.
 
     Raises:

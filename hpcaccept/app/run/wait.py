@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpcaccept import launch
-from hpcaccept.launch.job.rank_logs import first_hello
+from hpcaccept.launch.job.rank_logs import first_rank_started
 from hpcaccept.model.event import Event
 from hpcaccept.model.job import JobRef, JobStatus
-from hpcaccept.model.record import Record, Start
+from hpcaccept.model.record import CheckStarted, Record
 from hpcaccept.store.journal import read
 
 if TYPE_CHECKING:
@@ -97,8 +97,8 @@ def progress_of(folder: RunFolder, events: list[Event], status: JobStatus) -> Pr
     spec = folder.read_step(step)
     journal = next(iter(sorted(folder.records(step).glob("*.jsonl"))), None)
     words = list(read(journal)) if journal else []
-    current = next((word.check for word in reversed(words) if isinstance(word, Start)), "")
+    current = next((word.check for word in reversed(words) if isinstance(word, CheckStarted)), "")
     done = sum(1 for word in words if isinstance(word, Record))
     if not current:
-        return Progress("starting MPI" if not first_hello(folder, step) else "running", "", 0, len(spec.checks))
+        return Progress("starting MPI" if not first_rank_started(folder, step) else "running", "", 0, len(spec.checks))
     return Progress("running", current, done, len(spec.checks))

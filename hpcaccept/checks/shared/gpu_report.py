@@ -1,4 +1,4 @@
-"""What do two looks at a GPU, and what was seen in between, say of it? Numbers for the bench; no check itself.
+"""What do two looks at a GPU, and what was seen in between, say of it? Numbers for the context of a check.
 
 What cannot be had is told for each metric by itself; what makes the whole measurement worthless is a sentence in the list
 that ``xids`` and ``others`` give.
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hpcaccept.checks.shared.gpu_watch import Watch
 from hpcaccept.measure.gpu import counters, xid
 from hpcaccept.measure.gpu.counters import State
-from hpcaccept.model.check import Bench
+from hpcaccept.model.check import CheckContext
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,9 +29,9 @@ _REPAIRED = frozenset({"crc_flit", "crc_data"})
 
 @dataclass
 class Report:
-    """Two looks at one GPU and what was seen in between, told to the bench."""
+    """Two looks at one GPU and what was seen in between, given to the check's context."""
 
-    bench: Bench
+    ctx: CheckContext
     watch: Watch
     after: State
 
@@ -52,20 +52,20 @@ class Report:
         """Whether the GPU is still there, and what it answered with errors."""
         gpu = self.watch.gpu
         if self.lost:
-            self.bench.emit("lost", 1, named(gpu))
+            self.ctx.emit("lost", 1, named(gpu))
             when = "before the run" if self.watch.before.lost else "during the run"
-            self.bench.fact("lost", f"{named(gpu)} was lost {when}")
-            self.bench.unsupported("counters", f"the GPU was lost {when}: it answers nothing")
+            self.ctx.fact("lost", f"{named(gpu)} was lost {when}")
+            self.ctx.unsupported("counters", f"the GPU was lost {when}: it answers nothing")
             return
-        self.bench.emit("lost", 0)
+        self.ctx.emit("lost", 0)
         errors = {**self.watch.before.errors, **self.after.errors}
         if self.watch.open_error:
             errors["open"] = self.watch.open_error
         for question, why in errors.items():
-            self.bench.emit("query_errors", 1, question)
-            self.bench.fact(f"query_errors[{question}]", why)
+            self.ctx.emit("query_errors", 1, question)
+            self.ctx.fact(f"query_errors[{question}]", why)
         if not errors:
-            self.bench.emit("query_errors", 0)
+            self.ctx.emit("query_errors", 0)
 
     # counters
 
@@ -90,7 +90,7 @@ class Report:
         self._flag("recovery_needed", "recovery.action")
         if action := int(self.after.numbers.get("recovery.action", 0)):
             known = action < len(counters.RECOVERY_ACTIONS)
-            self.bench.fact("recovery", counters.RECOVERY_ACTIONS[action] if known else f"action {action}")
+            self.ctx.fact("recovery", counters.RECOVERY_ACTIONS[action] if known else f"action {action}")
         # Two replays in a run of ten seconds are no 12 a minute: the limit is one of minutes.
         self._difference("pcie_replay_rate", "replays.count", per_s=max(60.0, self.watch.seconds))
         for key in sorted(self.after.numbers):
@@ -100,7 +100,7 @@ class Report:
         totals = ("ecc_lifetime", "remaps", "remap_banks", "retired", "sram", "replays")
         parts = [f"{key} {value:.0f}" for key, value in self.after.numbers.items() if key.partition(".")[0] in totals]
         if parts:
-            self.bench.fact("totals", ", ".join(parts))
+            self.ctx.fact("totals", ", ".join(parts))
 
     def _difference(self, metric: str, key: str, variant: str = "", per_s: float = 1.0) -> None:
         before, after = self.watch.first.numbers.get(key), self.after.numbers.get(key)
@@ -108,18 +108,18 @@ class Report:
             self._missing(metric, key, variant)
             return
         if after < before:
-            self.bench.fact(
+            self.ctx.fact(
                 f"reset[{key}]", f"the counter fell from {before:.0f} to {after:.0f}: it was reset in the run"
             )
             before = 0
-        self.bench.emit(metric, (after - before) / per_s, variant)
+        self.ctx.emit(metric, (after - before) / per_s, variant)
 
     def _flag(self, metric: str, key: str) -> None:
         value = self.after.numbers.get(key)
         if value is None:
             self._missing(metric, key)
         else:
-            self.bench.emit(metric, float(value != 0))
+            self.ctx.emit(metric, float(value != 0))
 
     def _missing(self, metric: str, key: str, variant: str = "") -> None:
         """Not there in one of the looks; an error of the GPU is told by ``query_errors`` as well."""
@@ -127,7 +127,7 @@ class Report:
         looks = (self.watch.before, self.after)
         reasons = [text for look in looks for text in (look.missing.get(question), look.errors.get(question)) if text]
         why = reasons[0] if reasons else self.watch.open_error or "the driver did not say"
-        self.bench.unsupported(f"{metric}[{variant}]" if variant else metric, f"{question}: {why}")
+        self.ctx.unsupported(f"{metric}[{variant}]" if variant else metric, f"{question}: {why}")
 
     # links
 
@@ -141,21 +141,21 @@ class Report:
             most = self.after.numbers.get(key)
             if best is None or most is None:
                 why = seen.missing.get("pcie_gen" if name == "pcie_generation" else "pcie_width") or seen.why_not
-                self.bench.unsupported(lost, why or self.after.missing.get(key.partition(".")[0]) or "it was not seen")
+                self.ctx.unsupported(lost, why or self.after.missing.get(key.partition(".")[0]) or "it was not seen")
                 continue
-            self.bench.emit(name, best)
+            self.ctx.emit(name, best)
             if best < most and busy < _BUSY_SAMPLES:
                 why = f"{best} of {most:.0f} was seen, of a GPU that was never busy: an idle link is trained down"
-                self.bench.unsupported(lost, why)
+                self.ctx.unsupported(lost, why)
             else:
-                self.bench.emit(lost, max(0.0, most - best))
+                self.ctx.emit(lost, max(0.0, most - best))
 
     def links(self) -> None:
         """Errors of each NVLink, counted from the first look."""
         if not self.after.links:
             why = self.after.missing.get("nvlinks") or self.after.errors.get("nvlinks") or "it has none"
             for metric in ("nvlink_errors", "nvlink_crc_rate", "nvlinks_missing"):
-                self.bench.unsupported(metric, f"NVLink: {why}")
+                self.ctx.unsupported(metric, f"NVLink: {why}")
             return
         earlier = {link.number: link.errors for link in self.watch.first.links}
         new = {
@@ -164,24 +164,24 @@ class Report:
             for counter, count in link.errors.items()
         }
         active, versions = sum(link.active for link in self.after.links), {link.version for link in self.after.links}
-        self.bench.emit("nvlinks_active", active)
+        self.ctx.emit("nvlinks_active", active)
         version = ", ".join(sorted(str(version) for version in versions if version is not None))
-        self.bench.fact("nvlink", f"{active} of {len(self.after.links)} links up, version {version or 'not told'}")
+        self.ctx.fact("nvlink", f"{active} of {len(self.after.links)} links up, version {version or 'not told'}")
         hard = {key: count for key, count in new.items() if key[1] not in _REPAIRED}
         soft = {key: count for key, count in new.items() if key[1] in _REPAIRED}
         for (number, counter), count in hard.items():
             if count:
-                self.bench.emit("nvlink_errors", count, f"link {number} {counter}")
+                self.ctx.emit("nvlink_errors", count, f"link {number} {counter}")
         if hard and not any(hard.values()):
-            self.bench.emit("nvlink_errors", 0)
+            self.ctx.emit("nvlink_errors", 0)
         if not hard:
-            self.bench.unsupported("nvlink_errors", "this model or driver counts none")
+            self.ctx.unsupported("nvlink_errors", "this model or driver counts none")
         if soft:
             worst = max(soft, key=lambda key: soft[key])
             name = f"link {worst[0]} {worst[1]}" if soft[worst] else ""
-            self.bench.emit("nvlink_crc_rate", soft[worst] / self.watch.seconds, name)
+            self.ctx.emit("nvlink_crc_rate", soft[worst] / self.watch.seconds, name)
         else:
-            self.bench.unsupported("nvlink_crc_rate", "this model or driver counts none")
+            self.ctx.unsupported("nvlink_crc_rate", "this model or driver counts none")
 
     def kept(self) -> dict[str, Any] | None:
         """What the comparison of NVLinks needs; a link that went down in the run was up before."""
@@ -210,8 +210,8 @@ class Report:
         faults = [] if name == "completed" else [f"registration {name}"]
         faults += [f"status {status}"] if status else []
         faults += counters.fabric_faults(int(numbers["fabric.health"]))
-        self.bench.emit("fabric_faults", len(faults))
-        self.bench.fact("fabric", ", ".join(faults) or name)
+        self.ctx.emit("fabric_faults", len(faults))
+        self.ctx.fact("fabric", ", ".join(faults) or name)
 
     # settings, neighbours
 
@@ -224,10 +224,10 @@ class Report:
             ("persistence_enabled", gpu.persistence),
         ):
             if mode is not None:
-                self.bench.emit(metric, float(mode.startswith("enabled")))
-                self.bench.fact(metric.replace("_enabled", "_mode"), mode)
+                self.ctx.emit(metric, float(mode.startswith("enabled")))
+                self.ctx.fact(metric.replace("_enabled", "_mode"), mode)
         if "power_limit.watts" in numbers and numbers.get("power_default.watts"):
-            self.bench.emit("power_limit_share", numbers["power_limit.watts"] / numbers["power_default.watts"])
+            self.ctx.emit("power_limit_share", numbers["power_limit.watts"] / numbers["power_default.watts"])
 
     def others(self, held_share: float) -> list[str]:
         """Who else is on the GPU, and what it holds; a sentence for each that makes the measurement worthless."""
@@ -238,20 +238,20 @@ class Report:
         else:
             # A process of the step before may still be ending when this one begins.
             stayed = [one for pid, one in before.processes.items() if pid in after.processes]
-            self.bench.emit("other_processes", len(stayed))
+            self.ctx.emit("other_processes", len(stayed))
             trouble += [
                 f"process {one.pid}{f' ({one.name})' if one.name else ''} holds {_gib(one.memory_bytes)} of it"
                 for one in stayed
             ]
             if gone := [str(pid) for pid in before.processes if pid not in after.processes]:
-                self.bench.fact(
+                self.ctx.fact(
                     "ended_processes", f"on the GPU when the step began and not at its end: {', '.join(gone)}"
                 )
         total, used = before.numbers.get("memory.total"), before.numbers.get("memory.used")
         if not total or used is None:
             self._missing("memory_held_share", "memory.used")
             return trouble
-        self.bench.emit("memory_held_share", used / total)
+        self.ctx.emit("memory_held_share", used / total)
         if used / total > held_share and not before.processes:
             trouble.append(f"{_gib(used)} of its memory were in use before the run, by nobody that the driver shows")
         return trouble
@@ -265,7 +265,7 @@ class Report:
         faults = [one for one in found if one.kind == "fault"]
         deaf = "the GPU could not be opened" if listener is None else listener.deaf
         if deaf and not faults:
-            self.bench.unsupported("xid_faults", deaf)
+            self.ctx.unsupported("xid_faults", deaf)
         else:
             self._emit_xids("xid_faults", faults)
         others = [one for one in found if one.kind != "fault"]
@@ -275,9 +275,9 @@ class Report:
 
     def _emit_xids(self, metric: str, found: list[xid.Xid]) -> None:
         for one in sorted(set(found), key=lambda one: one.code):
-            self.bench.emit(metric, found.count(one), str(one))
+            self.ctx.emit(metric, found.count(one), str(one))
         if not found:
-            self.bench.emit(metric, 0)
+            self.ctx.emit(metric, 0)
 
     def load(self) -> None:
         """Clock, reasons, heat and power while the suite ran."""
@@ -290,20 +290,20 @@ class Report:
             ("temperature_max", seen.temperature_max_c, "temperature"),
         ):
             if value is not None:
-                self.bench.emit(metric, value)
+                self.ctx.emit(metric, value)
             elif not self.lost:
-                self.bench.unsupported(metric, seen.missing.get(question) or "the GPU was never seen busy")
+                self.ctx.unsupported(metric, seen.missing.get(question) or "the GPU was never seen busy")
         limit = self.after.numbers.get("slowdown.celsius") or self.watch.first.numbers.get("slowdown.celsius")
         if seen.temperature_max_c is not None and limit is not None:
-            self.bench.emit("temperature_margin", limit - seen.temperature_max_c)
+            self.ctx.emit("temperature_margin", limit - seen.temperature_max_c)
         elif not self.lost:
             self._missing("temperature_margin", "slowdown.celsius")
         shutdown = self.after.numbers.get("shutdown.celsius")
         if limit is not None and shutdown is not None:
-            self.bench.fact("thresholds", f"slowdown at {limit:.0f} °C, shutdown at {shutdown:.0f} °C")
+            self.ctx.fact("thresholds", f"slowdown at {limit:.0f} °C, shutdown at {shutdown:.0f} °C")
         if seen.samples:
-            self.bench.emit("watch_share", seen.cost_s / (self.watch.ended_s - self.watch.begun_s))
-            self.bench.fact("samples", f"{seen.samples}, of a busy GPU {sum(seen.busy_masks.values())}")
+            self.ctx.emit("watch_share", seen.cost_s / (self.watch.ended_s - self.watch.begun_s))
+            self.ctx.fact("samples", f"{seen.samples}, of a busy GPU {sum(seen.busy_masks.values())}")
 
     def _reasons(self) -> None:
         seen = self.watch.seen
@@ -315,14 +315,14 @@ class Report:
             )
             if not self.lost:
                 for metric in ("throttled_share", "sw_thermal_share"):
-                    self.bench.unsupported(metric, why)
+                    self.ctx.unsupported(metric, why)
             return
         found = seen.busy_reasons
         for reason in FAULT_REASONS:
-            self.bench.emit("throttled_share", found.get(reason, 0.0), reason)
-        self.bench.emit("sw_thermal_share", found.get("sw_thermal_slowdown", 0.0))
+            self.ctx.emit("throttled_share", found.get(reason, 0.0), reason)
+        self.ctx.emit("sw_thermal_share", found.get("sw_thermal_slowdown", 0.0))
         for reason, share in sorted(found.items()):
-            self.bench.emit("reason_share", share, reason)
+            self.ctx.emit("reason_share", share, reason)
 
 
 def named(gpu: Gpu) -> str:

@@ -19,7 +19,7 @@ from hpcaccept.errors import RunFolderFull
 from hpcaccept.measure.gpu import counters, nvml, telemetry, xid
 from hpcaccept.measure.gpu.counters import Link, State
 from hpcaccept.measure.gpu.nvml import Gpu
-from hpcaccept.model.check import Bench, Unavailable
+from hpcaccept.model.check import CheckContext, Unavailable
 from hpcaccept.store.folder import write_whole
 
 if TYPE_CHECKING:
@@ -76,11 +76,11 @@ class Watch:
     _stack: ExitStack = field(default_factory=ExitStack)
 
     @classmethod
-    def begin(cls, bench: Bench, wanted: str | None, period_s: float) -> Watch:
+    def begin(cls, ctx: CheckContext, wanted: str | None, period_s: float) -> Watch:
         """Begin to watch the GPU of this rank.
 
         Args:
-            bench: of the check.
+            ctx: of the check.
             wanted: the value of ``CUDA_VISIBLE_DEVICES``, None where it is not set.
             period_s: between two samples.
 
@@ -91,18 +91,18 @@ class Watch:
         driver = stack.enter_context(nvml.open_nvml())
         listed = driver.gpus(("uuid", "mig_uuids", "pci_bus_id"))
         seen = nvml.visible(listed, wanted)
-        if bench.local_rank >= len(seen):
+        if ctx.local_rank >= len(seen):
             stack.close()
             raise Unavailable(
-                f"no GPU for this rank: the driver shows {len(seen)}, {bench.gpus_asked} were asked for",
+                f"no GPU for this rank: the driver shows {len(seen)}, {ctx.gpus_asked} were asked for",
                 "See gpu_count of the check 'identity'; on the node: nvidia-smi -L, lspci -d 10de:, dmesg | grep -i xid",
             )
-        mine = seen[bench.local_rank]
+        mine = seen[ctx.local_rank]
         watch = cls(
             _identified(driver.gpu(mine.index), listed), first_at=time.time(), begun_s=time.monotonic(), _stack=stack
         )
         watch._open(driver, period_s)
-        watch._remember(bench)
+        watch._remember(ctx)
         return watch
 
     def _open(self, driver: nvml.Nvml, period_s: float) -> None:
@@ -115,28 +115,28 @@ class Watch:
             self.open_error = "" if found.lost else found.why
             return
         self._opened = found
-        self.before = counters.look(found)
+        self.before = counters.read_state(found)
         if not self.before.lost:
             self.listener = xid.Listener(found)
             self._sampler = telemetry.Sampler(found, self.seen, period_s)
             self._sampler.start()
 
-    def _remember(self, bench: Bench) -> None:
+    def _remember(self, ctx: CheckContext) -> None:
         """Take over what an earlier step of this run saw first; be the first look where there was none."""
         self.first = self.before
-        name = f"health.{bench.node}.gpu{self.gpu.index}.json"
-        earlier = [look for file in bench.folder.parent.glob(f"*/{name}") if (look := _read(file))]
+        name = f"health.{ctx.node}.gpu{self.gpu.index}.json"
+        earlier = [read_state for file in ctx.folder.parent.glob(f"*/{name}") if (read_state := _read(file))]
         # A GPU that is gone cannot say who it is: it is the one that had this number in the same run.
-        same = [look for look in earlier if self.before.lost or look.gpu.uuid == self.gpu.uuid]
+        same = [read_state for read_state in earlier if self.before.lost or read_state.gpu.uuid == self.gpu.uuid]
         if same:
-            look = min(same, key=lambda look: look.at)
-            self.first, self.first_at = State(look.numbers, look.links), look.at
-            self.gpu = look.gpu if self.before.lost else self.gpu
+            read_state = min(same, key=lambda read_state: read_state.at)
+            self.first, self.first_at = State(read_state.numbers, read_state.links), read_state.at
+            self.gpu = read_state.gpu if self.before.lost else self.gpu
         elif not self.before.lost and not self.open_error:
             # Without it only a later step would know less.
             with contextlib.suppress(OSError, RunFolderFull):
-                look = FirstLook(self.first_at, self.gpu, self.before.numbers, self.before.links)
-                write_whole(bench.folder / name, serial.dumps(look))
+                read_state = FirstLook(self.first_at, self.gpu, self.before.numbers, self.before.links)
+                write_whole(ctx.folder / name, serial.dumps(read_state))
 
     def end(self) -> State:
         """The last look; the threads have ended and NVML is closed."""
@@ -147,7 +147,7 @@ class Watch:
                 self.listener.stop()
             self.ended_s = time.monotonic()
             self.seconds = max(time.time() - self.first_at, self.ended_s - self.begun_s, 1e-3)
-            return counters.look(self._opened) if self._opened else State(lost=self.before.lost)
+            return counters.read_state(self._opened) if self._opened else State(lost=self.before.lost)
 
 
 def _identified(gpu: Gpu, listed: Sequence[Gpu]) -> Gpu:

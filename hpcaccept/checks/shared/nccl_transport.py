@@ -20,7 +20,7 @@ from hpcaccept.parse.nccl_log import EXPECTATIONS, parse_nccl_log, shortfall
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hpcaccept.model.check import Bench
+    from hpcaccept.model.check import CheckContext
 
 METRICS = (
     Metric(
@@ -54,41 +54,41 @@ def check_wish(check: str, wish: str) -> None:
         raise UsageError(f"Parameter 'expect_transport' of check {check!r} is {wish!r}.", nearest(wish, EXPECTATIONS))
 
 
-def report(bench: Bench, backend: str, wish: str) -> None:
+def report(ctx: CheckContext, backend: str, wish: str) -> None:
     """Record what this rank's connections use, and emit ``channels`` and ``fallback``. All ranks together.
 
     A log that is not understood leaves ``channels`` out, which makes the record an ERROR; its text is kept.
 
     Args:
-        bench: of the check.
+        ctx: of the check.
         backend: ``nccl``, ``gloo`` or ``mpi``.
         wish: one of ``EXPECTATIONS``, or empty: RDMA where most nodes have an active port for it.
     """
-    bench.fact("library", open_device(bench.device).collectives() if backend != "mpi" else "MPI")
+    ctx.fact("library", open_device(ctx.device).collectives() if backend != "mpi" else "MPI")
     ports = active_ports()
-    expected, why = expectation(wish, dict(bench.allgather((bench.node, len(ports)))), os.environ)
-    bench.fact("nccl_environment", settings(os.environ) or "none")
-    bench.fact("rdma_ports", ", ".join(ports) or "none is active")
+    expected, why = expectation(wish, dict(ctx.allgather((ctx.node, len(ports)))), os.environ)
+    ctx.fact("nccl_environment", settings(os.environ) or "none")
+    ctx.fact("rdma_ports", ", ".join(ports) or "none is active")
     if backend != "nccl":
-        bench.fact("transport", backend)
-        bench.emit("channels", bench.size - 1, backend)
-        bench.unsupported("fallback", f"{backend} does not say what it uses, and stands in for NCCL here")
+        ctx.fact("transport", backend)
+        ctx.emit("channels", ctx.size - 1, backend)
+        ctx.unsupported("fallback", f"{backend} does not say what it uses, and stands in for NCCL here")
         return
     text, file = nccl_log(os.environ)
     level = os.environ.get("NCCL_DEBUG", "")
     if level and level.upper() not in ("INFO", "TRACE"):
-        bench.fact("transport", f"not known: NCCL_DEBUG={level} was set by the user")
-        bench.emit("channels", 0, "not logged")
-        bench.unsupported("fallback", f"NCCL_DEBUG={level} keeps NCCL from saying what it uses; unset it, or set INFO")
+        ctx.fact("transport", f"not known: NCCL_DEBUG={level} was set by the user")
+        ctx.emit("channels", 0, "not logged")
+        ctx.unsupported("fallback", f"NCCL_DEBUG={level} keeps NCCL from saying what it uses; unset it, or set INFO")
         return
     try:
-        _judge(bench, text, expected, why)
+        _judge(ctx, text, expected, why)
     except NotUnderstood as fault:
         asked = " ".join(f"{k}={v}" for k, v in sorted(os.environ.items()) if k.startswith("NCCL_DEBUG"))
-        bench.fact(
+        ctx.fact(
             "transport", f"not understood: {fault.message} (log: {file or 'none'}; asked for with {asked or 'nothing'})"
         )
-        bench.keep("nccl.log", text)
+        ctx.keep("nccl.log", text)
 
 
 def settings(environ: Mapping[str, str]) -> str:
@@ -122,15 +122,15 @@ def expectation(wish: str, ports: Mapping[str, int], environ: Mapping[str, str])
     return ("rdma" if 2 * able > len(ports) else "any"), has
 
 
-def _judge(bench: Bench, text: str, expected: str, why: str) -> None:
+def _judge(ctx: CheckContext, text: str, expected: str, why: str) -> None:
     log = parse_nccl_log(text)
     lacking = shortfall(log, expected)
-    bench.fact("transport", str(log))
+    ctx.fact("transport", str(log))
     for transport, count in log.channels or (("not logged", 0),):
-        bench.emit("channels", count, transport)
+        ctx.emit("channels", count, transport)
     if expected == "any":
-        bench.unsupported("fallback", f"no transport is expected: {why}")
+        ctx.unsupported("fallback", f"no transport is expected: {why}")
         return
-    bench.emit("fallback", 1 if lacking else 0, expected)
+    ctx.emit("fallback", 1 if lacking else 0, expected)
     if lacking:
-        bench.fact("fallback", f"{lacking}; {expected} is expected because {why}")
+        ctx.fact("fallback", f"{lacking}; {expected} is expected because {why}")

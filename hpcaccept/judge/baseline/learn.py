@@ -69,7 +69,7 @@ class _Roll:
     nodes: dict[str, int] = field(default_factory=dict)
     tables: dict[int, tuple[tuple[Unit, ...], npt.NDArray[np.bool_], Ints, Ints]] = field(default_factory=dict)
 
-    def of(self, table: tuple[Unit, ...]) -> tuple[npt.NDArray[np.bool_], Ints, Ints]:
+    def columns_of(self, table: tuple[Unit, ...]) -> tuple[npt.NDArray[np.bool_], Ints, Ints]:
         """bool[u], int64[u], int64[u] for the units of a run."""
         known = self.tables.get(id(table))
         if known is None:
@@ -114,7 +114,7 @@ def learn(
     for column in values:
         if not column.metric.is_rate or (column.metric.peer_floor is None and column.metric.scope != "world"):
             continue
-        fits, unit, node = roll.of(column.table_units)
+        fits, unit, node = roll.columns_of(column.table_units)
         for own, rows in _by_setting(column, np.flatnonzero(fits[column.unit]), setting):
             pool = pools.setdefault((column.key, own), _Pool(column))
             pool.unit.append(unit[column.unit[rows]])

@@ -10,7 +10,7 @@ from hpcaccept.judge.baseline.match import GPUS_FACT, KEY_FACTS, fitting_entry
 from hpcaccept.judge.identities import identities
 from hpcaccept.judge.questions.limits import held_against
 from hpcaccept.judge.questions.peers import is_compared, unanswered
-from hpcaccept.judge.statistics.sensitivity import Power, span_of
+from hpcaccept.judge.statistics.sensitivity import Sensitivity, span_of
 from hpcaccept.model.metric import Limit
 from hpcaccept.model.verdict import Outcome
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from hpcaccept.judge.statistics.grouping import Alike
     from hpcaccept.model.baseline import Baseline, BaselineEntry
     from hpcaccept.model.evidence import Evidence
-    from hpcaccept.model.verdict_table import Answer
+    from hpcaccept.model.verdict_table import JudgedColumn
 
     Kind = tuple[str, str, tuple[str, ...]]
 
 
 def judge_against_baseline(
     evidence: Evidence, values: Sequence[Values], alike: Alike, baselines: Mapping[str, Baseline]
-) -> tuple[list[Answer], Power]:
+) -> tuple[list[JudgedColumn], Sensitivity]:
     """An answer per rate and kind of unit: PASS or FAIL with a fitting baseline, NO_BASELINE with the reason otherwise.
 
     A kind is what decides which entry fits: device model, setting, and the facts of ``fitting.KEY_FACTS``.
@@ -40,7 +40,7 @@ def judge_against_baseline(
     revisions = evidence.record_table.revisions()
     asked = {GPUS_FACT: str(evidence.plan.request.gpus_per_node)}
     kinds, kind = _kinds_of(evidence, alike, bool(baselines))
-    answers: list[Answer] = []
+    answers: list[JudgedColumn] = []
     losses: list[float] = []
     comparisons = 0
     for column in values:
@@ -66,10 +66,12 @@ def judge_against_baseline(
             answers.append(_against(column, rows, entry, why, needed))
             comparisons += len(rows)
             losses.append(_loss_to(entry))
-    return answers, Power(comparisons, None, None, span_of([loss for loss in losses if np.isfinite(loss)]))
+    return answers, Sensitivity(comparisons, None, None, span_of([loss for loss in losses if np.isfinite(loss)]))
 
 
-def _against(column: Values, rows: npt.NDArray[np.intp], entry: BaselineEntry, beside: str, required: bool) -> Answer:
+def _against(
+    column: Values, rows: npt.NDArray[np.intp], entry: BaselineEntry, beside: str, required: bool
+) -> JudgedColumn:
     return held_against(
         "baseline",
         column,

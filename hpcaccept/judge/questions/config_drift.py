@@ -11,7 +11,7 @@ from hpcaccept.judge.identities import identities
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.model.table import Unit
 from hpcaccept.model.verdict import CODE, Outcome
-from hpcaccept.model.verdict_table import Answer
+from hpcaccept.model.verdict_table import JudgedColumn
 
 if TYPE_CHECKING:
     from hpcaccept.model.evidence import Evidence
@@ -20,7 +20,9 @@ _LIMIT = at_most(0, "differences", "software and hardware of one run should be a
 _DRIFT = Metric("drift", "differences", "lower", "Facts in which a node differs from most.", scope="node", limit=_LIMIT)
 
 
-def judge_drift(evidence: Evidence, unique_facts: frozenset[str], first: int) -> tuple[list[Answer], tuple[Unit, ...]]:
+def judge_drift(
+    evidence: Evidence, unique_facts: frozenset[str], first: int
+) -> tuple[list[JudgedColumn], tuple[Unit, ...]]:
     """PASS for a node that agrees with the majority in every fact, WARN for each fact in which it does not.
 
     Args:
@@ -58,9 +60,11 @@ def judge_drift(evidence: Evidence, unique_facts: frozenset[str], first: int) ->
     return answers, tuple(Unit(node, "") for node in facts)
 
 
-def _answer(key: str, outcome: Outcome, units: list[int], said: str, remarks: dict[int, tuple[str, str]]) -> Answer:
+def _answer(
+    key: str, outcome: Outcome, units: list[int], said: str, remarks: dict[int, tuple[str, str]]
+) -> JudgedColumn:
     none = np.full(len(units), np.nan)
-    return Answer(
+    return JudgedColumn(
         question="limits",
         key=key,
         metric=_DRIFT,

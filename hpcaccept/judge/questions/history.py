@@ -17,12 +17,12 @@ from hpcaccept.judge.identities import identities
 from hpcaccept.judge.questions.peers import answer_of, floors_of
 from hpcaccept.judge.statistics.history_rule import DECLINE, MIN_PAST, STEADY, compare_with_past, middle_of, trend
 from hpcaccept.judge.statistics.peer_rule import cut
-from hpcaccept.judge.statistics.sensitivity import Power, span_of
+from hpcaccept.judge.statistics.sensitivity import Sensitivity, span_of
 from hpcaccept.judge.verdict_text import extended
 from hpcaccept.model.history import FAILED, WARNED, environment_digest, environment_of, unit_id
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.model.verdict import CODE, Outcome
-from hpcaccept.model.verdict_table import Answer
+from hpcaccept.model.verdict_table import JudgedColumn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,7 +52,7 @@ _FAILED_RUNS = Metric("failed_runs", "runs", "lower", "Earlier runs in which the
 
 def judge_against_history(
     evidence: Evidence, values: Sequence[Values], alike: Alike, past: Past
-) -> tuple[list[Answer], Power, tuple[str, ...]]:
+) -> tuple[list[JudgedColumn], Sensitivity, tuple[str, ...]]:
     """An answer per rate and kind of unit, of the units with enough of a past; what it could see; what changed for all."""
     column_of = {name: number for number, name in enumerate(past.units)}
     units = evidence.samples.units
@@ -67,7 +67,7 @@ def judge_against_history(
     comparisons = sum(len(rows) for _, rows, _ in asked)
     rule = evidence.plan.suite.peers
     required = {spec.name: spec.required for spec in evidence.plan.suite.checks}
-    answers: list[Answer] = []
+    answers: list[JudgedColumn] = []
     losses: list[float] = []
     shifts: dict[str, float] = {}
     for column, rows, _ in asked:
@@ -97,8 +97,8 @@ def judge_against_history(
     fewest = min((seen for _, _, seen in asked), default=0)
     answers += _offenders(past, place)
     z = cut(comparisons, rule.false_alarm_rate)
-    power = Power(comparisons, rule.false_alarm_rate, z, span_of(losses), fewest)
-    return answers, power, _notes(changes, shifts)
+    sensitivity = Sensitivity(comparisons, rule.false_alarm_rate, z, span_of(losses), fewest)
+    return answers, sensitivity, _notes(changes, shifts)
 
 
 def _rows_of(values: Floats, like: npt.NDArray[np.intp]) -> Floats:
@@ -152,8 +152,8 @@ def _shifted(compared: Compared, value: Floats, higher: bool) -> tuple[Compared,
 
 
 def _seen_twice(
-    answer: Answer, launches: npt.NDArray[np.int32], before: Floats, past: Past, mine: npt.NDArray[np.intp]
-) -> Answer:
+    answer: JudgedColumn, launches: npt.NDArray[np.int32], before: Floats, past: Past, mine: npt.NDArray[np.intp]
+) -> JudgedColumn:
     """The answer; a FAIL that was seen in one launch of one run only is a WARN."""
     failed = answer.outcome == CODE[Outcome.FAIL]
     if not failed.any():
@@ -173,8 +173,8 @@ def _seen_twice(
 
 
 def _declining(
-    answer: Answer, before: Floats, past: Past, like: npt.NDArray[np.intp], floor: float, higher: bool
-) -> Answer:
+    answer: JudgedColumn, before: Floats, past: Past, like: npt.NDArray[np.intp], floor: float, higher: bool
+) -> JudgedColumn:
     """The answer; who passes and yet has lost something, or loses a little with every run, is a WARN that says since when."""
     runs = np.vstack([before, answer.value])
     first, last = middle_of(runs[: max(MIN_PAST, len(runs) // 2)]), middle_of(runs[-3:])
@@ -201,7 +201,7 @@ def _declining(
     return replace(warned, remarks=extended(warned, texts))
 
 
-def _offenders(past: Past, place: npt.NDArray[np.intp]) -> list[Answer]:
+def _offenders(past: Past, place: npt.NDArray[np.intp]) -> list[JudgedColumn]:
     """WARN for each unit of this run that failed in several of its last runs."""
     if not past.outcomes or not past.runs:
         return []
@@ -217,7 +217,7 @@ def _offenders(past: Past, place: npt.NDArray[np.intp]) -> list[Answer]:
         reason = f"failed in {runs[unit]} of its last {len(past.runs)} runs, at last in {last.run_id} ({last.at[:10]})"
         remarks[row] = (reason, "A retest will not mend it: have it repaired, or ask the vendor.")
     return [
-        Answer(
+        JudgedColumn(
             question="history",
             key="history.failed_runs",
             metric=_FAILED_RUNS,

@@ -11,7 +11,7 @@ from hpcaccept.judge.verdict_text import extended
 from hpcaccept.model.metric import Limit, describe, metric_key, split_key
 from hpcaccept.model.record_table import MEASURED
 from hpcaccept.model.verdict import CODE, Outcome, Subject, Verdict
-from hpcaccept.model.verdict_table import Answer
+from hpcaccept.model.verdict_table import JudgedColumn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,7 +34,7 @@ def request_limits(request: Request) -> dict[str, Limit]:
     return {"identity.gpu_count": Limit(asked, asked, "GPUs", "request", f"--gpus-per-node {request.gpus_per_node}")}
 
 
-def judge_against_limits(evidence: Evidence, values: Sequence[Values]) -> tuple[list[Answer], list[Verdict]]:
+def judge_against_limits(evidence: Evidence, values: Sequence[Values]) -> tuple[list[JudgedColumn], list[Verdict]]:
     """An answer per metric and limit; ERROR for a limit of the suite that matches nothing."""
     required = {spec.name: spec.required for spec in evidence.plan.suite.checks}
     asked = request_limits(evidence.plan.request)
@@ -75,12 +75,12 @@ def held_against(
     compared: str = "",
     center: float = np.nan,
     detail: str = "",
-) -> Answer:
+) -> JudgedColumn:
     """Values of a metric against one interval: PASS inside, FAIL outside."""
     lower, upper = (np.nan if bound is None else bound for bound in (limit.lower, limit.upper))
     value = column.value[rows]
     met = ~((value < lower) | (value > upper)) & (value == value)
-    return Answer(
+    return JudgedColumn(
         question=question,
         key=column.key,
         metric=column.metric,
@@ -112,7 +112,7 @@ def _unanswered(evidence: Evidence, asked: dict[str, Limit], values: Sequence[Va
             yield Verdict(Subject(node), check, Outcome.ERROR, reason, metric)
 
 
-def _with_what_was_found(answers: list[Answer], evidence: Evidence) -> list[Answer]:
+def _with_what_was_found(answers: list[JudgedColumn], evidence: Evidence) -> list[JudgedColumn]:
     """The answers; a FAIL quotes what the check found beside the number."""
     units = evidence.samples.units
     failed = {i: np.flatnonzero(a.outcome == CODE[Outcome.FAIL]).tolist() for i, a in enumerate(answers)}
@@ -131,7 +131,7 @@ def _with_what_was_found(answers: list[Answer], evidence: Evidence) -> list[Answ
     return found
 
 
-def _found(answer: Answer, unit: Unit, places: dict[tuple[str, str], list[Record]]) -> str:
+def _found(answer: JudgedColumn, unit: Unit, places: dict[tuple[str, str], list[Record]]) -> str:
     """What the check found beside the number: facts that carry the variant (``found[memory/gpu3]``) or the metric's name."""
     mine = [r for r in places.get((unit.node, answer.check), []) if unit.device in ("", r.device)]
     ends = f"[{answer.variant}]"

@@ -36,7 +36,7 @@ def judge_absent(
     if not evidence.nodes:
         yield from _never_started(evidence)
         return
-    numbers = _Numbers.of(evidence, values)
+    numbers = _Numbers.from_evidence(evidence, values)
     rolls = _call_the_roll(evidence, numbers)
     places = evidence.record_table.places
     per_node = evidence.plan.request.ranks_per_node
@@ -90,7 +90,7 @@ class _Numbers:
     has: dict[tuple[str, str], Bools]
 
     @staticmethod
-    def of(evidence: Evidence, values: Sequence[Values]) -> _Numbers:
+    def from_evidence(evidence: Evidence, values: Sequence[Values]) -> _Numbers:
         units = evidence.samples.units
         place, of_unit = numbered([(unit.node, unit.device) for unit in units])
         at = np.full(len(place) + 1, -1)
@@ -188,12 +188,12 @@ def _never_started(evidence: Evidence) -> Iterable[Verdict]:
 
 
 def _torn(evidence: Evidence) -> Iterable[Verdict]:
-    for torn in evidence.torn:
+    for unreadable in evidence.unreadable:
         yield Verdict(
             Subject(),
             "records",
             Outcome.ERROR,
-            f"a line of {torn.file} cannot be read: {torn.text[:120]!r}",
+            f"a line of {unreadable.file} cannot be read: {unreadable.text[:120]!r}",
             remedy="Was the disk full, or the node lost? What was before it is kept and judged.",
         )
 

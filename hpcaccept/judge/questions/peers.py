@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from hpcaccept.judge.statistics.peer_rule import compare_with_peers, cut
-from hpcaccept.judge.statistics.sensitivity import Power, span_of
+from hpcaccept.judge.statistics.sensitivity import Sensitivity, span_of
 from hpcaccept.model.verdict import CODE, Outcome
-from hpcaccept.model.verdict_table import Answer
+from hpcaccept.model.verdict_table import JudgedColumn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,14 +36,16 @@ if TYPE_CHECKING:
 CPU_FLOOR = 0.25
 
 
-def judge_against_peers(evidence: Evidence, values: Sequence[Values], alike: Alike) -> tuple[list[Answer], Power]:
+def judge_against_peers(
+    evidence: Evidence, values: Sequence[Values], alike: Alike
+) -> tuple[list[JudgedColumn], Sensitivity]:
     """An answer per rate and kind of unit, and what the comparison could see."""
     rule = evidence.plan.suite.peers
     columns = [c for c in values if rule.enabled and is_compared(c) and c.metric.scope != "world"]
     groups = [(column, rows) for column in columns for _, rows in alike.groups(column.unit)]
     sizes = [len(rows) for _, rows in groups if len(rows) >= rule.min_units]
     required = {spec.name: spec.required for spec in evidence.plan.suite.checks}
-    answers: list[Answer] = []
+    answers: list[JudgedColumn] = []
     losses: list[float] = []
     for column, rows in groups:
         # Each comparison has an equal share of the rate: the few nodes are not judged by the number of their GPUs.
@@ -65,7 +67,7 @@ def judge_against_peers(evidence: Evidence, values: Sequence[Values], alike: Ali
             answer_of("peers", column, rows, compared, f"median of {len(rows) - 1} peers", detail, required=needed)
         )
     z = cut(sum(sizes), rule.false_alarm_rate)
-    return answers, Power(sum(sizes), rule.false_alarm_rate, z, span_of(losses), min(sizes, default=0))
+    return answers, Sensitivity(sum(sizes), rule.false_alarm_rate, z, span_of(losses), min(sizes, default=0))
 
 
 def is_compared(column: Values) -> bool:
@@ -118,7 +120,7 @@ def answer_of(
     detail: str,
     *,
     required: bool,
-) -> Answer:
+) -> JudgedColumn:
     """What a comparison says of each unit: PASS inside the worrying limit, WARN inside the failing one, FAIL beyond.
 
     Where not even a rate of 0 could be blamed, that is no pass: the unit is undecided, NO_BASELINE without a limit.
@@ -136,7 +138,7 @@ def answer_of(
     bound = np.where(outcome == CODE[Outcome.PASS], worrying, failing)
     bound[undecided] = np.nan
     none = np.broadcast_to(np.float64(np.nan), value.shape)
-    return Answer(
+    return JudgedColumn(
         question=question,
         key=column.key,
         metric=column.metric,
@@ -155,11 +157,11 @@ def answer_of(
 
 def unanswered(
     question: Question, column: Values, rows: Rows, outcome: Outcome, said: str, *, required: bool
-) -> Answer:
+) -> JudgedColumn:
     """Measured, and nothing to compare it with."""
     value = column.value[rows]
     none = np.broadcast_to(np.float64(np.nan), value.shape)
-    return Answer(
+    return JudgedColumn(
         question=question,
         key=column.key,
         metric=column.metric,

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from hpcaccept.model.evidence import Evidence
-    from hpcaccept.model.verdict_table import Answer
+    from hpcaccept.model.verdict_table import JudgedColumn
 
 _BLAMES = (CODE[Outcome.WARN], CODE[Outcome.FAIL])
 
 
-def without_disturbed(answers: Iterable[Answer], evidence: Evidence) -> Iterator[Answer]:
+def without_disturbed(answers: Iterable[JudgedColumn], evidence: Evidence) -> Iterator[JudgedColumn]:
     """The answers of a comparison; a rate that falls short on a disturbed device is an ERROR with the reason, no FAIL or WARN."""
     records = evidence.record_table
     disturbed = records.rows((records.flags & IS_DISTURBED) > 0)

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from hpcaccept.model.baseline import Baseline
     from hpcaccept.model.table import Unit
-    from hpcaccept.model.verdict_table import Answer
+    from hpcaccept.model.verdict_table import JudgedColumn
 
 _REMEDY = "Do not trust this run: look at the clock, the sizes and the library that it was measured with."
 
 
 def without_impossible(
-    answers: Iterable[Answer], units: Sequence[Unit], baselines: Mapping[str, Baseline]
-) -> Iterator[Answer]:
+    answers: Iterable[JudgedColumn], units: Sequence[Unit], baselines: Mapping[str, Baseline]
+) -> Iterator[JudgedColumn]:
     """The answers about the baseline; rates that no part of the model can reach are ERRORs, and leave the run unjudged.
 
     Args:
@@ -44,7 +44,7 @@ def without_impossible(
         yield _impossible(_rows(answer, np.flatnonzero(wrong)), baseline)
 
 
-def _impossible(answer: Answer, baseline: Baseline) -> Answer:
+def _impossible(answer: JudgedColumn, baseline: Baseline) -> JudgedColumn:
     unit = answer.metric.unit
     why = {row: beyond_peak(baseline, answer.key, value, unit) for row, value in enumerate(answer.value.tolist())}
     outcome = np.full(len(answer), CODE[Outcome.ERROR], np.int8)
@@ -52,7 +52,7 @@ def _impossible(answer: Answer, baseline: Baseline) -> Answer:
     return replace(answer, outcome=outcome, remarks=remarks, required=True)
 
 
-def _rows(answer: Answer, rows: npt.NDArray[np.intp]) -> Answer:
+def _rows(answer: JudgedColumn, rows: npt.NDArray[np.intp]) -> JudgedColumn:
     """Some rows of an answer."""
     kept = {number: answer.remarks[row] for number, row in enumerate(rows.tolist()) if row in answer.remarks}
     return replace(

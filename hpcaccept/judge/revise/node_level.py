@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hpcaccept.judge.statistics.grouping import Alike
-    from hpcaccept.model.verdict_table import Answer
+    from hpcaccept.model.verdict_table import JudgedColumn
 
 #: So many like units on a node can tell whether one of them is the odd one.
 ENOUGH_NEIGHBOURS = 4
@@ -40,7 +40,7 @@ class Neighbourhood:
         return len(self.slow) == len(self.rows)
 
 
-def neighbourhoods(answer: Answer, alike: Alike) -> Iterator[Neighbourhood]:
+def neighbourhoods(answer: JudgedColumn, alike: Alike) -> Iterator[Neighbourhood]:
     """Every node with enough like units of which at least one is blamed by its peers of the fleet."""
     blamed = np.isin(answer.outcome, BLAMED)
     if answer.question != "peers" or not blamed.any():
@@ -53,7 +53,7 @@ def neighbourhoods(answer: Answer, alike: Alike) -> Iterator[Neighbourhood]:
             yield Neighbourhood(mine, mine[blamed[mine]])
 
 
-def explained(answer: Answer, alike: Alike) -> Answer:
+def explained(answer: JudgedColumn, alike: Alike) -> JudgedColumn:
     """The answer; whoever is blamed is told beside its neighbours."""
     texts: dict[int, str] = {}
     for there in neighbourhoods(answer, alike):
@@ -62,7 +62,7 @@ def explained(answer: Answer, alike: Alike) -> Answer:
     return replace(answer, remarks=extended(answer, texts)) if texts else answer
 
 
-def _beside(answer: Answer, there: Neighbourhood, row: int) -> str:
+def _beside(answer: JudgedColumn, there: Neighbourhood, row: int) -> str:
     count = len(there.rows)
     if there.is_the_node:
         return f"all {count} on the node are slow: look at what they share"

@@ -99,7 +99,7 @@ def compare_with_peers(
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         loss = (1 - value / center) if higher else (value / center - 1)
         sigma = np.abs(width / center)
-    tail = _Tail.of(loss, sigma, z)
+    tail = _Tail.from_losses(loss, sigma, z)
     at = tail.cut(sigma, floors[1])
     warn_at, fail_at = (np.maximum(floor, at) for floor in floors)
     slow = _slow_nodes(value, higher, node, floors, z)
@@ -127,7 +127,7 @@ class _Tail:
     heavy: float
 
     @classmethod
-    def of(cls, loss: Floats, sigma: Floats, z: float) -> _Tail:
+    def from_losses(cls, loss: Floats, sigma: Floats, z: float) -> _Tail:
         others = len(loss) - (len(loss) <= ALONE_AMONG)
         if others in _FEW:
             df, blur = _FEW[others]
@@ -284,5 +284,5 @@ def _slow_nodes(
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         loss = (1 - middle / center) if higher else (middle / center - 1)
         sigma = np.abs(width / center)
-    at = np.maximum(floors[1], _Tail.of(loss, sigma, z).cut(sigma, floors[1]))
+    at = np.maximum(floors[1], _Tail.from_losses(loss, sigma, z).cut(sigma, floors[1]))
     return np.asarray(np.where(loss > at, at, np.inf)[which])

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Power:
+class Sensitivity:
     """Of one question (peers, baseline, history).
 
     Attributes:

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 from hpcaccept import container, launch
 from hpcaccept.errors import HpcacceptError
 from hpcaccept.launch.job.events import Events
-from hpcaccept.launch.job.failure import Loss, Words, loss_of, narrowed
+from hpcaccept.launch.job.failure import Loss, RankLogs, loss_of, narrowed
 from hpcaccept.launch.job.preflight import opening, reckon_entry
-from hpcaccept.launch.job.queue import Course, after, take, without
-from hpcaccept.launch.job.rank_logs import first_hello, words_of
+from hpcaccept.launch.job.queue import StepQueue, after, next_step, without
+from hpcaccept.launch.job.rank_logs import first_rank_started, rank_logs_of
 from hpcaccept.launch.job.retest import retest_of
 from hpcaccept.parse.rank_exits import parse_deaths
 from hpcaccept.parse.ssh_errors import explain_ssh
@@ -102,16 +102,16 @@ def _drive(folder: RunFolder, events: Events) -> tuple[str, str]:
     stop = _Stop(launcher)
     nodes = launcher.nodes(plan, os.environ)
     events.say("started", nodes=nodes)
-    course = opening(plan, nodes, virtual=plan.launcher == "local")
+    queue = opening(plan, nodes, virtual=plan.launcher == "local")
     try:
         while True:
-            step, course = take(_reachable(plan, folder, events, course))
+            step, queue = next_step(_reachable(plan, folder, events, queue))
             if step is None:
                 return "", ""
             code, late = _launch(plan, folder, events, step, stop)
             if stop.why:
                 return stop.why, KEPT
-            course, why = reckon(folder, events, course, step, code=code, late=late, runtime=plan.image.runtime)
+            queue, why = reckon(folder, events, queue, step, code=code, late=late, runtime=plan.image.runtime)
             if why:
                 return why
     finally:
@@ -134,69 +134,69 @@ def _quietly(command: Sequence[str], log: Path, env: Mapping[str, str]) -> None:
         run_until(command, out=log.with_suffix(".out"), err=log.with_suffix(".err"), deadline_s=LEAVE_S, env=env)
 
 
-def _reachable(plan: Plan, folder: RunFolder, events: Events, course: Course) -> Course:
-    """The course without nodes on which its next step could start nothing; each is told by name."""
+def _reachable(plan: Plan, folder: RunFolder, events: Events, queue: StepQueue) -> StepQueue:
+    """The queue without nodes on which its next step could start nothing; each is told by name."""
     launcher = launch.load(plan.launcher)
-    while course.queue:
-        faults = launcher.unreachable(plan, course.queue[0].nodes, folder, os.environ)
+    while queue.steps:
+        faults = launcher.unreachable(plan, queue.steps[0].nodes, folder, os.environ)
         if not faults:
             break
         # Whoever is lost on the way has a death that says more.
-        kind: Kind = "excluded" if course.launched else "not_entered"
+        kind: Kind = "excluded" if queue.launched else "not_entered"
         for node, (cause, remedy) in faults.items():
-            events.say(kind, step=f"{course.launched:02d}", nodes=(node,), detail=f"{node} {cause}", remedy=remedy)
-        course = without(course, faults)
-    return course
+            events.say(kind, step=f"{queue.launched:02d}", nodes=(node,), detail=f"{node} {cause}", remedy=remedy)
+        queue = without(queue, faults)
+    return queue
 
 
 def reckon(
-    folder: RunFolder, events: Events, course: Course, step: Step, *, code: int, late: bool, runtime: str
-) -> tuple[Course, tuple[str, str] | None]:
-    """What follows from a step that has ended: the course from here, or cause and remedy when nothing can follow.
+    folder: RunFolder, events: Events, queue: StepQueue, step: Step, *, code: int, late: bool, runtime: str
+) -> tuple[StepQueue, tuple[str, str] | None]:
+    """What follows from a step that has ended: the queue from here, or cause and remedy when nothing can follow.
 
     Args:
         folder: of the run.
         events: where losses are told.
-        course: from which the step was taken.
+        queue: from which the step was taken.
         step: that has ended.
         code: exit status of its launcher.
         late: True when the driver's own deadline ended it.
         runtime: of the container, to tell its failures from those of nodes.
     """
-    course, why = _reckon_losses(folder, events, course, step, code=code, late=late, runtime=runtime)
-    if why or course.queue:
-        return course, why
-    suspects = retest_of(folder, folder.read_plan(), step, course.retests)
+    queue, why = _reckon_losses(folder, events, queue, step, code=code, late=late, runtime=runtime)
+    if why or queue.steps:
+        return queue, why
+    suspects = retest_of(folder, folder.read_plan(), step, queue.retests)
     if suspects is None:
-        return course, None
+        return queue, None
     again, whom = suspects
     events.say("retest", nodes=again.nodes, detail=f"measured again: {whom}")
-    return replace(course, queue=(again,), retests=course.retests + 1), None
+    return replace(queue, steps=(again,), retests=queue.retests + 1), None
 
 
 def _reckon_losses(
-    folder: RunFolder, events: Events, course: Course, step: Step, *, code: int, late: bool, runtime: str
-) -> tuple[Course, tuple[str, str] | None]:
-    words = words_of(folder, step.id)
+    folder: RunFolder, events: Events, queue: StepQueue, step: Step, *, code: int, late: bool, runtime: str
+) -> tuple[StepQueue, tuple[str, str] | None]:
+    words = rank_logs_of(folder, step.id)
     stderr = _tail(folder.logs / f"step-{step.id}.err")
     if not step.checks:
-        return reckon_entry(events, course, step, words, stderr, late=late, runtime=runtime)
+        return reckon_entry(events, queue, step, words, stderr, late=late, runtime=runtime)
     loss = loss_of(step, words, parse_deaths(stderr), late)
     if loss is None:
-        return course, None
+        return queue, None
     if code == EXIT_FOLDER_FULL or _is_full(folder):
-        return course, (FOLDER_FULL, f"Free some under {folder.path}, or choose another place with --runs-dir.")
+        return queue, (FOLDER_FULL, f"Free some under {folder.path}, or choose another place with --runs-dir.")
     gone = _gone(folder, loss)
     if gone:
         loss = narrowed(step, words, loss, gone)
     why = None if gone else _nobody_started(runtime, words, stderr)
     if why:
-        return course, why
+        return queue, why
     _tell(events, step, loss, container.load(runtime).explain(stderr) if not loss.check else None)
-    course, left_out = after(course, step, loss)
+    queue, left_out = after(queue, step, loss)
     for node in left_out:
         events.say("excluded", step=step.id, nodes=(node,), detail=f"{node} has lost ranks too often: {loss.how}")
-    return course, None
+    return queue, None
 
 
 def _gone(folder: RunFolder, loss: Loss) -> dict[str, str]:
@@ -270,10 +270,10 @@ class _StepClock:
         # Where nothing is measured, every node has the time to start: the first word of one tells nothing of the others.
         if self._step.checks and not self._started and now - self._looked > 0.5:
             self._looked = now
-            hello = first_hello(self._folder, self._step.id)
-            if hello:
+            rank_started = first_rank_started(self._folder, self._step.id)
+            if rank_started:
                 self._started = True
-                turns = hello.ranks_on_host if hello.in_turn else 1
+                turns = rank_started.ranks_on_host if rank_started.in_turn else 1
                 self.longest_s = now - self._begin + MARGIN_S + self._work_s * turns
         # Ranks notice a start that fails by themselves; 15 s later nobody will any more.
         limit_s = self.longest_s if self._started else self._step.start_deadline_s + 15.0
@@ -281,7 +281,7 @@ class _StepClock:
         return self.late
 
 
-def _nobody_started(runtime: str, words: Words, stderr: str) -> tuple[str, str] | None:
+def _nobody_started(runtime: str, words: RankLogs, stderr: str) -> tuple[str, str] | None:
     """Cause and remedy when no rank has spoken at all: the container or the launcher failed, not a node."""
     if words.spoke or words.stopped:
         return None

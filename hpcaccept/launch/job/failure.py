@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Words:
+class RankLogs:
     """What the ranks of a step have said.
 
     Attributes:
@@ -58,7 +58,7 @@ class Loss:
     how: str
 
 
-def loss_of(step: Step, words: Words, deaths: Sequence[Death], late: bool) -> Loss | None:
+def loss_of(step: Step, words: RankLogs, deaths: Sequence[Death], late: bool) -> Loss | None:
     """Who was lost in a step, or None when every rank finished."""
     complete = {(r.rank, r.check) for r in words.records if not r.cut_short}
     if len(words.finished) == step.ranks or len(complete) == step.ranks * len(step.checks):
@@ -97,7 +97,7 @@ def loss_of(step: Step, words: Words, deaths: Sequence[Death], late: bool) -> Lo
     return _loss(step, words, [], broken, told_cause)
 
 
-def _broken_check(step: Step, words: Words) -> str:
+def _broken_check(step: Step, words: RankLogs) -> str:
     """The first check that some rank has not completed; empty when no rank has begun one.
 
     A rank that fails in a check of all ranks together ends the step there, on purpose, and leaves its record.
@@ -114,11 +114,11 @@ def _broken_check(step: Step, words: Words) -> str:
     return ""
 
 
-def _loss(step: Step, words: Words, ranks: Sequence[int], check: str, how: str) -> Loss:
+def _loss(step: Step, words: RankLogs, ranks: Sequence[int], check: str, how: str) -> Loss:
     return Loss(tuple(ranks), node_names(step, words, ranks), check, how)
 
 
-def narrowed(step: Step, words: Words, loss: Loss, gone: Mapping[str, str]) -> Loss:
+def narrowed(step: Step, words: RankLogs, loss: Loss, gone: Mapping[str, str]) -> Loss:
     """The loss where some of its nodes cannot be reached any more: they took the others with them.
 
     Args:
@@ -132,7 +132,7 @@ def narrowed(step: Step, words: Words, loss: Loss, gone: Mapping[str, str]) -> L
     return _loss(step, words, ranks, loss.check, how) if ranks else loss
 
 
-def node_names(step: Step, words: Words, ranks: Sequence[int]) -> tuple[str, ...]:
+def node_names(step: Step, words: RankLogs, ranks: Sequence[int]) -> tuple[str, ...]:
     """The nodes of ranks: as they said, else by elimination (a node that lacks ranks), else by block order."""
     heard: dict[str, int] = {}
     for node in words.spoke.values():

@@ -12,33 +12,33 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hpcaccept import container
-from hpcaccept.launch.job.queue import Course, without
+from hpcaccept.launch.job.queue import StepQueue, without
 
 if TYPE_CHECKING:
     from hpcaccept.container import Fault
     from hpcaccept.launch.job.events import Events
-    from hpcaccept.launch.job.failure import Words
+    from hpcaccept.launch.job.failure import RankLogs
     from hpcaccept.model.plan import Plan, Step
 
 #: ``srun --label`` puts the number of its task before each line.
 _LABEL = re.compile(r"^ *(\d+): ?(.*)$")
 
 
-def opening(plan: Plan, nodes: tuple[str, ...], *, virtual: bool = False) -> Course:
-    """The course of a job before its first step: into the image on every node, then all checks."""
+def opening(plan: Plan, nodes: tuple[str, ...], *, virtual: bool = False) -> StepQueue:
+    """The queue of a job before its first step: into the image on every node, then all checks."""
     first = plan.first_step(nodes, virtual=virtual)
     look = replace(first, id="", ranks_per_node=1, checks=())
-    return Course((look, first) if plan.image.reference and plan.launcher == "slurm" else (first,))
+    return StepQueue((look, first) if plan.image.reference and plan.launcher == "slurm" else (first,))
 
 
 def reckon_entry(
-    events: Events, course: Course, step: Step, words: Words, stderr: str, *, late: bool, runtime: str
-) -> tuple[Course, tuple[str, str] | None]:
-    """The course without the nodes that could not be entered, or cause and remedy when none could.
+    events: Events, queue: StepQueue, step: Step, words: RankLogs, stderr: str, *, late: bool, runtime: str
+) -> tuple[StepQueue, tuple[str, str] | None]:
+    """The queue without the nodes that could not be entered, or cause and remedy when none could.
 
     Args:
         events: where such nodes are told.
-        course: from which the step was taken.
+        queue: from which the step was taken.
         step: without checks, that has ended.
         words: of its tasks.
         stderr: of its srun, labelled.
@@ -47,7 +47,7 @@ def reckon_entry(
     """
     inside = tuple(node for task, node in enumerate(step.nodes) if task in words.finished)
     if len(inside) == len(step.nodes):
-        return course, None
+        return queue, None
     of_task = by_task(stderr)
     alike: dict[tuple[str, str], tuple[Fault, list[str]]] = {}
     for task, node in enumerate(step.nodes):
@@ -61,14 +61,14 @@ def reckon_entry(
         where = (
             f"on all {many} nodes" if len(alike) == 1 else f"on {len(worst[1])} of {many} nodes, on none is it entered"
         )
-        return course, (f"{worst[0].cause}, {where}", worst[0].remedy)
+        return queue, (f"{worst[0].cause}, {where}", worst[0].remedy)
     for fault, nodes in alike.values():
         detail = (
             f"{fault.cause}; so on {len(nodes)} of {many} nodes, {len(inside)} could be entered: look at "
             f"{'this node' if len(nodes) == 1 else 'these nodes'} rather than at the image"
         )
         events.say("not_entered", step=step.id, nodes=tuple(nodes), detail=detail, remedy=fault.remedy)
-    return without(course, set(step.nodes) - set(inside)), None
+    return without(queue, set(step.nodes) - set(inside)), None
 
 
 def by_task(stderr: str) -> dict[int, str]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpcaccept.launch.job.failure import Words
-from hpcaccept.model.record import Bye, Hello, Record, Stopped
+from hpcaccept.launch.job.failure import RankLogs
+from hpcaccept.model.record import RankFinished, RankStarted, RankStopped, Record
 from hpcaccept.store.journal import read
 
 if TYPE_CHECKING:
     from hpcaccept.store.folder import RunFolder
 
 
-def words_of(folder: RunFolder, step: str) -> Words:
+def rank_logs_of(folder: RunFolder, step: str) -> RankLogs:
     """Everything the journals of a step hold, torn lines left out (they count as not said)."""
     spoke: dict[int, str] = {}
     records: list[Record] = []
@@ -21,22 +21,22 @@ def words_of(folder: RunFolder, step: str) -> Words:
     for file in sorted(folder.records(step).glob("r[0-9]*.jsonl")):
         rank = int(file.stem[1:]) if file.stem[1:].isdecimal() else -1
         for word in read(file):
-            if isinstance(word, Hello):
+            if isinstance(word, RankStarted):
                 spoke[rank] = word.node
             elif isinstance(word, Record):
                 records.append(word)
                 spoke[rank] = word.node
-            elif isinstance(word, Bye):
+            elif isinstance(word, RankFinished):
                 finished.add(rank)
-            elif isinstance(word, Stopped):
+            elif isinstance(word, RankStopped):
                 stopped[rank] = (word.cause, word.by_peer)
-    return Words(spoke, tuple(records), frozenset(finished), stopped)
+    return RankLogs(spoke, tuple(records), frozenset(finished), stopped)
 
 
-def first_hello(folder: RunFolder, step: str) -> Hello | None:
+def first_rank_started(folder: RunFolder, step: str) -> RankStarted | None:
     """Any rank's first words, as soon as there are some: MPI has started then."""
     for file in sorted(folder.records(step).glob("*.jsonl")):
         for word in read(file):
-            if isinstance(word, Hello):
+            if isinstance(word, RankStarted):
                 return word
     return None

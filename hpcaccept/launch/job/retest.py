@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from hpcaccept.model.suite import PeerRule
-    from hpcaccept.model.verdict_table import Answer
+    from hpcaccept.model.verdict_table import JudgedColumn
     from hpcaccept.store.folder import RunFolder
 
 
@@ -76,7 +76,7 @@ def retest_of(folder: RunFolder, plan: Plan, last: Step, done: int) -> tuple[Ste
     return step, f"{', '.join(sorted(names))}: {worst.subject} {worst.reason}"
 
 
-def checks_again(rule: PeerRule, answers: Iterable[Answer], done: int) -> set[str]:
+def checks_again(rule: PeerRule, answers: Iterable[JudgedColumn], done: int) -> set[str]:
     """Checks that another launch must confirm; none when nobody is suspect, or it was done often enough.
 
     Args:
@@ -89,7 +89,7 @@ def checks_again(rule: PeerRule, answers: Iterable[Answer], done: int) -> set[st
     return {answer.check for answer in answers if suspects_of(answer)}
 
 
-def suspects_of(answer: Answer) -> list[int]:
+def suspects_of(answer: JudgedColumn) -> list[int]:
     """Rows of an answer that another launch must confirm: who is slow, and where the units differ too much to say."""
     slow = answer.outcome == CODE[Outcome.FAIL]
     slow |= answer.outcome == CODE[Outcome.WARN]

@@ -105,7 +105,7 @@ class State:
     lost: bool = False
 
 
-def look(gpu: OpenGpu) -> State:
+def read_state(gpu: OpenGpu) -> State:
     """Ask everything once; some 200 calls of NVML on a GPU with 18 links."""
     numbers: dict[str, float] = {}
     missing: dict[str, str] = {}

@@ -33,7 +33,7 @@ from hpcaccept.measure.host import host
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from hpcaccept.model.check import Bench
+    from hpcaccept.model.check import CheckContext
 
     Call = Callable[[], object]
 
@@ -83,15 +83,15 @@ def share(all_cores: Sequence[Core], count: int, offset: int = 0) -> list[Core]:
     return sorted(dealt[(offset + i) % len(dealt)] for i in range(min(count, len(dealt))))
 
 
-def of_node(bench: Bench) -> list[Core]:
+def of_node(ctx: CheckContext) -> list[Core]:
     """The cores that this node's measurement may load: its affinity, its quota, its share of a shared kernel.
 
     Ranks of a real node leave the rest of it idle while one of them measures, so that one takes all. Virtual nodes that share
     a kernel have a share each: those that measure at the same time take different cores.
     """
     mine = cores(host.affinity())
-    count = bench.threads if bench.in_turn else min(int(bench.cores), bench.threads * len(bench.node_ranks))
-    return share(mine, max(1, count), bench.node_ranks[0] * bench.threads)
+    count = ctx.threads if ctx.in_turn else min(int(ctx.cores), ctx.threads * len(ctx.node_ranks))
+    return share(mine, max(1, count), ctx.node_ranks[0] * ctx.threads)
 
 
 def cache_bytes(socket: int, root: Path = _ROOT) -> int:
@@ -196,12 +196,12 @@ def by_socket(crew: Sequence[Core], rates: Sequence[Sequence[float]]) -> dict[st
     return found
 
 
-def emit(bench: Bench, crew: Sequence[Core], found: dict[str, Figures]) -> None:
+def emit(ctx: CheckContext, crew: Sequence[Core], found: dict[str, Figures]) -> None:
     """What every check by socket says beside its rates: the slowest core, and which cores were loaded."""
     for variant, figures in found.items():
         members = [core for core in crew if core.variant == variant]
-        bench.emit("slowest_core_share", figures.slowest_share, variant)
-        bench.fact(
+        ctx.emit("slowest_core_share", figures.slowest_share, variant)
+        ctx.fact(
             f"cores[{variant}]",
             f"{len(members)} threads on processors {', '.join(str(core.cpu) for core in members)}; slowest: "
             f"{figures.slowest.cpu} with {figures.slowest_share:.0%} of the median core",

@@ -45,7 +45,7 @@ class Shape(NamedTuple):
     k: int
 
     @classmethod
-    def of(cls, size: Size) -> Shape:
+    def from_size(cls, size: Size) -> Shape:
         """A shape as it is, or the cube of a number."""
         return cls(size, size, size) if isinstance(size, int) else cls(*size)
 
@@ -150,7 +150,7 @@ def named(name: str, parameter: str, check: str) -> Format:
 
 def flops(size: Size) -> int:
     """2·M·N·K: a multiplication and an addition for each of K terms in M·N elements."""
-    return 2 * math.prod(Shape.of(size))
+    return 2 * math.prod(Shape.from_size(size))
 
 
 def refusal(form: Format, device: Device) -> str:
@@ -164,7 +164,7 @@ def random_operands(form: Format, size: Size, device: str, seed: int) -> Operand
     """Normally distributed operands (int8: all values alike): zeros or ones would draw less power and run faster."""
     import torch
 
-    m, n, k = Shape.of(size)
+    m, n, k = Shape.from_size(size)
     torch.manual_seed(seed)
     if form.operand == "int8":
         return _operands(form, *(torch.randint(-127, 128, (rows, k), device=device) for rows in (m, n)))
@@ -179,7 +179,7 @@ def integer_operands(form: Format, size: Size, device: str, seed: int) -> Operan
     """Whole numbers with at most ``terms`` products that are not zero per element: every partial sum is exact."""
     import torch
 
-    m, n, k = Shape.of(size)
+    m, n, k = Shape.from_size(size)
     torch.manual_seed(seed)
     left = torch.randint(-form.left_max, form.left_max + 1, (m, k), device=device)
     right = torch.randint(-form.right_max, form.right_max + 1, (n, k), device=device)
@@ -272,7 +272,7 @@ def sum_bound(form: Format, size: Size) -> float:
     of these errors, so q of them add up to 8·√q times their rms at most (Hoeffding). For float64 the reference itself
     errs as much, hence twice.
     """
-    _, n, k = Shape.of(size)
+    _, n, k = Shape.from_size(size)
     columns = _columns(n)
     twice = 2 if form.operand == "float64" else 1
     per_element = twice * (k * form.sum_roundoff + form.out_roundoff) * 2 * math.sqrt(k)

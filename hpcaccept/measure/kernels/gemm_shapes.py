@@ -81,7 +81,7 @@ def shape_of(form: Format, device: Device, model: str) -> tuple[Shape, str]:
     known = frozen().get((model, form.name)) if device.kind == "cuda" else None
     if known:
         return known.shape, f"frozen for {model} on {known.date}: {known.source}"
-    return Shape.of(form.sizes[device.kind]), "default of this kind of device"
+    return Shape.from_size(form.sizes[device.kind]), "default of this kind of device"
 
 
 def candidates(form: Format, device: Device, model: str) -> list[Shape]:
@@ -95,7 +95,7 @@ def candidates(form: Format, device: Device, model: str) -> list[Shape]:
         step = max(16, own.m // 2)
         return list(_grid([own], step, reach=1, most=3))
     others = [line.shape for _, line in sorted(frozen().items())]
-    return list(_grid([own, Shape.of(form.sizes["cuda"]), *others], _GPU_STEP, _REACH, _MOST))
+    return list(_grid([own, Shape.from_size(form.sizes["cuda"]), *others], _GPU_STEP, _REACH, _MOST))
 
 
 def _grid(seeds: Iterable[Shape], step: int, reach: int, most: int) -> Iterable[Shape]:

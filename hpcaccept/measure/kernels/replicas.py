@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hpcaccept.measure.device import Device
-    from hpcaccept.model.check import Bench
+    from hpcaccept.model.check import CheckContext
 
 
 class Replica(TypedDict):
@@ -28,12 +28,12 @@ class Replica(TypedDict):
     digest: str
 
 
-def replica(bench: Bench, device: Device, digest: str) -> Replica:
+def replica(ctx: CheckContext, device: Device, digest: str) -> Replica:
     """This rank's result with what it may be compared by."""
     import torch
 
     # The order in which threads share a sum on a CPU changes its last bit.
-    threads = f", {bench.threads} threads" if device.kind == "cpu" else ""
+    threads = f", {ctx.threads} threads" if device.kind == "cpu" else ""
     return {"like": f"{device.model()}, torch {torch.__version__}{threads}", "digest": digest}
 
 
@@ -63,24 +63,24 @@ def mismatch(replicas: Sequence[Replica | None], rank: int) -> tuple[bool | None
     return True, f"differs from {votes} of {total - 1} like ranks, which agree with each other"
 
 
-def compare(bench: Bench, mine: Replica | None) -> None:
+def compare(ctx: CheckContext, mine: Replica | None) -> None:
     """Emit ``replica_mismatch[peers]`` of this rank. All ranks must call it, also those without a result."""
-    judge(bench, bench.allgather(mine), "replica_mismatch", "peers", "replicas")
+    judge(ctx, ctx.allgather(mine), "replica_mismatch", "peers", "replicas")
 
 
-def judge(bench: Bench, everyone: Sequence[Replica | None], metric: str, variant: str, fact: str) -> None:
+def judge(ctx: CheckContext, everyone: Sequence[Replica | None], metric: str, variant: str, fact: str) -> None:
     """Emit 0 or 1 under a metric, and say why under a fact; nothing for a rank without a result or without its like.
 
     Args:
-        bench: of this rank.
+        ctx: of this rank.
         everyone: what each rank said, by rank.
         metric: that counts this rank when it differs.
         variant: of the metric.
         fact: name of the sentence about it.
     """
-    if everyone[bench.rank] is None:
+    if everyone[ctx.rank] is None:
         return
-    wrong, sentence = mismatch(everyone, bench.rank)
-    bench.fact(fact, sentence)
+    wrong, sentence = mismatch(everyone, ctx.rank)
+    ctx.fact(fact, sentence)
     if wrong is not None:
-        bench.emit(metric, float(wrong), variant)
+        ctx.emit(metric, float(wrong), variant)

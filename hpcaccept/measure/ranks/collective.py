@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from hpcaccept.measure.device import Device
-    from hpcaccept.model.check import Bench
+    from hpcaccept.model.check import CheckContext
 
     Tensor = Any
 
@@ -53,7 +53,7 @@ def total(ranks: Iterable[int]) -> Tensor:
 
 
 def block_seconds(
-    bench: Bench,
+    ctx: CheckContext,
     device: Device,
     call: Callable[[], object],
     sync: Callable[[], object],
@@ -66,7 +66,7 @@ def block_seconds(
     The first call is dropped: it opens connections. All ranks make the same number of calls.
 
     Args:
-        bench: all of its ranks take part.
+        ctx: all of its ranks take part.
         device: whose clock it is.
         call: what is timed, on every rank alike.
         sync: a short collective over all ranks: they leave the patient barrier up to 2 ms apart.
@@ -77,18 +77,18 @@ def block_seconds(
     count = 1
     for _ in range(2):  # the first call alone would make a long estimate, and a short block
         per_call = statistics.median(device.time_calls(call, count))
-        slowest_s = max(bench.allgather(per_call))
+        slowest_s = max(ctx.allgather(per_call))
         count = max(1, min(_MOST_CALLS, math.ceil(block_s / slowest_s)))
         if count == 1:
             break
     figures = []
     for _ in range(blocks):
         refill()
-        bench.barrier()
+        ctx.barrier()
         sync()
         call()  # not timed: what a rank has just filled, or slept through, is in other caches than in a row of calls
         figures.append(statistics.median(device.time_calls(call, count)))
-    return bench.allgather(figures)
+    return ctx.allgather(figures)
 
 
 def slowest(figures: Sequence[Sequence[float]], ranks: Iterable[int]) -> list[float]:

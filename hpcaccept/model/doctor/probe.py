@@ -131,7 +131,7 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Silent:
+class NoAnswer:
     """Nodes that did not speak, and why as far as it is known.
 
     Attributes:
@@ -146,7 +146,7 @@ class Silent:
 
 
 @dataclass(frozen=True)
-class Heard:
+class ProbeResult:
     """Everything that was heard of the nodes.
 
     Attributes:
@@ -161,7 +161,7 @@ class Heard:
 
     nodes: tuple[NodeFacts, ...]
     clocks: tuple[Clock, ...] = ()
-    silent: tuple[Silent, ...] = ()
+    silent: tuple[NoAnswer, ...] = ()
     waited_s: float = 0.0
     begun: bool = True
     asked: int = 1

@@ -120,7 +120,7 @@ class Ended:
     notes: tuple[str, ...] = ()
 
 
-Word = Scheduled | Began | Chosen | Submitting | Withdrawn | Concluded | Missed | Ended
+NightEntry = Scheduled | Began | Chosen | Submitting | Withdrawn | Concluded | Missed | Ended
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Line:
     """A word, and when it was said (UTC, ISO 8601)."""
 
     at: str
-    word: Word
+    word: NightEntry
 
 
 @dataclass(frozen=True)

@@ -196,14 +196,14 @@ def _coverage_tile(judgement: Judgement) -> Markup:
 
 def _power_tiles(judgement: Judgement) -> Iterable[Markup]:
     asked = {"peers": "Against peers", "baseline": "Against the baseline", "history": "Against the own past"}
-    for question, power in judgement.power.items():
-        if not power.smallest_loss or question not in asked:
+    for question, sensitivity in judgement.sensitivity.items():
+        if not sensitivity.smallest_loss or question not in asked:
             continue
-        low, high = power.smallest_loss
+        low, high = sensitivity.smallest_loss
         noisiest = f"the noisiest metric: from {high:.0%} on" if high < 1 else "the noisiest metric: none"
-        text = f"{power.comparisons:,} comparisons; {noisiest}"
-        if power.false_alarm_rate is not None:
-            text += f"; set to blame anybody in {power.false_alarm_rate:.2g} of healthy runs"
+        text = f"{sensitivity.comparisons:,} comparisons; {noisiest}"
+        if sensitivity.false_alarm_rate is not None:
+            text += f"; set to blame anybody in {sensitivity.false_alarm_rate:.2g} of healthy runs"
         yield _tile(asked[question], f"losses > {low:.1%}", text)
 
 

@@ -1,4 +1,4 @@
-"""The report for programs: ``report.json``, schema 2 (docs/reference/report-json.md)."""
+"""The report for programs: ``report.json``, schema 3 (docs/reference/report-json.md)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hpcaccept.model.evidence import Evidence
     from hpcaccept.report.model import Summary
 
-SCHEMA = 2
+SCHEMA = 3
 #: So many passing verdicts are listed one by one; of more it is said how many there are.
 MOST_PASSES = 10_000
 
@@ -36,7 +36,7 @@ def render_json(evidence: Evidence, judgement: Judgement, summary: Summary) -> s
         "nodes": {name: outcome.value for name, outcome in summary.nodes.items()},
         "counts": summary.counts,
         "coverage": to_plain(judgement.coverage),
-        "power": {question: to_plain(power) for question, power in judgement.power.items()},
+        "sensitivity": {question: to_plain(sensitivity) for question, sensitivity in judgement.sensitivity.items()},
         "notes": list(summary.notes),
         "checks": [to_plain(row) for row in summary.rows],
         "imports_s": evidence.imports_s,

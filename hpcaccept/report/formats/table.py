@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from hpcaccept.judge import Judgement
-    from hpcaccept.judge.statistics.sensitivity import Power
+    from hpcaccept.judge.statistics.sensitivity import Sensitivity
     from hpcaccept.model.evidence import Evidence
     from hpcaccept.model.verdict import Question
     from hpcaccept.report.model import CheckRow, Figure, Summary
@@ -202,7 +202,11 @@ def _footer(judgement: Judgement, summary: Summary, where: str, run: str) -> lis
     lines = [f"Coverage: {cover.judged} of {cover.asked} checks on nodes judged ({share:.0%})."]
     if cover.nodes_silent:
         lines.append(f"Nothing is known of: {', '.join(cover.nodes_silent[:16])}.")
-    lines += [_sight(question, power) for question, power in judgement.power.items() if power.smallest_loss]
+    lines += [
+        _sight(question, sensitivity)
+        for question, sensitivity in judgement.sensitivity.items()
+        if sensitivity.smallest_loss
+    ]
     if summary.no_baseline:
         models = ", ".join(summary.no_baseline)
         lines.append(f"No baseline fits {models}; when these nodes are good: hpcaccept baseline learn {run}")
@@ -214,14 +218,14 @@ def _footer(judgement: Judgement, summary: Summary, where: str, run: str) -> lis
     return [Text(safe(line), style="dim", overflow="fold") for line in lines]
 
 
-def _sight(question: Question, power: Power) -> str:
+def _sight(question: Question, sensitivity: Sensitivity) -> str:
     """What a comparison could see, in a sentence."""
-    low, high = power.smallest_loss or (0.0, 0.0)
+    low, high = sensitivity.smallest_loss or (0.0, 0.0)
     name = {"peers": "peers", "baseline": "the baseline", "history": "own past"}.get(question, question)
-    rate = power.false_alarm_rate
+    rate = sensitivity.false_alarm_rate
     alarms = "" if rate is None else f", set to blame anybody in {rate:.2g} of healthy runs"
     noisiest = f"{high:.0%} in the noisiest" if high < 1 else "none in the noisiest"
-    return f"Against {name}: {power.comparisons:,} comparisons{alarms}; a loss of {low:.1%} is seen in the quietest metric, {noisiest}."
+    return f"Against {name}: {sensitivity.comparisons:,} comparisons{alarms}; a loss of {low:.1%} is seen in the quietest metric, {noisiest}."
 
 
 def print_terminal(evidence: Evidence, judgement: Judgement, summary: Summary, where: str) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hpcaccept.model.history import Past
     from hpcaccept.model.table import Unit
     from hpcaccept.model.verdict import Subject, Verdict
-    from hpcaccept.model.verdict_table import Answer, VerdictTable
+    from hpcaccept.model.verdict_table import JudgedColumn, VerdictTable
     from hpcaccept.report.page.columns import Fleet
 
 #: Units that get a card, and verdicts shown on one; what comes after that is counted.
@@ -209,7 +209,7 @@ def _bands(table: VerdictTable) -> _Bands:
 class _Bands:
     """What the baseline allows a unit in a metric, looked up only for what is drawn."""
 
-    def __init__(self, answers: list[Answer]) -> None:
+    def __init__(self, answers: list[JudgedColumn]) -> None:
         self._answers = answers
 
     def get(self, place: tuple[str, int]) -> tuple[float | None, float | None] | None:

@@ -16,13 +16,13 @@ from hpcaccept.checks.health import Health
 from hpcaccept.errors import HpcacceptError
 from hpcaccept.model.check import Unavailable
 from support.nvml.build import describe
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 
 
 def main() -> None:
     """Begin, show the scenes, measure, tell."""
     wanted = json.loads(sys.argv[1])
-    bench = SoloBench(
+    ctx = SoloContext(
         Health(**wanted["params"]),
         gpus_asked=wanted["asked"],
         local_rank=wanted["local_rank"],
@@ -30,29 +30,27 @@ def main() -> None:
     )
     outcome, cause, remedy = "measured", "", ""
     try:
-        bench.begun = bench.check.begin(bench)
-        until_sampled(bench)
+        ctx.begun = ctx.check.begin(ctx)
+        until_sampled(ctx)
         for gpus in wanted["scenes"]:
             describe(Path(os.environ["HPCACCEPT_FAKE_NVML"]), gpus)
-            until_sampled(bench)
-        bench.check.compare(bench, bench.check.measure(bench))
+            until_sampled(ctx)
+        ctx.check.compare(ctx, ctx.check.measure(ctx))
     except Unavailable as why:
         outcome, cause, remedy = "not_run", why.cause, why.remedy
     except HpcacceptError as why:
         outcome, cause, remedy = "error", why.message, why.remedy
-    samples = {
-        f"{name}[{variant}]" if variant else name: values[0] for (name, variant), values in bench.samples.items()
-    }
-    said = {"samples": samples, "facts": bench.facts, "refused": bench.refused, "kept": bench.kept}
+    samples = {f"{name}[{variant}]" if variant else name: values[0] for (name, variant), values in ctx.samples.items()}
+    said = {"samples": samples, "facts": ctx.facts, "refused": ctx.refused, "kept": ctx.kept}
     heavy = sorted({"torch", "mpi4py"} & set(sys.modules))
     print(json.dumps({**said, "outcome": outcome, "cause": cause, "remedy": remedy, "heavy": heavy}))  # noqa: T201
 
 
-def until_sampled(*benches: SoloBench, samples: int = 6) -> None:
+def until_sampled(*benches: SoloContext, samples: int = 6) -> None:
     """Wait until each GPU was sampled so many times more, or cannot be."""
     end = time.monotonic() + 10
-    for bench in benches:
-        watch = bench.begun
+    for ctx in benches:
+        watch = ctx.begun
         before = watch.seen.samples if watch else 0
         while watch and watch.seen.samples < before + samples and time.monotonic() < end:
             if watch.before.lost or watch.seen.lost or watch.open_error:

@@ -16,11 +16,11 @@ from hpcaccept.checks.identity import Identity
 from hpcaccept.errors import HpcacceptError
 from hpcaccept.model.check import Check, Unavailable
 from support.nvml.watched import until_sampled
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 
 
 @dataclass
-class Seat(SoloBench):
+class Seat(SoloContext):
     """One rank of a node, which hears what all ranks have kept."""
 
     everyone: tuple[Any, ...] = ()

@@ -162,7 +162,7 @@ def test_the_fault_is_told(packed: dict[str, str]) -> None:
 
 def test_records_are_still_json_lines(packed: dict[str, str]) -> None:
     lines = [json.loads(line) for line in packed["records/00/r000002.jsonl"].splitlines()]
-    assert [line["kind"] for line in lines] == ["hello", "record", "record", "record", "bye"]
+    assert [line["kind"] for line in lines] == ["rank_started", "record", "record", "record", "rank_finished"]
 
 
 def test_figures_stand_beside_those_of_the_peers(packed: dict[str, str]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from support.builders import CATALOGUE, evidence, hello, judged, plan, record
+from support.builders import CATALOGUE, evidence, judged, plan, rank_started, record
 from support.pasts import FP32, MODEL, SETTING, TRIAD, at, past_run
 
 from hpcaccept.app import history
@@ -46,7 +46,9 @@ def run_of(
         for node in rates
     ]
     names = (*rates, *silent)
-    return evidence(records, the_plan, names=names, hellos=tuple(hello(i, node) for i, node in enumerate(rates)))
+    return evidence(
+        records, the_plan, names=names, rank_starts=tuple(rank_started(i, node) for i, node in enumerate(rates))
+    )
 
 
 def judged_run(found: Evidence) -> Judged:

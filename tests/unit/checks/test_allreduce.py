@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 
 from hpcaccept.checks.allreduce import Allreduce
 from hpcaccept.errors import UsageError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 KIB = 1 << 10
 
 
-class PairBench(SoloBench):
+class PairBench(SoloContext):
     """Rank 0 of two. Rank 1 fills its buffer like rank 0 does, with its own numbers, and is twice as slow."""
 
     size = 2
@@ -53,49 +53,49 @@ def over_mpi(**params: Any) -> PairBench:
 
 def test_one_rank_alone_cannot_be_measured() -> None:
     with pytest.raises(Unavailable, match="nobody to reduce with"):
-        SoloBench(Allreduce()).run()
+        SoloContext(Allreduce()).run()
 
 
 def test_more_ranks_than_float32_can_add_exactly_are_refused() -> None:
     assert collective.MOST_RANKS * collective.PERIOD < 2**24
     with pytest.raises(Unavailable, match="would not be exact"):
-        SoloBench(Allreduce(), size=collective.MOST_RANKS + 1).run()
+        SoloContext(Allreduce(), size=collective.MOST_RANKS + 1).run()
 
 
 def test_rank_0_gives_every_metric_for_each_size() -> None:
-    bench = over_mpi(sizes_bytes=(4 * KIB, 64 * KIB)).run()
+    ctx = over_mpi(sizes_bytes=(4 * KIB, 64 * KIB)).run()
     for metric in ("latency_s", "algbw_bytes", "busbw_bytes", "spread", "wrong_elements"):
-        assert bench.variants(metric) == {"mpi/4KiB", "mpi/64KiB"}
-    assert bench.value("channels", "mpi") == 1
-    assert len(bench.samples["latency_s", "mpi/4KiB"]) == 3
-    assert bench.value("wrong_elements", "mpi/4KiB") == 0
+        assert ctx.variants(metric) == {"mpi/4KiB", "mpi/64KiB"}
+    assert ctx.value("channels", "mpi") == 1
+    assert len(ctx.samples["latency_s", "mpi/4KiB"]) == 3
+    assert ctx.value("wrong_elements", "mpi/4KiB") == 0
 
 
 def test_another_rank_gives_only_what_it_verified_itself() -> None:
-    bench = over_mpi()
-    bench.rank = 1
-    bench.check.measure(bench)
-    assert {name for name, _ in bench.samples} == {"wrong_elements", "channels"}
+    ctx = over_mpi()
+    ctx.rank = 1
+    ctx.check.measure(ctx)
+    assert {name for name, _ in ctx.samples} == {"wrong_elements", "channels"}
 
 
 def test_the_slowest_rank_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Cpu, "time_calls", lambda _self, call, count: [(call(), 0.5)[1] for _ in range(count)])
-    bench = over_mpi().run()
-    assert bench.samples["latency_s", "mpi/4KiB"] == [1.0] * 3
-    assert bench.samples["algbw_bytes", "mpi/4KiB"] == [4096.0] * 3
-    assert bench.samples["busbw_bytes", "mpi/4KiB"] == [4096.0] * 3, "2·(n - 1)/n is 1 for two ranks"
+    ctx = over_mpi().run()
+    assert ctx.samples["latency_s", "mpi/4KiB"] == [1.0] * 3
+    assert ctx.samples["algbw_bytes", "mpi/4KiB"] == [4096.0] * 3
+    assert ctx.samples["busbw_bytes", "mpi/4KiB"] == [4096.0] * 3, "2·(n - 1)/n is 1 for two ranks"
 
 
 def test_a_sum_that_forgets_a_rank_is_wrong_in_every_element() -> None:
-    bench = over_mpi()
-    bench.forgets = True
-    assert bench.run().value("wrong_elements", "mpi/4KiB") == 1024
+    ctx = over_mpi()
+    ctx.forgets = True
+    assert ctx.run().value("wrong_elements", "mpi/4KiB") == 1024
 
 
 def test_a_sum_that_adds_a_rank_twice_is_wrong_in_every_element() -> None:
-    bench = over_mpi()
-    bench.accumulates = True
-    assert bench.run().value("wrong_elements", "mpi/4KiB") == 1024
+    ctx = over_mpi()
+    ctx.accumulates = True
+    assert ctx.run().value("wrong_elements", "mpi/4KiB") == 1024
 
 
 def test_one_wrong_element_anywhere_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,16 +120,16 @@ def test_numbers_differ_by_rank_and_by_element() -> None:
 
 def test_the_device_s_own_backend_is_measured_through_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     def all_reduce(buffer: Any) -> None:
-        PairBench.reduce_sum(bench, buffer.numpy())
+        PairBench.reduce_sum(ctx, buffer.numpy())
 
     monkeypatch.setattr(torch.distributed, "all_reduce", all_reduce)
-    bench = over_mpi(backends=("device",))
-    bench.run()
-    assert bench.variants("busbw_bytes") == {"gloo/4KiB"}
-    assert bench.value("wrong_elements", "gloo/4KiB") == 0
-    assert bench.facts["library"].startswith("gloo of torch")
-    assert bench.facts["transport"] == "gloo"
-    assert "stands in for NCCL" in bench.refused["fallback"]
+    ctx = over_mpi(backends=("device",))
+    ctx.run()
+    assert ctx.variants("busbw_bytes") == {"gloo/4KiB"}
+    assert ctx.value("wrong_elements", "gloo/4KiB") == 0
+    assert ctx.facts["library"].startswith("gloo of torch")
+    assert ctx.facts["transport"] == "gloo"
+    assert "stands in for NCCL" in ctx.refused["fallback"]
 
 
 def test_nccl_settings_of_the_environment_are_facts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,11 +150,11 @@ def test_an_unknown_backend_is_an_error() -> None:
 
 def test_summing_again_what_was_summed_is_not_taken_for_a_wrong_sum() -> None:
     """The trap of a check that was wrong on every healthy cluster: in place, each call multiplies by the ranks."""
-    bench = over_mpi(blocks=3).run()
-    assert bench.value("wrong_elements", "mpi/4KiB") == 0
+    ctx = over_mpi(blocks=3).run()
+    assert ctx.value("wrong_elements", "mpi/4KiB") == 0
     buffer = collective.numbers(0).numpy()
-    bench.reduce_sum(buffer)
-    bench.reduce_sum(buffer)
+    ctx.reduce_sum(buffer)
+    ctx.reduce_sum(buffer)
     assert not np.array_equal(buffer, collective.total(range(2)).numpy()), "without filling anew it would be wrong"
 
 

@@ -15,45 +15,45 @@ from hpcaccept.model.check import Unavailable
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.solo_bench import SoloBench
+    from support.solo_context import SoloContext
 
 AZNHC = DATA / "aznhc"
 
 
 def runs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, status: int = 0, said: str = "", **params: Any
-) -> SoloBench:
+) -> SoloContext:
     tools_say(monkeypatch, said, status)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setenv("STAND_IN_LOG", str(AZNHC / f"{name}.log"))
     return eight_gpus(Aznhc(**params), folder=tmp_path)
 
 
-def reads(name: str, node: str = "node7", **params: Any) -> SoloBench:
+def reads(name: str, node: str = "node7", **params: Any) -> SoloContext:
     return eight_gpus(Aznhc(**{"log": str(AZNHC / f"{name}.log"), "max_age_s": 1e12, **params}), node=node)
 
 
-def failing(bench: SoloBench) -> set[str]:
-    return {name for name in bench.variants("failures") if bench.value("failures", name)}
+def failing(ctx: SoloContext) -> set[str]:
+    return {name for name in ctx.variants("failures") if ctx.value("failures", name)}
 
 
 def test_a_node_that_passes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    bench = runs(monkeypatch, tmp_path, "passes_after_a_failure").run()
-    assert len(bench.variants("failures")) == 16
-    assert not failing(bench)
-    assert bench.value("rate_bytes", "nccl_all_red") == pytest.approx(470.2e9)
-    assert bench.facts["physical_host_name"] == "ABC123456789"
+    ctx = runs(monkeypatch, tmp_path, "passes_after_a_failure").run()
+    assert len(ctx.variants("failures")) == 16
+    assert not failing(ctx)
+    assert ctx.value("rate_bytes", "nccl_all_red") == pytest.approx(470.2e9)
+    assert ctx.facts["physical_host_name"] == "ABC123456789"
 
 
 def test_every_failed_check_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    bench = runs(monkeypatch, tmp_path, "fails_after_a_pass", 4).run()
-    assert failing(bench) == {
+    ctx = runs(monkeypatch, tmp_path, "fails_after_a_pass", 4).run()
+    assert failing(ctx) == {
         "check_hw_ib 400 mlx5_ib0:1",
         "check_hw_eth ib0",
         "check_nvme_count 8",
         "check_gpu_count 8",
     }
-    assert "NHC2009 → A GPU is missing" in bench.facts["found[check_gpu_count 8]"]
+    assert "NHC2009 → A GPU is missing" in ctx.facts["found[check_gpu_count 8]"]
 
 
 def test_an_unsupported_size_is_not_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -62,9 +62,9 @@ def test_an_unsupported_size_is_not_run(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 def test_skipped_checks_are_not_run_and_the_others_judged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    bench = runs(monkeypatch, tmp_path, "no_kernel_log").run()
-    assert set(bench.refused) == {"check_gpu_xid", "check_ib_link_flapping"}
-    assert len(bench.variants("failures")) == 14
+    ctx = runs(monkeypatch, tmp_path, "no_kernel_log").run()
+    assert set(ctx.refused) == {"check_gpu_xid", "check_ib_link_flapping"}
+    assert len(ctx.variants("failures")) == 14
 
 
 @pytest.mark.parametrize(
@@ -75,19 +75,19 @@ def test_what_aznhc_only_logs_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 def test_a_check_that_is_not_set_up_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    bench = runs(monkeypatch, tmp_path, "not_set_up", 2)
+    ctx = runs(monkeypatch, tmp_path, "not_set_up", 2)
     with pytest.raises(ToolError, match=r"check_hw_topology is not set up.*all_reduce_perf not found"):
-        bench.run()
-    assert not failing(bench)
-    assert len(bench.variants("failures")) == 14
+        ctx.run()
+    assert not failing(ctx)
+    assert len(ctx.variants("failures")) == 14
 
 
 def test_limits_that_the_size_can_never_meet_are_not_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    bench = runs(monkeypatch, tmp_path, "limits_never_met", 3).run()
-    assert not failing(bench)
-    assert set(bench.refused) == {"check_gpu_bw 48 335", "check_nvlink_status"}
-    assert "12 of 18 NVLinks" in bench.refused["check_gpu_bw 48 335"]
-    assert "issues/162" in bench.refused["check_nvlink_status"]
+    ctx = runs(monkeypatch, tmp_path, "limits_never_met", 3).run()
+    assert not failing(ctx)
+    assert set(ctx.refused) == {"check_gpu_bw 48 335", "check_nvlink_status"}
+    assert "12 of 18 NVLinks" in ctx.refused["check_gpu_bw 48 335"]
+    assert "issues/162" in ctx.refused["check_nvlink_status"]
 
 
 @pytest.mark.parametrize(
@@ -103,20 +103,20 @@ def test_limits_that_the_size_can_never_meet_are_not_run(monkeypatch: pytest.Mon
 def test_what_is_not_whole_is_an_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, status: int, words: str
 ) -> None:
-    bench = runs(monkeypatch, tmp_path, name, status, "docker: Error response from daemon: manifest unknown")
+    ctx = runs(monkeypatch, tmp_path, name, status, "docker: Error response from daemon: manifest unknown")
     with pytest.raises(ToolError, match=words):
-        bench.run()
-    assert not failing(bench)
+        ctx.run()
+    assert not failing(ctx)
 
 
 def test_a_check_that_was_ended_is_not_judged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("watchdog", "timed_out"):
         folder = tmp_path / name
         folder.mkdir()
-        bench = runs(monkeypatch, folder, name, 143)
+        ctx = runs(monkeypatch, folder, name, 143)
         with pytest.raises(ToolError):
-            bench.run()
-        assert not any("nccl" in variant for variant in bench.variants("failures"))
+            ctx.run()
+        assert not any("nccl" in variant for variant in ctx.variants("failures"))
 
 
 @pytest.mark.parametrize(
@@ -133,10 +133,10 @@ def test_a_check_that_was_ended_is_not_judged(monkeypatch: pytest.MonkeyPatch, t
 def test_a_contradiction_is_an_error(tmp_path: Path, old: str, new: str, words: str) -> None:
     log = tmp_path / "health.log"
     log.write_text((AZNHC / "fails_after_a_pass.log").read_text("utf-8").replace(old, new))
-    bench = eight_gpus(Aznhc(log=str(log)), node="node7")
+    ctx = eight_gpus(Aznhc(log=str(log)), node="node7")
     with pytest.raises(ToolError, match=words):
-        bench.run()
-    assert failing(bench), "what failed is kept"
+        ctx.run()
+    assert failing(ctx), "what failed is kept"
 
 
 def test_a_failing_exit_code_that_no_check_explains_is_an_error(tmp_path: Path) -> None:
@@ -200,13 +200,13 @@ def test_without_the_script_or_docker_it_is_not_run(monkeypatch: pytest.MonkeyPa
 
 
 def test_without_root_it_is_not_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    bench = runs(monkeypatch, tmp_path, "passes_after_a_failure")
+    ctx = runs(monkeypatch, tmp_path, "passes_after_a_failure")
     (tmp_path / "sudo").write_text("#!/bin/sh\necho 'sudo: a password is required' >&2\nexit 1\n")
     (tmp_path / "sudo").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(Unavailable, match="sudo asks for a password"):
-        bench.run()
+        ctx.run()
 
 
 def test_other_ranks_leave_it_alone() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 
 from hpcaccept.checks import burn as module
 from hpcaccept.checks.burn import Burn, sustained_cpu, sustained_gpu, throttle_story
@@ -35,11 +35,11 @@ DATA = Path(__file__).parents[2] / "data/stress_ng"
 HEALTHY = (DATA / "two_workers.yaml").read_text()
 
 
-def quick(**params: Any) -> SoloBench:
-    return SoloBench(Burn(**{"duration_s": 0.3, "window_s": 0.1, "size": 64, "cpu_load": "engine", **params}))
+def quick(**params: Any) -> SoloContext:
+    return SoloContext(Burn(**{"duration_s": 0.3, "window_s": 0.1, "size": 64, "cpu_load": "engine", **params}))
 
 
-def together(monkeypatch: pytest.MonkeyPatch, **params: Any) -> SoloBench:
+def together(monkeypatch: pytest.MonkeyPatch, **params: Any) -> SoloContext:
     """A GPU is stood in for by the CPU, called ``cuda``: the same code, another device."""
     monkeypatch.setattr(module, "open_device", lambda _: Cpu(kind="cuda"))
     monkeypatch.setattr(module, "_GPU_BLOCK_S", 0.01)
@@ -52,40 +52,40 @@ def blocks_of(*rates: float) -> list[Block]:
 
 
 def test_a_cpu_alone_is_judged_against_itself_only() -> None:
-    bench = quick().run()
-    assert bench.variants("rate_flops") == {"cpu/alone"}
-    assert bench.variants("sustained_share_cpu") == {"engine"}
-    assert not {"clock_hz", "power_w", "temperature_c"} & {name for name, _ in bench.samples}
-    assert "throttled" not in bench.facts
-    assert bench.value("wrong_elements", "cpu") == 0
-    assert bench.value("passes", "cpu") > 0
-    assert bench.refused == {"gpu": "no GPU was asked for", "cpu/together": "it needs a GPU beside it"}
+    ctx = quick().run()
+    assert ctx.variants("rate_flops") == {"cpu/alone"}
+    assert ctx.variants("sustained_share_cpu") == {"engine"}
+    assert not {"clock_hz", "power_w", "temperature_c"} & {name for name, _ in ctx.samples}
+    assert "throttled" not in ctx.facts
+    assert ctx.value("wrong_elements", "cpu") == 0
+    assert ctx.value("passes", "cpu") > 0
+    assert ctx.refused == {"gpu": "no GPU was asked for", "cpu/together": "it needs a GPU beside it"}
 
 
 def test_the_passes_are_told_with_what_they_prove() -> None:
-    bench = quick().run()
-    passes = int(bench.value("passes", "cpu"))
+    ctx = quick().run()
+    passes = int(ctx.value("passes", "cpu"))
     share = f"{3 / passes:.2g}"
-    assert bench.facts["bound[cpu]"] == (
+    assert ctx.facts["bound[cpu]"] == (
         f"{passes} passes compared, 0 elements wrong: fewer than {share} of passes are wrong (95 % confidence)"
     )
 
 
 def test_cpu_and_gpu_together_give_every_metric(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = together(monkeypatch).run()
+    ctx = together(monkeypatch).run()
     of_the_driver = {"clock_hz", "power_w", "temperature_c"}
     of_others = {"stress_per_s", "verify_failures", "differs_from_majority"}
-    assert {name for name, _ in bench.samples} == {m.name for m in Burn.metrics} - of_the_driver - of_others
-    assert bench.variants("rate_flops") == {"cpu/alone", "gpu/alone", "cpu/together", "gpu/together"}
-    assert bench.value("wrong_elements", "gpu") == bench.value("wrong_elements", "cpu") == 0
-    assert bench.beats[0] == "cpu alone"
+    assert {name for name, _ in ctx.samples} == {m.name for m in Burn.metrics} - of_the_driver - of_others
+    assert ctx.variants("rate_flops") == {"cpu/alone", "gpu/alone", "cpu/together", "gpu/together"}
+    assert ctx.value("wrong_elements", "gpu") == ctx.value("wrong_elements", "cpu") == 0
+    assert ctx.beats[0] == "cpu alone"
 
 
 def test_it_says_once_a_second_where_it_is() -> None:
-    bench = quick()
+    ctx = quick()
     for end_s in (0.4, 0.9, 1.4, 1.9, 2.4):
-        module._say(bench, "together", Block(end_s, 0.5, 0.5, 1.0, 1, 0))
-    assert bench.beats == ["together, 1 s", "together, 2 s"]
+        module._say(ctx, "together", Block(end_s, 0.5, 0.5, 1.0, 1, 0))
+    assert ctx.beats == ["together, 1 s", "together, 2 s"]
 
 
 def test_a_flip_in_one_late_pass_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,9 +104,9 @@ def test_a_flip_in_one_late_pass_is_counted(monkeypatch: pytest.MonkeyPatch) -> 
         return harmed
 
     monkeypatch.setattr(gemm, "product_call", product_call)
-    bench = quick(duration_s=0.5).run()
-    assert bench.value("wrong_elements", "cpu") == 1
-    assert bench.facts["bound[cpu]"].endswith("passes compared, 1 elements wrong")
+    ctx = quick(duration_s=0.5).run()
+    assert ctx.value("wrong_elements", "cpu") == 1
+    assert ctx.facts["bound[cpu]"].endswith("passes compared, 1 elements wrong")
 
 
 def test_a_device_that_is_always_wrong_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,39 +139,39 @@ def test_a_clock_that_falls_to_a_quarter_misses_its_limit(monkeypatch: pytest.Mo
         return throttled
 
     monkeypatch.setattr(gemm, "product_call", product_call)
-    bench = quick(duration_s=1.2, window_s=0.3, size=512).run()
+    ctx = quick(duration_s=1.2, window_s=0.3, size=512).run()
     limit = Burn.metric("sustained_share_cpu")
     assert limit is not None
     assert limit.limit is not None
-    assert not limit.limit.met_by(bench.value("sustained_share_cpu", "engine"))
-    assert "looked at again" in bench.facts["sustained[engine]"]
+    assert not limit.limit.met_by(ctx.value("sustained_share_cpu", "engine"))
+    assert "looked at again" in ctx.facts["sustained[engine]"]
 
 
 def test_an_end_that_only_looked_slow_is_forgiven_when_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
     stages = iter([blocks_of(1e9, 1e9, 0.5e9), blocks_of(0.6e9, 0.9e9, 1e9)])
     monkeypatch.setattr(Engine, "run", lambda *_: next(stages))
-    bench = quick(window_s=1.0).run()
-    assert bench.value("sustained_share_cpu", "engine") == 1.0
-    assert bench.facts["sustained[engine]"] == "0.50 at first, 1.00 when looked at again"
-    assert bench.value("passes", "cpu") == 6
+    ctx = quick(window_s=1.0).run()
+    assert ctx.value("sustained_share_cpu", "engine") == 1.0
+    assert ctx.facts["sustained[engine]"] == "0.50 at first, 1.00 when looked at again"
+    assert ctx.value("passes", "cpu") == 6
 
 
 def test_a_wrong_result_in_the_verifying_run_alone_is_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     failing = f"case $ARGS in *matrixprod*) ;; *) cat {DATA}/failed.log; exit 2;; esac"
     installed(monkeypatch, tmp_path, f"cp {DATA}/two_workers.yaml $YAML; {failing}")
-    bench = stressed().run()
-    assert bench.value("verify_failures", "cpu") == 2
-    assert len(bench.samples["stress_per_s", "alone"]) == 2
+    ctx = stressed().run()
+    assert ctx.value("verify_failures", "cpu") == 2
+    assert len(ctx.samples["stress_per_s", "alone"]) == 2
 
 
 def test_an_end_that_looks_slow_to_stress_ng_is_looked_at_again_too(monkeypatch: pytest.MonkeyPatch) -> None:
     stages = iter([blocks_of(1e3, 0.5e3), blocks_of(1e3, 0.9e3)])
     monkeypatch.setattr(module.StressNg, "run", lambda *_: next(stages))
     monkeypatch.setattr(tool, "found", str)
-    bench = stressed().run()
-    assert bench.value("sustained_share_cpu", "stress-ng") == 0.9
-    assert bench.facts["sustained[stress-ng]"] == "0.50 at first, 0.90 when looked at again"
-    assert bench.samples["stress_per_s", "alone"] == [1e3, 0.5e3, 1e3, 0.9e3]
+    ctx = stressed().run()
+    assert ctx.value("sustained_share_cpu", "stress-ng") == 0.9
+    assert ctx.facts["sustained[stress-ng]"] == "0.50 at first, 0.90 when looked at again"
+    assert ctx.samples["stress_per_s", "alone"] == [1e3, 0.5e3, 1e3, 0.9e3]
 
 
 def test_an_unknown_format_is_refused_when_the_suite_is_read() -> None:
@@ -200,8 +200,8 @@ def test_rates_are_kept_over_time_and_not_more_than_a_hundred_of_a_stage(monkeyp
 
 
 def test_a_result_without_a_fault_has_a_bound_and_one_with_a_fault_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = quick().run()
-    assert bench.value("corruption_bound", "cpu") == 3 / bench.value("passes", "cpu")
+    ctx = quick().run()
+    assert ctx.value("corruption_bound", "cpu") == 3 / ctx.value("passes", "cpu")
     monkeypatch.setattr(Engine, "run", lambda *_: [Block(1.0, 1.0, 1.0, 1e9, 7, 1), *blocks_of(1e9, 1e9)])
     assert "corruption_bound" not in {name for name, _ in quick().run().samples}
 
@@ -209,7 +209,7 @@ def test_a_result_without_a_fault_has_a_bound_and_one_with_a_fault_has_none(monk
 # --- the ranks compared -----------------------------------------------------------------------------------------------
 
 
-class Fleet(SoloBench):
+class Fleet(SoloContext):
     """This rank's first result among those of others, told by letters: ``=`` the same, ``x`` another, ``-`` none."""
 
     def __init__(self, others: str) -> None:
@@ -234,15 +234,15 @@ def test_who_came_to_other_bits_than_most_is_named_and_in_a_tie_nobody_passes(ot
 
 
 def test_a_rank_without_its_like_has_no_such_number_and_says_so() -> None:
-    bench = Fleet("").run()
-    assert "differs_from_majority" not in {name for name, _ in bench.samples}
-    assert bench.facts["majority[cpu]"] == "no other rank is like this one"
+    ctx = Fleet("").run()
+    assert "differs_from_majority" not in {name for name, _ in ctx.samples}
+    assert ctx.facts["majority[cpu]"] == "no other rank is like this one"
 
 
 def test_a_rank_that_could_not_measure_takes_part_in_the_comparison() -> None:
-    bench = Fleet("==")
-    bench.check.compare(bench, None)
-    assert bench.samples == {}
+    ctx = Fleet("==")
+    ctx.check.compare(ctx, None)
+    assert ctx.samples == {}
 
 
 def test_a_device_that_is_wrong_from_its_first_pass_on_has_other_bits_than_its_like(
@@ -279,22 +279,22 @@ def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str) -> N
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
 
 
-def stressed(**params: Any) -> SoloBench:
-    return SoloBench(Burn(**{"duration_s": 0.2, "window_s": 0.1, "size": 64, "cpu_load": "stress-ng", **params}))
+def stressed(**params: Any) -> SoloContext:
+    return SoloContext(Burn(**{"duration_s": 0.2, "window_s": 0.1, "size": 64, "cpu_load": "stress-ng", **params}))
 
 
 @pytest.mark.skipif(shutil.which("stress-ng") is None, reason="stress-ng is not installed")
 def test_the_real_stress_ng_loads_the_cpu_for_whole_seconds_and_is_read() -> None:
-    bench = stressed(duration_s=2.0, cpu_load="auto").run()
-    assert bench.facts["cpu_load"] == "engine and stress-ng: it is installed"
-    assert bench.variants("rate_flops") == {"cpu/alone"}
-    assert len(bench.samples["stress_per_s", "alone"]) == 2
-    assert min(bench.samples["stress_per_s", "alone"]) > 0
-    assert bench.value("verify_failures", "cpu") == 0
-    assert bench.variants("sustained_share_cpu") == {"engine"}
-    assert re.fullmatch(r"\d+\.\d+\.\d+", bench.facts["stress_ng_version"])
-    assert any(beat.startswith("stress-ng, ") for beat in bench.beats)
-    assert "stressor: cpu" in bench.kept["stress-ng.yaml"]
+    ctx = stressed(duration_s=2.0, cpu_load="auto").run()
+    assert ctx.facts["cpu_load"] == "engine and stress-ng: it is installed"
+    assert ctx.variants("rate_flops") == {"cpu/alone"}
+    assert len(ctx.samples["stress_per_s", "alone"]) == 2
+    assert min(ctx.samples["stress_per_s", "alone"]) > 0
+    assert ctx.value("verify_failures", "cpu") == 0
+    assert ctx.variants("sustained_share_cpu") == {"engine"}
+    assert re.fullmatch(r"\d+\.\d+\.\d+", ctx.facts["stress_ng_version"])
+    assert any(beat.startswith("stress-ng, ") for beat in ctx.beats)
+    assert "stressor: cpu" in ctx.kept["stress-ng.yaml"]
 
 
 def test_stress_ng_is_never_given_less_than_a_second_which_it_would_take_for_ever(
@@ -326,14 +326,14 @@ def test_a_wrong_result_that_stress_ng_finds_misses_its_limit_and_is_kept(
 ) -> None:
     """Newer versions say it on standard output (ColinIanKing/stress-ng#546); the exit status is 2."""
     installed(monkeypatch, tmp_path, f"cp {DATA}/two_workers.yaml $YAML; cat {DATA}/failed.log; exit 2")
-    bench = stressed().run()
-    assert bench.value("verify_failures", "cpu") == 6  # two in each of three runs
+    ctx = stressed().run()
+    assert ctx.value("verify_failures", "cpu") == 6  # two in each of three runs
     limit = Burn.metric("verify_failures")
     assert limit is not None
     assert limit.limit is not None
     assert not limit.limit.met_by(6.0)
-    assert "another number of primes than expected" in bench.facts["verify_failures"]
-    assert "stress-ng: fail:" in bench.kept["stress-ng.failed"]
+    assert "another number of primes than expected" in ctx.facts["verify_failures"]
+    assert "stress-ng: fail:" in ctx.kept["stress-ng.failed"]
 
 
 @pytest.mark.parametrize(
@@ -350,17 +350,17 @@ def test_what_stress_ng_could_not_do_is_an_error_and_not_the_processor_s_fault(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str, said: str
 ) -> None:
     installed(monkeypatch, tmp_path, script.replace("{data}", str(DATA)))
-    bench = stressed()
+    ctx = stressed()
     with pytest.raises(ToolError, match=said):
-        bench.run()
-    assert "verify_failures" not in {name for name, _ in bench.samples}
+        ctx.run()
+    assert "verify_failures" not in {name for name, _ in ctx.samples}
 
 
 def test_without_stress_ng_the_engine_does_it_and_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    bench = stressed(cpu_load="auto").run()
-    assert bench.facts["cpu_load"] == "engine: stress-ng is not installed where the ranks run"
-    assert bench.variants("sustained_share_cpu") == {"engine"}
+    ctx = stressed(cpu_load="auto").run()
+    assert ctx.facts["cpu_load"] == "engine: stress-ng is not installed where the ranks run"
+    assert ctx.variants("sustained_share_cpu") == {"engine"}
     with pytest.raises(Unavailable, match="stress-ng is not installed"):
         stressed(cpu_load="stress-ng").run()
 
@@ -369,12 +369,12 @@ def test_stress_ng_beside_a_gpu_has_metrics_and_variants_of_its_own(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     installed(monkeypatch, tmp_path, f"cp {DATA}/two_workers.yaml $YAML; sleep 0.1")
-    bench = together(monkeypatch, cpu_load="auto").run()
-    assert bench.facts["cpu_load"] == "stress-ng: it is installed"
-    assert bench.variants("rate_flops") == {"gpu/alone", "gpu/together"}
-    assert bench.variants("stress_per_s") == {"alone", "together"}
-    assert bench.variants("kept_share_cpu") == bench.variants("sustained_share_cpu") == {"stress-ng"}
-    assert bench.variants("wrong_elements") == {"gpu"}
+    ctx = together(monkeypatch, cpu_load="auto").run()
+    assert ctx.facts["cpu_load"] == "stress-ng: it is installed"
+    assert ctx.variants("rate_flops") == {"gpu/alone", "gpu/together"}
+    assert ctx.variants("stress_per_s") == {"alone", "together"}
+    assert ctx.variants("kept_share_cpu") == ctx.variants("sustained_share_cpu") == {"stress-ng"}
+    assert ctx.variants("wrong_elements") == {"gpu"}
 
 
 def test_what_the_gpu_did_is_told_even_when_stress_ng_breaks_down_beside_it(
@@ -383,11 +383,11 @@ def test_what_the_gpu_did_is_told_even_when_stress_ng_breaks_down_beside_it(
     """The first three runs are those of the CPU alone; from then on it is refused."""
     count = f"echo >> {tmp_path}/runs; [ $(wc -l < {tmp_path}/runs) -le 3 ] || exit 1"
     installed(monkeypatch, tmp_path, f"{count}; cp {DATA}/two_workers.yaml $YAML")
-    bench = together(monkeypatch, cpu_load="stress-ng")
+    ctx = together(monkeypatch, cpu_load="stress-ng")
     with pytest.raises(ToolError, match="status 1"):
-        bench.run()
-    assert bench.value("wrong_elements", "gpu") == 0
-    assert bench.variants("rate_flops") == {"gpu/alone", "gpu/together"}
+        ctx.run()
+    assert ctx.value("wrong_elements", "gpu") == 0
+    assert ctx.variants("rate_flops") == {"gpu/alone", "gpu/together"}
 
 
 def test_an_unknown_load_is_refused_when_the_suite_is_read() -> None:
@@ -433,15 +433,15 @@ def test_a_gpu_that_throttles_has_its_reason_clock_power_and_heat_in_the_record(
 
     monkeypatch.setattr(telemetry, "sampling", sampling)
     monkeypatch.setattr(module, "sustained_gpu", lambda *_: 0.83)
-    bench = together(monkeypatch).run()
-    assert bench.facts["throttled"].startswith("rate fell to 0.83 while ")
-    assert "hw_thermal_slowdown 41 % of the time" in bench.facts["throttled"]
-    assert bench.value("clock_hz", "gpu/together") == 1.2e9
-    assert bench.value("power_w", "gpu/alone") == 699.0
-    assert bench.value("temperature_c", "gpu/together") == 91.0
+    ctx = together(monkeypatch).run()
+    assert ctx.facts["throttled"].startswith("rate fell to 0.83 while ")
+    assert "hw_thermal_slowdown 41 % of the time" in ctx.facts["throttled"]
+    assert ctx.value("clock_hz", "gpu/together") == 1.2e9
+    assert ctx.value("power_w", "gpu/alone") == 699.0
+    assert ctx.value("temperature_c", "gpu/together") == 91.0
 
 
 def test_what_the_driver_does_not_say_is_not_run_with_its_cause(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = together(monkeypatch).run()
-    assert set(bench.refused) == {"clock_hz", "power_w", "temperature_c"}
-    assert all(bench.refused.values())
+    ctx = together(monkeypatch).run()
+    assert set(ctx.refused) == {"clock_hz", "power_w", "temperature_c"}
+    assert all(ctx.refused.values())

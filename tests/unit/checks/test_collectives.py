@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 
 from hpcaccept.checks import collectives as module
 from hpcaccept.checks.collectives import Collectives, Exchange, Team, exchange, groups_of, length_of, wrong_elements
@@ -218,25 +218,25 @@ def test_a_slow_rail_is_named_by_its_share() -> None:
 RAILS = ((0, 3), (1, 4), (2, 5))
 
 
-def rails(monkeypatch: pytest.MonkeyPatch, device: Cpu, size_bytes: int, rank: int = 0) -> SoloBench:
+def rails(monkeypatch: pytest.MonkeyPatch, device: Cpu, size_bytes: int, rank: int = 0) -> SoloContext:
     """Six ranks on three rails; rank 4 takes twice as long as the others."""
     figures = [[2e-3 if rank == 4 else 1e-3] * 2 for rank in range(6)]
     monkeypatch.setattr(collective, "block_seconds", lambda *_: figures)
-    bench = SoloBench(Collectives(), rank=rank, size=6)
+    ctx = SoloContext(Collectives(), rank=rank, size=6)
     team = Team("rail", RAILS, rank % 3, rank // 3)
-    Collectives()._measure_size(bench, device, team, "all_gather", size_bytes)
-    return bench
+    Collectives()._measure_size(ctx, device, team, "all_gather", size_bytes)
+    return ctx
 
 
 def test_the_rail_of_a_slow_rank_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = rails(monkeypatch, Cpu(kind="cuda"), 1 << 20)
-    assert {variant: bench.value("rail_share", variant) for variant in bench.variants("rail_share")} == {
+    ctx = rails(monkeypatch, Cpu(kind="cuda"), 1 << 20)
+    assert {variant: ctx.value("rail_share", variant) for variant in ctx.variants("rail_share")} == {
         "all_gather/rail0/1MiB": 1.0,
         "all_gather/rail1/1MiB": 0.5,
         "all_gather/rail2/1MiB": 1.0,
     }
-    assert bench.samples["latency_s", "all_gather/rail1/1MiB"] == [2e-3, 2e-3]
-    assert bench.samples["busbw_bytes", "all_gather/rail0/1MiB"] == pytest.approx([(1 << 20) / 2 / 1e-3] * 2)
+    assert ctx.samples["latency_s", "all_gather/rail1/1MiB"] == [2e-3, 2e-3]
+    assert ctx.samples["busbw_bytes", "all_gather/rail0/1MiB"] == pytest.approx([(1 << 20) / 2 / 1e-3] * 2)
 
 
 def test_rails_of_cpus_and_their_latencies_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,8 +245,8 @@ def test_rails_of_cpus_and_their_latencies_are_not_compared(monkeypatch: pytest.
 
 
 def test_other_ranks_say_only_what_they_verified(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = rails(monkeypatch, Cpu(kind="cuda"), 1 << 20, rank=4)
-    assert {*bench.samples} == {("wrong_elements", "all_gather/rail1/1MiB")}
+    ctx = rails(monkeypatch, Cpu(kind="cuda"), 1 << 20, rank=4)
+    assert {*ctx.samples} == {("wrong_elements", "all_gather/rail1/1MiB")}
 
 
 # --- what cannot be measured ------------------------------------------------------------------------------------------
@@ -254,10 +254,10 @@ def test_other_ranks_say_only_what_they_verified(monkeypatch: pytest.MonkeyPatch
 
 def test_one_rank_alone_cannot_be_measured() -> None:
     with pytest.raises(Unavailable, match="nobody to exchange with"):
-        SoloBench(Collectives()).run()
+        SoloContext(Collectives()).run()
 
 
-class OneNode(SoloBench):
+class OneNode(SoloContext):
     """Rank 0 of two on one node."""
 
     def allgather(self, thing: Any) -> list[Any]:
@@ -265,9 +265,9 @@ class OneNode(SoloBench):
 
 
 def test_a_group_that_is_not_there_alone_is_not_measured() -> None:
-    bench = OneNode(Collectives(groups=("world",)), size=2, node_ranks=(0, 1))
+    ctx = OneNode(Collectives(groups=("world",)), size=2, node_ranks=(0, 1))
     with pytest.raises(Unavailable, match="There is no group to measure: all ranks are on one node"):
-        bench.run()
+        ctx.run()
 
 
 @pytest.mark.parametrize(
@@ -293,18 +293,18 @@ def test_a_collective_that_failed_is_an_error(fault: Exception) -> None:
 
     work = Exchange(call, lambda: None, torch.empty(0), ())
     with pytest.raises(type(fault)):
-        module._refusal(SoloBench(Collectives()), Cpu(), work)
+        module._refusal(SoloContext(Collectives()), Cpu(), work)
 
 
-class SecondRefuses(SoloBench):
+class SecondRefuses(SoloContext):
     def allgather(self, thing: Any) -> list[Any]:
         return [thing, "rank 1 cannot"]
 
 
 def test_all_ranks_hear_that_one_cannot() -> None:
-    bench = SecondRefuses(Collectives())
+    ctx = SecondRefuses(Collectives())
     work = Exchange(lambda: None, lambda: None, torch.empty(0), ())
-    assert module._refusal(bench, Cpu(), work) == "rank 1 cannot"
+    assert module._refusal(ctx, Cpu(), work) == "rank 1 cannot"
 
 
 @pytest.mark.parametrize(
@@ -324,13 +324,13 @@ def test_a_wrong_word_is_an_error(params: dict[str, Any], words: str) -> None:
 
 
 def emitted(node: bool, **place: Any) -> set[str]:
-    bench = SoloBench(Collectives(), **place)
+    ctx = SoloContext(Collectives(), **place)
     if node:
-        module._emit_node(bench, "all_gather/node/1MiB", [0.5, 0.25], 1e6)
-        module._emit_node(bench, "all_gather/node/4KiB", [1e-4], 0.0)
+        module._emit_node(ctx, "all_gather/node/1MiB", [0.5, 0.25], 1e6)
+        module._emit_node(ctx, "all_gather/node/4KiB", [1e-4], 0.0)
     else:
-        module._emit_world(bench, "all_gather/world/1MiB", [0.5], 2_000_000, 1e6)
-    return {f"{name}[{variant}] {values}" for (name, variant), values in bench.samples.items()}
+        module._emit_world(ctx, "all_gather/world/1MiB", [0.5], 2_000_000, 1e6)
+    return {f"{name}[{variant}] {values}" for (name, variant), values in ctx.samples.items()}
 
 
 def test_the_first_rank_of_a_node_speaks_for_it_of_bandwidth_or_of_latency() -> None:

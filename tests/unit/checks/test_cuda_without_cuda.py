@@ -22,7 +22,7 @@ import pytest
 import torch
 from support.fake_cuda import MODEL, OPERATION_S, Event, Runtime, fake_cuda
 from support.nvml.build import build, describe, environment, h100
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from hpcaccept import checks
@@ -62,13 +62,13 @@ def gpu(node: Runtime) -> Device:
     return Cuda(GPU)
 
 
-def run(name: str, folder: Path, **params: Any) -> SoloBench:
+def run(name: str, folder: Path, **params: Any) -> SoloContext:
     """``measure`` of a check on the fourth GPU of a node."""
     if name not in checks.names():
         pytest.skip(f"there is no check {name}")
-    bench = SoloBench(checks.build(name, params), device=GPU, model=MODEL, gpus_asked=4, folder=folder)
-    bench.check.measure(bench)
-    return bench
+    ctx = SoloContext(checks.build(name, params), device=GPU, model=MODEL, gpus_asked=4, folder=folder)
+    ctx.check.measure(ctx)
+    return ctx
 
 
 def test_no_check_that_computes_on_a_gpu_is_forgotten_here() -> None:
@@ -83,14 +83,14 @@ def test_no_check_that_computes_on_a_gpu_is_forgotten_here() -> None:
 
 
 def test_matmul_has_every_format_in_its_frozen_or_default_shape(node: Runtime, tmp_path: Path) -> None:
-    bench = run("matmul", tmp_path, blocks=2, block_s=0.02, warm_s=0.02)
-    assert bench.variants("rate_flops") == set(FORMATS)
-    assert set(bench.refused) <= {"clock_hz", "power_w"}  # no format is missing; there is no driver to ask
-    assert bench.facts["shape[bf16]"] == "2048x2048x13312"
-    assert bench.facts["shape[fp64]"] == "4096x4096x4096"
+    ctx = run("matmul", tmp_path, blocks=2, block_s=0.02, warm_s=0.02)
+    assert ctx.variants("rate_flops") == set(FORMATS)
+    assert set(ctx.refused) <= {"clock_hz", "power_w"}  # no format is missing; there is no driver to ask
+    assert ctx.facts["shape[bf16]"] == "2048x2048x13312"
+    assert ctx.facts["shape[fp64]"] == "4096x4096x4096"
     assert node.used == {GPU}
     assert {"mm", "_scaled_mm", "_int_mm"} <= set(node.operations)
-    assert bench.samples["rate_flops", "fp8"] == pytest.approx([2 * 8192**3 / OPERATION_S] * 2)
+    assert ctx.samples["rate_flops", "fp8"] == pytest.approx([2 * 8192**3 / OPERATION_S] * 2)
 
 
 #: ``argv``: a folder. The library behind pynvml is loaded by name, so a process of its own has to find the stand-in.
@@ -99,14 +99,14 @@ import json, sys, time
 from pathlib import Path
 import pytest, torch
 from support.fake_cuda import fake_cuda
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 from hpcaccept import checks
 with fake_cuda(pytest.MonkeyPatch()):
     check = checks.build("matmul", {"dtypes": ["bf16"], "blocks": 3, "block_s": 0.01, "warm_s": 0.01})
-    bench = SoloBench(check, device="cuda:1", folder=Path(sys.argv[1]))
+    ctx = SoloContext(check, device="cuda:1", folder=Path(sys.argv[1]))
     torch.mm, mm = lambda *given, **named: (time.sleep(0.08), mm(*given, **named))[1], torch.mm
-    check.measure(bench)
-print(json.dumps({metric: values[0] for (metric, variant), values in bench.samples.items()} | bench.facts))
+    check.measure(ctx)
+print(json.dumps({metric: values[0] for (metric, variant), values in ctx.samples.items()} | ctx.facts))
 """
 
 
@@ -126,17 +126,17 @@ def test_clock_and_power_of_the_gpu_that_is_measured_stand_beside_its_rate(tmp_p
 
 @pytest.mark.parametrize("name", ["fp64", "bf16", "fp8", "int8"])
 def test_matmul_searches_shapes_that_the_format_takes(node: Runtime, tmp_path: Path, name: str) -> None:
-    bench = run("matmul", tmp_path, dtypes=[name], blocks=1, block_s=0.01, search=True, search_s=1.0)
-    assert bench.variants("searched_flops") == {name}
-    assert bench.facts[f"toml[{name}]"].startswith(f'"{MODEL}".{name} = {{ shape = [')
-    assert name not in bench.refused
+    ctx = run("matmul", tmp_path, dtypes=[name], blocks=1, block_s=0.01, search=True, search_s=1.0)
+    assert ctx.variants("searched_flops") == {name}
+    assert ctx.facts[f"toml[{name}]"].startswith(f'"{MODEL}".{name} = {{ shape = [')
+    assert name not in ctx.refused
     assert node.used == {GPU}
 
 
 def test_memory_bandwidth_has_every_kernel(node: Runtime, tmp_path: Path) -> None:
-    bench = run("memory_bandwidth", tmp_path, blocks=2, block_s=0.02)
-    assert bench.variants("rate_bytes") == {"copy", "scale", "add", "triad"}
-    assert bench.facts["buffers"] == "3 arrays of 1GiB, at least 4 × the last level cache of 50MiB"
+    ctx = run("memory_bandwidth", tmp_path, blocks=2, block_s=0.02)
+    assert ctx.variants("rate_bytes") == {"copy", "scale", "add", "triad"}
+    assert ctx.facts["buffers"] == "3 arrays of 1GiB, at least 4 × the last level cache of 50MiB"
     assert node.used == {GPU}
 
 
@@ -145,9 +145,9 @@ def test_memory_pattern_covers_the_share_of_what_the_driver_gives_as_free(
 ) -> None:
     node.total_bytes, node.taken_bytes = 4 << 30, 1 << 30
     monkeypatch.setattr(memory_pattern, "_CHUNK_BYTES", {"cuda": 256 << 20})
-    bench = run("memory_pattern", tmp_path, passes=1)
-    assert bench.value("covered_bytes") == pytest.approx(0.9 * (3 << 30), abs=8)
-    assert bench.value("covered_share") == 1
+    ctx = run("memory_pattern", tmp_path, passes=1)
+    assert ctx.value("covered_bytes") == pytest.approx(0.9 * (3 << 30), abs=8)
+    assert ctx.value("covered_share") == 1
     assert node.emptied == 2
     assert node.used == {GPU}
 
@@ -170,8 +170,8 @@ def test_memory_pattern_needs_little_memory_beside_what_it_tests(node: Runtime, 
 def test_copies_between_host_and_gpus_are_of_what_torch_can_copy(
     node: Runtime, tmp_path: Path, name: str, metric: str, params: dict[str, Any]
 ) -> None:
-    bench = run(name, tmp_path, **params)
-    assert bench.variants(metric)
+    ctx = run(name, tmp_path, **params)
+    assert ctx.variants(metric)
     assert node.operations["copy_"]
 
 
@@ -240,7 +240,7 @@ def test_a_network_s_images_weights_and_logits_are_on_the_gpu(
     assert resnet.amp_format("auto", gpu) == "bf16"
 
 
-class Ranks(SoloBench):
+class Ranks(SoloContext):
     """Rank 3 of eight GPUs on two nodes. What they exchange goes nowhere: torch's group for tests of shapes and types."""
 
     def allgather(self, thing: Any) -> list[Any]:
@@ -271,10 +271,10 @@ def test_collectives_fill_exchange_and_verify_what_is_on_the_gpu(
 ) -> None:
     check = checks.build(name, {"sizes_bytes": [8, 1 << 20], "blocks": 1, "block_s": OPERATION_S, **params})
     place: dict[str, Any] = {"rank": 3, "local_rank": 3, "node": "node0", "size": 8, "node_ranks": (0, 1, 2, 3)}
-    bench = Ranks(check, device=GPU, folder=tmp_path, **place)
-    check.measure(bench)
-    assert variants <= bench.variants("wrong_elements")
-    assert not set(bench.refused) - {"fallback"}  # only the log of a real NCCL says what it uses
+    ctx = Ranks(check, device=GPU, folder=tmp_path, **place)
+    check.measure(ctx)
+    assert variants <= ctx.variants("wrong_elements")
+    assert not set(ctx.refused) - {"fallback"}  # only the log of a real NCCL says what it uses
     assert node.used == {GPU}
 
 

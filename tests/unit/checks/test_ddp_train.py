@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 
 from hpcaccept.checks import ddp_train as module
 from hpcaccept.checks.ddp_train import DdpTrain, wrong_gradients
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hpcaccept.model.metric import Limit
 
 
-class TwinBench(SoloBench):
+class TwinBench(SoloContext):
     """Rank 0 of two that do exactly the same, so that a real group of one stands for both."""
 
     def __init__(self, other_gradient: float = 1.0) -> None:
@@ -36,17 +36,17 @@ class TwinBench(SoloBench):
 
 def test_one_rank_alone_cannot_be_measured() -> None:
     with pytest.raises(Unavailable, match="nobody to train with"):
-        SoloBench(DdpTrain()).run()
+        SoloContext(DdpTrain()).run()
 
 
 def test_a_healthy_training_meets_every_limit() -> None:
-    bench = TwinBench().run()
-    for (name, variant), values in bench.samples.items():
+    ctx = TwinBench().run()
+    for (name, variant), values in ctx.samples.items():
         metric = DdpTrain.metric(name)
         assert metric is not None
         assert metric.limit is None or all(metric.limit.met_by(v) for v in values), (name, variant, values)
-    assert bench.value("replica_mismatch", "peers") == 0
-    assert bench.value("loss_drop") < 0.2
+    assert ctx.value("replica_mismatch", "peers") == 0
+    assert ctx.value("loss_drop") < 0.2
 
 
 def test_gradients_that_were_not_averaged_are_wrong() -> None:
@@ -71,13 +71,13 @@ def test_the_bound_is_of_n_rounded_additions_and_a_division() -> None:
 
 def test_the_world_s_numbers_are_emitted_by_rank_0_only() -> None:
     """As rank 1 of the two, in a group of one."""
-    bench = TwinBench()
-    bench.rank = 1
-    bench.check.measure(bench)
+    ctx = TwinBench()
+    ctx.rank = 1
+    ctx.check.measure(ctx)
     world = {m.name for m in DdpTrain.metrics if m.scope == "world"}
     assert world == {"loss_drop", "samples_per_s"}
-    assert not world & {name for name, _ in bench.samples}
-    assert bench.variants("step_s") == {"p50", "p99", "worst"}
+    assert not world & {name for name, _ in ctx.samples}
+    assert ctx.variants("step_s") == {"p50", "p99", "worst"}
 
 
 @pytest.mark.parametrize("step", [5, 29])
@@ -95,12 +95,12 @@ def test_one_step_that_goes_wrong_late_leaves_the_loss_falling_and_is_seen_all_t
         real(self)
 
     monkeypatch.setattr(training.Momentum, "step", harmed)
-    bench = TwinBench().run()
+    ctx = TwinBench().run()
     limit = _limit("loss_error")
-    assert not limit.met_by(bench.value("loss_error"))
-    assert _limit("loss_drop").met_by(bench.value("loss_drop"))
-    assert bench.value("wrong_elements") == 0
-    assert bench.value("replica_mismatch", "peers") == 0
+    assert not limit.met_by(ctx.value("loss_error"))
+    assert _limit("loss_drop").met_by(ctx.value("loss_drop"))
+    assert ctx.value("wrong_elements") == 0
+    assert ctx.value("replica_mismatch", "peers") == 0
 
 
 def _limit(metric: str) -> Limit:
@@ -121,9 +121,9 @@ class SlowAmongFour(TwinBench):
 
 
 def test_a_rank_that_computes_twice_as_long_as_the_others_is_named() -> None:
-    bench = SlowAmongFour().run()
-    assert bench.value("straggler_share") == pytest.approx(2.0)
-    assert bench.facts["slowest"].startswith("rank 0 on solo: its own part of a step takes 2.00 times")
+    ctx = SlowAmongFour().run()
+    assert ctx.value("straggler_share") == pytest.approx(2.0)
+    assert ctx.facts["slowest"].startswith("rank 0 on solo: its own part of a step takes 2.00 times")
 
 
 def test_own_time_is_judged_against_peers_and_baseline_and_whole_steps_are_not() -> None:
@@ -145,9 +145,9 @@ def test_own_time_ends_before_the_collective_and_lies_within_the_step(monkeypatc
         real(self)
 
     monkeypatch.setattr(training.Momentum, "step", late)
-    bench = TwinBench().run()
-    assert bench.value("step_s", "p50") >= 0.02
-    assert 0 < min(bench.samples["own_step_s", ""]) < 0.02
+    ctx = TwinBench().run()
+    assert ctx.value("step_s", "p50") >= 0.02
+    assert 0 < min(ctx.samples["own_step_s", ""]) < 0.02
     assert 0 < min(healthy.samples["own_step_s", ""]) < healthy.value("step_s", "worst")
 
 
@@ -163,8 +163,8 @@ def test_a_slow_forward_pass_is_a_rank_s_own_time(monkeypatch: pytest.MonkeyPatc
 
 
 def test_heartbeats_tell_the_step() -> None:
-    bench = TwinBench().run()
-    assert any(re.fullmatch(r"step \d+ of \d+", beat) for beat in bench.beats)
+    ctx = TwinBench().run()
+    assert any(re.fullmatch(r"step \d+ of \d+", beat) for beat in ctx.beats)
 
 
 def test_without_a_block_nothing_would_be_timed() -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 
 from hpcaccept.checks.dgemm import Dgemm
 from hpcaccept.measure.host import cpu_packages, host
@@ -21,9 +21,9 @@ real_call = gemm.product_call
 CORES = len(host.affinity())
 
 
-def quick(**place: Any) -> SoloBench:
+def quick(**place: Any) -> SoloContext:
     params: dict[str, Any] = {"size": 64, "blocks": 3, "block_s": 0.002, "warm_s": 0.002}
-    return SoloBench(Dgemm(**params), **{"threads": CORES, "cores": float(CORES), **place})
+    return SoloContext(Dgemm(**params), **{"threads": CORES, "cores": float(CORES), **place})
 
 
 def harm_result(monkeypatch: pytest.MonkeyPatch, harm: Callable[[int, Any], None]) -> None:
@@ -46,13 +46,13 @@ def harm_result(monkeypatch: pytest.MonkeyPatch, harm: Callable[[int, Any], None
 
 
 def test_a_socket_gives_every_metric_and_is_right() -> None:
-    bench = quick().run()
+    ctx = quick().run()
     crew = cpu_packages.cores(host.affinity())
     for metric in Dgemm.metrics:
-        assert bench.variants(metric.name) == {core.variant for core in crew}
-    assert all(len(v) == 3 for (metric, _), v in bench.samples.items() if metric == "rate_flops")
-    assert bench.value("wrong_elements", crew[0].variant) == 0
-    assert f"processors {crew[0].cpu}" in bench.facts[f"cores[{crew[0].variant}]"]
+        assert ctx.variants(metric.name) == {core.variant for core in crew}
+    assert all(len(v) == 3 for (metric, _), v in ctx.samples.items() if metric == "rate_flops")
+    assert ctx.value("wrong_elements", crew[0].variant) == 0
+    assert f"processors {crew[0].cpu}" in ctx.facts[f"cores[{crew[0].variant}]"]
 
 
 def test_a_core_does_two_n_cubed_per_median_product(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,9 +63,9 @@ def test_a_core_does_two_n_cubed_per_median_product(monkeypatch: pytest.MonkeyPa
 
 
 def test_one_rank_speaks_for_the_node() -> None:
-    bench = quick(rank=1, local_rank=1, size=2, node_ranks=(0, 1))
-    assert bench.check.measure(bench) is None
-    assert not bench.samples
+    ctx = quick(rank=1, local_rank=1, size=2, node_ranks=(0, 1))
+    assert ctx.check.measure(ctx) is None
+    assert not ctx.samples
     assert all(metric.scope == "node" for metric in Dgemm.metrics)
 
 
@@ -75,18 +75,18 @@ def test_a_bit_that_flips_on_one_core_is_counted_and_the_core_is_named(monkeypat
             out.view(torch.int64)[2, 3] ^= 1
 
     harm_result(monkeypatch, harm)
-    bench = quick().run()
+    ctx = quick().run()
     variant = cpu_packages.cores(host.affinity())[-1].variant
-    assert bench.value("wrong_elements", variant) == 1
-    assert bench.facts[f"wrong_cores[{variant}]"] == f"wrong results on processors {max(host.affinity())}"
+    assert ctx.value("wrong_elements", variant) == 1
+    assert ctx.facts[f"wrong_cores[{variant}]"] == f"wrong results on processors {max(host.affinity())}"
 
 
 def test_a_core_that_is_wrong_every_time_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     harm_result(monkeypatch, lambda _, out: out[2, 3].add_(64.0))
-    bench = quick().run()
+    ctx = quick().run()
     variant = cpu_packages.cores(host.affinity())[-1].variant
-    assert bench.value("wrong_elements", variant) == 2  # in the exact product and in the sums
-    assert str(max(host.affinity())) in bench.facts[f"wrong_cores[{variant}]"]
+    assert ctx.value("wrong_elements", variant) == 2  # in the exact product and in the sums
+    assert str(max(host.affinity())) in ctx.facts[f"wrong_cores[{variant}]"]
 
 
 def test_a_core_that_writes_nothing_is_wrong_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,5 +97,5 @@ def test_a_core_that_writes_nothing_is_wrong_everywhere(monkeypatch: pytest.Monk
     if CORES == 1:
         pytest.skip("one processor: the core that is harmed would be the one that verifies")
     monkeypatch.setattr(gemm, "product_call", product_call)
-    bench = quick().run()
-    assert bench.value("wrong_elements", cpu_packages.cores(host.affinity())[0].variant) >= 2 * 64 * 64
+    ctx = quick().run()
+    assert ctx.value("wrong_elements", cpu_packages.cores(host.affinity())[0].variant) >= 2 * 64 * 64

@@ -7,7 +7,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 from support.stand_ins import DATA, TOOLS, eight_gpus, eighth_rank, tools_say
 
 from hpcaccept.checks.gpu_burn import GpuBurn
@@ -20,52 +20,52 @@ if TYPE_CHECKING:
 BURN = DATA / "gpu_burn"
 
 
-def says(monkeypatch: pytest.MonkeyPatch, name: str, status: int = 0) -> SoloBench:
+def says(monkeypatch: pytest.MonkeyPatch, name: str, status: int = 0) -> SoloContext:
     err = BURN / f"{name}.err"
     tools_say(monkeypatch, BURN / f"{name}.txt", status, err.read_text("utf-8") if err.exists() else "")
     return eight_gpus(GpuBurn())
 
 
 def test_healthy_gpus_have_no_errors_and_a_rate_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = says(monkeypatch, "healthy").run()
+    ctx = says(monkeypatch, "healthy").run()
     everyone = {f"gpu{i}" for i in range(8)}
-    assert bench.variants("errors") == bench.variants("stopped") == bench.variants("rate_flops") == everyone
-    assert all(bench.value("errors", gpu) == bench.value("stopped", gpu) == 0 for gpu in everyone)
-    assert bench.samples["rate_flops", "gpu7"] == [49640e9] * 9
-    assert bench.facts["gpu_burn[gpu0]"] == "says OK; 8430 products, 0 errors, 55 °C at the end"
+    assert ctx.variants("errors") == ctx.variants("stopped") == ctx.variants("rate_flops") == everyone
+    assert all(ctx.value("errors", gpu) == ctx.value("stopped", gpu) == 0 for gpu in everyone)
+    assert ctx.samples["rate_flops", "gpu7"] == [49640e9] * 9
+    assert ctx.facts["gpu_burn[gpu0]"] == "says OK; 8430 products, 0 errors, 55 °C at the end"
 
 
 def test_faulty_gpus_fail_although_the_exit_status_is_0(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = says(monkeypatch, "faulty").run()
-    assert {gpu for gpu in bench.variants("errors") if bench.value("errors", gpu)} == {"gpu1", "gpu4"}
+    ctx = says(monkeypatch, "faulty").run()
+    assert {gpu for gpu in ctx.variants("errors") if ctx.value("errors", gpu)} == {"gpu1", "gpu4"}
 
 
 def test_faulty_without_a_count_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
     text = (BURN / "healthy.txt").read_bytes().decode().replace("GPU 6: OK", "GPU 6: FAULTY")
     tools_say(monkeypatch, text)
-    bench = eight_gpus(GpuBurn()).run()
-    assert {gpu for gpu in bench.variants("errors") if bench.value("errors", gpu)} == {"gpu6"}
+    ctx = eight_gpus(GpuBurn()).run()
+    assert {gpu for gpu in ctx.variants("errors") if ctx.value("errors", gpu)} == {"gpu6"}
 
 
 @pytest.mark.parametrize(("name", "gpu"), [("died", "gpu2"), ("stands_still", "gpu5")])
 def test_a_gpu_that_stops_fails_by_name(monkeypatch: pytest.MonkeyPatch, name: str, gpu: str) -> None:
-    bench = says(monkeypatch, name).run()
-    assert {g for g in bench.variants("stopped") if bench.value("stopped", g)} == {gpu}
-    assert not any(bench.value("errors", g) for g in bench.variants("errors"))
+    ctx = says(monkeypatch, name).run()
+    assert {g for g in ctx.variants("stopped") if ctx.value("stopped", g)} == {gpu}
+    assert not any(ctx.value("errors", g) for g in ctx.variants("errors"))
 
 
 def test_ok_without_a_computation_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = says(monkeypatch, "init_error_ok")
+    ctx = says(monkeypatch, "init_error_ok")
     with pytest.raises(ToolError, match=r"gpu0 computed nothing \(gpu-burn says OK\).*CUBLAS_STATUS_NOT_INITIALIZED"):
-        bench.run()
-    assert not bench.samples
+        ctx.run()
+    assert not ctx.samples
 
 
 def test_faulty_without_a_computation_is_an_error_and_the_others_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = says(monkeypatch, "one_never_began")
+    ctx = says(monkeypatch, "one_never_began")
     with pytest.raises(ToolError, match=r"gpu0 computed nothing \(gpu-burn says FAULTY\)"):
-        bench.run()
-    assert bench.variants("errors") == {f"gpu{i}" for i in range(1, 8)}
+        ctx.run()
+    assert ctx.variants("errors") == {f"gpu{i}" for i in range(1, 8)}
 
 
 @pytest.mark.parametrize(
@@ -81,9 +81,9 @@ def test_faulty_without_a_computation_is_an_error_and_the_others_are_judged(monk
 def test_a_run_that_is_not_whole_is_an_error(
     monkeypatch: pytest.MonkeyPatch, name: str, status: int, words: str
 ) -> None:
-    bench = says(monkeypatch, name, status & 255)
+    ctx = says(monkeypatch, name, status & 255)
     with pytest.raises(ToolError, match=words):
-        bench.run()
+        ctx.run()
 
 
 def test_its_help_is_not_understood(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +116,7 @@ def test_its_parameters_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_other_ranks_and_nodes_without_gpus_leave_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not eighth_rank(GpuBurn()).run().samples
     with pytest.raises(Unavailable, match="no GPU was asked for"):
-        SoloBench(GpuBurn()).run()
+        SoloContext(GpuBurn()).run()
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(Unavailable, match="gpu_burn is not installed"):
         eight_gpus(GpuBurn()).run()

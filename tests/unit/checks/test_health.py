@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.nvml.build import build, describe, environment, h100
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 
 from hpcaccept.checks.health import Health
 from hpcaccept.model.check import Unavailable
@@ -129,10 +129,10 @@ def test_totals_of_a_lifetime_are_told_and_not_judged(watched: Any) -> None:
 
 
 def test_without_gpus_asked_for_nothing_is_measured() -> None:
-    bench = SoloBench(Health())
-    bench.begun = bench.check.begin(bench)
+    ctx = SoloContext(Health())
+    ctx.begun = ctx.check.begin(ctx)
     with pytest.raises(Unavailable, match="no GPU was asked for"):
-        bench.check.measure(bench)
+        ctx.check.measure(ctx)
 
 
 # --- bad days under load ----------------------------------------------------------------------------------------------
@@ -465,7 +465,7 @@ def test_what_the_driver_keeps_for_itself_is_not_held_by_somebody(watched: Any, 
 # --- links against the other GPUs of a run ----------------------------------------------------------------------------
 
 
-class Many(SoloBench):
+class Many(SoloContext):
     """A bench whose other ranks have said something already."""
 
     others: tuple[Any, ...] = ()
@@ -498,21 +498,21 @@ def links(active: int, total: int = 18, model: str = "H100", most: int | None = 
 def test_links_are_missed_that_the_same_model_has_elsewhere(
     mine: dict[str, Any], others: list[Any], missing: dict[str, float]
 ) -> None:
-    bench = Many(Health())
-    bench.others = tuple(others)
-    bench.check.compare(bench, mine)
-    assert {variant: values[0] for (_, variant), values in bench.samples.items()} == missing
+    ctx = Many(Health())
+    ctx.others = tuple(others)
+    ctx.check.compare(ctx, mine)
+    assert {variant: values[0] for (_, variant), values in ctx.samples.items()} == missing
 
 
 def test_where_no_gpu_has_a_link_up_nothing_is_known_of_them() -> None:
-    bench = Many(Health())
-    bench.others = (links(0),)
-    bench.check.compare(bench, links(0))
-    assert "any of its 18 links up" in bench.refused["nvlinks_missing"]
+    ctx = Many(Health())
+    ctx.others = (links(0),)
+    ctx.check.compare(ctx, links(0))
+    assert "any of its 18 links up" in ctx.refused["nvlinks_missing"]
 
 
 def test_a_rank_without_a_gpu_still_takes_part_in_the_comparison() -> None:
-    bench = Many(Health())
-    bench.others = (links(18),)
-    bench.check.compare(bench, None)
-    assert bench.samples == {}
+    ctx = Many(Health())
+    ctx.others = (links(18),)
+    ctx.check.compare(ctx, None)
+    assert ctx.samples == {}

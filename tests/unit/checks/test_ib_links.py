@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.infiniband_tree import adapter, interface
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 
 from hpcaccept.checks.ib_links import IbLinks
 from hpcaccept.model.check import Unavailable
@@ -20,7 +20,7 @@ PORTS = tuple(f"mlx5_{n}/1" for n in range(4))
 
 
 @dataclass
-class Fleet(SoloBench):
+class Fleet(SoloContext):
     """One of several nodes; the others say what the test says."""
 
     others: list[Any] = field(default_factory=list)
@@ -40,18 +40,18 @@ def run(
     root: Path, during: Callable[[], object] = lambda: None, others: list[Any] | None = None, **params: Any
 ) -> Fleet:
     check = IbLinks(root=str(root), **params)
-    bench = Fleet(check, others=others or [])
-    bench.begun = check.begin(bench)
+    ctx = Fleet(check, others=others or [])
+    ctx.begun = check.begin(ctx)
     during()
-    check.compare(bench, check.measure(bench))
-    return bench
+    check.compare(ctx, check.measure(ctx))
+    return ctx
 
 
-def bad(bench: SoloBench) -> set[tuple[str, str]]:
+def bad(ctx: SoloContext) -> set[tuple[str, str]]:
     """What lies outside of the built-in limits."""
     found = set()
-    for (name, variant), values in bench.samples.items():
-        metric = bench.check.metric(name)
+    for (name, variant), values in ctx.samples.items():
+        metric = ctx.check.metric(name)
         assert metric
         if metric.limit and not all(map(metric.limit.met_by, values)):
             found.add((name, variant))
@@ -59,14 +59,14 @@ def bad(bench: SoloBench) -> set[tuple[str, str]]:
 
 
 def test_a_healthy_node_among_its_like_is_within_every_limit(tmp_path: Path) -> None:
-    bench = run(node(tmp_path), others=[dict.fromkeys(PORTS, UP)] * 2)
-    assert bad(bench) == set()
-    assert bench.variants("missing_ports") == bench.variants("degraded_ports") == set(PORTS)
-    assert bench.value("rate_bytes", "mlx5_0/1") == 50e9
-    assert bench.value("link_faults", "mlx5_3/1 link_downed") == 0
-    assert bench.value("link_faults", "eth0 carrier_down_count") == 0
-    assert bench.facts["adapters"] == "MT4129 28.39.1002 (MT_0000000838) × 4"
-    assert bench.facts["port[mlx5_0/1]"] == "ACTIVE, LinkUp, 400 Gb/sec (4X NDR), InfiniBand"
+    ctx = run(node(tmp_path), others=[dict.fromkeys(PORTS, UP)] * 2)
+    assert bad(ctx) == set()
+    assert ctx.variants("missing_ports") == ctx.variants("degraded_ports") == set(PORTS)
+    assert ctx.value("rate_bytes", "mlx5_0/1") == 50e9
+    assert ctx.value("link_faults", "mlx5_3/1 link_downed") == 0
+    assert ctx.value("link_faults", "eth0 carrier_down_count") == 0
+    assert ctx.facts["adapters"] == "MT4129 28.39.1002 (MT_0000000838) × 4"
+    assert ctx.facts["port[mlx5_0/1]"] == "ACTIVE, LinkUp, 400 Gb/sec (4X NDR), InfiniBand"
 
 
 @pytest.mark.parametrize(
@@ -74,36 +74,36 @@ def test_a_healthy_node_among_its_like_is_within_every_limit(tmp_path: Path) -> 
     [{"state": "1: DOWN", "phys_state": "2: Polling"}, {"state": "2: INIT"}, {"phys_state": "6: LinkErrorRecovery"}],
 )
 def test_a_port_that_is_up_on_the_others_and_not_here_is_named(tmp_path: Path, change: dict[str, str]) -> None:
-    bench = run(node(tmp_path, mlx5_2=change), others=[dict.fromkeys(PORTS, UP)] * 2)
-    assert bad(bench) == {("missing_ports", "mlx5_2/1")}
+    ctx = run(node(tmp_path, mlx5_2=change), others=[dict.fromkeys(PORTS, UP)] * 2)
+    assert bad(ctx) == {("missing_ports", "mlx5_2/1")}
 
 
 def test_an_adapter_that_is_not_there_at_all_is_named(tmp_path: Path) -> None:
     adapter(tmp_path, "mlx5_0")
-    bench = run(tmp_path, others=[dict.fromkeys(PORTS[:2], UP)] * 2)
-    assert bad(bench) == {("missing_ports", "mlx5_1/1")}
+    ctx = run(tmp_path, others=[dict.fromkeys(PORTS[:2], UP)] * 2)
+    assert bad(ctx) == {("missing_ports", "mlx5_1/1")}
 
 
 def test_a_port_that_is_down_everywhere_is_nobody_s_fault(tmp_path: Path) -> None:
     down = {**dict.fromkeys(PORTS, UP), "mlx5_2/1": [False, 10e9, "InfiniBand"]}
-    bench = run(node(tmp_path, mlx5_2={"state": "1: DOWN", "phys_state": "3: Disabled"}), others=[down] * 2)
-    assert bad(bench) == set()
+    ctx = run(node(tmp_path, mlx5_2={"state": "1: DOWN", "phys_state": "3: Disabled"}), others=[down] * 2)
+    assert bad(ctx) == set()
 
 
 def test_a_port_of_the_suite_must_be_up_even_on_one_node(tmp_path: Path) -> None:
-    bench = run(node(tmp_path, mlx5_1={"state": "1: DOWN"}), ports=PORTS)
-    assert bad(bench) == {("missing_ports", "mlx5_1/1")}
+    ctx = run(node(tmp_path, mlx5_1={"state": "1: DOWN"}), ports=PORTS)
+    assert bad(ctx) == {("missing_ports", "mlx5_1/1")}
 
 
 def test_one_node_that_nobody_told_anything_is_no_pass_for_its_ports(tmp_path: Path) -> None:
-    bench = run(node(tmp_path, mlx5_1={"state": "1: DOWN"}))
-    assert "the suite names none" in bench.refused["missing_ports"]
-    assert "mlx5_1/1" not in bench.variants("missing_ports")
+    ctx = run(node(tmp_path, mlx5_1={"state": "1: DOWN"}))
+    assert "the suite names none" in ctx.refused["missing_ports"]
+    assert "mlx5_1/1" not in ctx.variants("missing_ports")
 
 
 def test_two_nodes_that_differ_have_no_majority(tmp_path: Path) -> None:
-    bench = run(node(tmp_path, mlx5_1={"state": "1: DOWN"}), others=[dict.fromkeys(PORTS, UP)])
-    assert ("missing_ports", "mlx5_1/1") not in bad(bench)
+    ctx = run(node(tmp_path, mlx5_1={"state": "1: DOWN"}), others=[dict.fromkeys(PORTS, UP)])
+    assert ("missing_ports", "mlx5_1/1") not in bad(ctx)
     slow = run(node(tmp_path / "b", mlx5_1={"rate": "200 Gb/sec (2X NDR)"}), others=[dict.fromkeys(PORTS, UP)])
     assert "degraded_ports[mlx5_1/1]" in slow.refused
 
@@ -111,38 +111,38 @@ def test_two_nodes_that_differ_have_no_majority(tmp_path: Path) -> None:
 def test_a_port_that_goes_down_during_the_run_is_missing(tmp_path: Path) -> None:
     node(tmp_path)
     state = tmp_path / "sys/class/infiniband/mlx5_1/ports/1/state"
-    bench = run(tmp_path, lambda: state.write_text("1: DOWN\n"))
-    assert ("missing_ports", "mlx5_1/1") in bad(bench)
+    ctx = run(tmp_path, lambda: state.write_text("1: DOWN\n"))
+    assert ("missing_ports", "mlx5_1/1") in bad(ctx)
 
 
 def test_an_adapter_that_vanishes_during_the_run_is_missing(tmp_path: Path) -> None:
     node(tmp_path)
     folder = tmp_path / "sys/class/infiniband/mlx5_1"
-    bench = run(tmp_path, lambda: folder.rename(tmp_path / "gone"))
-    assert ("missing_ports", "mlx5_1/1") in bad(bench)
-    assert "vanished" in bench.refused["link_faults[mlx5_1/1]"]
+    ctx = run(tmp_path, lambda: folder.rename(tmp_path / "gone"))
+    assert ("missing_ports", "mlx5_1/1") in bad(ctx)
+    assert "vanished" in ctx.refused["link_faults[mlx5_1/1]"]
 
 
 def test_a_lower_rate_than_that_of_the_others_is_degraded(tmp_path: Path) -> None:
     slow = node(tmp_path, mlx5_3={"rate": "200 Gb/sec (2X NDR)"})
-    bench = run(slow, others=[dict.fromkeys(PORTS, UP)] * 2)
-    assert bad(bench) == {("degraded_ports", "mlx5_3/1")}
-    assert bench.facts["expected[mlx5_3/1]"] == "400 Gbit/s"
+    ctx = run(slow, others=[dict.fromkeys(PORTS, UP)] * 2)
+    assert bad(ctx) == {("degraded_ports", "mlx5_3/1")}
+    assert ctx.facts["expected[mlx5_3/1]"] == "400 Gbit/s"
 
 
 def test_on_one_node_a_lower_rate_than_that_of_its_other_ports_is_degraded(tmp_path: Path) -> None:
-    bench = run(node(tmp_path, mlx5_3={"rate": "200 Gb/sec (2X NDR)"}))
-    assert ("degraded_ports", "mlx5_3/1") in bad(bench)
+    ctx = run(node(tmp_path, mlx5_3={"rate": "200 Gb/sec (2X NDR)"}))
+    assert ("degraded_ports", "mlx5_3/1") in bad(ctx)
 
 
 def test_an_ethernet_port_is_not_measured_by_infiniband_ports(tmp_path: Path) -> None:
-    bench = run(node(tmp_path, mlx5_3={"rate": "100 Gb/sec (4X EDR)", "link_layer": "Ethernet"}))
-    assert not [v for _, v in bad(bench) if v == "mlx5_3/1"]
+    ctx = run(node(tmp_path, mlx5_3={"rate": "100 Gb/sec (4X EDR)", "link_layer": "Ethernet"}))
+    assert not [v for _, v in bad(ctx) if v == "mlx5_3/1"]
 
 
 def test_all_ports_alike_and_below_what_the_suite_says_are_degraded(tmp_path: Path) -> None:
-    bench = run(node(tmp_path), others=[dict.fromkeys(PORTS, UP)] * 2, rate_gbit=800)
-    assert bad(bench) == {("degraded_ports", port) for port in PORTS}
+    ctx = run(node(tmp_path), others=[dict.fromkeys(PORTS, UP)] * 2, rate_gbit=800)
+    assert bad(ctx) == {("degraded_ports", port) for port in PORTS}
 
 
 # --- counters ---------------------------------------------------------------------------------------------------------
@@ -155,13 +155,13 @@ def count(root: Path, adapter_name: str, counter: str, value: int) -> None:
 @pytest.mark.parametrize("counter", ["link_downed", "link_error_recovery", "local_link_integrity_errors"])
 def test_one_rise_of_what_never_rises_is_a_fault_that_names_port_and_counter(tmp_path: Path, counter: str) -> None:
     node(tmp_path, mlx5_1={counter: "7"})
-    bench = run(tmp_path, lambda: count(tmp_path, "mlx5_1", counter, 8))
-    assert bad(bench) == {("link_faults", f"mlx5_1/1 {counter}")}
+    ctx = run(tmp_path, lambda: count(tmp_path, "mlx5_1", counter, 8))
+    assert bad(ctx) == {("link_faults", f"mlx5_1/1 {counter}")}
 
 
 def test_what_was_counted_before_the_run_is_not_judged(tmp_path: Path) -> None:
-    bench = run(node(tmp_path, mlx5_1={"link_downed": "7", "symbol_error": "4000"}))
-    assert bad(bench) == set()
+    ctx = run(node(tmp_path, mlx5_1={"link_downed": "7", "symbol_error": "4000"}))
+    assert bad(ctx) == set()
 
 
 def test_a_few_symbol_errors_are_tolerated_and_many_are_not(tmp_path: Path) -> None:
@@ -182,9 +182,9 @@ def test_tolerance_grows_with_the_run(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_counter_at_its_end_is_no_pass(tmp_path: Path) -> None:
-    bench = run(node(tmp_path, mlx5_0={"link_downed": "255"}))
-    assert ("link_faults", "mlx5_0/1 link_downed") not in bench.samples
-    assert "rise no more" in bench.refused["mlx5_0/1 link_downed"]
+    ctx = run(node(tmp_path, mlx5_0={"link_downed": "255"}))
+    assert ("link_faults", "mlx5_0/1 link_downed") not in ctx.samples
+    assert "rise no more" in ctx.refused["mlx5_0/1 link_downed"]
 
 
 def test_counters_that_cannot_be_read_are_no_pass(tmp_path: Path) -> None:
@@ -192,16 +192,16 @@ def test_counters_that_cannot_be_read_are_no_pass(tmp_path: Path) -> None:
     for folder in ("counters", "hw_counters"):
         for file in (port / folder).iterdir():
             file.unlink()
-    bench = run(tmp_path, others=[{"mlx5_0/1": UP}] * 2)
-    assert "can be read" in bench.refused["link_faults[mlx5_0/1]"]
-    assert bench.variants("link_faults") == set()
+    ctx = run(tmp_path, others=[{"mlx5_0/1": UP}] * 2)
+    assert "can be read" in ctx.refused["link_faults[mlx5_0/1]"]
+    assert ctx.variants("link_faults") == set()
 
 
 def test_congestion_is_kept_and_not_judged(tmp_path: Path) -> None:
     node(tmp_path)
-    bench = run(tmp_path, lambda: count(tmp_path, "mlx5_0", "port_xmit_wait", 10**9))
-    assert bench.value("counters", "mlx5_0/1 port_xmit_wait") == 1e9
-    assert bad(bench) == set()
+    ctx = run(tmp_path, lambda: count(tmp_path, "mlx5_0", "port_xmit_wait", 10**9))
+    assert ctx.value("counters", "mlx5_0/1 port_xmit_wait") == 1e9
+    assert bad(ctx) == set()
 
 
 def test_traffic_or_its_absence_is_not_looked_at(tmp_path: Path) -> None:
@@ -215,8 +215,8 @@ def test_traffic_or_its_absence_is_not_looked_at(tmp_path: Path) -> None:
 def test_an_ethernet_carrier_that_went_is_a_fault(tmp_path: Path) -> None:
     node(tmp_path)
     file = tmp_path / "sys/class/net/eth0/carrier_down_count"
-    bench = run(tmp_path, lambda: file.write_text("2\n"))
-    assert bad(bench) == {("link_faults", "eth0 carrier_down_count")}
+    ctx = run(tmp_path, lambda: file.write_text("2\n"))
+    assert bad(ctx) == {("link_faults", "eth0 carrier_down_count")}
 
 
 def test_an_interface_that_was_down_is_not_in_use(tmp_path: Path) -> None:
@@ -231,20 +231,20 @@ def test_no_adapter_where_none_is_expected_is_not_run(tmp_path: Path) -> None:
 
 
 def test_no_adapter_where_the_others_have_some_is_named(tmp_path: Path) -> None:
-    bench = run(tmp_path, others=[dict.fromkeys(PORTS, UP)] * 2)
-    assert bad(bench) == {("missing_ports", port) for port in PORTS}
+    ctx = run(tmp_path, others=[dict.fromkeys(PORTS, UP)] * 2)
+    assert bad(ctx) == {("missing_ports", port) for port in PORTS}
 
 
 def test_only_the_first_rank_of_a_node_speaks(tmp_path: Path) -> None:
-    bench = Fleet(IbLinks(root=str(node(tmp_path))), local_rank=1, others=[])
-    assert bench.check.measure(bench) is None
-    bench.check.compare(bench, None)
-    assert bench.samples == {}
+    ctx = Fleet(IbLinks(root=str(node(tmp_path))), local_rank=1, others=[])
+    assert ctx.check.measure(ctx) is None
+    ctx.check.compare(ctx, None)
+    assert ctx.samples == {}
 
 
 def test_this_machine_can_be_asked() -> None:
     try:
-        bench = SoloBench(IbLinks()).run()
+        ctx = SoloContext(IbLinks()).run()
     except Unavailable:
         return
-    assert bad(bench) == set()
+    assert bad(ctx) == set()

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from support.infiniband_tree import adapter
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 
 from hpcaccept.checks import ib_write_bw as module
 from hpcaccept.checks.ib_write_bw import IbWriteBw, listening, rounds
@@ -40,7 +40,7 @@ class World:
 
 
 @dataclass
-class Node(SoloBench):
+class Node(SoloContext):
     """One node of a world."""
 
     world: World = field(default_factory=lambda: World(1))
@@ -87,9 +87,9 @@ def run(nodes: int, roots: dict[int, Path] | None = None, **params: Any) -> tupl
         benches.append(Node(check, rank=n, size=nodes, node=f"node{n}", node_ranks=(n,), world=world))
 
     def one(n: int) -> None:
-        bench = benches[n]
+        ctx = benches[n]
         try:
-            bench.check.compare(bench, bench.check.measure(bench))
+            ctx.check.compare(ctx, ctx.check.measure(ctx))
         except Exception as fault:  # noqa: BLE001 (the test looks at it)
             faults[n] = fault
 
@@ -121,9 +121,9 @@ def test_three_nodes_measure_every_rail_both_ways(perftest: Any) -> None:
     benches, faults = run(3)
     assert faults == [None] * 3
     assert benches[0].value("links") == 12
-    for bench in benches:
-        assert bench.variants("rate_bytes") == {f"{d}/{way}" for d in DEVICES for way in ("send", "receive")}
-        assert bench.value("rate_bytes", "mlx5_0/send") == pytest.approx(391e9 / 8)
+    for ctx in benches:
+        assert ctx.variants("rate_bytes") == {f"{d}/{way}" for d in DEVICES for way in ("send", "receive")}
+        assert ctx.value("rate_bytes", "mlx5_0/send") == pytest.approx(391e9 / 8)
     assert {round(v[0], 6) for (name, _), v in benches[0].samples.items() if name == "rail_share"} == {1.0}
     assert "not known" in benches[0].refused["line_share"]
     assert "391.00 Gbit/s" in benches[2].facts["link[node2/mlx5_0→node0/mlx5_0]"]
@@ -174,11 +174,11 @@ def test_a_device_that_one_node_lacks_is_not_run_there_and_the_other_rail_is(per
 def test_a_test_that_breaks_is_an_error_with_both_ends_and_the_rest_is_measured(perftest: Any) -> None:
     perftest(broken=["0>0/mlx5_1"])  # every rank is 0 to the stand-in here
     benches, faults = run(2)
-    for bench, fault in zip(benches, faults, strict=True):
+    for ctx, fault in zip(benches, faults, strict=True):
         assert isinstance(fault, ToolError)
         assert "node0/mlx5_1→node1/mlx5_1" in fault.message
         assert "Completion with error" in fault.message
-        assert bench.variants("rate_bytes") == {"mlx5_0/send", "mlx5_0/receive"}
+        assert ctx.variants("rate_bytes") == {"mlx5_0/send", "mlx5_0/receive"}
 
 
 def test_a_server_that_never_listens_is_an_error_and_not_a_hang(perftest: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,10 +223,10 @@ def test_one_node_alone_is_not_run(perftest: Any) -> None:
 
 
 def test_other_ranks_of_a_node_only_take_part(perftest: Any) -> None:
-    bench = SoloBench(IbWriteBw(devices=DEVICES), local_rank=1, rank=1)
-    assert bench.check.measure(bench) is None
-    bench.check.compare(bench, None)
-    assert bench.samples == {}
+    ctx = SoloContext(IbWriteBw(devices=DEVICES), local_rank=1, rank=1)
+    assert ctx.check.measure(ctx) is None
+    ctx.check.compare(ctx, None)
+    assert ctx.samples == {}
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity on this system")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from support.nvml.build import build, describe, environment, h100
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 
 from hpcaccept import checks
 from hpcaccept.checks.identity import UNIQUE_FACTS, Identity, account, image_facts, parse_torch_version
@@ -19,12 +19,12 @@ TESTS = Path(__file__).parents[2]
 MEASURE = """
 import json, sys
 from hpcaccept.checks.identity import Identity
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 asked, local_rank = map(int, sys.argv[1:])
-bench = SoloBench(Identity(), gpus_asked=asked, local_rank=local_rank, cores=2.5)
-bench.check.measure(bench)
+ctx = SoloContext(Identity(), gpus_asked=asked, local_rank=local_rank, cores=2.5)
+ctx.check.measure(ctx)
 assert not {"torch", "mpi4py"} & set(sys.modules)
-print(json.dumps({"samples": {name: values for (name, _), values in bench.samples.items()}, "facts": bench.facts}))
+print(json.dumps({"samples": {name: values for (name, _), values in ctx.samples.items()}, "facts": ctx.facts}))
 """
 
 
@@ -170,16 +170,16 @@ def test_without_a_request_for_gpus_the_driver_is_left_alone(identity: Any) -> N
 
 def test_a_laptop_gives_all_that_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HPCACCEPT_IMAGE", "nvcr.io/nvidia/pytorch:25.01-py3")
-    bench = SoloBench(Identity()).run()
+    ctx = SoloContext(Identity()).run()
     for name in ("hostname", "boot_id", "kernel", "os", "cpu_model", "python", "hpcaccept", "numpy", "torch"):
-        assert bench.facts[name]
-    assert bench.facts["image"] == "nvcr.io/nvidia/pytorch:25.01-py3"
-    assert bench.value("cores") == 1.0
+        assert ctx.facts[name]
+    assert ctx.facts["image"] == "nvcr.io/nvidia/pytorch:25.01-py3"
+    assert ctx.value("cores") == 1.0
 
 
 def test_torch_and_cuda_are_what_torch_itself_would_say() -> None:
     torch = pytest.importorskip("torch")
-    facts = SoloBench(Identity()).run().facts
+    facts = SoloContext(Identity()).run().facts
     assert facts["torch"] == torch.__version__
     assert facts.get("cuda") == torch.version.cuda
 
@@ -217,7 +217,7 @@ def test_identity_is_found_by_its_name() -> None:
 
 
 def test_settings_that_drift_are_facts_of_a_node_where_they_can_be_read() -> None:
-    facts = SoloBench(Identity()).run().facts
+    facts = SoloContext(Identity()).run().facts
     for name, text in facts.items():
         assert text.strip() == text, name
     assert "locked_memory" in facts
@@ -247,4 +247,4 @@ def test_no_program_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("identity must be free of subprocesses: every rank of the fleet asks at once")
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
-    SoloBench(Identity()).run()
+    SoloContext(Identity()).run()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 
 from hpcaccept.checks.kernel_log import KernelLog
 from hpcaccept.errors import NotUnderstood, ToolError
@@ -21,33 +21,33 @@ def record(number: int, at_s: float, text: str) -> str:
     return f"4,{number},{int(at_s * 1e6)},-;{text}\n"
 
 
-def run(tmp_path: Path, before: str, during: str = "", **params: Any) -> SoloBench:
+def run(tmp_path: Path, before: str, during: str = "", **params: Any) -> SoloContext:
     """A run in whose course the log grows by ``during``."""
     log = tmp_path / "kmsg"
     log.write_text(before)
     check = KernelLog(source="kmsg", kmsg=str(log), **params)
-    bench = SoloBench(check)
-    bench.begun = check.begin(bench)
+    ctx = SoloContext(check)
+    ctx.begun = check.begin(ctx)
     log.write_text(before + during)
-    check.measure(bench)
-    return bench
+    check.measure(ctx)
+    return ctx
 
 
-def counted(bench: SoloBench, metric: str) -> dict[str, float]:
-    return {variant: sum(values) for (name, variant), values in bench.samples.items() if name == metric and any(values)}
+def counted(ctx: SoloContext, metric: str) -> dict[str, float]:
+    return {variant: sum(values) for (name, variant), values in ctx.samples.items() if name == metric and any(values)}
 
 
 def test_a_quiet_run_is_zero_in_every_area(tmp_path: Path) -> None:
-    bench = run(tmp_path, QUIET, record(353, 20, "usb 1-1: new device"))
-    assert counted(bench, "faults") == counted(bench, "old_faults") == counted(bench, "corrected") == {}
-    assert len(bench.variants("faults")) == 9
-    assert bench.value("old_faults") == 0
-    assert bench.refused == {}
+    ctx = run(tmp_path, QUIET, record(353, 20, "usb 1-1: new device"))
+    assert counted(ctx, "faults") == counted(ctx, "old_faults") == counted(ctx, "corrected") == {}
+    assert len(ctx.variants("faults")) == 9
+    assert ctx.value("old_faults") == 0
+    assert ctx.refused == {}
 
 
 def test_every_fault_of_a_bad_day_is_named_with_its_place(tmp_path: Path) -> None:
-    bench = run(tmp_path, QUIET, BAD_DAY.replace("4,400,", "4,353,", 1))
-    assert counted(bench, "faults") == {
+    ctx = run(tmp_path, QUIET, BAD_DAY.replace("4,400,", "4,353,", 1))
+    assert counted(ctx, "faults") == {
         "Xid 79 at 0000:18:00": 1,
         "fell off the bus at 0000:18:00.0": 1,
         "SXid 24007 (fatal) at 0000:c4:00.0": 1,
@@ -61,66 +61,66 @@ def test_every_fault_of_a_bad_day_is_named_with_its_place(tmp_path: Path) -> Non
         "soft lockup at 3": 1,
         "adapter failed at 0000:5d:00.0": 1,
     }
-    assert counted(bench, "corrected") == {
+    assert counted(ctx, "corrected") == {
         "corrected error at CPU_SrcID#0_MC#0_Chan#1_DIMM#0": 3,
         "corrected error (firmware) (machine check)": 1,
         "corrected error at 0000:17:00.0": 1,
     }
-    assert counted(bench, "noted") == {
+    assert counted(ctx, "noted") == {
         "Xid 31 at 0000:3a:00": 1,
         "Xid 63 at 0000:3a:00": 1,
         "SXid 12028 (non-fatal) at 0000:86:00.0": 1,
         "killed for memory at python3": 1,
         "too hot at CPU3": 1,
     }
-    assert "GPU has fallen off the bus" in bench.kept["events"]
-    assert all("]" not in variant for _, variant in bench.samples)
+    assert "GPU has fallen off the bus" in ctx.kept["events"]
+    assert all("]" not in variant for _, variant in ctx.samples)
 
 
 def test_a_fault_of_before_the_run_is_told_and_is_no_fault_of_the_run(tmp_path: Path) -> None:
     before = QUIET + record(353, 100, "I/O error, dev nvme1n1, sector 2048") + record(354, 3700, "usb 1-1: new device")
-    bench = run(tmp_path, before)
-    assert counted(bench, "faults") == counted(bench, "old_faults") == {}
-    assert bench.facts["older[I/O error at nvme1n1]"].startswith("at least 1 h 0 min before the run, does not count: ")
+    ctx = run(tmp_path, before)
+    assert counted(ctx, "faults") == counted(ctx, "old_faults") == {}
+    assert ctx.facts["older[I/O error at nvme1n1]"].startswith("at least 1 h 0 min before the run, does not count: ")
 
 
 def test_an_old_xid_79_still_holds(tmp_path: Path) -> None:
     """AzNHC looks at two hours and calls such a GPU healthy."""
-    bench = run(tmp_path, QUIET + record(353, 100, XID_79) + record(354, 100_000, "usb 1-1: new device"))
-    assert counted(bench, "old_faults") == {"Xid 79 at 0000:18:00": 1}
-    assert counted(bench, "faults") == {}
-    assert "at least 27 h 45 min before the run: " in bench.facts["older[Xid 79 at 0000:18:00]"]
+    ctx = run(tmp_path, QUIET + record(353, 100, XID_79) + record(354, 100_000, "usb 1-1: new device"))
+    assert counted(ctx, "old_faults") == {"Xid 79 at 0000:18:00": 1}
+    assert counted(ctx, "faults") == {}
+    assert "at least 27 h 45 min before the run: " in ctx.facts["older[Xid 79 at 0000:18:00]"]
 
 
 def test_a_driver_that_was_loaded_since_clears_what_was_before(tmp_path: Path) -> None:
     loaded = record(354, 200, "NVRM: loading NVIDIA UNIX Open Kernel Module for x86_64  570.86.15")
-    bench = run(tmp_path, QUIET + record(353, 100, XID_79) + loaded)
-    assert counted(bench, "old_faults") == {}
-    assert "does not count" in bench.facts["older[Xid 79 at 0000:18:00]"]
+    ctx = run(tmp_path, QUIET + record(353, 100, XID_79) + loaded)
+    assert counted(ctx, "old_faults") == {}
+    assert "does not count" in ctx.facts["older[Xid 79 at 0000:18:00]"]
 
 
 def test_an_old_xid_of_a_program_holds_nothing(tmp_path: Path) -> None:
-    bench = run(tmp_path, QUIET + record(353, 100, "NVRM: Xid (PCI:0000:18:00): 31, pid=7, name=python, MMU Fault"))
-    assert counted(bench, "old_faults") == {}
+    ctx = run(tmp_path, QUIET + record(353, 100, "NVRM: Xid (PCI:0000:18:00): 31, pid=7, name=python, MMU Fault"))
+    assert counted(ctx, "old_faults") == {}
 
 
 def test_a_log_that_does_not_go_back_to_the_boot_is_no_pass_for_the_past(tmp_path: Path) -> None:
-    bench = run(tmp_path, record(9000, 500_000, "usb 1-1: new device"))
-    assert "old_faults" in bench.refused
-    assert bench.variants("old_faults") == set()
-    assert bench.value("faults", "xid") == 0
+    ctx = run(tmp_path, record(9000, 500_000, "usb 1-1: new device"))
+    assert "old_faults" in ctx.refused
+    assert ctx.variants("old_faults") == set()
+    assert ctx.value("faults", "xid") == 0
 
 
 def test_lines_that_were_overwritten_during_the_run_are_no_pass(tmp_path: Path) -> None:
     log = tmp_path / "kmsg"
     log.write_text(QUIET)
     check = KernelLog(source="kmsg", kmsg=str(log))
-    bench = SoloBench(check)
-    bench.begun = check.begin(bench)
+    ctx = SoloContext(check)
+    ctx.begun = check.begin(ctx)
     log.write_text(record(900, 50, "a flood") + record(901, 51, XID_79))
-    check.measure(bench)
-    assert "overwrote" in bench.refused["faults"]
-    assert bench.variants("faults") == {"Xid 79 at 0000:18:00"}
+    check.measure(ctx)
+    assert "overwrote" in ctx.refused["faults"]
+    assert ctx.variants("faults") == {"Xid 79 at 0000:18:00"}
 
 
 def test_an_unknown_xid_is_an_error_and_no_verdict(tmp_path: Path) -> None:
@@ -129,8 +129,8 @@ def test_an_unknown_xid_is_an_error_and_no_verdict(tmp_path: Path) -> None:
 
 
 def test_what_a_process_writes_into_the_log_is_not_counted(tmp_path: Path) -> None:
-    bench = run(tmp_path, QUIET, f"12,353,20000000,-;{XID_79}\n")
-    assert counted(bench, "faults") == {}
+    ctx = run(tmp_path, QUIET, f"12,353,20000000,-;{XID_79}\n")
+    assert counted(ctx, "faults") == {}
 
 
 # --- where it comes from ----------------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def test_a_log_that_nobody_lets_read_is_not_run_with_what_each_source_said(tmp_p
     tool(path, "dmesg", "echo 'dmesg: read kernel buffer failed: Operation not permitted' >&2; exit 1")
     tool(path, "journalctl", "echo '-- No entries --'")
     with pytest.raises(Unavailable, match="Operation not permitted") as caught:
-        SoloBench(KernelLog(kmsg=str(tmp_path / "none"))).run()
+        SoloContext(KernelLog(kmsg=str(tmp_path / "none"))).run()
     assert "kmsg: No such file" in caught.value.cause
     assert "journal: it is empty" in caught.value.cause
     assert "dmesg_restrict" in caught.value.remedy
@@ -161,16 +161,16 @@ def test_a_log_that_nobody_lets_read_is_not_run_with_what_each_source_said(tmp_p
 
 def test_dmesg_is_asked_where_the_device_is_closed(tmp_path: Path, path: Path) -> None:
     tool(path, "dmesg", f"exec /bin/cat {RECORDED / 'dmesg.txt'}")
-    bench = SoloBench(KernelLog(kmsg=str(tmp_path / "none"))).run()
-    assert bench.facts["source"].startswith("dmesg")
-    assert set(bench.kept) == {"events"}, "the whole log is nobody else's business"
-    assert counted(bench, "old_faults") == {"Xid 48 at 0000:18:00": 1}
+    ctx = SoloContext(KernelLog(kmsg=str(tmp_path / "none"))).run()
+    assert ctx.facts["source"].startswith("dmesg")
+    assert set(ctx.kept) == {"events"}, "the whole log is nobody else's business"
+    assert counted(ctx, "old_faults") == {"Xid 48 at 0000:18:00": 1}
 
 
 def test_the_journal_is_asked_last(tmp_path: Path, path: Path) -> None:
     tool(path, "journalctl", f"exec /bin/cat {RECORDED / 'journal.txt'}")
-    bench = SoloBench(KernelLog(kmsg=str(tmp_path / "none"))).run()
-    assert bench.facts["source"].startswith("journal")
+    ctx = SoloContext(KernelLog(kmsg=str(tmp_path / "none"))).run()
+    assert ctx.facts["source"].startswith("journal")
 
 
 def test_new_lines_of_dmesg_are_those_after_the_last_one_seen(path: Path) -> None:
@@ -178,28 +178,28 @@ def test_new_lines_of_dmesg_are_those_after_the_last_one_seen(path: Path) -> Non
     shown.write_text((RECORDED / "dmesg.txt").read_text())
     tool(path, "dmesg", f"exec /bin/cat {shown}")
     check = KernelLog(source="dmesg")
-    bench = SoloBench(check)
-    bench.begun = check.begin(bench)
+    ctx = SoloContext(check)
+    ctx.begun = check.begin(ctx)
     shown.write_text(shown.read_text() + "[11760.000001] I/O error, dev nvme0n1, sector 8\n")
-    check.measure(bench)
-    assert counted(bench, "faults") == {"I/O error at nvme0n1": 1}
+    check.measure(ctx)
+    assert counted(ctx, "faults") == {"I/O error at nvme0n1": 1}
 
 
 def test_a_log_that_closes_during_the_run_is_an_error(tmp_path: Path) -> None:
     log = tmp_path / "kmsg"
     log.write_text(QUIET)
     check = KernelLog(source="kmsg", kmsg=str(log))
-    bench = SoloBench(check)
-    bench.begun = check.begin(bench)
+    ctx = SoloContext(check)
+    ctx.begun = check.begin(ctx)
     log.unlink()
     with pytest.raises(ToolError, match="not any more"):
-        check.measure(bench)
+        check.measure(ctx)
 
 
 def test_only_the_first_rank_of_a_node_reads(tmp_path: Path) -> None:
-    bench = SoloBench(KernelLog(kmsg=str(tmp_path / "none"), source="kmsg"), local_rank=1)
-    bench.run()
-    assert bench.samples == {}
+    ctx = SoloContext(KernelLog(kmsg=str(tmp_path / "none"), source="kmsg"), local_rank=1)
+    ctx.run()
+    assert ctx.samples == {}
 
 
 def test_an_unknown_source_is_refused() -> None:
@@ -213,8 +213,8 @@ def test_the_kernel_of_this_machine_is_read(source: str) -> None:
     if source == "kmsg" and not device.is_char_device():
         pytest.skip("no /dev/kmsg here")
     try:
-        bench = SoloBench(KernelLog(source=source)).run()
+        ctx = SoloContext(KernelLog(source=source)).run()
     except Unavailable as why:
         pytest.skip(why.cause)
-    assert bench.facts["source"].startswith(source)
-    assert bench.variants("faults") or bench.refused
+    assert ctx.facts["source"].startswith(source)
+    assert ctx.variants("faults") or ctx.refused

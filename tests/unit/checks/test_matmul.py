@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 import torch
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 
 from hpcaccept import checks
 from hpcaccept.checks import matmul
@@ -34,8 +34,8 @@ NARROW = {"fp16", "bf16", "int8"}
 ON_CPU = {"fp64", "fp32", *NARROW}
 
 
-def quick(**params: Any) -> SoloBench:
-    return SoloBench(Matmul(**{"size": 64, "blocks": 2, "block_s": 0.002, "dtypes": ("fp32",), **params}))
+def quick(**params: Any) -> SoloContext:
+    return SoloContext(Matmul(**{"size": 64, "blocks": 2, "block_s": 0.002, "dtypes": ("fp32",), **params}))
 
 
 def harm_result(monkeypatch: pytest.MonkeyPatch, harm: Callable[[int, Any], None]) -> None:
@@ -54,20 +54,20 @@ def harm_result(monkeypatch: pytest.MonkeyPatch, harm: Callable[[int, Any], None
 
 
 def test_a_cpu_gives_every_format_its_numbers() -> None:
-    bench = quick(dtypes=()).run()
-    assert bench.variants("rate_flops") == {"fp64", "fp32"}
-    assert bench.variants("small_rate_flops") == NARROW
-    assert bench.variants("wrong_elements") == bench.variants("spread") == ON_CPU
-    assert all(len(values) == 2 for (metric, _), values in bench.samples.items() if metric.endswith("rate_flops"))
-    assert all(bench.value("wrong_elements", name) == 0 for name in ON_CPU)
-    assert bench.facts["shape[fp32]"] == "64x64x64"
-    assert bench.facts["shape_origin[fp32]"] == "parameter size"
+    ctx = quick(dtypes=()).run()
+    assert ctx.variants("rate_flops") == {"fp64", "fp32"}
+    assert ctx.variants("small_rate_flops") == NARROW
+    assert ctx.variants("wrong_elements") == ctx.variants("spread") == ON_CPU
+    assert all(len(values) == 2 for (metric, _), values in ctx.samples.items() if metric.endswith("rate_flops"))
+    assert all(ctx.value("wrong_elements", name) == 0 for name in ON_CPU)
+    assert ctx.facts["shape[fp32]"] == "64x64x64"
+    assert ctx.facts["shape_origin[fp32]"] == "parameter size"
 
 
 def test_a_cpu_says_nothing_of_what_only_a_gpu_has() -> None:
-    bench = quick(dtypes=()).run()
-    assert bench.refused == {}
-    assert {metric for metric, _ in bench.samples} == {"rate_flops", "small_rate_flops", "wrong_elements", "spread"}
+    ctx = quick(dtypes=()).run()
+    assert ctx.refused == {}
+    assert {metric for metric, _ in ctx.samples} == {"rate_flops", "small_rate_flops", "wrong_elements", "spread"}
 
 
 def test_nobody_is_judged_by_a_narrow_format_of_a_cpu_and_yet_it_is_verified() -> None:
@@ -76,13 +76,13 @@ def test_nobody_is_judged_by_a_narrow_format_of_a_cpu_and_yet_it_is_verified() -
     assert wrong is not None
     assert (small.is_rate, small.peer_floor, small.limit) == (False, None, None)
     assert wrong.limit
-    bench = quick(dtypes=("bf16",)).run()  # run() refuses a record without its required metrics
-    assert bench.variants("small_rate_flops") == bench.variants("wrong_elements") == {"bf16"}
+    ctx = quick(dtypes=("bf16",)).run()  # run() refuses a record without its required metrics
+    assert ctx.variants("small_rate_flops") == ctx.variants("wrong_elements") == {"bf16"}
 
 
 def test_a_cpu_without_parameters_has_one_shape_for_all_models() -> None:
-    bench = SoloBench(Matmul(blocks=1, block_s=0.001, dtypes=("bf16",)), model="NVIDIA B200").run()
-    assert bench.facts["shape[bf16]"] == "256x256x256"
+    ctx = SoloContext(Matmul(blocks=1, block_s=0.001, dtypes=("bf16",)), model="NVIDIA B200").run()
+    assert ctx.facts["shape[bf16]"] == "256x256x256"
 
 
 def test_the_rate_is_two_n_cubed_per_call(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,19 +107,19 @@ def test_clock_and_power_stand_beside_the_rate_of_a_gpu(monkeypatch: pytest.Monk
         monkeypatch,
         Seen(clock_hz=1.2e9, clock_busy_hz=1.5e9, power_w=650.0, samples=4, masks=Counter({0x4 | 0x40: 1, 0: 3})),
     )
-    bench = quick().run()
-    assert (bench.value("clock_hz", "fp32"), bench.value("power_w", "fp32")) == (1.5e9, 650.0)
-    rate = statistics.median(bench.samples["rate_flops", "fp32"])
-    assert bench.value("flop_per_cycle", "fp32") == rate / 1.5e9
-    assert bench.facts["clock_reasons[fp32]"] == "hw_thermal_slowdown 25%, sw_power_cap 25%"
+    ctx = quick().run()
+    assert (ctx.value("clock_hz", "fp32"), ctx.value("power_w", "fp32")) == (1.5e9, 650.0)
+    rate = statistics.median(ctx.samples["rate_flops", "fp32"])
+    assert ctx.value("flop_per_cycle", "fp32") == rate / 1.5e9
+    assert ctx.facts["clock_reasons[fp32]"] == "hw_thermal_slowdown 25%, sw_power_cap 25%"
 
 
 def test_without_nvml_the_rate_is_measured_and_clock_and_power_are_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     as_gpu(monkeypatch, Seen(why_not="libnvidia-ml.so.1 cannot be loaded"))
-    bench = quick().run()
-    assert bench.refused == dict.fromkeys(("clock_hz", "power_w"), "libnvidia-ml.so.1 cannot be loaded")
-    assert bench.variants("rate_flops") == {"fp32"}
-    assert not bench.variants("flop_per_cycle")
+    ctx = quick().run()
+    assert ctx.refused == dict.fromkeys(("clock_hz", "power_w"), "libnvidia-ml.so.1 cannot be loaded")
+    assert ctx.variants("rate_flops") == {"fp32"}
+    assert not ctx.variants("flop_per_cycle")
 
 
 def test_what_the_driver_lacks_is_told_in_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +132,7 @@ def test_a_narrow_format_of_a_gpu_is_judged(monkeypatch: pytest.MonkeyPatch) -> 
     assert quick(dtypes=("bf16",)).run().variants("rate_flops") == {"bf16"}
 
 
-class Pair(SoloBench):
+class Pair(SoloContext):
     """Two GPUs of a node; the other one's blocks are given."""
 
     theirs: ClassVar[dict[str, tuple[float, float]] | None] = None
@@ -142,49 +142,49 @@ class Pair(SoloBench):
 
 
 def pair(theirs: dict[str, tuple[float, float]] | None, gpu: str = "cuda:0") -> Pair:
-    bench = Pair(Matmul(), device=gpu, size=2, node_ranks=(0, 1))
+    ctx = Pair(Matmul(), device=gpu, size=2, node_ranks=(0, 1))
     Pair.theirs = theirs
-    return bench
+    return ctx
 
 
 def test_it_says_how_long_the_gpus_of_a_node_worked_together() -> None:
-    bench = pair({"bf16": (11.0, 21.0)})
-    Matmul().compare(bench, {"bf16": (10.0, 20.0), "fp8": (30.0, 40.0)})
-    assert bench.samples == {("overlap_share", "bf16"): [0.9], ("overlap_share", "fp8"): [1.0]}
+    ctx = pair({"bf16": (11.0, 21.0)})
+    Matmul().compare(ctx, {"bf16": (10.0, 20.0), "fp8": (30.0, 40.0)})
+    assert ctx.samples == {("overlap_share", "bf16"): [0.9], ("overlap_share", "fp8"): [1.0]}
 
 
 def test_gpus_that_worked_one_after_another_do_not_overlap() -> None:
-    bench = pair({"bf16": (21.0, 31.0)})
-    Matmul().compare(bench, {"bf16": (10.0, 20.0)})
-    assert bench.value("overlap_share", "bf16") == 0.0
+    ctx = pair({"bf16": (21.0, 31.0)})
+    Matmul().compare(ctx, {"bf16": (10.0, 20.0)})
+    assert ctx.value("overlap_share", "bf16") == 0.0
 
 
 @pytest.mark.parametrize(("theirs", "gpu"), [(None, "cuda:0"), ({"bf16": (10.0, 20.0)}, "cpu")])
 def test_a_gpu_whose_neighbour_has_nothing_and_a_cpu_say_nothing_of_overlap(theirs: Any, gpu: str) -> None:
-    bench = pair(theirs, gpu)
-    Matmul().compare(bench, {"bf16": (10.0, 20.0)})
-    assert not bench.samples
+    ctx = pair(theirs, gpu)
+    Matmul().compare(ctx, {"bf16": (10.0, 20.0)})
+    assert not ctx.samples
 
 
 # --- the search ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_search_gives_the_best_shape_as_a_line_of_the_table(tmp_path: Path) -> None:
-    bench = SoloBench(
+    ctx = SoloContext(
         Matmul(blocks=2, block_s=0.001, dtypes=("bf16",), search=True, search_s=0.05), model="NVIDIA H100 80GB HBM3"
     ).run()
     table = tmp_path / "shapes.toml"
-    table.write_text(bench.facts["toml[bf16]"] + "\n")
+    table.write_text(ctx.facts["toml[bf16]"] + "\n")
     ((key, line),) = gemm_shapes.frozen(table).items()
     assert key == ("NVIDIA H100 80GB HBM3", "bf16")
-    assert str(line.shape) == bench.facts["shape[search/bf16]"]
+    assert str(line.shape) == ctx.facts["shape[search/bf16]"]
     assert "best of" in line.source
 
 
 def test_a_searched_rate_has_a_name_of_its_own_and_is_verified() -> None:
-    bench = SoloBench(Matmul(blocks=2, block_s=0.001, dtypes=("fp32",), search=True, search_s=0.05)).run()
-    assert {metric for metric, _ in bench.samples} == {"searched_flops", "wrong_elements", "spread"}
-    assert bench.variants("wrong_elements") == {"search/fp32"}
+    ctx = SoloContext(Matmul(blocks=2, block_s=0.001, dtypes=("fp32",), search=True, search_s=0.05)).run()
+    assert {metric for metric, _ in ctx.samples} == {"searched_flops", "wrong_elements", "spread"}
+    assert ctx.variants("wrong_elements") == {"search/fp32"}
 
 
 def test_a_search_takes_the_fastest_of_its_candidates() -> None:
@@ -222,8 +222,8 @@ def test_a_shape_that_does_not_fit_into_the_memory_is_left_out(monkeypatch: pyte
 
 
 def test_a_search_for_a_format_that_a_cpu_has_not_is_unsupported() -> None:
-    bench = SoloBench(Matmul(blocks=1, block_s=0.001, dtypes=("fp32", "fp8"), search=True, search_s=0.01)).run()
-    assert set(bench.refused) == {"fp8"}
+    ctx = SoloContext(Matmul(blocks=1, block_s=0.001, dtypes=("fp32", "fp8"), search=True, search_s=0.01)).run()
+    assert set(ctx.refused) == {"fp8"}
 
 
 # --- what is wrong is seen ----------------------------------------------------------------------------------------------
@@ -255,9 +255,9 @@ def test_a_wrong_int8_product_is_counted_exactly(monkeypatch: pytest.MonkeyPatch
 
 
 def test_what_a_cpu_has_not_is_recorded_with_its_reason() -> None:
-    bench = quick(dtypes=("fp32", "tf32", "fp8")).run()
-    assert set(bench.refused) == {"tf32", "fp8"}
-    assert bench.variants("rate_flops") == {"fp32"}
+    ctx = quick(dtypes=("fp32", "tf32", "fp8")).run()
+    assert set(ctx.refused) == {"tf32", "fp8"}
+    assert ctx.variants("rate_flops") == {"fp32"}
 
 
 def test_what_torch_refuses_is_recorded_with_torch_s_words(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,10 +268,10 @@ def test_what_torch_refuses_is_recorded_with_torch_s_words(monkeypatch: pytest.M
         return call
 
     monkeypatch.setattr(gemm, "product_call", refuse)
-    bench = quick(dtypes=("fp16",))
+    ctx = quick(dtypes=("fp16",))
     with pytest.raises(Unavailable, match="None of the number formats"):
-        bench.run()
-    assert bench.refused == {"fp16": "\"addmm_impl_cpu_\" not implemented for 'Half'"}
+        ctx.run()
+    assert ctx.refused == {"fp16": "\"addmm_impl_cpu_\" not implemented for 'Half'"}
 
 
 def test_a_device_that_breaks_down_is_an_error_and_not_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,18 +282,18 @@ def test_a_device_that_breaks_down_is_an_error_and_not_unsupported(monkeypatch: 
         return call
 
     monkeypatch.setattr(gemm, "product_call", broken)
-    bench = quick()
+    ctx = quick()
     with pytest.raises(RuntimeError, match="illegal memory access"):
-        bench.run()
-    assert bench.refused == {}
+        ctx.run()
+    assert ctx.refused == {}
 
 
 def test_a_gpu_is_asked_for_all_formats(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = Cpu(kind="cuda")
     assert [f.name for f in Matmul()._formats(gpu)] == list(gemm.FORMATS)
     as_gpu(monkeypatch, Seen(why_not="no NVML"))
-    bench = quick(dtypes=("fp32", "tf32")).run()
-    assert "TF32" in bench.refused["tf32"]
+    ctx = quick(dtypes=("fp32", "tf32")).run()
+    assert "TF32" in ctx.refused["tf32"]
 
 
 def test_an_unknown_format_is_an_error_that_names_the_known_ones() -> None:

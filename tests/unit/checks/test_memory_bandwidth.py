@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from support.harmed_stream import harm_result
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 
 from hpcaccept.checks import memory_bandwidth as module
 from hpcaccept.checks.memory_bandwidth import MemoryBandwidth
@@ -15,15 +15,15 @@ from hpcaccept.measure.kernels import stream
 KERNELS = {"copy", "scale", "add", "triad"}
 
 
-def quick(**params: Any) -> SoloBench:
-    return SoloBench(MemoryBandwidth(**{"size_bytes": 8 * 100_000, "blocks": 2, "block_s": 0.001, **params}))
+def quick(**params: Any) -> SoloContext:
+    return SoloContext(MemoryBandwidth(**{"size_bytes": 8 * 100_000, "blocks": 2, "block_s": 0.001, **params}))
 
 
 def test_every_kernel_gives_every_metric_and_is_right() -> None:
-    bench = quick().run()
+    ctx = quick().run()
     for metric in MemoryBandwidth.metrics:
-        assert bench.variants(metric.name) == KERNELS
-    assert all(bench.value("wrong_elements", kernel) == 0 for kernel in KERNELS)
+        assert ctx.variants(metric.name) == KERNELS
+    assert all(ctx.value("wrong_elements", kernel) == 0 for kernel in KERNELS)
 
 
 @pytest.mark.parametrize(("kernel", "arrays"), [("copy", 2), ("scale", 2), ("add", 3), ("triad", 3)])
@@ -46,8 +46,8 @@ def test_a_nan_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_kernel_that_writes_nothing_is_wrong_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "kernel_call", lambda *_: lambda: None)
-    bench = quick().run()
-    assert all(bench.value("wrong_elements", kernel) == 100_000 for kernel in KERNELS)
+    ctx = quick().run()
+    assert all(ctx.value("wrong_elements", kernel) == 100_000 for kernel in KERNELS)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 
 from hpcaccept.checks import memory_pattern as module
 from hpcaccept.checks.memory_pattern import Fault, Memory, MemoryPattern, moving_inversions, patterns
@@ -23,8 +23,8 @@ WORDS = 2 * CHUNK_WORDS + 1000
 each_pattern = pytest.mark.parametrize("name", NAMES)
 
 
-def quick(**params: Any) -> SoloBench:
-    return SoloBench(MemoryPattern(**{"size_bytes": 8 * 50_000, **params}))
+def quick(**params: Any) -> SoloContext:
+    return SoloContext(MemoryPattern(**{"size_bytes": 8 * 50_000, **params}))
 
 
 def flip(memory: Memory, word: int, bit: int) -> None:
@@ -136,20 +136,20 @@ def test_moving_inversions_find_a_cell_that_is_disturbed_by_a_write_to_a_later_o
 
 
 def test_healthy_memory_gives_every_metric() -> None:
-    bench = quick(passes=2).run()
-    assert bench.variants("wrong_words") == VARIANTS
-    assert all(bench.samples["wrong_words", name] == [0, 0] for name in VARIANTS)
-    assert bench.value("covered_bytes") == 400_000
-    assert bench.value("covered_share") == 1
-    assert "LESS THAN 4 ×" in bench.facts["covered"]
-    assert "pass 2, random" in bench.beats
+    ctx = quick(passes=2).run()
+    assert ctx.variants("wrong_words") == VARIANTS
+    assert all(ctx.samples["wrong_words", name] == [0, 0] for name in VARIANTS)
+    assert ctx.value("covered_bytes") == 400_000
+    assert ctx.value("covered_share") == 1
+    assert "LESS THAN 4 ×" in ctx.facts["covered"]
+    assert "pass 2, random" in ctx.beats
 
 
 def test_a_bit_that_flips_after_writing_fails_each_pattern_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     harm_after_writing(monkeypatch, lambda memory: flip(memory, 77, 9))
-    bench = quick().run()
-    assert all(bench.samples["wrong_words", name] == [1] for name in VARIANTS)
-    assert bench.facts["first_wrong[x55/pass1]"] == (
+    ctx = quick().run()
+    assert all(ctx.samples["wrong_words", name] == [1] for name in VARIANTS)
+    assert ctx.facts["first_wrong[x55/pass1]"] == (
         "offset 0x268 of the memory tested: expected 0x5555555555555555, found 0x5555555555555755, bits 0x200 differ"
     )
 
@@ -174,9 +174,9 @@ def test_blocks_that_cannot_be_had_are_a_share_that_was_not_covered(monkeypatch:
         return real(*shape, **kind)
 
     monkeypatch.setattr(torch, "empty", empty)
-    bench = quick().run()
-    assert bench.value("covered_share") == 0.8
-    assert bench.value("covered_bytes") == 320_000
+    ctx = quick().run()
+    assert ctx.value("covered_share") == 0.8
+    assert ctx.value("covered_bytes") == 320_000
     limit = next(m.limit for m in MemoryPattern.metrics if m.name == "covered_share")
     assert limit is not None
     assert not limit.met_by(0.8)

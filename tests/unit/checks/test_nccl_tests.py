@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 from support.stand_ins import DATA, eight_gpus, eighth_rank, tools_say
 
 from hpcaccept.checks.nccl_tests import NcclTests
@@ -15,7 +15,7 @@ from hpcaccept.model.check import Unavailable
 NCCL = DATA / "nccl_tests"
 
 
-def says(monkeypatch: pytest.MonkeyPatch, name: str, status: int = 0, **params: Any) -> SoloBench:
+def says(monkeypatch: pytest.MonkeyPatch, name: str, status: int = 0, **params: Any) -> SoloContext:
     """A build with -J that writes this document."""
     tools_say(monkeypatch, "# Writing JSON output to …\n", status)
     monkeypatch.setenv("STAND_IN_JSON", str(NCCL / f"{name}.json"))
@@ -23,25 +23,25 @@ def says(monkeypatch: pytest.MonkeyPatch, name: str, status: int = 0, **params: 
 
 
 def test_bandwidths_of_large_and_times_of_small_messages(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = says(monkeypatch, "all_reduce").run()
-    assert bench.variants("busbw_bytes") == {f"all_reduce/{s}" for s in ("4MiB", "16MiB", "64MiB", "256MiB", "1GiB")}
-    assert bench.variants("latency_s") == {f"all_reduce/{s}" for s in ("4KiB", "16KiB", "64KiB", "256KiB", "1MiB")}
-    assert bench.variants("wrong_elements") == bench.variants("busbw_bytes") | bench.variants("latency_s")
-    assert not any(bench.value("wrong_elements", v) for v in bench.variants("wrong_elements"))
-    assert bench.facts["nccl"] == "2.28.3"
+    ctx = says(monkeypatch, "all_reduce").run()
+    assert ctx.variants("busbw_bytes") == {f"all_reduce/{s}" for s in ("4MiB", "16MiB", "64MiB", "256MiB", "1GiB")}
+    assert ctx.variants("latency_s") == {f"all_reduce/{s}" for s in ("4KiB", "16KiB", "64KiB", "256KiB", "1MiB")}
+    assert ctx.variants("wrong_elements") == ctx.variants("busbw_bytes") | ctx.variants("latency_s")
+    assert not any(ctx.value("wrong_elements", v) for v in ctx.variants("wrong_elements"))
+    assert ctx.facts["nccl"] == "2.28.3"
 
 
 def test_the_environment_in_its_json_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = says(monkeypatch, "all_reduce").run()
-    assert "all_reduce_perf.json" in bench.kept
-    assert "correct horse" not in str(bench.kept)
+    ctx = says(monkeypatch, "all_reduce").run()
+    assert "all_reduce_perf.json" in ctx.kept
+    assert "correct horse" not in str(ctx.kept)
 
 
 def test_every_operation_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
     tools_say(monkeypatch, "")
     monkeypatch.setenv("STAND_IN_JSON", str(NCCL / "all_reduce.json"))
-    bench = eight_gpus(NcclTests()).run()
-    assert {v.partition("/")[0] for v in bench.variants("busbw_bytes")} == set(NcclTests().ops)
+    ctx = eight_gpus(NcclTests()).run()
+    assert {v.partition("/")[0] for v in ctx.variants("busbw_bytes")} == set(NcclTests().ops)
 
 
 def test_a_program_does_not_join_the_job_of_the_rank(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,8 +51,8 @@ def test_a_program_does_not_join_the_job_of_the_rank(monkeypatch: pytest.MonkeyP
 
 
 def test_wrong_elements_fail_at_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = says(monkeypatch, "all_reduce_wrong", 1).run()
-    wrong = {v: bench.value("wrong_elements", v) for v in bench.variants("wrong_elements")}
+    ctx = says(monkeypatch, "all_reduce_wrong", 1).run()
+    wrong = {v: ctx.value("wrong_elements", v) for v in ctx.variants("wrong_elements")}
     assert {v: n for v, n in wrong.items() if n} == {"all_reduce/64MiB": 3}
 
 
@@ -73,24 +73,24 @@ def test_what_is_not_whole_is_an_error(monkeypatch: pytest.MonkeyPatch, name: st
 
 def test_an_older_build_is_run_again_and_its_table_read(monkeypatch: pytest.MonkeyPatch) -> None:
     tools_say(monkeypatch, NCCL / "table_2_18.txt")
-    bench = eight_gpus(NcclTests(ops=("all_reduce",))).run()
-    assert bench.value("latency_s", "all_reduce/4KiB") == pytest.approx(18.05e-6)
-    assert len(bench.variants("wrong_elements")) == 10
+    ctx = eight_gpus(NcclTests(ops=("all_reduce",))).run()
+    assert ctx.value("latency_s", "all_reduce/4KiB") == pytest.approx(18.05e-6)
+    assert len(ctx.variants("wrong_elements")) == 10
 
 
 @pytest.mark.parametrize("status", [0, 3])
 def test_an_error_of_nccl_is_an_error_with_its_words(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
     tools_say(monkeypatch, NCCL / "nccl_failure.txt", status)
-    bench = eight_gpus(NcclTests(ops=("all_reduce",)))
+    ctx = eight_gpus(NcclTests(ops=("all_reduce",)))
     with pytest.raises(ToolError, match=r"Test NCCL failure .*illegal memory access"):
-        bench.run()
-    assert not bench.samples
+        ctx.run()
+    assert not ctx.samples
 
 
 def test_an_operation_that_is_not_installed_is_not_run_and_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = says(monkeypatch, "all_reduce", ops=("all_reduce", "hypercube", "all_gather")).run()
-    assert bench.refused == {"hypercube": "hypercube_perf is not installed where the ranks run"}
-    assert {v.partition("/")[0] for v in bench.variants("busbw_bytes")} == {"all_reduce", "all_gather"}
+    ctx = says(monkeypatch, "all_reduce", ops=("all_reduce", "hypercube", "all_gather")).run()
+    assert ctx.refused == {"hypercube": "hypercube_perf is not installed where the ranks run"}
+    assert {v.partition("/")[0] for v in ctx.variants("busbw_bytes")} == {"all_reduce", "all_gather"}
 
 
 def test_too_few_gpus_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +108,7 @@ def test_silence_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_other_ranks_and_nodes_without_gpus_leave_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not eighth_rank(NcclTests()).run().samples
     with pytest.raises(Unavailable, match="no GPU was asked for"):
-        SoloBench(NcclTests()).run()
+        SoloContext(NcclTests()).run()
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(Unavailable, match="all_reduce_perf is not installed"):
         eight_gpus(NcclTests()).run()

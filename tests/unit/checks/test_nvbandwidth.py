@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 from support.stand_ins import DATA, eight_gpus, eighth_rank, tools_say
 
 from hpcaccept.checks.nvbandwidth import Nvbandwidth
@@ -13,25 +13,25 @@ from hpcaccept.errors import NotUnderstood, ToolError, UsageError
 from hpcaccept.model.check import Unavailable
 
 
-def says(monkeypatch: pytest.MonkeyPatch, name: str, status: int = 0, gpus: int = 8, **params: Any) -> SoloBench:
+def says(monkeypatch: pytest.MonkeyPatch, name: str, status: int = 0, gpus: int = 8, **params: Any) -> SoloContext:
     tools_say(monkeypatch, DATA / "nvbandwidth" / f"{name}.json", status)
     return eight_gpus(Nvbandwidth(**params), gpus_asked=gpus)
 
 
 @pytest.mark.parametrize("name", ["v05_healthy", "v08_healthy"])
 def test_a_healthy_node(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    bench = says(monkeypatch, name).run()
-    assert len(bench.variants("rate_bytes")) == 2 * 8 + 2 * 56
-    assert bench.value("rate_bytes", "host_to_device_memcpy_ce/cpu→gpu0") == pytest.approx(55.01e9)
-    assert all(bench.value("lowest_share", v) > 0.99 for v in bench.variants("lowest_share"))
-    assert all(bench.value("wrong_copies", v) == 0 for v in bench.variants("wrong_copies"))
-    assert bench.value("median_bytes", "host_to_device_memcpy_ce") == pytest.approx(55.36e9)
-    assert bench.facts["nvbandwidth_driver"] == "580.95.05"
+    ctx = says(monkeypatch, name).run()
+    assert len(ctx.variants("rate_bytes")) == 2 * 8 + 2 * 56
+    assert ctx.value("rate_bytes", "host_to_device_memcpy_ce/cpu→gpu0") == pytest.approx(55.01e9)
+    assert all(ctx.value("lowest_share", v) > 0.99 for v in ctx.variants("lowest_share"))
+    assert all(ctx.value("wrong_copies", v) == 0 for v in ctx.variants("wrong_copies"))
+    assert ctx.value("median_bytes", "host_to_device_memcpy_ce") == pytest.approx(55.36e9)
+    assert ctx.facts["nvbandwidth_driver"] == "580.95.05"
 
 
 def test_the_slow_pair_is_named_and_below_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = says(monkeypatch, "v08_slow_pair").run()
-    share = bench.value("lowest_share", "device_to_device_memcpy_read_ce/gpu3→gpu5")
+    ctx = says(monkeypatch, "v08_slow_pair").run()
+    share = ctx.value("lowest_share", "device_to_device_memcpy_read_ce/gpu3→gpu5")
     metric = Nvbandwidth.metric("lowest_share")
     assert metric is not None
     assert metric.limit is not None
@@ -39,9 +39,9 @@ def test_the_slow_pair_is_named_and_below_the_limit(monkeypatch: pytest.MonkeyPa
 
 
 def test_waived_tests_are_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = says(monkeypatch, "v07_waived", gpus=1).run()
-    assert set(bench.refused) == {"device_to_device_memcpy_read_ce", "device_to_device_memcpy_write_ce"}
-    assert bench.variants("wrong_copies") == {"host_to_device_memcpy_ce", "device_to_host_memcpy_ce"}
+    ctx = says(monkeypatch, "v07_waived", gpus=1).run()
+    assert set(ctx.refused) == {"device_to_device_memcpy_read_ce", "device_to_device_memcpy_write_ce"}
+    assert ctx.variants("wrong_copies") == {"host_to_device_memcpy_ce", "device_to_host_memcpy_ce"}
 
 
 def test_everything_waived_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,17 +56,17 @@ def test_a_matrix_of_n_a_only_is_not_run(monkeypatch: pytest.MonkeyPatch) -> Non
         '{"nvbandwidth": {"testcases": [{"name": "x", "status": "Passed", "bandwidth_matrix": [["N/A"]],'
         ' "bandwidth_description": "memcpy CE GPU(row) -> GPU(column) bandwidth (GB/s)"}]}}',
     )
-    bench = eight_gpus(Nvbandwidth(tests=("x",)))
+    ctx = eight_gpus(Nvbandwidth(tests=("x",)))
     with pytest.raises(Unavailable, match="no pair to measure"):
-        bench.run()
-    assert "no such pair" in bench.refused["x"]
-    assert not bench.samples
+        ctx.run()
+    assert "no such pair" in ctx.refused["x"]
+    assert not ctx.samples
 
 
 def test_latency_tests_are_another_metric(monkeypatch: pytest.MonkeyPatch) -> None:
     tests = ("device_to_device_bidirectional_memcpy_read_ce", "host_device_latency_sm", "device_local_copy")
-    bench = says(monkeypatch, "v08_bidirectional_and_latency", gpus=2, tests=tests).run()
-    assert bench.variants("latency_s") == {"host_device_latency_sm/cpu↔gpu0", "host_device_latency_sm/cpu↔gpu1"}
+    ctx = says(monkeypatch, "v08_bidirectional_and_latency", gpus=2, tests=tests).run()
+    assert ctx.variants("latency_s") == {"host_device_latency_sm/cpu↔gpu0", "host_device_latency_sm/cpu↔gpu1"}
 
 
 @pytest.mark.parametrize(
@@ -85,10 +85,10 @@ def test_what_is_not_whole_is_an_error(monkeypatch: pytest.MonkeyPatch, name: st
 
 
 def test_wrong_data_is_a_failing_count_of_the_test_it_happened_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = says(monkeypatch, "v08_wrong_data", 1)
+    ctx = says(monkeypatch, "v08_wrong_data", 1)
     with pytest.raises(ToolError):
-        bench.run()
-    assert bench.value("wrong_copies", "device_to_device_memcpy_read_ce") == 2
+        ctx.run()
+    assert ctx.value("wrong_copies", "device_to_device_memcpy_read_ce") == 2
 
 
 def test_an_older_version_without_json_is_not_understood(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +104,7 @@ def test_an_older_version_without_json_is_not_understood(monkeypatch: pytest.Mon
 def test_other_ranks_and_nodes_without_gpus_leave_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not eighth_rank(Nvbandwidth()).run().samples
     with pytest.raises(Unavailable, match="no GPU was asked for"):
-        SoloBench(Nvbandwidth()).run()
+        SoloContext(Nvbandwidth()).run()
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(Unavailable, match="nvbandwidth is not installed"):
         eight_gpus(Nvbandwidth()).run()

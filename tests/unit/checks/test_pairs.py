@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 
 from hpcaccept.checks import pairs as module
 from hpcaccept.checks.pairs import Pairs, drawn_tournament, link_shares, tournament
@@ -79,7 +79,7 @@ def test_a_slow_node_makes_no_slow_link() -> None:
     assert min(link_shares(matrix(4, slow)))[0] == pytest.approx(1.0)
 
 
-class Fleet(SoloBench):
+class Fleet(SoloContext):
     """Rank 0 of four nodes; what the others gather is given."""
 
     def __init__(self, times: list[dict[str, float]]) -> None:
@@ -90,44 +90,44 @@ class Fleet(SoloBench):
         return self.times
 
 
-def concluded(slow: set[frozenset[int]]) -> SoloBench:
+def concluded(slow: set[frozenset[int]]) -> SoloContext:
     times = [
         {str(b): 8 / SLOW if frozenset((a, b)) in slow else 8 / FAST for b in range(4) if b != a} for a in range(4)
     ]
-    bench = Fleet(times)
-    module._conclude(bench, [[0], [1], [2], [3]], ["n0", "n1", "n2", "n3"], 8, {1: times[0]["1"]})
-    return bench
+    ctx = Fleet(times)
+    module._conclude(ctx, [[0], [1], [2], [3]], ["n0", "n1", "n2", "n3"], 8, {1: times[0]["1"]})
+    return ctx
 
 
 def test_a_slow_link_is_named_by_both_ends_and_the_node_keeps_its_rate() -> None:
-    bench = concluded({frozenset((0, 3))})
-    assert bench.value("link_share", "n0 – n3") == pytest.approx(0.1)
-    assert bench.variants("link_share") == {"n0 – n3"}
-    assert bench.value("node_bytes") == pytest.approx(FAST)
-    assert bench.value("exchange_bytes", "n3") == pytest.approx(SLOW)
+    ctx = concluded({frozenset((0, 3))})
+    assert ctx.value("link_share", "n0 – n3") == pytest.approx(0.1)
+    assert ctx.variants("link_share") == {"n0 – n3"}
+    assert ctx.value("node_bytes") == pytest.approx(FAST)
+    assert ctx.value("exchange_bytes", "n3") == pytest.approx(SLOW)
 
 
 def test_a_slow_node_is_slow_with_everybody_and_no_link_is_blamed() -> None:
-    bench = concluded({frozenset((0, other)) for other in (1, 2, 3)})
-    assert bench.value("node_bytes") == pytest.approx(SLOW)
-    assert min(v for (name, _), (v,) in bench.samples.items() if name == "link_share") == pytest.approx(1.0)
+    ctx = concluded({frozenset((0, other)) for other in (1, 2, 3)})
+    assert ctx.value("node_bytes") == pytest.approx(SLOW)
+    assert min(v for (name, _), (v,) in ctx.samples.items() if name == "link_share") == pytest.approx(1.0)
 
 
 def test_the_slower_end_is_what_counts() -> None:
     times = [{str(b): 8 / FAST for b in range(4) if b != a} for a in range(4)]
     times[3]["0"] = 8 / SLOW
-    bench = Fleet(times)
-    module._conclude(bench, [[0], [1], [2], [3]], ["n0", "n1", "n2", "n3"], 8, {})
-    assert bench.value("exchange_bytes", "n3") == pytest.approx(SLOW)
+    ctx = Fleet(times)
+    module._conclude(ctx, [[0], [1], [2], [3]], ["n0", "n1", "n2", "n3"], 8, {})
+    assert ctx.value("exchange_bytes", "n3") == pytest.approx(SLOW)
 
 
 def test_one_node_alone_is_not_run() -> None:
     with pytest.raises(Unavailable, match="no links to other nodes"):
-        SoloBench(Pairs()).run()
+        SoloContext(Pairs()).run()
 
 
 def test_nodes_with_unlike_numbers_of_ranks_are_not_run() -> None:
-    bench = SoloBench(Pairs(), size=3)
-    bench.allgather = lambda thing: [[0, 1], [0, 1], [2]]  # type: ignore[method-assign]
+    ctx = SoloContext(Pairs(), size=3)
+    ctx.allgather = lambda thing: [[0, 1], [0, 1], [2]]  # type: ignore[method-assign]
     with pytest.raises(Unavailable, match="unlike numbers"):
-        module._nodes(bench)
+        module._nodes(ctx)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.nvml.build import build, describe, environment, h100
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 
 from hpcaccept.checks import peer_to_peer as module
 from hpcaccept.checks.peer_to_peer import PeerToPeer
@@ -26,8 +26,8 @@ WORDS = 70_000
 LIMIT = PeerToPeer.metric("cell_share").limit  # type: ignore[union-attr]
 
 
-def quick(**params: Any) -> SoloBench:
-    return SoloBench(PeerToPeer(**{"size_bytes": 8 * WORDS, "blocks": 2, "block_s": 0.0005, **params}))
+def quick(**params: Any) -> SoloContext:
+    return SoloContext(PeerToPeer(**{"size_bytes": 8 * WORDS, "blocks": 2, "block_s": 0.0005, **params}))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,11 +36,11 @@ class FakeGpu(Cpu):
 
     number: int = 0
     seconds: Callable[[int, str], float] = lambda _number, _phase: 1e-3
-    bench: Any = None
+    ctx: Any = None
 
     def time_calls(self, call: Any, count: int) -> list[float]:
         call()
-        return [self.seconds(self.number, self.bench.beats[-1])] * count
+        return [self.seconds(self.number, self.ctx.beats[-1])] * count
 
     def reaches(self, other: str) -> bool:
         return self.number != 2
@@ -51,51 +51,49 @@ def gpus(
     count: int,
     slow: Callable[[str], float] = lambda _cell: 1.0,
     kind: str = "NVSwitch",
-) -> SoloBench:
+) -> SoloContext:
     """A node of fake GPUs on one kind of link; ``slow``: how many times longer a cell takes."""
-    bench = quick()
-    fakes = [
-        FakeGpu(kind="cuda", number=i, seconds=lambda _n, cell: 1e-3 * slow(cell), bench=bench) for i in range(count)
-    ]
-    monkeypatch.setattr(module, "_devices", lambda _bench: fakes)
+    ctx = quick()
+    fakes = [FakeGpu(kind="cuda", number=i, seconds=lambda _n, cell: 1e-3 * slow(cell), ctx=ctx) for i in range(count)]
+    monkeypatch.setattr(module, "_devices", lambda _ctx: fakes)
     cells = [(i, j) for i in range(count) for j in range(count) if i != j]
     monkeypatch.setattr(links, "classes", lambda _names: dict.fromkeys(cells, kind))
-    return bench
+    return ctx
 
 
-def named(bench: SoloBench) -> set[str]:
+def named(ctx: SoloContext) -> set[str]:
     """Cells that fail."""
     assert LIMIT is not None
-    return {v for v in bench.variants("cell_share") if not LIMIT.met_by(bench.value("cell_share", v))}
+    return {v for v in ctx.variants("cell_share") if not LIMIT.met_by(ctx.value("cell_share", v))}
 
 
 def test_on_a_cpu_two_buffers_are_copied_both_ways_and_verified() -> None:
-    bench = quick().run()
-    assert bench.variants("bandwidth_bytes") == {"0→1", "1→0", "0↔1"}
-    assert all(bench.value("wrong_elements", cell) == 0 for cell in ("0→1", "1→0", "0↔1"))
-    assert len(bench.samples["bandwidth_bytes", "0→1"]) == 2
-    assert "no link" in bench.refused["cell_share"]
+    ctx = quick().run()
+    assert ctx.variants("bandwidth_bytes") == {"0→1", "1→0", "0↔1"}
+    assert all(ctx.value("wrong_elements", cell) == 0 for cell in ("0→1", "1→0", "0↔1"))
+    assert len(ctx.samples["bandwidth_bytes", "0→1"]) == 2
+    assert "no link" in ctx.refused["cell_share"]
 
 
 def test_every_cell_of_the_matrix_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = gpus(monkeypatch, 4).run()
-    assert len(bench.variants("bandwidth_bytes")) == 12 + 6
-    assert len(bench.variants("cell_share")) == 12
-    assert bench.samples["bandwidth_bytes", "3→1"] == pytest.approx([8 * WORDS / 1e-3] * 2)
-    assert bench.samples["bandwidth_bytes", "1↔3"] == pytest.approx([2 * 8 * WORDS / 1e-3] * 2)
-    assert not named(bench)
+    ctx = gpus(monkeypatch, 4).run()
+    assert len(ctx.variants("bandwidth_bytes")) == 12 + 6
+    assert len(ctx.variants("cell_share")) == 12
+    assert ctx.samples["bandwidth_bytes", "3→1"] == pytest.approx([8 * WORDS / 1e-3] * 2)
+    assert ctx.samples["bandwidth_bytes", "1↔3"] == pytest.approx([2 * 8 * WORDS / 1e-3] * 2)
+    assert not named(ctx)
 
 
 def test_a_slow_cell_is_named_on_one_node_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = gpus(monkeypatch, 4, lambda cell: 1.5 if cell == "3→1" else 1.0).run()
-    assert named(bench) == {"3→1"}
-    assert bench.value("cell_share", "3→1") == pytest.approx(1 / 1.5)
-    assert bench.facts["worst_cell"] == "3→1: 373 MB/s, 67% of its kind"
+    ctx = gpus(monkeypatch, 4, lambda cell: 1.5 if cell == "3→1" else 1.0).run()
+    assert named(ctx) == {"3→1"}
+    assert ctx.value("cell_share", "3→1") == pytest.approx(1 / 1.5)
+    assert ctx.facts["worst_cell"] == "3→1: 373 MB/s, 67% of its kind"
 
 
 def test_a_gpu_with_a_bad_port_is_named_by_all_its_cells(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = gpus(monkeypatch, 8, lambda cell: 18 / 14 if "5" in cell else 1.0).run()
-    assert named(bench) == {f"5→{j}" for j in range(8) if j != 5} | {f"{i}→5" for i in range(8) if i != 5}
+    ctx = gpus(monkeypatch, 8, lambda cell: 18 / 14 if "5" in cell else 1.0).run()
+    assert named(ctx) == {f"5→{j}" for j in range(8) if j != 5} | {f"{i}→5" for i in range(8) if i != 5}
 
 
 def test_of_two_gpus_the_slow_direction_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,11 +101,11 @@ def test_of_two_gpus_the_slow_direction_is_named(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_node_that_stands_still_is_no_pass_though_all_its_pairs_are_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = gpus(monkeypatch, 4, lambda cell: 1e6 if cell != "2→1" else 2e6).run()
+    ctx = gpus(monkeypatch, 4, lambda cell: 1e6 if cell != "2→1" else 2e6).run()
     limit = PeerToPeer.metric("slowest_bytes").limit  # type: ignore[union-attr]
     assert limit is not None
-    assert bench.variants("slowest_bytes") == {"2→1"}
-    assert not limit.met_by(bench.value("slowest_bytes", "2→1"))
+    assert ctx.variants("slowest_bytes") == {"2→1"}
+    assert not limit.met_by(ctx.value("slowest_bytes", "2→1"))
     assert limit.met_by(0.985e9 * 0.8), "one lane of PCIe 3.0"
 
 
@@ -126,16 +124,16 @@ def test_a_slower_kind_of_link_is_no_fault_but_a_slow_one_of_its_kind_is() -> No
 
 
 def test_cells_of_links_that_are_not_known_are_not_judged_by_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = gpus(monkeypatch, 3, lambda cell: 20.0 if cell == "0→2" else 1.0, kind=links.UNKNOWN).run()
-    assert not bench.variants("cell_share")
-    assert "NVML does not say" in bench.refused["cell_share"]
-    assert bench.variants("slowest_bytes") == {"0→2"}
+    ctx = gpus(monkeypatch, 3, lambda cell: 20.0 if cell == "0→2" else 1.0, kind=links.UNKNOWN).run()
+    assert not ctx.variants("cell_share")
+    assert "NVML does not say" in ctx.refused["cell_share"]
+    assert ctx.variants("slowest_bytes") == {"0→2"}
 
 
 def test_cells_that_go_through_the_host_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = gpus(monkeypatch, 3).run()
-    assert bench.facts["peer_access"] == "through the host: 2→0 2→1"
-    assert bench.facts["links"] == "6 cells over NVSwitch"
+    ctx = gpus(monkeypatch, 3).run()
+    assert ctx.facts["peer_access"] == "through the host: 2→0 2→1"
+    assert ctx.facts["links"] == "6 cells over NVSwitch"
 
 
 def test_all_host_memory_is_reached() -> None:
@@ -152,19 +150,19 @@ def test_a_flipped_bit_is_found_in_the_cell_that_flips_it(monkeypatch: pytest.Mo
             other.target[17:18].bitwise_xor_(1 << bit)
 
     monkeypatch.setattr(module, "copy", harmed)
-    bench = gpus(monkeypatch, 3).run()
-    assert {c for c in bench.variants("wrong_elements") if bench.value("wrong_elements", c)} == {"2→0", "0↔2"}
-    assert bench.value("wrong_elements", "2→0") == 1
+    ctx = gpus(monkeypatch, 3).run()
+    assert {c for c in ctx.variants("wrong_elements") if ctx.value("wrong_elements", c)} == {"2→0", "0↔2"}
+    assert ctx.value("wrong_elements", "2→0") == 1
 
 
 def test_bytes_of_another_gpu_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = gpus(monkeypatch, 3)
+    ctx = gpus(monkeypatch, 3)
     ends = [module.end_on(Cpu(), number, WORDS) for number in range(3)]
     real = module.copy
     monkeypatch.setattr(module, "copy", lambda _one, other: real(ends[2], other))
-    bench.run()
-    assert bench.value("wrong_elements", "0→1") == WORDS
-    assert bench.value("wrong_elements", "2→1") == 0
+    ctx.run()
+    assert ctx.value("wrong_elements", "0→1") == WORDS
+    assert ctx.value("wrong_elements", "2→1") == 0
 
 
 def test_a_copy_that_copies_nothing_is_wrong_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,11 +171,11 @@ def test_a_copy_that_copies_nothing_is_wrong_everywhere(monkeypatch: pytest.Monk
 
 
 def test_only_the_first_rank_of_a_node_copies() -> None:
-    bench = quick()
-    bench.local_rank = 1
-    bench.check.measure(bench)
-    assert not bench.samples
-    assert not bench.beats
+    ctx = quick()
+    ctx.local_rank = 1
+    ctx.check.measure(ctx)
+    assert not ctx.samples
+    assert not ctx.beats
 
 
 @pytest.mark.parametrize("local_rank", [0, 1])
@@ -188,11 +186,11 @@ def test_only_the_first_rank_of_a_node_copies() -> None:
 def test_all_ranks_of_a_node_agree_that_there_is_no_matrix(
     monkeypatch: pytest.MonkeyPatch, local_rank: int, asked: int, seen: int, why: str
 ) -> None:
-    bench = quick()
-    bench.device, bench.gpus_asked, bench.local_rank = f"cuda:{local_rank}", asked, local_rank
+    ctx = quick()
+    ctx.device, ctx.gpus_asked, ctx.local_rank = f"cuda:{local_rank}", asked, local_rank
     monkeypatch.setattr(devices, "visible", lambda: seen)
     with pytest.raises(Unavailable, match=why):
-        bench.check.measure(bench)
+        ctx.check.measure(ctx)
 
 
 # --- kinds of links ---------------------------------------------------------------------------------------------------

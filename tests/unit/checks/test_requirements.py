@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from support.nvml.build import build, describe, environment, h100
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 
 from hpcaccept.checks.requirements import TABLE, Requirements, usable_cores
 from hpcaccept.config.toml import read_toml
@@ -20,11 +20,11 @@ TESTS = Path(__file__).parents[2]
 MEASURE = """
 import json, sys
 from hpcaccept.checks.requirements import Requirements
-from support.solo_bench import SoloBench
-bench = SoloBench(Requirements(), gpus_asked=int(sys.argv[1])).run()
+from support.solo_context import SoloContext
+ctx = SoloContext(Requirements(), gpus_asked=int(sys.argv[1])).run()
 assert "torch" not in sys.modules
-samples = {f"{name}[{variant}]" if variant else name: values for (name, variant), values in bench.samples.items()}
-print(json.dumps({"samples": samples, "facts": bench.facts, "refused": bench.refused}))
+samples = {f"{name}[{variant}]" if variant else name: values for (name, variant), values in ctx.samples.items()}
+print(json.dumps({"samples": samples, "facts": ctx.facts, "refused": ctx.refused}))
 """
 
 
@@ -128,22 +128,22 @@ def test_an_old_driver_is_too_old(measure: Any) -> None:
 
 
 def test_without_a_request_for_gpus_only_the_disk_is_judged() -> None:
-    bench = SoloBench(Requirements()).run()
-    assert {name for name, _ in bench.samples} == {"disk_free_bytes"}
-    assert len(bench.refused) == 6
-    assert all("no GPU was asked for" in why for why in bench.refused.values())
+    ctx = SoloContext(Requirements()).run()
+    assert {name for name, _ in ctx.samples} == {"disk_free_bytes"}
+    assert len(ctx.refused) == 6
+    assert all("no GPU was asked for" in why for why in ctx.refused.values())
 
 
 def test_a_disk_that_is_not_there_is_no_pass() -> None:
-    bench = SoloBench(Requirements(disk_path="/no/such/place")).run()
-    assert bench.variants("disk_free_bytes") == set()
-    assert "No such file" in bench.refused["disk_free_bytes"]
+    ctx = SoloContext(Requirements(disk_path="/no/such/place")).run()
+    assert ctx.variants("disk_free_bytes") == set()
+    assert "No such file" in ctx.refused["disk_free_bytes"]
 
 
 def test_the_first_rank_alone_speaks_for_the_node() -> None:
-    bench = SoloBench(Requirements(), local_rank=1, gpus_asked=8)
-    bench.run()
-    assert bench.samples == {}
+    ctx = SoloContext(Requirements(), local_rank=1, gpus_asked=8)
+    ctx.run()
+    assert ctx.samples == {}
 
 
 def rank(cores: list[int | str], quota: float | None = None, group: str = "a") -> dict[str, Any]:

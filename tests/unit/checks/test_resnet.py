@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 import torchvision
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from hpcaccept.checks import resnet as module
@@ -25,9 +25,9 @@ SMALL: dict[str, Any] = {"models": ("resnet18",), "modes": ("train",), "precisio
 
 
 @functools.cache
-def healthy() -> SoloBench:
+def healthy() -> SoloContext:
     """Both networks, every variant: made once, it takes seconds."""
-    return SoloBench(Resnet(blocks=1)).run()
+    return SoloContext(Resnet(blocks=1)).run()
 
 
 def limit(metric: str) -> Limit:
@@ -37,8 +37,8 @@ def limit(metric: str) -> Limit:
     return found.limit
 
 
-def small(**params: Any) -> SoloBench:
-    return SoloBench(Resnet(**{**SMALL, **params})).run()
+def small(**params: Any) -> SoloContext:
+    return SoloContext(Resnet(**{**SMALL, **params})).run()
 
 
 def test_a_healthy_device_meets_every_limit_in_every_variant() -> None:
@@ -48,21 +48,21 @@ def test_a_healthy_device_meets_every_limit_in_every_variant() -> None:
         for mode in ("train", "infer")
         for precision in ("amp", "fp32")
     }
-    bench = healthy()
-    assert bench.variants("small_images_per_s") == bench.variants("spread") == variants
-    assert bench.variants("loss_drop") == {variant for variant in variants if "/train/" in variant}
-    assert bench.variants("logit_error") == {"resnet18", "resnet50"}
-    for (name, variant), values in bench.samples.items():
+    ctx = healthy()
+    assert ctx.variants("small_images_per_s") == ctx.variants("spread") == variants
+    assert ctx.variants("loss_drop") == {variant for variant in variants if "/train/" in variant}
+    assert ctx.variants("logit_error") == {"resnet18", "resnet50"}
+    for (name, variant), values in ctx.samples.items():
         metric = Resnet.metric(name)
         assert metric is not None
         assert metric.limit is None or all(metric.limit.met_by(v) for v in values), (name, variant, values)
 
 
 def test_the_batch_and_the_format_are_in_the_record() -> None:
-    bench = healthy()
-    assert bench.facts["amp"] == "bf16"
-    assert bench.facts["batch[resnet50]"] == "2 images of 64x64"
-    assert {"resnet18", "resnet50/infer/fp32", "resnet50/infer/fp32, step 0"} <= set(bench.beats)
+    ctx = healthy()
+    assert ctx.facts["amp"] == "bf16"
+    assert ctx.facts["batch[resnet50]"] == "2 images of 64x64"
+    assert {"resnet18", "resnet50/infer/fp32", "resnet50/infer/fp32, step 0"} <= set(ctx.beats)
 
 
 def test_the_rate_is_the_batch_over_the_seconds_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,8 +73,8 @@ def test_the_rate_is_the_batch_over_the_seconds_of_a_step(monkeypatch: pytest.Mo
 def test_only_a_gpu_s_rate_is_judged_against_its_peers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "open_device", lambda _: Cpu(kind="cuda"))
     monkeypatch.setattr(Network, "_autocast", lambda *_: contextlib.nullcontext())
-    bench = small(modes=("infer",), batch=2, pixels=64, block_s=0.01)
-    assert bench.variants("images_per_s") == {"resnet18/infer/fp32"}
+    ctx = small(modes=("infer",), batch=2, pixels=64, block_s=0.01)
+    assert ctx.variants("images_per_s") == {"resnet18/infer/fp32"}
     judged, shown = Resnet.metric("images_per_s"), Resnet.metric("small_images_per_s")
     assert judged is not None
     assert shown is not None
@@ -87,9 +87,9 @@ def test_measuring_calls_no_collective(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a collective inside measure()")
 
     for name in ("barrier", "allgather", "bcast", "reduce_sum", "process_group"):
-        monkeypatch.setattr(SoloBench, name, deadlock)
+        monkeypatch.setattr(SoloContext, name, deadlock)
     check = Resnet(**{**SMALL, "modes": ("infer",)})
-    assert set(check.measure(SoloBench(check))) == {"like", "digest"}
+    assert set(check.measure(SoloContext(check))) == {"like", "digest"}
 
 
 # --- what could lie ---------------------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ def test_a_repetition_with_another_bit_is_a_mismatch(monkeypatch: pytest.MonkeyP
     assert small(modes=("infer",)).value("replica_mismatch", "repeat") == 1
 
 
-class Fleet(SoloBench):
+class Fleet(SoloContext):
     """Rank 0 of four, whose others came to logits of their own."""
 
     def allgather(self, thing: Any) -> list[Any]:
@@ -163,9 +163,9 @@ class Fleet(SoloBench):
 
 
 def test_the_odd_rank_of_four_is_named() -> None:
-    bench = Fleet(Resnet(**{**SMALL, "modes": ("infer",)})).run()
-    assert bench.value("replica_mismatch", "peers") == 1
-    assert bench.facts["replicas"] == "differs from 3 of 3 like ranks, which agree with each other"
+    ctx = Fleet(Resnet(**{**SMALL, "modes": ("infer",)})).run()
+    assert ctx.value("replica_mismatch", "peers") == 1
+    assert ctx.facts["replicas"] == "differs from 3 of 3 like ranks, which agree with each other"
 
 
 # --- what is fixed ----------------------------------------------------------------------------------------------------
@@ -208,8 +208,8 @@ def test_gpus_before_ampere_get_float16(asked: str, device: Any, form: str) -> N
 
 
 def test_a_format_that_was_asked_for_has_a_variant_of_its_own() -> None:
-    bench = small(modes=("infer",), precisions=("amp",), amp="bf16")
-    assert bench.variants("small_images_per_s") == {"resnet18/infer/bf16"}
+    ctx = small(modes=("infer",), precisions=("amp",), amp="bf16")
+    assert ctx.variants("small_images_per_s") == {"resnet18/infer/bf16"}
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])

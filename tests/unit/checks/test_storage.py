@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 
 from hpcaccept.checks import storage as module
 from hpcaccept.checks.storage import IN_MEMORY, MARKER, OPERATIONS, PREFIX, STALE_S, Storage
@@ -32,9 +32,9 @@ needs_fio = pytest.mark.skipif(shutil.which("fio") is None, reason="fio is not i
 SIZE = 2 << 20
 
 
-def bench_at(local: Path, **params: Any) -> SoloBench:
+def bench_at(local: Path, **params: Any) -> SoloContext:
     params = {"size_bytes": SIZE, "blocks": 2, "block_s": 0.02, "reserve_bytes": 0, **params}
-    return SoloBench(Storage(local_path=str(local), **params), folder=local)
+    return SoloContext(Storage(local_path=str(local), **params), folder=local)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def answer(job_name: str, error: int = 0, **side: float) -> dict[str, Any]:
 def fio_says(monkeypatch: pytest.MonkeyPatch, change: Callable[[dict[str, Any]], object]) -> None:
     """A fio that does nothing and says what the check expects, but for a change in its jobs."""
 
-    def run(_bench: Any, command: Sequence[str], **_: Any) -> Done:
+    def run(_ctx: Any, command: Sequence[str], **_: Any) -> Done:
         names = [word.partition("=")[2] for word in command if word.startswith("--name=")]
         jobs = {name: answer(name) for name in names}
         change(jobs)
@@ -72,19 +72,19 @@ def fio_says(monkeypatch: pytest.MonkeyPatch, change: Callable[[dict[str, Any]],
 def test_everything_is_measured_verified_and_taken_away_again(disk: Path) -> None:
     existing = disk / "load"
     existing.write_text("somebody's")
-    bench = bench_at(disk).run()
-    if "local/direct" in bench.refused:
-        pytest.skip(f"no O_DIRECT on {bench.facts['file_system[local]']}")
-    assert bench.variants("rate_bytes") == {"local/read", "local/write"}
-    assert bench.variants("iops") == {"local/random_read", "local/random_write"}
-    assert bench.variants("latency_p99_s") == {f"local/{o}" for o in OPERATIONS}
-    assert all(len(values) == 2 for (metric, _), values in bench.samples.items() if metric in ("rate_bytes", "iops"))
-    assert bench.value("wrong_blocks", "local") == bench.value("device_errors", "local") == 0
-    assert bench.value("verified_bytes", "local") == SIZE
+    ctx = bench_at(disk).run()
+    if "local/direct" in ctx.refused:
+        pytest.skip(f"no O_DIRECT on {ctx.facts['file_system[local]']}")
+    assert ctx.variants("rate_bytes") == {"local/read", "local/write"}
+    assert ctx.variants("iops") == {"local/random_read", "local/random_write"}
+    assert ctx.variants("latency_p99_s") == {f"local/{o}" for o in OPERATIONS}
+    assert all(len(values) == 2 for (metric, _), values in ctx.samples.items() if metric in ("rate_bytes", "iops"))
+    assert ctx.value("wrong_blocks", "local") == ctx.value("device_errors", "local") == 0
+    assert ctx.value("verified_bytes", "local") == SIZE
     assert [file.name for file in disk.iterdir()] == ["load"]
     assert existing.read_text() == "somebody's"
-    assert "same file system" in bench.refused["shared"]
-    assert json.loads(bench.kept["fio.local.out"])["jobs"]
+    assert "same file system" in ctx.refused["shared"]
+    assert json.loads(ctx.kept["fio.local.out"])["jobs"]
 
 
 @needs_fio
@@ -92,11 +92,11 @@ def test_what_is_in_memory_is_measured_and_compared_with_nothing(disk: Path) -> 
     memory = Path("/dev/shm")
     if not os.access(memory, os.W_OK) or not (mount := host.mount_of(memory)) or mount.kind not in IN_MEMORY:
         pytest.skip("no file system in memory here")
-    bench = bench_at(disk, shared_path=str(memory), blocks=1).run()
-    assert bench.variants("buffered_rate_bytes") >= {f"shared/{o}" for o in OPERATIONS}
-    assert not {v for v in bench.variants("rate_bytes") | bench.variants("iops") if v.startswith("shared")}
-    assert "no O_DIRECT" in bench.refused["shared/direct"]
-    assert bench.value("wrong_blocks", "shared") == 0
+    ctx = bench_at(disk, shared_path=str(memory), blocks=1).run()
+    assert ctx.variants("buffered_rate_bytes") >= {f"shared/{o}" for o in OPERATIONS}
+    assert not {v for v in ctx.variants("rate_bytes") | ctx.variants("iops") if v.startswith("shared")}
+    assert "no O_DIRECT" in ctx.refused["shared/direct"]
+    assert ctx.value("wrong_blocks", "shared") == 0
     assert not list(memory.glob(f"{PREFIX}*"))
     buffered = Storage.metric("buffered_rate_bytes")
     assert buffered
@@ -108,18 +108,18 @@ def test_a_block_that_changed_on_disk_is_counted(disk: Path, monkeypatch: pytest
     """One fio writes, the byte is changed, another reads back: what a bad disk does between the two."""
     real = tool.run_tool
 
-    def run(bench: Any, command: Sequence[str], **more: Any) -> Done:
+    def run(ctx: Any, command: Sequence[str], **more: Any) -> Done:
         cut = command.index("--name=get")
         shared = command[: command.index("--name=put")]
-        real(bench, command[:cut], **more)
+        real(ctx, command[:cut], **more)
         folder = next(Path(word.partition("=")[2]) for word in command if word.startswith("--directory="))
         with (folder / "verified").open("r+b") as file:
             file.seek(SIZE - 70_000)
             byte = file.read(1)
             file.seek(SIZE - 70_000)
             file.write(bytes([byte[0] ^ 1]))
-        written = json.loads(bench.kept["fio.local.out"])
-        done = real(bench, [*shared, *command[cut:]], **more)
+        written = json.loads(ctx.kept["fio.local.out"])
+        done = real(ctx, [*shared, *command[cut:]], **more)
         got = json.loads(done.stdout[done.stdout.index("{") :])
         return Done(done.returncode, json.dumps({"jobs": written["jobs"] + got["jobs"]}), done.stderr)
 
@@ -129,7 +129,7 @@ def test_a_block_that_changed_on_disk_is_counted(disk: Path, monkeypatch: pytest
 
 @needs_fio
 def test_a_killed_fio_is_an_error_and_leaves_nothing(disk: Path) -> None:
-    bench = bench_at(disk, block_s=30.0, timeout_s=40.0)
+    ctx = bench_at(disk, block_s=30.0, timeout_s=40.0)
     killed: list[int] = []
 
     def kill() -> None:
@@ -145,7 +145,7 @@ def test_a_killed_fio_is_an_error_and_leaves_nothing(disk: Path) -> None:
     killer = threading.Thread(target=kill)
     killer.start()
     with pytest.raises((ToolError, NotUnderstood)):
-        bench.run()
+        ctx.run()
     killer.join()
     assert killed
     assert not psutil.pid_exists(killed[0])
@@ -162,9 +162,9 @@ def test_a_fio_that_does_not_end_is_ended_and_leaves_nothing(disk: Path) -> None
 @needs_fio
 def test_a_rank_that_is_killed_leaves_a_folder_that_the_next_one_names_and_a_later_one_removes(disk: Path) -> None:
     program = (
-        "import sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path; from support.solo_bench import SoloBench;"
+        "import sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path; from support.solo_context import SoloContext;"
         "from hpcaccept.checks.storage import Storage;"
-        f"SoloBench(Storage(local_path=sys.argv[1], size_bytes={SIZE}, block_s=60.0, reserve_bytes=0), folder=Path(sys.argv[1])).run()"
+        f"SoloContext(Storage(local_path=sys.argv[1], size_bytes={SIZE}, block_s=60.0, reserve_bytes=0), folder=Path(sys.argv[1])).run()"
     )
     tests = Path(__file__).parents[2]
     with subprocess.Popen([sys.executable, "-c", program, str(disk), str(tests)], cwd=tests.parent) as rank:
@@ -188,9 +188,9 @@ def test_a_rank_that_is_killed_leaves_a_folder_that_the_next_one_names_and_a_lat
 
 def test_a_failed_device_is_counted_and_its_rates_are_not(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fio_says(monkeypatch, lambda jobs: jobs.update({"read.1": answer("read.1", error=5)}))
-    bench = bench_at(disk).run()
-    assert bench.value("device_errors", "local") == 1
-    assert bench.variants("rate_bytes") == set()
+    ctx = bench_at(disk).run()
+    assert ctx.value("device_errors", "local") == 1
+    assert ctx.variants("rate_bytes") == set()
 
 
 def test_a_full_disk_is_an_error_of_ours(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,9 +237,9 @@ def test_one_place_that_cannot_be_measured_leaves_the_other_its_numbers(
     disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fio_says(monkeypatch, lambda _: None)
-    bench = bench_at(disk, shared_path="/no/such/folder").run()
-    assert "no folder here" in bench.refused["shared"]
-    assert bench.variants("wrong_blocks") == {"local"}
+    ctx = bench_at(disk, shared_path="/no/such/folder").run()
+    assert "no folder here" in ctx.refused["shared"]
+    assert ctx.variants("wrong_blocks") == {"local"}
 
 
 # --- manners ----------------------------------------------------------------------------------------------------------
@@ -255,8 +255,8 @@ def test_a_disk_that_would_become_too_full_is_not_written(disk: Path) -> None:
 
 def test_on_a_shared_path_the_files_of_all_nodes_must_fit(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fio_says(monkeypatch, lambda _: None)
-    bench = bench_at(Path("/no/such/folder"), shared_path=str(disk))
-    assert bench.run().variants("wrong_blocks") == {"shared"}
+    ctx = bench_at(Path("/no/such/folder"), shared_path=str(disk))
+    assert ctx.run().variants("wrong_blocks") == {"shared"}
     many = bench_at(Path("/no/such/folder"), shared_path=str(disk))
     many.size = shutil.disk_usage(disk).total // SIZE
     with pytest.raises(Unavailable):
@@ -265,8 +265,8 @@ def test_on_a_shared_path_the_files_of_all_nodes_must_fit(disk: Path, monkeypatc
 
 
 def test_the_folder_is_closed_to_others_and_says_whose_it_is(disk: Path) -> None:
-    bench = bench_at(disk)
-    with module.own_folder(bench, disk) as folder:
+    ctx = bench_at(disk)
+    with module.own_folder(ctx, disk) as folder:
         assert folder.name.startswith(PREFIX)
         assert folder.stat().st_mode & 0o777 == 0o700
         assert str(os.getpid()) in (folder / MARKER).read_text()
@@ -287,17 +287,17 @@ def leftover(disk: Path, age_s: float, marker: bool = True, mode: int = 0o700) -
 def test_what_a_killed_rank_left_days_ago_is_removed_and_told(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fio_says(monkeypatch, lambda _: None)
     folder = leftover(disk, STALE_S * 2)
-    bench = bench_at(disk).run()
+    ctx = bench_at(disk).run()
     assert not folder.exists()
-    assert str(folder) in bench.facts["removed[local]"]
+    assert str(folder) in ctx.facts["removed[local]"]
 
 
 def test_what_may_be_in_use_is_left_alone_and_told(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fio_says(monkeypatch, lambda _: None)
     folder = leftover(disk, 60)
-    bench = bench_at(disk).run()
+    ctx = bench_at(disk).run()
     assert (folder / "load").exists()
-    assert folder.name in bench.facts["leftovers[local]"]
+    assert folder.name in ctx.facts["leftovers[local]"]
 
 
 @pytest.mark.parametrize(("marker", "mode"), [(False, 0o700), (True, 0o755)])
@@ -306,9 +306,9 @@ def test_what_is_not_ours_is_never_removed(
 ) -> None:
     fio_says(monkeypatch, lambda _: None)
     folder = leftover(disk, STALE_S * 9, marker, mode)
-    bench = bench_at(disk).run()
+    ctx = bench_at(disk).run()
     assert (folder / "load").exists()
-    assert "removed[local]" not in bench.facts
+    assert "removed[local]" not in ctx.facts
 
 
 def test_a_link_to_somebody_s_folder_is_not_followed(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,10 +321,10 @@ def test_a_link_to_somebody_s_folder_is_not_followed(disk: Path, monkeypatch: py
 
 
 def test_only_the_first_rank_of_a_node_writes(disk: Path) -> None:
-    bench = bench_at(disk)
-    bench.local_rank = 1
-    bench.run()
-    assert bench.samples == {}
+    ctx = bench_at(disk)
+    ctx.local_rank = 1
+    ctx.run()
+    assert ctx.samples == {}
 
 
 @pytest.mark.parametrize("params", [{"size_bytes": 1000}, {"size_bytes": 0}, {"blocks": 0}, {"block_s": 0.0}])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from support.harmed_stream import harm_result
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 
 from hpcaccept.checks.stream import Stream
 from hpcaccept.measure.device import Cpu
@@ -20,17 +20,17 @@ HERE = sum(core.variant == SOCKET for core in CREW)
 SIZE_BYTES = 8 * 100_000 * HERE
 
 
-def quick(place: dict[str, Any] | None = None, **params: Any) -> SoloBench:
+def quick(place: dict[str, Any] | None = None, **params: Any) -> SoloContext:
     check = Stream(**{"size_bytes": SIZE_BYTES, "blocks": 2, "block_s": 0.001, **params})
-    return SoloBench(check, **{"threads": len(CREW), "cores": float(len(CREW)), **(place or {})})
+    return SoloContext(check, **{"threads": len(CREW), "cores": float(len(CREW)), **(place or {})})
 
 
 def test_every_kernel_of_a_socket_gives_its_rate_and_is_right() -> None:
-    bench = quick().run()
+    ctx = quick().run()
     variants = {f"{socket}/{kernel}" for socket in SOCKETS for kernel in KERNELS}
-    assert bench.variants("rate_bytes") == bench.variants("wrong_elements") == bench.variants("spread") == variants
-    assert bench.variants("slowest_core_share") == SOCKETS
-    assert all(bench.value("wrong_elements", variant) == 0 for variant in variants)
+    assert ctx.variants("rate_bytes") == ctx.variants("wrong_elements") == ctx.variants("spread") == variants
+    assert ctx.variants("slowest_core_share") == SOCKETS
+    assert all(ctx.value("wrong_elements", variant) == 0 for variant in variants)
 
 
 @pytest.mark.parametrize(("kernel", "arrays"), KERNELS.items())
@@ -55,14 +55,14 @@ def test_a_nan_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_kernels_that_write_nothing_are_wrong_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "kernel_call", lambda *_: lambda: None)
-    bench = quick().run()
-    assert all(bench.value("wrong_elements", f"{SOCKET}/{kernel}") == 100_000 * HERE for kernel in KERNELS)
+    ctx = quick().run()
+    assert all(ctx.value("wrong_elements", f"{SOCKET}/{kernel}") == 100_000 * HERE for kernel in KERNELS)
 
 
 def test_one_rank_speaks_for_the_node() -> None:
-    bench = quick({"rank": 1, "local_rank": 1, "size": 2, "node_ranks": (0, 1)})
-    bench.check.measure(bench)
-    assert not bench.samples
+    ctx = quick({"rank": 1, "local_rank": 1, "size": 2, "node_ranks": (0, 1)})
+    ctx.check.measure(ctx)
+    assert not ctx.samples
     assert all(metric.scope == "node" for metric in Stream.metrics)
 
 
@@ -73,9 +73,9 @@ def lengths(
     monkeypatch.setattr(Cpu, "free_bytes", lambda _: free_bytes)
     monkeypatch.setattr(cpu_packages, "cache_bytes", lambda _: cache_bytes)
     monkeypatch.setattr(cpu_packages, "cores", lambda _: [cpu_packages.Core(0, cpu) for cpu in range(cores)])
-    bench, crew = quick(**params), [cpu_packages.Core(0, 0), cpu_packages.Core(0, 1)]
-    found = Stream(**params)._lengths(bench, crew)
-    return sum(found.values()) * 8, bench.facts["buffers[socket0]"]
+    ctx, crew = quick(**params), [cpu_packages.Core(0, 0), cpu_packages.Core(0, 1)]
+    found = Stream(**params)._lengths(ctx, crew)
+    return sum(found.values()) * 8, ctx.facts["buffers[socket0]"]
 
 
 def test_arrays_are_four_times_the_last_level_caches(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 
 from hpcaccept import checks
 from hpcaccept.checks import train as module
@@ -48,14 +48,14 @@ def test_the_reference_is_what_numpy_computes() -> None:
 
 
 def test_a_healthy_training_meets_every_limit() -> None:
-    bench = SoloBench(Train(repeats=1)).run()
-    for (name, variant), values in bench.samples.items():
+    ctx = SoloContext(Train(repeats=1)).run()
+    for (name, variant), values in ctx.samples.items():
         metric = Train.metric(name)
         assert metric is not None
         assert metric.limit is None or all(metric.limit.met_by(v) for v in values), (name, variant, values)
-    assert bench.variants("steps_per_s") == {"fp64", "fp32"}
-    assert bench.variants("replica_mismatch") == {"repeat"}
-    assert bench.facts["replicas"] == "no other rank is like this one"
+    assert ctx.variants("steps_per_s") == {"fp64", "fp32"}
+    assert ctx.variants("replica_mismatch") == {"repeat"}
+    assert ctx.facts["replicas"] == "no other rank is like this one"
 
 
 def test_measuring_calls_no_collective(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,8 +65,8 @@ def test_measuring_calls_no_collective(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a collective inside measure()")
 
     for name in ("barrier", "allgather", "bcast", "reduce_sum", "process_group"):
-        monkeypatch.setattr(SoloBench, name, deadlock)
-    kept = Train(repeats=1).measure(SoloBench(Train()))
+        monkeypatch.setattr(SoloContext, name, deadlock)
+    kept = Train(repeats=1).measure(SoloContext(Train()))
     assert set(kept) == {"like", "digest"}
 
 
@@ -87,22 +87,22 @@ def flip_a_weight(monkeypatch: pytest.MonkeyPatch, runs: tuple[int, ...]) -> Non
 
 def test_one_flipped_bit_in_one_repetition_is_a_mismatch(monkeypatch: pytest.MonkeyPatch) -> None:
     flip_a_weight(monkeypatch, runs=(1,))
-    assert SoloBench(Train(repeats=1)).run().value("replica_mismatch", "repeat") == 1
+    assert SoloContext(Train(repeats=1)).run().value("replica_mismatch", "repeat") == 1
 
 
 def test_one_flipped_bit_in_every_run_gives_another_digest_and_no_other_verdict(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    healthy = Train(repeats=1).measure(SoloBench(Train()))
+    healthy = Train(repeats=1).measure(SoloContext(Train()))
     flip_a_weight(monkeypatch, runs=(0, 1, 2, 3))
-    bench = SoloBench(Train(repeats=1))
-    odd = bench.check.measure(bench)
+    ctx = SoloContext(Train(repeats=1))
+    odd = ctx.check.measure(ctx)
     assert odd["like"] == healthy["like"]
     assert odd["digest"] != healthy["digest"]
-    assert bench.value("replica_mismatch", "repeat") == 0
+    assert ctx.value("replica_mismatch", "repeat") == 0
 
 
-class ThreeRanks(SoloBench):
+class ThreeRanks(SoloContext):
     """Ranks 1 and 2 agree with each other on another result."""
 
     def allgather(self, thing: Any) -> list[Any]:
@@ -113,7 +113,7 @@ def test_the_odd_rank_of_three_is_a_mismatch() -> None:
     assert ThreeRanks(Train(repeats=1)).run().value("replica_mismatch", "peers") == 1
 
 
-class OneOfMany(SoloBench):
+class OneOfMany(SoloContext):
     """A rank among others whose results are known."""
 
     def __init__(self, rank: int, everyone: list[Any]) -> None:
@@ -127,15 +127,15 @@ class OneOfMany(SoloBench):
 
 def mismatches(monkeypatch: pytest.MonkeyPatch, ranks: int, flipped: tuple[int, ...]) -> list[float]:
     """Of each rank, when these are trained for real with one flipped bit, the others without."""
-    healthy = Train(repeats=1).measure(SoloBench(Train()))
+    healthy = Train(repeats=1).measure(SoloContext(Train()))
     with monkeypatch.context() as patch:
         flip_a_weight(patch, runs=(0, 1, 2, 3))
-        harmed = Train(repeats=1).measure(SoloBench(Train()))
+        harmed = Train(repeats=1).measure(SoloContext(Train()))
     everyone = [harmed if rank in flipped else healthy for rank in range(ranks)]
     benches = [OneOfMany(rank, everyone) for rank in range(ranks)]
-    for bench, kept in zip(benches, everyone, strict=True):
-        bench.check.compare(bench, kept)
-    return [bench.value("replica_mismatch", "peers") for bench in benches]
+    for ctx, kept in zip(benches, everyone, strict=True):
+        ctx.check.compare(ctx, kept)
+    return [ctx.value("replica_mismatch", "peers") for ctx in benches]
 
 
 @pytest.mark.parametrize("flipped", [0, 2, 3])
@@ -153,42 +153,42 @@ def test_of_two_ranks_that_differ_nobody_can_say_who_is_wrong_and_nobody_passes(
 
 def test_a_training_of_one_step_has_no_verdict_to_pass_with(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "STEPS", 1)
-    bench = SoloBench(Train(repeats=1))
+    ctx = SoloContext(Train(repeats=1))
     with pytest.raises(ValueError, match="zip"):
-        bench.run()
-    assert "loss_error" not in {name for name, _ in bench.samples}
+        ctx.run()
+    assert "loss_error" not in {name for name, _ in ctx.samples}
 
 
 def test_a_loss_that_only_went_down_is_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """Less momentum: a curve that falls as a healthy one does, and is another one."""
     monkeypatch.setattr(training, "MOMENTUM", 0.8)
-    bench = SoloBench(Train(repeats=1)).run()
+    ctx = SoloContext(Train(repeats=1)).run()
     drop, error = Train.metric("loss_drop"), Train.metric("loss_error")
     assert drop is not None
     assert error is not None
     assert drop.limit is not None
     assert error.limit is not None
-    assert drop.limit.met_by(bench.value("loss_drop"))
-    assert not error.limit.met_by(bench.value("loss_error"))
+    assert drop.limit.met_by(ctx.value("loss_drop"))
+    assert not error.limit.met_by(ctx.value("loss_error"))
 
 
 def test_a_rank_that_could_not_measure_takes_part_and_says_nothing() -> None:
-    bench = ThreeRanks(Train())
-    bench.check.compare(bench, None)
-    assert bench.samples == {}
+    ctx = ThreeRanks(Train())
+    ctx.check.compare(ctx, None)
+    assert ctx.samples == {}
 
 
 def test_a_wrong_start_misses_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "LEARNING_RATE", training.LEARNING_RATE * 1.001)
-    bench = SoloBench(Train(repeats=1)).run()
-    assert bench.value("loss_error") > 1e-6
-    assert bench.value("loss_error_fp32") > 1e-5
+    ctx = SoloContext(Train(repeats=1)).run()
+    assert ctx.value("loss_error") > 1e-6
+    assert ctx.value("loss_error_fp32") > 1e-5
 
 
 def test_float32_in_place_of_float64_misses_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     real = module.train_once
     monkeypatch.setattr(module, "train_once", lambda device, _: real(device, "fp32"))
-    assert SoloBench(Train(repeats=1)).run().value("loss_error") > 1e-8
+    assert SoloContext(Train(repeats=1)).run().value("loss_error") > 1e-8
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from support.nvml.build import build, describe, environment, h100
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 
 from hpcaccept.checks import transfers as module
 from hpcaccept.checks.transfers import Transfers
@@ -34,8 +34,8 @@ KEPT = {"h2d": [1e9], "d2h": [1e9], "both": [2e9]}
 H200 = nvml.Gpu(0, "ok", pci_bus_id="00000000:18:00.0", pcie_gen_max=5, pcie_width_max=16)
 
 
-def quick(**params: Any) -> SoloBench:
-    return SoloBench(Transfers(**{"size_bytes": 8 * WORDS, "blocks": 2, "block_s": 0.001, **params}))
+def quick(**params: Any) -> SoloContext:
+    return SoloContext(Transfers(**{"size_bytes": 8 * WORDS, "blocks": 2, "block_s": 0.001, **params}))
 
 
 def harm(monkeypatch: pytest.MonkeyPatch, what: Callable[[module.Lane], object]) -> None:
@@ -48,41 +48,41 @@ def harm(monkeypatch: pytest.MonkeyPatch, what: Callable[[module.Lane], object])
     monkeypatch.setattr(module.Lane, "call", call)
 
 
-def on_gpu(monkeypatch: pytest.MonkeyPatch, gpu: nvml.Gpu | None, rate: float) -> SoloBench:
+def on_gpu(monkeypatch: pytest.MonkeyPatch, gpu: nvml.Gpu | None, rate: float) -> SoloContext:
     """As if the CPU were this GPU, copying at this rate."""
-    monkeypatch.setattr(module, "_own_gpu", lambda _bench: gpu)
+    monkeypatch.setattr(module, "_own_gpu", lambda _ctx: gpu)
     monkeypatch.setattr(Cpu, "time_calls", lambda _self, call, count: [(call(), 8 * WORDS / rate)[1]] * count)
     return quick().run()
 
 
 def test_every_way_gives_every_metric_and_all_bytes_arrive() -> None:
-    bench = quick().run()
+    ctx = quick().run()
     for metric in ("rate_bytes", "together_bytes", "node_rate_bytes"):
-        assert bench.variants(metric) == WAYS
+        assert ctx.variants(metric) == WAYS
     for metric in ("wrong_elements", "spread"):
-        assert bench.variants(metric) == WAYS | TOGETHER
-    assert all(bench.value("wrong_elements", way) == 0 for way in WAYS | TOGETHER)
-    assert len(bench.samples["rate_bytes", "h2d"]) == 2
+        assert ctx.variants(metric) == WAYS | TOGETHER
+    assert all(ctx.value("wrong_elements", way) == 0 for way in WAYS | TOGETHER)
+    assert len(ctx.samples["rate_bytes", "h2d"]) == 2
 
 
 def test_both_directions_count_the_bytes_of_both(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = on_gpu(monkeypatch, None, 1e9)
-    assert bench.samples["rate_bytes", "h2d"] == pytest.approx([1e9, 1e9])
-    assert bench.samples["rate_bytes", "both"] == pytest.approx([2e9, 2e9])
+    ctx = on_gpu(monkeypatch, None, 1e9)
+    assert ctx.samples["rate_bytes", "h2d"] == pytest.approx([1e9, 1e9])
+    assert ctx.samples["rate_bytes", "both"] == pytest.approx([2e9, 2e9])
 
 
 @pytest.mark.parametrize("bit", [0, 7, 31, 62])
 def test_one_flipped_bit_is_one_wrong_element(monkeypatch: pytest.MonkeyPatch, bit: int) -> None:
     harm(monkeypatch, lambda lane: lane.target[WORDS - 1 :].bitwise_xor_(1 << bit))
-    bench = quick().run()
-    assert {way: bench.value("wrong_elements", way) for way in WAYS} == {"h2d": 1, "d2h": 1, "both": 2}
+    ctx = quick().run()
+    assert {way: ctx.value("wrong_elements", way) for way in WAYS} == {"h2d": 1, "d2h": 1, "both": 2}
 
 
 def test_only_the_direction_that_harms_is_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
     d2h = pattern_of(1)
     harm(monkeypatch, lambda lane: lane.target[5:6].zero_() if lane.table[0] == d2h else None)
-    bench = quick().run()
-    assert [bench.value("wrong_elements", way) for way in ("h2d", "d2h", "both")] == [0, 1, 1]
+    ctx = quick().run()
+    assert [ctx.value("wrong_elements", way) for way in ("h2d", "d2h", "both")] == [0, 1, 1]
 
 
 def pattern_of(seed: int) -> Any:
@@ -106,9 +106,9 @@ def test_a_copy_that_stops_half_way_is_wrong_in_the_rest(monkeypatch: pytest.Mon
 def test_the_share_of_the_link_is_the_rate_alone_over_its_nominal(
     monkeypatch: pytest.MonkeyPatch, rate: float, share: float
 ) -> None:
-    bench = on_gpu(monkeypatch, H200, rate)
-    assert bench.variants("link_share") == {"h2d", "d2h"}
-    assert bench.value("link_share", "h2d") == pytest.approx(share, rel=0.01)
+    ctx = on_gpu(monkeypatch, H200, rate)
+    assert ctx.variants("link_share") == {"h2d", "d2h"}
+    assert ctx.value("link_share", "h2d") == pytest.approx(share, rel=0.01)
 
 
 def test_a_healthy_link_meets_the_limit_and_half_a_link_does_not() -> None:
@@ -119,23 +119,23 @@ def test_a_healthy_link_meets_the_limit_and_half_a_link_does_not() -> None:
 
 
 def test_a_link_at_0_bytes_per_second_is_never_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = on_gpu(monkeypatch, H200, 1e-3)
+    ctx = on_gpu(monkeypatch, H200, 1e-3)
     limit = Transfers.metric("link_share").limit  # type: ignore[union-attr]
     assert limit is not None
-    assert not limit.met_by(bench.value("link_share", "d2h"))
+    assert not limit.met_by(ctx.value("link_share", "d2h"))
 
 
 def test_what_is_faster_than_pcie_is_not_judged_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = on_gpu(monkeypatch, H200, 359e9)
-    assert not bench.variants("link_share")
-    assert "NVLink-C2C" in bench.refused["link_share"]
+    ctx = on_gpu(monkeypatch, H200, 359e9)
+    assert not ctx.variants("link_share")
+    assert "NVLink-C2C" in ctx.refused["link_share"]
 
 
 @pytest.mark.parametrize("gpu", [nvml.Gpu(0, "ok"), nvml.Gpu(0, "ok", pcie_gen_max=9, pcie_width_max=16)])
 def test_an_unknown_link_is_not_judged(monkeypatch: pytest.MonkeyPatch, gpu: nvml.Gpu) -> None:
-    bench = on_gpu(monkeypatch, gpu, 1e9)
-    assert bench.refused["link_share"] == "a CPU has no link to itself"
-    assert not bench.variants("link_share")
+    ctx = on_gpu(monkeypatch, gpu, 1e9)
+    assert ctx.refused["link_share"] == "a CPU has no link to itself"
+    assert not ctx.variants("link_share")
 
 
 @pytest.mark.parametrize(
@@ -165,17 +165,17 @@ def test_host_memory_is_made_while_the_rank_is_beside_its_gpu(monkeypatch: pytes
 
     monkeypatch.setattr(module, "bound_near", bound_near)
     monkeypatch.setattr(Cpu, "host_buffer", host_buffer)
-    bench = quick().run()
+    ctx = quick().run()
     assert inside == [True] * 4
     assert not beside
-    assert bench.facts["numa"] == "bound to 8 processors of NUMA node 1"
+    assert ctx.facts["numa"] == "bound to 8 processors of NUMA node 1"
 
 
 def test_the_report_says_what_was_bound() -> None:
     assert quick().run().facts["numa"] == "not bound: no PCI address is known"
 
 
-class Turns(SoloBench):
+class Turns(SoloContext):
     """Local rank 1 of three, and a log of the barriers it passes."""
 
     def __init__(self) -> None:
@@ -193,31 +193,31 @@ class Turns(SoloBench):
 
 
 def test_ranks_of_a_node_copy_alone_one_after_the_other() -> None:
-    bench = Turns()
-    bench.check.compare(bench, KEPT)
-    assert bench.log == ["barrier", "h2d", "d2h", "both", "barrier", "barrier"]
+    ctx = Turns()
+    ctx.check.compare(ctx, KEPT)
+    assert ctx.log == ["barrier", "h2d", "d2h", "both", "barrier", "barrier"]
 
 
 def test_ranks_that_measured_in_turn_were_alone_already() -> None:
-    bench = Turns()
-    bench.in_turn = True
-    bench.check.compare(bench, KEPT)
-    assert bench.log == ["barrier"] * 3
-    assert bench.refused["link_share"]
+    ctx = Turns()
+    ctx.in_turn = True
+    ctx.check.compare(ctx, KEPT)
+    assert ctx.log == ["barrier"] * 3
+    assert ctx.refused["link_share"]
 
 
 def test_a_rank_that_could_not_measure_lets_the_others_pass() -> None:
-    bench = Turns()
-    bench.check.compare(bench, None)
-    assert bench.log == ["barrier"] * 3
+    ctx = Turns()
+    ctx.check.compare(ctx, None)
+    assert ctx.log == ["barrier"] * 3
 
 
-def node_of(*ranks: dict[str, list[float]] | None, in_turn: bool = False) -> SoloBench:
+def node_of(*ranks: dict[str, list[float]] | None, in_turn: bool = False) -> SoloContext:
     """What the first rank says of a node with these ranks."""
-    bench = quick()
-    bench.in_turn = in_turn
-    module._emit_node(bench, list(ranks))
-    return bench
+    ctx = quick()
+    ctx.in_turn = in_turn
+    module._emit_node(ctx, list(ranks))
+    return ctx
 
 
 def test_a_node_has_the_sum_of_what_its_gpus_reach_together_block_by_block() -> None:
@@ -226,26 +226,26 @@ def test_a_node_has_the_sum_of_what_its_gpus_reach_together_block_by_block() -> 
 
 
 def test_a_node_whose_ranks_did_not_all_measure_has_no_sum() -> None:
-    bench = node_of(KEPT, None, KEPT)
-    assert not bench.samples
-    assert bench.refused["node_rate_bytes"] == "1 of 3 ranks could not measure"
+    ctx = node_of(KEPT, None, KEPT)
+    assert not ctx.samples
+    assert ctx.refused["node_rate_bytes"] == "1 of 3 ranks could not measure"
 
 
 def test_ranks_that_measure_in_turn_are_never_together() -> None:
-    bench = quick()
-    bench.in_turn = True
-    bench.run()
-    assert bench.variants("rate_bytes") == bench.variants("wrong_elements") == WAYS
-    assert not bench.variants("together_bytes") | bench.variants("node_rate_bytes")
-    assert "one after another" in bench.refused["node_rate_bytes"]
+    ctx = quick()
+    ctx.in_turn = True
+    ctx.run()
+    assert ctx.variants("rate_bytes") == ctx.variants("wrong_elements") == WAYS
+    assert not ctx.variants("together_bytes") | ctx.variants("node_rate_bytes")
+    assert "one after another" in ctx.refused["node_rate_bytes"]
 
 
 def test_a_rank_that_breaks_in_its_turn_lets_the_others_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Turns()
+    ctx = Turns()
     monkeypatch.setattr(module.Lane, "call", lambda _lane: torch.zeros(1)[5])
     with pytest.raises(IndexError):
-        bench.check.compare(bench, KEPT)
-    assert bench.log.count("barrier") == 3
+        ctx.check.compare(ctx, KEPT)
+    assert ctx.log.count("barrier") == 3
 
 
 def test_a_rank_asks_for_the_gpu_that_cuda_gives_it(tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ def test_a_rank_asks_for_the_gpu_that_cuda_gives_it(tmp_path: Path) -> None:
 
 
 def test_a_cpu_and_a_machine_without_a_driver_have_no_gpu_to_be_near() -> None:
-    bench = quick()
-    assert module._own_gpu(bench) is None
-    bench.device = "cuda:7"
-    assert module._bus_id(bench) == ""
+    ctx = quick()
+    assert module._own_gpu(ctx) is None
+    ctx.device = "cuda:7"
+    assert module._bus_id(ctx) == ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support import schema
-from support.builders import AT, H100, baseline, hello, nodes, record
+from support.builders import AT, H100, baseline, nodes, rank_started, record
 
 from hpcaccept import __version__
 from hpcaccept.app.run.conclude import collect
@@ -19,7 +19,7 @@ from hpcaccept.config.suites import SuiteText
 from hpcaccept.model.event import Event
 from hpcaccept.model.job import JobRef, JobStatus
 from hpcaccept.model.plan import Image
-from hpcaccept.model.record import Bye
+from hpcaccept.model.record import RankFinished
 from hpcaccept.plan.make import make_plan, request_of
 from hpcaccept.plan.resolve import resolve_suite
 from hpcaccept.store.baseline_file import write_baseline
@@ -69,14 +69,14 @@ def a_run(
         if node in silent:
             continue
         journal = Journal(folder.records("00") / f"r{rank:06d}.jsonl")
-        journal.write(hello(rank, node))
+        journal.write(rank_started(rank, node))
         numbers: dict[str, float | Sequence[float]] = {
             "rate_flops[fp32]": [1e11, 1.01e11],
             "wrong_elements[fp32]": float(node == wrong),
             "spread[fp32]": 0.01,
         }
         journal.write(record("matmul", node, numbers, device="cpu", device_model="A CPU"))
-        journal.write(Bye())
+        journal.write(RankFinished())
     if ended:
         events.write(Event("ended", AT))
     return folder
@@ -393,7 +393,7 @@ def test_a_journal_that_is_newer_than_the_run_file_is_gathered(capsys: pytest.Ca
     folder = a_run(place, silent=("node3",))
     assert main(["report"]) == 3
     journal = Journal(folder.records("00") / "r000003.jsonl")
-    journal.write(hello(3, "node3"))
+    journal.write(rank_started(3, "node3"))
     numbers = {"rate_flops[fp32]": 1e11, "wrong_elements[fp32]": 0.0, "spread[fp32]": 0.01}
     journal.write(record("matmul", "node3", numbers, device="cpu", device_model="A CPU"))
     later = folder.run_file.stat().st_mtime + 2

@@ -85,7 +85,7 @@ def test_dashes_in_a_file_mean_underscores(home: Path) -> None:
         ("nodes = true\n", ["hpcaccept.toml", "'nodes' is True", "expected int"]),
         ("nodes = 1.5\n", ["'nodes' is 1.5", "expected int"]),
         ("partition = 5\n", ["'partition' is 5", "expected str"]),
-        ('start_timeout = "soon"\n', ["'start_timeout' is 'soon'", "expected float"]),
+        ('start_timeout_s = "soon"\n', ["'start_timeout_s' is 'soon'", "expected float"]),
         ('slurm = "qos=high"\n', ["'slurm' is 'qos=high'", "expected dict"]),
         ("[cheks]\n", ["hpcaccept.toml", "'cheks'"]),
     ],
@@ -115,7 +115,7 @@ def test_what_is_not_utf8_is_told(home: Path) -> None:
     [
         ("NODES", "16", "nodes", 16),
         ("GPUS_PER_NODE", "0", "gpus_per_node", 0),
-        ("START_TIMEOUT", "90", "start_timeout", 90.0),
+        ("START_TIMEOUT_S", "90", "start_timeout_s", 90.0),
         ("PARTITION", "gpu", "partition", "gpu"),
         ("PARTITION", "", "partition", ""),
         ("SLURM", "qos=high,reservation=maint", "slurm", {"qos": "high", "reservation": "maint"}),
@@ -128,16 +128,16 @@ def test_the_environment_sets(home: Path, name: str, text: str, key: str, value:
     assert layered.origin[key] == "environment"
 
 
-@pytest.mark.parametrize(("name", "text"), [("NODES", "four"), ("START_TIMEOUT", "soon"), ("SLURM", "qos")])
+@pytest.mark.parametrize(("name", "text"), [("NODES", "four"), ("START_TIMEOUT_S", "soon"), ("SLURM", "qos")])
 def test_a_wrong_environment_variable_is_named(home: Path, name: str, text: str) -> None:
     with pytest.raises(UsageError, match=f"HPCACCEPT_{name} is '{text}'"):
         load(home, None, **{f"HPCACCEPT_{name}": text})
 
 
 def test_an_int_may_stand_for_seconds(home: Path) -> None:
-    (home / "hpcaccept.toml").write_text("queue_timeout = 60\n[slurm]\nqos = 1\n")
+    (home / "hpcaccept.toml").write_text("queue_timeout_s = 60\n[slurm]\nqos = 1\n")
     found = load(home).settings
-    assert isinstance(found.queue_timeout, float)
+    assert isinstance(found.queue_timeout_s, float)
     assert found.slurm == {"qos": "1"}
 
 

@@ -14,15 +14,15 @@ from support.builders import CATALOGUE, RATE, every, evidence, fleet, judged, no
 from hpcaccept.judge.statistics.aggregate import values_of
 from hpcaccept.judge.verdict_text import ONE_BY_ONE
 from hpcaccept.model.verdict import CODE, OUTCOMES, QUESTIONS, Outcome
-from hpcaccept.model.verdict_table import Answer, VerdictTable
+from hpcaccept.model.verdict_table import JudgedColumn, VerdictTable
 from hpcaccept.report.model import summarise
 
 if TYPE_CHECKING:
     from hpcaccept.model.evidence import Evidence
 
 
-def answer(outcome: Outcome, value: float, lower: float = np.nan, upper: float = np.nan, **more: Any) -> Answer:
-    return Answer(
+def answer(outcome: Outcome, value: float, lower: float = np.nan, upper: float = np.nan, **more: Any) -> JudgedColumn:
+    return JudgedColumn(
         **{
             "question": "peers", "key": "speed.rate_flops", "metric": RATE, "origin": "peers",
             "unit": np.array([0], np.int32), "outcome": np.array([CODE[outcome]], np.int8),
@@ -77,7 +77,7 @@ def test_a_pass_has_a_value_inside_its_limit(values: list[float], metric: str) -
 @given(st.lists(st.floats(1.0, 200.0), min_size=3, max_size=40), st.sampled_from([1e3, 1e-3, 1e12]))
 def test_units_a_thousand_times_as_large_change_no_verdict_of_the_peers(rates: list[float], scale: float) -> None:
     def outcomes(factor: float) -> list[int]:
-        (found,) = judged(fleet([rate * factor for rate in rates])).table.of("peers")
+        (found,) = judged(fleet([rate * factor for rate in rates])).table.answering("peers")
         near = np.abs(found.value - np.nan_to_num(np.where(np.isnan(found.lower), found.upper, found.lower)))
         assert near.shape == found.value.shape
         return [

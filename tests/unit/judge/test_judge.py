@@ -17,10 +17,10 @@ from support.builders import (
     every,
     evidence,
     fleet,
-    hello,
     judged,
     nodes,
     plan,
+    rank_started,
     record,
     suite,
 )
@@ -29,7 +29,7 @@ from hpcaccept.judge.statistics.aggregate import values_of
 from hpcaccept.model.event import Event
 from hpcaccept.model.job import JobStatus
 from hpcaccept.model.metric import Limit
-from hpcaccept.model.record import Torn
+from hpcaccept.model.record import UnreadableLine
 from hpcaccept.model.suite import CheckSpec, PeerRule
 from hpcaccept.model.verdict import Outcome
 from hpcaccept.report.formats.json import render_json
@@ -112,13 +112,13 @@ def runs(draw: st.DrawFn) -> Evidence:
             max_size=3,
         )
     )
-    hellos = tuple(
-        hello(i, node, boot_id=draw(st.sampled_from(["a", node])), in_turn=draw(st.booleans()))
+    rank_starts = tuple(
+        rank_started(i, node, boot_id=draw(st.sampled_from(["a", node])), in_turn=draw(st.booleans()))
         for i, node in enumerate(names)
     )
     return evidence(
-        draw(st.lists(records(), max_size=8)), the_plan, names=names, hellos=hellos, events=tuple(events),
-        torn=tuple(draw(st.lists(st.builds(Torn, text, text), max_size=1))),
+        draw(st.lists(records(), max_size=8)), the_plan, names=names, rank_starts=rank_starts, events=tuple(events),
+        unreadable=tuple(draw(st.lists(st.builds(UnreadableLine, text, text), max_size=1))),
         job=draw(st.none() | st.builds(JobStatus, st.sampled_from(["timeout", "lost", "running"]), text)),
     )  # fmt: skip
 

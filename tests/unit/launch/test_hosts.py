@@ -13,7 +13,7 @@ from hpcaccept import __version__
 from hpcaccept.config.settings import Settings
 from hpcaccept.errors import UsageError
 from hpcaccept.launch import choose, hosts
-from hpcaccept.launch.job.queue import Course, without
+from hpcaccept.launch.job.queue import StepQueue, without
 from hpcaccept.model.plan import Image
 from hpcaccept.parse.ssh_errors import explain_ssh
 from hpcaccept.plan.make import make_plan, request_of
@@ -167,5 +167,5 @@ def test_what_other_launchers_say_is_no_failure_of_ssh(name: str) -> None:
 
 
 def test_a_node_that_is_gone_is_in_no_later_step() -> None:
-    course = Course((step(count=3), step(count=1)))
-    assert [each.nodes for each in without(course, {"node0"}).queue] == [("node1", "node2")]
+    queue = StepQueue((step(count=3), step(count=1)))
+    assert [each.nodes for each in without(queue, {"node0"}).steps] == [("node1", "node2")]

@@ -92,7 +92,7 @@ def test_the_drivers_process_is_running() -> None:
 
 def test_launchers_are_found_by_their_files() -> None:
     assert {"local", "slurm"} <= set(launch.names())
-    assert not {"driver", "aftermath", "course", "events", "words", "retest"} & set(launch.names())
+    assert not {"job", "driver", "events", "retest"} & set(launch.names())
 
 
 def test_an_unknown_launcher_is_told_with_the_nearest_name() -> None:

@@ -115,7 +115,7 @@ def test_a_container_needs_slurm() -> None:
 
 
 def test_a_plan_depends_on_its_arguments_alone() -> None:
-    settings = Settings(nodes=4, start_timeout=60)
+    settings = Settings(nodes=4, start_timeout_s=60)
     one, other = made(settings, gpus=8), made(settings, gpus=8)
     assert one == other
     assert (one.created_at, one.version, one.commit, one.run_id) == (AT, "0.1.0", "c", "r")

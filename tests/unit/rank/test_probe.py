@@ -16,17 +16,17 @@ from support.nvml.build import build, describe, environment, h100
 
 from hpcaccept import __version__
 from hpcaccept.model.doctor.probe import FROM_LOGIN, NodeFacts, ProbeRequest
-from hpcaccept.parse.probe_lines import Hearing, framed
+from hpcaccept.parse.probe_lines import ProbeReader, framed
 from hpcaccept.serial import dumps
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def heard(*lines: str) -> Hearing:
-    hearing = Hearing()
+def heard(*lines: str) -> ProbeReader:
+    hearing = ProbeReader()
     for line in lines:
-        hearing.take(0.0, line)
+        hearing.add(0.0, line)
     return hearing
 
 
@@ -67,21 +67,21 @@ def test_the_quickest_answer_tells_the_clock() -> None:
     hearing = heard(*framed("n0:1", "facts", 0, dumps(NodeFacts(node="n0"))))
     for asked_s, said_s, arrived_s in ((100.0, 110.5, 101.0), (200.0, 210.01, 200.02), (300.0, 305.0, 299.0)):
         (line,) = framed("n0:1", "pong", 0, f"{asked_s!r} {said_s!r}")
-        hearing.take(arrived_s, line)
+        hearing.add(arrived_s, line)
     (clock,) = hearing.clocks
     assert clock.node == "n0"
     assert [clock.ahead_s, clock.bound_s] == pytest.approx([10.0, 0.01])
 
 
-def probe(request: ProbeRequest, *, words: str = "", env: dict[str, str] | None = None) -> tuple[Hearing, str]:
+def probe(request: ProbeRequest, *, words: str = "", env: dict[str, str] | None = None) -> tuple[ProbeReader, str]:
     command = [sys.executable, "-m", "hpcaccept.rank.probe", dumps(request)]
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM", "PMI", "OMPI"))}
     done = subprocess.run(
         command, input=words, capture_output=True, text=True, env={**clean, **(env or {})}, timeout=60, check=False
     )
-    hearing = Hearing()
+    hearing = ProbeReader()
     for line in done.stdout.splitlines():
-        hearing.take(time.time(), line)
+        hearing.add(time.time(), line)
     return hearing, done.stdout + done.stderr
 
 

@@ -21,10 +21,10 @@ from support.builders import (
     every,
     evidence,
     fleet,
-    hello,
     judged,
     nodes,
     plan,
+    rank_started,
     record,
     suite,
 )
@@ -32,7 +32,7 @@ from support.builders import (
 from hpcaccept.judge.statistics.aggregate import values_of
 from hpcaccept.model.event import Event
 from hpcaccept.model.job import JobStatus
-from hpcaccept.model.record import Torn
+from hpcaccept.model.record import UnreadableLine
 from hpcaccept.model.suite import CheckSpec
 from hpcaccept.model.verdict import Outcome
 from hpcaccept.report.formats.csv import render_csv
@@ -99,7 +99,7 @@ def rich_run() -> Evidence:
         ),
         Event("retest", AT, nodes=nodes(4), detail="measured again"),
     )
-    return evidence(records, the_plan, events=events, torn=(Torn("r000003.jsonl", '{"k'),))
+    return evidence(records, the_plan, events=events, unreadable=(UnreadableLine("r000003.jsonl", '{"k'),))
 
 
 # --- the terminal -----------------------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ def test_what_could_not_be_judged_is_not_called_accepted() -> None:
 
 
 def test_nodes_of_which_no_name_is_known_still_count() -> None:
-    text = one_line(shown(evidence([], names=(), hellos=(), job=JobStatus("timeout", "TIMEOUT"))))
+    text = one_line(shown(evidence([], names=(), rank_starts=(), job=JobStatus("timeout", "TIMEOUT"))))
     assert "Coverage: 0 of 4 checks on nodes judged (0%)." in text
     assert "The job ended as timeout: TIMEOUT." in text
     assert "NOT JUDGED" in text
@@ -153,8 +153,10 @@ def test_a_missing_baseline_is_told_with_how_to_learn_one() -> None:
 
 
 def test_virtual_nodes_and_turns_are_noted_because_they_change_how_numbers_are_read() -> None:
-    shared = tuple(hello(r, n, boot_id="one", in_turn=True, ranks_on_host=4, cores=2.0) for r, n in enumerate(nodes(4)))
-    text = one_line(shown(fleet([100.0] * 4, plan(gpus_per_node=0), hellos=shared)))
+    shared = tuple(
+        rank_started(r, n, boot_id="one", in_turn=True, ranks_on_host=4, cores=2.0) for r, n in enumerate(nodes(4))
+    )
+    text = one_line(shown(fleet([100.0] * 4, plan(gpus_per_node=0), rank_starts=shared)))
     assert "4 ranks share 2 cores: they measured in turn" in text
     assert "Nodes share one kernel" in text
     assert "50%" in text
@@ -201,7 +203,7 @@ def test_long_names_still_fit_80_columns() -> None:
         record("speed", node, {f"rate_flops[{'x' * 60}]": 10.0 ** (i + 1), "wrong_elements": 1})
         for i, node in enumerate(long)
     ]
-    text = shown(evidence(records, names=long, hellos=()))
+    text = shown(evidence(records, names=long, rank_starts=()))
     assert max(len(line) for line in text.splitlines()) <= 80
     assert long[0][-12:] in text.replace("\n", "")
 
@@ -226,9 +228,9 @@ def evil_run() -> Evidence:
         record("identity", EVIL, {"cores": 2}, facts={"a": EVIL}),
     ]
     found = evidence(
-        records, the_plan, names=("node0", EVIL, "node2"), hellos=(hello(0, EVIL),),
+        records, the_plan, names=("node0", EVIL, "node2"), rank_starts=(rank_started(0, EVIL),),
         events=(Event("death", AT, nodes=(EVIL, "node2"), check="speed", detail=EVIL, remedy=EVIL), Event("ended", AT, detail=EVIL)),
-        torn=(Torn(EVIL, EVIL),), job=JobStatus("lost", EVIL, EVIL),
+        unreadable=(UnreadableLine(EVIL, EVIL),), job=JobStatus("lost", EVIL, EVIL),
     )  # fmt: skip
     units = tuple(replace(unit, model=EVIL, device=EVIL if unit.device else "") for unit in found.samples.units)
     keys = tuple(key.replace("[x]", f"[{EVIL}]") for key in found.samples.keys)
@@ -257,7 +259,7 @@ def test_what_looks_like_markup_is_shown_as_it_is(where: str, markup: str) -> No
         record("speed", node, **more),
         record("speed", "node1", {f"rate_flops[{variant}]": 1.0, f"wrong_elements[{variant}]": 1.0}),
     ]
-    text = shown(evidence(records, plan(nodes=2), names=(node, "node1"), hellos=()), width=200)
+    text = shown(evidence(records, plan(nodes=2), names=(node, "node1"), rank_starts=()), width=200)
     assert (variant if where == "variant" else markup) in text
 
 
@@ -402,7 +404,7 @@ def test_a_check_that_is_not_required_and_was_not_measured_does_not_look_bad() -
 RUNS = {
     "healthy": fleet([100.0] * 4),
     "rich": rich_run(),
-    "nothing": evidence([], names=(), hellos=(), job=JobStatus("lost", "x")),
+    "nothing": evidence([], names=(), rank_starts=(), job=JobStatus("lost", "x")),
     "evil": evil_run(),
     "zero": fleet([0.0] * 4),
 }
@@ -431,7 +433,7 @@ def test_the_schema_refuses_what_it_should() -> None:
 def test_the_keys_of_a_report_are_in_a_fixed_order() -> None:
     assert list(document(fleet([1.0] * 4))) == [
         "schema", "run", "hpcaccept", "created_at", "exit_code", "suite", "request", "image", "launcher", "nodes",
-        "counts", "coverage", "power", "notes", "checks", "imports_s", "events", "passes", "verdicts",
+        "counts", "coverage", "sensitivity", "notes", "checks", "imports_s", "events", "passes", "verdicts",
     ]  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from support.submission import ROOT
 
 from hpcaccept.app.run import sbatch_steps
 from hpcaccept.cli import main as hpcaccept
-from hpcaccept.model.record import Bye, Hello
+from hpcaccept.model.record import RankFinished, RankStarted
 from hpcaccept.serial import dumps
 from hpcaccept.units import parse_slurm_time
 
@@ -120,10 +120,10 @@ class Site:
         """From now on the look into every node ends well."""
         (self.said / "words").mkdir()
         for task in range(nodes):
-            hello = Hello(task, 1, f"node{task}", 1, "3.12.0", "0", "", "boot", 2, 1, False, 1)
+            rank_started = RankStarted(task, 1, f"node{task}", 1, "3.12.0", "0", "", "boot", 2, 1, False, 1)
             lines = [
-                {"kind": "hello", "data": json.loads(dumps(hello))},
-                {"kind": "bye", "data": json.loads(dumps(Bye()))},
+                {"kind": "rank_started", "data": json.loads(dumps(rank_started))},
+                {"kind": "rank_finished", "data": json.loads(dumps(RankFinished()))},
             ]
             (self.said / f"words/r{task:06d}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
@@ -396,7 +396,7 @@ def test_a_launch_of_which_nobody_hears_is_ended(site: Site, tmp_path: Path) -> 
 
 
 def test_an_image_that_never_comes_is_told_as_that(tmp_path: Path) -> None:
-    told = sbatch_steps.Told(nodes="node0\nnode1", gres="gpu:8", mpi="pmix", left="1:00:00", variables="PATH")
+    told = sbatch_steps.ScriptInput(nodes="node0\nnode1", gres="gpu:8", mpi="pmix", left="1:00:00", variables="PATH")
     environ = {"HPCACCEPT_CONTAINER_IMAGE": "team/image:1", "HOME": str(tmp_path)}
     run = tmp_path / "run"
     sbatch_steps.begin(str(run), told, {"suite": "quick"}, {}, environ)
@@ -409,7 +409,7 @@ def test_an_image_that_never_comes_is_told_as_that(tmp_path: Path) -> None:
 
 
 def test_without_time_for_a_step_none_is_launched(tmp_path: Path) -> None:
-    told = sbatch_steps.Told(nodes="node0", gres="gpu:8", mpi="pmix", left="0:20")
+    told = sbatch_steps.ScriptInput(nodes="node0", gres="gpu:8", mpi="pmix", left="0:20")
     sbatch_steps.begin(str(tmp_path / "run"), told, {"suite": "quick"}, {}, {"HOME": str(tmp_path)})
     assert not (tmp_path / "run/next").read_bytes()
     assert "the time limit of the job is near" in (tmp_path / "run/driver.jsonl").read_text()

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.builders import AT, CATALOGUE, H100, hello, nodes, plan, record, step, suite
+from support.builders import AT, CATALOGUE, H100, nodes, plan, rank_started, record, step, suite
 
 from hpcaccept.judge import judge
-from hpcaccept.launch.job.rank_logs import first_hello, words_of
+from hpcaccept.launch.job.rank_logs import first_rank_started, rank_logs_of
 from hpcaccept.model.event import Event
 from hpcaccept.model.job import JobStatus
-from hpcaccept.model.record import Bye, Import, Stopped, Torn
+from hpcaccept.model.record import ModuleImported, RankFinished, RankStopped, UnreadableLine
 from hpcaccept.model.verdict import Outcome
 from hpcaccept.report.formats.json import render_json
 from hpcaccept.report.model import summarise
@@ -27,7 +27,7 @@ from hpcaccept.store.run_file import read_run, write_run
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hpcaccept.store.journal import Word
+    from hpcaccept.store.journal import JournalEntry
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> RunFolder:
     return made
 
 
-def say(folder: RunFolder, rank: int, *words: Word, step_id: str = "00") -> None:
+def say(folder: RunFolder, rank: int, *words: JournalEntry, step_id: str = "00") -> None:
     journal = Journal(folder.records(step_id) / f"r{rank:06d}.jsonl")
     for word in words:
         journal.write(word)
@@ -69,11 +69,17 @@ def values(evidence: Any, key: str) -> dict[str, list[float]]:
 
 def test_records_of_all_ranks_become_columns(folder: RunFolder) -> None:
     for rank, node in enumerate(nodes(4)):
-        say(folder, rank, hello(rank, node), record("speed", node, {"rate_flops[fp32]": [1.0 + rank, 2.0]}), Bye())
+        say(
+            folder,
+            rank,
+            rank_started(rank, node),
+            record("speed", node, {"rate_flops[fp32]": [1.0 + rank, 2.0]}),
+            RankFinished(),
+        )
     drive(folder, Event("started", AT, nodes=nodes(4)), Event("ended", AT))
     evidence = gather(folder, CATALOGUE)
     assert evidence.nodes == nodes(4)
-    assert len(evidence.hellos) == len(evidence.records) == 4
+    assert len(evidence.rank_starts) == len(evidence.records) == 4
     assert values(evidence, "speed.rate_flops[fp32]") == {
         "node0": [1.0, 2.0], "node1": [2.0, 2.0], "node2": [3.0, 2.0], "node3": [4.0, 2.0],
     }  # fmt: skip
@@ -87,7 +93,7 @@ def test_records_of_all_ranks_become_columns(folder: RunFolder) -> None:
 def test_a_number_stands_where_its_metric_says_device_node_or_world(folder: RunFolder) -> None:
     folder.write_plan(plan(suite("identity", "speed", "fabric")))
     say(
-        folder, 0, hello(0, "node0"), record("identity", "node0", {"cores": 8}), record("speed", "node0", {"rate_flops": 1}),
+        folder, 0, rank_started(0, "node0"), record("identity", "node0", {"cores": 8}), record("speed", "node0", {"rate_flops": 1}),
         record("fabric", "node0", {"busbw_bytes": 1e9}),
     )  # fmt: skip
     table = gather(folder, CATALOGUE).samples
@@ -120,7 +126,7 @@ def test_the_driver_knows_the_nodes_better_than_its_first_step(folder: RunFolder
 
 
 def test_gathering_twice_gives_the_same(folder: RunFolder) -> None:
-    say(folder, 0, hello(0, "node0"), record("speed", "node0", {"rate_flops": 1.0}))
+    say(folder, 0, rank_started(0, "node0"), record("speed", "node0", {"rate_flops": 1.0}))
     one, other = gather(folder, CATALOGUE), gather(folder, CATALOGUE)
     assert one.records == other.records
     assert one.samples.value.tolist() == other.samples.value.tolist()
@@ -132,8 +138,8 @@ def test_how_the_job_ended_is_kept(folder: RunFolder) -> None:
 
 def test_a_check_that_was_run_again_counts_with_what_it_measured(folder: RunFolder) -> None:
     folder.write_step(step(("speed",), id="01"))
-    say(folder, 0, hello(0, "node0"), record("speed", "node0", cause="cut short", by_peer=True))
-    say(folder, 1, hello(1, "node1"), record("speed", "node1", {"rate_flops": 5.0}))
+    say(folder, 0, rank_started(0, "node0"), record("speed", "node0", cause="cut short", by_peer=True))
+    say(folder, 1, rank_started(1, "node1"), record("speed", "node1", {"rate_flops": 5.0}))
     say(folder, 0, record("speed", "node0", {"rate_flops": 7.0}, step="01"), step_id="01")
     say(folder, 1, record("speed", "node1", cause="killed", step="01"), step_id="01")
     evidence = gather(folder, CATALOGUE)
@@ -158,8 +164,8 @@ def test_a_second_launch_adds_its_numbers_under_its_own_number(folder: RunFolder
 
 
 def test_the_longest_import_of_any_rank_counts(folder: RunFolder) -> None:
-    say(folder, 0, Import("torch", 2.0))
-    say(folder, 1, Import("torch", 25.0))
+    say(folder, 0, ModuleImported("torch", 2.0))
+    say(folder, 1, ModuleImported("torch", 25.0))
     assert gather(folder, CATALOGUE).imports_s == {"torch": 25.0}
 
 
@@ -167,10 +173,10 @@ def test_the_longest_import_of_any_rank_counts(folder: RunFolder) -> None:
 
 
 def test_a_torn_line_is_evidence_and_costs_only_itself(folder: RunFolder) -> None:
-    say(folder, 0, hello(0, "node0"), record("speed", "node0", {"rate_flops": 1.0}))
+    say(folder, 0, rank_started(0, "node0"), record("speed", "node0", {"rate_flops": 1.0}))
     raw(folder, 0, '{"kind":"record","data":{"check":"sp')
     evidence = gather(folder, CATALOGUE)
-    assert [t.file for t in evidence.torn] == ["r000000.jsonl"]
+    assert [t.file for t in evidence.unreadable] == ["r000000.jsonl"]
     assert values(evidence, "speed.rate_flops") == {"node0": [1.0]}
 
 
@@ -179,7 +185,7 @@ def test_a_torn_line_of_the_driver_is_told_too(folder: RunFolder) -> None:
     with folder.driver_log.open("a") as out:
         out.write('{"kind":"event","data":{"kind":"en')
     evidence = gather(folder, CATALOGUE)
-    assert [t.file for t in evidence.torn] == ["driver.jsonl"]
+    assert [t.file for t in evidence.unreadable] == ["driver.jsonl"]
     assert evidence.nodes == nodes(4)
 
 
@@ -216,28 +222,34 @@ STRANGE = {
 def test_a_strange_record_is_an_error_in_the_report_and_breaks_nothing(folder: RunFolder, strange: str) -> None:
     raw(folder, 0, strange)
     for rank, node in enumerate(nodes(4)[1:], 1):
-        say(folder, rank, hello(rank, node), record("speed", node, {"rate_flops": 1.0, "wrong_elements": 0}), Bye())
+        say(
+            folder,
+            rank,
+            rank_started(rank, node),
+            record("speed", node, {"rate_flops": 1.0, "wrong_elements": 0}),
+            RankFinished(),
+        )
     drive(folder, Event("started", AT, nodes=nodes(4)), Event("ended", AT))
     evidence = gather(folder, CATALOGUE)
-    assert evidence.torn
+    assert evidence.unreadable
     judgement = judge(evidence, CATALOGUE, {}, frozenset())
     assert any(v.outcome is Outcome.ERROR and v.check == "records" for v in judgement.verdicts)
     assert judgement.exit_code == 3
     write_run(folder.run_file, evidence, AT)
-    assert read_run(folder.run_file).torn == evidence.torn
+    assert read_run(folder.run_file).unreadable == evidence.unreadable
     assert "records" in render_json(evidence, judgement, summarise(evidence, judgement, []))
-    assert set(words_of(folder, "00").spoke.values()) >= {"node1", "node2", "node3"}
+    assert set(rank_logs_of(folder, "00").spoke.values()) >= {"node1", "node2", "node3"}
 
 
 # --- what the driver hears --------------------------------------------------------------------------------------------
 
 
 def test_the_driver_hears_who_spoke_finished_and_stopped(folder: RunFolder) -> None:
-    say(folder, 0, hello(0, "node0"), record("speed", "node0", {"rate_flops": 1.0}), Bye())
-    say(folder, 1, hello(1, "node1"), record("speed", "node1", cause="cut", cut_short=True, by_peer=True))
-    say(folder, 2, Stopped("deadline: MPI start", by_peer=True))
+    say(folder, 0, rank_started(0, "node0"), record("speed", "node0", {"rate_flops": 1.0}), RankFinished())
+    say(folder, 1, rank_started(1, "node1"), record("speed", "node1", cause="cut", cut_short=True, by_peer=True))
+    say(folder, 2, RankStopped("deadline: MPI start", by_peer=True))
     raw(folder, 3, '{"kind":"hel')
-    words = words_of(folder, "00")
+    words = rank_logs_of(folder, "00")
     assert words.spoke == {0: "node0", 1: "node1"}
     assert words.finished == {0}
     assert words.stopped == {2: ("deadline: MPI start", True)}
@@ -245,24 +257,24 @@ def test_the_driver_hears_who_spoke_finished_and_stopped(folder: RunFolder) -> N
 
 
 def test_a_step_that_nobody_spoke_in_has_no_words(folder: RunFolder) -> None:
-    words = words_of(folder, "00")
+    words = rank_logs_of(folder, "00")
     assert (words.spoke, words.records, words.finished, words.stopped) == ({}, (), frozenset(), {})
-    assert first_hello(folder, "00") is None
+    assert first_rank_started(folder, "00") is None
 
 
 def test_mpi_has_started_when_anybody_says_hello(folder: RunFolder) -> None:
-    say(folder, 3, hello(3, "node3", in_turn=True))
-    found = first_hello(folder, "00")
+    say(folder, 3, rank_started(3, "node3", in_turn=True))
+    found = first_rank_started(folder, "00")
     assert found is not None
     assert found.in_turn
 
 
 def test_files_that_are_no_journals_of_ranks_do_no_harm(folder: RunFolder) -> None:
-    (folder.records("00") / "pid77.jsonl").write_text('{"kind":"bye","data":{}}\n')
+    (folder.records("00") / "pid77.jsonl").write_text('{"kind":"rank_finished","data":{}}\n')
     (folder.records("00") / "rubbish.jsonl").write_text("x\n")
     (folder.records("00") / ".r000000.jsonl.tmp").write_text("x\n")
-    assert words_of(folder, "00").finished == frozenset()
-    assert Torn("rubbish.jsonl", "x") in gather(folder, CATALOGUE).torn
+    assert rank_logs_of(folder, "00").finished == frozenset()
+    assert UnreadableLine("rubbish.jsonl", "x") in gather(folder, CATALOGUE).unreadable
 
 
 @settings(max_examples=30, deadline=None)

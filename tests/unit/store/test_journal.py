@@ -9,30 +9,30 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.builders import hello, record
+from support.builders import rank_started, record
 
 from hpcaccept.errors import RunFolderFull
 from hpcaccept.model.event import Event
-from hpcaccept.model.record import Bye, Import, Record, Start, Stopped, Torn
+from hpcaccept.model.record import CheckStarted, ModuleImported, RankFinished, RankStopped, Record, UnreadableLine
 from hpcaccept.store.journal import Journal, full_disk_named, read
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hpcaccept.store.journal import Word
+    from hpcaccept.store.journal import JournalEntry
 
-WORDS: list[Word] = [
-    hello(1, "node1"),
-    Start("speed"),
-    Import("torch", 1.25),
+WORDS: list[JournalEntry] = [
+    rank_started(1, "node1"),
+    CheckStarted("speed"),
+    ModuleImported("torch", 1.25),
     record("speed", "node1", {"rate_flops[fp32]": [1.0, 2.5], "wrong_elements": 0}, facts={"text": 'ä "\n\t\x00 ✓'}),
-    Stopped("ended by SIGTERM", by_peer=True, beat="fp32"),
+    RankStopped("ended by SIGTERM", by_peer=True, beat="fp32"),
     Event("death", "2026-11-22", nodes=("node1",), ranks=(1,), detail="rank 1 was lost"),
-    Bye(),
+    RankFinished(),
 ]
 
 
-def written(folder: Path, words: list[Word]) -> Path:
+def written(folder: Path, words: list[JournalEntry]) -> Path:
     journal = Journal(folder / "r000001.jsonl")
     for word in words:
         journal.write(word)
@@ -51,7 +51,7 @@ def test_what_is_said_is_read_in_order(tmp_path: Path) -> None:
 def test_a_word_is_one_line(whole: bytes) -> None:
     assert whole.count(b"\n") == len(WORDS)
     assert [json.loads(line)["kind"] for line in whole.splitlines()] == [
-        "hello", "start", "import", "record", "stopped", "event", "bye",
+        "rank_started", "check_started", "module_imported", "record", "rank_stopped", "event", "rank_finished",
     ]  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def test_a_journal_cut_at_any_byte_loses_at_most_its_last_line(tmp_path: Path, w
         complete = sum(1 for end in ends if end - 1 <= cut)
         assert found[:complete] == WORDS[:complete], cut
         assert len(found) <= complete + 1
-        assert all(isinstance(word, Torn) for word in found[complete:]), cut
+        assert all(isinstance(word, UnreadableLine) for word in found[complete:]), cut
 
 
 def test_a_torn_line_costs_only_itself_and_is_told_with_its_text(tmp_path: Path, whole: bytes) -> None:
@@ -72,7 +72,7 @@ def test_a_torn_line_costs_only_itself_and_is_told_with_its_text(tmp_path: Path,
     file = tmp_path / "r000001.jsonl"
     file.write_bytes(b"".join([*lines[:3], lines[3][:40] + b"\n", *lines[4:]]))
     found = list(read(file))
-    assert found[3] == Torn("r000001.jsonl", lines[3][:40].decode())
+    assert found[3] == UnreadableLine("r000001.jsonl", lines[3][:40].decode())
     assert found[:3] + found[4:] == WORDS[:3] + WORDS[4:]
 
 
@@ -88,20 +88,20 @@ def test_a_torn_line_costs_only_itself_and_is_told_with_its_text(tmp_path: Path,
         b'{"kind":"record"}',
         b'{"kind":"hymn","data":{}}',
         b'{"kind":["record"],"data":{}}',
-        b'{"kind":"start","data":{"check":"speed","colour":"blue"}}',
-        b'{"kind":"start","data":null}',
-        b'{"kind":"import","data":{"module":"torch"}}',
+        b'{"kind":"check_started","data":{"check":"speed","colour":"blue"}}',
+        b'{"kind":"check_started","data":null}',
+        b'{"kind":"module_imported","data":{"module":"torch"}}',
         b'{"kind":"event","data":{"kind":"burnt","at":"now"}}',
-        b'{"kind":"start","data":{"check":"\\ud800"}}',
+        b'{"kind":"check_started","data":{"check":"\\ud800"}}',
         b"[" * 100_000,
     ],
 )
 def test_a_line_that_is_no_word_of_this_version_is_torn_and_never_an_exception(tmp_path: Path, line: bytes) -> None:
     file = tmp_path / "r000001.jsonl"
-    file.write_bytes(line + b'\n{"kind":"bye","data":{}}\n')
+    file.write_bytes(line + b'\n{"kind":"rank_finished","data":{}}\n')
     first, second = read(file)
-    assert isinstance(first, Torn)
-    assert second == Bye()
+    assert isinstance(first, UnreadableLine)
+    assert second == RankFinished()
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -109,7 +109,7 @@ def test_a_line_that_is_no_word_of_this_version_is_torn_and_never_an_exception(t
 def test_no_bytes_are_too_strange(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "r000001.jsonl"
     file.write_bytes(content)
-    assert all(isinstance(word, Torn) for word in read(file))
+    assert all(isinstance(word, UnreadableLine) for word in read(file))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -125,7 +125,7 @@ def test_any_text_and_number_comes_back(tmp_path: Path, text: str, value: float)
 def test_a_number_that_is_none_is_refused_when_it_is_written(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "r000001.jsonl")
     with pytest.raises(ValueError, match="JSON compliant"):
-        journal.write(Import("torch", float("nan")))
+        journal.write(ModuleImported("torch", float("nan")))
     assert list(read(journal.file)) == []
 
 
@@ -154,12 +154,12 @@ def test_two_threads_never_mix_their_lines(tmp_path: Path) -> None:
 
 def test_after_the_last_word_no_other_thread_says_anything(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "r000000.jsonl")
-    journal.write_last(Stopped("deadline", by_peer=False, beat="step 3"))
-    late = threading.Thread(target=journal.write, args=(Bye(),), daemon=True)
+    journal.write_last(RankStopped("deadline", by_peer=False, beat="step 3"))
+    late = threading.Thread(target=journal.write, args=(RankFinished(),), daemon=True)
     late.start()
     late.join(0.2)
     assert late.is_alive()
-    assert [type(word) for word in read(journal.file)] == [Stopped]
+    assert [type(word) for word in read(journal.file)] == [RankStopped]
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
@@ -171,3 +171,9 @@ def test_no_space_left_is_named_with_the_file(tmp_path: Path, number: int) -> No
 def test_another_fault_of_the_disk_stays_what_it_is(tmp_path: Path) -> None:
     with pytest.raises(PermissionError), full_disk_named(tmp_path / "x.jsonl"):
         raise PermissionError(errno.EACCES, "no")
+
+
+def test_a_journal_with_the_old_names_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "r000001.jsonl"
+    file.write_bytes(b'{"kind":"start","data":{"check":"speed"}}\n{"kind":"bye","data":{}}\n')
+    assert list(read(file)) == [CheckStarted("speed"), RankFinished()]

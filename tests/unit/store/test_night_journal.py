@@ -20,10 +20,10 @@ from hpcaccept.model.nightly.night import (
     LastTest,
     Line,
     Missed,
+    NightEntry,
     Scheduled,
     Submitting,
     Withdrawn,
-    Word,
 )
 from hpcaccept.store.night_journal import append, read
 
@@ -41,7 +41,7 @@ def judged(night: str, day: int, run: str = "", reasons: dict[str, str] | None =
     return Concluded(night, run or f"run-{night}{day}", at(day), 0, nodes, reasons or {})
 
 
-EVERYTHING: tuple[Word, ...] = (
+EVERYTHING: tuple[NightEntry, ...] = (
     Scheduled("02:00"),
     Began("n1", "login1", 7, "ops"),
     Chosen("n1", ("a", "b"), {"excluded": 2}),
@@ -57,10 +57,10 @@ def test_every_word_comes_back_as_it_was_written(tmp_path: Path) -> None:
     file = tmp_path / "journal.jsonl"
     append(file, *EVERYTHING[:3], at=at(1))
     append(file, *EVERYTHING[3:], at=at(2))
-    lines, torn = read(file)
+    lines, unreadable = read(file)
     assert tuple(line.word for line in lines) == EVERYTHING
     assert [line.at for line in lines] == [at(1)] * 3 + [at(2)] * 5
-    assert torn == 0
+    assert unreadable == 0
 
 
 def test_a_torn_line_costs_only_itself(tmp_path: Path) -> None:
@@ -68,8 +68,8 @@ def test_a_torn_line_costs_only_itself(tmp_path: Path) -> None:
     append(file, *EVERYTHING, at=at(1))
     file.write_bytes(file.read_bytes()[:-20])
     append(file, Began("n2"), at=at(2))
-    lines, torn = read(file)
-    assert torn == 1
+    lines, unreadable = read(file)
+    assert unreadable == 1
     assert [line.word for line in lines] == [*EVERYTHING[:-1], Began("n2")]
 
 
@@ -90,7 +90,7 @@ def test_no_journal_is_an_empty_one_and_an_unreadable_one_is_an_error(tmp_path: 
         append(tmp_path / "journal.jsonl", Began("n1"), at=at(1))
 
 
-def lines(*words: Word) -> list[Line]:
+def lines(*words: NightEntry) -> list[Line]:
     return [Line(at(1 + number), word) for number, word in enumerate(words)]
 
 

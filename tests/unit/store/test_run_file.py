@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.builders import AT, H100, evidence, fleet, hello, nodes, plan, record, step, suite
+from support.builders import AT, H100, evidence, fleet, nodes, plan, rank_started, record, step, suite
 
 from hpcaccept.errors import StoreError
 from hpcaccept.model.event import Event
 from hpcaccept.model.job import JobStatus
-from hpcaccept.model.record import Torn
+from hpcaccept.model.record import UnreadableLine
 from hpcaccept.model.table import SampleTable
 from hpcaccept.serial import dumps
 from hpcaccept.store.run_file import FORMAT, VERSION, open_h5, read_run, write_h5, write_run
@@ -44,7 +44,7 @@ def everything() -> Evidence:
         ],
         plan(suite("speed", "fabric")),
         events=(Event("started", AT, nodes=nodes(4)), Event("death", AT, ranks=(1,), nodes=("node1",), detail="…")),
-        torn=(Torn("r000003.jsonl", '{"kind'),),
+        unreadable=(UnreadableLine("r000003.jsonl", '{"kind'),),
     )
     return replace(found, steps=(step(("speed", "fabric")),), imports_s={"torch": 2.0}, job=JobStatus("timeout", "T"))
 
@@ -55,7 +55,7 @@ def test_a_run_comes_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_a_run_of_which_nothing_is_known_comes_back_too(tmp_path: Path) -> None:
-    nothing = evidence([], names=(), hellos=())
+    nothing = evidence([], names=(), rank_starts=())
     write_run(tmp_path / "run.h5", nothing, AT)
     assert same(read_run(tmp_path / "run.h5"), nothing)
 
@@ -90,10 +90,16 @@ def test_a_run_of_version_1_is_read(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "run.h5", "a") as h5:
         h5.attrs["version"] = 1
         del h5["records"], h5["samples/units"]
-        for name in ("steps", "hellos", "records", "events", "torn"):
+        for name, field in (
+            ("steps", "steps"),
+            ("hellos", "rank_starts"),
+            ("records", "records"),
+            ("events", "events"),
+            ("torn", "unreadable"),
+        ):
             if name != "records":
                 del h5[f"evidence/{name}"]
-            things = [dumps(thing) for thing in getattr(found, name)]
+            things = [dumps(thing) for thing in getattr(found, field)]
             h5.create_dataset(f"evidence/{name}", data=np.array(things, object), dtype=h5py.string_dtype())
         units = [dumps(unit) for unit in found.samples.units]
         h5.create_dataset("samples/units", data=np.array(units, object), dtype=h5py.string_dtype())
@@ -265,7 +271,7 @@ def test_a_file_that_is_refused_is_not_left_open(tmp_path: Path) -> None:
 
 
 def test_hellos_and_device_models_are_kept(tmp_path: Path) -> None:
-    found = fleet([1.0], hellos=(hello(0, "node0", in_turn=True),))
+    found = fleet([1.0], rank_starts=(rank_started(0, "node0", in_turn=True),))
     write_run(tmp_path / "run.h5", found, AT)
     back = read_run(tmp_path / "run.h5")
     assert back.in_turn

@@ -9,7 +9,7 @@ import time
 
 import psutil
 import pytest
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 
 from hpcaccept.checks.os_noise import OsNoise
 from hpcaccept.errors import ToolError
@@ -18,35 +18,33 @@ from hpcaccept.transport.tool import run_tool, started
 
 
 @pytest.fixture
-def bench() -> SoloBench:
-    return SoloBench(OsNoise())
+def ctx() -> SoloContext:
+    return SoloContext(OsNoise())
 
 
-def test_output_and_status_are_given_and_kept(bench: SoloBench) -> None:
-    done = run_tool(bench, ["sh", "-c", "echo out; echo err >&2; exit 3"], timeout_s=10)
+def test_output_and_status_are_given_and_kept(ctx: SoloContext) -> None:
+    done = run_tool(ctx, ["sh", "-c", "echo out; echo err >&2; exit 3"], timeout_s=10)
     assert (done.returncode, done.stdout, done.stderr) == (3, "out\n", "err\n")
-    assert bench.kept == {"sh.out": "out\n", "sh.err": "err\n"}
+    assert ctx.kept == {"sh.out": "out\n", "sh.err": "err\n"}
 
 
-def test_variables_are_added_and_taken_away(bench: SoloBench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_are_added_and_taken_away(ctx: SoloContext, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEPT", "k")
     monkeypatch.setenv("TAKEN", "t")
-    done = run_tool(
-        bench, ["sh", "-c", "echo $KEPT$ADDED${TAKEN-gone}"], timeout_s=10, env={"ADDED": "a", "TAKEN": None}
-    )
+    done = run_tool(ctx, ["sh", "-c", "echo $KEPT$ADDED${TAKEN-gone}"], timeout_s=10, env={"ADDED": "a", "TAKEN": None})
     assert done.stdout == "kagone\n"
 
 
-def test_a_missing_tool_is_not_run_with_a_remedy(bench: SoloBench) -> None:
+def test_a_missing_tool_is_not_run_with_a_remedy(ctx: SoloContext) -> None:
     with pytest.raises(Unavailable, match="no-such-tool is not installed") as caught:
-        run_tool(bench, ["no-such-tool"], timeout_s=1)
+        run_tool(ctx, ["no-such-tool"], timeout_s=1)
     assert caught.value.remedy
 
 
-def test_a_tool_that_does_not_end_is_killed_with_its_children_and_what_it_said_is_kept(bench: SoloBench) -> None:
+def test_a_tool_that_does_not_end_is_killed_with_its_children_and_what_it_said_is_kept(ctx: SoloContext) -> None:
     with pytest.raises(ToolError, match=r"sh did not end within 0.5 s"):
-        run_tool(bench, ["sh", "-c", "echo begun; sleep 617 & wait"], timeout_s=0.5)
-    assert bench.kept == {"sh.out": "begun\n"}
+        run_tool(ctx, ["sh", "-c", "echo begun; sleep 617 & wait"], timeout_s=0.5)
+    assert ctx.kept == {"sh.out": "begun\n"}
     assert not [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "617"]]
 
 

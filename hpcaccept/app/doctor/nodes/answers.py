@@ -10,12 +10,12 @@ from hpcaccept.units import show_duration
 
 if TYPE_CHECKING:
     from hpcaccept.app.doctor.case import Case
-    from hpcaccept.model.doctor.probe import Heard
+    from hpcaccept.model.doctor.probe import ProbeResult
 
 PLACE = 0
 
 
-def judge(case: Case, heard: Heard) -> list[Finding]:
+def judge(case: Case, heard: ProbeResult) -> list[Finding]:
     """Of a job that never began nothing is known of any node: that is nobody's fault, and no acquittal."""
     asked = case.request.nodes if case.launcher != "local" else 1
     expected = counted(asked, "node")

@@ -10,7 +10,7 @@ from hpcaccept.units import show
 if TYPE_CHECKING:
     from hpcaccept.app.doctor.case import Case
     from hpcaccept.model.doctor.finding import Mark
-    from hpcaccept.model.doctor.probe import Clock, Heard
+    from hpcaccept.model.doctor.probe import Clock, ProbeResult
 
 PLACE = 70
 #: What happened first on two nodes is told from their clocks; munge refuses what is five minutes off.
@@ -18,7 +18,7 @@ _WARN_S, _WRONG_S = 0.5, 5.0
 _REMEDY = "There: 'timedatectl', 'chronyc tracking'; start chrony or ntpd"
 
 
-def judge(case: Case, heard: Heard) -> list[Finding]:
+def judge(case: Case, heard: ProbeResult) -> list[Finding]:
     """Against this machine, within the way of question and answer: only what is certain counts."""
     off = [clock for clock in heard.clocks if _certain_s(clock) >= _WARN_S]
     near = [clock for clock in heard.clocks if clock not in off]

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpcaccept.app.doctor.grouping import told
+from hpcaccept.app.doctor.grouping import grouped
 from hpcaccept.model.doctor.finding import Finding
 from hpcaccept.units import show_bytes
 
 if TYPE_CHECKING:
     from hpcaccept.app.doctor.case import Case
-    from hpcaccept.model.doctor.probe import Heard, NodeFacts
+    from hpcaccept.model.doctor.probe import NodeFacts, ProbeResult
 
 PLACE = 90
 _LEAST_TMP = 1 << 30
 
 
-def judge(case: Case, heard: Heard) -> list[Finding]:
+def judge(case: Case, heard: ProbeResult) -> list[Finding]:
     """A rank that may use one core of ninety-six is thirty times as slow, and looks like a bad node."""
     nodes = [node for node in heard.nodes if node.python]
-    return told(nodes, _cores) + told(nodes, _tmp) + told([node for node in nodes if node.no_locale], _locale)
+    return grouped(nodes, _cores) + grouped(nodes, _tmp) + grouped([node for node in nodes if node.no_locale], _locale)
 
 
 def _cores(node: NodeFacts) -> Finding:

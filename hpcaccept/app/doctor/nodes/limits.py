@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpcaccept.app.doctor.grouping import told
+from hpcaccept.app.doctor.grouping import grouped
 from hpcaccept.model.doctor.finding import Finding
 from hpcaccept.units import show_bytes
 
 if TYPE_CHECKING:
     from hpcaccept.app.doctor.case import Case
     from hpcaccept.model.doctor.finding import Mark
-    from hpcaccept.model.doctor.probe import Heard, NodeFacts
+    from hpcaccept.model.doctor.probe import NodeFacts, ProbeResult
 
 PLACE = 80
 _GIB = 1 << 30
@@ -23,11 +23,13 @@ _DOCKERS = 64 << 20
 _SHM_PER_GPU, _LEAST_SHM = _GIB, 256 << 20
 
 
-def judge(case: Case, heard: Heard) -> list[Finding]:
+def judge(case: Case, heard: ProbeResult) -> list[Finding]:
     """Both are settings of slurmd or of the container runtime, which a shell on the node does not show."""
     nodes = [node for node in heard.nodes if node.python]
     gpus = case.request.gpus_per_node
-    return told(nodes, lambda node: _memlock(node, gpus)) + told(nodes, lambda node: _shm(node, gpus, case.launcher))
+    return grouped(nodes, lambda node: _memlock(node, gpus)) + grouped(
+        nodes, lambda node: _shm(node, gpus, case.launcher)
+    )
 
 
 def _memlock(node: NodeFacts, gpus: int) -> Finding:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpcaccept.app.doctor.grouping import told
+from hpcaccept.app.doctor.grouping import grouped
 from hpcaccept.model.doctor.finding import Finding
 
 if TYPE_CHECKING:
     from hpcaccept.app.doctor.case import Case
-    from hpcaccept.model.doctor.probe import Heard, NodeFacts
+    from hpcaccept.model.doctor.probe import NodeFacts, ProbeResult
 
 PLACE = 20
 _LIST = "Compare 'srun --mpi=list' with the image's MPI (ompi_info | grep -i pmix), or name another: --mpi TYPE"
 _MPIEXEC = "Use the mpiexec of the MPI that mpi4py loads: python -c 'from mpi4py import MPI; print(MPI.get_vendor())'"
 
 
-def judge(case: Case, heard: Heard) -> list[Finding]:
+def judge(case: Case, heard: ProbeResult) -> list[Finding]:
     """A rank that finds itself alone would measure nothing between nodes, and call it well."""
     remedy = _LIST if case.launcher == "slurm" else _MPIEXEC
 
@@ -42,4 +42,4 @@ def judge(case: Case, heard: Heard) -> list[Finding]:
         return Finding("MPI world", "ok", f"{node.world}", f"{expected}")
 
     spoken = [node for node in heard.nodes if node.python and (node.mpi_begun or node.done)]
-    return told(spoken, library, alike=True) + told([node for node in spoken if node.world], world)
+    return grouped(spoken, library, alike=True) + grouped([node for node in spoken if node.world], world)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpcaccept.app.doctor.grouping import told
+from hpcaccept.app.doctor.grouping import grouped
 from hpcaccept.model.doctor.finding import Finding
 
 if TYPE_CHECKING:
     from hpcaccept.app.doctor.case import Case
-    from hpcaccept.model.doctor.probe import Heard, NodeFacts
+    from hpcaccept.model.doctor.probe import NodeFacts, ProbeResult
 
 PLACE = 30
 
 
-def judge(case: Case, heard: Heard) -> list[Finding]:
+def judge(case: Case, heard: ProbeResult) -> list[Finding]:
     """Only where PMIx started the ranks."""
 
     def fit(node: NodeFacts) -> Finding:
@@ -26,4 +26,4 @@ def judge(case: Case, heard: Heard) -> list[Finding]:
             return Finding("PMIx", "wrong", f"{versions}: {node.pmix_misfit}", "two that fit", remedy)
         return Finding("PMIx", "ok", versions)
 
-    return told([node for node in heard.nodes if node.pmix_host or node.pmix_misfit], fit, alike=True)
+    return grouped([node for node in heard.nodes if node.pmix_host or node.pmix_misfit], fit, alike=True)

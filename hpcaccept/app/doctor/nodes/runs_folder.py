@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpcaccept.app.doctor.grouping import told
+from hpcaccept.app.doctor.grouping import grouped
 from hpcaccept.model.doctor.finding import Finding
 
 if TYPE_CHECKING:
     from hpcaccept.app.doctor.case import Case
-    from hpcaccept.model.doctor.probe import Heard, NodeFacts
+    from hpcaccept.model.doctor.probe import NodeFacts, ProbeResult
 
 PLACE = 60
 
 
-def judge(case: Case, heard: Heard) -> list[Finding]:
+def judge(case: Case, heard: ProbeResult) -> list[Finding]:
     """Files are all that the ranks leave behind."""
     shared = "--runs-dir DIR, a folder of a file system that all nodes and this machine mount"
     name = str(case.runs_dir)
 
-    def look(node: NodeFacts) -> Finding:
+    def examine(node: NodeFacts) -> Finding:
         if node.no_read:
             return Finding(
                 "runs seen", "wrong", f"{name}: what is written here is not read there ({node.no_read})", remedy=shared
@@ -31,4 +31,4 @@ def judge(case: Case, heard: Heard) -> list[Finding]:
             )
         return Finding("runs seen", "ok", "what is written here is read there, and back")
 
-    return told([node for node in heard.nodes if node.python and case.launcher], look)
+    return grouped([node for node in heard.nodes if node.python and case.launcher], examine)

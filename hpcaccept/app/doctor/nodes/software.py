@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpcaccept import __version__
-from hpcaccept.app.doctor.grouping import told
+from hpcaccept.app.doctor.grouping import grouped
 from hpcaccept.model.doctor.finding import Finding
 
 if TYPE_CHECKING:
     from hpcaccept.app.doctor.case import Case
-    from hpcaccept.model.doctor.probe import Heard, NodeFacts
+    from hpcaccept.model.doctor.probe import NodeFacts, ProbeResult
 
 PLACE = 10
 
 
-def judge(case: Case, heard: Heard) -> list[Finding]:
+def judge(case: Case, heard: ProbeResult) -> list[Finding]:
     """Login side and ranks speak through files: these fit only their own version."""
 
     def version(node: NodeFacts) -> Finding:
@@ -28,4 +28,4 @@ def judge(case: Case, heard: Heard) -> list[Finding]:
     def python(node: NodeFacts) -> Finding:
         return Finding("Python", "ok", f"{node.python} on {node.system}")
 
-    return told(heard.nodes, version) + told([node for node in heard.nodes if node.python], python, alike=True)
+    return grouped(heard.nodes, version) + grouped([node for node in heard.nodes if node.python], python, alike=True)

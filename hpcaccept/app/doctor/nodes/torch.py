@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpcaccept.app.doctor.grouping import told
+from hpcaccept.app.doctor.grouping import grouped
 from hpcaccept.model.doctor.finding import Finding
 from hpcaccept.report.phrases import counted
 
 if TYPE_CHECKING:
     from hpcaccept.app.doctor.case import Case
     from hpcaccept.model.doctor.finding import Mark
-    from hpcaccept.model.doctor.probe import Heard, NodeFacts
+    from hpcaccept.model.doctor.probe import NodeFacts, ProbeResult
 
 PLACE = 40
 _INSTALL = "pip install 'hpcaccept[rank]' where the ranks run, or an image of 'make image'"
 
 
-def judge(case: Case, heard: Heard) -> list[Finding]:
+def judge(case: Case, heard: ProbeResult) -> list[Finding]:
     """Checks without torch run without it; all that measures GPUs needs it."""
     gpus = case.request.gpus_per_node
 
-    def look(node: NodeFacts) -> Finding:
+    def examine(node: NodeFacts) -> Finding:
         if node.no_torch:
             return Finding("torch", "wrong", node.no_torch, "torch can be imported", _INSTALL)
         if not node.torch_cuda:
@@ -39,4 +39,4 @@ def judge(case: Case, heard: Heard) -> list[Finding]:
             return Finding("torch", "wrong", text, "with NCCL", _INSTALL)
         return Finding("torch", "ok", f"{text}, sees {counted(node.torch_gpus, 'GPU')}" if gpus else text)
 
-    return told([node for node in heard.nodes if node.torch or node.no_torch], look, alike=True)
+    return grouped([node for node in heard.nodes if node.torch or node.no_torch], examine, alike=True)

@@ -18,7 +18,7 @@ from hpcaccept.app.doctor.case import Case
 from hpcaccept.app.doctor.login import account, gres, image, mpi_types, mpiexec, partition, runs_folder, slurm
 from hpcaccept.app.doctor.probe_nodes import Patience, as_job, probe_command
 from hpcaccept.model.doctor.finding import Finding
-from hpcaccept.model.doctor.probe import Clock, Heard, NodeFacts, ProbeRequest, Silent
+from hpcaccept.model.doctor.probe import Clock, NoAnswer, NodeFacts, ProbeRequest, ProbeResult
 from hpcaccept.model.node import NodeState
 from hpcaccept.model.plan import Image, Request
 from hpcaccept.parse.slurm.site import (
@@ -284,16 +284,16 @@ WELL = NodeFacts(
 )  # fmt: skip
 
 
-def four(last: dict[str, Any] | None = None, **every: Any) -> Heard:
+def four(last: dict[str, Any] | None = None, **every: Any) -> ProbeResult:
     """Four nodes, well but for what is said of all of them and of the last one."""
     found = [replace(WELL, node=f"n{i}", rank=i, **every) for i in range(4)]
     if last:
         found[3] = replace(found[3], **last)
     clocks = tuple(Clock(node.node, 0.001 * node.rank, 0.004) for node in found)
-    return Heard(tuple(found), clocks, asked=4)
+    return ProbeResult(tuple(found), clocks, asked=4)
 
 
-def said_of(look: str, heard: Heard, case: Case = CASE) -> list[Finding]:
+def said_of(look: str, heard: ProbeResult, case: Case = CASE) -> list[Finding]:
     return [finding for finding in judged(case, heard) if finding.look == look]
 
 
@@ -350,7 +350,7 @@ def test_one_node_that_differs_is_told_by_name(look: str, change: dict[str, Any]
 
 
 def test_of_a_version_that_is_not_understood_nothing_else_is_claimed() -> None:
-    strange = Heard((NodeFacts("n0", version="9.0", done=True),), asked=1)
+    strange = ProbeResult((NodeFacts("n0", version="9.0", done=True),), asked=1)
     assert {f.look for f in judged(asked(nodes=1), strange) if f.mark == "wrong"} == {"hpcaccept"}
 
 
@@ -380,8 +380,8 @@ def test_a_slow_answer_is_no_wrong_clock() -> None:
 
 
 def test_nodes_that_did_not_speak_are_told_with_their_cause_and_the_rest_is_judged() -> None:
-    silent = Silent(("n3",), "container: the registry refused the image (401)", "Put credentials")
-    heard = Heard(four().nodes[:3], silent=(silent,), waited_s=3.0, asked=4)
+    silent = NoAnswer(("n3",), "container: the registry refused the image (401)", "Put credentials")
+    heard = ProbeResult(four().nodes[:3], silent=(silent,), waited_s=3.0, asked=4)
     job, why = said_of("job", heard)
     assert (job.mark, job.found) == ("warning", "3 of 4 nodes answered in 3.0 s")
     assert (why.mark, why.nodes, why.remedy) == ("wrong", ("n3",), "Put credentials")
@@ -389,7 +389,9 @@ def test_nodes_that_did_not_speak_are_told_with_their_cause_and_the_rest_is_judg
 
 
 def test_mpi_is_not_blamed_for_waiting_for_a_silent_node() -> None:
-    waiting = Heard(four(world=0, done=False).nodes[:3], silent=(Silent(("n3",), "nothing was heard of it"),), asked=4)
+    waiting = ProbeResult(
+        four(world=0, done=False).nodes[:3], silent=(NoAnswer(("n3",), "nothing was heard of it"),), asked=4
+    )
     (found,) = said_of("MPI", waiting)
     assert (found.mark, found.found) == ("unknown", "could not look: it waits for the nodes that are silent")
 
@@ -400,7 +402,7 @@ def test_a_process_that_ended_in_the_middle_is_told() -> None:
 
 
 def test_a_job_that_never_began_is_nobodys_fault_and_no_acquittal() -> None:
-    heard = Heard((), silent=(Silent((), "the job did not begin within 120 s"),), begun=False)
+    heard = ProbeResult((), silent=(NoAnswer((), "the job did not begin within 120 s"),), begun=False)
     (found,) = judged(CASE, heard)
     assert found.mark == "unknown"
     assert Diagnosis(CASE, (), (found,), heard).exit_code == 3

@@ -440,7 +440,7 @@ def test_index_0_that_falls_silent_is_not_waited_for(tmp_path: Path, quick: None
 
 def test_the_words_of_a_verdict_fit_into_a_termination_message() -> None:
     many = copy.deepcopy(REPORT["verdicts"]) * 200
-    said = pod.words_of({"verdicts": many})
+    said = pod.rank_logs_of({"verdicts": many})
     assert len(said) <= 2048
     assert said.startswith("FAIL")
 

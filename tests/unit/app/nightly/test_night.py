@@ -24,7 +24,7 @@ from hpcaccept.config.settings import Layered, Settings, load_settings
 from hpcaccept.errors import HpcacceptError, UsageError
 from hpcaccept.model.nightly.night import Began, Concluded, Ended, Scheduled, Submitting
 from hpcaccept.store.night_journal import append, read
-from hpcaccept.store.night_lock import LockHeld, look, myself, take
+from hpcaccept.store.night_lock import LockHeld, acquire, myself, read_holder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ def write(site: Site, *words: Any, at: datetime = NOON - timedelta(days=1)) -> N
     append(site.journal, *words, at=at.isoformat())
 
 
-def words_of(site: Site) -> list[Any]:
+def rank_logs_of(site: Site) -> list[Any]:
     return [line.word for line in read(site.journal)[0]]
 
 
@@ -66,12 +66,12 @@ def test_outside_its_window_nothing_is_started_and_that_is_written_down(tmp_path
     report = run_night(site)
     assert report.exit_code == 3
     assert report.nothing.startswith("It is outside the window 22:00-05:00.")
-    began, ended = words_of(site)
+    began, ended = rank_logs_of(site)
     assert isinstance(began, Began)
     assert isinstance(ended, Ended)
     assert (ended.night, ended.exit_code) == (began.night, 3)
     assert [path.name for path in site.runs_dir.iterdir()] == ["nightly"]
-    assert look(site.folder).free
+    assert read_holder(site.folder).free
 
 
 def test_a_window_that_is_too_short_for_the_job_is_not_begun(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_window_that_is_too_short_for_the_job_is_not_begun(tmp_path: Path) -> 
 def test_a_night_while_another_one_runs_writes_nothing(tmp_path: Path) -> None:
     site = site_at(tmp_path)
     site.folder.mkdir(parents=True)
-    with take(site.folder, myself(NOON.isoformat())), pytest.raises(LockHeld):
+    with acquire(site.folder, myself(NOON.isoformat())), pytest.raises(LockHeld):
         run_night(site)
     assert not site.journal.exists()
 
@@ -93,7 +93,7 @@ def test_a_night_that_still_goes_on_when_the_next_is_due_is_told(tmp_path: Path,
     site.folder.mkdir(parents=True)
     for hours, told in ((19, 0), (24, 1)):
         since = (NOON - timedelta(hours=hours)).isoformat()
-        with take(site.folder, myself(since)), pytest.raises(LockHeld):
+        with acquire(site.folder, myself(since)), pytest.raises(LockHeld):
             run_night(site)
         assert len(webhook.posts) == told
     assert "Another nightly run holds the lock" in webhook.posts[0][2]["nothing"]
@@ -118,7 +118,7 @@ def test_what_was_judged_before_a_crash_is_told_by_the_next_night(tmp_path: Path
     assert [change.node for change in report.changes.failed] == ["a"]
     assert report.exit_code == 1
     assert report.nothing == ""
-    assert [word.night for word in words_of(site) if isinstance(word, Ended)] == ["n1", report.night]
+    assert [word.night for word in rank_logs_of(site) if isinstance(word, Ended)] == ["n1", report.night]
     assert webhook.posts[0][2]["changes"]["failed"][0]["reason"] == "slow"
     assert run_night(site).changes.any is False
 
@@ -169,12 +169,12 @@ def test_status_tells_a_night_that_was_cut_short_from_one_that_runs(tmp_path: Pa
     site = site_at(tmp_path)
     write(site, Began("n1"), Submitting("n1", "r1", ("node1", "node2")))
     memory = recall(read(site.journal)[0])
-    cut = status_of(memory, look(site.folder), "", NOON, UTC)
+    cut = status_of(memory, read_holder(site.folder), "", NOON, UTC)
     assert (cut.cut_short, cut.exit_code) == (True, 3)
     assert any("n1 was cut short" in line for line in lines(cut, NOON))
     assert any("run r1 on node[1-2]" in line for line in lines(cut, NOON))
-    with take(site.folder, myself(NOON.isoformat())):
-        runs = status_of(memory, look(site.folder), "", NOON, UTC)
+    with acquire(site.folder, myself(NOON.isoformat())):
+        runs = status_of(memory, read_holder(site.folder), "", NOON, UTC)
     assert (runs.running, runs.cut_short, runs.exit_code) == (True, False, 0)
     assert as_json(runs)["lock"]["owner"].startswith(f"process {os.getpid()} of")
 
@@ -182,7 +182,7 @@ def test_status_tells_a_night_that_was_cut_short_from_one_that_runs(tmp_path: Pa
 def test_status_tells_a_hole_and_when_the_next_night_is(tmp_path: Path) -> None:
     site = site_at(tmp_path)
     write(site, Scheduled("02:00"), at=NOON - timedelta(days=2))
-    found = status_of(recall(read(site.journal)[0]), look(site.folder), "", NOON, UTC)
+    found = status_of(recall(read(site.journal)[0]), read_holder(site.folder), "", NOON, UTC)
     assert found.exit_code == 3
     assert len(found.missed) == 2
     assert found.next_due == datetime(2026, 11, 23, 2, tzinfo=UTC)
@@ -219,8 +219,8 @@ def test_the_table_of_a_settings_file_has_layers_as_all_settings(home: Path) -> 
         ("max_nodes = true", "expected int"),
         ("max_share = 0", "more than 0 and at most 1"),
         ("max_share = 1.5", "more than 0 and at most 1"),
-        ("queue_timeout = 0", "more than 0"),
-        ("queue_timeout = inf", "more than 0"),
+        ("queue_timeout_s = 0", "more than 0"),
+        ("queue_timeout_s = inf", "more than 0"),
         ('window = "22-5"', "expected a time of day like 02:30"),
         ('at = "2 o clock"', "expected a time of day like 02:30"),
         ('notify = "sometimes"', "changes or always or never"),
@@ -270,11 +270,11 @@ def test_an_interrupted_night_leaves_its_lock_and_is_resumed(tmp_path: Path, mon
     monkeypatch.setattr(night_module, "_tonight", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run_night(site)
-    assert look(site.folder).free
+    assert read_holder(site.folder).free
     assert "the next nightly run finishes it" in said[-1]
     monkeypatch.undo()
     report = run_night(site)
-    assert [word.night for word in words_of(site) if isinstance(word, Ended)][-1] == report.night
+    assert [word.night for word in rank_logs_of(site) if isinstance(word, Ended)][-1] == report.night
     assert recall(read(site.journal)[0]).open_nights == ()
 
 

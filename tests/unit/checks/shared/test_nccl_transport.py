@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 
 from hpcaccept.checks.allreduce import Allreduce
 from hpcaccept.checks.shared import nccl_transport
@@ -20,7 +20,7 @@ IB = (DATA / "h100-2nodes-ib-2.21.log").read_text()
 PORTS = {"node0": 4, "node1": 4}
 
 
-class TwoNodes(SoloBench):
+class TwoNodes(SoloContext):
     """Rank 8 of 16 on the second of two nodes."""
 
     ports = PORTS
@@ -33,7 +33,7 @@ class TwoNodes(SoloBench):
 
 
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> TwoNodes:
+def ctx(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> TwoNodes:
     for name in ("NCCL_DEBUG", "NCCL_DEBUG_FILE", "NCCL_IB_DISABLE", "NCCL_NET"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NCCL_DEBUG", "INFO")
@@ -47,78 +47,78 @@ def log(tmp_path: Path, text: str) -> None:
     (tmp_path / "nccl.log").write_text(text)
 
 
-def fails(bench: SoloBench, expected: str) -> bool:
+def fails(ctx: SoloContext, expected: str) -> bool:
     limit = Allreduce.metric("fallback").limit  # type: ignore[union-attr]
     assert isinstance(limit, Limit)
-    return not limit.met_by(bench.value("fallback", expected))
+    return not limit.met_by(ctx.value("fallback", expected))
 
 
-def test_tcp_where_the_nodes_have_rdma_fails_on_that_rank(bench: TwoNodes, tmp_path: Path) -> None:
+def test_tcp_where_the_nodes_have_rdma_fails_on_that_rank(ctx: TwoNodes, tmp_path: Path) -> None:
     log(tmp_path, TCP)
-    nccl_transport.report(bench, "nccl", "")
-    assert fails(bench, "rdma")
-    assert bench.facts["fallback"].startswith("TCP (NET/Socket) instead of RDMA")
-    assert "2 of 2 nodes have an active" in bench.facts["fallback"]
+    nccl_transport.report(ctx, "nccl", "")
+    assert fails(ctx, "rdma")
+    assert ctx.facts["fallback"].startswith("TCP (NET/Socket) instead of RDMA")
+    assert "2 of 2 nodes have an active" in ctx.facts["fallback"]
 
 
-def test_rdma_passes_and_says_what_is_used(bench: TwoNodes, tmp_path: Path) -> None:
+def test_rdma_passes_and_says_what_is_used(ctx: TwoNodes, tmp_path: Path) -> None:
     log(tmp_path, IB)
-    nccl_transport.report(bench, "nccl", "")
-    assert not fails(bench, "rdma")
-    assert bench.facts["transport"] == "NET/IB/GDRDMA ×3, P2P ×3; network IB; NVLS"
-    assert bench.value("channels", "NET/IB/GDRDMA") == 3
-    assert bench.facts["rdma_ports"] == "mlx5_0/1 (InfiniBand)"
+    nccl_transport.report(ctx, "nccl", "")
+    assert not fails(ctx, "rdma")
+    assert ctx.facts["transport"] == "NET/IB/GDRDMA ×3, P2P ×3; network IB; NVLS"
+    assert ctx.value("channels", "NET/IB/GDRDMA") == 3
+    assert ctx.facts["rdma_ports"] == "mlx5_0/1 (InfiniBand)"
 
 
 @pytest.mark.parametrize("text", ["", "garbage\n", "n:1:2 [0] NCCL INFO Channel 00/0 : 0[0] -> 1[1] via TELEGRAPH/0\n"])
-def test_a_log_that_is_not_understood_is_kept_and_no_pass(bench: TwoNodes, tmp_path: Path, text: str) -> None:
+def test_a_log_that_is_not_understood_is_kept_and_no_pass(ctx: TwoNodes, tmp_path: Path, text: str) -> None:
     log(tmp_path, text)
-    nccl_transport.report(bench, "nccl", "")
-    assert not bench.variants("fallback")
-    assert not bench.variants("channels"), "a required metric that is absent makes the record an ERROR"
+    nccl_transport.report(ctx, "nccl", "")
+    assert not ctx.variants("fallback")
+    assert not ctx.variants("channels"), "a required metric that is absent makes the record an ERROR"
     assert Allreduce.metric("channels").required  # type: ignore[union-attr]
-    assert bench.kept["nccl.log"] == text
-    assert bench.facts["transport"].startswith("not understood: ")
-    assert f"log: {tmp_path}/nccl.log; asked for with NCCL_DEBUG=INFO" in bench.facts["transport"]
+    assert ctx.kept["nccl.log"] == text
+    assert ctx.facts["transport"].startswith("not understood: ")
+    assert f"log: {tmp_path}/nccl.log; asked for with NCCL_DEBUG=INFO" in ctx.facts["transport"]
 
 
-def test_a_log_that_does_not_name_the_network_is_no_pass(bench: TwoNodes, tmp_path: Path) -> None:
+def test_a_log_that_does_not_name_the_network_is_no_pass(ctx: TwoNodes, tmp_path: Path) -> None:
     log(tmp_path, "n:1:2 [0] NCCL INFO Channel 00/0 : 0[0] -> 1[1] via P2P/CUMEM\n")
-    nccl_transport.report(bench, "nccl", "")
-    assert not bench.samples
-    assert "cannot be said" in bench.facts["transport"]
+    nccl_transport.report(ctx, "nccl", "")
+    assert not ctx.samples
+    assert "cannot be said" in ctx.facts["transport"]
 
 
-def test_a_log_that_was_never_written_is_no_pass(bench: TwoNodes) -> None:
-    nccl_transport.report(bench, "nccl", "")
-    assert not bench.samples
+def test_a_log_that_was_never_written_is_no_pass(ctx: TwoNodes) -> None:
+    nccl_transport.report(ctx, "nccl", "")
+    assert not ctx.samples
 
 
-def test_an_nccl_that_nobody_told_to_log_is_no_pass(bench: TwoNodes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_nccl_that_nobody_told_to_log_is_no_pass(ctx: TwoNodes, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NCCL_DEBUG", "NCCL_DEBUG_FILE"):
         monkeypatch.delenv(name)
-    nccl_transport.report(bench, "nccl", "")
-    assert not bench.samples
-    assert bench.facts["transport"].startswith("not understood: ")
+    nccl_transport.report(ctx, "nccl", "")
+    assert not ctx.samples
+    assert ctx.facts["transport"].startswith("not understood: ")
 
 
 def test_a_user_who_silenced_nccl_gets_no_judgement_and_no_error(
-    bench: TwoNodes, monkeypatch: pytest.MonkeyPatch
+    ctx: TwoNodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NCCL_DEBUG", "WARN")
-    nccl_transport.report(bench, "nccl", "rdma")
-    assert not bench.variants("fallback")
-    assert "NCCL_DEBUG=WARN" in bench.refused["fallback"]
-    assert bench.value("channels", "not logged") == 0
+    nccl_transport.report(ctx, "nccl", "rdma")
+    assert not ctx.variants("fallback")
+    assert "NCCL_DEBUG=WARN" in ctx.refused["fallback"]
+    assert ctx.value("channels", "not logged") == 0
 
 
-def test_where_nothing_is_expected_nothing_is_judged(bench: TwoNodes, tmp_path: Path) -> None:
+def test_where_nothing_is_expected_nothing_is_judged(ctx: TwoNodes, tmp_path: Path) -> None:
     log(tmp_path, TCP)
-    bench.ports = {"node0": 0, "node1": 0}
-    nccl_transport.report(bench, "nccl", "")
-    assert not bench.variants("fallback")
-    assert "0 of 2 nodes" in bench.refused["fallback"]
-    assert bench.value("channels", "NET/Socket") == 1
+    ctx.ports = {"node0": 0, "node1": 0}
+    nccl_transport.report(ctx, "nccl", "")
+    assert not ctx.variants("fallback")
+    assert "0 of 2 nodes" in ctx.refused["fallback"]
+    assert ctx.value("channels", "NET/Socket") == 1
 
 
 @pytest.mark.parametrize(
@@ -145,18 +145,18 @@ def test_what_is_expected_follows_from_the_nodes_and_from_what_was_asked(
     assert why
 
 
-def test_a_node_whose_ports_are_down_is_judged_by_what_the_others_have(bench: TwoNodes, tmp_path: Path) -> None:
+def test_a_node_whose_ports_are_down_is_judged_by_what_the_others_have(ctx: TwoNodes, tmp_path: Path) -> None:
     log(tmp_path, TCP)
-    bench.ports = {"node0": 4, "node1": 0, "node2": 4}
-    nccl_transport.report(bench, "nccl", "")
-    assert fails(bench, "rdma")
+    ctx.ports = {"node0": 4, "node1": 0, "node2": 4}
+    nccl_transport.report(ctx, "nccl", "")
+    assert fails(ctx, "rdma")
 
 
-def test_gloo_is_recorded_and_not_judged(bench: TwoNodes) -> None:
-    nccl_transport.report(bench, "gloo", "rdma")
-    assert bench.facts["transport"] == "gloo"
-    assert not bench.variants("fallback")
-    assert bench.refused["fallback"]
+def test_gloo_is_recorded_and_not_judged(ctx: TwoNodes) -> None:
+    nccl_transport.report(ctx, "gloo", "rdma")
+    assert ctx.facts["transport"] == "gloo"
+    assert not ctx.variants("fallback")
+    assert ctx.refused["fallback"]
 
 
 def test_only_active_ports_could_carry_rdma(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -99,16 +99,16 @@ def test_what_failed_in_the_run_before_too_is_a_fail_although_its_value_is_not_t
 def test_healthy_units_pass_and_the_number_of_comparisons_is_stated() -> None:
     judgement = judged(now([100.0] * 8, launches=2), past(steady()))
     assert {v.outcome for v in said(judgement)} == {Outcome.PASS}
-    power = judgement.power["history"]
-    assert (power.comparisons, power.fewest, power.false_alarm_rate) == (8, 8, 0.01)
-    assert power.smallest_loss is not None
-    assert power.smallest_loss[0] < 0.02
+    sensitivity = judgement.sensitivity["history"]
+    assert (sensitivity.comparisons, sensitivity.fewest, sensitivity.false_alarm_rate) == (8, 8, 0.01)
+    assert sensitivity.smallest_loss is not None
+    assert sensitivity.smallest_loss[0] < 0.02
 
 
 def test_without_a_past_nothing_is_asked_of_it() -> None:
     judgement = judged(now([100.0] * 4), None)
     assert said(judgement) == []
-    assert "history" not in judgement.power
+    assert "history" not in judgement.sensitivity
 
 
 @pytest.mark.parametrize("runs", [1, 4])

@@ -5,12 +5,26 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from support.builders import AT, CATALOGUE, every, evidence, fleet, hello, judged, nodes, of, plan, record, suite, where
+from support.builders import (
+    AT,
+    CATALOGUE,
+    every,
+    evidence,
+    fleet,
+    judged,
+    nodes,
+    of,
+    plan,
+    rank_started,
+    record,
+    suite,
+    where,
+)
 
 from hpcaccept.judge import judge
 from hpcaccept.model.event import Event
 from hpcaccept.model.job import JobStatus
-from hpcaccept.model.record import Record, Torn
+from hpcaccept.model.record import Record, UnreadableLine
 from hpcaccept.model.suite import CheckSpec
 from hpcaccept.model.verdict import Outcome
 
@@ -61,7 +75,7 @@ def test_while_the_job_goes_on_the_missing_node_is_not_blamed_for_it() -> None:
 
 
 def test_a_job_of_which_nothing_is_known_is_an_error_for_every_check() -> None:
-    found = evidence([], plan(suite("identity", "speed")), names=(), hellos=(), job=JobStatus("lost", "gone"))
+    found = evidence([], plan(suite("identity", "speed")), names=(), rank_starts=(), job=JobStatus("lost", "gone"))
     judgement = judged(found)
     assert [(v.check, v.outcome) for v in judgement.verdicts] == [
         ("identity", Outcome.ERROR), ("speed", Outcome.ERROR),
@@ -70,7 +84,7 @@ def test_a_job_of_which_nothing_is_known_is_an_error_for_every_check() -> None:
 
 
 def test_a_job_that_has_not_started_says_so() -> None:
-    found = replace(evidence([], names=(), hellos=()), events=())
+    found = replace(evidence([], names=(), rank_starts=()), events=())
     assert {v.reason for v in judged(found).verdicts} == {"the job has not started"}
 
 
@@ -178,7 +192,7 @@ def test_one_gpu_of_eight_without_its_number_is_an_error_of_that_gpu() -> None:
 
 
 def test_a_torn_line_is_an_error_with_its_text() -> None:
-    found = judged(replace(fleet([100.0] * 4), torn=(Torn("r000002.jsonl", '{"kind":"rec'),)))
+    found = judged(replace(fleet([100.0] * 4), unreadable=(UnreadableLine("r000002.jsonl", '{"kind":"rec'),)))
     (error,) = of(found.verdicts, Outcome.ERROR)
     assert "r000002.jsonl" in error.reason
     assert '{"kind":"rec' in error.reason
@@ -239,7 +253,7 @@ def test_a_node_that_never_reported_is_a_gap_by_name() -> None:
 
 
 def test_nodes_that_slurm_never_gave_are_a_gap_without_a_name() -> None:
-    cover = judged(evidence([], names=(), hellos=())).coverage
+    cover = judged(evidence([], names=(), rank_starts=())).coverage
     assert cover.gaps == {"speed": ("?",) * 4}
     assert (cover.asked, cover.judged) == (4, 0)
 
@@ -271,7 +285,7 @@ def test_the_same_check_twice_is_counted_twice() -> None:
 
 
 def test_a_hello_alone_covers_nothing() -> None:
-    cover = judged(evidence([], hellos=tuple(hello(r, n) for r, n in enumerate(nodes(4))))).coverage
+    cover = judged(evidence([], rank_starts=tuple(rank_started(r, n) for r, n in enumerate(nodes(4))))).coverage
     assert cover.nodes_silent == nodes(4)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.builders import every, evidence, fleet, hello, judged, nodes, of, plan, record, suite, where
+from support.builders import every, evidence, fleet, judged, nodes, of, plan, rank_started, record, suite, where
 
 from hpcaccept.model.suite import CheckSpec, PeerRule
 from hpcaccept.model.verdict import Outcome, Verdict
@@ -126,7 +126,7 @@ def test_the_order_of_the_units_changes_no_verdict(rates: list[float], dice: ran
     one, other = (judged(evidence(rows, the_plan)) for rows in (records, shuffled))
     assert set(peers(one)) == set(peers(other))
     assert one.exit_code == other.exit_code
-    (mine, theirs) = (found.power["peers"] for found in (one, other))
+    (mine, theirs) = (found.sensitivity["peers"] for found in (one, other))
     assert (mine.comparisons, mine.z, mine.fewest) == (theirs.comparisons, theirs.z, theirs.fewest)
     assert (mine.smallest_loss or (0.0, 0.0)) == pytest.approx(theirs.smallest_loss or (0.0, 0.0))
 
@@ -189,7 +189,7 @@ def test_when_peers_differ_wildly_nobody_passes_by_their_noise() -> None:
 def test_a_suite_may_switch_the_question_off() -> None:
     found = judged(fleet([100.0, 100.0, 100.0, 1.0], plan(suite("speed", peers=rule(enabled=False)))))
     assert peers(found) == []
-    assert found.power["peers"].comparisons == 0
+    assert found.sensitivity["peers"].comparisons == 0
 
 
 @pytest.mark.parametrize("metric", ["busbw_bytes", "spread"])
@@ -216,8 +216,8 @@ def blamed(
     loss: float, the_plan_more: dict[str, int], *, shared: bool = False, the_rule: PeerRule | None = None
 ) -> bool:
     the_plan = plan(suite("speed", peers=the_rule or PeerRule()), **the_plan_more)
-    hellos = tuple(hello(r, n, boot_id="one" if shared else n) for r, n in enumerate(nodes(4)))
-    found = judged(fleet([100.0, 100.0, 100.0, 100.0 * (1 - loss)], the_plan, hellos=hellos))
+    rank_starts = tuple(rank_started(r, n, boot_id="one" if shared else n) for r, n in enumerate(nodes(4)))
+    found = judged(fleet([100.0, 100.0, 100.0, 100.0 * (1 - loss)], the_plan, rank_starts=rank_starts))
     return bool(where(peers(found), Outcome.FAIL))
 
 
@@ -250,8 +250,8 @@ def test_a_suite_may_set_the_floor(floor: float, expected: bool) -> None:
 def test_a_missing_core_is_seen_even_on_a_shared_host(cores: float) -> None:
     the_plan = plan(suite("identity"), gpus_per_node=0)
     records = [record("identity", node, {"cores": cores if node == "node1" else 8.0}) for node in nodes(4)]
-    hellos = tuple(hello(r, n, boot_id="one") for r, n in enumerate(nodes(4)))
-    found = judged(evidence(records, the_plan, hellos=hellos))
+    rank_starts = tuple(rank_started(r, n, boot_id="one") for r, n in enumerate(nodes(4)))
+    found = judged(evidence(records, the_plan, rank_starts=rank_starts))
     assert where(found.verdicts, Outcome.FAIL) == {"node1"}
 
 
@@ -259,24 +259,24 @@ def test_a_missing_core_is_seen_even_on_a_shared_host(cores: float) -> None:
 
 
 def test_what_the_comparison_could_see_is_stated() -> None:
-    power = judged(fleet([100.0, 100.0, 100.0, 90.0])).power["peers"]
-    assert power.comparisons == 4
-    assert power.false_alarm_rate == 0.01
-    assert power.z is not None
-    assert 2.5 < power.z < 3.5
-    assert power.smallest_loss is not None
-    assert pytest.approx(power.smallest_loss[0]) == 0.04
+    sensitivity = judged(fleet([100.0, 100.0, 100.0, 90.0])).sensitivity["peers"]
+    assert sensitivity.comparisons == 4
+    assert sensitivity.false_alarm_rate == 0.01
+    assert sensitivity.z is not None
+    assert 2.5 < sensitivity.z < 3.5
+    assert sensitivity.smallest_loss is not None
+    assert pytest.approx(sensitivity.smallest_loss[0]) == 0.04
 
 
 def test_more_comparisons_need_a_wider_cut() -> None:
-    few, many = (judged(fleet([100.0] * count)).power["peers"].z or 0.0 for count in (4, 400))
+    few, many = (judged(fleet([100.0] * count)).sensitivity["peers"].z or 0.0 for count in (4, 400))
     assert 0 < few < many
 
 
 @pytest.mark.parametrize("rate", [0.5, 1e-3, 1e-9, 1e-17, 1e-300])
 def test_any_false_alarm_rate_has_a_cut(rate: float) -> None:
     found = judged(fleet([100.0] * 4, plan(suite("speed", peers=rule(false_alarm_rate=rate)))))
-    assert np.isfinite(found.power["peers"].z or np.nan)
+    assert np.isfinite(found.sensitivity["peers"].z or np.nan)
 
 
 @pytest.mark.parametrize(("count", "sigma"), [(4, 0.005), (8, 0.01), (64, 0.01), (512, 0.01)])
@@ -302,7 +302,7 @@ def test_a_real_loss_is_found_in_healthy_noise() -> None:
 def test_it_holds_at_16384_nodes() -> None:
     names = nodes(16_384)
     records = [record("speed", node, {"rate_flops": 80.0 if node == "node12345" else 100.0}) for node in names]
-    found = judged(evidence(records, plan(nodes=len(names)), hellos=()))
+    found = judged(evidence(records, plan(nodes=len(names)), rank_starts=()))
     assert where(peers(found), Outcome.FAIL) == {"node12345"}
 
 

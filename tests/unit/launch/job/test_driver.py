@@ -6,15 +6,15 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from support.builders import AT, DATA, hello, nodes, plan, record, suite
+from support.builders import AT, DATA, nodes, plan, rank_started, record, suite
 
 from hpcaccept.launch.job import driver
 from hpcaccept.launch.job.driver import reckon
 from hpcaccept.launch.job.events import Events
-from hpcaccept.launch.job.queue import Course, take
+from hpcaccept.launch.job.queue import StepQueue, next_step
 from hpcaccept.launch.job.retest import retest_of
 from hpcaccept.model.event import Event
-from hpcaccept.model.record import Bye, Stopped
+from hpcaccept.model.record import RankFinished, RankStopped
 from hpcaccept.model.suite import CheckSpec, PeerRule
 from hpcaccept.store.folder import RunFolder
 from hpcaccept.store.journal import Journal, read
@@ -39,10 +39,10 @@ class Run:
         self.folder.write_plan(self.plan)
         self.events = Events(self.folder)
         self.events.say("started", nodes=nodes(4))
-        self.launch(Course((self.plan.first_step(nodes(4)),)))
+        self.launch(StepQueue((self.plan.first_step(nodes(4)),)))
 
-    def launch(self, course: Course) -> Step:
-        step, self.course = take(course)
+    def launch(self, queue: StepQueue) -> Step:
+        step, self.queue = next_step(queue)
         assert step is not None
         self.step: Step = step
         self.folder.write_step(step)
@@ -53,7 +53,7 @@ class Run:
         for rank, node in enumerate(self.step.nodes):
             journal = Journal(self.folder.records(self.step.id) / f"r{rank:06d}.jsonl")
             common = {"step": self.step.id, "rank": rank, "device": "cpu", "device_model": "CPU"}
-            journal.write(hello(rank, node))
+            journal.write(rank_started(rank, node))
             if "identity" in [spec.name for spec in self.step.checks]:
                 journal.write(record("identity", node, {"cores": 8.0, "memory_bytes": 1e10}, **common))
             if rank in silent:
@@ -64,15 +64,13 @@ class Run:
             else:
                 numbers = {"rate_flops[fp32]": rates[rank], "wrong_elements[fp32]": 0.0, "spread[fp32]": 0.0}
                 journal.write(record("matmul", node, numbers, **common))
-                journal.write(Bye())
+                journal.write(RankFinished())
 
     def stderr(self, text: str) -> None:
         (self.folder.logs / f"step-{self.step.id}.err").write_text(text)
 
     def reckon(self, *, code: int = 1, late: bool = False, runtime: str = "none") -> tuple[str, str] | None:
-        self.course, why = reckon(
-            self.folder, self.events, self.course, self.step, code=code, late=late, runtime=runtime
-        )
+        self.queue, why = reckon(self.folder, self.events, self.queue, self.step, code=code, late=late, runtime=runtime)
         return why
 
     def told(self, kind: str) -> list[Event]:
@@ -90,7 +88,7 @@ def run(tmp_path: Path) -> Run:
 def test_a_step_in_which_all_is_well_leaves_nothing_to_do(run: Run) -> None:
     run.finish()
     assert run.reckon(code=0) is None
-    assert run.course.queue == ()
+    assert run.queue.steps == ()
     assert run.told("death") == run.told("retest") == []
 
 
@@ -102,7 +100,7 @@ def test_a_lost_rank_is_told_with_node_check_and_evidence(run: Run) -> None:
     assert (death.nodes, death.ranks, death.check) == (("node2",), (2,), "matmul")
     assert "rank 2 on node2 was lost during matmul: the launcher reports 'Killed'" in death.detail
     assert "step-00.err" in death.remedy
-    assert [s.nodes for s in run.course.queue] == [("node0", "node1", "node3")]
+    assert [s.nodes for s in run.queue.steps] == [("node0", "node1", "node3")]
 
 
 def test_a_loss_without_any_output_of_the_launcher_is_told_too(run: Run) -> None:
@@ -136,7 +134,7 @@ def test_a_host_that_is_gone_took_the_others_with_it(run: Run, monkeypatch: pyte
     (death,) = run.told("death")
     assert (death.nodes, death.ranks, death.check) == (("node1",), (1,), "matmul")
     assert "node1 cannot be reached: it does not answer" in death.detail
-    assert [s.nodes for s in run.course.queue] == [("node0", "node2", "node3")]
+    assert [s.nodes for s in run.queue.steps] == [("node0", "node2", "node3")]
 
 
 # --- a container or launcher that fails is no bad node ----------------------------------------------------------------
@@ -150,7 +148,7 @@ def test_a_container_that_nobody_could_enter_ends_the_run_and_blames_no_node(run
     assert why[0].startswith("container: ")
     assert why[1]
     assert run.told("death") == []
-    assert run.course.struck == {}
+    assert run.queue.struck == {}
 
 
 @pytest.mark.parametrize(
@@ -173,19 +171,19 @@ def test_a_launcher_that_starts_nobody_is_quoted_and_blames_no_node(run: Run, re
 
 def test_when_nobody_started_and_nobody_said_why_the_run_ends(run: Run) -> None:
     run.reckon(late=True)
-    assert run.course.queue == ()
+    assert run.queue.steps == ()
 
 
 def test_a_container_that_fails_on_one_node_is_told_as_what_it_is(run: Run) -> None:
     # Pyxis issue 122: the image cannot be unpacked on a few nodes; the others wait in MPI start and are ended.
     run.stderr((DATA / "pyxis" / "no_such_sqsh.err").read_text().replace("tasks 0-7", "task 2"))
     for rank in (0, 1, 3):
-        Journal(run.folder.records("00") / f"r{rank:06d}.jsonl").write(Stopped("ended by SIGTERM", by_peer=True))
+        Journal(run.folder.records("00") / f"r{rank:06d}.jsonl").write(RankStopped("ended by SIGTERM", by_peer=True))
     assert run.reckon(runtime="pyxis") is None
     (death,) = run.told("death")
     assert death.nodes == ("node2",)
     assert "container: the image file does not exist" in death.detail
-    assert [s.nodes for s in run.course.queue] == [("node0", "node1", "node3")]
+    assert [s.nodes for s in run.queue.steps] == [("node0", "node1", "node3")]
 
 
 # --- suspects ---------------------------------------------------------------------------------------------------------
@@ -196,9 +194,9 @@ SLOW = (1e11, 1e11, 1e10, 1e11)
 def test_a_suspect_is_measured_again_together_with_its_peers(run: Run) -> None:
     run.finish(SLOW)
     assert run.reckon(code=0) is None
-    (again,) = run.course.queue
+    (again,) = run.queue.steps
     assert ([spec.name for spec in again.checks], again.nodes) == (["matmul"], nodes(4))
-    assert run.course.retests == 1
+    assert run.queue.retests == 1
     (told,) = run.told("retest")
     assert "node2" in told.detail
 
@@ -208,21 +206,21 @@ def test_who_is_slow_again_and_again_is_measured_no_more_than_the_rule_says(run:
     while True:
         run.finish(SLOW)
         assert run.reckon(code=0) is None
-        if not run.course.queue:
+        if not run.queue.steps:
             break
         launched += 1
         assert launched < 10, "retests do not end"
-        run.launch(run.course)
+        run.launch(run.queue)
     assert launched == PeerRule().retests
 
 
 def test_who_is_fast_in_the_second_launch_is_not_blamed(run: Run) -> None:
     run.finish(SLOW)
     run.reckon(code=0)
-    run.launch(run.course)
+    run.launch(run.queue)
     run.finish()
     run.reckon(code=0)
-    assert run.course.queue == ()
+    assert run.queue.steps == ()
 
 
 @pytest.mark.parametrize("rule", [PeerRule(enabled=False), PeerRule(retests=0)])
@@ -230,14 +228,14 @@ def test_a_suite_may_do_without_retests(tmp_path: Path, rule: PeerRule) -> None:
     run = Run(tmp_path, suite(*CHECKS, peers=rule))
     run.finish(SLOW)
     run.reckon(code=0)
-    assert run.course.queue == ()
+    assert run.queue.steps == ()
 
 
 def test_what_is_left_of_the_suite_comes_before_any_retest(run: Run) -> None:
     run.finish(SLOW)
-    run.course = Course((run.step,), launched=1)
+    run.queue = StepQueue((run.step,), launched=1)
     run.reckon(code=0)
-    assert run.course.queue == (run.step,)
+    assert run.queue.steps == (run.step,)
     assert run.told("retest") == []
 
 
@@ -257,12 +255,12 @@ def test_a_missing_core_is_counted_and_needs_no_second_look(tmp_path: Path) -> N
     run = Run(tmp_path, suite(CheckSpec("identity")))
     for rank, node in enumerate(nodes(4)):
         journal = Journal(run.folder.records("00") / f"r{rank:06d}.jsonl")
-        journal.write(hello(rank, node))
+        journal.write(rank_started(rank, node))
         cores = 4.0 if rank == 1 else 8.0
         journal.write(record("identity", node, {"cores": cores, "memory_bytes": 1e10}, device="cpu", rank=rank))
-        journal.write(Bye())
+        journal.write(RankFinished())
     run.reckon(code=0)
-    assert run.course.queue == ()
+    assert run.queue.steps == ()
 
 
 def test_the_driver_says_its_last_word_even_when_the_plan_is_gone(
@@ -290,4 +288,4 @@ def test_the_driver_says_its_last_word_when_its_launcher_is_not_there(
 def test_a_folder_that_vanishes_under_the_driver_is_no_endless_loop(run: Run) -> None:
     shutil.rmtree(run.folder.logs)
     run.reckon(late=True)
-    assert run.course.queue == ()
+    assert run.queue.steps == ()

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.builders import DATA, record, step
 
-from hpcaccept.launch.job.failure import Loss, Words, loss_of, next_steps, node_names
-from hpcaccept.launch.job.queue import Course, after, take
+from hpcaccept.launch.job.failure import Loss, RankLogs, loss_of, next_steps, node_names
+from hpcaccept.launch.job.queue import StepQueue, after, next_step
 from hpcaccept.parse.rank_exits import Death, parse_deaths
 from hpcaccept.serial import dumps, from_plain
 
@@ -43,7 +43,7 @@ def words(
     overdue: Iterable[int] = (),
     failed: Iterable[int] = (),
     mute: Iterable[int] = (),
-) -> Words:
+) -> RankLogs:
     """What the ranks of a step leave behind.
 
     Args:
@@ -70,7 +70,7 @@ def words(
             records.append(
                 said(the_step, rank, broken, outcome="error", cause=cause, cut_short=rank not in failed, by_peer=victim)
             )
-    return Words(
+    return RankLogs(
         spoke={rank: node_of(the_step, rank) for rank in ranks if rank not in mute},
         records=tuple(records),
         finished=frozenset() if broken else frozenset(ranks),
@@ -185,14 +185,14 @@ def test_a_rank_that_never_said_hello_is_lost_on_the_node_that_lacks_it() -> Non
 def test_before_the_first_check_the_rank_that_did_not_even_stop_is_lost() -> None:
     the_step = step(CHECKS)
     waiting = dict.fromkeys((0, 1, 3), ("deadline: waited in vain for 300 s (MPI start)", True))
-    loss = loss_of(the_step, Words({}, (), frozenset(), waiting), [], late=False)
+    loss = loss_of(the_step, RankLogs({}, (), frozenset(), waiting), [], late=False)
     assert loss is not None
     assert (loss.ranks, loss.nodes, loss.check) == ((2,), ("node2",), "")
 
 
 def test_when_no_rank_ever_spoke_all_are_lost_before_the_first_check() -> None:
     the_step = step(CHECKS)
-    loss = loss_of(the_step, Words({}, (), frozenset(), {}), [], late=True)
+    loss = loss_of(the_step, RankLogs({}, (), frozenset(), {}), [], late=True)
     assert loss is not None
     assert (loss.ranks, loss.check) == ((0, 1, 2, 3), "")
 
@@ -200,7 +200,7 @@ def test_when_no_rank_ever_spoke_all_are_lost_before_the_first_check() -> None:
 def test_when_all_stopped_in_mpi_start_nobody_is_blamed_and_the_cause_is_told() -> None:
     the_step = step(CHECKS)
     stopped = dict.fromkeys(range(4), ("deadline: MPI start", True))
-    loss = loss_of(the_step, Words({}, (), frozenset(), stopped), [], late=False)
+    loss = loss_of(the_step, RankLogs({}, (), frozenset(), stopped), [], late=False)
     assert loss is not None
     assert loss.nodes == ()
 
@@ -241,12 +241,12 @@ def test_a_finished_rank_is_never_lost_whatever_the_launcher_says() -> None:
 def test_the_node_of_a_rank_is_what_it_said_else_found_by_elimination(
     spoke: dict[int, str], rank: int, name: str
 ) -> None:
-    assert node_names(step(CHECKS), Words(spoke, (), frozenset(), {}), [rank]) == (name,)
+    assert node_names(step(CHECKS), RankLogs(spoke, (), frozenset(), {}), [rank]) == (name,)
 
 
 def test_two_ranks_of_one_node_are_one_name() -> None:
     the_step = step(CHECKS, ranks_per_node=4)
-    assert node_names(the_step, Words({}, (), frozenset(), {}), [4, 5, 7]) == ("node1",)
+    assert node_names(the_step, RankLogs({}, (), frozenset(), {}), [4, 5, 7]) == ("node1",)
 
 
 # --- what follows -----------------------------------------------------------------------------------------------------
@@ -309,43 +309,43 @@ def test_what_follows_keeps_the_shape_of_the_step() -> None:
 
 
 def test_steps_are_numbered_in_the_order_of_launching() -> None:
-    course = Course((step(("identity",)), step(("matmul",))))
-    first, course = take(course)
-    second, course = take(course)
-    none, course = take(course)
+    queue = StepQueue((step(("identity",)), step(("matmul",))))
+    first, queue = next_step(queue)
+    second, queue = next_step(queue)
+    none, queue = next_step(queue)
     assert first is not None
     assert second is not None
     assert [first.id, second.id, none] == ["00", "01", None]
-    assert course.launched == 2
+    assert queue.launched == 2
 
 
 def test_a_node_that_cost_two_steps_is_left_out_and_told() -> None:
-    course = Course((step(CHECKS),))
-    the_step, course = take(course)
+    queue = StepQueue((step(CHECKS),))
+    the_step, queue = next_step(queue)
     assert the_step is not None
-    course, left_out = after(course, the_step, Loss((1,), ("node1",), "identity", ""))
+    queue, left_out = after(queue, the_step, Loss((1,), ("node1",), "identity", ""))
     assert left_out == ()
-    _, course = take(course)
-    the_step, course = take(course)
+    _, queue = next_step(queue)
+    the_step, queue = next_step(queue)
     assert the_step is not None
     assert "node1" in the_step.nodes
-    course, left_out = after(course, the_step, Loss((1,), ("node1",), "matmul", ""))
+    queue, left_out = after(queue, the_step, Loss((1,), ("node1",), "matmul", ""))
     assert left_out == ("node1",)
-    assert course.struck == {"node1": 2}
-    assert all("node1" not in later.nodes for later in course.queue)
+    assert queue.struck == {"node1": 2}
+    assert all("node1" not in later.nodes for later in queue.steps)
 
 
 def test_a_course_is_not_changed_by_what_follows_from_it() -> None:
-    course = Course((step(CHECKS),), {"node0": 1})
-    the_step, later = take(course)
+    queue = StepQueue((step(CHECKS),), {"node0": 1})
+    the_step, later = next_step(queue)
     assert the_step is not None
     after(later, the_step, Loss((0,), ("node0",), "matmul", ""))
-    assert course.struck == later.struck == {"node0": 1}
+    assert queue.struck == later.struck == {"node0": 1}
 
 
 def test_a_course_comes_back_from_the_file_that_an_sbatch_script_keeps() -> None:
-    course = Course((step(CHECKS),), {"node0": 1}, 3)
-    assert from_plain(json.loads(dumps(course)), Course) == course
+    queue = StepQueue((step(CHECKS),), {"node0": 1}, 3)
+    assert from_plain(json.loads(dumps(queue)), StepQueue) == queue
 
 
 def bound(the_step: Step) -> int:
@@ -365,9 +365,9 @@ def test_whatever_is_lost_a_run_comes_to_an_end(dice: random.Random, node_count:
     first = step(
         [("identity", "matmul", "allreduce", "identity:b", "matmul:b")[i] for i in range(check_count)], node_count
     )
-    course, launched = Course((first,)), 0
+    queue, launched = StepQueue((first,)), 0
     while True:
-        the_step, course = take(course)
+        the_step, queue = next_step(queue)
         if the_step is None:
             break
         launched += 1
@@ -375,7 +375,7 @@ def test_whatever_is_lost_a_run_comes_to_an_end(dice: random.Random, node_count:
         assert the_step.nodes
         assert the_step.checks
         if dice.random() < 0.9:
-            course, _ = after(course, the_step, any_loss(the_step, dice))
+            queue, _ = after(queue, the_step, any_loss(the_step, dice))
 
 
 @settings(max_examples=150, deadline=None)
@@ -385,10 +385,10 @@ def test_however_sick_nodes_fall_no_healthy_node_is_struck(
 ) -> None:
     first = step(CHECKS, count, ranks_per_node)
     sick = {node: dice.choice(CHECKS) for node in first.nodes if dice.random() < 0.4}
-    course, launched = Course((first,)), 0
+    queue, launched = StepQueue((first,)), 0
     measured: dict[str, set[str]] = {node: set() for node in first.nodes}
     while True:
-        the_step, course = take(course)
+        the_step, queue = next_step(queue)
         if the_step is None:
             break
         launched += 1
@@ -400,16 +400,16 @@ def test_however_sick_nodes_fall_no_healthy_node_is_struck(
         loss = loss_of(the_step, found, deaths, late=dice.random() < 0.2)
         if loss:
             assert set(loss.nodes) <= set(sick)
-            course, left_out = after(course, the_step, loss)
+            queue, left_out = after(queue, the_step, loss)
             assert set(left_out) <= set(sick)
-    assert set(course.struck) <= set(sick)
+    assert set(queue.struck) <= set(sick)
     healthy = [node for node in first.nodes if node not in sick]
     for node in healthy:
         assert {"identity", "matmul"} <= measured[node], "one crash costs one check"
         assert "allreduce" in measured[node] or len(healthy) < 2
 
 
-def _run(the_step: Step, sick: dict[str, str], dice: random.Random) -> tuple[Words, list[Death]]:
+def _run(the_step: Step, sick: dict[str, str], dice: random.Random) -> tuple[RankLogs, list[Death]]:
     """One step: the first check at which a sick node falls breaks it, silently, killed, or overdue."""
     names = [spec.name for spec in the_step.checks]
     falls = {node: names.index(sick[node]) for node in the_step.nodes if sick.get(node) in names}
@@ -434,7 +434,7 @@ def test_a_check_of_all_ranks_that_fails_on_all_of_them_alike_is_over_and_nobody
     everyone = range(both.ranks)
     records = tuple(said(both, rank, "allreduce", outcome="error", cause="no rendezvous") for rank in everyone)
     spoke = {rank: node_of(both, rank) for rank in everyone}
-    loss = loss_of(both, Words(spoke, records, frozenset(), {}), [], late=False)
+    loss = loss_of(both, RankLogs(spoke, records, frozenset(), {}), [], late=False)
     assert loss == Loss((), (), "allreduce", "no rendezvous")
     (rest,) = next_steps(both, loss, {})
     assert [spec.name for spec in rest.checks] == ["identity"]
@@ -450,7 +450,7 @@ def test_one_rank_that_fails_late_in_a_check_of_all_is_its_suspect_not_that_of_t
         said(both, rank, "identity", outcome="error", cut_short=True, by_peer=True) for rank in range(1, both.ranks)
     ]
     spoke = {rank: node_of(both, rank) for rank in range(both.ranks)}
-    loss = loss_of(both, Words(spoke, tuple(records), frozenset(), {}), [], late=False)
+    loss = loss_of(both, RankLogs(spoke, tuple(records), frozenset(), {}), [], late=False)
     assert loss
     assert (loss.check, loss.ranks) == ("allreduce", (0,))
 
@@ -468,6 +468,6 @@ def test_in_a_collective_the_rank_that_was_stopped_is_the_suspect_not_those_that
     ]
     stopped = said(one, 0, "allreduce", outcome="error", cause=cause)
     spoke = {rank: node_of(one, rank) for rank in range(one.ranks)}
-    loss = loss_of(one, Words(spoke, (*late, stopped), frozenset(), {}), [], late=False)
+    loss = loss_of(one, RankLogs(spoke, (*late, stopped), frozenset(), {}), [], late=False)
     assert loss
     assert (loss.check, loss.ranks, loss.nodes) == ("allreduce", (0,), (node_of(one, 0),))

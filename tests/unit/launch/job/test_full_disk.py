@@ -13,9 +13,9 @@ from support.builders import AT, fleet, plan, record, step, suite
 from hpcaccept.errors import RunFolderFull
 from hpcaccept.launch.job.driver import EXIT_FOLDER_FULL, FOLDER_FULL, reckon
 from hpcaccept.launch.job.events import Events
-from hpcaccept.launch.job.queue import Course
+from hpcaccept.launch.job.queue import StepQueue
 from hpcaccept.model.event import Event
-from hpcaccept.model.record import Start
+from hpcaccept.model.record import CheckStarted
 from hpcaccept.rank import EXIT_FOLDER_FULL as RANKS_EXIT_FOLDER_FULL
 from hpcaccept.store.folder import RunFolder
 from hpcaccept.store.journal import Journal, read
@@ -86,19 +86,19 @@ def test_what_was_said_before_the_disk_was_full_is_safe(folder: RunFolder, disk:
     first = record("identity", "node0", {}, cause="x" * 100)
     journal.write(first)
     fill(disk)
-    count, message = until_full(lambda: journal.write(Start("x" * 500)))
+    count, message = until_full(lambda: journal.write(CheckStarted("x" * 500)))
     assert "r000000.jsonl" in message
-    assert list(read(journal.file)) == [first, *[Start("x" * 500)] * count]
+    assert list(read(journal.file)) == [first, *[CheckStarted("x" * 500)] * count]
 
 
 def test_once_there_is_space_again_a_journal_goes_on_without_a_torn_line(folder: RunFolder, disk: Path) -> None:
     journal = Journal(folder.records("00") / "r000000.jsonl")
     fill(disk)
-    count, _ = until_full(lambda: journal.write(Start("x" * 700)))
+    count, _ = until_full(lambda: journal.write(CheckStarted("x" * 700)))
     (disk / "filler").unlink()
-    journal.write(Start("at last"))
+    journal.write(CheckStarted("at last"))
     found = list(read(journal.file))
-    assert found == [*[Start("x" * 700)] * count, Start("at last")]
+    assert found == [*[CheckStarted("x" * 700)] * count, CheckStarted("at last")]
 
 
 def test_a_journal_that_cannot_even_be_opened_is_named(folder: RunFolder, disk: Path) -> None:
@@ -145,10 +145,10 @@ def test_the_driver_calls_a_full_disk_by_its_name_and_blames_no_node(folder: Run
     if code == 1:  # the ranks could not even say why
         fill(disk)
     the_step = folder.read_step("00")
-    course, why = reckon(folder, events, Course(()), the_step, code=code, late=False, runtime="none")
+    queue, why = reckon(folder, events, StepQueue(()), the_step, code=code, late=False, runtime="none")
     assert why is not None
     assert why[0] == FOLDER_FULL
-    assert course.struck == {}
+    assert queue.struck == {}
 
 
 def test_ranks_and_driver_agree_on_what_a_full_folder_exits_with() -> None:

@@ -6,15 +6,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from support.builders import DATA, hello, nodes, plan, suite
+from support.builders import DATA, nodes, plan, rank_started, suite
 
 from hpcaccept.launch.job.driver import reckon
 from hpcaccept.launch.job.events import Events
 from hpcaccept.launch.job.preflight import by_task, opening
-from hpcaccept.launch.job.queue import Course, take
+from hpcaccept.launch.job.queue import StepQueue, next_step
 from hpcaccept.model.event import Event
 from hpcaccept.model.plan import Image
-from hpcaccept.model.record import Bye, Stopped
+from hpcaccept.model.record import RankFinished, RankStopped
 from hpcaccept.model.suite import CheckSpec
 from hpcaccept.store.folder import RunFolder
 from hpcaccept.store.journal import Journal, read
@@ -37,7 +37,7 @@ class Look:
         self.folder.create()
         self.folder.write_plan(PLAN)
         self.events = Events(self.folder)
-        step, self.course = take(opening(PLAN, FOUR))
+        step, self.queue = next_step(opening(PLAN, FOUR))
         assert step is not None
         self.step = step
         self.folder.write_step(step)
@@ -47,12 +47,12 @@ class Look:
 
     def entered(self, *tasks: int) -> None:
         for task in tasks:
-            self.journal(task).write(hello(task, FOUR[task]))
-            self.journal(task).write(Bye())
+            self.journal(task).write(rank_started(task, FOUR[task]))
+            self.journal(task).write(RankFinished())
 
     def reckon(self, stderr: str = "", *, late: bool = False) -> tuple[str, str] | None:
         (self.folder.logs / f"step-{self.step.id}.err").write_text(stderr)
-        self.course, why = reckon(self.folder, self.events, self.course, self.step, code=1, late=late, runtime="pyxis")
+        self.queue, why = reckon(self.folder, self.events, self.queue, self.step, code=1, late=late, runtime="pyxis")
         return why
 
     def told(self) -> list[Event]:
@@ -65,14 +65,14 @@ def look(tmp_path: Path) -> Look:
 
 
 def test_a_job_in_containers_looks_into_every_node_before_it_measures() -> None:
-    first, then = opening(PLAN, FOUR).queue
+    first, then = opening(PLAN, FOUR).steps
     assert (first.checks, first.ranks_per_node, first.nodes) == ((), 1, FOUR)
     assert [spec.name for spec in then.checks] == ["identity", "matmul"]
 
 
 @pytest.mark.parametrize("without", [replace(PLAN, image=Image()), replace(PLAN, launcher="local")])
 def test_a_job_without_them_begins_with_its_checks(without: object) -> None:
-    (only,) = opening(without, FOUR).queue  # type: ignore[arg-type]
+    (only,) = opening(without, FOUR).steps  # type: ignore[arg-type]
     assert only.checks
 
 
@@ -80,7 +80,7 @@ def test_when_every_node_is_entered_everything_is_measured_everywhere(look: Look
     look.entered(0, 1, 2, 3)
     assert look.reckon() is None
     assert look.told() == []
-    assert [step.nodes for step in look.course.queue] == [FOUR]
+    assert [step.nodes for step in look.queue.steps] == [FOUR]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_node_that_cannot_be_entered_is_told_as_that_and_left_out(
     assert event.nodes == (FOUR[task],)
     assert words in event.detail
     assert "so on 1 of 4 nodes, 3 could be entered: look at this node rather than at the image" in event.detail
-    assert [step.nodes for step in look.course.queue] == [tuple(FOUR[number] for number in inside)]
+    assert [step.nodes for step in look.queue.steps] == [tuple(FOUR[number] for number in inside)]
 
 
 @pytest.mark.parametrize("recorded", ["no_such_sqsh", "torn_sqsh", "registry_bearer", "no_python", "another_version"])
@@ -137,8 +137,8 @@ def test_different_troubles_everywhere_name_the_one_of_most_nodes(look: Look) ->
 
 def test_what_a_rank_says_of_itself_needs_no_standard_error(look: Look) -> None:
     look.entered(0, 1, 2)
-    look.journal(3).write(hello(3, "node3"))
-    look.journal(3).write(Stopped("MPI cannot join: PMIx 4.2.2 of the host and 1.2.4 of the image", by_peer=False))
+    look.journal(3).write(rank_started(3, "node3"))
+    look.journal(3).write(RankStopped("MPI cannot join: PMIx 4.2.2 of the host and 1.2.4 of the image", by_peer=False))
     assert look.reckon() is None
     (event,) = look.told()
     assert event.nodes == ("node3",)
@@ -173,5 +173,5 @@ def test_labels_are_those_of_srun_whatever_their_width() -> None:
 
 
 def test_a_course_without_nodes_left_is_over(look: Look) -> None:
-    assert take(Course(()))[0] is None
+    assert next_step(StepQueue(()))[0] is None
     assert look.reckon("srun: error: Unable to create step: Requested nodes are busy\n") is not None

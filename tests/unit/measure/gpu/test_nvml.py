@@ -312,23 +312,23 @@ import dataclasses, json
 from hpcaccept.measure.gpu import counters, nvml
 with nvml.open_nvml() as driver:
     gpu = driver.open(driver.gpu(0))
-    print(json.dumps(dataclasses.asdict(counters.look(gpu))))
+    print(json.dumps(dataclasses.asdict(counters.read_state(gpu))))
 """
 
 
 @pytest.fixture
-def look(library: Path, tmp_path: Path) -> Any:
+def read_state(library: Path, tmp_path: Path) -> Any:
     """One look at a described GPU."""
 
-    def look(**changes: str) -> Any:
+    def read_state(**changes: str) -> Any:
         node = describe(tmp_path / "node", [h100(0, **changes)])
         return json.loads(child(LOOK, environment(library, node)).stdout)
 
-    return look
+    return read_state
 
 
-def test_every_counter_comes_through_pynvml_as_it_was_described(look: Any) -> None:
-    seen = look(
+def test_every_counter_comes_through_pynvml_as_it_was_described(read_state: Any) -> None:
+    seen = read_state(
         ecc_volatile="11/12",
         ecc_aggregate="13/14",
         sram="15/16/1",
@@ -356,8 +356,8 @@ def test_every_counter_comes_through_pynvml_as_it_was_described(look: Any) -> No
     assert seen["missing"] == {}
 
 
-def test_nvlinks_have_state_version_and_errors_by_name(look: Any) -> None:
-    seen = look(nvlinks="101", nvlink_errors="2:crc_flit:7,2:recovery:1,0:crc_data:4")
+def test_nvlinks_have_state_version_and_errors_by_name(read_state: Any) -> None:
+    seen = read_state(nvlinks="101", nvlink_errors="2:crc_flit:7,2:recovery:1,0:crc_data:4")
     assert seen["links"][0] == {
         "number": 0,
         "active": True,
@@ -368,31 +368,31 @@ def test_nvlinks_have_state_version_and_errors_by_name(look: Any) -> None:
     assert seen["links"][2]["errors"] == {"replay": 0, "recovery": 1, "crc_flit": 7, "crc_data": 0}
 
 
-def test_links_that_are_fused_off_are_none_and_hide_no_other(look: Any) -> None:
-    seen = look(nvlinks="-1-0")
+def test_links_that_are_fused_off_are_none_and_hide_no_other(read_state: Any) -> None:
+    seen = read_state(nvlinks="-1-0")
     assert [(link["number"], link["active"]) for link in seen["links"]] == [(1, True), (3, False)]
-    assert look(nvlinks="--")["missing"]["nvlinks"] == "Not Supported"
+    assert read_state(nvlinks="--")["missing"]["nvlinks"] == "Not Supported"
 
 
-def test_links_of_the_fifth_generation_count_in_fields(look: Any) -> None:
-    seen = look(nvlinks="11", nvlink_version="5", nvlink_errors="1:integrity:3")
+def test_links_of_the_fifth_generation_count_in_fields(read_state: Any) -> None:
+    seen = read_state(nvlinks="11", nvlink_version="5", nvlink_errors="1:integrity:3")
     assert seen["links"][1]["errors"] == {"malformed": 0, "overrun": 0, "integrity": 3, "recovery_failed": 0}
 
 
-def test_processes_have_number_memory_and_name(look: Any) -> None:
-    seen = look(processes="4711:2147483648:python3,4712:1024:nvidia-cuda-mps-server")
+def test_processes_have_number_memory_and_name(read_state: Any) -> None:
+    seen = read_state(processes="4711:2147483648:python3,4712:1024:nvidia-cuda-mps-server")
     assert seen["processes"]["4711"] == {"pid": 4711, "memory_bytes": 2 << 30, "name": "python3"}
     assert seen["processes"]["4712"]["name"] == "nvidia-cuda-mps-server"
 
 
-def test_an_error_that_is_none_of_ignorance_is_one_of_the_gpu(look: Any) -> None:
-    seen = look(ecc_volatile="!unknown", sram="!not_supported", remaps="!corrupted_inforom")
+def test_an_error_that_is_none_of_ignorance_is_one_of_the_gpu(read_state: Any) -> None:
+    seen = read_state(ecc_volatile="!unknown", sram="!not_supported", remaps="!corrupted_inforom")
     assert seen["errors"] == {"ecc": "Unknown Error", "remaps": "Corrupted infoROM"}
     assert seen["missing"] == dict.fromkeys(("sram", "retired", "retired_pending"), "Not Supported")
 
 
-def test_a_lost_gpu_answers_nothing(look: Any) -> None:
-    seen = look(lost_after="40")
+def test_a_lost_gpu_answers_nothing(read_state: Any) -> None:
+    seen = read_state(lost_after="40")
     assert seen["lost"] is True
     assert seen["numbers"] == {}
 

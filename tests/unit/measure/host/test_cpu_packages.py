@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from support.solo_bench import SoloBench
+from support.solo_context import SoloContext
 
 from hpcaccept.checks.dgemm import Dgemm
 from hpcaccept.measure.host import cpu_packages, host
@@ -47,7 +47,7 @@ def node(monkeypatch: pytest.MonkeyPatch, root: Path, **place: Any) -> list[int]
     monkeypatch.setattr(host, "affinity", lambda: frozenset(EIGHT))
     real: Callable[..., list[Core]] = cpu_packages.cores
     monkeypatch.setattr(cpu_packages, "cores", lambda allowed: real(allowed, root))
-    return [core.cpu for core in cpu_packages.of_node(SoloBench(Dgemm(), **place))]
+    return [core.cpu for core in cpu_packages.of_node(SoloContext(Dgemm(), **place))]
 
 
 # --- which cores --------------------------------------------------------------------------------------------------------

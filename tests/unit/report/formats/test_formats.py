@@ -24,7 +24,7 @@ from hpcaccept.errors import RunError, UsageError
 from hpcaccept.judge.statistics.aggregate import values_of
 from hpcaccept.model.event import Event
 from hpcaccept.model.job import JobStatus
-from hpcaccept.model.record import Torn
+from hpcaccept.model.record import UnreadableLine
 from hpcaccept.model.suite import CheckSpec
 from hpcaccept.model.verdict import Outcome, Subject, Verdict
 from hpcaccept.report.formats import FORMS, render
@@ -58,22 +58,22 @@ def faulty() -> Evidence:
     return fleet([100.0, 100.0, 50.0, 100.0])
 
 
-def torn() -> Evidence:
+def unreadable() -> Evidence:
     records = [record("speed", node, {"rate_flops": 1.0, "wrong_elements": 0}) for node in nodes(3)]
     events = (
         Event("death", AT, step="00", nodes=("node3",), ranks=(3,), check="speed", detail="lost", remedy="dmesg"),
     )
-    return evidence(records, events=events, torn=(Torn("r000003.jsonl", '{"k'),))
+    return evidence(records, events=events, unreadable=(UnreadableLine("r000003.jsonl", '{"k'),))
 
 
 def empty() -> Evidence:
-    return evidence([], names=(), hellos=(), job=JobStatus("timeout", "TIMEOUT"))
+    return evidence([], names=(), rank_starts=(), job=JobStatus("timeout", "TIMEOUT"))
 
 
 def hostile() -> Evidence:
     names = (HOSTILE, "node1", "node2", "=cmd|calc")
     records = [record("speed", name, {"rate_flops": 100.0, "wrong_elements": float(name == HOSTILE)}) for name in names]
-    return evidence(records, plan(suite("speed")), names=names, hellos=())
+    return evidence(records, plan(suite("speed")), names=names, rank_starts=())
 
 
 def large() -> Evidence:
@@ -82,7 +82,7 @@ def large() -> Evidence:
     )
 
 
-RUNS = [healthy, faulty, torn, empty, hostile, large]
+RUNS = [healthy, faulty, unreadable, empty, hostile, large]
 
 
 @pytest.mark.parametrize("make", RUNS)
@@ -167,7 +167,7 @@ def test_an_accepted_run_has_no_failure_and_an_optional_gap_does_not_skip_a_chec
 
 
 def test_what_was_not_judged_is_never_green() -> None:
-    root, cases = junit(torn())
+    root, cases = junit(unreadable())
     assert cases["hpcaccept.speed", "node3"].find("error") is not None
     assert cases["hpcaccept.run", "accepted"].find("error") is not None
     root, cases = junit(empty())

@@ -20,7 +20,7 @@ from support.big_runs import big_run, judged_run, names, past_of
 from support.builders import evidence, fleet, judged, nodes, plan, record, suite
 
 from hpcaccept.judge.statistics.aggregate import values_of
-from hpcaccept.model.record import Torn
+from hpcaccept.model.record import UnreadableLine
 from hpcaccept.report.formats.html import render_html
 from hpcaccept.report.model import summarise
 from hpcaccept.report.page import columns, matrix, plots
@@ -119,7 +119,7 @@ def test_a_bad_node_is_named_with_reason_remedy_and_plot_in_plain_html() -> None
 
 def test_what_was_not_judged_is_not_called_accepted() -> None:
     found = evidence([record("speed", node, {"rate_flops": 1.0, "wrong_elements": 0}) for node in nodes(3)])
-    page = page_of(replace(found, torn=(Torn("r000003.jsonl", '{"k'),)))
+    page = page_of(replace(found, unreadable=(UnreadableLine("r000003.jsonl", '{"k'),)))
     assert "NOT JUDGED" in page.sections["verdict"]
     assert "Nothing is known of: node3" in page.sections["verdict"]
     assert "1 line(s) of the records cannot be read." in page.sections["verdict"]
@@ -132,7 +132,7 @@ def test_coverage_that_is_not_whole_is_never_shown_as_whole() -> None:
 
 
 def test_a_run_of_which_nothing_is_known_has_a_page() -> None:
-    page = page_of(evidence([], names=(), hellos=()))
+    page = page_of(evidence([], names=(), rank_starts=()))
     assert "NOT JUDGED" in page.sections["verdict"]
     assert page.data["nodes"]["name"] == []
     assert "nothing was measured" in page.sections["checks"]
@@ -336,7 +336,7 @@ def test_hostile_names_are_shown_and_do_nothing(text: str) -> None:
         record("speed", name, {"rate_flops": 100.0 - 60 * (name == text), "wrong_elements": 0}) for name in names_
     ]
     records.append(record("identity", text, cause=f"broken {text}", remedy=text))
-    page = page_of(evidence(records, plan(suite("speed", "identity")), names=names_, hellos=()))
+    page = page_of(evidence(records, plan(suite("speed", "identity")), names=names_, rank_starts=()))
     shown = re.sub(r"[\x00-\x1f\x7f-\x9f\u202e]", "\ufffd", text)
     assert shown in page.sections["bad"]
     assert f"broken {shown}" in page.sections["todo"]

@@ -1,4 +1,4 @@
-"""A Bench for one process: as strict as the real one, with nobody else in it.
+"""A CheckContext for one process: as strict as the real one, with nobody else in it.
 
 It refuses undeclared metrics, a metric of another unit's kind, numbers that are not finite, and a repeat that was
 already emitted, so that a test of a check on it says something about the check on a cluster.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class SoloBench:
+class SoloContext:
     """Rank 0 of a world of one.
 
     Attributes:
@@ -112,7 +112,7 @@ class SoloBench:
     def variants(self, metric: str) -> set[str]:
         return {variant for name, variant in self.samples if name == metric}
 
-    def run(self) -> SoloBench:
+    def run(self) -> SoloContext:
         """Measure and compare, as the rank program does."""
         self.begun = self.check.begin(self)
         self.check.compare(self, self.check.measure(self))
