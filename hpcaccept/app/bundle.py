@@ -25,7 +25,6 @@ import json
 import os
 import pwd
 import re
-import socket
 import tarfile
 import tempfile
 from dataclasses import dataclass, field
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
     from hpcaccept.app.run.conclude import Judged
     from hpcaccept.model.verdict import Verdict
     from hpcaccept.store.folder import RunFolder
+from hpcaccept.transport.network import own_names
 
 #: A longer text is cut in its middle: a fault shows at the beginning or at the end.
 _MOST_CHARACTERS = 8_000_000
@@ -158,7 +158,7 @@ def _hosts(judged: Judged, folder: RunFolder) -> set[str]:
         *(r.node for r in evidence.records),
     }
     names |= {record.facts["hostname"] for record in evidence.records if record.facts.get("hostname")}
-    names |= {socket.gethostname(), socket.getfqdn()}
+    names |= own_names()
     job = folder.read_job()
     return names | ({job.host} if job else set())
 

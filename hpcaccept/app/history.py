@@ -417,20 +417,3 @@ def older_than(folder: Path, age: timedelta, now: datetime | None = None) -> tup
     """The moment that is so long ago, and the runs that were planned before it."""
     before = ((now or datetime.now(timezone.utc)) - age).isoformat(timespec="seconds")
     return before, tuple(kept for kept in history_file.read_runs(folder) if kept.run.at < before)
-
-
-def add_runs(runs_dir: Path, names: Iterable[str], baselines_dir: Path, folder: Path) -> Iterator[str]:
-    """Judge old runs, oldest first, and remember them; tells of each.
-
-    Raises:
-        RunError: a run does not exist or cannot be read, or as ``remember``.
-    """
-    from hpcaccept.app.run.conclude import evidence_of, judge_run
-    from hpcaccept.store.folder import find
-
-    found = {path.run_id: path for path in (find(runs_dir, name) for name in names)}
-    for path in sorted(found.values(), key=lambda f: f.read_plan().created_at):
-        judged = judge_run(evidence_of(path), baselines_dir, folder)
-        remember(judged, folder)
-        numbers = sum(len(column.value) for column in judged.values)
-        yield f"{path.run_id}: {len(judged.evidence.nodes)} nodes, {numbers} numbers remembered"

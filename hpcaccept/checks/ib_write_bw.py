@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import socket
 import statistics
-import subprocess
 import time
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -15,11 +13,11 @@ from typing import Any, ClassVar
 
 from hpcaccept.errors import NotUnderstood, ToolError
 from hpcaccept.measure.host import host, infiniband
-from hpcaccept.measure.ranks.process_group import own_addresses, reachable
 from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_least
 from hpcaccept.parse.perftest import NO_DEVICE, complaint, parse_write_bw
-from hpcaccept.transport.tool import found, started
+from hpcaccept.transport.network import free_port, listening_port, own_addresses, reachable
+from hpcaccept.transport.tool import Tool, finish, found, started
 
 _REMEDY = "Debian, Ubuntu: apt-get install perftest. Red Hat: dnf install perftest."
 #: Until a server listens, and after the test until its client has ended.
@@ -208,7 +206,7 @@ class IbWriteBw(Check):
 
     def _serve(self, ctx: CheckContext, servers: contextlib.ExitStack, rails: list[str]) -> dict[str, tuple[int, str]]:
         """Start a server for each rail; rail → (port that it listens on, or 0; why it does not)."""
-        ports = {rail: _free_port() for rail in rails}
+        ports = {rail: free_port() for rail in rails}
         processes = {rail: self._start(servers, rail, self.command(rail, ports[rail])) for rail in rails}
         offers: dict[str, tuple[int, str]] = {}
         end = time.monotonic() + _START_S
@@ -226,7 +224,7 @@ class IbWriteBw(Check):
             time.sleep(_POLL_S)
         return offers
 
-    def _start(self, stack: contextlib.ExitStack, rail: str, command: list[str]) -> subprocess.Popen[bytes]:
+    def _start(self, stack: contextlib.ExitStack, rail: str, command: list[str]) -> Tool:
         """Start one end, on the processors next to its adapter.
 
         A rank is often bound to a few cores, far from most adapters: eight tests on them would measure the binding.
@@ -250,7 +248,7 @@ class IbWriteBw(Check):
             links.append(_failed(sender, receiver, rail, f"{lacks['node']} has no active {rail}", absent=True))
         address = crew.addresses.get(pair[1], "")
         with contextlib.ExitStack() as clients:
-            running: dict[str, subprocess.Popen[bytes]] = {}
+            running: dict[str, Tool] = {}
             for rail, (port, why) in offers.items():
                 if why or not address:
                     why = why or f"no address of {receiver['node']} answers from {sender['node']}"
@@ -332,11 +330,11 @@ class _Crew:
 
 def _meet(ctx: CheckContext, kept: Any) -> _Crew:
     """Agree on who takes part, and on addresses that really answer. A collective of all ranks; raises nothing."""
-    with socket.create_server(("", 0)) as door:
+    with listening_port() as door:
         here = {
             "rank": ctx.rank,
             "addresses": own_addresses(),
-            "door": door.getsockname()[1],
+            "door": door,
             "kernel": host.boot_id(),
         }
         me = None if kept is None else {**kept, **here}
@@ -385,11 +383,6 @@ def listening(root: Path = Path("/")) -> frozenset[int]:
     return frozenset(ports)
 
 
-def _free_port() -> int:
-    with socket.create_server(("", 0)) as door:
-        return int(door.getsockname()[1])
-
-
 # --- one test ---------------------------------------------------------------------------------------------------------
 
 
@@ -397,18 +390,13 @@ def _failed(sender: _Node, receiver: _Node, rail: str, why: str, absent: bool = 
     return Link(sender["node"], receiver["node"], rail, None, 0.0, why, absent)
 
 
-def _finish(ctx: CheckContext, process: subprocess.Popen[bytes], end: float) -> tuple[str, str]:
+def _finish(ctx: CheckContext, process: Tool, end: float) -> tuple[str, str]:
     """What a client said, and why it failed. A client that does not end is left to whoever started it."""
-    while True:
-        try:
-            out, err = process.communicate(timeout=1.0)
-            break
-        except subprocess.TimeoutExpired as still:
-            ctx.beat("writing")
-            if time.monotonic() > end:
-                return (still.stdout or b"").decode("utf-8", "replace"), "the test did not end in time"
-    text = (out + err).decode("utf-8", "replace")
-    return text, f"status {process.returncode}: {complaint(text)}" if process.returncode else ""
+    done = finish(process, end, lambda: ctx.beat("writing"))
+    text = done.stdout + done.stderr
+    if done.late:
+        return text, "the test did not end in time"
+    return text, f"status {done.returncode}: {complaint(text)}" if done.returncode else ""
 
 
 # --- what comes of it -------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import stat
 import tempfile
 import time
@@ -296,7 +295,7 @@ def own_folder(ctx: CheckContext, path: Path) -> Iterator[Path]:
             f"no folder can be made in {path}: {fault.strerror}", "Set another path in the suite."
         ) from None
     try:
-        (folder / MARKER).write_text(f"{socket.gethostname()} {os.getpid()}\n")
+        (folder / MARKER).write_text(f"{os.uname().nodename} {os.getpid()}\n")
         yield folder
     finally:
         # The marker goes last: what cannot be removed now is still known as ours later.

@@ -115,7 +115,7 @@ def units(moved: bool, failed: bool, limit: int, as_json: bool, **options: Any) 
 @history_option
 def add(runs: tuple[str, ...], **options: Any) -> int:
     """Judge old runs and remember them. Runs that are remembered already are replaced."""
-    from hpcaccept.app.history import add_runs
+    from hpcaccept.app.run.remember import add_runs
 
     runs_dir, baselines_dir = paths(**options)
     for line in add_runs(runs_dir, runs, baselines_dir, history_path(**options)):

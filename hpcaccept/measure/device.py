@@ -33,7 +33,6 @@ ENVIRONMENT = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 #: cuBLAS's way to say "this part has no such product": an honest no, not a broken device.
 _HONEST_NO = ("CUBLAS_STATUS_NOT_SUPPORTED", "CUBLAS_STATUS_ARCH_MISMATCH")
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
-_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 class Device(Protocol):
@@ -159,7 +158,7 @@ class Cpu:
 
     def cache_bytes(self) -> int:
         """Of the largest cache that core 0 can see, as the kernel says."""
-        return max((parse_cache_size(f.read_text()) for f in _CACHES.glob("index*/size")), default=0)
+        return max((host.parse_cache_size(f.read_text()) for f in _CACHES.glob("index*/size")), default=0)
 
     def free_bytes(self) -> int:
         """What can be had without swapping, at most the limit of the cgroup."""
@@ -412,9 +411,3 @@ def _cpu_model() -> str:
     words = [said[key] for key in ("model name", "CPU implementer", "CPU part", "stepping") if key in said]
     flags = said.get("flags", said.get("Features", ""))
     return " ".join([*words, hashlib.blake2b(flags.encode(), digest_size=4).hexdigest()])
-
-
-def parse_cache_size(text: str) -> int:
-    """``"107520K"`` → bytes."""
-    number = text.strip()
-    return int(number[:-1]) * _UNITS[number[-1]] if number[-1:] in _UNITS else int(number or 0)

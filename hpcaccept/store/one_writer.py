@@ -13,7 +13,6 @@ import fcntl
 import getpass
 import json
 import os
-import socket
 import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
@@ -92,7 +91,7 @@ def _owner() -> dict[str, str]:
     except (KeyError, OSError):  # a number without a name, as in many containers
         user = f"user {os.getuid()}"
     since = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return {"user": user, "host": socket.gethostname(), "pid": str(os.getpid()), "since": since}
+    return {"user": user, "host": os.uname().nodename, "pid": str(os.getpid()), "since": since}
 
 
 def _say(handle: int, text: str) -> None:

@@ -37,8 +37,33 @@ class Done:
         return self.returncode == 0
 
 
+@dataclass(frozen=True)
+class RawDone:
+    """A command that has ended, its output byte for byte.
+
+    Attributes:
+        returncode: exit status; negative: ended by that signal.
+        stdout: as it came.
+        stderr: as it came.
+    """
+
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+
 def ask(command: Sequence[str], *, timeout_s: float = 20.0, env: Mapping[str, str] | None = None) -> Done:
     """Run a short command and give its output.
+
+    Raises:
+        LaunchError: as ``ask_raw``.
+    """
+    done = ask_raw(command, timeout_s=timeout_s, env=env)
+    return Done(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
+
+
+def ask_raw(command: Sequence[str], *, timeout_s: float = 20.0, env: Mapping[str, str] | None = None) -> RawDone:
+    """Run a short command and give its output undecoded: for what is written back as it was.
 
     Raises:
         LaunchError: there is no such program, or it did not answer in time.
@@ -51,7 +76,7 @@ def ask(command: Sequence[str], *, timeout_s: float = 20.0, env: Mapping[str, st
         raise LaunchError(f"There is no program {command[0]!r} on this machine.") from None
     except subprocess.TimeoutExpired:
         raise LaunchError(f"{command[0]} did not answer within {timeout_s:g} s.", "Is the scheduler up?") from None
-    return Done(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
+    return RawDone(done.returncode, done.stdout, done.stderr)
 
 
 def run_until(

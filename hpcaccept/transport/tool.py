@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpcaccept.errors import ToolError
@@ -18,9 +19,24 @@ from hpcaccept.model.check import Unavailable
 from hpcaccept.transport.process import Done
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from hpcaccept.model.check import CheckContext
+
+
+#: A running tool, output in pipes.
+Tool = subprocess.Popen[bytes]
+
+
+@dataclass(frozen=True)
+class Finished(Done):
+    """What a tool said until it ended, or until its time was over.
+
+    Attributes:
+        late: True when it still ran at its deadline: then ``returncode`` means nothing and ``stdout`` is what there was until then.
+    """
+
+    late: bool = False
 
 
 def found(program: str, remedy: str = "") -> str:
@@ -36,9 +52,7 @@ def found(program: str, remedy: str = "") -> str:
 
 
 @contextlib.contextmanager
-def started(
-    command: Sequence[str], *, env: Mapping[str, str | None] | None = None, remedy: str = ""
-) -> Iterator[subprocess.Popen[bytes]]:
+def started(command: Sequence[str], *, env: Mapping[str, str | None] | None = None, remedy: str = "") -> Iterator[Tool]:
     """A tool that runs while the block is open, output in pipes; nothing of it is left afterwards.
 
     Raises:
@@ -89,26 +103,34 @@ def run_tool(
     kept = keep_as or name
     begin = time.monotonic()
     with started(command, env=env, remedy=remedy) as process:
-        while True:
-            try:
-                out, err = process.communicate(timeout=1.0)
-                break
-            except subprocess.TimeoutExpired as still:
-                spent_s = time.monotonic() - begin
-                ctx.beat(f"{name}, {spent_s:.0f} s")
-                if spent_s > timeout_s:
-                    ctx.keep(f"{kept}.out", (still.stdout or b"").decode("utf-8", "replace"))
-                    raise ToolError(
-                        f"{name} did not end within {timeout_s:g} s", "Its output until then is in the run folder."
-                    ) from None
-        done = Done(process.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
+        done = finish(process, begin + timeout_s, lambda: ctx.beat(f"{name}, {time.monotonic() - begin:.0f} s"))
+    if done.late:
+        ctx.keep(f"{kept}.out", done.stdout)
+        raise ToolError(f"{name} did not end within {timeout_s:g} s", "Its output until then is in the run folder.")
     for kind, text in (("out", done.stdout), ("err", done.stderr)):
         if text:
             ctx.keep(f"{kept}.{kind}", text)
     return done
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def finish(process: Tool, until: float, beat: Callable[[], None]) -> Finished:
+    """Wait for a started tool, at most until a time of ``time.monotonic``; ``beat`` is called about once a second."""
+    while True:
+        try:
+            out, err = process.communicate(timeout=1.0)
+        except subprocess.TimeoutExpired as still:
+            beat()
+            if time.monotonic() > until:
+                return Finished(0, _text(still.stdout), _text(still.stderr), late=True)
+        else:
+            return Finished(process.returncode, _text(out), _text(err))
+
+
+def _text(raw: bytes | None) -> str:
+    return (raw or b"").decode("utf-8", "replace")
+
+
+def _end(process: Tool) -> None:
     """Kill the tool and its children, and wait for it; a tool that has ended already costs nothing."""
     if process.poll() is None:
         import psutil

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -14,7 +13,7 @@ from hpcaccept.app.nightly.schedule import Schedule, unit, units, with_block, wi
 from hpcaccept.errors import LaunchError, RunError
 from hpcaccept.model.nightly.window import parse_clock
 from hpcaccept.store.folder import write_whole
-from hpcaccept.transport.process import ask
+from hpcaccept.transport.process import RawDone, ask, ask_raw
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -89,20 +88,10 @@ def write_crontab(before: bytes, after: bytes) -> None:
         raise RunError("The crontab is not what was written.", "Look at it: crontab -l")
 
 
-def _crontab(argument: str) -> subprocess.CompletedProcess[bytes]:
-    try:
-        return subprocess.run(
-            ["crontab", argument],
-            capture_output=True,
-            timeout=20,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, "LC_ALL": "C"},
-        )
-    except FileNotFoundError:
-        raise LaunchError("There is no crontab on this machine.", "Try --systemd.") from None
-    except subprocess.TimeoutExpired:
-        raise LaunchError("crontab did not answer within 20 s.") from None
+def _crontab(argument: str) -> RawDone:
+    if not shutil.which("crontab"):
+        raise LaunchError("There is no crontab on this machine.", "Try --systemd.")
+    return ask_raw(["crontab", argument], env={**os.environ, "LC_ALL": "C"})
 
 
 def install_cron(schedule: Schedule) -> None:

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from hpcaccept.judge.questions.peers import CPU_FLOOR
 from hpcaccept.judge.statistics.aggregate import Values
-from hpcaccept.judge.statistics.peer_rule import MAD_TO_SIGMA
+from hpcaccept.judge.statistics.peer_rule import CPU_FLOOR, MAD_TO_SIGMA
 from hpcaccept.judge.statistics.student_t import t_quantile
 from hpcaccept.model.baseline import BaselineEntry
 from hpcaccept.model.table import Unit

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from hpcaccept.judge.statistics.peer_rule import compare_with_peers, cut
+from hpcaccept.judge.statistics.peer_rule import CPU_FLOOR, compare_with_peers, cut
 from hpcaccept.judge.statistics.sensitivity import Sensitivity, span_of
 from hpcaccept.model.verdict import CODE, Outcome
 from hpcaccept.model.verdict_table import JudgedColumn
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
     from hpcaccept.model.verdict import Question
 
     Rows = npt.NDArray[np.intp]
-
-#: Smallest loss a CPU may be blamed for on kernels of their own: CPUs boost, throttle and share caches.
-#: (Process medians of one healthy, idle machine differ by 2 to 20 %.)
-CPU_FLOOR = 0.25
 
 
 def judge_against_peers(

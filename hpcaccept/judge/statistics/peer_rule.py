@@ -50,6 +50,9 @@ _FEW = {1: (0.5, 1.0), 2: (1.0, 1.115), 3: (1.9, 0.96), 4: (2.9, 0.974), 5: (3.4
 _BLOCK = 2048
 #: Nodes are compared by their middle unit from so many units per node and so many nodes on.
 _UNITS_OF_NODE, _NODES = 3, 4
+#: Smallest loss a CPU may be blamed for on kernels of their own: CPUs boost, throttle and share caches.
+#: (Process medians of one healthy, idle machine differ by 2 to 20 %.)
+CPU_FLOOR = 0.25
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from hpcaccept.measure.device import parse_cache_size
 from hpcaccept.measure.host import host
+from hpcaccept.measure.host.host import parse_cache_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

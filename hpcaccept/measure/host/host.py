@@ -350,6 +350,7 @@ _FIRMWARE = {
     "bios": ("bios_vendor", "bios_version", "bios_date"),
 }
 _CPUS = "sys/devices/system/cpu"
+_BINARY_PREFIXES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 def firmware(root: Path = _ROOT) -> dict[str, str]:
@@ -438,3 +439,9 @@ def module_version(name: str, root: Path = _ROOT) -> str:
 
 def _word(path: Path) -> str:
     return _read(path).strip()
+
+
+def parse_cache_size(text: str) -> int:
+    """``"107520K"`` → bytes."""
+    number = text.strip()
+    return int(number[:-1]) * _BINARY_PREFIXES[number[-1]] if number[-1:] in _BINARY_PREFIXES else int(number or 0)

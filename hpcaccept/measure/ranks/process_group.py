@@ -14,21 +14,17 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import ipaddress
-import itertools
 import os
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcaccept.measure.device import open_device
+from hpcaccept.transport.network import interface_of, own_addresses, reachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, MutableMapping
 
 _LOOPBACK = "127.0.0.1"
-#: How long an address may take to answer: first each a little, so that one behind a firewall does not cost the patience.
-_PROBES_S = (1.0, 10.0)
 #: Which interface gloo binds to. https://docs.pytorch.org/docs/stable/distributed.html#common-environment-variables
 _GLOO = "GLOO_SOCKET_IFNAME"
 
@@ -119,7 +115,7 @@ def nccl_log(environ: Mapping[str, str]) -> tuple[str, str]:
     """What NCCL has logged in this process so far, and from which file; an empty text where there is none."""
     name = environ.get(_NCCL_FILE, "")
     # As NCCL does it: %h is the host name up to its first dot. https://github.com/NVIDIA/nccl, src/debug.cc
-    name = name.replace("%h", socket.gethostname().partition(".")[0]).replace("%p", str(os.getpid()))
+    name = name.replace("%h", os.uname().nodename.partition(".")[0]).replace("%p", str(os.getpid()))
     try:
         with Path(name).open("rb") as file:
             return file.read(_MOST_LOG_BYTES).decode(errors="replace"), name
@@ -133,50 +129,6 @@ def _network() -> str:
         return str(Path("/proc/self/ns/net").readlink())
     except OSError:
         return ""
-
-
-def own_addresses() -> list[str]:
-    """Addresses at which other hosts may find this one, the likeliest first; loopback is never one of them."""
-    found: list[str] = []
-    with contextlib.suppress(OSError):
-        found += [str(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)]
-    # No packet is sent: connecting a datagram socket only asks the routing table. 192.0.2.1 is reserved (RFC 5737).
-    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))
-        found.append(probe.getsockname()[0])
-    return _outer(found) or _outer(_of_interfaces())
-
-
-def _outer(addresses: list[str]) -> list[str]:
-    return [a for a in dict.fromkeys(addresses) if not ipaddress.ip_address(a).is_loopback]
-
-
-def _of_interfaces() -> list[str]:
-    """Every address of this host: a network of its own may have neither names nor a way out."""
-    import psutil
-
-    return [e.address for entries in psutil.net_if_addrs().values() for e in entries if e.family == socket.AF_INET]
-
-
-def reachable(addresses: list[str], port: int) -> tuple[str, str] | None:
-    """The first address that answers, and our own address on the way there; None when none does."""
-    for timeout_s, address in itertools.product(_PROBES_S, addresses):
-        with (
-            contextlib.suppress(OSError),
-            socket.create_connection((address, port), timeout=timeout_s) as probe,
-        ):
-            return address, str(probe.getsockname()[0])
-    return None
-
-
-def interface_of(address: str) -> str:
-    """Name of the interface with this address (``eth0``), empty when there is none."""
-    import psutil
-
-    for name, entries in psutil.net_if_addrs().items():
-        if any(entry.address == address for entry in entries):
-            return str(name)
-    return ""
 
 
 @contextlib.contextmanager

@@ -99,7 +99,7 @@ def test_a_cpu_says_what_its_bits_depend_on() -> None:
 
 @pytest.mark.parametrize(("text", "size"), [("107520K\n", 110100480), ("32M", 33554432), ("512", 512), ("", 0)])
 def test_cache_sizes_are_read_as_the_kernel_writes_them(text: str, size: int) -> None:
-    assert devices.parse_cache_size(text) == size
+    assert host.parse_cache_size(text) == size
 
 
 def test_free_host_memory_is_no_more_than_the_cgroup_allows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import ipaddress
 import os
 import socket
-import types
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import pytest
 import torch
 import torch.distributed as dist
@@ -14,13 +11,11 @@ import torch.distributed as dist
 from hpcaccept.measure.context import MpiContext, Place
 from hpcaccept.measure.ranks.process_group import (
     NoRendezvousError,
-    interface_of,
     log_nccl,
     nccl_log,
-    own_addresses,
     process_group,
-    reachable,
 )
+from hpcaccept.transport.network import own_addresses
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,44 +70,6 @@ def test_ranks_on_one_kernel_but_in_two_networks_do_not_meet_at_loopback() -> No
     ):
         pass
     assert offered == own_addresses()
-
-
-def test_a_host_without_a_name_or_a_way_out_is_found_by_its_interfaces(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nowhere(*_: object) -> None:
-        raise OSError
-
-    monkeypatch.setattr(socket, "getaddrinfo", nowhere)
-    monkeypatch.setattr(socket, "socket", nowhere)
-    address = types.SimpleNamespace(family=socket.AF_INET, address="198.18.0.7")
-    lo = types.SimpleNamespace(family=socket.AF_INET, address="127.0.0.1")
-    monkeypatch.setattr(psutil, "net_if_addrs", lambda: {"lo": [lo], "eth0": [address]})
-    assert own_addresses() == ["198.18.0.7"]
-
-
-def test_loopback_is_never_offered_to_other_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
-    debian = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.1.1", 0))]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: debian)
-    assert not any(ipaddress.ip_address(a).is_loopback for a in own_addresses())
-
-
-def test_a_host_without_a_name_still_has_addresses_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unknown(*_: object) -> None:
-        raise socket.gaierror
-
-    monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    assert isinstance(own_addresses(), list)
-
-
-def test_the_first_address_that_answers_is_taken() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        assert reachable(["127.0.0.2", "127.0.0.1"], port) == ("127.0.0.1", "127.0.0.1")
-    assert reachable(["127.0.0.1"], port) is None
-
-
-def test_an_address_has_its_interface() -> None:
-    assert interface_of("127.0.0.1") == "lo"
-    assert interface_of("198.51.100.1") == ""
 
 
 def test_the_user_s_interface_stays(monkeypatch: pytest.MonkeyPatch) -> None:
