@@ -1,0 +1,40 @@
+"""Who adds a check is told what else belongs to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hpcaccept import checks
+from hpcaccept.config.suites import built_in, read_suite
+from hpcaccept.plan.resolve import resolve_suite
+
+ROOT = Path(__file__).parents[2]
+
+
+def in_suites() -> set[str]:
+    return {spec.name.partition(":")[0] for name in built_in() for spec in resolve_suite(read_suite(name)).checks}
+
+
+@pytest.mark.parametrize("name", checks.names())
+def test_a_check_is_in_a_suite(name: str) -> None:
+    assert name in in_suites(), f"no file of hpcaccept/config/suites has a table [checks.{name}]"
+
+
+@pytest.mark.parametrize("name", checks.names())
+def test_a_check_has_a_test(name: str) -> None:
+    file = ROOT / "tests" / "unit" / "checks" / f"test_{name}.py"
+    assert file.exists(), f"write {file.relative_to(ROOT)}: what the check finds, and what it must not blame"
+
+
+@pytest.mark.parametrize("name", checks.names())
+def test_a_check_stands_in_the_table_of_the_readme(name: str) -> None:
+    table = (ROOT / "README.md").read_text("utf-8").partition("## What is checked")[2].partition("\n## ")[0]
+    assert f"`{name}`" in table, f"name {name} in README's table under 'What is checked'"
+
+
+@pytest.mark.parametrize("name", checks.names())
+def test_a_check_shows_a_value_at_the_terminal(name: str) -> None:
+    shown = [metric.name for metric in checks.load(name).metrics if metric.headline]
+    assert shown, f"no metric of {name} has headline=True: the first page of a report would say nothing of it"
