@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from support.solo_context import SoloContext
 
 from hpcaccept.checks.os_noise import BEAT_S, DETOUR_S, TELLING_S, OsNoise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 
 def clock(steps_s: Iterable[float]) -> Iterator[float]:
