@@ -34,9 +34,9 @@ WAYS = {"h2d", "d2h", "both"}
 RANKS = {("node0", "cpu:0"), ("node0", "cpu:1"), ("node1", "cpu:0"), ("node1", "cpu:1")}
 #: Runs in every Python that starts with it on its path; a rank of the step is told by its launcher's variable.
 HARM = """
-import os
+import importlib, os
 if os.environ.get("OMPI_COMM_WORLD_RANK", os.environ.get("PMI_RANK")) in {ranks}:
-    from hpcaccept.checks import {module} as module
+    module = importlib.import_module("hpcaccept.checks.{module}")
     {body}
 """
 SPOILT_SHARE = """
@@ -178,7 +178,7 @@ def test_tcp_instead_of_rdma_fails_the_ranks_that_use_it_and_an_unknown_log_is_a
     (tmp_path / "nonsense.log").write_text("node1:1:2 [0] NCCL INFO Channel 00/0 : 0[0] -> 1[1] via TELEGRAPH/0\n")
     rdma, tcp = str(DATA / "h100-2nodes-ib-2.21.log"), str(DATA / "aicr-2683-tcp-instead-of-rdma-2.27.log")
     logs = [rdma, rdma, tcp, str(tmp_path / "nonsense.log")]
-    done = run(tmp_path, only("allreduce"), harm("0123", "_transport", NCCL_LOGS.format(logs=logs)))
+    done = run(tmp_path, only("allreduce"), harm("0123", "shared.nccl_transport", NCCL_LOGS.format(logs=logs)))
     assert done.code == 1, done.out + done.err
     assert wrong(done) == {("node1", "cpu:0", "rdma", 1.0)}
     passed = done.verdicts(metric="fallback", outcome="PASS")
