@@ -83,25 +83,40 @@ def finished(
     at: str = AT,
 ) -> RunFolder:
     """A run under ``place/runs`` of a suite, one rank on each of the nodes; those that are not in ``said`` never spoke."""
-    settings = Settings(nodes=len(names), gpus_per_node=1)
+    ranks = {rank: said[node] for rank, node in enumerate(names) if node in said}
+    return finished_ranks(place, name, tables, names, ranks, at=at)
+
+
+def finished_ranks(
+    place: Path,
+    name: str,
+    tables: Mapping[str, Any],
+    names: Sequence[str],
+    said: Mapping[int, Sequence[Record]],
+    *,
+    events: Sequence[Event] = (),
+    gpus_per_node: int = 1,
+    at: str = AT,
+) -> RunFolder:
+    """The same with a rank for each GPU of each node, by number, and with what else the driver saw."""
+    settings = Settings(nodes=len(names), gpus_per_node=gpus_per_node)
     suite = resolve_suite(SuiteText(place / "mine.toml", dict(tables)))
     plan = make_plan(
-        settings, suite, request_of(settings, 1), Image(), launcher="local", run_id=name, now=at, version=__version__, commit="c0ffee"
+        settings, suite, request_of(settings, gpus_per_node), Image(),
+        launcher="local", run_id=name, now=at, version=__version__, commit="c0ffee",
     )  # fmt: skip
     folder = RunFolder(place / "runs" / name)
     folder.create()
     folder.write_plan(plan)
     folder.write_step(plan.first_step(tuple(names), virtual=False))
-    events = Journal(folder.driver_log)
-    events.write(Event("started", at, nodes=tuple(names)))
-    events.write(Event("step_started", at, step="00", nodes=tuple(names)))
-    for rank, node in enumerate(names):
-        if node not in said:
-            continue
+    driver = Journal(folder.driver_log)
+    begun = (Event("started", at, nodes=tuple(names)), Event("step_started", at, step="00", nodes=tuple(names)))
+    for event in (*begun, *events, Event("ended", at)):
+        driver.write(event)
+    for rank, records in said.items():
         journal = Journal(folder.records("00") / f"r{rank:06d}.jsonl")
-        journal.write(rank_started(rank, node))
-        for spoken in said[node]:
+        journal.write(rank_started(rank, names[rank // gpus_per_node]))
+        for spoken in records:
             journal.write(spoken)
         journal.write(RankFinished())
-    events.write(Event("ended", at))
     return folder
