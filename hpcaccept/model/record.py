@@ -142,6 +142,19 @@ class RankStopped:
 
 
 @dataclass(frozen=True)
+class RankExited:
+    """How the process of a rank ended, where it was not with exit code 0; written by its parent (``hpcaccept.rank.guard``).
+
+    Attributes:
+        status: exit code; negative: the signal that ended it.
+        at: when its parent saw it, seconds since 1970 by the clock of its host.
+    """
+
+    status: int
+    at: float
+
+
+@dataclass(frozen=True)
 class RankFinished:
     """A rank has said everything it had to say."""
 

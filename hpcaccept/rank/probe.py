@@ -28,6 +28,7 @@ from hpcaccept.measure.host import host, infiniband
 from hpcaccept.measure.ranks import mpi, pmix
 from hpcaccept.model.doctor.probe import FROM_LOGIN, NodeFacts, ProbeRequest
 from hpcaccept.parse.probe_lines import framed
+from hpcaccept.rank.journal_name import rank_from_environment
 from hpcaccept.serial import dumps, from_plain
 from hpcaccept.transport.process import ask
 
@@ -63,7 +64,7 @@ class _Voice:
 def main(argv: list[str]) -> int:
     """Say everything; always ends."""
     request = from_plain(json.loads(argv[0]), ProbeRequest) if argv else ProbeRequest()
-    rank = mpi.rank_from_environment(os.environ) or 0
+    rank = rank_from_environment(os.environ) or 0
     node = os.environ.get("HPCACCEPT_NODE") or os.environ.get("SLURMD_NODENAME") or host.hostname()
     voice = _Voice(node)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # nothing is left, whatever crashes

@@ -17,6 +17,7 @@ from hpcaccept.model.event import Event
 from hpcaccept.model.record import (
     CheckStarted,
     ModuleImported,
+    RankExited,
     RankFinished,
     RankStarted,
     RankStopped,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-JournalEntry = RankStarted | CheckStarted | ModuleImported | Record | RankStopped | RankFinished | Event
+JournalEntry = RankStarted | RankExited | CheckStarted | ModuleImported | Record | RankStopped | RankFinished | Event
 #: What may stand in a journal; the name stands in its line.
 _KINDS: dict[str, type[JournalEntry]] = {
     "rank_started": RankStarted,
@@ -37,6 +38,7 @@ _KINDS: dict[str, type[JournalEntry]] = {
     "module_imported": ModuleImported,
     "record": Record,
     "rank_stopped": RankStopped,
+    "rank_exited": RankExited,
     "rank_finished": RankFinished,
     "event": Event,
 }

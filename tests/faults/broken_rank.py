@@ -101,7 +101,7 @@ def network(rank: int, prefix: str) -> None:
 
 def main() -> None:
     """Break what HPCACCEPT_FAULT says on the ranks it names, then be the rank program."""
-    from hpcaccept.measure.ranks.mpi import rank_from_environment
+    from hpcaccept.rank.journal_name import rank_from_environment
 
     rank = rank_from_environment(os.environ) or 0
     for fault in json.loads(os.environ["HPCACCEPT_FAULT"]):

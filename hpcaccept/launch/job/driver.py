@@ -189,7 +189,8 @@ def _reckon_losses(
     gone = _gone(folder, loss)
     if gone:
         loss = narrowed(step, words, loss, gone)
-    why = None if gone else _nobody_started(runtime, words, stderr)
+    seen_to_die = len(loss.ranks) < step.ranks and not words.exits.keys().isdisjoint(loss.ranks)
+    why = None if gone or seen_to_die else _nobody_started(runtime, words, stderr)
     if why:
         return queue, why
     _tell(events, step, loss, container.load(runtime).explain(stderr) if not loss.check else None)

@@ -2,26 +2,34 @@
 
 One crash costs one check. The ranks that died or stopped are told from those that were ended because of them:
 
-1. the launcher's own words (``task 2: Killed``), where it has any;
-2. else *the rank without a word*: whoever is ended by SIGTERM or waits in vain writes a last record, a killed or
+1. how the processes of silent ranks ended, as their own parents wrote it down (``hpcaccept.rank.guard``);
+2. else the launcher's own words (``task 2: Killed``), where it has any;
+3. else *the rank without a word*: whoever is ended by SIGTERM or waits in vain writes a last record, a killed or
    stopped one cannot;
-3. else, when everyone has spoken, those that saw a hole in their own time: they were stopped;
-4. else those that were overdue themselves rather than waiting for others.
+4. else, when everyone has spoken, those that saw a hole in their own time: they were stopped;
+5. else those that were overdue themselves rather than waiting for others.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import signal
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hpcaccept import checks
-from hpcaccept.model.record import STOPPED, Record
+from hpcaccept.model.record import STOPPED, RankExited, Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hpcaccept.model.plan import Step
     from hpcaccept.parse.rank_exits import Death
+
+#: Exit codes with which MPI libraries end ranks whose peer has died: 14 is Open MPI 5's (recorded from the 5.0.11 wheel under srun).
+PEER_DIED = frozenset({14})
+#: Deaths by signal within this time of the first one have the same cause (a node out of memory kills several ranks).
+TOGETHER_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -33,12 +41,14 @@ class RankLogs:
         records: of all ranks.
         finished: ranks that said everything they had to say.
         stopped: rank → last words outside a check (MPI start).
+        exits: rank → how its process ended, where its parent saw it end with anything but exit code 0.
     """
 
     spoke: dict[int, str]
     records: tuple[Record, ...]
     finished: frozenset[int]
     stopped: dict[int, tuple[str, bool]]
+    exits: dict[int, RankExited] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,9 @@ def loss_of(step: Step, words: RankLogs, deaths: Sequence[Death], late: bool) ->
     ]
     victims = {rank for rank, (_, by_peer) in words.stopped.items() if by_peer}
     victims |= {r.rank for r in words.records if r.check == broken and r.by_peer}
+    if died := _died(words, silent):
+        return _loss(step, words, died, broken, _ending(words.exits.get(died[0]), late=late))
+    silent = [rank for rank in silent if rank not in words.exits]
     told = {d.rank: d for d in deaths if d.rank not in victims and d.rank not in words.finished}
     # A launcher tells of everyone it ended; the first that left no word of its own is the root cause.
     first_told = next((d for d in deaths if d.rank in told and d.rank in silent), None)
@@ -80,8 +93,7 @@ def loss_of(step: Step, words: RankLogs, deaths: Sequence[Death], late: bool) ->
         same = sorted({d.rank for d in deaths if d.rank in silent and d.how == first_told.how})
         return _loss(step, words, same, broken, f"the launcher reports {first_told.how!r}")
     if silent:
-        what = "the step ran out of time" if late else "the others were ended waiting"
-        return _loss(step, words, silent, broken, f"left no word while {what}")
+        return _loss(step, words, silent, broken, _ending(None, late=late))
     # Who was stopped and woken says so; whoever waited for it inside a collective can only say that it was late.
     stopped = [r for r in words.records if r.check == broken and r.cause.startswith(STOPPED)]
     if stopped:
@@ -95,6 +107,37 @@ def loss_of(step: Step, words: RankLogs, deaths: Sequence[Death], late: bool) ->
         (cause for cause, by_peer in words.stopped.values() if not by_peer), "no rank could be singled out"
     )
     return _loss(step, words, [], broken, told_cause)
+
+
+def _died(words: RankLogs, silent: Sequence[int]) -> list[int]:
+    """Silent ranks that ended by themselves, as their parents saw it; empty where that singles nobody out.
+
+    A rank that the launcher kills takes its parent with it and has no line; a lost node has none for any of its ranks.
+    """
+    exits = {rank: words.exits[rank] for rank in silent if rank in words.exits}
+    killed = {rank: end for rank, end in exits.items() if end.status < 0 and end.status != -signal.SIGTERM}
+    if killed:
+        first = min(end.at for end in killed.values())
+        return [rank for rank, end in killed.items() if end.at <= first + TOGETHER_S]
+    gave_up = {rank: end for rank, end in exits.items() if end.status > 0 and end.status not in PEER_DIED}
+    if gave_up:
+        counts = Counter(end.status for end in gave_up.values())
+        # Survivors end alike, whatever their MPI ends them with; the one that ended otherwise did so for itself.
+        lonely = [rank for rank, end in gave_up.items() if counts[end.status] == 1]
+        first_rank = min(gave_up, key=lambda rank: gave_up[rank].at)
+        odd = lonely[0] if len(lonely) == 1 and len(counts) > 1 else first_rank
+        return [rank for rank, end in gave_up.items() if end.status == gave_up[odd].status]
+    # Only survivors ended under the eyes of a parent: who has not even that was lost with it.
+    return [rank for rank in silent if rank not in exits] if exits else []
+
+
+def _ending(end: RankExited | None, *, late: bool) -> str:
+    """How a rank ended, in words."""
+    if end is None:
+        return f"left no word while {'the step ran out of time' if late else 'the others were ended waiting'}"
+    if end.status > 0:
+        return f"its process ended with exit code {end.status}"
+    return f"its process ended with signal {-end.status} ({signal.strsignal(-end.status)})"
 
 
 def _broken_check(step: Step, words: RankLogs) -> str:

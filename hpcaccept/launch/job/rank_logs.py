@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpcaccept.launch.job.failure import RankLogs
-from hpcaccept.model.record import RankFinished, RankStarted, RankStopped, Record
+from hpcaccept.model.record import RankExited, RankFinished, RankStarted, RankStopped, Record
 from hpcaccept.store.journal import read
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ def rank_logs_of(folder: RunFolder, step: str) -> RankLogs:
     records: list[Record] = []
     finished: set[int] = set()
     stopped: dict[int, tuple[str, bool]] = {}
+    exits: dict[int, RankExited] = {}
     for file in sorted(folder.records(step).glob("r[0-9]*.jsonl")):
         rank = int(file.stem[1:]) if file.stem[1:].isdecimal() else -1
         for word in read(file):
@@ -30,7 +31,9 @@ def rank_logs_of(folder: RunFolder, step: str) -> RankLogs:
                 finished.add(rank)
             elif isinstance(word, RankStopped):
                 stopped[rank] = (word.cause, word.by_peer)
-    return RankLogs(spoke, tuple(records), frozenset(finished), stopped)
+            elif isinstance(word, RankExited):
+                exits[rank] = word
+    return RankLogs(spoke, tuple(records), frozenset(finished), stopped, exits)
 
 
 def first_rank_started(folder: RunFolder, step: str) -> RankStarted | None:

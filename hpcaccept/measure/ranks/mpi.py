@@ -12,19 +12,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from mpi4py import MPI
 
 SHORTEST_PAUSE_S = 50e-6
 LONGEST_PAUSE_S = 2e-3
-#: Where launchers put the rank, so that a rank can name itself before MPI has started.
-_RANK_VARIABLES = ("PMIX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
-
-
-def rank_from_environment(environ: Mapping[str, str]) -> int | None:
-    """The rank this process will have, as its launcher says; None when no launcher says anything."""
-    return next((int(environ[name]) for name in _RANK_VARIABLES if environ.get(name, "").isdigit()), None)
 
 
 def start() -> MPI.Intracomm:

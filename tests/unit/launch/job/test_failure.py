@@ -13,6 +13,7 @@ from support.builders import DATA, record, step
 
 from hpcaccept.launch.job.failure import Loss, RankLogs, loss_of, next_steps, node_names
 from hpcaccept.launch.job.queue import StepQueue, after, next_step
+from hpcaccept.model.record import RankExited
 from hpcaccept.parse.rank_exits import Death, parse_deaths
 from hpcaccept.serial import dumps, from_plain
 
@@ -471,3 +472,62 @@ def test_in_a_collective_the_rank_that_was_stopped_is_the_suspect_not_those_that
     loss = loss_of(one, RankLogs(spoke, (*late, stopped), frozenset(), {}), [], late=False)
     assert loss
     assert (loss.check, loss.ranks, loss.nodes) == ("allreduce", (0,), (node_of(one, 0),))
+
+
+# --- what the parents of the ranks saw --------------------------------------------------------------------------------
+
+
+def exits(**status: int) -> dict[int, RankExited]:
+    """``r2=-9`` …, each a hundredth of a second after the one before."""
+    return {int(rank[1:]): RankExited(code, 100.0 + 0.01 * i) for i, (rank, code) in enumerate(status.items())}
+
+
+#: What srun says when rank 2 was killed and ranks 1 and 3 were ended by their own MPI before it could end them.
+SURVIVORS_FIRST = [
+    Death(3, "node3", "Exited with exit code 14"), Death(1, "node1", "Exited with exit code 14"), Death(2, "node2", "Killed"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("seen", "ranks", "how"),
+    [
+        ({"r2": -9, "r3": 14, "r1": 14}, (2,), "signal 9 (Killed)"),
+        ({"r1": 14, "r2": -9, "r3": 14}, (2,), "signal 9 (Killed)"),
+        ({"r2": -11, "r1": -11, "r3": 14}, (1, 2), "signal 11 (Segmentation fault)"),
+        ({"r2": 5, "r1": 14, "r3": 14}, (2,), "exit code 5"),
+        ({"r2": 5, "r1": 1, "r3": 1}, (2,), "exit code 5"),
+        ({"r1": 1, "r2": 5, "r3": 1}, (2,), "exit code 5"),
+        ({"r2": -9}, (2,), "signal 9 (Killed)"),
+        ({"r2": 5}, (2,), "exit code 5"),
+        ({"r1": 14, "r3": 14}, (2,), "left no word"),
+    ],
+)
+def test_who_ended_by_itself_is_told_from_who_was_ended_for_it(
+    seen: dict[str, int], ranks: tuple[int, ...], how: str
+) -> None:
+    the_step = step(CHECKS)
+    said_nothing = replace(words(the_step, "matmul", silent={1, 2, 3}), exits=exits(**seen))
+    loss = loss_of(the_step, said_nothing, SURVIVORS_FIRST, late=False)
+    assert loss is not None
+    assert tuple(sorted(loss.ranks)) == ranks
+    assert how in loss.how
+
+
+def test_a_rank_that_dies_while_mpi_starts_is_named_by_its_parent() -> None:
+    the_step = step(CHECKS)
+    nobody_spoke = RankLogs({}, (), frozenset(), {}, exits(r2=-9))
+    loss = loss_of(the_step, nobody_spoke, [], late=False)
+    assert loss is not None
+    assert (loss.ranks, loss.nodes, loss.check) == ((2,), ("node2",), "")
+
+
+def test_survivors_alone_are_never_blamed() -> None:
+    the_step = step(CHECKS)
+    loss = loss_of(
+        the_step,
+        replace(words(the_step, "matmul", silent={0, 1, 2, 3}), exits=exits(r0=14, r1=14, r2=14, r3=14)),
+        [],
+        late=False,
+    )
+    assert loss is not None
+    assert loss.ranks == ()
