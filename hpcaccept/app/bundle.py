@@ -45,8 +45,8 @@ from hpcaccept.units import show
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hpcaccept.app.run.conclude import Judged
     from hpcaccept.model.verdict import Verdict
+    from hpcaccept.report.judged import Judged
     from hpcaccept.store.folder import RunFolder
 
 #: A longer text is cut in its middle: a fault shows at the beginning or at the end.

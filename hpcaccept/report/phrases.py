@@ -12,9 +12,7 @@ from hpcaccept.model.verdict import Outcome, Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from hpcaccept.judge import Judgement
-    from hpcaccept.model.evidence import Evidence
-    from hpcaccept.report.model import Summary
+    from hpcaccept.report.judged import Judged
 
 #: From what must be looked at first to what is well.
 ORDER = (Outcome.FAIL, Outcome.ERROR, Outcome.WARN, Outcome.NOT_RUN, Outcome.NO_BASELINE, Outcome.PASS)
@@ -35,13 +33,13 @@ class Conclusion:
     sentence: str
 
 
-def conclusion(evidence: Evidence, judgement: Judgement, summary: Summary) -> Conclusion:
+def conclusion(judged: Judged) -> Conclusion:
     """The verdict on the whole run, in one sentence."""
-    asked = evidence.plan.request.nodes
-    if judgement.exit_code == 0:
+    asked, code = judged.evidence.plan.request.nodes, judged.judgement.exit_code
+    if code == 0:
         return Conclusion("ACCEPTED", f"All that is required passed on {counted(asked, 'node')}.")
-    failed = [node for node, outcome in summary.nodes.items() if outcome is Outcome.FAIL]
-    if judgement.exit_code == 1:
+    failed = [node for node, outcome in judged.summary.nodes.items() if outcome is Outcome.FAIL]
+    if code == 1:
         if not failed:
             return Conclusion("NOT ACCEPTED", "What all nodes did together failed; no single node is blamed.")
         verb = "is" if len(failed) == 1 else "are"

@@ -28,8 +28,11 @@ if TYPE_CHECKING:
     from hpcaccept.model.event import Event
     from hpcaccept.model.evidence import Evidence
     from hpcaccept.model.history import Past
+    from hpcaccept.report.judged import Judged
     from hpcaccept.report.model import Summary
-    from hpcaccept.report.phrases import Trouble
+    from hpcaccept.report.phrases import Conclusion, Trouble
+
+ABOUT = "For a browser, a customer or an archive: one page that needs no network, with everything but single repeats."
 
 _HERE = Path(__file__).parents[1] / "page"
 #: Things to do, names in a folded list (characters), and events that are shown; the rest is counted.
@@ -37,18 +40,11 @@ _TROUBLES, _NAMES, _EVENTS = 40, 600, 100
 _STATE = {"ACCEPTED": "PASS", "NOT ACCEPTED": "FAIL", "NOT JUDGED": "ERROR"}
 
 
-def render_html(
-    evidence: Evidence, values: Sequence[Values], judgement: Judgement, summary: Summary, past: Past | None = None
-) -> str:
-    """The page, whole.
-
-    Args:
-        evidence: of the run.
-        values: of the run.
-        judgement: of the run.
-        summary: of all three.
-        past: earlier values of the units, where there are any.
-    """
+def render(judged: Judged) -> str:
+    """The page, whole."""
+    evidence, values, judgement = judged.evidence, judged.values, judged.judgement
+    summary, past = judged.summary, judged.past
+    ended = conclusion(judged)
     fleet = Fleet(evidence, judgement.table.units)
     gallery = Gallery(values, judgement.table, fleet, past)
     data, left_out = tables(evidence, values, judgement, summary, fleet)
@@ -64,7 +60,7 @@ def render_html(
         _head(evidence),
         tag(
             "main",
-            _verdict(evidence, judgement, summary),
+            _verdict(judged, ended),
             _to_do(troubles(summary.bad)),
             _bad_units(cards, summary, past),
             _checks(values, summary, gallery, fleet),
@@ -85,7 +81,7 @@ def render_html(
         tag("meta", name="color-scheme", content="light dark"),
         tag("meta", name="referrer", content="no-referrer"),
         tag("link", rel="icon", href="data:,"),
-        tag("title", f"{conclusion(evidence, judgement, summary).word}: {run}"),
+        tag("title", f"{ended.word}: {run}"),
         verbatim("style", style),
     ]
     page = tag("html", tag("head", joined(head)), tag("body", joined(body)), lang="en")
@@ -133,10 +129,10 @@ def _section(ident: str, title: str, *content: str, note: str = "") -> Markup:
 # --- the verdict ------------------------------------------------------------------------------------------------------
 
 
-def _verdict(evidence: Evidence, judgement: Judgement, summary: Summary) -> Markup:
-    ended = conclusion(evidence, judgement, summary)
+def _verdict(judged: Judged, ended: Conclusion) -> Markup:
+    judgement, summary = judged.judgement, judged.summary
     tiles = [
-        _nodes_tile(evidence, summary),
+        _nodes_tile(judged.evidence, summary),
         _coverage_tile(judgement),
         *_power_tiles(judgement),
         _baseline_tile(summary),

@@ -9,10 +9,10 @@ from hpcaccept.report.phrases import conclusion, counted, fold, troubles
 from hpcaccept.report.printable import safe
 
 if TYPE_CHECKING:
-    from hpcaccept.judge import Judgement
-    from hpcaccept.model.evidence import Evidence
-    from hpcaccept.report.model import Summary
+    from hpcaccept.report.judged import Judged
     from hpcaccept.report.phrases import Trouble
+
+ABOUT = "For a ticket or a chat: the verdict, what to do, and one line per check."
 
 #: Findings shown, and characters of a folded list of nodes; the rest is counted.
 SHOWN, NAMES = 12, 300
@@ -21,10 +21,11 @@ SHOWN, NAMES = 12, 300
 _SIGNS = re.compile(r"([\\`*_\[\]#|<>~@&$]|:(?=//))")
 
 
-def render_markdown(evidence: Evidence, judgement: Judgement, summary: Summary) -> str:
+def render(judged: Judged) -> str:
     """CommonMark with a table as GitHub, GitLab and Jira's importers take it; text from elsewhere is escaped."""
-    plan, cover = evidence.plan, judgement.coverage
-    ended = conclusion(evidence, judgement, summary)
+    summary = judged.summary
+    plan, cover = judged.evidence.plan, judged.judgement.coverage
+    ended = conclusion(judged)
     per_node = f" × {counted(plan.request.gpus_per_node, 'GPU')}" if plan.request.gpus_per_node else ""
     facts = (
         f"Suite {escape(plan.suite.name)}, {counted(plan.request.nodes, 'node')}{per_node}, {escape(plan.launcher)}, "

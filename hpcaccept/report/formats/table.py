@@ -13,18 +13,19 @@ from rich.text import Text
 
 from hpcaccept.model.metric import split_key
 from hpcaccept.model.verdict import Outcome, Verdict
-from hpcaccept.report.phrases import fold, what_of
+from hpcaccept.report.phrases import conclusion, fold, what_of
 from hpcaccept.report.printable import safe
 from hpcaccept.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from hpcaccept.judge import Judgement
     from hpcaccept.judge.statistics.sensitivity import Sensitivity
-    from hpcaccept.model.evidence import Evidence
     from hpcaccept.model.verdict import Question
+    from hpcaccept.report.judged import Judged
     from hpcaccept.report.model import CheckRow, Figure, Summary
+
+ABOUT = "For a terminal: one page with the verdict, every check, everything that is bad and what to do about it."
 
 _STYLE = {
     Outcome.PASS: "green",
@@ -34,27 +35,21 @@ _STYLE = {
     Outcome.NOT_RUN: "cyan",
     Outcome.NO_BASELINE: "blue",
 }
+_ENDED = {"ACCEPTED": "bold green", "NOT ACCEPTED": "bold red", "NOT JUDGED": "bold magenta"}
 #: Verdicts shown one by one; the rest is counted. All of them are in report.json.
 SHOWN = 30
 
 
-def render_terminal(evidence: Evidence, judgement: Judgement, summary: Summary, where: str) -> RenderableType:
-    """Everything on one page.
-
-    Args:
-        evidence: of the run.
-        judgement: of the run.
-        summary: of both.
-        where: path of the run folder.
-    """
-    plan = evidence.plan
+def layout(judged: Judged) -> RenderableType:
+    """Everything on one page, of any width."""
+    plan, summary = judged.evidence.plan, judged.summary
     ranks = f" × {plan.request.ranks_per_node} ranks" if plan.request.ranks_per_node > 1 else ""
     head = f"{plan.run_id}: suite {plan.suite.name}, {plan.request.nodes} node(s){ranks}, {plan.request.device}, {plan.launcher}"
     parts: list[RenderableType] = [Text(safe(head), style="bold"), *[_note(note) for note in summary.notes], Text("")]
     parts += [_checks(summary), Text("")]
     if summary.bad:
         parts += [_bad(summary), Text("")]
-    parts += [_conclusion(evidence, judgement, summary), *_footer(judgement, summary, where, plan.run_id)]
+    parts += [_conclusion(judged), *_footer(judged)]
     return Group(*parts)
 
 
@@ -182,22 +177,13 @@ def _explained(verdicts: list[Verdict]) -> str:
     return f"{text}\n[dim]→ {escape(safe(verdict.remedy))}[/]" if verdict.remedy else text
 
 
-def _conclusion(evidence: Evidence, judgement: Judgement, summary: Summary) -> Text:
-    failed = [node for node, outcome in summary.nodes.items() if outcome is Outcome.FAIL]
-    asked = evidence.plan.request.nodes
-    if judgement.exit_code == 0:
-        text, style = f"ACCEPTED: {asked} of {asked} nodes", "bold green"
-    elif judgement.exit_code == 1:
-        who = ", ".join(failed[:16]) or "all nodes together"
-        more = f" and {len(failed) - 16} more of {asked} nodes" if len(failed) > 16 else ""
-        text, style = f"NOT ACCEPTED: {safe(who)}{more}", "bold red"
-    else:
-        text, style = "NOT JUDGED: something that is required could not be judged", "bold magenta"
-    return Text(text, style=style)
+def _conclusion(judged: Judged) -> Text:
+    ended = conclusion(judged)
+    return Text(safe(f"{ended.word}: {ended.sentence}"), style=_ENDED[ended.word])
 
 
-def _footer(judgement: Judgement, summary: Summary, where: str, run: str) -> list[RenderableType]:
-    cover = judgement.coverage
+def _footer(judged: Judged) -> list[RenderableType]:
+    judgement, summary, cover = judged.judgement, judged.summary, judged.judgement.coverage
     share = cover.judged / cover.asked if cover.asked else 0.0
     lines = [f"Coverage: {cover.judged} of {cover.asked} checks on nodes judged ({share:.0%})."]
     if cover.nodes_silent:
@@ -209,10 +195,12 @@ def _footer(judgement: Judgement, summary: Summary, where: str, run: str) -> lis
     ]
     if summary.no_baseline:
         models = ", ".join(summary.no_baseline)
-        lines.append(f"No baseline fits {models}; when these nodes are good: hpcaccept baseline learn {run}")
+        lines.append(
+            f"No baseline fits {models}; when these nodes are good: hpcaccept baseline learn {judged.evidence.plan.run_id}"
+        )
     lines += [
-        f"Run:    {where}",
-        f"Report: {where}/report.html, and report.json for programs",
+        f"Run:    {judged.where}",
+        f"Report: {judged.where}/report.html, and report.json for programs",
         f"Exit code {judgement.exit_code}.",
     ]
     return [Text(safe(line), style="dim", overflow="fold") for line in lines]
@@ -228,13 +216,13 @@ def _sight(question: Question, sensitivity: Sensitivity) -> str:
     return f"Against {name}: {sensitivity.comparisons:,} comparisons{alarms}; a loss of {low:.1%} is seen in the quietest metric, {noisiest}."
 
 
-def print_terminal(evidence: Evidence, judgement: Judgement, summary: Summary, where: str) -> None:
+def to_terminal(judged: Judged) -> None:
     """To standard output, as wide as it is."""
-    Console(highlight=False).print(render_terminal(evidence, judgement, summary, where))
+    Console(highlight=False).print(layout(judged))
 
 
-def plain_terminal(evidence: Evidence, judgement: Judgement, summary: Summary, where: str) -> str:
+def render(judged: Judged) -> str:
     """The same for a file: 100 columns, no colours."""
     out = io.StringIO()
-    Console(file=out, width=100, highlight=False).print(render_terminal(evidence, judgement, summary, where))
+    Console(file=out, width=100, highlight=False).print(layout(judged))
     return out.getvalue()
