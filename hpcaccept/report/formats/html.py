@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept.model.verdict import Outcome
+from hpcaccept.report.model import ORDER
 from hpcaccept.report.page import matrix
 from hpcaccept.report.page.bad_units import CARDS, Gallery, badge, measured_units
 from hpcaccept.report.page.columns import Fleet, tables
 from hpcaccept.report.page.markup import Markup, data_block, joined, tag, verbatim
 from hpcaccept.report.page.measured import measured
-from hpcaccept.report.phrases import ORDER, conclusion, counted, fold, troubles
+from hpcaccept.report.phrases import EVERYBODY, conclusion, counted, fold, troubles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -230,11 +231,9 @@ def _to_do(found: list[Trouble]) -> Markup:
 
 
 def _trouble(trouble: Trouble) -> Markup:
-    first, nodes = trouble.verdicts[0], trouble.nodes
-    where = _names(nodes) if nodes else tag("code", "all nodes together")
+    first = trouble.verdicts[0]
+    where = _names(trouble.where) if trouble.where else tag("code", EVERYBODY)
     of = f", {counted(len(trouble.verdicts), 'finding')}" if len(trouble.verdicts) > 1 else ""
-    several = len(trouble.verdicts) > 1 and first.subject.node and first.value is not None
-    worst = f"the worst, {first.subject}: " if several else ""
     optional = "" if first.required else tag("span", "not required", class_="quiet")
     return tag(
         "li",
@@ -242,7 +241,7 @@ def _trouble(trouble: Trouble) -> Markup:
         tag(
             "div",
             tag("p", where, tag("span", of, class_="quiet"), " ", optional),
-            tag("p", tag("code", trouble.what), ": ", worst, first.reason),
+            tag("p", tag("code", trouble.what), ": ", trouble.reason),
             tag("p", first.remedy, class_="remedy") if first.remedy else "",
         ),
     )

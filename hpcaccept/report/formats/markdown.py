@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from hpcaccept.report.phrases import conclusion, counted, fold, troubles
+from hpcaccept.report.phrases import EVERYBODY, conclusion, counted, fold, troubles
 from hpcaccept.report.printable import safe
 
 if TYPE_CHECKING:
@@ -58,13 +58,11 @@ def render(judged: Judged) -> str:
 
 
 def _trouble(trouble: Trouble) -> list[str]:
-    first = trouble.verdicts[0]
-    where = _names(trouble.nodes) if trouble.nodes else "all nodes together"
+    remedy = trouble.verdicts[0].remedy
+    where = _names(trouble.where) if trouble.where else EVERYBODY
     more = f" ({len(trouble.verdicts):,} findings)" if len(trouble.verdicts) > 1 else ""
-    several = len(trouble.verdicts) > 1 and first.subject.node and first.value is not None
-    worst = f"the worst, {escape(str(first.subject))}: " if several else ""
-    lines = [f"- **{_word(trouble.outcome.value)}** {where}{more}: {code(trouble.what)}: {worst}{escape(first.reason)}"]
-    return [*lines, f"  → {escape(first.remedy)}"] if first.remedy else lines
+    lines = [f"- **{_word(trouble.outcome.value)}** {where}{more}: {code(trouble.what)}: {escape(trouble.reason)}"]
+    return [*lines, f"  → {escape(remedy)}"] if remedy else lines
 
 
 def _names(names: tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""The report for people at a terminal: verdict first, then what was judged, then every bad unit with what to do."""
+"""The report for people at a terminal: verdict first, then what was judged, then everything bad with what to do."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from rich.table import Table
 from rich.text import Text
 
 from hpcaccept.model.metric import split_key
-from hpcaccept.model.verdict import Outcome, Verdict
-from hpcaccept.report.phrases import conclusion, fold, what_of
+from hpcaccept.model.verdict import Outcome
+from hpcaccept.report.phrases import EVERYBODY, conclusion, counted, fold, troubles
 from hpcaccept.report.printable import safe
 from hpcaccept.units import show
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from hpcaccept.judge.statistics.sensitivity import Sensitivity
     from hpcaccept.model.verdict import Question
     from hpcaccept.report.judged import Judged
     from hpcaccept.report.model import CheckRow, Figure, Summary
+    from hpcaccept.report.phrases import Trouble
 
 ABOUT = "For a terminal: one page with the verdict, every check, everything that is bad and what to do about it."
 
@@ -36,8 +35,8 @@ _STYLE = {
     Outcome.NO_BASELINE: "blue",
 }
 _ENDED = {"ACCEPTED": "bold green", "NOT ACCEPTED": "bold red", "NOT JUDGED": "bold magenta"}
-#: Verdicts shown one by one; the rest is counted. All of them are in report.json.
-SHOWN = 30
+#: Things to do that are shown, and subjects that one of them quotes; the rest is counted. All of them are in report.json.
+SHOWN, EACH = 30, 8
 
 
 def layout(judged: Judged) -> RenderableType:
@@ -101,80 +100,25 @@ def _bad(summary: Summary) -> Table:
     table.add_column("where", overflow="fold", max_width=24)
     table.add_column("verdict", no_wrap=True)
     table.add_column("what, and what to do", overflow="fold")
-    groups = _grouped(summary.bad)
-    for verdicts in groups[:SHOWN]:
-        table.add_row(Text(_where(verdicts)), _mark(verdicts[0].outcome), _explained(verdicts))
-    if len(groups) > SHOWN:
-        table.add_row("…", "", f"and {len(groups) - SHOWN} more: hpcaccept report --format json")
+    found = troubles(summary.bad)
+    for trouble in found[:SHOWN]:
+        where = safe(fold(trouble.where)) or EVERYBODY
+        table.add_row(Text(where), _mark(trouble.outcome), _explained(trouble))
+    if len(found) > SHOWN:
+        table.add_row("…", "", f"and {len(found) - SHOWN} more: hpcaccept report --format json")
     return table
 
 
-def _grouped(bad: tuple[Verdict, ...]) -> list[list[Verdict]]:
-    """Verdicts that are told together, in the order of the first.
-
-    What says the same of several subjects is told once, and so are missing baselines: every number would say the same. Where
-    that leaves more than a page, so is whatever a question says of one subject, and those that miss most come first.
-    """
-    groups = _by(bad, _in_common)
-    if len(groups) <= SHOWN:
-        return groups
-    alike = [group for group in groups if len(group) > 1]
-    groups = alike + _by([group[0] for group in groups if len(group) == 1], lambda v: v.subject)
-    for group in groups:
-        group.sort(key=_shortfall, reverse=True)
-    order = list(dict.fromkeys(verdict.outcome for verdict in bad))
-    return sorted(groups, key=lambda group: (order.index(group[0].outcome), -_shortfall(group[0])))
-
-
-def _in_common(verdict: Verdict) -> tuple[str, str]:
-    if verdict.outcome is Outcome.NO_BASELINE:
-        return "", verdict.remedy
-    # What was not measured has its cause in common, also in several checks.
-    return (verdict.key, verdict.reason) if verdict.value is not None else ("", verdict.reason)
-
-
-def _by(bad: Iterable[Verdict], alike: Callable[[Verdict], object]) -> list[list[Verdict]]:
-    groups: dict[tuple[object, ...], list[Verdict]] = {}
-    for verdict in bad:
-        groups.setdefault((verdict.outcome, verdict.question, alike(verdict)), []).append(verdict)
-    return list(groups.values())
-
-
-def _shortfall(verdict: Verdict) -> float:
-    """How far the value misses its limit, relative; 0 for what has none."""
-    limit, value = verdict.limit, verdict.value
-    if limit is None or value is None:
-        return 0.0
-    bounds = [bound for bound in (limit.lower, limit.upper) if bound]
-    return max((abs(value / bound - 1) for bound in bounds), default=0.0)
-
-
-def _where(verdicts: list[Verdict]) -> str:
-    """One subject, or the nodes of several in folded notation (``node[0-3]``)."""
-    if len(verdicts) == 1:
-        return safe(str(verdicts[0].subject))
-    names = sorted({verdict.subject.node for verdict in verdicts} - {""})
-    return safe(fold(names)) if names else "all nodes"
-
-
-def _explained(verdicts: list[Verdict]) -> str:
-    verdict = verdicts[0]
-    keys = {v.key for v in verdicts}
-    reason = verdict.reason
-    if len(keys) == 1:
-        name = verdict.key
-        if len({v.reason for v in verdicts}) > 1:
-            reason = f"{len(verdicts)} of them; the worst is {verdict.subject}: {reason}"
-    elif verdict.outcome is Outcome.NO_BASELINE:
-        name = ", ".join(sorted({v.check for v in verdicts}))
-        reason = f"{len(keys)} kinds of numbers, {reason.rpartition('; ')[2]}"
-    elif all(v.reason == reason for v in verdicts):
-        name = what_of(verdicts)
-    else:
-        name = f"{len(keys)} kinds of numbers"
-        reason = f"the worst is {verdict.key}: {reason}"
-    text = f"[bold]{escape(safe(name))}[/]: {escape(safe(reason))}"
-    return f"{text}\n[dim]→ {escape(safe(verdict.remedy))}[/]" if verdict.remedy else text
+def _explained(trouble: Trouble) -> str:
+    """What is the matter, of each subject where that differs, and what to do."""
+    reasons, remedy = trouble.reasons, trouble.verdicts[0].remedy
+    of = f", {counted(len(trouble.verdicts), 'finding')}" if len(trouble.verdicts) > 1 else ""
+    head = f"[bold]{escape(safe(trouble.what))}[/]{of}:"
+    lines = [escape(safe(reason)) for reason in reasons[:EACH]]
+    if len(reasons) > EACH:
+        lines.append(f"and {len(reasons) - EACH:,} more: hpcaccept report --format json")
+    lines = [f"{head} {lines[0]}"] if len(lines) == 1 else [head, *lines]
+    return "\n".join([*lines, *([f"[dim]→ {escape(safe(remedy))}[/]"] if remedy else [])])
 
 
 def _conclusion(judged: Judged) -> Text:

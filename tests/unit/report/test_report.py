@@ -35,7 +35,7 @@ from hpcaccept.model.record import UnreadableLine
 from hpcaccept.model.suite import CheckSpec
 from hpcaccept.model.verdict import Outcome
 from hpcaccept.report.formats import render
-from hpcaccept.report.formats.table import SHOWN, layout
+from hpcaccept.report.formats.table import EACH, SHOWN, layout
 from hpcaccept.report.printable import safe
 
 if TYPE_CHECKING:
@@ -269,14 +269,15 @@ def test_a_hundred_slow_nodes_fit_a_page_the_worst_first() -> None:
     rates = [100.0] * 900 + [50.0 + i * 0.1 for i in range(100)]
     text = shown(fleet(rates))
     assert len(text.splitlines()) < 8 * SHOWN
-    assert "and 70 more: hpcaccept report --format json" in one_line(text)
-    assert text.index("node900") < text.index("node901") < text.index("node929")
-    assert "node930" not in text.partition("NOT ACCEPTED")[0]
-    assert "node915 and 84 more of 1000 nodes" in one_line(text)
+    assert f"and {100 - EACH} more: hpcaccept report --format json" in one_line(text)
+    places = [text.index(f"node{900 + i} cuda:0: rate_flops") for i in range(EACH)]
+    assert places == sorted(places)
+    assert f"node{900 + EACH}" not in text
+    assert "NOT ACCEPTED: node[900-999] are not fit for work (100 of 1,000 nodes)." in one_line(text)
     assert max(len(line) for line in text.splitlines()) <= 80
 
 
-def test_a_node_that_is_bad_in_everything_is_one_entry_where_the_page_is_full() -> None:
+def test_a_node_that_is_bad_in_all_variants_is_one_entry_with_the_worst_of_them() -> None:
     variants = {f"rate_flops[v{i:02d}]": 100.0 for i in range(SHOWN + 5)}
     records = [
         record(
@@ -287,7 +288,17 @@ def test_a_node_that_is_bad_in_everything_is_one_entry_where_the_page_is_full() 
         for node in nodes(8)
     ]
     text = one_line(shown(evidence(records, plan(nodes=8))))
-    assert f"{SHOWN + 5} kinds of numbers: the worst is speed.rate_flops[v00]" in text
+    many = SHOWN + 5
+    assert f"speed.rate_flops, {many} variants, {many} findings: the worst, speed.rate_flops[v00]: " in text
+    assert text.count("→ Run it once more") == 1
+
+
+def test_each_of_a_few_bad_nodes_is_shown_with_its_own_number_and_the_remedy_once() -> None:
+    text = one_line(shown(fleet([100.0, 80.0, 100.0, 50.0, 100.0, 100.0, 100.0, 100.0]), width=200))
+    assert "node[1,3]" in text
+    assert "speed.rate_flops, 2 findings: node3 cuda:0: rate_flops 50 FLOP/s, -50.0 %" in text
+    assert "node1 cuda:0: rate_flops 80 FLOP/s, -20.0 %" in text
+    assert text.count("→ Run it once more") == 1
 
 
 def test_each_comparison_says_what_it_was_set_for_and_what_it_could_see() -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from support import schema
 from support.big_runs import big_run, judged_run
-from support.builders import AT, H100, baseline, evidence, fleet, judged, judged_run_of, nodes, plan, record, suite
+from support.builders import AT, H100, baseline, evidence, fleet, judged_run_of, nodes, plan, record, suite
 
 from hpcaccept.app.run.conclude import save_report
 from hpcaccept.errors import RunError, UsageError
@@ -236,7 +236,7 @@ def test_labels_survive_whatever_a_node_is_called() -> None:
 def test_a_ticket_has_the_verdict_what_to_do_and_the_checks() -> None:
     text = report(faulty(), "markdown")
     assert text.startswith("## NOT ACCEPTED: 20261122-010000-test-4n-abcd\n")
-    assert "- **FAIL** `node2`: `speed.rate_flops`:" in text
+    assert "- **FAIL** `node2 cuda:0`: `speed.rate_flops`:" in text
     assert "  → Run it once more" in text
     assert "| speed | FAIL | 4 of 4 | NO BASELINE |" in text
     assert len(text) < 2000
@@ -306,12 +306,14 @@ def verdict(node: str, check: str = "speed", **more: Any) -> Verdict:
 def test_what_asks_for_the_same_is_one_thing_to_do() -> None:
     found = troubles([verdict("n1"), verdict("n2"), verdict("n1", "train"), verdict("n3", reason="another")])
     assert [trouble.what for trouble in found] == ["speed, train", "speed"]
-    assert [trouble.nodes for trouble in found] == [("n1", "n2"), ("n3",)]
+    assert [trouble.where for trouble in found] == [("n1", "n2"), ("n3",)]
 
 
 def test_the_worst_of_a_trouble_is_told_first() -> None:
-    found = troubles([v for v in judged(fleet([100.0] * 30 + [80.0, 50.0])).verdicts if v.outcome is Outcome.FAIL])
+    found = troubles(judged_run_of(fleet([100.0] * 30 + [80.0, 50.0])).summary.bad)
     assert [v.subject.node for v in found[0].verdicts] == ["node31", "node30"]
+    assert found[0].reason.startswith("the worst, node31 cuda:0: rate_flops 50 FLOP/s, -50.0 %")
+    assert [reason.partition(":")[0] for reason in found[0].reasons] == ["node31 cuda", "node30 cuda"]
 
 
 @pytest.mark.parametrize(

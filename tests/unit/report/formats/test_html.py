@@ -96,7 +96,7 @@ def big() -> Page:
 def test_the_verdict_stands_first_and_in_the_title() -> None:
     page = page_of(fleet([100.0] * 4))
     assert next(iter(page.sections)) == "verdict"
-    assert page.sections["verdict"].startswith("ACCEPTEDAll that is required passed on 4 nodes.")
+    assert page.sections["verdict"].startswith("ACCEPTED4 of 4 nodes passed all that is required.")
     assert "<title>ACCEPTED: 20261122-010000-test-4n-abcd</title>" in page.text
     assert "100 %4 of 4 checks on nodes judged" in page.sections["verdict"]
     assert "bad" not in page.sections
@@ -105,7 +105,7 @@ def test_the_verdict_stands_first_and_in_the_title() -> None:
 
 def test_a_bad_node_is_named_with_reason_remedy_and_plot_in_plain_html() -> None:
     page = page_of(fleet([100.0, 100.0, 50.0, 100.0]))
-    assert "NOT ACCEPTED1 of 4 nodes is not fit for work." in page.sections["verdict"]
+    assert "NOT ACCEPTEDnode2 is not fit for work (1 of 4 nodes)." in page.sections["verdict"]
     for text in ("node2", "-50.0 %", "Run it once more"):
         assert text in page.sections["todo"]
         assert text in page.sections["bad"]
