@@ -44,8 +44,8 @@ from hpcaccept.units import show
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hpcaccept.app.run.conclude import Judged
     from hpcaccept.model.verdict import Verdict
+    from hpcaccept.report.judged import Judged
     from hpcaccept.store.folder import RunFolder
 from hpcaccept.transport.network import own_names
 

@@ -31,7 +31,7 @@ from hpcaccept.store.signing import canonical, check_signature, key_id, read_pri
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from hpcaccept.app.run.conclude import Judged
+    from hpcaccept.report.judged import Judged
 
 FORMAT, VERSION = "hpcaccept-certificate", 1
 #: Reasons that are quoted of a node that is not certified.

@@ -11,8 +11,8 @@ from hpcaccept.model.verdict import Outcome
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hpcaccept.app.run.conclude import Judged
     from hpcaccept.model.comparison import Comparison
+    from hpcaccept.report.judged import Judged
     from hpcaccept.store.folder import RunFolder
 
 #: Origins of limits on speed, which an environment may change.

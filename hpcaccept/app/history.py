@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from hpcaccept.app.run.conclude import Judged
     from hpcaccept.model.evidence import Evidence
     from hpcaccept.model.metric import Metric
     from hpcaccept.model.table import Unit
+    from hpcaccept.report.judged import Judged
     from hpcaccept.store.history_file import KeptRun, Whereabouts
 
 _CODE_OF = {Outcome.PASS: PASSED, Outcome.WARN: WARNED, Outcome.FAIL: FAILED}

@@ -215,12 +215,13 @@ def _test(asked: dict[str, Any]) -> tuple[RunFolder, int]:
     from hpcaccept.app.run.submit import plan_run, start
     from hpcaccept.cli.watching import wait_and_conclude
     from hpcaccept.config.settings import load_settings
+    from hpcaccept.report.formats import DEFAULT
 
     changes = suite_options(asked.pop("skip"), asked.pop("changes"), asked.pop("search"))
     layered = load_settings(asked, suite_options=changes)
     plan, folder = plan_run(layered.settings, layered.overrides)
     job = start(plan, folder)
-    return folder, wait_and_conclude(folder, job, layered.settings, "table")
+    return folder, wait_and_conclude(folder, job, layered.settings, DEFAULT)
 
 
 def _to_log(folder: RunFolder) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from hpcaccept.errors import UsageError
-from hpcaccept.report.formats import FORMS
+from hpcaccept.report import formats
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -39,10 +39,10 @@ def history_option(command: F) -> F:
 
 def format_option(command: F) -> F:
     """``--format``."""
-    choice = click.Choice(FORMS)
-    return click.option("--format", "form", type=choice, default="table", show_default=True, help="What to print.")(
-        command
-    )
+    choice = click.Choice(formats.names())
+    return click.option(
+        "--format", "form", type=choice, default=formats.DEFAULT, show_default=True, help="Output format."
+    )(command)
 
 
 def pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:

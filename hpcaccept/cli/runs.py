@@ -17,6 +17,7 @@ from hpcaccept.cli.options import (
     runs_dir_option,
 )
 from hpcaccept.errors import RunError
+from hpcaccept.report import formats
 from hpcaccept.store.folder import RunFolder, all_runs, find
 
 
@@ -94,7 +95,17 @@ def collect(run: str, **options: Any) -> int:
     return 0
 
 
-@click.command()
+class _Report(click.Command):
+    """``report``, with a line of help for every format there is."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options, then the formats."""
+        super().format_options(ctx, formatter)
+        with formatter.section("Formats"):
+            formatter.write_dl([(name, formats.about(name)) for name in formats.names()])
+
+
+@click.command(cls=_Report)
 @run_argument
 @runs_dir_option
 @baselines_dir_option
@@ -104,17 +115,7 @@ def collect(run: str, **options: Any) -> int:
     "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write it to FILE instead, whole or not at all."
 )
 def report(run: str, form: str, output: Path | None, **options: Any) -> int:
-    """Judge a run on whatever records exist, and show the report. The exit code is the run's.
-
-    \b
-    table                        for people at a terminal
-    html                         one page for a browser, without network
-    markdown                     for a ticket or a chat
-    json, csv                    verdicts; every sample
-    junit                        for a CI server
-    prometheus                   for node_exporter's textfile collector
-    nodes-bad, -good, -unjudged  a list for --exclude or scontrol
-    """
+    """Judge a run on whatever records exist, and show the report. The exit code is the run's."""
     from hpcaccept.app.run.conclude import evidence_of, judge_run, print_report, save_report, write_report
 
     runs_dir, baselines_dir = paths(**options)

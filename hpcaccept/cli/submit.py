@@ -123,6 +123,7 @@ def submit(
         click.echo(f"Come back with: hpcaccept wait {folder.run_id}", err=True)
         return 0
     from hpcaccept.cli.watching import wait_and_conclude
+    from hpcaccept.report.formats import DEFAULT
 
-    form = "json" if as_json else "table"
+    form = "json" if as_json else DEFAULT
     return wait_and_conclude(folder, job, layered.settings, form, cancel_on_interrupt=cancel_on_interrupt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ import numpy as np
 from hpcaccept.model.verdict import CODE, OUTCOMES, SEVERITY, Outcome, Verdict, worst
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy.typing as npt
 
     from hpcaccept.judge import Judgement
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from hpcaccept.model.evidence import Evidence
     from hpcaccept.model.verdict_table import JudgedColumn
 
+#: From what must be looked at first to what is well.
+ORDER = tuple(sorted(OUTCOMES, key=SEVERITY.__getitem__, reverse=True))
 #: How bad each code of a column is.
 _RANK = np.array([SEVERITY[outcome] for outcome in OUTCOMES])
 
@@ -71,7 +76,7 @@ class Summary:
 
     Attributes:
         rows: one per check, in the order of the suite.
-        bad: verdicts that are not PASS and not merely a missing optional baseline, the worst first.
+        bad: verdicts that are not PASS and not merely a missing optional baseline, as ``ranked`` orders them.
         nodes: node → worst outcome.
         counts: outcome → how many verdicts.
         notes: sentences that change how the numbers are read.
@@ -92,19 +97,37 @@ def summarise(evidence: Evidence, judgement: Judgement, values: list[Values]) ->
     for column in values:
         by_check.setdefault(column.check, []).append(column)
     rows = tuple(_row(spec.name, judgement, by_check.get(spec.name, [])) for spec in evidence.plan.suite.checks)
-    order = [Outcome.FAIL, Outcome.ERROR, Outcome.WARN, Outcome.NOT_RUN, Outcome.NO_BASELINE]
     bad = [v for v in judgement.verdicts if v.required or v.outcome is Outcome.FAIL or v.question == "history"]
-    bad.sort(key=lambda v: (order.index(v.outcome), v.subject, v.key))
     models = {unit.model for unit in evidence.samples.units if unit.model}
     lacking = any("no baseline of" in answer.said for answer in judgement.table.answering("baseline"))
     return Summary(
         rows=rows,
-        bad=tuple(bad),
+        bad=tuple(ranked(bad)),
         nodes=_nodes(evidence, judgement),
         counts={outcome.value: count for outcome, count in judgement.counts().items()},
         notes=(*_notes(evidence), *judgement.notes),
         no_baseline=tuple(sorted(models)) if lacking else (),
     )
+
+
+def ranked(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """The worst first, for every format: by outcome, then by how far a value misses its limit, then by name."""
+    return sorted(verdicts, key=lambda v: (ORDER.index(v.outcome), -shortfall(v), v.subject, v.key))
+
+
+def shortfall(verdict: Verdict) -> float:
+    """How far a value lies outside of its limit, relative to it: negative inside, infinite where nothing was measured.
+
+    A limit of 0 has no share; there the value itself counts (3 wrong elements are 3).
+    """
+    value, limit = verdict.value, verdict.limit
+    if value is None:
+        return math.inf
+    bounds = ((-1.0, limit.lower), (1.0, limit.upper)) if limit else ()
+    found = max(
+        (sign * (value - bound) / (abs(bound) or 1.0) for sign, bound in bounds if bound is not None), default=0.0
+    )
+    return math.inf if math.isnan(found) else found
 
 
 def _nodes(evidence: Evidence, judgement: Judgement) -> dict[str, Outcome]:

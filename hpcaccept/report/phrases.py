@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpcaccept.model.metric import metric_key
-from hpcaccept.model.verdict import Outcome, Verdict
+from hpcaccept.model.verdict import Outcome, Subject, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from hpcaccept.judge import Judgement
-    from hpcaccept.model.evidence import Evidence
-    from hpcaccept.report.model import Summary
+    from hpcaccept.report.judged import Judged
 
-#: From what must be looked at first to what is well.
-ORDER = (Outcome.FAIL, Outcome.ERROR, Outcome.WARN, Outcome.NOT_RUN, Outcome.NO_BASELINE, Outcome.PASS)
+#: What the verdicts without a node are about.
+EVERYBODY = "all nodes together"
+#: Nodes that a sentence names: so many are folded at most (16,384 take a second), into so many characters; else the first few.
+_FOLDED, _CHARACTERS, _FEW = 1024, 300, 16
 #: What a host may be called (RFC 1123, and underscores, which sites use). Other names are never folded or put into commands.
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?")
 
@@ -35,18 +35,27 @@ class Conclusion:
     sentence: str
 
 
-def conclusion(evidence: Evidence, judgement: Judgement, summary: Summary) -> Conclusion:
-    """The verdict on the whole run, in one sentence."""
-    asked = evidence.plan.request.nodes
-    if judgement.exit_code == 0:
-        return Conclusion("ACCEPTED", f"All that is required passed on {counted(asked, 'node')}.")
-    failed = [node for node, outcome in summary.nodes.items() if outcome is Outcome.FAIL]
-    if judgement.exit_code == 1:
+def conclusion(judged: Judged) -> Conclusion:
+    """The verdict on the whole run, in one sentence that names the nodes that failed."""
+    asked, code = judged.evidence.plan.request.nodes, judged.judgement.exit_code
+    if code == 0:
+        return Conclusion("ACCEPTED", f"{asked:,} of {counted(asked, 'node')} passed all that is required.")
+    failed = [node for node, outcome in judged.summary.nodes.items() if outcome is Outcome.FAIL]
+    if code == 1:
         if not failed:
             return Conclusion("NOT ACCEPTED", "What all nodes did together failed; no single node is blamed.")
         verb = "is" if len(failed) == 1 else "are"
-        return Conclusion("NOT ACCEPTED", f"{len(failed)} of {counted(asked, 'node')} {verb} not fit for work.")
+        share = f"{len(failed):,} of {counted(asked, 'node')}"
+        return Conclusion("NOT ACCEPTED", f"{_some(failed)} {verb} not fit for work ({share}).")
     return Conclusion("NOT JUDGED", "Something that is required could not be judged; no node is blamed for that.")
+
+
+def _some(names: Sequence[str]) -> str:
+    """All names folded, or the first few and how many more there are."""
+    if len(names) <= _FEW:
+        return fold(names)
+    text = fold(names) if len(names) <= _FOLDED else ""
+    return text if 0 < len(text) <= _CHARACTERS else f"{fold(names[:_FEW])} and {len(names) - _FEW:,} more"
 
 
 def place_of(below: int, above: int) -> str:
@@ -73,7 +82,7 @@ class Trouble:
     Attributes:
         outcome: of all of them.
         what: metric key or check; several, where a baseline is missing.
-        verdicts: the worst first.
+        verdicts: the worst first, never none.
     """
 
     outcome: Outcome
@@ -81,17 +90,47 @@ class Trouble:
     verdicts: tuple[Verdict, ...]
 
     @property
-    def nodes(self) -> tuple[str, ...]:
-        """Names of the nodes, each once; empty when it speaks of all together."""
-        return tuple(dict.fromkeys(v.subject.node for v in self.verdicts if v.subject.node))
+    def where(self) -> tuple[str, ...]:
+        """The one subject with its device, or the names of the nodes, each once; empty when it speaks of all together."""
+        subjects = dict.fromkeys(v.subject for v in self.verdicts if v.subject.node)
+        return (str(*subjects),) if len(subjects) == 1 else tuple(dict.fromkeys(s.node for s in subjects))
+
+    @property
+    def reason(self) -> str:
+        """What is the matter, in the words of the worst, which is named where the others say something else."""
+        worst = self.verdicts[0]
+        if all(verdict.reason == worst.reason for verdict in self.verdicts):
+            return worst.reason
+        return f"{'the worst,' if worst.outcome.is_judged else 'for example'} {self._said_of(worst)}"
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """``reason``, or what is said of each subject, where that differs and is more than a missing baseline."""
+        worst: dict[Subject, Verdict] = {}
+        for verdict in self.verdicts:
+            worst.setdefault(verdict.subject, verdict)
+        alike = len({verdict.reason for verdict in self.verdicts}) == 1
+        if alike or len(worst) == 1 or self.outcome is Outcome.NO_BASELINE:
+            return (self.reason,)
+        return tuple(map(self._said_of, worst.values()))
+
+    def _said_of(self, verdict: Verdict) -> str:
+        """``node3 cuda:0, matmul.rate_flops[fp32]: …``, without what all have in common."""
+        several = [verdict.subject] if any(v.subject != verdict.subject for v in self.verdicts) else []
+        keys = [verdict.key] if any(v.key != verdict.key for v in self.verdicts) else []
+        return f"{', '.join(map(str, [*several, *keys]))}: {verdict.reason}"
 
 
 def troubles(bad: Sequence[Verdict]) -> list[Trouble]:
-    """Verdicts that ask for the same, together; in the order of the first of each."""
+    """Verdicts that ask for the same, together.
+
+    Args:
+        bad: the worst first (``Summary.bad``); so are the troubles, and the verdicts of each.
+    """
     groups: dict[tuple[str, ...], list[Verdict]] = {}
     for verdict in bad:
         groups.setdefault(_same(verdict), []).append(verdict)
-    return [Trouble(vs[0].outcome, what_of(vs), tuple(sorted(vs, key=_badness))) for vs in groups.values()]
+    return [Trouble(vs[0].outcome, what_of(vs), tuple(vs)) for vs in groups.values()]
 
 
 def _same(verdict: Verdict) -> tuple[str, ...]:
@@ -116,16 +155,6 @@ def what_of(verdicts: Sequence[Verdict]) -> str:
     checks = list(dict.fromkeys(check for check, _ in metrics))
     some = f"{', '.join(checks[:6])}{' …' if len(checks) > 6 else ''}"
     return some if all(verdict.value is None for verdict in verdicts) else f"{some}, {len(keys)} kinds of numbers"
-
-
-def _badness(verdict: Verdict) -> float:
-    """How far outside of its limit, relative to it; the farthest is the smallest number."""
-    limit, value = verdict.limit, verdict.value
-    if limit is None or value is None:
-        return 0.0
-    bound = limit.lower if limit.lower is not None and value < limit.lower else limit.upper
-    bound = limit.lower if bound is None else bound
-    return -abs(value / bound - 1) if bound else -abs(value)
 
 
 def fold(names: Iterable[str]) -> str:

@@ -13,14 +13,15 @@ import numpy.typing as npt
 
 from hpcaccept import checks
 from hpcaccept.checks.identity import UNIQUE_FACTS
-from hpcaccept.judge import Judgement, judge_values
-from hpcaccept.judge.statistics.aggregate import Values, values_of
+from hpcaccept.judge import judge_values
+from hpcaccept.judge.statistics.aggregate import values_of
 from hpcaccept.model.event import Event
 from hpcaccept.model.evidence import Evidence
 from hpcaccept.model.history import Past, PastRun, unit_id
 from hpcaccept.model.record import Record
 from hpcaccept.model.table import SampleTable, Unit
-from hpcaccept.report.model import Summary, summarise
+from hpcaccept.report.judged import Judged
+from hpcaccept.report.model import summarise
 from support.builders import AT, H100, plan, rank_started, suite
 
 SETTING = "8 threads, all at once"
@@ -136,12 +137,12 @@ def _records(asked: list[str], devices: tuple[Unit, ...]) -> list[Record]:
     ]  # fmt: skip
 
 
-def judged_run(found: Evidence, past: Past | None = None) -> tuple[Evidence, list[Values], Judgement, Summary]:
-    """What every report begins with."""
+def judged_run(found: Evidence, past: Past | None = None) -> Judged:
+    """What every report format is handed."""
     catalogue = checks.catalogue(spec.name for spec in found.plan.suite.checks)
     values = values_of(found.samples, catalogue)
     judgement = judge_values(found, values, catalogue, {}, UNIQUE_FACTS, past)
-    return found, values, judgement, summarise(found, judgement, values)
+    return Judged(found, values, judgement, summarise(found, judgement, values), past)
 
 
 def past_of(found: Evidence, runs: int = 12) -> Past:

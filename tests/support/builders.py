@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcaccept.judge import Judgement, judge
+from hpcaccept.judge.statistics.aggregate import values_of
 from hpcaccept.model.baseline import Baseline, BaselineEntry, Provenance
 from hpcaccept.model.event import Event
 from hpcaccept.model.evidence import Evidence
@@ -17,6 +18,8 @@ from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.model.plan import Image, Plan, Request, Step
 from hpcaccept.model.record import RankStarted, Record, Sample, UnreadableLine
 from hpcaccept.model.suite import CheckSpec, Suite
+from hpcaccept.report.judged import Judged
+from hpcaccept.report.model import summarise
 from hpcaccept.store.gather import table_of
 
 if TYPE_CHECKING:
@@ -166,6 +169,12 @@ def fleet(rates: Sequence[float], the_plan: Plan | None = None, **more: Any) -> 
 def judged(found: Evidence, baselines: Mapping[str, Baseline] | None = None) -> Judgement:
     """The judgement by the catalogue of this file."""
     return judge(found, CATALOGUE, baselines or {}, UNIQUE)
+
+
+def judged_run_of(found: Evidence, baselines: Mapping[str, Baseline] | None = None, where: str = "/runs/it") -> Judged:
+    """What every report format is handed, by the catalogue of this file."""
+    judgement, values = judged(found, baselines), values_of(found.samples, CATALOGUE)
+    return Judged(found, values, judgement, summarise(found, judgement, values), where=where)
 
 
 def every(judgement: Judgement) -> list[Verdict]:

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.big_runs import big_run, judged_run, past_of
-from support.builders import CATALOGUE, evidence, judged, plan, record, suite
+from support.builders import evidence, judged_run_of, plan, record, suite
 
-from hpcaccept.judge.statistics.aggregate import values_of
-from hpcaccept.report.formats.html import render_html
-from hpcaccept.report.model import summarise
+from hpcaccept.report.formats import html
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +43,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = big_run(24, pairs=True)
     past = past_of(found)
     place = tmp_path_factory.mktemp("page") / "report.html"
-    place.write_text(render_html(*judged_run(found, past), past), "utf-8")
+    place.write_text(html.render(judged_run(found, past)), "utf-8")
     return place
 
 
@@ -234,9 +232,8 @@ def test_hostile_names_do_nothing_in_a_browser(chromium: Browser, tmp_path: Path
     )
     rows = [record("speed", name, {"rate_flops[<b>]": 100.0 + i, "wrong_elements": i}) for i, name in enumerate(names)]
     found = evidence(rows, plan(suite("speed")), names=names, rank_starts=())
-    judgement, values = judged(found), values_of(found.samples, CATALOGUE)
     place = tmp_path / "hostile.html"
-    place.write_text(render_html(found, values, judgement, summarise(found, judgement, values)), "utf-8")
+    place.write_text(html.render(judged_run_of(found)), "utf-8")
     look(chromium, width=400)
     chromium.open(place)
     click(chromium, "#nodes tbody tr", names[1])
@@ -250,7 +247,7 @@ def test_hostile_names_do_nothing_in_a_browser(chromium: Browser, tmp_path: Path
 
 def test_131072_devices_can_be_searched_and_sorted(chromium: Browser, tmp_path: Path) -> None:
     place = tmp_path / "large.html"
-    place.write_text(render_html(*judged_run(big_run(16_384, metrics=3, cells=False))), "utf-8")
+    place.write_text(html.render(judged_run(big_run(16_384, metrics=3, cells=False))), "utf-8")
     look(chromium)
     chromium.open(place)
     assert chromium.run("return document.querySelector('#devices .found').textContent") == "131,064 devices"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hpcaccept import __version__
 from hpcaccept.app.baseline.lifecycle import generations_of, now, unless_declined
-from hpcaccept.app.run.conclude import Judged, evidence_of, judge_run
+from hpcaccept.app.run.conclude import evidence_of, judge_run
 from hpcaccept.app.run.submit import commit_of
 from hpcaccept.errors import RunError
 from hpcaccept.judge.baseline.learn import learn, only_at, suspects
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hpcaccept.judge.statistics.aggregate import Values
     from hpcaccept.model.record import Record
     from hpcaccept.model.table import Unit
+    from hpcaccept.report.judged import Judged
 
 #: Facts that would change the numbers and so belong to the provenance.
 _FACTS = (*DEVICE_FACTS, *SOFTWARE_FACTS, GPUS_FACT, "cuda_driver", "kernel", "numpy")

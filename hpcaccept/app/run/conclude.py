@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from hpcaccept import checks
 from hpcaccept.errors import StoreError, UsageError
-from hpcaccept.judge import Judgement, judge_values
-from hpcaccept.judge.statistics.aggregate import Values, values_of
-from hpcaccept.model.evidence import Evidence
-from hpcaccept.model.history import Past
-from hpcaccept.report.formats import render
-from hpcaccept.report.model import Summary, summarise
+from hpcaccept.judge import judge_values
+from hpcaccept.judge.statistics.aggregate import values_of
+from hpcaccept.report import formats
+from hpcaccept.report.judged import Judged
+from hpcaccept.report.model import summarise
 from hpcaccept.store.baseline_file import SHIPPED, find_baseline
 from hpcaccept.store.folder import RunFolder, write_whole
 from hpcaccept.store.gather import Catalogue, gather
@@ -25,18 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hpcaccept.model.baseline import Baseline
+    from hpcaccept.model.evidence import Evidence
     from hpcaccept.model.job import JobStatus
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A run with everything that follows from it, and the past it was judged against."""
-
-    evidence: Evidence
-    values: list[Values]
-    judgement: Judgement
-    summary: Summary
-    past: Past | None = None
 
 
 def collect(folder: RunFolder, job: JobStatus | None = None) -> Evidence:
@@ -126,17 +115,12 @@ def text_of(judged: Judged, form: str, folder: RunFolder) -> str:
     Raises:
         RunError: the form cannot hold this run (hpcaccept.report.node_lists).
     """
-    return render(form, judged.evidence, judged.values, judged.judgement, judged.summary, str(folder.path), judged.past)
+    return formats.render(form, replace(judged, where=str(folder.path)))
 
 
 def print_report(folder: RunFolder, judged: Judged, form: str) -> None:
-    """To standard output, in one of ``hpcaccept.report.formats.FORMS``; a table is as wide as the terminal."""
-    if form == "table":
-        from hpcaccept.report.formats.table import print_terminal
-
-        print_terminal(judged.evidence, judged.judgement, judged.summary, str(folder.path))
-    else:
-        print(text_of(judged, form, folder), end="")  # noqa: T201
+    """To standard output, in one of ``hpcaccept.report.formats.names()``. Raises what ``text_of`` raises."""
+    formats.show(form, replace(judged, where=str(folder.path)))
 
 
 def save_report(folder: RunFolder, judged: Judged, form: str, output: Path) -> None:

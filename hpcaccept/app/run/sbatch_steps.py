@@ -157,10 +157,11 @@ def conclude(path: str, environ: Mapping[str, str] = os.environ) -> int:
         RunError: the report or the history could not be written.
     """
     from hpcaccept.app.run.conclude import conclude as conclude_run
+    from hpcaccept.report.formats import DEFAULT
 
     folder = RunFolder(Path(path).absolute())
     settings = load_settings({"runs_dir": str(folder.path.parent)}, environ).settings
-    return conclude_run(folder, Path(settings.baselines_dir).absolute(), "table", history=settings.history_folder)
+    return conclude_run(folder, Path(settings.baselines_dir).absolute(), DEFAULT, history=settings.history_folder)
 
 
 def _leave_command(folder: RunFolder, events: Events, queue: StepQueue, told: ScriptInput) -> None:

@@ -1,78 +1,97 @@
-"""Which forms can a report take? Their names, and which module writes each; a module is imported when its form is asked for."""
+"""The report formats: one file each, found by module name. There is no registry to edit.
+
+A hyphen in the name of a format is an underscore in the name of its file: ``nodes-bad`` is ``nodes_bad.py``.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import ast
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
+
+from hpcaccept.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from hpcaccept.report.judged import Judged
 
-    from hpcaccept.judge import Judgement
-    from hpcaccept.judge.statistics.aggregate import Values
-    from hpcaccept.model.evidence import Evidence
-    from hpcaccept.model.history import Past
-    from hpcaccept.report.model import Summary
-
-#: As ``--format`` takes them.
-FORMS = (
-    "table", "html", "markdown", "json", "csv", "junit", "prometheus", "nodes-bad", "nodes-good", "nodes-unjudged",
-)  # fmt: skip
+#: What is shown when nobody asks for a format.
+DEFAULT = "table"
 
 
-def render(
-    form: str,
-    evidence: Evidence,
-    values: Sequence[Values],
-    judgement: Judgement,
-    summary: Summary,
-    where: str,
-    past: Past | None = None,
-) -> str:
+class Format(Protocol):
+    """A module of this package.
+
+    Attributes:
+        ABOUT: whom it is for and what it holds, in one sentence: a literal, because ``--help`` reads it without importing.
+    """
+
+    ABOUT: str
+
+    def render(self, judged: Judged) -> str:
+        """The report as text that ends in a line feed. Raises RunError where the format cannot hold this run."""
+
+
+@runtime_checkable
+class TerminalFormat(Format, Protocol):
+    """A format that looks different at a terminal: as wide as that is, and in colour."""
+
+    def to_terminal(self, judged: Judged) -> None:
+        """Print the report to standard output."""
+
+
+def names() -> tuple[str, ...]:
+    """Every format there is, as ``--format`` takes it: the default first, then by name."""
+    found = {m.name.replace("_", "-") for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")}
+    return (DEFAULT, *sorted(found - {DEFAULT}))
+
+
+def load(name: str) -> Format:
+    """The format of that name.
+
+    Raises:
+        UsageError: there is no such format; the message names the nearest one.
+    """
+    if name not in names():
+        raise UsageError(f"There is no report format {name!r}.", nearest(name, names()))
+    return cast("Format", importlib.import_module(_module(name)))
+
+
+def about(name: str) -> str:
+    """The ``ABOUT`` of a format, read from its source: ``--help`` must not cost an import of rich and numpy."""
+    spec = importlib.util.find_spec(_module(name))
+    source = Path(spec.origin).read_text("utf-8") if spec and spec.origin else ""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ABOUT":
+            return cast("str", ast.literal_eval(node.value))
+    raise TypeError(f"{_module(name)} has no ABOUT, expected one sentence as a literal")
+
+
+def _module(name: str) -> str:
+    return f"{__name__}.{name.replace('-', '_')}"
+
+
+def render(name: str, judged: Judged) -> str:
     """A report as text that ends in a line feed.
 
     Args:
-        form: of ``FORMS``.
-        evidence: of the run.
-        values: of the run.
-        judgement: of the run.
-        summary: of all three.
-        where: path of the run folder.
-        past: earlier values of the units, where there are any.
+        name: of the format.
+        judged: the run.
 
     Raises:
-        RunError: the form cannot hold this run (hpcaccept.report.node_lists).
-        ValueError: there is no such form.
+        RunError: the format cannot hold this run (hpcaccept.report.node_lists).
+        UsageError: there is no such format.
     """
-    if form == "table":
-        from hpcaccept.report.formats.table import plain_terminal
+    return load(name).render(judged)
 
-        return plain_terminal(evidence, judgement, summary, where)
-    if form == "html":
-        from hpcaccept.report.formats.html import render_html
 
-        return render_html(evidence, values, judgement, summary, past)
-    if form == "markdown":
-        from hpcaccept.report.formats.markdown import render_markdown
-
-        return render_markdown(evidence, judgement, summary)
-    if form == "json":
-        from hpcaccept.report.formats.json import render_json
-
-        return render_json(evidence, judgement, summary)
-    if form == "csv":
-        from hpcaccept.report.formats.csv import render_csv
-
-        return render_csv(evidence)
-    if form == "junit":
-        from hpcaccept.report.formats.junit import render_junit
-
-        return render_junit(evidence, judgement, summary)
-    if form == "prometheus":
-        from hpcaccept.report.formats.prometheus import render_prometheus
-
-        return render_prometheus(evidence, judgement, summary)
-    if form.startswith("nodes-") and form in FORMS:
-        from hpcaccept.report.node_lists import render_nodes
-
-        return render_nodes(summary, form.removeprefix("nodes-"))
-    raise ValueError(f"there is no form {form!r}")
+def show(name: str, judged: Judged) -> None:
+    """Print a report to standard output; a ``TerminalFormat`` does so itself. Raises what ``render`` raises."""
+    form = load(name)
+    if isinstance(form, TerminalFormat):
+        form.to_terminal(judged)
+    else:
+        sys.stdout.write(form.render(judged))

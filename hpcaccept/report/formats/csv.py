@@ -10,18 +10,21 @@ from hpcaccept.model.metric import split_key
 from hpcaccept.report.printable import safe
 
 if TYPE_CHECKING:
-    from hpcaccept.model.evidence import Evidence
+    from hpcaccept.report.judged import Judged
+
+ABOUT = "For notebooks and spreadsheets: every sample, with all digits, in SI units."
 
 HEADER = ("run", "node", "device", "device_id", "check", "metric", "variant", "launch", "repeat", "value")
 #: A spreadsheet takes a cell that begins so for a formula. https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA = ("=", "+", "-", "@")
 
 
-def render_csv(evidence: Evidence) -> str:
+def render(judged: Judged) -> str:
     """One line per sample, RFC 4180 with line feeds; values in SI units, as many digits as they have.
 
     Text that a spreadsheet would run as a formula begins with an apostrophe.
     """
+    evidence = judged.evidence
     table = evidence.samples
     units = [tuple(map(_cell, (unit.node, unit.device, unit.device_id))) for unit in table.units]
     keys = [tuple(map(_cell, split_key(key))) for key in table.keys]

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept.model.verdict import Outcome
+from hpcaccept.report.model import ORDER
 from hpcaccept.report.page import matrix
 from hpcaccept.report.page.bad_units import CARDS, Gallery, badge, measured_units
 from hpcaccept.report.page.columns import Fleet, tables
 from hpcaccept.report.page.markup import Markup, data_block, joined, tag, verbatim
 from hpcaccept.report.page.measured import measured
-from hpcaccept.report.phrases import ORDER, conclusion, counted, fold, troubles
+from hpcaccept.report.phrases import EVERYBODY, conclusion, counted, fold, troubles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,8 +29,11 @@ if TYPE_CHECKING:
     from hpcaccept.model.event import Event
     from hpcaccept.model.evidence import Evidence
     from hpcaccept.model.history import Past
+    from hpcaccept.report.judged import Judged
     from hpcaccept.report.model import Summary
-    from hpcaccept.report.phrases import Trouble
+    from hpcaccept.report.phrases import Conclusion, Trouble
+
+ABOUT = "For a browser, a customer or an archive: one page that needs no network, with everything but single repeats."
 
 _HERE = Path(__file__).parents[1] / "page"
 #: Things to do, names in a folded list (characters), and events that are shown; the rest is counted.
@@ -37,18 +41,11 @@ _TROUBLES, _NAMES, _EVENTS = 40, 600, 100
 _STATE = {"ACCEPTED": "PASS", "NOT ACCEPTED": "FAIL", "NOT JUDGED": "ERROR"}
 
 
-def render_html(
-    evidence: Evidence, values: Sequence[Values], judgement: Judgement, summary: Summary, past: Past | None = None
-) -> str:
-    """The page, whole.
-
-    Args:
-        evidence: of the run.
-        values: of the run.
-        judgement: of the run.
-        summary: of all three.
-        past: earlier values of the units, where there are any.
-    """
+def render(judged: Judged) -> str:
+    """The page, whole."""
+    evidence, values, judgement = judged.evidence, judged.values, judged.judgement
+    summary, past = judged.summary, judged.past
+    ended = conclusion(judged)
     fleet = Fleet(evidence, judgement.table.units)
     gallery = Gallery(values, judgement.table, fleet, past)
     data, left_out = tables(evidence, values, judgement, summary, fleet)
@@ -64,7 +61,7 @@ def render_html(
         _head(evidence),
         tag(
             "main",
-            _verdict(evidence, judgement, summary),
+            _verdict(judged, ended),
             _to_do(troubles(summary.bad)),
             _bad_units(cards, summary, past),
             _checks(values, summary, gallery, fleet),
@@ -85,7 +82,7 @@ def render_html(
         tag("meta", name="color-scheme", content="light dark"),
         tag("meta", name="referrer", content="no-referrer"),
         tag("link", rel="icon", href="data:,"),
-        tag("title", f"{conclusion(evidence, judgement, summary).word}: {run}"),
+        tag("title", f"{ended.word}: {run}"),
         verbatim("style", style),
     ]
     page = tag("html", tag("head", joined(head)), tag("body", joined(body)), lang="en")
@@ -133,10 +130,10 @@ def _section(ident: str, title: str, *content: str, note: str = "") -> Markup:
 # --- the verdict ------------------------------------------------------------------------------------------------------
 
 
-def _verdict(evidence: Evidence, judgement: Judgement, summary: Summary) -> Markup:
-    ended = conclusion(evidence, judgement, summary)
+def _verdict(judged: Judged, ended: Conclusion) -> Markup:
+    judgement, summary = judged.judgement, judged.summary
     tiles = [
-        _nodes_tile(evidence, summary),
+        _nodes_tile(judged.evidence, summary),
         _coverage_tile(judgement),
         *_power_tiles(judgement),
         _baseline_tile(summary),
@@ -234,11 +231,9 @@ def _to_do(found: list[Trouble]) -> Markup:
 
 
 def _trouble(trouble: Trouble) -> Markup:
-    first, nodes = trouble.verdicts[0], trouble.nodes
-    where = _names(nodes) if nodes else tag("code", "all nodes together")
+    first = trouble.verdicts[0]
+    where = _names(trouble.where) if trouble.where else tag("code", EVERYBODY)
     of = f", {counted(len(trouble.verdicts), 'finding')}" if len(trouble.verdicts) > 1 else ""
-    several = len(trouble.verdicts) > 1 and first.subject.node and first.value is not None
-    worst = f"the worst, {first.subject}: " if several else ""
     optional = "" if first.required else tag("span", "not required", class_="quiet")
     return tag(
         "li",
@@ -246,7 +241,7 @@ def _trouble(trouble: Trouble) -> Markup:
         tag(
             "div",
             tag("p", where, tag("span", of, class_="quiet"), " ", optional),
-            tag("p", tag("code", trouble.what), ": ", worst, first.reason),
+            tag("p", tag("code", trouble.what), ": ", trouble.reason),
             tag("p", first.remedy, class_="remedy") if first.remedy else "",
         ),
     )

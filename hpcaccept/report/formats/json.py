@@ -9,17 +9,18 @@ from hpcaccept.model.verdict import Outcome, Verdict
 from hpcaccept.serial import to_plain
 
 if TYPE_CHECKING:
-    from hpcaccept.judge import Judgement
-    from hpcaccept.model.evidence import Evidence
-    from hpcaccept.report.model import Summary
+    from hpcaccept.report.judged import Judged
+
+ABOUT = "For programs: every verdict with its value, limit and reason."
 
 SCHEMA = 3
 #: So many passing verdicts are listed one by one; of more it is said how many there are.
 MOST_PASSES = 10_000
 
 
-def render_json(evidence: Evidence, judgement: Judgement, summary: Summary) -> str:
+def render(judged: Judged) -> str:
     """Indented JSON with a line per verdict, keys in a fixed order, NaN refused."""
+    evidence, judgement, summary = judged.evidence, judged.judgement, judged.summary
     plan = evidence.plan
     listed = summary.counts.get(Outcome.PASS.value, 0) <= MOST_PASSES
     verdicts = [*judgement.verdicts, *(judgement.passes() if listed else ())]

@@ -20,10 +20,11 @@ from hpcaccept.report.printable import safe
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hpcaccept.judge import Judgement
     from hpcaccept.model.evidence import Evidence
     from hpcaccept.model.verdict import Verdict
-    from hpcaccept.report.model import Summary
+    from hpcaccept.report.judged import Judged
+
+ABOUT = "For a CI server: one test case per check and node."
 
 #: Findings quoted in one case; the rest is counted.
 SHOWN = 20
@@ -34,14 +35,15 @@ _NO_XML = re.compile("[\ufffe\uffff]")
 _ELEMENT = {Outcome.FAIL: "failure", Outcome.ERROR: "error", Outcome.NOT_RUN: "skipped", Outcome.NO_BASELINE: "skipped"}
 
 
-def render_junit(evidence: Evidence, judgement: Judgement, summary: Summary) -> str:
+def render(judged: Judged) -> str:
     """An XML document with one ``testsuite`` per check; nodes that never said their name have a case too."""
+    evidence, judgement, summary = judged.evidence, judged.judgement, judged.summary
     by_place: dict[tuple[str, str], list[Verdict]] = {}
     for verdict in judgement.verdicts:
         by_place.setdefault((verdict.check, verdict.subject.node), []).append(verdict)
     seconds = _seconds(evidence)
     root = ET.Element("testsuites", name=_text(f"hpcaccept {evidence.plan.run_id}"))
-    root.append(_run(evidence, judgement, summary))
+    root.append(_run(judged))
     for row in summary.rows:
         missing = judgement.coverage.gaps.get(row.name, ())
         gaps = frozenset(missing)
@@ -68,13 +70,13 @@ def _seconds(evidence: Evidence) -> dict[tuple[str, str], float]:
     return found
 
 
-def _run(evidence: Evidence, judgement: Judgement, summary: Summary) -> ET.Element:
+def _run(judged: Judged) -> ET.Element:
     """The verdict on the run: a case that is never skipped."""
-    ended = conclusion(evidence, judgement, summary)
-    suite = ET.Element("testsuite", name="run", timestamp=_text(evidence.plan.created_at[:19]))
+    ended = conclusion(judged)
+    suite = ET.Element("testsuite", name="run", timestamp=_text(judged.evidence.plan.created_at[:19]))
     case = ET.SubElement(suite, "testcase", classname="hpcaccept.run", name="accepted", time="0.000")
-    if judgement.exit_code:
-        kind = "failure" if judgement.exit_code == 1 else "error"
+    if judged.judgement.exit_code:
+        kind = "failure" if judged.judgement.exit_code == 1 else "error"
         ET.SubElement(case, kind, type=ended.word, message=_text(ended.sentence))
     _count(suite)
     return suite

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from hpcaccept.report.phrases import conclusion, counted, fold, troubles
+from hpcaccept.report.phrases import EVERYBODY, conclusion, counted, fold, troubles
 from hpcaccept.report.printable import safe
 
 if TYPE_CHECKING:
-    from hpcaccept.judge import Judgement
-    from hpcaccept.model.evidence import Evidence
-    from hpcaccept.report.model import Summary
+    from hpcaccept.report.judged import Judged
     from hpcaccept.report.phrases import Trouble
+
+ABOUT = "For a ticket or a chat: the verdict, what to do, and one line per check."
 
 #: Findings shown, and characters of a folded list of nodes; the rest is counted.
 SHOWN, NAMES = 12, 300
@@ -21,10 +21,11 @@ SHOWN, NAMES = 12, 300
 _SIGNS = re.compile(r"([\\`*_\[\]#|<>~@&$]|:(?=//))")
 
 
-def render_markdown(evidence: Evidence, judgement: Judgement, summary: Summary) -> str:
+def render(judged: Judged) -> str:
     """CommonMark with a table as GitHub, GitLab and Jira's importers take it; text from elsewhere is escaped."""
-    plan, cover = evidence.plan, judgement.coverage
-    ended = conclusion(evidence, judgement, summary)
+    summary = judged.summary
+    plan, cover = judged.evidence.plan, judged.judgement.coverage
+    ended = conclusion(judged)
     per_node = f" × {counted(plan.request.gpus_per_node, 'GPU')}" if plan.request.gpus_per_node else ""
     facts = (
         f"Suite {escape(plan.suite.name)}, {counted(plan.request.nodes, 'node')}{per_node}, {escape(plan.launcher)}, "
@@ -57,13 +58,11 @@ def render_markdown(evidence: Evidence, judgement: Judgement, summary: Summary) 
 
 
 def _trouble(trouble: Trouble) -> list[str]:
-    first = trouble.verdicts[0]
-    where = _names(trouble.nodes) if trouble.nodes else "all nodes together"
+    remedy = trouble.verdicts[0].remedy
+    where = _names(trouble.where) if trouble.where else EVERYBODY
     more = f" ({len(trouble.verdicts):,} findings)" if len(trouble.verdicts) > 1 else ""
-    several = len(trouble.verdicts) > 1 and first.subject.node and first.value is not None
-    worst = f"the worst, {escape(str(first.subject))}: " if several else ""
-    lines = [f"- **{_word(trouble.outcome.value)}** {where}{more}: {code(trouble.what)}: {worst}{escape(first.reason)}"]
-    return [*lines, f"  → {escape(first.remedy)}"] if first.remedy else lines
+    lines = [f"- **{_word(trouble.outcome.value)}** {where}{more}: {code(trouble.what)}: {escape(trouble.reason)}"]
+    return [*lines, f"  → {escape(remedy)}"] if remedy else lines
 
 
 def _names(names: tuple[str, ...]) -> str:

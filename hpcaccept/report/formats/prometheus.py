@@ -17,16 +17,18 @@ from hpcaccept.report.printable import safe
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from hpcaccept.judge import Judgement
-    from hpcaccept.model.evidence import Evidence
+    from hpcaccept.report.judged import Judged
     from hpcaccept.report.model import Summary
 
     Sample = tuple[Mapping[str, str], float]
 
+ABOUT = "For node_exporter's textfile collector: the run, its nodes and its figures."
 
-def render_prometheus(evidence: Evidence, judgement: Judgement, summary: Summary) -> str:
+
+def render(judged: Judged) -> str:
     """Gauges, all of them about this run; the last file written stands for the last run of its suite."""
-    plan, cover = evidence.plan, judgement.coverage
+    judgement, summary = judged.judgement, judged.summary
+    plan, cover = judged.evidence.plan, judgement.coverage
     # The suite tells the files of several suites apart; the run does not stand in every label, for it is new every night.
     suite = {"suite": plan.suite.name}
     info = {**suite, "run": plan.run_id, "launcher": plan.launcher, "version": plan.version}

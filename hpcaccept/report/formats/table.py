@@ -1,4 +1,4 @@
-"""The report for people at a terminal: verdict first, then what was judged, then every bad unit with what to do."""
+"""The report for people at a terminal: verdict first, then what was judged, then everything bad with what to do."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from rich.table import Table
 from rich.text import Text
 
 from hpcaccept.model.metric import split_key
-from hpcaccept.model.verdict import Outcome, Verdict
-from hpcaccept.report.phrases import fold, what_of
+from hpcaccept.model.verdict import Outcome
+from hpcaccept.report.phrases import EVERYBODY, conclusion, counted, fold, troubles
 from hpcaccept.report.printable import safe
 from hpcaccept.units import show
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from hpcaccept.judge import Judgement
     from hpcaccept.judge.statistics.sensitivity import Sensitivity
-    from hpcaccept.model.evidence import Evidence
     from hpcaccept.model.verdict import Question
+    from hpcaccept.report.judged import Judged
     from hpcaccept.report.model import CheckRow, Figure, Summary
+    from hpcaccept.report.phrases import Trouble
+
+ABOUT = "For a terminal: one page with the verdict, every check, everything that is bad and what to do about it."
 
 _STYLE = {
     Outcome.PASS: "green",
@@ -34,27 +34,21 @@ _STYLE = {
     Outcome.NOT_RUN: "cyan",
     Outcome.NO_BASELINE: "blue",
 }
-#: Verdicts shown one by one; the rest is counted. All of them are in report.json.
-SHOWN = 30
+_ENDED = {"ACCEPTED": "bold green", "NOT ACCEPTED": "bold red", "NOT JUDGED": "bold magenta"}
+#: Things to do that are shown, and subjects that one of them quotes; the rest is counted. All of them are in report.json.
+SHOWN, EACH = 30, 8
 
 
-def render_terminal(evidence: Evidence, judgement: Judgement, summary: Summary, where: str) -> RenderableType:
-    """Everything on one page.
-
-    Args:
-        evidence: of the run.
-        judgement: of the run.
-        summary: of both.
-        where: path of the run folder.
-    """
-    plan = evidence.plan
+def layout(judged: Judged) -> RenderableType:
+    """Everything on one page, of any width."""
+    plan, summary = judged.evidence.plan, judged.summary
     ranks = f" × {plan.request.ranks_per_node} ranks" if plan.request.ranks_per_node > 1 else ""
     head = f"{plan.run_id}: suite {plan.suite.name}, {plan.request.nodes} node(s){ranks}, {plan.request.device}, {plan.launcher}"
     parts: list[RenderableType] = [Text(safe(head), style="bold"), *[_note(note) for note in summary.notes], Text("")]
     parts += [_checks(summary), Text("")]
     if summary.bad:
         parts += [_bad(summary), Text("")]
-    parts += [_conclusion(evidence, judgement, summary), *_footer(judgement, summary, where, plan.run_id)]
+    parts += [_conclusion(judged), *_footer(judged)]
     return Group(*parts)
 
 
@@ -106,98 +100,34 @@ def _bad(summary: Summary) -> Table:
     table.add_column("where", overflow="fold", max_width=24)
     table.add_column("verdict", no_wrap=True)
     table.add_column("what, and what to do", overflow="fold")
-    groups = _grouped(summary.bad)
-    for verdicts in groups[:SHOWN]:
-        table.add_row(Text(_where(verdicts)), _mark(verdicts[0].outcome), _explained(verdicts))
-    if len(groups) > SHOWN:
-        table.add_row("…", "", f"and {len(groups) - SHOWN} more: hpcaccept report --format json")
+    found = troubles(summary.bad)
+    for trouble in found[:SHOWN]:
+        where = safe(fold(trouble.where)) or EVERYBODY
+        table.add_row(Text(where), _mark(trouble.outcome), _explained(trouble))
+    if len(found) > SHOWN:
+        table.add_row("…", "", f"and {len(found) - SHOWN} more: hpcaccept report --format json")
     return table
 
 
-def _grouped(bad: tuple[Verdict, ...]) -> list[list[Verdict]]:
-    """Verdicts that are told together, in the order of the first.
-
-    What says the same of several subjects is told once, and so are missing baselines: every number would say the same. Where
-    that leaves more than a page, so is whatever a question says of one subject, and those that miss most come first.
-    """
-    groups = _by(bad, _in_common)
-    if len(groups) <= SHOWN:
-        return groups
-    alike = [group for group in groups if len(group) > 1]
-    groups = alike + _by([group[0] for group in groups if len(group) == 1], lambda v: v.subject)
-    for group in groups:
-        group.sort(key=_shortfall, reverse=True)
-    order = list(dict.fromkeys(verdict.outcome for verdict in bad))
-    return sorted(groups, key=lambda group: (order.index(group[0].outcome), -_shortfall(group[0])))
+def _explained(trouble: Trouble) -> str:
+    """What is the matter, of each subject where that differs, and what to do."""
+    reasons, remedy = trouble.reasons, trouble.verdicts[0].remedy
+    of = f", {counted(len(trouble.verdicts), 'finding')}" if len(trouble.verdicts) > 1 else ""
+    head = f"[bold]{escape(safe(trouble.what))}[/]{of}:"
+    lines = [escape(safe(reason)) for reason in reasons[:EACH]]
+    if len(reasons) > EACH:
+        lines.append(f"and {len(reasons) - EACH:,} more: hpcaccept report --format json")
+    lines = [f"{head} {lines[0]}"] if len(lines) == 1 else [head, *lines]
+    return "\n".join([*lines, *([f"[dim]→ {escape(safe(remedy))}[/]"] if remedy else [])])
 
 
-def _in_common(verdict: Verdict) -> tuple[str, str]:
-    if verdict.outcome is Outcome.NO_BASELINE:
-        return "", verdict.remedy
-    # What was not measured has its cause in common, also in several checks.
-    return (verdict.key, verdict.reason) if verdict.value is not None else ("", verdict.reason)
+def _conclusion(judged: Judged) -> Text:
+    ended = conclusion(judged)
+    return Text(safe(f"{ended.word}: {ended.sentence}"), style=_ENDED[ended.word])
 
 
-def _by(bad: Iterable[Verdict], alike: Callable[[Verdict], object]) -> list[list[Verdict]]:
-    groups: dict[tuple[object, ...], list[Verdict]] = {}
-    for verdict in bad:
-        groups.setdefault((verdict.outcome, verdict.question, alike(verdict)), []).append(verdict)
-    return list(groups.values())
-
-
-def _shortfall(verdict: Verdict) -> float:
-    """How far the value misses its limit, relative; 0 for what has none."""
-    limit, value = verdict.limit, verdict.value
-    if limit is None or value is None:
-        return 0.0
-    bounds = [bound for bound in (limit.lower, limit.upper) if bound]
-    return max((abs(value / bound - 1) for bound in bounds), default=0.0)
-
-
-def _where(verdicts: list[Verdict]) -> str:
-    """One subject, or the nodes of several in folded notation (``node[0-3]``)."""
-    if len(verdicts) == 1:
-        return safe(str(verdicts[0].subject))
-    names = sorted({verdict.subject.node for verdict in verdicts} - {""})
-    return safe(fold(names)) if names else "all nodes"
-
-
-def _explained(verdicts: list[Verdict]) -> str:
-    verdict = verdicts[0]
-    keys = {v.key for v in verdicts}
-    reason = verdict.reason
-    if len(keys) == 1:
-        name = verdict.key
-        if len({v.reason for v in verdicts}) > 1:
-            reason = f"{len(verdicts)} of them; the worst is {verdict.subject}: {reason}"
-    elif verdict.outcome is Outcome.NO_BASELINE:
-        name = ", ".join(sorted({v.check for v in verdicts}))
-        reason = f"{len(keys)} kinds of numbers, {reason.rpartition('; ')[2]}"
-    elif all(v.reason == reason for v in verdicts):
-        name = what_of(verdicts)
-    else:
-        name = f"{len(keys)} kinds of numbers"
-        reason = f"the worst is {verdict.key}: {reason}"
-    text = f"[bold]{escape(safe(name))}[/]: {escape(safe(reason))}"
-    return f"{text}\n[dim]→ {escape(safe(verdict.remedy))}[/]" if verdict.remedy else text
-
-
-def _conclusion(evidence: Evidence, judgement: Judgement, summary: Summary) -> Text:
-    failed = [node for node, outcome in summary.nodes.items() if outcome is Outcome.FAIL]
-    asked = evidence.plan.request.nodes
-    if judgement.exit_code == 0:
-        text, style = f"ACCEPTED: {asked} of {asked} nodes", "bold green"
-    elif judgement.exit_code == 1:
-        who = ", ".join(failed[:16]) or "all nodes together"
-        more = f" and {len(failed) - 16} more of {asked} nodes" if len(failed) > 16 else ""
-        text, style = f"NOT ACCEPTED: {safe(who)}{more}", "bold red"
-    else:
-        text, style = "NOT JUDGED: something that is required could not be judged", "bold magenta"
-    return Text(text, style=style)
-
-
-def _footer(judgement: Judgement, summary: Summary, where: str, run: str) -> list[RenderableType]:
-    cover = judgement.coverage
+def _footer(judged: Judged) -> list[RenderableType]:
+    judgement, summary, cover = judged.judgement, judged.summary, judged.judgement.coverage
     share = cover.judged / cover.asked if cover.asked else 0.0
     lines = [f"Coverage: {cover.judged} of {cover.asked} checks on nodes judged ({share:.0%})."]
     if cover.nodes_silent:
@@ -209,10 +139,12 @@ def _footer(judgement: Judgement, summary: Summary, where: str, run: str) -> lis
     ]
     if summary.no_baseline:
         models = ", ".join(summary.no_baseline)
-        lines.append(f"No baseline fits {models}; when these nodes are good: hpcaccept baseline learn {run}")
+        lines.append(
+            f"No baseline fits {models}; when these nodes are good: hpcaccept baseline learn {judged.evidence.plan.run_id}"
+        )
     lines += [
-        f"Run:    {where}",
-        f"Report: {where}/report.html, and report.json for programs",
+        f"Run:    {judged.where}",
+        f"Report: {judged.where}/report.html, and report.json for programs",
         f"Exit code {judgement.exit_code}.",
     ]
     return [Text(safe(line), style="dim", overflow="fold") for line in lines]
@@ -228,13 +160,13 @@ def _sight(question: Question, sensitivity: Sensitivity) -> str:
     return f"Against {name}: {sensitivity.comparisons:,} comparisons{alarms}; a loss of {low:.1%} is seen in the quietest metric, {noisiest}."
 
 
-def print_terminal(evidence: Evidence, judgement: Judgement, summary: Summary, where: str) -> None:
+def to_terminal(judged: Judged) -> None:
     """To standard output, as wide as it is."""
-    Console(highlight=False).print(render_terminal(evidence, judgement, summary, where))
+    Console(highlight=False).print(layout(judged))
 
 
-def plain_terminal(evidence: Evidence, judgement: Judgement, summary: Summary, where: str) -> str:
+def render(judged: Judged) -> str:
     """The same for a file: 100 columns, no colours."""
     out = io.StringIO()
-    Console(file=out, width=100, highlight=False).print(render_terminal(evidence, judgement, summary, where))
+    Console(file=out, width=100, highlight=False).print(layout(judged))
     return out.getvalue()

@@ -13,12 +13,12 @@ from support.builders import CATALOGUE, evidence, judged, plan, rank_started, re
 from support.pasts import FP32, MODEL, SETTING, TRIAD, at, past_run
 
 from hpcaccept.app import history
-from hpcaccept.app.run.conclude import Judged
 from hpcaccept.cli import main
 from hpcaccept.errors import UsageError
 from hpcaccept.judge.statistics.aggregate import values_of
 from hpcaccept.model.history import DISTURBED, FAILED, PASSED, UNJUDGED, WARNED, Place, environment_of, unit_id
 from hpcaccept.model.table import Unit
+from hpcaccept.report.judged import Judged
 from hpcaccept.report.model import summarise
 from hpcaccept.report.views.history import sparkline
 from hpcaccept.store.history_file import append, read_runs

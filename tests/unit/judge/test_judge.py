@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from rich.console import Console
 from support.builders import (
     AT,
-    CATALOGUE,
     H100,
     baseline,
     every,
     evidence,
     fleet,
     judged,
+    judged_run_of,
     nodes,
     plan,
     rank_started,
@@ -25,16 +25,13 @@ from support.builders import (
     suite,
 )
 
-from hpcaccept.judge.statistics.aggregate import values_of
 from hpcaccept.model.event import Event
 from hpcaccept.model.job import JobStatus
 from hpcaccept.model.metric import Limit
 from hpcaccept.model.record import UnreadableLine
 from hpcaccept.model.suite import CheckSpec, PeerRule
 from hpcaccept.model.verdict import Outcome
-from hpcaccept.report.formats.json import render_json
-from hpcaccept.report.formats.table import render_terminal
-from hpcaccept.report.model import summarise
+from hpcaccept.report.formats import render, table
 
 if TYPE_CHECKING:
     from hpcaccept.model.evidence import Evidence
@@ -129,7 +126,8 @@ def runs(draw: st.DrawFn) -> Evidence:
 @example(evidence([record("speed", n, {"rate_flops": 1.7e308, "latency_s": 1.7e308}) for n in nodes(4)]), True)
 @example(evidence([record("speed", n, {"rate_flops": [-1e292, 1.797e308]}) for n in nodes(4)]), False)
 def test_every_run_is_judged_and_reported_and_nothing_passes_unmeasured(found: Evidence, known: bool) -> None:
-    judgement = judged(found, {H100: baseline()} if known else {})
+    run = judged_run_of(found, {H100: baseline()} if known else {})
+    judgement = run.judgement
     measured = set(found.samples.value.tolist())
     for verdict in every(judgement):
         assert verdict.check
@@ -148,12 +146,11 @@ def test_every_run_is_judged_and_reported_and_nothing_passes_unmeasured(found: E
                 assert told or not spec.required, "a required check of which nothing is said"
     assert judgement.coverage.judged <= max(judgement.coverage.asked, len(found.nodes) * len(found.plan.suite.checks))
 
-    summary = summarise(found, judgement, values_of(found.samples, CATALOGUE))
-    document = json.loads(render_json(found, judgement, summary))
+    document = json.loads(render("json", run))
     assert len(document["verdicts"]) == len(every(judgement)) == sum(document["counts"].values())
     assert [v for v in every(judgement) if v.outcome is not Outcome.PASS] == list(judgement.verdicts)
     out = io.StringIO()
-    Console(file=out, width=80).print(render_terminal(found, judgement, summary, "/runs/x"))
+    Console(file=out, width=80).print(table.layout(run))
     assert f"Exit code {judgement.exit_code}." in out.getvalue()
     assert "\x1b" not in out.getvalue()
 

@@ -15,13 +15,13 @@ from rich.console import Console
 from support import schema
 from support.builders import (
     AT,
-    CATALOGUE,
     H100,
     baseline,
     every,
     evidence,
     fleet,
     judged,
+    judged_run_of,
     nodes,
     plan,
     rank_started,
@@ -29,27 +29,25 @@ from support.builders import (
     suite,
 )
 
-from hpcaccept.judge.statistics.aggregate import values_of
 from hpcaccept.model.event import Event
 from hpcaccept.model.job import JobStatus
 from hpcaccept.model.record import UnreadableLine
 from hpcaccept.model.suite import CheckSpec
 from hpcaccept.model.verdict import Outcome
-from hpcaccept.report.formats.csv import render_csv
-from hpcaccept.report.formats.json import render_json
-from hpcaccept.report.formats.table import SHOWN, render_terminal
-from hpcaccept.report.model import Summary, summarise
+from hpcaccept.report.formats import render
+from hpcaccept.report.formats.table import EACH, SHOWN, layout
 from hpcaccept.report.printable import safe
 
 if TYPE_CHECKING:
     from hpcaccept.model.baseline import Baseline
     from hpcaccept.model.evidence import Evidence
+    from hpcaccept.report.model import Summary
 
 WHERE = "/shared/home/somebody/acceptance/runs/20261122-010000-test-4n-abcd"
 
 
 def summary_of(found: Evidence, known: dict[str, Baseline] | None = None) -> Summary:
-    return summarise(found, judged(found, known), values_of(found.samples, CATALOGUE))
+    return judged_run_of(found, known).summary
 
 
 def shown(found: Evidence, known: dict[str, Baseline] | None = None, width: int = 80, *, color: bool = False) -> str:
@@ -57,13 +55,17 @@ def shown(found: Evidence, known: dict[str, Baseline] | None = None, width: int 
     console = Console(
         file=out, width=width, highlight=False, force_terminal=color, color_system="standard" if color else None
     )
-    console.print(render_terminal(found, judged(found, known), summary_of(found, known), WHERE))
+    console.print(layout(judged_run_of(found, known, WHERE)))
     return out.getvalue()
 
 
 def document(found: Evidence, known: dict[str, Baseline] | None = None) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads(render_json(found, judged(found, known), summary_of(found, known)))
+    loaded: dict[str, Any] = json.loads(render("json", judged_run_of(found, known)))
     return loaded
+
+
+def report_csv(found: Evidence) -> str:
+    return render("csv", judged_run_of(found))
 
 
 def one_line(text: str) -> str:
@@ -267,14 +269,15 @@ def test_a_hundred_slow_nodes_fit_a_page_the_worst_first() -> None:
     rates = [100.0] * 900 + [50.0 + i * 0.1 for i in range(100)]
     text = shown(fleet(rates))
     assert len(text.splitlines()) < 8 * SHOWN
-    assert "and 70 more: hpcaccept report --format json" in one_line(text)
-    assert text.index("node900") < text.index("node901") < text.index("node929")
-    assert "node930" not in text.partition("NOT ACCEPTED")[0]
-    assert "node915 and 84 more of 1000 nodes" in one_line(text)
+    assert f"and {100 - EACH} more: hpcaccept report --format json" in one_line(text)
+    places = [text.index(f"node{900 + i} cuda:0: rate_flops") for i in range(EACH)]
+    assert places == sorted(places)
+    assert f"node{900 + EACH}" not in text
+    assert "NOT ACCEPTED: node[900-999] are not fit for work (100 of 1,000 nodes)." in one_line(text)
     assert max(len(line) for line in text.splitlines()) <= 80
 
 
-def test_a_node_that_is_bad_in_everything_is_one_entry_where_the_page_is_full() -> None:
+def test_a_node_that_is_bad_in_all_variants_is_one_entry_with_the_worst_of_them() -> None:
     variants = {f"rate_flops[v{i:02d}]": 100.0 for i in range(SHOWN + 5)}
     records = [
         record(
@@ -285,7 +288,17 @@ def test_a_node_that_is_bad_in_everything_is_one_entry_where_the_page_is_full() 
         for node in nodes(8)
     ]
     text = one_line(shown(evidence(records, plan(nodes=8))))
-    assert f"{SHOWN + 5} kinds of numbers: the worst is speed.rate_flops[v00]" in text
+    many = SHOWN + 5
+    assert f"speed.rate_flops, {many} variants, {many} findings: the worst, speed.rate_flops[v00]: " in text
+    assert text.count("→ Run it once more") == 1
+
+
+def test_each_of_a_few_bad_nodes_is_shown_with_its_own_number_and_the_remedy_once() -> None:
+    text = one_line(shown(fleet([100.0, 80.0, 100.0, 50.0, 100.0, 100.0, 100.0, 100.0]), width=200))
+    assert "node[1,3]" in text
+    assert "speed.rate_flops, 2 findings: node3 cuda:0: rate_flops 50 FLOP/s, -50.0 %" in text
+    assert "node1 cuda:0: rate_flops 80 FLOP/s, -20.0 %" in text
+    assert text.count("→ Run it once more") == 1
 
 
 def test_each_comparison_says_what_it_was_set_for_and_what_it_could_see() -> None:
@@ -454,21 +467,20 @@ def test_a_report_holds_every_verdict_with_value_and_limit() -> None:
 
 def test_what_is_no_number_is_refused_rather_than_written() -> None:
     found = fleet([100.0] * 4)
-    summary = summary_of(found)
     with pytest.raises(ValueError, match="JSON compliant"):
-        render_json(replace(found, imports_s={"torch": float("nan")}), judged(found), summary)
+        render("json", judged_run_of(replace(found, imports_s={"torch": float("nan")})))
 
 
 def test_the_same_run_gives_the_same_bytes() -> None:
     found = rich_run()
-    assert render_json(found, judged(found), summary_of(found)) == render_json(found, judged(found), summary_of(found))
+    assert render("json", judged_run_of(found)) == render("json", judged_run_of(found))
 
 
 # --- CSV --------------------------------------------------------------------------------------------------------------
 
 
 def test_a_csv_has_a_line_per_sample() -> None:
-    rows = list(csv.DictReader(io.StringIO(render_csv(rich_run()))))
+    rows = list(csv.DictReader(io.StringIO(report_csv(rich_run()))))
     assert len(rows) == len(rich_run().samples)
     assert list(rows[0]) == [
         "run",
@@ -487,11 +499,11 @@ def test_a_csv_has_a_line_per_sample() -> None:
 
 
 def test_a_csv_of_nothing_has_its_header() -> None:
-    assert render_csv(evidence([])).splitlines() == [
+    assert report_csv(evidence([])).splitlines() == [
         "run,node,device,device_id,check,metric,variant,launch,repeat,value"
     ]
 
 
 def test_numbers_lose_nothing_in_a_csv() -> None:
-    (row,) = csv.DictReader(io.StringIO(render_csv(evidence([record("speed", "node0", {"rate_flops": 1 / 3})]))))
+    (row,) = csv.DictReader(io.StringIO(report_csv(evidence([record("speed", "node0", {"rate_flops": 1 / 3})]))))
     assert float(row["value"]) == 1 / 3

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.builders import AT, CATALOGUE, H100, nodes, plan, rank_started, record, step, suite
+from support.builders import AT, CATALOGUE, H100, judged_run_of, nodes, plan, rank_started, record, step, suite
 
 from hpcaccept.judge import judge
 from hpcaccept.launch.job.rank_logs import first_rank_started, rank_logs_of
@@ -17,8 +17,7 @@ from hpcaccept.model.event import Event
 from hpcaccept.model.job import JobStatus
 from hpcaccept.model.record import ModuleImported, RankFinished, RankStopped, UnreadableLine
 from hpcaccept.model.verdict import Outcome
-from hpcaccept.report.formats.json import render_json
-from hpcaccept.report.model import summarise
+from hpcaccept.report.formats import render
 from hpcaccept.store.folder import RunFolder
 from hpcaccept.store.gather import gather
 from hpcaccept.store.journal import Journal
@@ -237,7 +236,7 @@ def test_a_strange_record_is_an_error_in_the_report_and_breaks_nothing(folder: R
     assert judgement.exit_code == 3
     write_run(folder.run_file, evidence, AT)
     assert read_run(folder.run_file).unreadable == evidence.unreadable
-    assert "records" in render_json(evidence, judgement, summarise(evidence, judgement, []))
+    assert "records" in render("json", judged_run_of(evidence))
     assert set(rank_logs_of(folder, "00").spoke.values()) >= {"node1", "node2", "node3"}
 
 

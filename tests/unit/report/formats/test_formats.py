@@ -17,19 +17,18 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from support import schema
 from support.big_runs import big_run, judged_run
-from support.builders import AT, CATALOGUE, baseline, evidence, fleet, judged, nodes, plan, record, suite
+from support.builders import AT, H100, baseline, evidence, fleet, judged_run_of, nodes, plan, record, suite
 
-from hpcaccept.app.run.conclude import Judged, save_report
+from hpcaccept.app.run.conclude import save_report
 from hpcaccept.errors import RunError, UsageError
-from hpcaccept.judge.statistics.aggregate import values_of
 from hpcaccept.model.event import Event
 from hpcaccept.model.job import JobStatus
 from hpcaccept.model.record import UnreadableLine
 from hpcaccept.model.suite import CheckSpec
 from hpcaccept.model.verdict import Outcome, Subject, Verdict
-from hpcaccept.report.formats import FORMS, render
+from hpcaccept.report import formats
+from hpcaccept.report.formats import render
 from hpcaccept.report.formats.markdown import SHOWN, escape
-from hpcaccept.report.model import summarise
 from hpcaccept.report.node_lists import KINDS
 from hpcaccept.report.phrases import fold, is_host, place_of, troubles
 from hpcaccept.store.folder import RunFolder
@@ -40,14 +39,8 @@ if TYPE_CHECKING:
 HOSTILE = '<b>"\\`|\x1b[31m@all]\n'
 
 
-def judged_of(found: Evidence) -> Judged:
-    judgement, values = judged(found), values_of(found.samples, CATALOGUE)
-    return Judged(found, values, judgement, summarise(found, judgement, values))
-
-
 def report(found: Evidence, form: str) -> str:
-    one = judged_of(found)
-    return render(form, one.evidence, one.values, one.judgement, one.summary, "/runs/it")
+    return render(form, judged_run_of(found))
 
 
 def healthy() -> Evidence:
@@ -86,7 +79,7 @@ RUNS = [healthy, faulty, unreadable, empty, hostile, large]
 
 
 @pytest.mark.parametrize("make", RUNS)
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", formats.names())
 def test_every_run_has_a_report_of_every_form(form: str, make: Any) -> None:
     if form.startswith("nodes-") and make is hostile:
         return  # refused: test_a_name_that_means_something_to_a_shell_is_in_no_list
@@ -98,9 +91,10 @@ def test_every_run_has_a_report_of_every_form(form: str, make: Any) -> None:
         assert word in text
 
 
-def test_a_form_that_does_not_exist_is_an_error_of_ours() -> None:
-    with pytest.raises(ValueError, match="no form 'pdf'"):
-        report(healthy(), "pdf")
+def test_a_format_that_does_not_exist_is_refused_with_the_nearest_one() -> None:
+    with pytest.raises(UsageError, match="There is no report format 'node-bad'") as refused:
+        report(healthy(), "node-bad")
+    assert "nodes-bad" in str(refused.value)
 
 
 # --- JSON -------------------------------------------------------------------------------------------------------------
@@ -192,8 +186,7 @@ def test_a_baseline_that_is_required_and_missing_does_not_pass_in_silence() -> N
 
 
 def test_cases_have_the_duration_of_their_check() -> None:
-    found, values, judgement, summary = judged_run(big_run(4, 2, 3, healthy=True))
-    root = ET.fromstring(render("junit", found, values, judgement, summary, ""))
+    root = ET.fromstring(render("junit", judged_run(big_run(4, 2, 3, healthy=True))))
     assert {case.get("time") for case in root.iter("testcase") if case.get("classname") == "hpcaccept.matmul"} == {
         "4.000"
     }
@@ -243,7 +236,7 @@ def test_labels_survive_whatever_a_node_is_called() -> None:
 def test_a_ticket_has_the_verdict_what_to_do_and_the_checks() -> None:
     text = report(faulty(), "markdown")
     assert text.startswith("## NOT ACCEPTED: 20261122-010000-test-4n-abcd\n")
-    assert "- **FAIL** `node2`: `speed.rate_flops`:" in text
+    assert "- **FAIL** `node2 cuda:0`: `speed.rate_flops`:" in text
     assert "  → Run it once more" in text
     assert "| speed | FAIL | 4 of 4 | NO BASELINE |" in text
     assert len(text) < 2000
@@ -313,12 +306,14 @@ def verdict(node: str, check: str = "speed", **more: Any) -> Verdict:
 def test_what_asks_for_the_same_is_one_thing_to_do() -> None:
     found = troubles([verdict("n1"), verdict("n2"), verdict("n1", "train"), verdict("n3", reason="another")])
     assert [trouble.what for trouble in found] == ["speed, train", "speed"]
-    assert [trouble.nodes for trouble in found] == [("n1", "n2"), ("n3",)]
+    assert [trouble.where for trouble in found] == [("n1", "n2"), ("n3",)]
 
 
 def test_the_worst_of_a_trouble_is_told_first() -> None:
-    found = troubles([v for v in judged(fleet([100.0] * 30 + [80.0, 50.0])).verdicts if v.outcome is Outcome.FAIL])
+    found = troubles(judged_run_of(fleet([100.0] * 30 + [80.0, 50.0])).summary.bad)
     assert [v.subject.node for v in found[0].verdicts] == ["node31", "node30"]
+    assert found[0].reason.startswith("the worst, node31 cuda:0: rate_flops 50 FLOP/s, -50.0 %")
+    assert [reason.partition(":")[0] for reason in found[0].reasons] == ["node31 cuda", "node30 cuda"]
 
 
 @pytest.mark.parametrize(
@@ -341,7 +336,7 @@ def test_a_place_is_told_from_its_nearer_end(below: int, above: int, said: str) 
 
 def test_a_report_is_written_whole_and_readable(tmp_path: Path) -> None:
     file = tmp_path / "it.prom"
-    save_report(RunFolder(tmp_path), judged_of(faulty()), "prometheus", file)
+    save_report(RunFolder(tmp_path), judged_run_of(faulty()), "prometheus", file)
     assert file.read_text("utf-8") == report(faulty(), "prometheus")
     assert file.stat().st_mode & 0o777 == 0o644
     assert list(tmp_path.iterdir()) == [file]
@@ -350,14 +345,10 @@ def test_a_report_is_written_whole_and_readable(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", ["/dev/null", "no/such/folder/file"])
 def test_what_is_no_file_is_never_replaced(place: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=re.escape(place)):
-        save_report(RunFolder(tmp_path), judged_of(healthy()), "markdown", Path(place))
+        save_report(RunFolder(tmp_path), judged_run_of(healthy()), "markdown", Path(place))
     assert Path("/dev/null").is_char_device()
 
 
 def test_a_known_device_has_its_baseline_in_the_ticket() -> None:
-    found = healthy()
-    from support.builders import H100
-
-    judgement, values = judged(found, {H100: baseline()}), values_of(found.samples, CATALOGUE)
-    text = render("markdown", found, values, judgement, summarise(found, judgement, values), "")
+    text = render("markdown", judged_run_of(healthy(), {H100: baseline()}))
     assert "| speed | PASS | 4 of 4 | PASS |" in text

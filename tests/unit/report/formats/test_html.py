@@ -17,12 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from support.big_runs import big_run, judged_run, names, past_of
-from support.builders import evidence, fleet, judged, nodes, plan, record, suite
+from support.builders import evidence, fleet, judged_run_of, nodes, plan, record, suite
 
 from hpcaccept.judge.statistics.aggregate import values_of
 from hpcaccept.model.record import UnreadableLine
-from hpcaccept.report.formats.html import render_html
-from hpcaccept.report.model import summarise
+from hpcaccept.report.formats import html
 from hpcaccept.report.page import columns, matrix, plots
 from hpcaccept.report.page.bad_units import CARDS
 from hpcaccept.report.page.markup import Markup, data_block, tag, verbatim
@@ -79,10 +78,7 @@ class Page(HTMLParser):
 
 def page_of(found: Evidence) -> Page:
     """The page of a run of the metrics of ``builders``."""
-    from support.builders import CATALOGUE
-
-    judgement, values = judged(found), values_of(found.samples, CATALOGUE)
-    page = Page(render_html(found, values, judgement, summarise(found, judgement, values)))
+    page = Page(html.render(judged_run_of(found)))
     assert page._open == []
     return page
 
@@ -91,7 +87,7 @@ def page_of(found: Evidence) -> Page:
 def big() -> Page:
     found = big_run(12, pairs=True)
     past = past_of(found)
-    return Page(render_html(*judged_run(found, past), past))
+    return Page(html.render(judged_run(found, past)))
 
 
 # --- the verdict ------------------------------------------------------------------------------------------------------
@@ -100,7 +96,7 @@ def big() -> Page:
 def test_the_verdict_stands_first_and_in_the_title() -> None:
     page = page_of(fleet([100.0] * 4))
     assert next(iter(page.sections)) == "verdict"
-    assert page.sections["verdict"].startswith("ACCEPTEDAll that is required passed on 4 nodes.")
+    assert page.sections["verdict"].startswith("ACCEPTED4 of 4 nodes passed all that is required.")
     assert "<title>ACCEPTED: 20261122-010000-test-4n-abcd</title>" in page.text
     assert "100 %4 of 4 checks on nodes judged" in page.sections["verdict"]
     assert "bad" not in page.sections
@@ -109,7 +105,7 @@ def test_the_verdict_stands_first_and_in_the_title() -> None:
 
 def test_a_bad_node_is_named_with_reason_remedy_and_plot_in_plain_html() -> None:
     page = page_of(fleet([100.0, 100.0, 50.0, 100.0]))
-    assert "NOT ACCEPTED1 of 4 nodes is not fit for work." in page.sections["verdict"]
+    assert "NOT ACCEPTEDnode2 is not fit for work (1 of 4 nodes)." in page.sections["verdict"]
     for text in ("node2", "-50.0 %", "Run it once more"):
         assert text in page.sections["todo"]
         assert text in page.sections["bad"]
@@ -128,7 +124,7 @@ def test_what_was_not_judged_is_not_called_accepted() -> None:
 
 def test_coverage_that_is_not_whole_is_never_shown_as_whole() -> None:
     found = big_run(2000, 2, 3)
-    assert "99.9 %" in Page(render_html(*judged_run(found))).sections["verdict"]
+    assert "99.9 %" in Page(html.render(judged_run(found))).sections["verdict"]
 
 
 def test_a_run_of_which_nothing_is_known_has_a_page() -> None:
@@ -163,7 +159,7 @@ def test_every_bad_unit_has_its_plots_among_its_like_and_over_its_runs(big: Page
 
 def test_every_value_of_every_device_is_in_the_page_and_comes_back(big: Page) -> None:
     found = big_run(12, pairs=True)
-    values = {v.key: v for v in judged_run(found)[1]}
+    values = {v.key: v for v in judged_run(found).values}
     metrics = {m["key"]: m for m in big.data["metrics"]}
     assert len(metrics) >= 30
     for key, metric in metrics.items():
@@ -256,7 +252,7 @@ def test_a_cell_is_known_by_its_variant(variant: str, cell: bool) -> None:
 def test_what_does_not_fit_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(columns, "MOST_VALUES", 12 * 8 * 4)
     monkeypatch.setattr(columns, "MOST_IDS", 10)
-    page = Page(render_html(*judged_run(big_run(12))))
+    page = Page(html.render(judged_run(big_run(12))))
     assert len(page.data["metrics"]) == 4
     assert page.data["devices"]["id"] == []
     assert "Not on this page" in page.sections["about"]
@@ -266,7 +262,7 @@ def test_what_does_not_fit_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_what_is_the_same_everywhere_is_one_line_and_side_figures_are_folded() -> None:
-    page = Page(render_html(*judged_run(big_run(4, 2, 6, healthy=True))))
+    page = Page(html.render(judged_run(big_run(4, 2, 6, healthy=True))))
     words = page.sections["checks"]
     first, _, folded = words.partition("Other numbers")
     assert "wrong_elements 2 variants at most 0 elements" in first
@@ -277,7 +273,7 @@ def test_what_is_the_same_everywhere_is_one_line_and_side_figures_are_folded() -
 
 
 def test_a_bad_number_is_never_folded_away() -> None:
-    page = Page(render_html(*judged_run(big_run(4, 2, 6))))
+    page = Page(html.render(judged_run(big_run(4, 2, 6))))
     first = page.sections["checks"].partition("Other numbers")[0]
     assert "3 elements" in first
 

@@ -1,0 +1,62 @@
+"""Which verdict is the worst? The ranking that every report shares."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from hpcaccept.model.metric import Limit
+from hpcaccept.model.verdict import Outcome, Subject, Verdict
+from hpcaccept.report.model import ORDER, ranked, shortfall
+
+
+def verdict(outcome: Outcome, node: str, value: float | None = None, limit: Limit | None = None) -> Verdict:
+    return Verdict(Subject(node), "speed", outcome, "why", metric="rate_flops", value=value, limit=limit)
+
+
+def at_least(bound: float) -> Limit:
+    return Limit(bound, None, "FLOP/s", "suite")
+
+
+def at_most(bound: float) -> Limit:
+    return Limit(None, bound, "FLOP/s", "suite")
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "expected"),
+    [
+        (50.0, at_least(100.0), 0.5),
+        (150.0, at_most(100.0), 0.5),
+        (99.0, at_least(90.0), -0.1),
+        (3.0, at_most(0.0), 3.0),
+        (0.0, at_least(100.0), 1.0),
+        (-2.0, at_least(-1.0), 1.0),
+        (120.0, Limit(80.0, 100.0, "FLOP/s", "suite"), 0.2),
+        (60.0, Limit(80.0, 100.0, "FLOP/s", "suite"), 0.25),
+        (1.0, None, 0.0),
+        (None, None, math.inf),
+        (math.nan, at_least(1.0), math.inf),
+        (1e308, at_most(1e-300), math.inf),
+    ],
+)
+def test_a_shortfall_is_relative_to_the_limit(value: float | None, limit: Limit | None, expected: float) -> None:
+    assert shortfall(verdict(Outcome.ERROR, "n", value, limit)) == pytest.approx(expected)
+
+
+def test_hardware_comes_before_what_could_not_be_judged_and_a_pass_comes_last() -> None:
+    assert [outcome.value for outcome in ORDER] == ["FAIL", "ERROR", "WARN", "NOT_RUN", "NO_BASELINE", "PASS"]
+
+
+def test_the_worst_comes_first_and_names_decide_only_between_equals() -> None:
+    made = [
+        verdict(Outcome.WARN, "a", 95.0, at_least(90.0)),
+        verdict(Outcome.WARN, "z", 91.0, at_least(90.0)),
+        verdict(Outcome.FAIL, "b", 80.0, at_least(90.0)),
+        verdict(Outcome.FAIL, "y", 10.0, at_least(90.0)),
+        verdict(Outcome.FAIL, "c", 80.0, at_least(90.0)),
+        verdict(Outcome.ERROR, "d", 1.0),
+        verdict(Outcome.ERROR, "x"),
+    ]
+    assert [v.subject.node for v in ranked(made)] == ["y", "b", "c", "x", "d", "z", "a"]
+    assert ranked(reversed(made)) == ranked(made)

@@ -1,0 +1,66 @@
+"""The sentences that every report shares."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from support.builders import evidence, fleet, judged_run_of, plan, record, suite
+
+from hpcaccept.model.verdict import Outcome, Subject, Verdict
+from hpcaccept.report.phrases import conclusion, troubles
+
+
+def said(nodes: dict[str, Outcome], asked: int, code: int = 1) -> str:
+    judged = judged_run_of(fleet([100.0] * asked))
+    summary, judgement = replace(judged.summary, nodes=nodes), replace(judged.judgement, exit_code=code)
+    ended = conclusion(replace(judged, summary=summary, judgement=judgement))
+    return f"{ended.word}: {ended.sentence}"
+
+
+@pytest.mark.parametrize(
+    ("failed", "asked", "expected"),
+    [
+        (["n1"], 4, "NOT ACCEPTED: n1 is not fit for work (1 of 4 nodes)."),
+        (["n1", "n2", "n7"], 8, "NOT ACCEPTED: n[1-2,7] are not fit for work (3 of 8 nodes)."),
+        (["a b", "n2"], 8, "NOT ACCEPTED: n2, a b are not fit for work (2 of 8 nodes)."),
+        ([], 4, "NOT ACCEPTED: What all nodes did together failed; no single node is blamed."),
+    ],
+)
+def test_a_run_that_failed_names_the_nodes(failed: list[str], asked: int, expected: str) -> None:
+    assert said({"fine": Outcome.PASS, **dict.fromkeys(failed, Outcome.FAIL)}, asked) == expected
+
+
+@pytest.mark.parametrize("count", [400, 2000])
+def test_more_nodes_than_a_sentence_holds_are_counted(count: int) -> None:
+    names = [f"rack{number * 37 % 1009}-{number * 3}" for number in range(count)]
+    text = said(dict.fromkeys(names, Outcome.FAIL), 4)
+    assert f" and {count - 16:,} more are not fit for work ({count:,} of 4 nodes)." in text
+    assert len(text) < 600
+
+
+def test_what_passed_and_what_could_not_be_judged_have_a_sentence() -> None:
+    assert said({}, 1, 0) == "ACCEPTED: 1 of 1 node passed all that is required."
+    assert said({}, 4, 3).startswith("NOT JUDGED: Something that is required could not be judged")
+
+
+def test_a_trouble_of_one_device_names_it_and_one_of_all_names_nobody() -> None:
+    one = Verdict(Subject("n1", "cuda:3"), "speed", Outcome.ERROR, "it broke")
+    everybody = Verdict(Subject(), "speed", Outcome.ERROR, "no line")
+    assert [trouble.where for trouble in troubles([one, everybody])] == [("n1 cuda:3",), ()]
+
+
+def test_a_reason_that_all_share_is_said_once_and_of_nobody_in_particular() -> None:
+    found = evidence(
+        [record("speed", f"node{i}", cause="no such GPU") for i in range(3)], plan(suite("speed"), nodes=3)
+    )
+    (trouble,) = troubles(judged_run_of(found).summary.bad)
+    assert trouble.reason == "no such GPU"
+    assert trouble.reasons == ("no such GPU",)
+
+
+def test_what_is_not_judged_has_examples_and_no_worst() -> None:
+    found = fleet([100.0] * 3 + [90.0], plan(suite("speed", baseline="required"), nodes=4))
+    (trouble,) = (t for t in troubles(judged_run_of(found).summary.bad) if t.outcome is Outcome.NO_BASELINE)
+    assert trouble.reason.startswith("for example node0 cuda:0: ")
+    assert trouble.reasons == (trouble.reason,)
