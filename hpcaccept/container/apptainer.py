@@ -1,7 +1,7 @@
 """How is an image entered with Apptainer, or with Singularity, its former name? (https://apptainer.org/docs/user/latest/).
 
 Each rank enters the ``.sif`` by itself. Network, IPC and ``/dev`` are the node's, and ``/tmp`` is mounted: through it and ``/dev/shm``
-Open MPI's ranks of one node find each other. The home and the working folder stay outside, as with every other runtime. The
+Open MPI's ranks of one node find each other. (Where Slurm's TmpFS is another folder, ``--container-mounts`` has to name it.) The home and the working folder stay outside, as with every other runtime. The
 environment comes along: with ``--cleanenv`` neither PMIx nor Slurm's or NCCL's settings would reach the ranks.
 """
 
@@ -127,6 +127,12 @@ _SIGNS = (
         r"failed to set working directory",
         "the working folder does not exist inside the container",
         "Name one of the image with container_workdir, or leave it out.",
+    ),
+    Sign(
+        "MPI cannot join",
+        r"ORTE_ERROR_LOG: .*session_dir\.c",
+        "Open MPI cannot make its folder, below Slurm's TmpFS",
+        "Mount that into the container: 'scontrol show config | grep TmpFS' says DIR, --container-mounts DIR:DIR (/tmp is mounted always).",
     ),
     Sign(
         "python missing",

@@ -24,9 +24,9 @@ def sif(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return sif_of_nothing(tmp_path_factory.mktemp("image"))
 
 
-def _run(folder: Path, image: str, env: dict[str, str], *words: str) -> Finished:
+def _run(folder: Path, image: str, env: dict[str, str], *words: str, more: str = "") -> Finished:
     settings = {"PATH": with_apptainer(), "HPCACCEPT_PYTHON": sys.executable, **env}
-    inside = ["--container-runtime", "apptainer", "--container-image", image, "--container-mounts", mounts()]
+    inside = ["--container-runtime", "apptainer", "--container-image", image, "--container-mounts", mounts() + more]
     return submit(folder / "runs", suite_file(folder, noise(0.1)), *inside, *words, env=settings).finish()
 
 
@@ -43,9 +43,20 @@ def test_ranks_of_virtual_nodes_run_in_a_sif_whose_digest_is_that_of_its_bytes(t
 
 
 def test_ranks_of_two_nodes_of_slurm_are_one_world(tmp_path: Path, sif: Path, plain_slurm: VirtualSlurm) -> None:
-    done = _run(tmp_path, str(sif), plain_slurm.env, "--nodes", "2", "--ranks-per-node", "2")
+    # TmpFS of the virtual nodes is not /tmp.
+    words = ("--nodes", "2", "--ranks-per-node", "2")
+    done = _run(tmp_path, str(sif), plain_slurm.env, *words, more=f",{plain_slurm.folder}:{plain_slurm.folder}")
     assert done.code == 0, done.out + done.err
     assert done.report["nodes"] == dict.fromkeys(["node0", "node1"], "PASS")
+
+
+def test_a_tmpfs_of_slurm_that_is_not_mounted_is_named(tmp_path: Path, sif: Path, plain_slurm: VirtualSlurm) -> None:
+    done = _run(tmp_path, str(sif), plain_slurm.env, "--nodes", "1", "--ranks-per-node", "2")
+    assert done.code == 3, done.out + done.err
+    assert not done.verdicts(outcome="FAIL")
+    (ended,) = done.events("ended")
+    assert "below Slurm's TmpFS" in ended["detail"]
+    assert "--container-mounts DIR:DIR" in ended["remedy"]
 
 
 @pytest.mark.parametrize(
