@@ -36,7 +36,5 @@ def sif_of_nothing(folder: Path) -> Path:
     image_of_nothing(folder / "nothing.sqsh")
     file = folder / "nothing.sif"
     words = ["apptainer", "build", str(file), str(folder / "nothing.root")]
-    subprocess.run(
-        words, check=True, capture_output=True, timeout=60, env={**os.environ, "PATH": with_apptainer()}
-    )
+    subprocess.run(words, check=True, capture_output=True, timeout=60, env={**os.environ, "PATH": with_apptainer()})
     return file

@@ -21,6 +21,7 @@ from hpcaccept.model.doctor.finding import Finding
 from hpcaccept.model.doctor.probe import Clock, NoAnswer, NodeFacts, ProbeRequest, ProbeResult
 from hpcaccept.model.node import NodeState
 from hpcaccept.model.plan import Image, Request
+from hpcaccept.parse.image_file import ImageFile
 from hpcaccept.parse.slurm.site import (
     Accounting,
     Partition,
@@ -213,16 +214,16 @@ def test_a_runs_folder_in_the_memory_of_this_machine_is_warned_of_where_no_node_
 
 
 SQSH = replace(CASE, image=Image("pyxis", "/shared/a.sqsh"))
-GOOD = Superblock("4.0", "zstd", 1000)
+GOOD = ImageFile("squashfs 4.0, zstd", 1000)
 
 
 @pytest.mark.parametrize(
     ("seen", "mark", "said"),
     [
-        (image.Seen(size_bytes=4096, superblock=GOOD), "ok", "4.1 kB, squashfs 4.0, zstd"),
+        (image.Seen(size_bytes=4096, image=GOOD), "ok", "4.1 kB, squashfs 4.0, zstd"),
         (image.Seen(no_file="No such file or directory"), "wrong", "No such file or directory"),
-        (image.Seen(size_bytes=4096), "wrong", "4.1 kB, no squashfs"),
-        (image.Seen(size_bytes=900, superblock=GOOD), "wrong", "900 B, cut short"),
+        (image.Seen(size_bytes=4096), "wrong", "4.1 kB, not squashfs"),
+        (image.Seen(size_bytes=900, image=GOOD), "wrong", "900 B, cut short"),
     ],
 )
 def test_the_file_of_an_image(seen: image.Seen, mark: str, said: str) -> None:
