@@ -2,7 +2,14 @@
 # Put the real Apptainer under /opt/apptainer, for tests/system/test_apptainer.py. Root, on Debian 12 or 13, amd64.
 # Only Debian sid has the package ("apt-get install apptainer" there), and it wants a newer libc than stable has: the program gets the
 # libraries of trixie for itself. Nothing outside of /opt/apptainer changes.
+# 77: not possible on this machine.
 set -euo pipefail
+
+if command -v apptainer || command -v singularity || /opt/apptainer/usr/bin/apptainer --version 2>/dev/null; then exit 0; fi
+if ((EUID)) || ! command -v dpkg apt-get >/dev/null || [[ $(dpkg --print-architecture) != amd64 ]]; then
+  echo "no apptainer: root, apt-get and amd64 are needed" >&2
+  exit 77
+fi
 
 place=/opt/apptainer work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

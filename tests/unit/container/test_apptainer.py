@@ -85,33 +85,33 @@ def test_without_either_program_the_fault_names_them(tmp_path: Path) -> None:
     assert found.kind == "no runtime"
 
 
-@pytest.mark.parametrize(
-    ("case", "kind", "remedy"),
-    [
-        ("no_such_sif", "image missing", "every node mounts"),
-        ("not_a_sif", "image missing", "apptainer pull"),
-        ("torn_sif", "unpacking failed", "apptainer sif list"),
-        ("no_such_host", "registry unreachable", "apptainer pull"),
-        ("no_such_host_oras", "registry unreachable", "apptainer pull"),
-        ("refused_port", "registry unreachable", "apptainer pull"),
-        ("pull_refused", "pull refused", "registry login"),
-        ("pull_refused_oras", "pull refused", "registry login"),
-        ("no_such_tag", "image missing", "name and tag"),
-        ("no_such_tag_oras", "image missing", "name and tag"),
-        ("bad_reference", "image missing", "docker://"),
-        ("no_such_mount", "mount failed", "--container-mounts"),
-        ("no_python", "python missing", "HPCACCEPT_PYTHON"),
-        ("no_python_path", "python missing", "HPCACCEPT_PYTHON"),
-        ("no_hpcaccept", "hpcaccept missing", "pip install"),
-        ("no_such_workdir", "does not start", "container_workdir"),
-        ("not_permitted", "not permitted", "user.max_user_namespaces"),
-        ("not_readable", "not permitted", "chmod a+r"),
-        ("no_fuse", "not permitted", "/dev/fuse"),
-        ("no_space", "no space", "APPTAINER_TMPDIR"),
-        ("no_tmpfs_of_slurm", "MPI cannot join", "TmpFS"),
-        ("no_apptainer", "no runtime", "Install Apptainer"),
-    ],
-)
+RECORDED = [
+    ("no_such_sif", "image missing", "every node mounts"),
+    ("not_a_sif", "image missing", "apptainer pull"),
+    ("torn_sif", "unpacking failed", "apptainer sif list"),
+    ("no_such_host", "registry unreachable", "apptainer pull"),
+    ("no_such_host_oras", "registry unreachable", "apptainer pull"),
+    ("refused_port", "registry unreachable", "apptainer pull"),
+    ("pull_refused", "pull refused", "registry login"),
+    ("pull_refused_oras", "pull refused", "registry login"),
+    ("no_such_tag", "image missing", "name and tag"),
+    ("no_such_tag_oras", "image missing", "name and tag"),
+    ("bad_reference", "image missing", "docker://"),
+    ("no_such_mount", "mount failed", "--container-mounts"),
+    ("no_python", "python missing", "HPCACCEPT_PYTHON"),
+    ("no_python_path", "python missing", "HPCACCEPT_PYTHON"),
+    ("no_hpcaccept", "hpcaccept missing", "pip install"),
+    ("no_such_workdir", "does not start", "container_workdir"),
+    ("not_permitted", "not permitted", "user.max_user_namespaces"),
+    ("not_readable", "not permitted", "chmod a+r"),
+    ("no_fuse", "not permitted", "/dev/fuse"),
+    ("no_space", "no space", "APPTAINER_TMPDIR"),
+    ("no_tmpfs_of_slurm", "MPI cannot join", "TmpFS"),
+    ("no_apptainer", "no runtime", "Install Apptainer"),
+]
+
+
+@pytest.mark.parametrize(("case", "kind", "remedy"), RECORDED)
 def test_what_apptainer_says_is_told_apart(case: str, kind: str, remedy: str) -> None:
     found = apptainer.explain((DATA / "apptainer" / f"{case}.err").read_text())
     assert found is not None
@@ -120,7 +120,7 @@ def test_what_apptainer_says_is_told_apart(case: str, kind: str, remedy: str) ->
 
 
 def test_every_recording_is_told_apart() -> None:
-    listed = {mark for name in test_what_apptainer_says_is_told_apart.pytestmark for mark, *_ in name.args[1]}
+    listed = {case for case, _, _ in RECORDED}
     assert listed == {file.stem for file in (DATA / "apptainer").glob("*.err")}
 
 

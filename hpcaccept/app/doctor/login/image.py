@@ -72,7 +72,7 @@ def judge(case: Case, seen: Seen) -> list[Finding]:
     runtime = (
         Finding(image.runtime, "wrong", seen.no_runtime, image.runtime, wanted.remedy if wanted else "", stops=True)
         if seen.no_runtime
-        else Finding(image.runtime, "ok", "there")
+        else Finding(image.runtime, "ok", "there" if wanted else "not needed here: the nodes must have it")
     )  # fmt: skip
     return [runtime, _file(case, seen) if container.is_file(image.reference) else _name(case)]
 

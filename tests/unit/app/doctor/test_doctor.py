@@ -234,6 +234,36 @@ def test_the_file_of_an_image(seen: image.Seen, mark: str, said: str) -> None:
     assert found.stops == (mark == "wrong")
 
 
+SIF = replace(CASE, image=Image("apptainer", "/shared/a.sif"))
+
+
+def test_the_file_of_another_format_is_judged_by_its_own_header() -> None:
+    whole = ImageFile("SIF 01", 61440)
+    _, good = image.judge(SIF, image.Seen(size_bytes=61440, image=whole))
+    _, cut = image.judge(SIF, image.Seen(size_bytes=40000, image=whole))
+    _, other = image.judge(SIF, image.Seen(size_bytes=5))
+    assert [found.mark for found in (good, cut, other)] == ["ok", "wrong", "wrong"]
+    assert good.found == "/shared/a.sif: 61.4 kB, SIF 01"
+    assert "apptainer pull" in cut.remedy
+    assert other.expected == "a SIF image"
+
+
+def test_a_runtime_that_only_the_nodes_need_is_not_looked_for_here() -> None:
+    runtime, _ = image.judge(SIF, image.ask(SIF))
+    assert (runtime.mark, runtime.found) == ("ok", "not needed here: the nodes must have it")
+
+
+def test_an_engine_that_is_not_on_the_path_stops_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    asked = replace(CASE, image=Image("docker", "team/x:1"))
+    runtime, _ = image.judge(asked, image.ask(asked))
+    assert (runtime.found, runtime.remedy, runtime.stops) == (
+        "there is no docker on this machine",
+        "Install docker.",
+        True,
+    )
+
+
 def test_a_tag_may_move_and_a_digest_may_not() -> None:
     tag = replace(CASE, image=Image("pyxis", "nvcr.io#nvidia/pytorch:25.10-py3"))
     assert image.judge(tag, image.Seen())[1].mark == "warning"
