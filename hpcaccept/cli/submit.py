@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from hpcaccept import container
 from hpcaccept.cli.options import baselines_dir_option, pairs, runs_dir_option, suite_options, variables
 
 
@@ -43,7 +44,9 @@ from hpcaccept.cli.options import baselines_dir_option, pairs, runs_dir_option, 
     help="auto, slurm, hosts (--nodelist over ssh) or local (virtual nodes).  [default: auto]",
 )
 @click.option(
-    "--container-image", metavar="IMAGE", help="Run the ranks in this image: REGISTRY#PATH@sha256:…, a tag, or a .sqsh."
+    "--container-image",
+    metavar="IMAGE",
+    help="Run the ranks in this image: REGISTRY#PATH@sha256:…, a tag, a .sqsh or a .sif.",
 )
 @click.option("--container-mounts", metavar="SRC:DST[,…]", help="Mount these into the container.")
 @click.option(
@@ -56,7 +59,7 @@ from hpcaccept.cli.options import baselines_dir_option, pairs, runs_dir_option, 
 @click.option(
     "--container-runtime",
     metavar="NAME",
-    help="pyxis, enroot, docker or podman.  [default: pyxis under Slurm, else what is here]",
+    help=f"One of {', '.join(container.runtimes())}.  [default: pyxis under Slurm, else what is here and takes the image]",
 )
 @click.option("--mpi", metavar="TYPE", help="How srun starts MPI.  [default: the best of 'srun --mpi=list']")
 @click.option(

@@ -38,9 +38,9 @@ class Settings:
         gpus_per_node: GPUs that each node must have; -1: what Slurm's gres (or this machine's driver) say.
         ranks_per_node: MPI ranks per node; 0: one per GPU, else one.
         time: limit of the job in Slurm's notation; empty: an estimate.
-        container_image: image reference or ``.sqsh``; empty: no container.
+        container_image: image reference, ``.sqsh`` or ``.sif``; empty: no container.
         container_mounts: ``SRC:DST[:FLAGS]``, several separated by commas.
-        container_runtime: ``pyxis``, ``enroot``, ``docker`` or ``podman``; ``auto``: Pyxis under Slurm, else what this machine has.
+        container_runtime: module name in hpcaccept.container; ``auto``: Pyxis under Slurm, else what this machine has and takes the image.
         container_workdir: where ranks start inside; empty: where the image says.
         container_env: variables that win over those of the image.
         container_writable: True to let ranks write into the image's file system.

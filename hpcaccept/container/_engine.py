@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hpcaccept.container import _inside
 from hpcaccept.container._fault import Fault, Sign, first_of
+from hpcaccept.container._login_probe import LoginProbe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,18 +68,20 @@ _SIGNS = (
 )  # fmt: skip
 
 
+def takes_name(reference: str) -> bool:
+    """REGISTRY/PATH:TAG, without a scheme."""
+    return "://" not in reference
+
+
 def unfit(image: Image) -> str:
     """Why the image cannot be entered as it is asked for."""
     if image.reference.endswith((".sqsh", ".squashfs")):
         return f"{image.reference!r} is an image of Enroot's: use --container-runtime enroot"
+    if image.reference.endswith(".sif"):
+        return f"{image.reference!r} is an image of Apptainer's: use --container-runtime apptainer"
     if "#" in image.reference:
         return f"{image.reference!r} is Enroot's way of writing: REGISTRY/PATH:TAG is expected here"
     return ""
-
-
-def srun_flags(image: Image) -> Sequence[str]:
-    """It is not started by srun."""
-    return ()
 
 
 def name_of(image: Image, step: str) -> str:
@@ -109,9 +112,14 @@ def run(
     )
 
 
-def after_job(image: Image) -> Sequence[str]:
-    """Every step removes its own."""
-    return ()
+def digest_command(engine: str, reference: str) -> Sequence[str]:
+    """Ask the engine which image it has under this name: that is the one that it starts."""
+    return (engine, "image", "inspect", "--format={{.Id}}", reference)
+
+
+def login_probe(engine: str) -> LoginProbe:
+    """The machine that submits is the one that runs."""
+    return LoginProbe((engine,), "", f"there is no {engine} on this machine", f"Install {engine}.")
 
 
 def explain(stderr: str) -> Fault | None:

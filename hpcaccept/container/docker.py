@@ -5,14 +5,30 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from hpcaccept.container._engine import LAUNCHERS, after_job, explain, name_of, run, srun_flags, unfit
+from hpcaccept.container import _engine
+from hpcaccept.container._engine import LAUNCHERS, explain, name_of, run, takes_name, unfit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hpcaccept.container._login_probe import LoginProbe
     from hpcaccept.model.plan import Image
 
-__all__ = ["LAUNCHERS", "after_job", "after_step", "enter", "explain", "srun_flags", "unfit"]
+__all__ = [
+    "LAUNCHERS",
+    "PROGRAMS",
+    "USUAL",
+    "after_step",
+    "digest_command",
+    "enter",
+    "explain",
+    "login_probe",
+    "takes_name",
+    "unfit",
+]
+
+PROGRAMS = ("docker",)
+USUAL = 2
 
 
 def enter(
@@ -26,3 +42,13 @@ def enter(
 def after_step(image: Image, step: str) -> Sequence[str]:
     """A client that was killed leaves its container running."""
     return ("docker", "rm", "--force", name_of(image, step))
+
+
+def digest_command(reference: str) -> Sequence[str]:
+    """The engine here is the one that starts the image."""
+    return _engine.digest_command("docker", reference)
+
+
+def login_probe() -> LoginProbe:
+    """The machine that submits is the one that runs."""
+    return _engine.login_probe("docker")

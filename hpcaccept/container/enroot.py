@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     from hpcaccept.model.plan import Image
 
 LAUNCHERS = ("slurm", "local")
+IMAGE_ENDINGS = (".sqsh", ".squashfs")
+PROGRAMS = ("enroot",)
+USUAL = 1
 #: Ranks in user namespaces of their own may not read each other's memory, and Open MPI 4 waits for ever when it tries.
 _APART = ("OMPI_MCA_btl_vader_single_copy_mechanism=none",)
 
 
 def unfit(image: Image) -> str:
     """Why the image cannot be entered as it is asked for."""
-    if not image.reference.endswith((".sqsh", ".squashfs")):
+    if not image.reference.endswith(IMAGE_ENDINGS):
         return (
             f"Enroot starts a .sqsh, {image.reference!r} is none: make one with enroot/import, and name what it prints"
         )
@@ -32,15 +35,14 @@ def unfit(image: Image) -> str:
     return ""
 
 
-def srun_flags(image: Image) -> Sequence[str]:
-    """None: what srun starts is Enroot."""
-    return ()
-
-
 def enter(
     image: Image, command: Sequence[str], *, step: str, names: Sequence[str] = (), gpus: bool = False
 ) -> Sequence[str]:
-    """``enroot start``; GPUs come with Enroot's own hook. The image's entry point runs first: Enroot knows no way around it."""
+    """``enroot start``. The image's entry point runs first: Enroot knows no way around it.
+
+    No flag asks for GPUs: Enroot's hook (``98-nvidia.sh``) mounts the driver where the image, or ``--container-env``, sets
+    NVIDIA_VISIBLE_DEVICES, as images of CUDA do; ``enroot/hooks.d/80-nvidia.sh`` sets it for every image.
+    """
     return (
         "enroot",
         "start",
@@ -52,16 +54,6 @@ def enter(
         image.reference,
         *command,
     )
-
-
-def after_step(image: Image, step: str) -> Sequence[str]:
-    """What is started from a file leaves nothing behind."""
-    return ()
-
-
-def after_job(image: Image) -> Sequence[str]:
-    """What is started from a file leaves nothing behind."""
-    return ()
 
 
 def explain(stderr: str) -> Fault | None:

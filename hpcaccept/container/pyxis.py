@@ -8,10 +8,12 @@ node's FAIL.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from hpcaccept.container import _enroot_errors, _inside
 from hpcaccept.container._fault import Fault, Sign, first_of
+from hpcaccept.container._login_probe import LoginProbe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from hpcaccept.model.plan import Image
 
 LAUNCHERS = ("slurm",)
+IMAGE_ENDINGS = (".sqsh", ".squashfs")
+USUAL = 0
 #: What Slurm says without Pyxis.
 _ABSENT = Sign(
     "no runtime",
@@ -55,8 +59,17 @@ _SIGNS = (
 )
 
 
+def takes_name(reference: str) -> bool:
+    """REGISTRY#PATH:TAG, which Enroot pulls."""
+    return not reference.startswith(("oras://", "library://"))
+
+
 def srun_flags(image: Image) -> Sequence[str]:
-    """``--container-image`` and what belongs to it. Secrets never stand here: Enroot reads its own credentials file."""
+    """``--container-image`` and what belongs to it. Secrets never stand here: Enroot reads its own credentials file.
+
+    The ranks' command needs no prefix, and no flag asks for GPUs: Slurm gives the task its devices, and Enroot's hook mounts the
+    driver where the image sets NVIDIA_VISIBLE_DEVICES (see `hpcaccept.container.enroot`).
+    """
     return (
         f"--container-image={image.reference}",
         *([f"--container-name={image.name}"] if image.name else []),
@@ -73,23 +86,31 @@ def srun_flags(image: Image) -> Sequence[str]:
 def unfit(image: Image) -> str:
     """Why the image cannot be entered as it is asked for."""
     # Pyxis takes what begins with a dot or a slash for a file, and the rest for a name in a registry.
-    if image.reference.endswith((".sqsh", ".squashfs")) and not image.reference.startswith(("./", "../", "/")):
+    if image.reference.endswith(IMAGE_ENDINGS) and not image.reference.startswith(("./", "../", "/")):
         return (
             f"Pyxis would look for {image.reference!r} in a registry: write the path of a file as ./{image.reference}"
         )
     return ""
 
 
-def enter(
-    image: Image, command: Sequence[str], *, step: str, names: Sequence[str] = (), gpus: bool = False
-) -> Sequence[str]:
-    """The command as it is: srun's flags do it, and the environment comes along."""
-    return command
+def digest_command(reference: str) -> Sequence[str]:
+    """Ask the registry, with Enroot, which writes names as Pyxis does."""
+    return ("enroot", "digest", f"docker://{reference.removeprefix('docker://')}")
 
 
-def after_step(image: Image, step: str) -> Sequence[str]:
-    """The next step enters the same container."""
-    return ()
+def pinned(reference: str, digest: str) -> str:
+    """Put the digest in the place of the tag: each node pulls by itself, some while the job has waited for long."""
+    return f"{re.sub(r':[^:/#]+$', '', reference)}@{digest}"
+
+
+def login_probe() -> LoginProbe:
+    """``srun`` here knows the flags of the plugin, or refuses the job."""
+    return LoginProbe(
+        ("srun", "--help"),
+        "--container-image",
+        "srun --help knows no --container-image",
+        "Install Pyxis on login node and nodes, or use --container-runtime enroot.",
+    )
 
 
 def after_job(image: Image) -> Sequence[str]:

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpcaccept import __version__
+from hpcaccept import __version__, container
 from hpcaccept.errors import LaunchError, UsageError
 from hpcaccept.launch import local
 from hpcaccept.launch.job.driver import driver_command
@@ -112,7 +112,9 @@ def nodes(plan: Plan, environ: Mapping[str, str]) -> tuple[str, ...]:
 
 def step_command(plan: Plan, step: Step, folder: RunFolder) -> tuple[str, ...]:
     """``mpiexec --host A:8 -n 8 env HPCACCEPT_NODE=A python … : --host B:8 …``: ranks in the order of the hosts."""
-    rank = (plan.image.python, "-m", "hpcaccept.rank", str(folder.path), step.id)
+    command = (plan.image.python, "-m", "hpcaccept.rank", str(folder.path), step.id)
+    inside = container.load(plan.image.runtime)
+    rank = inside.enter(plan.image, command, step=step.id, names=("HPCACCEPT_NODE",), gpus=bool(step.gpus_per_node))
     return _contexts({node: ("env", f"HPCACCEPT_NODE={node}", *rank) for node in step.nodes}, step.ranks_per_node)
 
 

@@ -120,7 +120,7 @@ def step_command(plan: Plan, step: Step, folder: RunFolder) -> tuple[str, ...]:
         "--cpu-bind=none",
         *([f"--gpus-per-node={step.gpus_per_node}"] if step.gpus_per_node else []),
         *inside.srun_flags(plan.image),
-        *inside.enter(plan.image, rank, step=step.id),
+        *inside.enter(plan.image, rank, step=step.id, gpus=bool(step.gpus_per_node)),
     )
 
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+
+import mpi4py
 
 from support.submission import ROOT
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _FOLDERS = ("usr", "etc", "tmp", "dev", "proc", "sys", "run", "root", "var", "opt", "mnt")
 #: As in every distribution. /var/run is where Enroot puts the tmpfs in which Open MPI and PMIx have their folders.
@@ -42,6 +41,8 @@ def image_of_nothing(file: Path, *, entry_point: str = "") -> Path:
 
 def mounts() -> str:
     """``--container-mounts`` with which Python and hpcaccept are found inside where they are outside."""
-    places = dict.fromkeys(["/usr", sys.base_prefix, sys.prefix, str(ROOT)])
+    # An environment may link to the packages of another one.
+    packages = Path(mpi4py.__file__).resolve().parents[1]
+    places = dict.fromkeys(["/usr", sys.base_prefix, sys.prefix, str(ROOT), str(packages)])
     inner = [p for p in places if not any(p != q and p.startswith(q + "/") for q in places)]
     return ",".join(f"{place}:{place}" for place in inner)

@@ -89,7 +89,8 @@ def probe(case: Case, patience: Patience, most_s: float | None = None) -> ProbeR
     token = f"hpcaccept-doctor-{secrets.token_hex(6)}"
     # A job of its own, even when this is typed inside of another one.
     mine = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_") or key == "SLURM_CONF"}
-    environ = launcher.step_environment({**mine, **case.image.environment})
+    inside = container.load(case.image.runtime).environment(case.image)
+    environ = launcher.step_environment({**mine, **inside})
     with _token_folder(case.runs_dir, token) as folder:
         RunFolder(folder).write_plan(plan)
         nodes = _placeholders(plan) if case.launcher == "slurm" else launcher.nodes(plan, environ)

@@ -11,63 +11,70 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpcaccept import container
 from hpcaccept.errors import HpcacceptError, LaunchError, UsageError
-from hpcaccept.parse.squashfs import MAGIC
+from hpcaccept.parse.image_file import HEAD_BYTES, format_of
 from hpcaccept.transport.process import ask
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from hpcaccept.model.plan import Image
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def runtime_of(launcher: str, reference: str) -> str:
-    """What enters an image where nothing was named: Pyxis under Slurm; here Enroot for a file, else the engine that is there."""
-    if launcher == "slurm":
-        return "pyxis"
-    if reference.endswith((".sqsh", ".squashfs")):
-        return "enroot"
-    return "docker" if shutil.which("docker") or not shutil.which("podman") else "podman"
+    """What enters an image where nothing was named: of the runtimes that take it, one that is here (see `container.usual()`)."""
+    return container.usual(launcher, reference, lambda program: bool(shutil.which(program)))
 
 
 def identified(image: Image) -> Image:
     """The image with its digest, where it can be known here; a tag of a registry becomes the digest that it stands for now.
 
+    A runtime is asked about names of its own only.
+
     Raises:
-        UsageError: a ``.sqsh`` that is there is no squashfs file.
+        UsageError: an image file that is there is not of the format that its ending promises.
     """
     if not image.reference or image.digest:
         return image
     named = _DIGEST.search(image.reference)
     if named:
         return replace(image, digest=named[0])
-    if image.reference.endswith((".sqsh", ".squashfs")):
+    if container.is_file(image.reference):
         return replace(image, digest=digest_of_file(Path(image.reference)))
-    if image.runtime in ("docker", "podman"):
-        return replace(image, digest=_asked([image.runtime, "image", "inspect", "--format={{.Id}}", image.reference]))
-    digest = _asked(["enroot", "digest", f"docker://{image.reference}"])
+    runtime = container.load(image.runtime)
+    command = runtime.digest_command(image.reference) if runtime.takes_name(image.reference) else ()
+    digest = _asked(command, runtime.parse_digest) if command else ""
     # Pinned: a tag that is moved while the job waits would give its nodes different images.
-    pinned = f"{re.sub(r':[^:/#]+$', '', image.reference)}@{digest}"
-    return replace(image, digest=digest, reference=pinned) if digest else image
+    return replace(image, digest=digest, reference=runtime.pinned(image.reference, digest)) if digest else image
 
 
 def digest_of_file(file: Path) -> str:
-    """Digest of a squashfs file: as ``enroot/import`` wrote it beside the file, else of its bytes; empty when it is not seen here.
+    """Digest of an image file: as ``enroot/import`` wrote it beside the file, else of its bytes; empty when it is not seen here.
 
     Raises:
-        UsageError: it is no squashfs file.
+        UsageError: it is not of the format that its ending promises.
     """
     try:
         with file.open("rb") as image:
-            begin = image.read(4)
-            if begin != MAGIC:
-                raise UsageError(
-                    f"{file} is no squashfs file: it begins with {begin!r}, expected {MAGIC!r}.",
-                    "Make one: enroot/import IMAGE.",
-                )
+            _refuse_another(file, image.read(HEAD_BYTES))
             return _beside(file) or _cached(file) or _remember(file, f"sha256:{_sha256(file)}")
     except OSError:
         return ""  # the nodes may see what this machine does not
+
+
+def _refuse_another(file: Path, head: bytes) -> None:
+    promised = format_of(file.name)
+    if promised is None or promised.begins(head):
+        return
+    begin, width = promised.magic_at, len(promised.magic)
+    where = f"byte {begin} on it holds" if begin else "it begins with"
+    raise UsageError(
+        f"{file} is not a {promised.name} file: {where} {head[begin : begin + width]!r}, expected {promised.magic!r}.",
+        f"Make one: {promised.remedy}.",
+    )
 
 
 def _sha256(file: Path) -> str:
@@ -126,11 +133,10 @@ def _remember(file: Path, digest: str) -> str:
     return digest
 
 
-def _asked(command: list[str]) -> str:
+def _asked(command: Sequence[str], parse: Callable[[str], str]) -> str:
     """The digest that a runtime tells; empty when it does not know, or cannot be asked here."""
     try:
         done = ask(command, timeout_s=30)
     except LaunchError:
         return ""
-    found = _DIGEST.search(done.stdout) if done.ok else None
-    return found[0] if found else ""
+    return parse(done.stdout) if done.ok else ""

@@ -202,7 +202,7 @@ def _write_words(folder: RunFolder, name: str, words: Iterable[str]) -> None:
 def _changes(plan: Plan, names: Iterable[str]) -> tuple[str, ...]:
     """How the environment of a step differs from the script's, of which only the names are known."""
     before = dict.fromkeys(names, "")
-    after = {**slurm.step_environment(before), **plan.image.environment}
+    after = {**slurm.step_environment(before), **container.load(plan.image.runtime).environment(plan.image)}
     gone = [name for name in before if name not in after]
     return (*gone, *(f"{name}={value}" for name, value in after.items() if before.get(name) != value))
 

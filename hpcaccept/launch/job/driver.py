@@ -241,7 +241,7 @@ def _launch(plan: Plan, folder: RunFolder, events: Events, step: Step, stop: _St
         out=folder.logs / f"step-{step.id}.out",
         err=folder.logs / f"step-{step.id}.err",
         deadline_s=clock.longest_s,
-        env={**launcher.step_environment(os.environ), **plan.image.environment},
+        env={**launcher.step_environment(os.environ), **container.load(plan.image.runtime).environment(plan.image)},
         should_stop=lambda: bool(stop) or clock.is_late(),
     )
     after = container.load(plan.image.runtime).after_step(plan.image, step.id)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from support.builders import DATA
 
 from hpcaccept import container
-from hpcaccept.container import none, pyxis
+from hpcaccept.container import pyxis
 from hpcaccept.errors import UsageError
 from hpcaccept.model.plan import Image
 
@@ -83,8 +83,8 @@ def test_without_mounts_there_is_no_flag_for_them() -> None:
 
 
 def test_without_a_container_there_are_no_flags_and_no_excuses() -> None:
-    assert list(none.srun_flags(Image())) == []
-    assert none.explain((PYXIS / "no_space.err").read_text()) is None
+    assert list(container.load("none").srun_flags(Image())) == []
+    assert container.load("none").explain((PYXIS / "no_space.err").read_text()) is None
 
 
 def test_a_runtime_is_found_by_its_name() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,11 +12,13 @@ import pytest
 from support.builders import DATA
 
 from hpcaccept import container
-from hpcaccept.container import docker, enroot, none, podman, pyxis
+from hpcaccept.container import _defaults
+from hpcaccept.errors import UsageError
 from hpcaccept.model.plan import Image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 IMAGE = Image(
     "docker",
@@ -26,6 +30,9 @@ IMAGE = Image(
 )
 FILE = replace(IMAGE, runtime="enroot", reference="/shared/x.sqsh")
 COMMAND = ("mpiexec", "-n", "2", "python3")
+apptainer, docker, enroot, none, podman, pyxis = (
+    container.load(name) for name in ("apptainer", "docker", "enroot", "none", "podman", "pyxis")
+)
 
 
 def _between(command: Sequence[str], first: str) -> list[str]:
@@ -47,7 +54,7 @@ def test_docker_runs_as_the_user_with_the_hosts_network_and_removes_what_it_leav
     assert list(docker.after_step(IMAGE, "01")) == ["docker", "rm", "--force", "hpcaccept-RUN-01"]
 
 
-@pytest.mark.parametrize("runtime", [docker, podman, enroot])
+@pytest.mark.parametrize("runtime", [docker, podman, enroot], ids=["docker", "podman", "enroot"])
 def test_values_of_variables_stand_on_no_command_line(runtime: container.Container) -> None:
     words = runtime.enter(replace(FILE, env={"TOKEN": "s3cret"}), COMMAND, step="00", names=("OMPI_X",))
     assert not any("s3cret" in word for word in words)
@@ -103,7 +110,9 @@ def test_without_an_image_nothing_is_added() -> None:
         (pyxis, "images/x.sqsh", "write the path of a file as ./images/x.sqsh"),
         (enroot, "team/hpcaccept:1", "make one with enroot/import"),
         (docker, "/shared/x.sqsh", "--container-runtime enroot"),
+        (docker, "/shared/x.sif", "--container-runtime apptainer"),
         (podman, "registry.example#team/x:1", "REGISTRY/PATH:TAG is expected"),
+        (apptainer, "registry.example#team/x:1", "write docker://registry.example/team/x:1"),
     ],
 )
 def test_an_image_that_a_runtime_cannot_enter_is_refused_before_the_job(
@@ -119,6 +128,11 @@ def test_an_image_that_a_runtime_cannot_enter_is_refused_before_the_job(
         (pyxis, "registry.example#team/x:1"),
         (enroot, "/shared/x.sqsh"),
         (docker, "team/x@sha256:0"),
+        (apptainer, "images/x.sif"),
+        (apptainer, "/shared/x.sqsh"),
+        (apptainer, "/shared/sandbox"),
+        (apptainer, "docker://team/x:1"),
+        (apptainer, "oras://registry.example/team/x:1"),
     ],
 )
 def test_an_image_that_fits_is_not_refused(runtime: container.Container, reference: str) -> None:
@@ -147,9 +161,62 @@ def test_what_an_engine_says_is_told_apart(case: str, kind: str) -> None:
     assert found.remedy
 
 
-def test_every_runtime_keeps_the_protocol() -> None:
-    for name in container.names():
-        runtime = container.load(name)
-        assert runtime.LAUNCHERS, name
-        assert runtime.explain("") is None, name
-        assert runtime.explain("srun: error: node0: task 0: Killed\n") is None, name
+@pytest.mark.parametrize("name", container.names())
+def test_every_runtime_keeps_the_protocol(name: str) -> None:
+    runtime = container.load(name)
+    assert runtime.LAUNCHERS
+    assert runtime.explain("") is None
+    assert runtime.explain("srun: error: node0: task 0: Killed\n") is None
+    for word, promised in inspect.getmembers(container.Container, inspect.isfunction):
+        if not word.startswith("_"):
+            own = inspect.signature(getattr(runtime, word)).parameters
+            assert list(own) == list(inspect.signature(promised).parameters)[1:], word
+
+
+def test_what_a_runtime_does_not_say_is_the_default() -> None:
+    assert none.enter is _defaults.enter
+    assert enroot.after_job is _defaults.after_job
+    assert enroot.enter is not _defaults.enter
+
+
+def test_a_runtime_that_does_not_exist_is_refused_with_the_names_of_those_that_do() -> None:
+    with pytest.raises(UsageError) as refused:
+        container.load("singularity")
+    assert all(name in refused.value.remedy for name in container.names())
+
+
+@pytest.mark.parametrize(
+    ("launcher", "reference", "here", "taken"),
+    [
+        ("slurm", "registry.example#team/x:1", "apptainer enroot docker", "pyxis"),
+        ("slurm", "/shared/x.sqsh", "apptainer enroot", "pyxis"),
+        ("slurm", "/shared/x.sif", "enroot", "apptainer"),
+        ("slurm", "oras://registry.example/team/x:1", "", "apptainer"),
+        ("local", "/shared/x.sqsh", "", "enroot"),
+        ("local", "/shared/x.sqsh", "singularity", "apptainer"),
+        ("local", "/shared/x.sif", "enroot docker", "apptainer"),
+        ("local", "docker://team/x:1", "docker", "apptainer"),
+        ("local", "team/x:1", "", "docker"),
+        ("local", "team/x:1", "podman apptainer", "podman"),
+        ("local", "team/x:1", "podman docker", "docker"),
+    ],
+)
+def test_an_image_is_entered_by_the_usual_runtime_that_takes_it(
+    launcher: str, reference: str, here: str, taken: str
+) -> None:
+    assert container.usual(launcher, reference, here.split().__contains__) == taken
+
+
+def test_a_runtime_of_one_new_file_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "toybox.py").write_text(
+        'LAUNCHERS = ("local",)\nIMAGE_ENDINGS = (".toy",)\n\n\n'
+        'def enter(image, command, *, step, names=(), gpus=False):\n    return ("toybox", image.reference, *command)\n'
+    )
+    monkeypatch.setattr(container, "__path__", [*container.__path__, str(tmp_path)])
+    assert "toybox" in container.runtimes()
+    toybox = container.load("toybox")
+    assert toybox.enter(Image("toybox", "x.toy"), ["true"], step="00") == ("toybox", "x.toy", "true")
+    assert toybox.unfit(Image("toybox", "x.toy")) == ""
+    assert container.is_file("x.toy")
+    assert container.usual("local", "x.toy", lambda _: True) == "toybox"
+    monkeypatch.delitem(sys.modules, "hpcaccept.container.toybox")

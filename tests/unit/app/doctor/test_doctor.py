@@ -21,6 +21,7 @@ from hpcaccept.model.doctor.finding import Finding
 from hpcaccept.model.doctor.probe import Clock, NoAnswer, NodeFacts, ProbeRequest, ProbeResult
 from hpcaccept.model.node import NodeState
 from hpcaccept.model.plan import Image, Request
+from hpcaccept.parse.image_file import ImageFile
 from hpcaccept.parse.slurm.site import (
     Accounting,
     Partition,
@@ -213,16 +214,16 @@ def test_a_runs_folder_in_the_memory_of_this_machine_is_warned_of_where_no_node_
 
 
 SQSH = replace(CASE, image=Image("pyxis", "/shared/a.sqsh"))
-GOOD = Superblock("4.0", "zstd", 1000)
+GOOD = ImageFile("squashfs 4.0, zstd", 1000)
 
 
 @pytest.mark.parametrize(
     ("seen", "mark", "said"),
     [
-        (image.Seen(size_bytes=4096, superblock=GOOD), "ok", "4.1 kB, squashfs 4.0, zstd"),
+        (image.Seen(size_bytes=4096, image=GOOD), "ok", "4.1 kB, squashfs 4.0, zstd"),
         (image.Seen(no_file="No such file or directory"), "wrong", "No such file or directory"),
-        (image.Seen(size_bytes=4096), "wrong", "4.1 kB, no squashfs"),
-        (image.Seen(size_bytes=900, superblock=GOOD), "wrong", "900 B, cut short"),
+        (image.Seen(size_bytes=4096), "wrong", "4.1 kB, not squashfs"),
+        (image.Seen(size_bytes=900, image=GOOD), "wrong", "900 B, cut short"),
     ],
 )
 def test_the_file_of_an_image(seen: image.Seen, mark: str, said: str) -> None:
@@ -231,6 +232,36 @@ def test_the_file_of_an_image(seen: image.Seen, mark: str, said: str) -> None:
     assert found.mark == mark
     assert found.found == f"/shared/a.sqsh: {said}"
     assert found.stops == (mark == "wrong")
+
+
+SIF = replace(CASE, image=Image("apptainer", "/shared/a.sif"))
+
+
+def test_the_file_of_another_format_is_judged_by_its_own_header() -> None:
+    whole = ImageFile("SIF 01", 61440)
+    _, good = image.judge(SIF, image.Seen(size_bytes=61440, image=whole))
+    _, cut = image.judge(SIF, image.Seen(size_bytes=40000, image=whole))
+    _, other = image.judge(SIF, image.Seen(size_bytes=5))
+    assert [found.mark for found in (good, cut, other)] == ["ok", "wrong", "wrong"]
+    assert good.found == "/shared/a.sif: 61.4 kB, SIF 01"
+    assert "apptainer pull" in cut.remedy
+    assert other.expected == "a SIF image"
+
+
+def test_a_runtime_that_only_the_nodes_need_is_not_looked_for_here() -> None:
+    runtime, _ = image.judge(SIF, image.ask(SIF))
+    assert (runtime.mark, runtime.found) == ("ok", "not needed here: the nodes must have it")
+
+
+def test_an_engine_that_is_not_on_the_path_stops_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    asked = replace(CASE, image=Image("docker", "team/x:1"))
+    runtime, _ = image.judge(asked, image.ask(asked))
+    assert (runtime.found, runtime.remedy, runtime.stops) == (
+        "there is no docker on this machine",
+        "Install docker.",
+        True,
+    )
 
 
 def test_a_tag_may_move_and_a_digest_may_not() -> None:

@@ -83,7 +83,7 @@ def test_a_cache_that_cannot_be_read_or_written_changes_nothing(file: Path, cach
 
 def test_a_file_that_is_no_image_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.sqsh").write_text("<html>404</html>")
-    with pytest.raises(UsageError, match="is no squashfs file: it begins with b'<htm'"):
+    with pytest.raises(UsageError, match="is not a squashfs file: it begins with b'<htm'"):
         image_digest.identified(Image("pyxis", str(tmp_path / "x.sqsh")))
 
 
@@ -137,3 +137,42 @@ def test_what_enters_an_image_is_what_the_place_has(tmp_path: Path, monkeypatch:
     (tmp_path / "bin/podman").write_text("#!/bin/sh\n")
     (tmp_path / "bin/podman").chmod(0o755)
     assert image_digest.runtime_of("local", "team/x:1") == "podman"
+
+
+def test_a_sif_has_the_digest_of_its_bytes_and_nobody_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _program(tmp_path, monkeypatch, "enroot", f'touch "{tmp_path}/asked"; echo {MANIFEST}')
+    file = tmp_path / "x.sif"
+    file.write_bytes(b"#!/usr/bin/env run-singularity\n\0SIF_MAGIC\0".ljust(200, b"\1"))
+    image = Image("apptainer", str(file))
+    found = image_digest.identified(image)
+    assert found.digest == f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
+    assert found.reference == image.reference
+    assert not (tmp_path / "asked").exists()
+
+
+def test_a_sif_that_is_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.sif").write_text("<html>404</html>" * 9)
+    with pytest.raises(UsageError, match="is not a SIF file: byte 32 on it holds") as refused:
+        image_digest.identified(Image("apptainer", str(tmp_path / "x.sif")))
+    assert "apptainer pull" in refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("runtime", "reference"),
+    [
+        ("apptainer", "docker://team/x:1"),
+        ("apptainer", "/shared/sandbox"),
+        ("apptainer", "/shared/gone.sif"),
+        ("docker", "/shared/gone.sif"),
+        ("pyxis", "/shared/gone.sif"),
+        ("pyxis", "oras://registry.example/team/x:1"),
+        ("enroot", "team/x:1"),
+    ],
+)
+def test_a_runtime_is_never_asked_about_the_image_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: str, reference: str
+) -> None:
+    _program(tmp_path, monkeypatch, "enroot", f"echo {MANIFEST}")
+    (tmp_path / "bin/docker").symlink_to("enroot")
+    image = Image(runtime, reference)
+    assert image_digest.identified(image) == image
