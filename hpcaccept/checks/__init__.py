@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
-from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any
 
 from hpcaccept.errors import UsageError, nearest
 from hpcaccept.model.check import Check
+from hpcaccept.model.parameter import parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,28 +58,17 @@ def build(name: str, params: dict[str, Any], where: str = "") -> Check:
         where: file and table, for the message.
 
     Raises:
-        UsageError: an unknown field (with the nearest valid name) or a value of the wrong kind.
+        UsageError: an unknown field (with the nearest valid name), a value of the wrong kind or out of its bounds, or
+            values that do not go together.
     """
     kind = load(name)
-    known = {f.name: f for f in fields(kind)}
     at = f"{where}: " if where else ""
+    known = parameters(kind)
     for key in params:
         if key not in known:
             raise UsageError(f"{at}check {name!r} has no parameter {key!r}.", nearest(key, known))
-    values = {key: _fit(at, name, key, value, known[key].default) for key, value in params.items()}
-    return kind(**values)
-
-
-def _fit(at: str, check: str, key: str, value: object, default: object) -> object:
-    """The value as the kind of its default: a list becomes a tuple, an int may stand for a float."""
-    if default is MISSING:
-        return value
-    if isinstance(default, tuple) and isinstance(value, (list, tuple)):
-        return tuple(value)
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not type(default):
-        raise UsageError(
-            f"{at}parameter {key!r} of check {check!r} is {value!r}, expected {type(default).__name__} like {default!r}."
-        )
-    return value
+    values = {key: known[key].fitted(value, at, name) for key, value in params.items()}
+    try:
+        return kind(**values)
+    except UsageError as fault:  # parameters that do not go together
+        raise UsageError(f"{at}{fault.message}", fault.remedy) from None

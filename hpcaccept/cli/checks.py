@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import click
@@ -11,11 +10,13 @@ import click
 from hpcaccept import checks as registry
 from hpcaccept.config.suites import built_in, read_suite
 from hpcaccept.model.metric import describe
+from hpcaccept.model.parameter import parameters
 from hpcaccept.plan.resolve import resolve_suite
 
 if TYPE_CHECKING:
     from hpcaccept.model.check import Check
     from hpcaccept.model.metric import Metric
+    from hpcaccept.model.parameter import Parameter
 
 
 @click.group(invoke_without_command=True)
@@ -121,10 +122,17 @@ def explanation(name: str, kind: type[Check]) -> str:
             lines.append(f"      limit:   {describe(metric.limit)} ({metric.limit.source})")
         elif metric.peer_floor is not None:
             lines.append(f"      judged against peers (losses above {metric.peer_floor:.1%}) and baseline")
-    if fields(kind):
+    if parameters(kind):
         lines += ["", f"Parameters (in [checks.{name}] of a suite):"]
-        lines += [f"  {field.name} = {field.default!r}" for field in fields(kind)]
+        lines += [_declared(parameter) for parameter in parameters(kind).values()]
     return "\n".join(lines)
+
+
+def _declared(parameter: Parameter) -> str:
+    """``  blocks = 5, from 1 to 10000``, with its one sentence where it has one."""
+    every = "each " if parameter.is_list and str(parameter.bounds) else ""
+    parts = [f"{parameter.name} = {parameter.default!r}", f"{every}{parameter.bounds}", parameter.bounds.help]
+    return "  " + ", ".join(filter(None, parts))
 
 
 @checks.command()

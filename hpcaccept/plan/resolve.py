@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from hpcaccept.config.suites import SuiteText
 
 _TOP = ("about", "baseline", "checks", "limits", "peers")
+#: Of a deadline: 30 days.
+_LONGEST_S = 30 * 24 * 3600
 #: Keys of a check's table that are not parameters of the check.
 _OF_EVERY_CHECK = ("deadline_s", "enabled", "required")
 
@@ -108,14 +110,23 @@ def _check(name: str, table: Mapping[str, Any], place: str) -> CheckSpec:
     params = {key: value for key, value in table.items() if key in parameters}
     duration_s = getattr(checks.build(name, params, where), "duration_s", 0.0)
     deadline_s = table.get("deadline_s", CheckSpec(name).deadline_s)
-    if isinstance(deadline_s, bool) or not isinstance(deadline_s, (int, float)) or deadline_s <= 0:
-        raise UsageError(f"{where}: deadline_s is {deadline_s!r}, expected seconds above 0.")
+    if not _is_number(deadline_s) or not 0 < deadline_s <= _LONGEST_S:
+        raise UsageError(
+            f"{where}: deadline_s is {deadline_s!r}, expected seconds above 0, at most {_LONGEST_S}.",
+            f"Without it the deadline is {CheckSpec(name).deadline_s:g} s.",
+        )
     if duration_s >= deadline_s:
         raise UsageError(
             f"{where}: duration_s is {duration_s:g}, which its deadline_s of {deadline_s:g} would cut short.",
             f"Give it time: --set {name}.deadline_s={math.ceil(1.2 * duration_s + 300)}",
         )
     return CheckSpec(name, params, float(deadline_s), _switch(table, "required", where))
+
+
+def _is_number(value: object) -> bool:
+    """True for what can be compared and counted with: NaN would pass every bound, and neither it nor infinity is whole."""
+    # An int may be too large for math.isfinite.
+    return type(value) is int or (type(value) is float and math.isfinite(value))
 
 
 def _switch(table: Mapping[str, Any], key: str, where: str) -> bool:
@@ -133,8 +144,7 @@ def _peers(table: Mapping[str, Any], place: str) -> PeerRule:
         if field.name in table:
             value = table[field.name]
             default = None if field.default is MISSING else field.default
-            right = isinstance(value, bool) if isinstance(default, bool) else isinstance(value, (int, float))
-            if not right or (not isinstance(default, bool) and isinstance(value, bool)):
+            if not (isinstance(value, bool) if isinstance(default, bool) else _is_number(value)):
                 raise UsageError(f"{where}: {field.name} is {value!r}, expected a value like {default!r}.")
             values[field.name] = value
     rule = PeerRule(**values)

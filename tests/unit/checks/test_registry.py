@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import math
 import subprocess
 import sys
 
@@ -16,6 +17,15 @@ from hpcaccept.checks.matmul import Matmul
 from hpcaccept.errors import UsageError
 from hpcaccept.model.check import Check
 from hpcaccept.model.metric import split_key
+from hpcaccept.model.parameter import Parameter, parameters
+
+#: Last part of a parameter's name → its unit.
+UNITS = {"s": "s", "bytes": "B", "share": "share"}
+#: Texts that only the site can know: paths, and names of its devices.
+OF_THE_SITE = {
+    "aznhc.conf", "aznhc.log", "aznhc.script", "gpu_burn.kernel", "ib_links.ports", "ib_links.root", "ib_write_bw.root",
+    "kernel_log.kmsg", "requirements.disk_path", "storage.local_path", "storage.shared_path",
+}  # fmt: skip
 
 every_check = pytest.mark.parametrize("name", checks.names())
 
@@ -48,8 +58,8 @@ def test_a_check_is_built_with_its_parameters() -> None:
         ({"size": "big"}, "parameter 'size' of check 'matmul' is 'big', expected int like 0"),
         ({"size": True}, "is True, expected int"),
         ({"block_s": "1"}, "is '1', expected float"),
-        ({"dtypes": "fp32"}, "is 'fp32', expected tuple"),
-        ({"dtypes": 5}, "is 5, expected tuple"),
+        ({"dtypes": "fp32"}, "is 'fp32', expected list of str"),
+        ({"dtypes": 5}, "is 5, expected list of str"),
     ],
 )
 def test_a_wrong_parameter_is_told_with_its_place(params: dict[str, object], words: str) -> None:
@@ -85,6 +95,49 @@ def test_the_parameters_have_defaults_of_plain_kinds_and_are_explained(name: str
     for field in dataclasses.fields(kind):
         assert isinstance(field.default, (int, float, str, bool, tuple)), field.name
         assert field.name in manual, f"{name}: parameter {field.name} is not in the manual"
+
+
+@every_check
+def test_every_number_has_bounds_on_both_sides_and_a_size_or_time_has_its_unit(name: str) -> None:
+    for parameter in parameters(checks.load(name)).values():
+        if parameter.is_number:
+            assert parameter.bounds.closed, f"{name}.{parameter.name} is a number without bounds: use param()"
+        suffix = parameter.name.rpartition("_")[2]
+        assert parameter.bounds.unit == UNITS.get(suffix, parameter.bounds.unit), f"{name}.{parameter.name}"
+
+
+@every_check
+def test_a_text_is_one_of_its_choices_has_a_form_or_is_a_name_of_the_site(name: str) -> None:
+    for parameter in parameters(checks.load(name)).values():
+        if parameter.kind is str:
+            told = bool(parameter.bounds.one_of or parameter.bounds.matching)
+            assert told != (f"{name}.{parameter.name}" in OF_THE_SITE), f"{name}.{parameter.name}"
+
+
+def test_every_name_of_the_site_is_a_parameter() -> None:
+    known = {f"{name}.{key}" for name in checks.names() for key in parameters(checks.load(name))}
+    assert known >= OF_THE_SITE
+
+
+@every_check
+def test_what_lies_beyond_a_bound_or_is_no_number_is_refused_when_the_check_is_built(name: str) -> None:
+    for parameter in parameters(checks.load(name)).values():
+        for value in beyond(parameter):
+            with pytest.raises(UsageError, match=rf"^here: parameter '{parameter.name}' of check '{name}' (is|has) "):
+                checks.build(name, {parameter.name: [value] if parameter.is_list else value}, "here")
+
+
+def beyond(parameter: Parameter) -> list[object]:
+    """Values of the right kind that are not allowed."""
+    bounds = parameter.bounds
+    if not parameter.is_number:
+        return ["\0 no such choice"] if bounds.one_of or bounds.matching else []
+    if bounds.one_of:
+        return [max(bounds.one_of) + 1]
+    ends = (bounds.above, bounds.below, math.nan, math.inf) if parameter.kind is float else (bounds.above, bounds.below)
+    low = [] if bounds.at_least is None else [parameter.kind(bounds.at_least - 1)]
+    high = [] if bounds.at_most is None else [parameter.kind(bounds.at_most + 1)]
+    return [*low, *high, *(end for end in ends if end is not None)]
 
 
 @every_check
