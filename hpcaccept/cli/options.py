@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from hpcaccept.errors import UsageError
-from hpcaccept.report.formats import FORMS
+from hpcaccept.report.formats import FORMS, KIND
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,12 +37,20 @@ def history_option(command: F) -> F:
     return click.option("--history", metavar="DIR", help=text)(command)
 
 
+class _Format(click.Choice[str]):
+    """The formats that hpcaccept brings; those of installed packages are looked for only where a name is none of them."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in self.choices and KIND.exists(value):
+            return value
+        return super().convert(value, param, ctx)
+
+
 def format_option(command: F) -> F:
     """``--format``."""
-    choice = click.Choice(FORMS)
-    return click.option("--format", "form", type=choice, default="table", show_default=True, help="What to print.")(
-        command
-    )
+    return click.option(
+        "--format", "form", type=_Format(FORMS), default="table", show_default=True, help="What to print."
+    )(command)
 
 
 def pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:

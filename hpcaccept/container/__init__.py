@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from typing import TYPE_CHECKING, Protocol, cast
 
+from hpcaccept import discover
 from hpcaccept.container._fault import Fault
-from hpcaccept.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +13,9 @@ if TYPE_CHECKING:
     from hpcaccept.model.plan import Image
 
 __all__ = ["Container", "Fault", "load", "names"]
+
+
+KIND = discover.Kind("container runtime", __name__, "hpcaccept.containers")
 
 
 class Container(Protocol):
@@ -54,7 +55,7 @@ class Container(Protocol):
 
 def names() -> tuple[str, ...]:
     """Every runtime there is."""
-    return tuple(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+    return KIND.names()
 
 
 def load(name: str) -> Container:
@@ -63,6 +64,4 @@ def load(name: str) -> Container:
     Raises:
         UsageError: there is no such runtime.
     """
-    if name not in names():
-        raise UsageError(f"There is no container runtime {name!r}.", nearest(name, names()))
-    return cast("Container", importlib.import_module(f"{__name__}.{name}"))
+    return cast("Container", KIND.load(name))

@@ -88,7 +88,7 @@ def _validate(override: SuiteText) -> None:
             check = split_key(key)[0]
         except ValueError as fault:
             raise UsageError(f"{where}: {fault}.") from None
-        if check.partition(":")[0] not in checks.names():
+        if not checks.exists(check):
             raise UsageError(f"{where}: there is no check {check!r}.", nearest(check, checks.names()))
         _limits({key: table}, (CheckSpec(check),), place)
 
@@ -101,11 +101,9 @@ def _of_present(limits: Mapping[str, Any], named: Mapping[str, Any], specs: tupl
 
 def _check(name: str, table: Mapping[str, Any], place: str) -> CheckSpec:
     where = f"{place}: [checks.{name}]"
-    known = {c.partition(":")[0] for c in checks.names()}
-    if name.partition(":")[0] not in known:
-        raise UsageError(f"{where}: there is no check {name!r}.", nearest(name, known))
-    kind = checks.load(name)
-    parameters = {f.name for f in fields(kind)}
+    if not checks.exists(name):
+        raise UsageError(f"{where}: there is no check {name!r}.", nearest(name, checks.names()))
+    parameters = {f.name for f in fields(checks.load(name))}
     _only(table, (*_OF_EVERY_CHECK, *parameters), where, "key")
     params = {key: value for key, value in table.items() if key in parameters}
     duration_s = getattr(checks.build(name, params, where), "duration_s", 0.0)
@@ -120,7 +118,7 @@ def _check(name: str, table: Mapping[str, Any], place: str) -> CheckSpec:
             f"{where}: duration_s is {duration_s:g}, which its deadline_s of {deadline_s:g} would cut short.",
             f"Give it time: --set {name}.deadline_s={math.ceil(1.2 * duration_s + 300)}",
         )
-    return CheckSpec(name, params, float(deadline_s), _switch(table, "required", where))
+    return CheckSpec(name, params, float(deadline_s), _switch(table, "required", where), checks.origin(name))
 
 
 def _is_number(value: object) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hpcaccept import discover
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from hpcaccept.model.history import Past
     from hpcaccept.report.model import Summary
 
+KIND = discover.Kind("format", __name__, "hpcaccept.formats")
 #: As ``--format`` takes them.
 FORMS = (
     "table", "html", "markdown", "json", "csv", "junit", "prometheus", "nodes-bad", "nodes-good", "nodes-unjudged",
@@ -75,4 +78,6 @@ def render(
         from hpcaccept.report.node_lists import render_nodes
 
         return render_nodes(summary, form.removeprefix("nodes-"))
-    raise ValueError(f"there is no form {form!r}")
+    if form in KIND.built_in():
+        raise ValueError(f"there is no form {form!r}")
+    return str(KIND.load(form).render(evidence, values, judgement, summary, where, past))

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
-import inspect
-import math
-import subprocess
-import sys
 
 import pytest
 
-from hpcaccept import checks
+from hpcaccept import checks, testing
 from hpcaccept.checks.identity import Identity
 from hpcaccept.checks.matmul import Matmul
 from hpcaccept.errors import UsageError
 from hpcaccept.model.check import Check
-from hpcaccept.model.metric import split_key
-from hpcaccept.model.parameter import Parameter, parameters
+from hpcaccept.model.parameter import parameters
 
 #: Last part of a parameter's name → its unit.
 UNITS = {"s": "s", "bytes": "B", "share": "share"}
@@ -27,7 +21,7 @@ OF_THE_SITE = {
     "kernel_log.kmsg", "requirements.disk_path", "storage.local_path", "storage.shared_path",
 }  # fmt: skip
 
-every_check = pytest.mark.parametrize("name", checks.names())
+every_check = pytest.mark.parametrize("name", checks.built_in())
 
 
 def test_identity_and_matmul_are_there() -> None:
@@ -77,31 +71,14 @@ def test_the_catalogue_has_the_metrics_of_the_checks_of_a_suite() -> None:
 
 
 @every_check
-def test_a_check_says_what_it_is(name: str) -> None:
-    kind = checks.load(name)
-    assert kind.name == name
-    assert kind.revision >= 1
-    assert kind.about.endswith(".")
-    assert len(kind.about) <= 110
-    assert "\n" not in kind.about
-    assert inspect.getdoc(kind) != inspect.getdoc(Check)
-    assert kind.scope in ("device", "world")
+def test_a_check_is_called_like_its_file_and_keeps_what_every_check_promises(name: str) -> None:
+    assert checks.load(name).name == name
+    testing.assert_check_contract(importlib.import_module(f"hpcaccept.checks.{name}"))
 
 
 @every_check
-def test_the_parameters_have_defaults_of_plain_kinds_and_are_explained(name: str) -> None:
-    kind = checks.load(name)
-    manual = inspect.getdoc(kind) or ""
-    for field in dataclasses.fields(kind):
-        assert isinstance(field.default, (int, float, str, bool, tuple)), field.name
-        assert field.name in manual, f"{name}: parameter {field.name} is not in the manual"
-
-
-@every_check
-def test_every_number_has_bounds_on_both_sides_and_a_size_or_time_has_its_unit(name: str) -> None:
+def test_a_size_a_time_and_a_share_have_their_unit(name: str) -> None:
     for parameter in parameters(checks.load(name)).values():
-        if parameter.is_number:
-            assert parameter.bounds.closed, f"{name}.{parameter.name} is a number without bounds: use param()"
         suffix = parameter.name.rpartition("_")[2]
         assert parameter.bounds.unit == UNITS.get(suffix, parameter.bounds.unit), f"{name}.{parameter.name}"
 
@@ -115,73 +92,16 @@ def test_a_text_is_one_of_its_choices_has_a_form_or_is_a_name_of_the_site(name: 
 
 
 def test_every_name_of_the_site_is_a_parameter() -> None:
-    known = {f"{name}.{key}" for name in checks.names() for key in parameters(checks.load(name))}
+    known = {f"{name}.{key}" for name in checks.built_in() for key in parameters(checks.load(name))}
     assert known >= OF_THE_SITE
 
 
 @every_check
-def test_what_lies_beyond_a_bound_or_is_no_number_is_refused_when_the_check_is_built(name: str) -> None:
+def test_what_is_out_of_bounds_is_refused_when_the_check_is_built(name: str) -> None:
     for parameter in parameters(checks.load(name)).values():
-        for value in beyond(parameter):
+        for value in testing.beyond(parameter):
             with pytest.raises(UsageError, match=rf"^here: parameter '{parameter.name}' of check '{name}' (is|has) "):
-                checks.build(name, {parameter.name: [value] if parameter.is_list else value}, "here")
-
-
-def beyond(parameter: Parameter) -> list[object]:
-    """Values of the right kind that are not allowed."""
-    bounds = parameter.bounds
-    if not parameter.is_number:
-        return ["\0 no such choice"] if bounds.one_of or bounds.matching else []
-    if bounds.one_of:
-        return [max(bounds.one_of) + 1]
-    ends = (bounds.above, bounds.below, math.nan, math.inf) if parameter.kind is float else (bounds.above, bounds.below)
-    low = [] if bounds.at_least is None else [parameter.kind(bounds.at_least - 1)]
-    high = [] if bounds.at_most is None else [parameter.kind(bounds.at_most + 1)]
-    return [*low, *high, *(end for end in ends if end is not None)]
-
-
-@every_check
-def test_the_metrics_of_a_check_have_one_name_each_and_keys_that_come_apart(name: str) -> None:
-    kind = checks.load(name)
-    names = [metric.name for metric in kind.metrics]
-    assert len(set(names)) == len(names)
-    for metric in kind.metrics:
-        assert split_key(f"{name}.{metric.name}[x]") == (name, metric.name, "x")
-        assert metric.help.endswith(".")
-        assert metric.unit
-
-
-@every_check
-def test_a_limit_is_in_the_unit_of_its_metric_and_says_where_it_comes_from(name: str) -> None:
-    for metric in checks.load(name).metrics:
-        if metric.limit:
-            assert metric.limit.unit == metric.unit, metric.name
-            assert metric.limit.origin == "built-in"
-            assert metric.limit.source
-            assert metric.statistic != "best" or metric.name == "lost_share", f"{metric.name}: the worst repeat counts"
-
-
-@every_check
-def test_what_is_judged_against_peers_is_a_rate_of_a_device_or_node(name: str) -> None:
-    for metric in checks.load(name).metrics:
-        if metric.peer_floor is not None:
-            assert metric.is_rate, metric.name
-            assert metric.scope != "world", metric.name
-            assert 0 < metric.peer_floor < 0.5, metric.name
-
-
-@every_check
-def test_something_of_every_check_can_be_judged(name: str) -> None:
-    # A check of numbers that nothing judges could only ever be shown.
-    kind = checks.load(name)
-    assert any(m.limit or m.peer_floor is not None or (m.is_rate and m.scope == "world") for m in kind.metrics)
-
-
-@every_check
-def test_importing_a_check_imports_nothing_heavy(name: str) -> None:
-    program = f"import sys, hpcaccept.checks.{name}; print(sorted({{'torch', 'mpi4py', 'pynvml'}} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+                checks.build(name, {parameter.name: value}, "here")
 
 
 def test_a_file_with_two_checks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
