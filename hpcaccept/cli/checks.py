@@ -152,7 +152,7 @@ def explanation(name: str, kind: type[Check]) -> str:
 def _of_package(name: str) -> list[str]:
     """Whom to ask about a check that is not one of hpcaccept's."""
     origin = registry.origin(name)
-    return [f"From the installed package {origin}."] if origin else []
+    return ["", f"From the installed package {origin}."] if origin else []
 
 
 def _declared(parameter: Parameter) -> str:
