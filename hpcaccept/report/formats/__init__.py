@@ -78,6 +78,6 @@ def render(
         from hpcaccept.report.node_lists import render_nodes
 
         return render_nodes(summary, form.removeprefix("nodes-"))
-    if form in KIND.built_in():
-        raise ValueError(f"there is no form {form!r}")
-    return str(KIND.load(form).render(evidence, values, judgement, summary, where, past))
+    if form not in KIND.built_in() and KIND.exists(form):
+        return str(KIND.load(form).render(evidence, values, judgement, summary, where, past))
+    raise ValueError(f"there is no form {form!r}")
