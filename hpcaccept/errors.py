@@ -4,6 +4,7 @@
 
     HpcacceptError            a sentence: what was found, what was expected, what to type next
     ├── UsageError            exit 2: the command line or a configuration file is wrong; nothing was started
+    │   └── PluginError       a package of the site brings something that cannot be used; the package must be mended
     ├── RunError              exit 3: a run could not be started, found, read or judged
     │   ├── StoreError        a file is foreign, torn or of another version; a retry cannot help
     │   └── RunFolderFull     no space under the run folder; a retry helps once there is space
@@ -40,6 +41,10 @@ class UsageError(HpcacceptError):
     """The command line or a configuration file is wrong. Nothing was started."""
 
     exit_code = 2
+
+
+class PluginError(UsageError):
+    """An installed package adds something to hpcaccept that cannot be used. The message names the package."""
 
 
 class RunError(HpcacceptError):

@@ -268,11 +268,10 @@ def _since(past: dict[str, Any]) -> Iterator[str]:
 def _methods(faults: list[Verdict]) -> Iterator[str]:
     told = set()
     for verdict in faults:
-        name = verdict.check.partition(":")[0]
-        if (verdict.check, verdict.metric) in told or name not in checks.names():
+        kind = checks.find(verdict.check)
+        if (verdict.check, verdict.metric) in told or kind is None:
             continue
         told.add((verdict.check, verdict.metric))
-        kind = checks.load(name)
         metric = next((m for m in kind.metrics if m.name == verdict.metric), None)
         yield f"  {verdict.check} (revision {kind.revision}): {kind.about}"
         if metric:

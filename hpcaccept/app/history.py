@@ -406,10 +406,10 @@ def _rates(keys: Iterable[str]) -> dict[str, Metric]:
     found = {}
     for key in keys:
         check, name, _ = split_key(key)
-        if check.partition(":")[0] in checks.names():
-            metric = next((m for m in checks.load(check).metrics if m.name == name), None)
-            if metric is not None and metric.is_rate:
-                found[key] = metric
+        kind = checks.find(check)
+        metric = kind.metric(name) if kind else None
+        if metric is not None and metric.is_rate:
+            found[key] = metric
     return found
 
 

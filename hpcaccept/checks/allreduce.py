@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hpcaccept.checks.shared import nccl_transport
-from hpcaccept.errors import UsageError, nearest
 from hpcaccept.measure.device import Cpu, open_device
 from hpcaccept.measure.kernels import pattern
 from hpcaccept.measure.ranks import collective
 from hpcaccept.measure.timing import spread
 from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_most
+from hpcaccept.model.parameter import HOUR_S, MOST_BLOCKS, MOST_BYTES, param
+from hpcaccept.parse.nccl_log import EXPECTATIONS
 from hpcaccept.units import show_bytes
 
 if TYPE_CHECKING:
@@ -99,17 +100,11 @@ class Allreduce(Check):
         *nccl_transport.METRICS,
     )  # fmt: skip
 
-    sizes_bytes: tuple[int, ...] = ()
-    backends: tuple[str, ...] = _BACKENDS
-    blocks: int = 0
-    block_s: float = 0.0
-    expect_transport: str = ""
-
-    def __post_init__(self) -> None:
-        nccl_transport.check_wish(self.name, self.expect_transport)
-        for name in self.backends:
-            if name not in _BACKENDS:
-                raise UsageError(f"Parameter 'backends' of check 'allreduce' is {name!r}.", nearest(name, _BACKENDS))
+    sizes_bytes: tuple[int, ...] = param((), at_least=1, at_most=MOST_BYTES, unit="B")
+    backends: tuple[str, ...] = param(_BACKENDS, one_of=_BACKENDS, not_empty=True)
+    blocks: int = param(0, at_least=0, at_most=MOST_BLOCKS)
+    block_s: float = param(0.0, at_least=0, at_most=HOUR_S, unit="s")
+    expect_transport: str = param("", one_of=("", *EXPECTATIONS))
 
     def measure(self, ctx: CheckContext) -> None:
         """Each backend and size in turn, all ranks together; see the class."""

@@ -13,6 +13,7 @@ from hpcaccept.errors import ToolError
 from hpcaccept.measure.host import host
 from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_most
+from hpcaccept.model.parameter import HOUR_S, WEEK_S, param
 from hpcaccept.parse.aznhc import Checked, NodeRun, parse_aznhc
 from hpcaccept.transport.tool import found, run_tool
 
@@ -71,9 +72,9 @@ class Aznhc(Check):
     script: str = "run-health-checks.sh"
     log: str = ""
     conf: str = ""
-    check_timeout_s: int = 500
-    timeout_s: float = 1800.0
-    max_age_s: float = 86400.0
+    check_timeout_s: int = param(500, at_least=1, at_most=WEEK_S, unit="s")
+    timeout_s: float = param(1800.0, above=0, at_most=WEEK_S, unit="s")
+    max_age_s: float = param(86400.0, above=0, at_most=366 * 24 * HOUR_S, unit="s")
 
     def measure(self, ctx: CheckContext) -> None:
         """Run or read it on the first rank of the node; see the class."""

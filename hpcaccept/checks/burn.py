@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from hpcaccept.errors import ToolError, UsageError, nearest
+from hpcaccept.errors import ToolError
 from hpcaccept.measure.device import Cpu, open_device
 from hpcaccept.measure.gpu import telemetry
 from hpcaccept.measure.gpu.telemetry import Seen
@@ -16,6 +16,7 @@ from hpcaccept.measure.kernels import gemm, replicas
 from hpcaccept.measure.kernels.stress import Block, Engine, first_and_last, over_time, rate
 from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_least, at_most
+from hpcaccept.model.parameter import MOST_ROWS, WEEK_S, param
 from hpcaccept.parse import stress_ng
 from hpcaccept.transport import tool
 
@@ -160,18 +161,11 @@ class Burn(Check):
         ),
     )  # fmt: skip
 
-    duration_s: float = 0.0
-    window_s: float = 0.0
-    dtype: str = "fp16"
-    size: int = 0
-    cpu_load: str = "auto"
-
-    def __post_init__(self) -> None:
-        gemm.named(self.dtype, "dtype", self.name)
-        if self.cpu_load not in _LOADS:
-            raise UsageError(
-                f"Parameter 'cpu_load' of check 'burn' is {self.cpu_load!r}.", nearest(self.cpu_load, _LOADS)
-            )
+    duration_s: float = param(0.0, at_least=0, at_most=WEEK_S, unit="s")
+    window_s: float = param(0.0, at_least=0, at_most=WEEK_S, unit="s")
+    dtype: str = param("fp16", one_of=tuple(gemm.FORMATS))
+    size: int = param(0, at_least=0, at_most=MOST_ROWS)
+    cpu_load: str = param("auto", one_of=_LOADS)
 
     def measure(self, ctx: CheckContext) -> dict[str, Replica]:
         """Alone, then together; see the class. Gives the first result of each engine."""

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hpcaccept.checks.shared import nccl_transport
-from hpcaccept.errors import UsageError, nearest
 from hpcaccept.measure.device import is_fault, open_device
 from hpcaccept.measure.kernels import pattern
 from hpcaccept.measure.ranks import collective
 from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_least, at_most
+from hpcaccept.model.parameter import HOUR_S, MOST_BLOCKS, MOST_BYTES, param
+from hpcaccept.parse.nccl_log import EXPECTATIONS
 from hpcaccept.units import show_bytes
 
 if TYPE_CHECKING:
@@ -129,24 +130,12 @@ class Collectives(Check):
         *nccl_transport.METRICS,
     )  # fmt: skip
 
-    sizes_bytes: tuple[int, ...] = ()
-    operations: tuple[str, ...] = tuple(_FACTORS)
-    groups: tuple[str, ...] = _GROUPS
-    blocks: int = 0
-    block_s: float = 0.0
-    expect_transport: str = ""
-
-    def __post_init__(self) -> None:
-        nccl_transport.check_wish(self.name, self.expect_transport)
-        for parameter, words, known in (
-            ("operations", self.operations, _FACTORS),
-            ("groups", self.groups, _GROUPS),
-        ):
-            for word in words:
-                if word not in known:
-                    raise UsageError(
-                        f"Parameter {parameter!r} of check 'collectives' is {word!r}.", nearest(word, known)
-                    )
+    sizes_bytes: tuple[int, ...] = param((), at_least=1, at_most=MOST_BYTES, unit="B")
+    operations: tuple[str, ...] = param(tuple(_FACTORS), one_of=tuple(_FACTORS), not_empty=True)
+    groups: tuple[str, ...] = param(_GROUPS, one_of=_GROUPS, not_empty=True)
+    blocks: int = param(0, at_least=0, at_most=MOST_BLOCKS)
+    block_s: float = param(0.0, at_least=0, at_most=HOUR_S, unit="s")
+    expect_transport: str = param("", one_of=("", *EXPECTATIONS))
 
     def measure(self, ctx: CheckContext) -> None:
         """Each group, operation and size in turn, all ranks together; see the class."""

@@ -6,9 +6,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import ClassVar
 
-from hpcaccept.errors import ToolError, UsageError
+from hpcaccept.errors import ToolError
 from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_most
+from hpcaccept.model.parameter import WEEK_S, param
 from hpcaccept.parse.dcgm import Diag, Result, parse_diag, return_code
 from hpcaccept.transport.tool import run_tool
 
@@ -63,15 +64,9 @@ class DcgmDiag(Check):
         ),
     )  # fmt: skip
 
-    level: int = 1
-    iterations: int = 1
-    timeout_s: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.level not in _LONGEST_S:
-            raise UsageError(f"level of dcgm_diag is {self.level}, expected 1, 2, 3 or 4.")
-        if self.iterations < 1:
-            raise UsageError(f"iterations of dcgm_diag is {self.iterations}, expected at least 1.")
+    level: int = param(1, one_of=tuple(_LONGEST_S))
+    iterations: int = param(1, at_least=1, at_most=1000)
+    timeout_s: float = param(0.0, at_least=0, at_most=WEEK_S, unit="s")
 
     def measure(self, ctx: CheckContext) -> None:
         """Run it on the first rank of the node; see the class."""

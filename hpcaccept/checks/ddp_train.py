@@ -8,12 +8,12 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hpcaccept.errors import UsageError
 from hpcaccept.measure.device import open_device, repeatable
 from hpcaccept.measure.kernels import replicas, step_times
 from hpcaccept.measure.kernels import training as recipe
 from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_most
+from hpcaccept.model.parameter import HOUR_S, MOST_BLOCKS, param
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,12 +119,8 @@ class DdpTrain(Check):
         ),
     )  # fmt: skip
 
-    blocks: int = 10
-    block_s: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.blocks < 1:
-            raise UsageError(f"Parameter 'blocks' of check 'ddp_train' is {self.blocks}, expected at least 1.")
+    blocks: int = param(10, at_least=1, at_most=MOST_BLOCKS)
+    block_s: float = param(0.0, at_least=0, at_most=HOUR_S, unit="s")
 
     def measure(self, ctx: CheckContext) -> None:
         """All ranks together; see the class."""

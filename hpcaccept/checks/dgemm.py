@@ -11,6 +11,7 @@ from hpcaccept.measure.kernels import gemm
 from hpcaccept.measure.timing import spread
 from hpcaccept.model.check import Check, CheckContext
 from hpcaccept.model.metric import Metric, at_most
+from hpcaccept.model.parameter import HOUR_S, MOST_BLOCKS, MOST_ROWS, param
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,10 +78,10 @@ class Dgemm(Check):
         ),
     )  # fmt: skip
 
-    size: int = 768
-    blocks: int = 5
-    block_s: float = 0.1
-    warm_s: float = 0.2
+    size: int = param(768, at_least=1, at_most=MOST_ROWS)
+    blocks: int = param(5, at_least=1, at_most=MOST_BLOCKS)
+    block_s: float = param(0.1, at_least=0, at_most=HOUR_S, unit="s")
+    warm_s: float = param(0.2, at_least=0, at_most=HOUR_S, unit="s")
 
     def measure(self, ctx: CheckContext) -> None:
         """All sockets at once; see the class."""

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from hpcaccept.errors import NotUnderstood, ToolError, UsageError
+from hpcaccept.errors import NotUnderstood, ToolError
 from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_most
+from hpcaccept.model.parameter import WEEK_S, param
 from hpcaccept.parse.gpu_burn import Burn, Burnt, parse_gpu_burn
 from hpcaccept.transport.tool import found, run_tool
 
@@ -72,14 +73,10 @@ class GpuBurn(Check):
         ),
     )  # fmt: skip
 
-    duration_s: int = 60
-    precision: str = "tensor"
-    memory: str = "90%"
+    duration_s: int = param(60, at_least=1, at_most=WEEK_S, unit="s")
+    precision: str = param("tensor", one_of=tuple(_PRECISIONS))
+    memory: str = param("90%", matching=r"(100|[1-9][0-9]?)%|[1-9][0-9]*")
     kernel: str = ""
-
-    def __post_init__(self) -> None:
-        if self.precision not in _PRECISIONS:
-            raise UsageError(f"precision of gpu_burn is {self.precision!r}, expected one of {', '.join(_PRECISIONS)}.")
 
     def measure(self, ctx: CheckContext) -> None:
         """Run it on the first rank of the node; see the class."""

@@ -11,6 +11,7 @@ from hpcaccept.checks.shared.gpu_watch import Watch
 from hpcaccept.errors import NotUnderstood, ToolError
 from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_least, at_most
+from hpcaccept.model.parameter import HOUR_S, param
 from hpcaccept.model.record import DISTURBED
 
 _NVML = "https://docs.nvidia.com/deploy/nvml-api/"
@@ -223,8 +224,8 @@ class Health(Check):
         ),
     )  # fmt: skip
 
-    period_s: float = 0.25
-    held_share: float = 0.02
+    period_s: float = param(0.25, at_least=0.01, at_most=HOUR_S, unit="s")
+    held_share: float = param(0.02, at_least=0, at_most=1, unit="share")
 
     def begin(self, ctx: CheckContext) -> Watch | None:
         """Read the counters of this rank's GPU before anything loads it, and begin to watch it."""

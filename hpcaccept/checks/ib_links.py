@@ -12,6 +12,7 @@ from hpcaccept.measure.host import infiniband
 from hpcaccept.measure.host.infiniband import Interface, Port
 from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_most
+from hpcaccept.model.parameter import param
 
 _NVSENTINEL = (
     "NVIDIA NVSentinel, NIC health monitor, link counter detection, default thresholds (2026-10): "
@@ -119,7 +120,7 @@ class IbLinks(Check):
     )  # fmt: skip
 
     ports: tuple[str, ...] = ()
-    rate_gbit: float = 0.0
+    rate_gbit: float = param(0.0, at_least=0, at_most=1e6, unit="Gbit/s")
     root: str = "/"
 
     def begin(self, ctx: CheckContext) -> Links | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import statistics
 import time
 from dataclasses import astuple, dataclass
@@ -15,10 +14,13 @@ from hpcaccept.errors import NotUnderstood, ToolError
 from hpcaccept.measure.host import host, infiniband
 from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_least
+from hpcaccept.model.parameter import HOUR_S, param
 from hpcaccept.parse.perftest import NO_DEVICE, complaint, parse_write_bw
 from hpcaccept.transport.network import free_port, listening_port, own_addresses, reachable
 from hpcaccept.transport.tool import Tool, finish, found, started
 
+#: What stands for itself on a command line and in a table of rails.
+_WORD = "[A-Za-z0-9_.,=/:-]+"
 _REMEDY = "Debian, Ubuntu: apt-get install perftest. Red Hat: dnf install perftest."
 #: Until a server listens, and after the test until its client has ended.
 _START_S, _GRACE_S = 15.0, 20.0
@@ -124,21 +126,14 @@ class IbWriteBw(Check):
         ),
     )  # fmt: skip
 
-    devices: tuple[str, ...] = ()
-    duration_s: int = 3
-    size_bytes: int = 4 << 20
-    queue_pairs: int = 1
-    gid_index: int = -1
-    extra: tuple[str, ...] = ()
-    program: str = "ib_write_bw"
+    devices: tuple[str, ...] = param((), matching=_WORD)
+    duration_s: int = param(3, at_least=1, at_most=HOUR_S, unit="s")
+    size_bytes: int = param(4 << 20, at_least=2, at_most=1 << 31, unit="B")
+    queue_pairs: int = param(1, at_least=1, at_most=16384)
+    gid_index: int = param(-1, at_least=-1, at_most=255)
+    extra: tuple[str, ...] = param((), matching=_WORD)
+    program: str = param("ib_write_bw", matching=_WORD)
     root: str = "/"
-
-    def __post_init__(self) -> None:
-        if self.duration_s < 1 or self.size_bytes < 2 or self.queue_pairs < 1:
-            raise ValueError("ib_write_bw: duration_s, size_bytes and queue_pairs must be 1, 2 and 1 at least")
-        for word in (*self.devices, *self.extra, self.program):
-            if not re.fullmatch(r"[A-Za-z0-9_.,=/:-]+", word):
-                raise ValueError(f"ib_write_bw: {word!r} is no word for its command line")
 
     def measure(self, ctx: CheckContext) -> Any:
         """What this node has; the tests themselves need all nodes, so they are made in ``compare``."""

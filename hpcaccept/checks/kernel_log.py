@@ -11,6 +11,7 @@ from hpcaccept.errors import LaunchError, NotUnderstood, ToolError
 from hpcaccept.measure.gpu import xid
 from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_most
+from hpcaccept.model.parameter import param
 from hpcaccept.parse import kernel_log as parse
 from hpcaccept.parse.kernel_log import AREAS, Event, Line
 from hpcaccept.transport.process import ask
@@ -138,12 +139,8 @@ class KernelLog(Check):
         ),
     )  # fmt: skip
 
-    source: str = ""
+    source: str = param("", one_of=("", *SOURCES))
     kmsg: str = "/dev/kmsg"
-
-    def __post_init__(self) -> None:
-        if self.source not in ("", *SOURCES):
-            raise ValueError(f"kernel_log: source is {self.source!r}, expected one of {', '.join(SOURCES)}, or nothing")
 
     def begin(self, ctx: CheckContext) -> Log | None:
         """The log as it is before the run loads anything."""

@@ -17,6 +17,7 @@ from hpcaccept.measure.kernels.gemm import Shape
 from hpcaccept.measure.timing import Pace, spread, time_blocks
 from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_most
+from hpcaccept.model.parameter import HOUR_S, MOST_BLOCKS, MOST_ROWS, WEEK_S, param
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,17 +127,13 @@ class Matmul(Check):
         ),
     )  # fmt: skip
 
-    size: int = 0
-    dtypes: tuple[str, ...] = ()
-    blocks: int = 5
-    block_s: float = 0.0
-    warm_s: float = 0.0
+    size: int = param(0, at_least=0, at_most=MOST_ROWS)
+    dtypes: tuple[str, ...] = param((), one_of=tuple(gemm.FORMATS))
+    blocks: int = param(5, at_least=1, at_most=MOST_BLOCKS)
+    block_s: float = param(0.0, at_least=0, at_most=HOUR_S, unit="s")
+    warm_s: float = param(0.0, at_least=0, at_most=HOUR_S, unit="s")
     search: bool = False
-    search_s: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in self.dtypes:
-            gemm.named(name, "dtypes", self.name)
+    search_s: float = param(0.0, at_least=0, at_most=WEEK_S, unit="s")
 
     def measure(self, ctx: CheckContext) -> dict[str, tuple[float, float]]:
         """Each format in turn; see the class. Gives format → begin and end of its timed blocks."""

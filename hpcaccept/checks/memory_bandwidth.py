@@ -11,6 +11,7 @@ from hpcaccept.measure.kernels import pattern, stream
 from hpcaccept.measure.timing import Pace, spread, time_blocks
 from hpcaccept.model.check import Check, CheckContext
 from hpcaccept.model.metric import Metric, at_most
+from hpcaccept.model.parameter import HOUR_S, MOST_BLOCKS, MOST_BYTES, param
 
 if TYPE_CHECKING:
     from hpcaccept.measure.device import Device
@@ -62,10 +63,10 @@ class MemoryBandwidth(Check):
         ),
     )  # fmt: skip
 
-    size_bytes: int = 0
-    blocks: int = 5
-    block_s: float = 0.0
-    warm_s: float = 0.0
+    size_bytes: int = param(0, also=(0,), at_least=stream.ITEM_BYTES, at_most=MOST_BYTES, unit="B")
+    blocks: int = param(5, at_least=1, at_most=MOST_BLOCKS)
+    block_s: float = param(0.0, at_least=0, at_most=HOUR_S, unit="s")
+    warm_s: float = param(0.0, at_least=0, at_most=HOUR_S, unit="s")
 
     def measure(self, ctx: CheckContext) -> None:
         """Each kernel in turn; see the class."""

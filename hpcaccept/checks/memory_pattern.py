@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hpcaccept.errors import UsageError
 from hpcaccept.measure.device import Device, open_device
 from hpcaccept.measure.kernels import pattern
 from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_least, at_most
+from hpcaccept.model.parameter import MOST_BLOCKS, MOST_BYTES, param
 from hpcaccept.units import show
 
 if TYPE_CHECKING:
@@ -83,15 +83,9 @@ class MemoryPattern(Check):
         ),
     )  # fmt: skip
 
-    share: float = 0.9
-    size_bytes: int = 0
-    passes: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise UsageError(
-                f"Parameter 'share' of check 'memory_pattern' is {self.share}, expected more than 0, at most 1."
-            )
+    share: float = param(0.9, above=0, at_most=1, unit="share")
+    size_bytes: int = param(0, also=(0,), at_least=_WORD_BYTES, at_most=MOST_BYTES, unit="B")
+    passes: int = param(0, at_least=0, at_most=MOST_BLOCKS)
 
     def measure(self, ctx: CheckContext) -> None:
         """Every pattern over all of the memory; see the class."""

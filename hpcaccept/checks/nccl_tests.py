@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from hpcaccept.errors import NotUnderstood, ToolError, UsageError
 from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_most
+from hpcaccept.model.parameter import MOST_BYTES, WEEK_S, param
 from hpcaccept.parse.nccl_tests import Perf, failures, has_no_json, parse_json, parse_table, redacted
 from hpcaccept.transport.tool import run_tool
 from hpcaccept.units import show_bytes
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 _SOURCE = "https://github.com/NVIDIA/nccl-tests/blob/master/doc/PERFORMANCE.md"
 _INSTALL = "Add nccl-tests to the image: https://github.com/NVIDIA/nccl-tests"
+#: Its programs, without _perf. https://github.com/NVIDIA/nccl-tests/tree/master/src
+_DEFAULT_OPS = ("all_reduce", "all_gather", "reduce_scatter", "alltoall", "broadcast")
+_OPS = (*_DEFAULT_OPS, "alltoallv", "gather", "hypercube", "reduce", "scatter", "sendrecv")
 #: From here on the bus bandwidth says something; below it, the time.
 _LARGE_BYTES = 4 << 20
 #: What an MPI, the scheduler or a site may have left in the environment: a build with MPI would join the job of this
@@ -84,19 +88,20 @@ class NcclTests(Check):
         ),
     )  # fmt: skip
 
-    ops: tuple[str, ...] = ("all_reduce", "all_gather", "reduce_scatter", "alltoall", "broadcast")
-    min_bytes: int = 4 << 10
-    max_bytes: int = 1 << 30
-    factor: int = 4
-    iterations: int = 20
-    warmup: int = 5
-    timeout_s: float = 120.0
+    ops: tuple[str, ...] = param(_DEFAULT_OPS, one_of=_OPS, not_empty=True)
+    min_bytes: int = param(4 << 10, at_least=1, at_most=MOST_BYTES, unit="B")
+    max_bytes: int = param(1 << 30, at_least=1, at_most=MOST_BYTES, unit="B")
+    factor: int = param(4, at_least=2, at_most=1 << 20)
+    iterations: int = param(20, at_least=1, at_most=1_000_000)
+    warmup: int = param(5, at_least=0, at_most=1_000_000)
+    timeout_s: float = param(120.0, above=0, at_most=WEEK_S, unit="s")
 
     def __post_init__(self) -> None:
-        if not self.ops:
-            raise UsageError("ops of nccl_tests is empty, expected names like all_reduce.")
-        if self.factor < 2 or not 0 < self.min_bytes <= self.max_bytes:
-            raise UsageError("nccl_tests needs factor ≥ 2 and 0 < min_bytes ≤ max_bytes.")
+        if self.min_bytes > self.max_bytes:
+            raise UsageError(
+                f"min_bytes of check 'nccl_tests' is {self.min_bytes}, expected at most its max_bytes of {self.max_bytes}.",
+                f"For example: --set nccl_tests.max_bytes={self.min_bytes}",
+            )
 
     def measure(self, ctx: CheckContext) -> None:
         """Run each program on the first rank of the node; see the class."""

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from statistics import median
 from typing import ClassVar
 
-from hpcaccept.errors import ToolError, UsageError
+from hpcaccept.errors import ToolError
 from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_least, at_most
+from hpcaccept.model.parameter import WEEK_S, param
 from hpcaccept.parse.nvbandwidth import Bandwidths, Testcase, parse_nvbandwidth
 from hpcaccept.transport.tool import run_tool
 
@@ -75,19 +76,19 @@ class Nvbandwidth(Check):
         ),
     )  # fmt: skip
 
-    tests: tuple[str, ...] = (
-        "host_to_device_memcpy_ce",
-        "device_to_host_memcpy_ce",
-        "device_to_device_memcpy_read_ce",
-        "device_to_device_memcpy_write_ce",
+    tests: tuple[str, ...] = param(
+        (
+            "host_to_device_memcpy_ce",
+            "device_to_host_memcpy_ce",
+            "device_to_device_memcpy_read_ce",
+            "device_to_device_memcpy_write_ce",
+        ),
+        matching="[a-z0-9_]+",
+        not_empty=True,
     )
-    buffer_mib: int = 512
-    samples: int = 3
-    timeout_s: float = 300.0
-
-    def __post_init__(self) -> None:
-        if not self.tests:
-            raise UsageError("tests of nvbandwidth is empty, expected names of its testcases (nvbandwidth -l).")
+    buffer_mib: int = param(512, at_least=1, at_most=1 << 20, unit="MiB")
+    samples: int = param(3, at_least=1, at_most=10_000)
+    timeout_s: float = param(300.0, above=0, at_most=WEEK_S, unit="s")
 
     def measure(self, ctx: CheckContext) -> None:
         """Run it on the first rank of the node; see the class."""

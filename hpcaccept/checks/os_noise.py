@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from hpcaccept.model.check import Check, CheckContext
 from hpcaccept.model.metric import Metric, at_most
+from hpcaccept.model.parameter import MOST_BLOCKS, WEEK_S, param
 
 #: A detour is longer than any single turn of the loop can be by itself (interpreter, cache miss, page fault).
 DETOUR_S = 20e-6
@@ -61,8 +62,8 @@ class OsNoise(Check):
         ),
     )
 
-    duration_s: float = 1.0
-    blocks: int = 1
+    duration_s: float = param(1.0, at_least=0.001, at_most=WEEK_S, unit="s")
+    blocks: int = param(1, at_least=1, at_most=MOST_BLOCKS)
 
     def measure(self, ctx: CheckContext) -> None:
         """Read the clock without pause; one sample per block."""

@@ -12,6 +12,7 @@ from hpcaccept.measure.kernels import pattern
 from hpcaccept.measure.ranks import collective
 from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_least, at_most
+from hpcaccept.model.parameter import HOUR_S, MOST_BLOCKS, MOST_BYTES, param
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,10 +86,10 @@ class Pairs(Check):
         ),
     )  # fmt: skip
 
-    size_bytes: int = 0
-    rounds: int = 0
-    blocks: int = 3
-    block_s: float = 0.0
+    size_bytes: int = param(0, at_least=0, at_most=MOST_BYTES, unit="B")
+    rounds: int = param(0, at_least=0, at_most=MOST_BLOCKS)
+    blocks: int = param(3, at_least=1, at_most=MOST_BLOCKS)
+    block_s: float = param(0.0, at_least=0, at_most=HOUR_S, unit="s")
 
     def measure(self, ctx: CheckContext) -> None:
         """All rounds; see the class."""

@@ -6,13 +6,13 @@ import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hpcaccept.errors import UsageError, nearest
 from hpcaccept.measure.device import open_device, repeatable
 from hpcaccept.measure.kernels import replicas, step_times
 from hpcaccept.measure.kernels import training as recipe
 from hpcaccept.measure.timing import Pace, spread, time_blocks
 from hpcaccept.model.check import Check, CheckContext
 from hpcaccept.model.metric import Metric, at_most
+from hpcaccept.model.parameter import HOUR_S, MOST_BLOCKS, param
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +28,7 @@ WORK = {
     "cuda": {"resnet18": (256, 224), "resnet50": (128, 224)},
     "cpu": {"resnet18": (2, 64), "resnet50": (2, 64)},
 }
+_MODELS = tuple(WORK["cuda"])
 _MODES, _PRECISIONS, _AMP = ("train", "infer"), ("amp", "fp32"), ("auto", "bf16", "fp16")
 #: Images whose logits a CPU computes in float64: enough for batch statistics, few enough for two seconds.
 _REFERENCE_IMAGES = 4
@@ -119,29 +120,14 @@ class Resnet(Check):
         ),
     )  # fmt: skip
 
-    models: tuple[str, ...] = ("resnet18", "resnet50")
-    modes: tuple[str, ...] = _MODES
-    precisions: tuple[str, ...] = _PRECISIONS
-    amp: str = "auto"
-    batch: int = 0
-    pixels: int = 0
-    blocks: int = 0
-    block_s: float = 0.0
-
-    def __post_init__(self) -> None:
-        for parameter, values, known in (
-            ("models", self.models, tuple(WORK["cuda"])),
-            ("modes", self.modes, _MODES),
-            ("precisions", self.precisions, _PRECISIONS),
-            ("amp", (self.amp,), _AMP),
-        ):
-            if not values:
-                raise UsageError(f"Parameter {parameter!r} of check 'resnet' is empty.", f"Known: {', '.join(known)}.")
-            for value in values:
-                if value not in known:
-                    raise UsageError(f"Parameter {parameter!r} of check 'resnet' has {value!r}.", nearest(value, known))
-        if 0 < self.pixels < 32:
-            raise UsageError(f"Parameter 'pixels' of check 'resnet' is {self.pixels}, expected at least 32.")
+    models: tuple[str, ...] = param(_MODELS, one_of=_MODELS, not_empty=True)
+    modes: tuple[str, ...] = param(_MODES, one_of=_MODES, not_empty=True)
+    precisions: tuple[str, ...] = param(_PRECISIONS, one_of=_PRECISIONS, not_empty=True)
+    amp: str = param("auto", one_of=_AMP)
+    batch: int = param(0, at_least=0, at_most=1 << 20)
+    pixels: int = param(0, also=(0,), at_least=32, at_most=1 << 14)
+    blocks: int = param(0, at_least=0, at_most=MOST_BLOCKS)
+    block_s: float = param(0.0, at_least=0, at_most=HOUR_S, unit="s")
 
     def measure(self, ctx: CheckContext) -> replicas.Replica:
         """Each network in turn; see the class. Gives what ``compare`` needs."""

@@ -16,6 +16,7 @@ from hpcaccept.errors import HpcacceptError, ToolError
 from hpcaccept.measure.host import host
 from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_most
+from hpcaccept.model.parameter import HOUR_S, MOST_BLOCKS, MOST_BYTES, WEEK_S, param
 from hpcaccept.parse.fio import DEVICE_ERRORS, Job, parse_fio
 from hpcaccept.transport.tool import run_tool
 from hpcaccept.units import show, show_bytes
@@ -121,17 +122,13 @@ class Storage(Check):
 
     local_path: str = ""
     shared_path: str = ""
-    size_bytes: int = 256 << 20
-    blocks: int = 3
-    block_s: float = 1.0
-    reserve_bytes: int = 1 << 30
-    timeout_s: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.size_bytes < _SEQUENTIAL_BYTES or self.size_bytes % _SEQUENTIAL_BYTES:
-            raise ValueError(f"storage: size_bytes is {self.size_bytes}, expected a multiple of 1 MiB")
-        if self.blocks < 1 or not self.block_s > 0:
-            raise ValueError(f"storage: {self.blocks} blocks of {self.block_s} s, expected at least one that lasts")
+    size_bytes: int = param(
+        256 << 20, at_least=_SEQUENTIAL_BYTES, at_most=MOST_BYTES, multiple_of=_SEQUENTIAL_BYTES, unit="B"
+    )
+    blocks: int = param(3, at_least=1, at_most=MOST_BLOCKS)
+    block_s: float = param(1.0, at_least=0.001, at_most=HOUR_S, unit="s")
+    reserve_bytes: int = param(1 << 30, at_least=0, at_most=MOST_BYTES, unit="B")
+    timeout_s: float = param(0.0, at_least=0, at_most=WEEK_S, unit="s")
 
     def measure(self, ctx: CheckContext) -> None:
         """Both places one after another; a place that fails leaves the other its numbers."""

@@ -14,6 +14,7 @@ from hpcaccept.measure.kernels import stream as kernels
 from hpcaccept.measure.timing import spread
 from hpcaccept.model.check import Check, CheckContext
 from hpcaccept.model.metric import Metric, at_most
+from hpcaccept.model.parameter import HOUR_S, MOST_BLOCKS, MOST_BYTES, param
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,10 +79,10 @@ class Stream(Check):
         ),
     )  # fmt: skip
 
-    size_bytes: int = 0
-    share: float = 0.25
-    blocks: int = 5
-    block_s: float = 0.1
+    size_bytes: int = param(0, at_least=0, at_most=MOST_BYTES, unit="B")
+    share: float = param(0.25, above=0, at_most=1, unit="share")
+    blocks: int = param(5, at_least=1, at_most=MOST_BLOCKS)
+    block_s: float = param(0.1, at_least=0, at_most=HOUR_S, unit="s")
 
     def measure(self, ctx: CheckContext) -> None:
         """All sockets at once, one kernel after the other; see the class."""

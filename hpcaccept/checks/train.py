@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hpcaccept.errors import UsageError
 from hpcaccept.measure.device import open_device, repeatable
 from hpcaccept.measure.kernels import replicas, training
 from hpcaccept.model.check import Check, CheckContext
 from hpcaccept.model.metric import Metric, at_most
+from hpcaccept.model.parameter import MOST_BLOCKS, param
 
 if TYPE_CHECKING:
     from hpcaccept.measure.device import Device
@@ -108,11 +108,7 @@ class Train(Check):
         ),
     )  # fmt: skip
 
-    repeats: int = 2
-
-    def __post_init__(self) -> None:
-        if self.repeats < 1:
-            raise UsageError(f"Parameter 'repeats' of check 'train' is {self.repeats}, expected at least 1.")
+    repeats: int = param(2, at_least=1, at_most=MOST_BLOCKS)
 
     def measure(self, ctx: CheckContext) -> replicas.Replica:
         """Train alone; see the class. Gives what ``compare`` needs."""

@@ -14,6 +14,7 @@ from hpcaccept.measure.kernels import pattern
 from hpcaccept.measure.timing import Pace, spread, time_blocks
 from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_least, at_most
+from hpcaccept.model.parameter import HOUR_S, MOST_BLOCKS, MOST_BYTES, param
 from hpcaccept.units import show, show_bytes
 
 if TYPE_CHECKING:
@@ -119,9 +120,9 @@ class Transfers(Check):
         ),
     )  # fmt: skip
 
-    size_bytes: int = 0
-    blocks: int = 5
-    block_s: float = 0.0
+    size_bytes: int = param(0, also=(0,), at_least=_ITEM_BYTES, at_most=MOST_BYTES, unit="B")
+    blocks: int = param(5, at_least=1, at_most=MOST_BLOCKS)
+    block_s: float = param(0.0, at_least=0, at_most=HOUR_S, unit="s")
 
     def measure(self, ctx: CheckContext) -> dict[str, list[float]]:
         """All GPUs at once; see the class."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import click
@@ -11,11 +10,13 @@ import click
 from hpcaccept import checks as registry
 from hpcaccept.config.suites import built_in, read_suite
 from hpcaccept.model.metric import describe
+from hpcaccept.model.parameter import parameters
 from hpcaccept.plan.resolve import resolve_suite
 
 if TYPE_CHECKING:
     from hpcaccept.model.check import Check
     from hpcaccept.model.metric import Metric
+    from hpcaccept.model.parameter import Parameter
 
 
 @click.group(invoke_without_command=True)
@@ -28,14 +29,34 @@ def checks(context: click.Context) -> None:
 
 @checks.command("list")
 def listing() -> None:
-    """Every check and every built-in suite, a line each."""
+    """Every check and every built-in suite, a line each; then what installed packages add, and what of it cannot be used."""
     click.echo("Checks:")
     for name in registry.names():
-        _entry(name, registry.load(name).about)
+        if kind := registry.find(name):
+            _entry(name, kind.about)
     click.echo("\nSuites:")
     for name in built_in():
         suite = resolve_suite(read_suite(name))
         _entry(name, f"{suite.about}\n{', '.join(spec.name for spec in suite.checks)}")
+    _added()
+
+
+def _added() -> None:
+    """What installed packages add, each with the package that it comes from."""
+    from hpcaccept import container, launch
+    from hpcaccept.report import formats
+
+    kinds = (registry.KIND, formats.KIND, container.KIND, launch.KIND)
+    faults = [fault for kind in kinds for fault in kind.faults()]
+    usable = [(p.name, f"{kind.noun} of {p.origin}") for kind in kinds for p in kind.plugins() if kind.usable(p)]
+    if usable:
+        click.echo("\nFrom installed packages:")
+    for name, text in usable:
+        _entry(name, text)
+    if faults:
+        click.echo("\nNot usable:")
+    for fault in faults:
+        click.echo(f"  ERROR {fault}")
 
 
 def _width() -> int:
@@ -102,6 +123,7 @@ def explanation(name: str, kind: type[Check]) -> str:
     """The manual page of a check."""
     lines = [
         f"{name} (revision {kind.revision}, {kind.scope}): {kind.about}",
+        *_of_package(name),
         "",
         inspect.getdoc(kind) or "",
         "",
@@ -121,10 +143,23 @@ def explanation(name: str, kind: type[Check]) -> str:
             lines.append(f"      limit:   {describe(metric.limit)} ({metric.limit.source})")
         elif metric.peer_floor is not None:
             lines.append(f"      judged against peers (losses above {metric.peer_floor:.1%}) and baseline")
-    if fields(kind):
+    if parameters(kind):
         lines += ["", f"Parameters (in [checks.{name}] of a suite):"]
-        lines += [f"  {field.name} = {field.default!r}" for field in fields(kind)]
+        lines += [_declared(parameter) for parameter in parameters(kind).values()]
     return "\n".join(lines)
+
+
+def _of_package(name: str) -> list[str]:
+    """Whom to ask about a check that is not one of hpcaccept's."""
+    origin = registry.origin(name)
+    return ["", f"From the installed package {origin}."] if origin else []
+
+
+def _declared(parameter: Parameter) -> str:
+    """``  blocks = 5, from 1 to 10000``, with its one sentence where it has one."""
+    every = "each " if parameter.is_list and str(parameter.bounds) else ""
+    parts = [f"{parameter.name} = {parameter.default!r}", f"{every}{parameter.bounds}", parameter.bounds.help]
+    return "  " + ", ".join(filter(None, parts))
 
 
 @checks.command()
@@ -146,7 +181,7 @@ def metrics_page() -> str:
         "and above the robust cut; on CPUs the floor is 25 %, on virtual nodes that share a kernel 50 %) and against the baseline.",
         "A metric with a limit is judged by it; one with neither is reported only.",
     ]
-    for name in registry.names():
+    for name in registry.built_in():
         kind = registry.load(name)
         lines += ["", f"## {name}", "", f"{kind.about} Revision {kind.revision}, scope {kind.scope}.", ""]
         lines += [

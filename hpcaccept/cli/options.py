@@ -37,11 +37,24 @@ def history_option(command: F) -> F:
     return click.option("--history", metavar="DIR", help=text)(command)
 
 
+class _Format(click.Choice[str]):
+    """The formats that hpcaccept brings; those of installed packages are looked for only where a name is none of them."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in self.choices and formats.exists(value):
+            return value
+        return super().convert(value, param, ctx)
+
+
 def format_option(command: F) -> F:
     """``--format``."""
-    choice = click.Choice(formats.names())
     return click.option(
-        "--format", "form", type=choice, default=formats.DEFAULT, show_default=True, help="Output format."
+        "--format",
+        "form",
+        type=_Format(formats.built_in()),
+        default=formats.DEFAULT,
+        show_default=True,
+        help="Output format.",
     )(command)
 
 

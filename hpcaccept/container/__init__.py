@@ -5,11 +5,10 @@ A runtime's file says where it differs from `hpcaccept.container._defaults`; `lo
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Protocol, cast
 
+from hpcaccept import discover
 from hpcaccept.container import _defaults
 from hpcaccept.container._fault import Fault
 from hpcaccept.container._login_probe import LoginProbe
@@ -21,6 +20,9 @@ if TYPE_CHECKING:
     from hpcaccept.model.plan import Image
 
 __all__ = ["Container", "Fault", "LoginProbe", "is_file", "load", "names", "runtimes", "usual"]
+
+
+KIND = discover.Kind("container runtime", __name__, "hpcaccept.containers")
 
 
 class Container(Protocol):
@@ -84,7 +86,7 @@ class Container(Protocol):
 
 def names() -> tuple[str, ...]:
     """Every runtime there is."""
-    return tuple(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+    return KIND.names()
 
 
 def runtimes() -> tuple[str, ...]:
@@ -98,12 +100,11 @@ def load(name: str) -> Container:
     Raises:
         UsageError: there is no such runtime.
     """
-    if name not in names():
+    if not KIND.exists(name):
         close = nearest(name, names())
         known = f"Known: {', '.join(names())}."
         raise UsageError(f"There is no container runtime {name!r}.", close if close == known else f"{close} {known}")
-    module = importlib.import_module(f"{__name__}.{name}")
-    return cast("Container", SimpleNamespace(**{**vars(_defaults), **vars(module)}))
+    return cast("Container", SimpleNamespace(**{**vars(_defaults), **vars(KIND.load(name))}))
 
 
 def is_file(reference: str) -> bool:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from typing import TYPE_CHECKING, Protocol, cast
 
-from hpcaccept.errors import UsageError, nearest
+from hpcaccept import discover
+from hpcaccept.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,6 +13,9 @@ if TYPE_CHECKING:
     from hpcaccept.model.job import JobRef, JobStatus, Rendered
     from hpcaccept.model.plan import Plan, Step
     from hpcaccept.store.folder import RunFolder
+
+
+KIND = discover.Kind("launcher", __name__, "hpcaccept.launchers", also=("auto",))
 
 
 class Launcher(Protocol):
@@ -63,7 +65,7 @@ class Launcher(Protocol):
 
 def names() -> tuple[str, ...]:
     """Every launcher there is."""
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg))
+    return KIND.names()
 
 
 def load(name: str) -> Launcher:
@@ -72,9 +74,7 @@ def load(name: str) -> Launcher:
     Raises:
         UsageError: there is no such launcher.
     """
-    if name not in names():
-        raise UsageError(f"There is no launcher {name!r}.", nearest(name, (*names(), "auto")))
-    return cast("Launcher", importlib.import_module(f"{__name__}.{name}"))
+    return cast("Launcher", KIND.load(name))
 
 
 def choose(name: str) -> str:

@@ -17,12 +17,14 @@ class CheckSpec:
         params: field of the check → value as TOML gives it; what is absent keeps its default.
         deadline_s: seconds one rank may take, waiting for its turn not counted.
         required: False: shown, but without effect on the exit code.
+        origin: the installed package that brings it, as in ``site-checks 1.2``; empty for a check of hpcaccept.
     """
 
     name: str
     params: dict[str, Any] = field(default_factory=dict)
     deadline_s: float = 120.0
     required: bool = True
+    origin: str = ""
 
 
 @dataclass(frozen=True)

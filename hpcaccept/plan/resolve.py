@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from hpcaccept.config.suites import SuiteText
 
 _TOP = ("about", "baseline", "checks", "limits", "peers")
+#: Of a deadline: 30 days.
+_LONGEST_S = 30 * 24 * 3600
 #: Keys of a check's table that are not parameters of the check.
 _OF_EVERY_CHECK = ("deadline_s", "enabled", "required")
 
@@ -86,7 +88,7 @@ def _validate(override: SuiteText) -> None:
             check = split_key(key)[0]
         except ValueError as fault:
             raise UsageError(f"{where}: {fault}.") from None
-        if check.partition(":")[0] not in checks.names():
+        if not checks.exists(check):
             raise UsageError(f"{where}: there is no check {check!r}.", nearest(check, checks.names()))
         _limits({key: table}, (CheckSpec(check),), place)
 
@@ -99,23 +101,30 @@ def _of_present(limits: Mapping[str, Any], named: Mapping[str, Any], specs: tupl
 
 def _check(name: str, table: Mapping[str, Any], place: str) -> CheckSpec:
     where = f"{place}: [checks.{name}]"
-    known = {c.partition(":")[0] for c in checks.names()}
-    if name.partition(":")[0] not in known:
-        raise UsageError(f"{where}: there is no check {name!r}.", nearest(name, known))
-    kind = checks.load(name)
-    parameters = {f.name for f in fields(kind)}
+    if not checks.exists(name):
+        raise UsageError(f"{where}: there is no check {name!r}.", nearest(name, checks.names()))
+    parameters = {f.name for f in fields(checks.load(name))}
     _only(table, (*_OF_EVERY_CHECK, *parameters), where, "key")
     params = {key: value for key, value in table.items() if key in parameters}
     duration_s = getattr(checks.build(name, params, where), "duration_s", 0.0)
     deadline_s = table.get("deadline_s", CheckSpec(name).deadline_s)
-    if isinstance(deadline_s, bool) or not isinstance(deadline_s, (int, float)) or deadline_s <= 0:
-        raise UsageError(f"{where}: deadline_s is {deadline_s!r}, expected seconds above 0.")
+    if not _is_number(deadline_s) or not 0 < deadline_s <= _LONGEST_S:
+        raise UsageError(
+            f"{where}: deadline_s is {deadline_s!r}, expected seconds above 0, at most {_LONGEST_S}.",
+            f"Without it the deadline is {CheckSpec(name).deadline_s:g} s.",
+        )
     if duration_s >= deadline_s:
         raise UsageError(
             f"{where}: duration_s is {duration_s:g}, which its deadline_s of {deadline_s:g} would cut short.",
             f"Give it time: --set {name}.deadline_s={math.ceil(1.2 * duration_s + 300)}",
         )
-    return CheckSpec(name, params, float(deadline_s), _switch(table, "required", where))
+    return CheckSpec(name, params, float(deadline_s), _switch(table, "required", where), checks.origin(name))
+
+
+def _is_number(value: object) -> bool:
+    """True for what can be compared and counted with: NaN would pass every bound, and neither it nor infinity is whole."""
+    # An int may be too large for math.isfinite.
+    return type(value) is int or (type(value) is float and math.isfinite(value))
 
 
 def _switch(table: Mapping[str, Any], key: str, where: str) -> bool:
@@ -133,8 +142,7 @@ def _peers(table: Mapping[str, Any], place: str) -> PeerRule:
         if field.name in table:
             value = table[field.name]
             default = None if field.default is MISSING else field.default
-            right = isinstance(value, bool) if isinstance(default, bool) else isinstance(value, (int, float))
-            if not right or (not isinstance(default, bool) and isinstance(value, bool)):
+            if not (isinstance(value, bool) if isinstance(default, bool) else _is_number(value)):
                 raise UsageError(f"{where}: {field.name} is {value!r}, expected a value like {default!r}.")
             values[field.name] = value
     rule = PeerRule(**values)

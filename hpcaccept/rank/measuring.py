@@ -18,6 +18,7 @@ from hpcaccept.model.check import Check, Unavailable
 from hpcaccept.model.record import ModuleImported, Record
 from hpcaccept.model.suite import CheckSpec
 from hpcaccept.rank import REMEDY_EXTRA
+from hpcaccept.rank.plugins import Missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,15 +42,15 @@ class Task:
     fault: Exception | None = None
 
 
-def begin(rank: Rank, comm: MPI.Intracomm, spec: CheckSpec, watch: Watch) -> Task:
-    """Let a check look at the device before anything loads it."""
+def begin(rank: Rank, comm: MPI.Intracomm, spec: CheckSpec, watch: Watch, missing: Exception | None = None) -> Task:
+    """Let a check look at the device before anything loads it. ``missing``: why this rank does not have it."""
     assert rank.place is not None
     watch.expect(f"beginning {spec.name}", spec.deadline_s, waits=False)
-    check = checks.build(spec.name, spec.params)
+    check = Missing() if missing else checks.build(spec.name, spec.params)
     ctx = MpiContext(
         comm, rank.place, spec.name, check.metrics, spec.deadline_s, on_beat=watch.beat, folder=rank.outputs
     )
-    task = Task(spec, check, ctx)
+    task = Task(spec, check, ctx, missing)
     try:
         ctx.begun = check.begin(ctx)
     except Exception as fault:
@@ -203,6 +204,8 @@ def _conclude(
     rank: Rank, spec: CheckSpec, ctx: MpiContext, fault: Exception | None, started_at: str, duration_s: float
 ) -> Record:
     facts = {**ctx.facts, **{f"{module}_version": version for module, version in rank.imported.items()}}
+    if package := checks.origin(spec.name):
+        facts["package"] = package
     common: dict[str, Any] = {
         "samples": tuple(ctx.samples),
         "unsupported": ctx.not_supported,

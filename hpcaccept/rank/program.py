@@ -16,6 +16,7 @@ from hpcaccept.model.record import CheckStarted, RankFinished, RankStarted
 from hpcaccept.rank import EXIT_ABORT, EXIT_CANNOT_START, EXIT_FOLDER_FULL, REMEDY_EXTRA
 from hpcaccept.rank.journal_name import journal_name, rank_from_environment
 from hpcaccept.rank.measuring import begin, measure_check
+from hpcaccept.rank.plugins import missing_plugins
 from hpcaccept.rank.preflight import enter
 from hpcaccept.rank.rank import Rank
 from hpcaccept.rank.watch import Watch
@@ -69,7 +70,8 @@ def _run(folder: RunFolder, step_id: str) -> int:
     rank.number = comm.Get_rank()
     rank.node = _node(step, rank.number)
     _settle(rank, comm)
-    tasks = [begin(rank, comm, spec, watch) for spec in step.checks]
+    missing = missing_plugins(rank, comm)
+    tasks = [begin(rank, comm, spec, watch, missing.get(spec.name)) for spec in step.checks]
     for task in tasks:
         rank.current = task.spec
         # One rank's word is enough to see progress by, from another host too.

@@ -34,7 +34,7 @@ class Rank:
         """A record of this rank."""
         return Record(
             check=spec.name,
-            revision=checks.load(spec.name).revision,
+            revision=kind.revision if (kind := checks.find(spec.name)) else 0,
             step=self.step.id,
             rank=self.number,
             node=self.node,

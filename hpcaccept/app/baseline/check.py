@@ -59,8 +59,9 @@ def check_files(baselines_dir: Path, model: str = "") -> Looked:
         except StoreError as fault:
             looked.trouble(str(fault))
     chosen = [(f, g) for f, g in whole if model.lower() in g[0].model.lower() or model == f.name]
-    catalogue = checks.catalogue(checks.names())
-    revisions = {name: checks.load(name).revision for name in checks.names()}
+    kinds = {name: kind for name in checks.names() if (kind := checks.find(name))}
+    catalogue = checks.catalogue(kinds)
+    revisions = {name: kind.revision for name, kind in kinds.items()}
     for file, generations in chosen:
         current = chained(generations)
         name = f"{current.model} ({file.name})"

@@ -181,9 +181,9 @@ def _of_values(key: str, measured: Measured, name: str) -> BaselineEntry:
 def _metric(row: Row) -> tuple[Metric | None, str]:
     """The metric of a row, or why it has none that can be compared."""
     check, name, _ = split_key(row.key)
-    if check.partition(":")[0] not in checks.names():
+    kind = checks.find(check)
+    if kind is None:
         return None, f"there is no check {check!r}"
-    kind = checks.load(check)
     metric = kind.metric(name)
     if metric is None:
         return None, f"the check {check!r} has no metric {name!r}"

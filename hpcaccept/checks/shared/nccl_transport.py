@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from hpcaccept.errors import NotUnderstood, UsageError, nearest
+from hpcaccept.errors import NotUnderstood
 from hpcaccept.measure.device import open_device
 from hpcaccept.measure.host import infiniband
 from hpcaccept.measure.ranks.process_group import nccl_log
 from hpcaccept.model.metric import Metric, at_most
-from hpcaccept.parse.nccl_log import EXPECTATIONS, parse_nccl_log, shortfall
+from hpcaccept.parse.nccl_log import parse_nccl_log, shortfall
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,16 +42,6 @@ METRICS = (
 
 #: Settings with which somebody chose TCP.
 _ASKED_FOR_TCP = {"NCCL_IB_DISABLE": ("1", "true", "yes"), "NCCL_NET": ("socket",)}
-
-
-def check_wish(check: str, wish: str) -> None:
-    """Refuse an expectation that does not exist.
-
-    Raises:
-        UsageError: with the nearest one that does.
-    """
-    if wish and wish not in EXPECTATIONS:
-        raise UsageError(f"Parameter 'expect_transport' of check {check!r} is {wish!r}.", nearest(wish, EXPECTATIONS))
 
 
 def report(ctx: CheckContext, backend: str, wish: str) -> None:

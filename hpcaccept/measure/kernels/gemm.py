@@ -19,8 +19,6 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hpcaccept.errors import UsageError, nearest
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -135,17 +133,6 @@ class Operands:
     def shape(self) -> Shape:
         """Of the product."""
         return Shape(int(self.left.shape[0]), int(self.right.shape[1]), int(self.left.shape[1]))
-
-
-def named(name: str, parameter: str, check: str) -> Format:
-    """The format of that name.
-
-    Raises:
-        UsageError: there is none; the message names the parameter and the nearest one.
-    """
-    if name not in FORMATS:
-        raise UsageError(f"Parameter {parameter!r} of check {check!r} is {name!r}.", nearest(name, FORMATS))
-    return FORMATS[name]
 
 
 def flops(size: Size) -> int:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from support.solo_context import SoloContext
 
+from hpcaccept import checks
 from hpcaccept.checks.allreduce import Allreduce
 from hpcaccept.errors import UsageError
 from hpcaccept.measure.device import Cpu
@@ -144,8 +145,8 @@ def test_sums_over_many_ranks_are_exact() -> None:
 
 
 def test_an_unknown_backend_is_an_error() -> None:
-    with pytest.raises(UsageError, match="'backends' of check 'allreduce' is 'ucx'"):
-        Allreduce(backends=("ucx",))
+    with pytest.raises(UsageError, match="'backends' of check 'allreduce' has 'ucx'"):
+        checks.build("allreduce", {"backends": ["ucx"]})
 
 
 def test_summing_again_what_was_summed_is_not_taken_for_a_wrong_sum() -> None:
@@ -162,4 +163,4 @@ def test_an_unknown_transport_cannot_be_expected() -> None:
     with pytest.raises(
         UsageError, match=r"'expect_transport' of check 'allreduce' is 'rmda'(?s:.*)Did you mean 'rdma'"
     ):
-        Allreduce(expect_transport="rmda")
+        checks.build("allreduce", {"expect_transport": "rmda"})

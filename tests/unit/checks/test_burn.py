@@ -13,6 +13,7 @@ import pytest
 import torch
 from support.solo_context import SoloContext
 
+from hpcaccept import checks
 from hpcaccept.checks import burn as module
 from hpcaccept.checks.burn import Burn, sustained_cpu, sustained_gpu, throttle_story
 from hpcaccept.errors import ToolError, UsageError
@@ -176,7 +177,7 @@ def test_an_end_that_looks_slow_to_stress_ng_is_looked_at_again_too(monkeypatch:
 
 def test_an_unknown_format_is_refused_when_the_suite_is_read() -> None:
     with pytest.raises(UsageError, match="'dtype' of check 'burn' is 'half'"):
-        Burn(dtype="half")
+        checks.build("burn", {"dtype": "half"})
 
 
 @pytest.mark.parametrize(("rates", "share"), [((4.0, 4.0, 4.0), 1.0), ((4.0, 3.0, 2.0), 0.5), ((2.0, 3.0, 4.0), 2.0)])
@@ -392,7 +393,7 @@ def test_what_the_gpu_did_is_told_even_when_stress_ng_breaks_down_beside_it(
 
 def test_an_unknown_load_is_refused_when_the_suite_is_read() -> None:
     with pytest.raises(UsageError, match=r"'cpu_load' of check 'burn' is 'stressng'(?s:.*)Did you mean 'stress-ng'"):
-        Burn(cpu_load="stressng")
+        checks.build("burn", {"cpu_load": "stressng"})
 
 
 # --- throttling and its reason ----------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from support.solo_context import SoloContext
 
+from hpcaccept import checks
 from hpcaccept.checks import collectives as module
 from hpcaccept.checks.collectives import Collectives, Exchange, Team, exchange, groups_of, length_of, wrong_elements
 from hpcaccept.errors import UsageError
@@ -310,14 +311,14 @@ def test_all_ranks_hear_that_one_cannot() -> None:
 @pytest.mark.parametrize(
     ("params", "words"),
     [
-        ({"operations": ("allgather",)}, r"'operations' of check 'collectives' is 'allgather'(?s:.*)'all_gather'"),
-        ({"groups": ("rails",)}, r"'groups' of check 'collectives' is 'rails'(?s:.*)'rail'"),
+        ({"operations": ("allgather",)}, r"'operations' of check 'collectives' has 'allgather'(?s:.*)'all_gather'"),
+        ({"groups": ("rails",)}, r"'groups' of check 'collectives' has 'rails'(?s:.*)'rail'"),
         ({"expect_transport": "ib"}, "'expect_transport' of check 'collectives' is 'ib'"),
     ],
 )
 def test_a_wrong_word_is_an_error(params: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        Collectives(**params)
+        checks.build("collectives", params)
 
 
 # --- whose numbers they are -------------------------------------------------------------------------------------------

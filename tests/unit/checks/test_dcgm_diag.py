@@ -8,6 +8,7 @@ import pytest
 from support.solo_context import SoloContext
 from support.stand_ins import DATA, eight_gpus, eighth_rank, tools_say
 
+from hpcaccept import checks
 from hpcaccept.checks.dcgm_diag import DcgmDiag
 from hpcaccept.errors import NotUnderstood, ToolError, UsageError
 from hpcaccept.model.check import Unavailable
@@ -159,5 +160,5 @@ def test_a_missing_dcgmi_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("params", [{"level": 0}, {"level": 5}, {"iterations": 0}])
 def test_parameters_that_mean_nothing_are_refused(params: dict[str, int]) -> None:
-    with pytest.raises(UsageError):
-        ctx(**params)
+    with pytest.raises(UsageError, match="of check 'dcgm_diag'"):
+        checks.build("dcgm_diag", params)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from support.solo_context import SoloContext
 
+from hpcaccept import checks
 from hpcaccept.checks import ddp_train as module
 from hpcaccept.checks.ddp_train import DdpTrain, wrong_gradients
 from hpcaccept.errors import UsageError
@@ -169,4 +170,4 @@ def test_heartbeats_tell_the_step() -> None:
 
 def test_without_a_block_nothing_would_be_timed() -> None:
     with pytest.raises(UsageError, match="'blocks' of check 'ddp_train' is 0"):
-        DdpTrain(blocks=0)
+        checks.build("ddp_train", {"blocks": 0})

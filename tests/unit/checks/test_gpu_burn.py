@@ -10,6 +10,7 @@ import pytest
 from support.solo_context import SoloContext
 from support.stand_ins import DATA, TOOLS, eight_gpus, eighth_rank, tools_say
 
+from hpcaccept import checks
 from hpcaccept.checks.gpu_burn import GpuBurn
 from hpcaccept.errors import NotUnderstood, ToolError, UsageError
 from hpcaccept.model.check import Unavailable
@@ -109,8 +110,8 @@ def test_its_parameters_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
     says(monkeypatch, "healthy")
     for precision in ("float", "double", "tensor"):
         assert eight_gpus(GpuBurn(duration_s=5, precision=precision, memory="10%")).run().samples
-    with pytest.raises(UsageError, match="precision"):
-        GpuBurn(precision="half")
+    with pytest.raises(UsageError, match="'precision' of check 'gpu_burn' is 'half'"):
+        checks.build("gpu_burn", {"precision": "half"})
 
 
 def test_other_ranks_and_nodes_without_gpus_leave_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:

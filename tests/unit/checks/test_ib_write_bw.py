@@ -18,9 +18,10 @@ import pytest
 from support.infiniband_tree import adapter
 from support.solo_context import SoloContext
 
+from hpcaccept import checks
 from hpcaccept.checks import ib_write_bw as module
 from hpcaccept.checks.ib_write_bw import IbWriteBw, listening, rounds
-from hpcaccept.errors import ToolError
+from hpcaccept.errors import ToolError, UsageError
 from hpcaccept.model.check import Unavailable
 
 STAND_IN = Path(__file__).parents[2] / "support" / "perftest_stand_in.py"
@@ -261,8 +262,8 @@ def test_options_of_both_ends_are_alike_and_a_second_port_is_its_own_rail() -> N
     "params", [{"devices": ("mlx5_0; rm",)}, {"program": "true; rm"}, {"extra": ("-d mlx5_1",)}, {"duration_s": 0}]
 )
 def test_senseless_parameters_are_refused(params: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="ib_write_bw"):
-        IbWriteBw(**params)
+    with pytest.raises(UsageError, match="of check 'ib_write_bw'"):
+        checks.build("ib_write_bw", params)
 
 
 def test_ports_that_listen_are_seen_without_connecting() -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from support.solo_context import SoloContext
 
+from hpcaccept import checks
 from hpcaccept.checks.kernel_log import KernelLog
-from hpcaccept.errors import NotUnderstood, ToolError
+from hpcaccept.errors import NotUnderstood, ToolError, UsageError
 from hpcaccept.model.check import Unavailable
 
 RECORDED = Path(__file__).parents[2] / "data/kernel_log"
@@ -203,8 +204,8 @@ def test_only_the_first_rank_of_a_node_reads(tmp_path: Path) -> None:
 
 
 def test_an_unknown_source_is_refused() -> None:
-    with pytest.raises(ValueError, match="syslog"):
-        KernelLog(source="syslog")
+    with pytest.raises(UsageError, match="'source' of check 'kernel_log' is 'syslog', expected one of"):
+        checks.build("kernel_log", {"source": "syslog"})
 
 
 @pytest.mark.parametrize("source", ["kmsg", "dmesg"])

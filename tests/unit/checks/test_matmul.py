@@ -297,8 +297,8 @@ def test_a_gpu_is_asked_for_all_formats(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_an_unknown_format_is_an_error_that_names_the_known_ones() -> None:
-    with pytest.raises(UsageError, match=r"'dtypes' of check 'matmul' is 'fp23'(.|\n)*Did you mean"):
-        Matmul(dtypes=("fp23",))
+    with pytest.raises(UsageError, match=r"'dtypes' of check 'matmul' has 'fp23'(.|\n)*Did you mean"):
+        checks.build("matmul", {"dtypes": ["fp23"]})
 
 
 def test_it_is_built_from_what_a_suite_file_says() -> None:

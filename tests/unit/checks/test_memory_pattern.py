@@ -6,6 +6,7 @@ import pytest
 import torch
 from support.solo_context import SoloContext
 
+from hpcaccept import checks
 from hpcaccept.checks import memory_pattern as module
 from hpcaccept.checks.memory_pattern import Fault, Memory, MemoryPattern, moving_inversions, patterns
 from hpcaccept.errors import UsageError
@@ -214,4 +215,4 @@ def test_no_free_memory_is_not_run_and_never_a_pass(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("share", [0.0, -1.0, 1.5])
 def test_a_share_that_is_none_is_refused(share: float) -> None:
     with pytest.raises(UsageError, match="'share' of check 'memory_pattern'"):
-        MemoryPattern(share=share)
+        checks.build("memory_pattern", {"share": share})

@@ -8,6 +8,7 @@ import pytest
 from support.solo_context import SoloContext
 from support.stand_ins import DATA, eight_gpus, eighth_rank, tools_say
 
+from hpcaccept import checks
 from hpcaccept.checks.nccl_tests import NcclTests
 from hpcaccept.errors import ToolError, UsageError
 from hpcaccept.model.check import Unavailable
@@ -116,5 +117,5 @@ def test_other_ranks_and_nodes_without_gpus_leave_it_alone(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("params", [{"ops": ()}, {"factor": 1}, {"min_bytes": 0}, {"min_bytes": 8, "max_bytes": 4}])
 def test_parameters_that_mean_nothing_are_refused(params: dict[str, Any]) -> None:
-    with pytest.raises(UsageError):
-        NcclTests(**params)
+    with pytest.raises(UsageError, match="of check 'nccl_tests'"):
+        checks.build("nccl_tests", params)

@@ -8,6 +8,7 @@ import pytest
 from support.solo_context import SoloContext
 from support.stand_ins import DATA, eight_gpus, eighth_rank, tools_say
 
+from hpcaccept import checks
 from hpcaccept.checks.nvbandwidth import Nvbandwidth
 from hpcaccept.errors import NotUnderstood, ToolError, UsageError
 from hpcaccept.model.check import Unavailable
@@ -108,5 +109,5 @@ def test_other_ranks_and_nodes_without_gpus_leave_it_alone(monkeypatch: pytest.M
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(Unavailable, match="nvbandwidth is not installed"):
         eight_gpus(Nvbandwidth()).run()
-    with pytest.raises(UsageError, match="tests of nvbandwidth is empty"):
-        Nvbandwidth(tests=())
+    with pytest.raises(UsageError, match="'tests' of check 'nvbandwidth' is empty"):
+        checks.build("nvbandwidth", {"tests": []})

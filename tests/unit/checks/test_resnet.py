@@ -12,6 +12,7 @@ import torchvision
 from support.solo_context import SoloContext
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from hpcaccept import checks
 from hpcaccept.checks import resnet as module
 from hpcaccept.checks.resnet import Network, Resnet, amp_format, images
 from hpcaccept.errors import UsageError
@@ -236,10 +237,10 @@ def test_every_operation_exists_on_a_gpu(name: str, form: str) -> None:
         ({"models": ("resnet51",)}, r"'models' of check 'resnet' has 'resnet51'(?s:.*)Did you mean"),
         ({"modes": ()}, "'modes' of check 'resnet' is empty"),
         ({"precisions": ("tf32",)}, "'precisions' of check 'resnet' has 'tf32'"),
-        ({"amp": "fp8"}, "'amp' of check 'resnet' has 'fp8'"),
-        ({"pixels": 8}, "'pixels' of check 'resnet' is 8, expected at least 32"),
+        ({"amp": "fp8"}, "'amp' of check 'resnet' is 'fp8'"),
+        ({"pixels": 8}, "'pixels' of check 'resnet' is 8, expected 0, or from 32 to 16384"),
     ],
 )
 def test_a_wrong_parameter_is_refused_when_the_suite_is_read(params: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        Resnet(**params)
+        checks.build("resnet", params)

@@ -17,9 +17,10 @@ import psutil
 import pytest
 from support.solo_context import SoloContext
 
+from hpcaccept import checks
 from hpcaccept.checks import storage as module
 from hpcaccept.checks.storage import IN_MEMORY, MARKER, OPERATIONS, PREFIX, STALE_S, Storage
-from hpcaccept.errors import NotUnderstood, ToolError
+from hpcaccept.errors import NotUnderstood, ToolError, UsageError
 from hpcaccept.measure.host import host
 from hpcaccept.model.check import Unavailable
 from hpcaccept.transport import tool
@@ -329,5 +330,5 @@ def test_only_the_first_rank_of_a_node_writes(disk: Path) -> None:
 
 @pytest.mark.parametrize("params", [{"size_bytes": 1000}, {"size_bytes": 0}, {"blocks": 0}, {"block_s": 0.0}])
 def test_senseless_parameters_are_refused(params: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="storage"):
-        Storage(**params)
+    with pytest.raises(UsageError, match="of check 'storage'"):
+        checks.build("storage", params)

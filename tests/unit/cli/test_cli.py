@@ -265,6 +265,46 @@ def test_checks_explains_a_check_with_its_metrics_limits_and_parameters(capsys: 
         assert words in text
 
 
+def test_checks_explains_what_a_parameter_may_be(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["checks", "explain", "matmul"]) == 0
+    shown = capsys.readouterr().out
+    assert "blocks = 5, from 1 to 10000\n" in shown
+    assert "block_s = 0.0, from 0 to 3600 s\n" in shown
+    assert "each one of 'fp64', 'fp32'" in shown
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("matmul.blocks=0", ["'blocks' of check 'matmul' is 0", "from 1 to 10000", "--set matmul.blocks=5"]),
+        ("burn.duration_s=-5", ["'duration_s' of check 'burn' is -5.0", "from 0 to 604800 s"]),
+        ("kernel_log.source=foo", ["'source' of check 'kernel_log' is 'foo'", "'kmsg', 'dmesg', 'journal'"]),
+        ("storage.size_bytes=5", ["'size_bytes' of check 'storage' is 5", "a multiple of 1048576"]),
+        ("ib_write_bw.queue_pairs=0", ["'queue_pairs' of check 'ib_write_bw' is 0", "from 1 to 16384"]),
+        ("burn.duration_s=nan", ["'duration_s' of check 'burn' is nan", "a finite number"]),
+    ],
+)
+def test_a_parameter_out_of_bounds_is_exit_2_before_anything_is_written(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, place: Path, change: str, words: list[str]
+) -> None:
+    monkeypatch.setattr("hpcaccept.launch.local.available", lambda: "")
+    monkeypatch.setattr("hpcaccept.app.run.submit.start", lambda *_: pytest.fail("something was started"))
+    assert main(["submit", "--launcher", "local", "--suite", "full", "--set", change]) == 2
+    told = capsys.readouterr().err
+    assert all(word in told for word in ["command line: ", f"[checks.{change.partition('.')[0]}]", *words]), told
+    assert not (place / "runs").exists()
+
+
+def test_a_parameter_of_a_settings_file_out_of_bounds_names_the_file(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, place: Path
+) -> None:
+    monkeypatch.setattr("hpcaccept.launch.local.available", lambda: "")
+    (place / "hpcaccept.toml").write_text("[checks.matmul]\nblocks = 0\n", "utf-8")
+    assert main(["submit", "--launcher", "local", "--dry-run"]) == 2
+    told = capsys.readouterr().err
+    assert "hpcaccept.toml: [checks.matmul]: parameter 'blocks' of check 'matmul' is 0, expected from 1" in told
+
+
 def test_without_runs_there_is_a_hint_how_to_start(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["runs"]) == 0
     assert "There is no run yet" in capsys.readouterr().out
