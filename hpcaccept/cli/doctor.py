@@ -25,7 +25,7 @@ from hpcaccept.cli.options import pairs, runs_dir_option, variables
 @click.option("--container-image", metavar="IMAGE", help="The image that the ranks would enter.")
 @click.option("--container-mounts", metavar="SRC:DST[,…]", help="Mount these into the container.")
 @click.option("--container-env", metavar="NAME=VALUE", multiple=True, callback=variables, help="Set a variable inside.")
-@click.option("--container-runtime", metavar="NAME", help=f"One of {', '.join(container.runtimes())}.")
+@click.option("--container-runtime", metavar="NAME", help=f"One of {', '.join(container.built_in_runtimes())}.")
 @click.option("--mpi", metavar="TYPE", help="How srun starts MPI.")
 @click.option("--slurm", multiple=True, metavar="KEY[=VALUE]", callback=pairs, help="Any other sbatch option.")
 @click.option(

@@ -59,7 +59,7 @@ from hpcaccept.cli.options import baselines_dir_option, pairs, runs_dir_option, 
 @click.option(
     "--container-runtime",
     metavar="NAME",
-    help=f"One of {', '.join(container.runtimes())}.  [default: pyxis under Slurm, else what is here and takes the image]",
+    help=f"One of {', '.join(container.built_in_runtimes())}.  [default: pyxis under Slurm, else what is here and takes the image]",
 )
 @click.option("--mpi", metavar="TYPE", help="How srun starts MPI.  [default: the best of 'srun --mpi=list']")
 @click.option(

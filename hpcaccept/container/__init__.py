@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from hpcaccept.model.plan import Image
 
-__all__ = ["Container", "Fault", "LoginProbe", "is_file", "load", "names", "runtimes", "usual"]
+__all__ = ["Container", "Fault", "LoginProbe", "built_in_runtimes", "is_file", "load", "names", "runtimes", "usual"]
 
 
 KIND = discover.Kind("container runtime", __name__, "hpcaccept.containers")
@@ -87,6 +87,11 @@ class Container(Protocol):
 def names() -> tuple[str, ...]:
     """Every runtime there is."""
     return KIND.names()
+
+
+def built_in_runtimes() -> tuple[str, ...]:
+    """Those of them that hpcaccept brings: help texts do not look through what is installed."""
+    return tuple(name for name in KIND.built_in() if name != "none")
 
 
 def runtimes() -> tuple[str, ...]:

@@ -91,64 +91,6 @@ def about(name: str) -> str:
     raise TypeError(f"{__name__}.{module} has no ABOUT, expected one sentence as a literal")
 
 
-def render(self, judged: Judged) -> str:
-    """The report as text that ends in a line feed. Raises RunError where the format cannot hold this run."""
-
-
-@runtime_checkable
-class TerminalFormat(Format, Protocol):
-    """A format that looks different at a terminal: as wide as that is, and in colour."""
-
-    def to_terminal(self, judged: Judged) -> None:
-        """Print the report to standard output."""
-
-
-def built_in() -> tuple[str, ...]:
-    """The formats that hpcaccept brings, as ``--format`` takes them: the default first, then by name."""
-    return _listed(KIND.built_in())
-
-
-def names() -> tuple[str, ...]:
-    """Every format there is, those of installed packages too."""
-    return _listed(KIND.names())
-
-
-def _listed(modules: tuple[str, ...]) -> tuple[str, ...]:
-    found = {module.replace("_", "-") for module in modules}
-    return (DEFAULT, *sorted(found - {DEFAULT}))
-
-
-def exists(name: str) -> bool:
-    """True when hpcaccept or an installed package brings it."""
-    return KIND.exists(name.replace("-", "_"))
-
-
-def load(name: str) -> Format:
-    """The format of that name.
-
-    Raises:
-        PluginError: a package brings it that cannot be used.
-        UsageError: there is no such format; the message names the nearest one.
-    """
-    if not exists(name):
-        raise UsageError(f"There is no report format {name!r}.", nearest(name, names()))
-    return cast("Format", KIND.load(name.replace("-", "_")))
-
-
-def about(name: str) -> str:
-    """The ``ABOUT`` of a format, read from its source: ``--help`` must not cost an import of rich and numpy."""
-    spec = importlib.util.find_spec(_module(name))
-    source = Path(spec.origin).read_text("utf-8") if spec and spec.origin else ""
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ABOUT":
-            return cast("str", ast.literal_eval(node.value))
-    raise TypeError(f"{_module(name)} has no ABOUT, expected one sentence as a literal")
-
-
-def _module(name: str) -> str:
-    return f"{__name__}.{name.replace('-', '_')}"
-
-
 def render(name: str, judged: Judged) -> str:
     """A report as text that ends in a line feed.
 
