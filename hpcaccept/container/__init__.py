@@ -20,8 +20,8 @@ __all__ = ["Container", "Fault", "load", "names"]
 class Container(Protocol):
     """A container runtime."""
 
-    #: Launchers that can start ranks in it.
-    LAUNCHERS: Sequence[str]
+    #: What a launcher must provide to start ranks in it (``LauncherTraits.provides``).
+    NEEDS: Sequence[str]
 
     def unfit(self, image: Image) -> str:
         """Why this image cannot be entered as it is asked for; empty when it can."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from hpcaccept.model.plan import Image
 
-LAUNCHERS = ("slurm", "local")
+NEEDS = ("container",)
 #: Ranks in user namespaces of their own may not read each other's memory, and Open MPI 4 waits for ever when it tries.
 _APART = ("OMPI_MCA_btl_vader_single_copy_mechanism=none",)
 

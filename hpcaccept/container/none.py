@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from hpcaccept.model.plan import Image
 
-LAUNCHERS = ("slurm", "local", "hosts")
+NEEDS: tuple[str, ...] = ()
 
 
 def srun_flags(image: Image) -> Sequence[str]:

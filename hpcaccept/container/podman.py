@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from hpcaccept.container._engine import LAUNCHERS, after_job, explain, name_of, run, srun_flags, unfit
+from hpcaccept.container._engine import NEEDS, after_job, explain, name_of, run, srun_flags, unfit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hpcaccept.model.plan import Image
 
-__all__ = ["LAUNCHERS", "after_job", "after_step", "enter", "explain", "srun_flags", "unfit"]
+__all__ = ["NEEDS", "after_job", "after_step", "enter", "explain", "srun_flags", "unfit"]
 
 
 def enter(

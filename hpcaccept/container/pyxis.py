@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from hpcaccept.model.plan import Image
 
-LAUNCHERS = ("slurm",)
+NEEDS = ("srun",)
 #: What Slurm says without Pyxis.
 _ABSENT = Sign(
     "no runtime",

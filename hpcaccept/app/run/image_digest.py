@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpcaccept import launch
 from hpcaccept.errors import HpcacceptError, LaunchError, UsageError
 from hpcaccept.parse.squashfs import MAGIC
 from hpcaccept.transport.process import ask
@@ -22,9 +23,9 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def runtime_of(launcher: str, reference: str) -> str:
-    """What enters an image where nothing was named: Pyxis under Slurm; here Enroot for a file, else the engine that is there."""
-    if launcher == "slurm":
-        return "pyxis"
+    """What enters an image where nothing was named: the launcher's own (Pyxis under Slurm); here Enroot for a file, else the engine that is there."""
+    if launch.load(launcher).TRAITS.runtime:
+        return launch.load(launcher).TRAITS.runtime
     if reference.endswith((".sqsh", ".squashfs")):
         return "enroot"
     return "docker" if shutil.which("docker") or not shutil.which("podman") else "podman"

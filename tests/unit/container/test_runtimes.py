@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.builders import DATA
 
-from hpcaccept import container
+from hpcaccept import container, launch
 from hpcaccept.container import docker, enroot, none, podman, pyxis
 from hpcaccept.model.plan import Image
 
@@ -150,6 +150,6 @@ def test_what_an_engine_says_is_told_apart(case: str, kind: str) -> None:
 def test_every_runtime_keeps_the_protocol() -> None:
     for name in container.names():
         runtime = container.load(name)
-        assert runtime.LAUNCHERS, name
+        assert launch.providing(*runtime.NEEDS), name
         assert runtime.explain("") is None, name
         assert runtime.explain("srun: error: node0: task 0: Killed\n") is None, name
