@@ -72,6 +72,7 @@ TRAITS = LauncherTraits(
     provides=frozenset({"mpiexec", "ssh"}),
     summary="--nodelist over ssh",
     needs_nodelist=True,
+    look_at_node="ssh NAME uptime",
     try_by_hand="mpiexec --host NAME -n 1 hostname",
 )
 

@@ -22,7 +22,7 @@ class LauncherTraits:
         relays_input: True when what is said to its command reaches the ranks of every node.
         runtime: that enters images where none is named; empty: whichever is on this machine.
         try_by_hand: a command that starts anything the same way.
-        look_at_node: a command that tells more of a node that says nothing.
+        look_at_node: a command that tells more of a node that says nothing, with NAME for its name; empty: there is none.
         chatter: how lines begin by which its command only tells what it does.
     """
 
@@ -36,5 +36,5 @@ class LauncherTraits:
     relays_input: bool = False
     runtime: str = ""
     try_by_hand: str = "mpiexec -n 1 hostname"
-    look_at_node: str = "ssh NAME uptime"
+    look_at_node: str = ""
     chatter: str = ""

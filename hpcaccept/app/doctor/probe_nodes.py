@@ -219,7 +219,7 @@ def _too_late(phase: str, patience: Patience, detail: str, look_at_node: str) ->
         return NoAnswer(
             (),
             f"nothing was heard of it within {wait}",
-            f"{look_at_node}; --start-timeout S for slow image pulls",
+            "; ".join(way for way in (look_at_node, "--start-timeout S for slow image pulls") if way),
         )
     return NoAnswer((), f"not all answers came within {show_duration(patience.answers_s)}")
 

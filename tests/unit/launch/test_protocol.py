@@ -104,7 +104,10 @@ def sources() -> Iterator[Path]:
 
 
 def test_no_code_outside_knows_a_launcher_by_its_name() -> None:
-    found = {(str(file.relative_to(ROOT)), name) for file in sources() for name in names_in(file.read_text("utf-8"))}
+    texts = {str(file.relative_to(ROOT)): file.read_text("utf-8") for file in sources()}
+    # Most files need not be understood for that.
+    suspect = {file: text for file, text in texts.items() if any(name in text for name in NAMES)}
+    found = {(file, name) for file, text in suspect.items() for name in names_in(text)}
     assert found - set(UNRELATED) == set(), "ask launch.load(…).TRAITS or launch.providing(…) instead"
     assert set(UNRELATED) - found == set(), "an exception that nobody needs any more"
 

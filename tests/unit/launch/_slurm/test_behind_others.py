@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.builders import plan
 
 from hpcaccept.launch.job.driver import time_limit_s
 from hpcaccept.launch.slurm import behind_others
-from hpcaccept.model.plan import Request
+
+if TYPE_CHECKING:
+    from hpcaccept.model.plan import Request
 
 
 def request_behind(asked: dict[str, str], nice: int = 10000, within_s: float | None = None) -> Request:
