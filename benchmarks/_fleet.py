@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from hpcaccept import launch
 from hpcaccept.judge import judge_values
 from hpcaccept.judge.statistics.aggregate import values_of
 from hpcaccept.model.event import Event
@@ -88,7 +89,7 @@ def fleet(nodes: int, seed: int = 20261122) -> Fleet:
         Unit(name, f"cuda:{g}", f"GPU-{name}-{g}", _MODEL, "12 threads") for name in names for g in range(GPUS)
     )
     plan = Plan(
-        "fleet", _AT, "", "", "slurm", Request(nodes, GPUS, GPUS),
+        "fleet", _AT, "", "", launch.providing("sbatch")[0], Request(nodes, GPUS, GPUS),
         Suite("fleet", "", tuple(CheckSpec(name) for name in checks)), Image(), 300.0,
     )  # fmt: skip
     keys = tuple(f"{checks[i % CHECKS]}.{metric.name}" for i, metric in enumerate(metrics))

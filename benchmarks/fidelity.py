@@ -14,7 +14,7 @@ import sys
 
 from benchmarks._child import environment, output
 from benchmarks._row import CannotRun, Row, Target
-from hpcaccept.launch import local
+from hpcaccept.launch.job import this_machine
 
 #: For the pairs of one row, by ranks. Two ranks need both processors undisturbed at once: their ratios scatter by a tenth,
 #: and the median of a few pairs by half of that.
@@ -39,12 +39,12 @@ def measure(quick: bool) -> list[Row]:
 
 
 def _row(what: str, unit: str, loop: str, figure: str, ranks: int, within: float, rounds: int) -> Row:
-    mpiexec, taskset = local.mpiexec(), shutil.which("taskset")
+    mpiexec, taskset = this_machine.mpiexec(), shutil.which("taskset")
     if ranks > 1 and not mpiexec:
         raise CannotRun("there is no mpiexec")
     bound = [taskset, "-c", str(max(os.sched_getaffinity(0)))] if taskset else []
     launched = bound if ranks == 1 else [mpiexec or "", "-n", str(ranks)]
     command = [*launched, sys.executable, "-m", "benchmarks._alternating", figure, str(rounds), str(_SECONDS[ranks])]
-    text = output(command, local.step_environment(environment(OMP_NUM_THREADS="1")), timeout_s=240)
+    text = output(command, this_machine.step_environment(environment(OMP_NUM_THREADS="1")), timeout_s=240)
     ours, theirs = json.loads(text)
     return Row(what, unit, tuple(ours), loop, tuple(theirs), Target("ratio", 1 - within, 1 + within))

@@ -27,6 +27,7 @@ from hpcaccept.errors import UsageError
 from hpcaccept.model.check import Check
 from hpcaccept.model.metric import split_key
 from hpcaccept.model.parameter import parameters
+from hpcaccept.report import formats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,14 +58,14 @@ def assert_check_contract(module: ModuleType) -> None:
 
 
 def assert_format_contract(module: ModuleType) -> None:
-    """Hold the module of a report format to its promise: a ``render`` that gives the report as text."""
-    _expect(callable(getattr(module, "render", None)), f"{module.__name__} has no function 'render'")
+    """Hold the module of a report format to ``hpcaccept.report.formats.Format``."""
+    _assert_provides(module, formats.Format)
     assert_light(module)
 
 
 def assert_container_contract(module: ModuleType) -> None:
-    """Hold the module of a container runtime to ``hpcaccept.container.Container``."""
-    _assert_provides(module, container.Container)
+    """Hold the module of a container runtime, completed by the defaults, to ``hpcaccept.container.Container``."""
+    _assert_provides(container.complete(module), container.Container)
     assert_light(module)
 
 
@@ -194,7 +195,7 @@ def _names(module: ModuleType) -> tuple[str, ...]:
     return named or (module.__name__.rpartition(".")[2],)
 
 
-def _assert_provides(module: ModuleType, protocol: type) -> None:
+def _assert_provides(module: Any, protocol: type) -> None:
     """The module has what the protocol names, and its functions take what the protocol's take."""
     for name, member in vars(protocol).items():
         if name.startswith("_") or not callable(member):

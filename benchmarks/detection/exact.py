@@ -214,7 +214,7 @@ def _evidence_of(records: list[Record]) -> tuple[Evidence, dict[str, dict[str, M
 def _plan(names: tuple[str, ...], nodes: int, gpus: int) -> Plan:
     suite = Suite("simulated", "A simulated fleet.", tuple(CheckSpec(name) for name in names))
     return Plan(
-        run_id="simulated", created_at="", version="", commit="", launcher="local",
+        run_id="simulated", created_at="", version="", commit="", launcher="",
         request=Request(nodes=nodes, gpus_per_node=gpus), suite=suite, image=Image(), start_deadline_s=0.0,
     )  # fmt: skip
 

@@ -161,11 +161,14 @@ def collect(**options: Any) -> int:
 @click.option("--key", type=click.Path(path_type=Path))
 def pod(nodes: int, job: str, log: bool, pods_timeout: float, key: Path | None, **options: Any) -> int:
     """Inside a pod of a rendered Job: test this node, or all of them together."""
+    from hpcaccept import launch
     from hpcaccept.app.kubernetes import pod as pods
     from hpcaccept.cli.options import paths
 
     if nodes == 1:
-        folder, code = _test({**options, "nodelist": os.environ.get("NODE_NAME"), "launcher": "local"})
+        folder, code = _test(
+            {**options, "nodelist": os.environ.get("NODE_NAME"), "launcher": launch.providing("one machine")[0]}
+        )
         if log and not _to_log(folder):
             code = code or 3
         return code
@@ -184,6 +187,7 @@ def pod(nodes: int, job: str, log: bool, pods_timeout: float, key: Path | None, 
 
 def _test_all(me: Any, place: Path, options: dict[str, Any], pods_timeout: float) -> int:
     """Index 0: wait for the others, test all nodes, tell each its verdict; gives that of the run."""
+    from hpcaccept import launch
     from hpcaccept.app.kubernetes import pod as pods
 
     names, report, why = (
@@ -198,7 +202,7 @@ def _test_all(me: Any, place: Path, options: dict[str, Any], pods_timeout: float
                 label = f"batch.kubernetes.io/job-completion-index={index},app.kubernetes.io/instance={me.job}"
                 click.echo(f"Index {index} did not come within {pods_timeout:g} s: kubectl describe pod -l {label}")
         os.environ.update(pods.door_to(me, place, names))
-        folder, code = _test({**options, "nodelist": ",".join(names.values()), "launcher": "hosts"})
+        folder, code = _test({**options, "nodelist": ",".join(names.values()), "launcher": launch.providing("ssh")[0]})
         report = json.loads(folder.report_file.read_text("utf-8"))
     except (HpcacceptError, OSError, ValueError) as fault:
         why = f"the run could not be made: {fault}"

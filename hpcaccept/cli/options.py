@@ -58,6 +58,19 @@ def format_option(command: F) -> F:
     )(command)
 
 
+class LauncherOption(click.Option):
+    """``--launcher``; its help names every launcher there is, which are looked for when somebody reads it."""
+
+    def get_help_record(self, context: click.Context) -> tuple[str, str] | None:
+        """The option beside the launchers, in the order of ``auto``."""
+        from hpcaccept import launch
+
+        summaries = {name: launch.load(name).TRAITS.summary for name in launch.by_priority()}
+        named = [f"{name} ({summary})" if summary else name for name, summary in summaries.items()]
+        self.help = f"{', '.join(['auto', *named[:-1]])} or {named[-1]}.  [default: auto]"
+        return super().get_help_record(context)
+
+
 def pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     """``key=value`` and flags (an empty value) as a table; leading dashes of the key are forgiven."""
     table = {}

@@ -102,7 +102,7 @@ class _Report(click.Command):
         """The options, then the formats."""
         super().format_options(ctx, formatter)
         with formatter.section("Formats"):
-            formatter.write_dl([(name, formats.about(name)) for name in formats.names()])
+            formatter.write_dl([(name, formats.about(name)) for name in formats.built_in()])
 
 
 @click.command(cls=_Report)

@@ -7,7 +7,14 @@ from typing import Any
 import click
 
 from hpcaccept import container
-from hpcaccept.cli.options import baselines_dir_option, pairs, runs_dir_option, suite_options, variables
+from hpcaccept.cli.options import (
+    LauncherOption,
+    baselines_dir_option,
+    pairs,
+    runs_dir_option,
+    suite_options,
+    variables,
+)
 
 
 @click.command()
@@ -37,12 +44,7 @@ from hpcaccept.cli.options import baselines_dir_option, pairs, runs_dir_option, 
 )
 @click.option("--ranks-per-node", type=int, metavar="N", help="MPI ranks per node.  [default: one per GPU, else 1]")
 @click.option("-t", "--time", metavar="TIME", help="Time limit in Slurm's notation.  [default: an upper estimate]")
-@click.option(
-    "-l",
-    "--launcher",
-    metavar="NAME",
-    help="auto, slurm, hosts (--nodelist over ssh) or local (virtual nodes).  [default: auto]",
-)
+@click.option("-l", "--launcher", metavar="NAME", cls=LauncherOption)
 @click.option(
     "--container-image",
     metavar="IMAGE",

@@ -15,11 +15,23 @@ from hpcaccept.container._login_probe import LoginProbe
 from hpcaccept.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from types import ModuleType
 
     from hpcaccept.model.plan import Image
 
-__all__ = ["Container", "Fault", "LoginProbe", "built_in_runtimes", "is_file", "load", "names", "runtimes", "usual"]
+__all__ = [
+    "Container",
+    "Fault",
+    "LoginProbe",
+    "built_in_runtimes",
+    "complete",
+    "is_file",
+    "load",
+    "names",
+    "runtimes",
+    "usual",
+]
 
 
 KIND = discover.Kind("container runtime", __name__, "hpcaccept.containers")
@@ -28,8 +40,8 @@ KIND = discover.Kind("container runtime", __name__, "hpcaccept.containers")
 class Container(Protocol):
     """A container runtime."""
 
-    #: Launchers that can start ranks in it.
-    LAUNCHERS: Sequence[str]
+    #: What a launcher must provide to start ranks in it (``LauncherTraits.provides``).
+    NEEDS: Sequence[str]
     #: Endings of the image files that it enters (``.sqsh``); empty: it enters none.
     IMAGE_ENDINGS: Sequence[str]
     #: Programs of which one must be on the PATH where ranks start; empty: none that could be looked for.
@@ -109,7 +121,12 @@ def load(name: str) -> Container:
         close = nearest(name, names())
         known = f"Known: {', '.join(names())}."
         raise UsageError(f"There is no container runtime {name!r}.", close if close == known else f"{close} {known}")
-    return cast("Container", SimpleNamespace(**{**vars(_defaults), **vars(KIND.load(name))}))
+    return complete(KIND.load(name))
+
+
+def complete(module: ModuleType) -> Container:
+    """A runtime's own file, and the defaults for what it does not say."""
+    return cast("Container", SimpleNamespace(**{**vars(_defaults), **vars(module)}))
 
 
 def is_file(reference: str) -> bool:
@@ -117,11 +134,11 @@ def is_file(reference: str) -> bool:
     return reference.endswith(tuple(ending for name in names() for ending in load(name).IMAGE_ENDINGS))
 
 
-def usual(launcher: str, reference: str, on_path: Callable[[str], bool]) -> str:
+def usual(provides: Collection[str], reference: str, on_path: Callable[[str], bool]) -> str:
     """The runtime that enters an image where nobody named one.
 
     Args:
-        launcher: that will start the ranks.
+        provides: what the launcher provides that will start the ranks (``LauncherTraits.provides``).
         reference: of the image.
         on_path: says whether this machine has a program.
 
@@ -129,7 +146,7 @@ def usual(launcher: str, reference: str, on_path: Callable[[str], bool]) -> str:
         Of the runtimes that the launcher can use and that take such a reference, one that is here, else the usual one;
         of them all, if none takes it: that one says why not.
     """
-    fitting = [name for name in runtimes() if launcher in load(name).LAUNCHERS]
+    fitting = [name for name in runtimes() if set(load(name).NEEDS) <= set(provides)]
     takers = [name for name in fitting if _takes(load(name), reference)]
 
     def rank(name: str) -> tuple[bool, int]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hpcaccept.container._login_probe import LoginProbe
     from hpcaccept.model.plan import Image
 
+NEEDS: Sequence[str] = ("container",)
 IMAGE_ENDINGS: Sequence[str] = ()
 PROGRAMS: Sequence[str] = ()
 #: After every runtime that says when it is taken.

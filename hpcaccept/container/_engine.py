@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from hpcaccept.model.plan import Image
 
-LAUNCHERS = ("local",)
+NEEDS = ("container", "one machine")
 #: Wording of Docker 20 to 28 and Podman 4 to 5.
 _SIGNS = (
     Sign(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from hpcaccept.model.plan import Image
 
-LAUNCHERS = ("slurm", "local")
+NEEDS = ("container",)
 #: Its own format, and the bare squashfs files of Enroot's.
 IMAGE_ENDINGS = (".sif", ".sqsh", ".squashfs")
 PROGRAMS = ("apptainer", "singularity")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from hpcaccept.model.plan import Image
 
-LAUNCHERS = ("slurm", "local")
+NEEDS = ("container",)
 IMAGE_ENDINGS = (".sqsh", ".squashfs")
 PROGRAMS = ("enroot",)
 USUAL = 1

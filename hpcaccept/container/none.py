@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-LAUNCHERS = ("slurm", "local", "hosts")
+NEEDS: tuple[str, ...] = ()

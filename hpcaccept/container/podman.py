@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from hpcaccept.container import _engine
-from hpcaccept.container._engine import LAUNCHERS, explain, name_of, run, takes_name, unfit
+from hpcaccept.container._engine import NEEDS, explain, name_of, run, takes_name, unfit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hpcaccept.model.plan import Image
 
 __all__ = [
-    "LAUNCHERS",
+    "NEEDS",
     "PROGRAMS",
     "USUAL",
     "after_step",

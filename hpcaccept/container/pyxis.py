@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from hpcaccept.model.plan import Image
 
-LAUNCHERS = ("slurm",)
+NEEDS = ("srun",)
 IMAGE_ENDINGS = (".sqsh", ".squashfs")
 USUAL = 0
 #: What Slurm says without Pyxis.

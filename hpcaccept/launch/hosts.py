@@ -16,10 +16,23 @@ from typing import TYPE_CHECKING
 
 from hpcaccept import __version__, container
 from hpcaccept.errors import LaunchError, UsageError
-from hpcaccept.launch import local
+from hpcaccept.launch.job import this_machine
+from hpcaccept.launch.job.defaults import (
+    as_job,
+    begun,
+    behind_others,
+    cluster_now,
+    default_mpi,
+    find_job,
+    missing_words,
+    outside_environment,
+    seconds_left,
+    withdraw,
+)
 from hpcaccept.launch.job.driver import driver_command
-from hpcaccept.launch.local import cancel, mpiexec, seconds_left, status, submit
+from hpcaccept.launch.job.this_machine import cancel, mpiexec, no_mpiexec, status, submit
 from hpcaccept.model.job import Rendered
+from hpcaccept.model.launcher import LauncherTraits
 from hpcaccept.parse.ssh_errors import explain_ssh
 from hpcaccept.serial import dumps
 from hpcaccept.transport.process import ask
@@ -31,12 +44,20 @@ if TYPE_CHECKING:
     from hpcaccept.store.folder import RunFolder
 
 __all__ = [
+    "TRAITS",
+    "as_job",
     "available",
+    "begun",
+    "behind_others",
     "cancel",
+    "cluster_now",
     "default_gpus",
     "default_mpi",
     "everywhere",
+    "find_job",
+    "missing_words",
     "nodes",
+    "outside_environment",
     "render",
     "seconds_left",
     "status",
@@ -44,7 +65,16 @@ __all__ = [
     "step_environment",
     "submit",
     "unreachable",
+    "withdraw",
 ]
+
+TRAITS = LauncherTraits(
+    provides=frozenset({"mpiexec", "ssh"}),
+    summary="--nodelist over ssh",
+    needs_nodelist=True,
+    look_at_node="ssh NAME uptime",
+    try_by_hand="mpiexec --host NAME -n 1 hostname",
+)
 
 #: The command that reaches a host is Open MPI's own setting, under the names of 4.x and 5.x; ours reads the same.
 _AGENTS = ("OMPI_MCA_plm_rsh_agent", "PRTE_MCA_plm_ssh_agent")
@@ -80,7 +110,7 @@ def available() -> str:
     """Empty when there are Open MPI and ssh."""
     if not shutil.which("ssh"):
         return "there is no ssh. Install it: apt-get install openssh-client."
-    return local.available() or _no_open_mpi()
+    return no_mpiexec() or _no_open_mpi()
 
 
 def _no_open_mpi() -> str:
@@ -96,11 +126,6 @@ def default_gpus(partition: str) -> int:
         "With --launcher hosts nobody says how many GPUs a host must have.",
         "Say it with --gpus-per-node N (0: only CPUs are tested).",
     )
-
-
-def default_mpi() -> str:
-    """Its ranks are started by mpiexec itself."""
-    return ""
 
 
 def nodes(plan: Plan, environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -133,7 +158,7 @@ def _contexts(commands: Mapping[str, Sequence[str]], processes: int) -> tuple[st
 
 def step_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """As on one machine, but that daemons are started by ssh, and that any network may be used."""
-    mine = local.step_environment(environ)
+    mine = this_machine.step_environment(environ)
     for key in ("OMPI_MCA_pml", "OMPI_MCA_plm"):
         if key not in environ:
             del mine[key]

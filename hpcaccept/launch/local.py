@@ -2,59 +2,69 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept import container
-from hpcaccept.errors import LaunchError
+from hpcaccept.launch.job.defaults import (
+    as_job,
+    begun,
+    behind_others,
+    cluster_now,
+    default_mpi,
+    everywhere,
+    find_job,
+    missing_words,
+    outside_environment,
+    seconds_left,
+    unreachable,
+    withdraw,
+)
 from hpcaccept.launch.job.driver import driver_command
-from hpcaccept.model.job import JobRef, JobStatus, Rendered
+from hpcaccept.launch.job.this_machine import OPEN_MPI, cancel, mpiexec, no_mpiexec, status, step_environment, submit
+from hpcaccept.model.job import Rendered
+from hpcaccept.model.launcher import LauncherTraits
 from hpcaccept.serial import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from hpcaccept.model.plan import Plan, Step
     from hpcaccept.store.folder import RunFolder
 
-#: For every Open MPI: more ranks than cores are wanted here, unbound, idle ranks yield, root may, no scheduler is asked.
-#: The names of 5.x are PRTE's. MPICH needs none of it. https://docs.open-mpi.org/en/v5.0.x/launching-apps/scheduling.html
-_OPEN_MPI = {
-    "OMPI_MCA_rmaps_base_oversubscribe": "1",
-    "OMPI_MCA_hwloc_base_binding_policy": "none",
-    "OMPI_MCA_mpi_yield_when_idle": "1",
-    # One machine: shared memory it is. Looking for fabrics first takes every rank a tenth of a second.
-    "OMPI_MCA_pml": "ob1",
-    "OMPI_MCA_plm": "isolated",
-    "OMPI_ALLOW_RUN_AS_ROOT": "1",
-    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
-    "PRTE_MCA_hwloc_default_binding_policy": "none",
-    "PRTE_ALLOW_RUN_AS_ROOT": "1",
-    "PRTE_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-}
+__all__ = [
+    "TRAITS",
+    "as_job",
+    "available",
+    "begun",
+    "behind_others",
+    "cancel",
+    "cluster_now",
+    "default_gpus",
+    "default_mpi",
+    "everywhere",
+    "find_job",
+    "missing_words",
+    "nodes",
+    "outside_environment",
+    "render",
+    "seconds_left",
+    "status",
+    "step_command",
+    "step_environment",
+    "submit",
+    "unreachable",
+    "withdraw",
+]
 
-
-def mpiexec() -> str:
-    """The launcher that fits the MPI library that mpi4py loads: beside this Python (a wheel), else on the PATH."""
-    beside = Path(sys.executable).parent / "mpiexec"
-    return str(beside) if beside.exists() else (shutil.which("mpiexec") or "")
+TRAITS = LauncherTraits(
+    provides=frozenset({"mpiexec", "container", "one machine"}), priority=20, summary="virtual nodes", virtual=True
+)
 
 
 def available() -> str:
     """Empty when there is an ``mpiexec``."""
-    if mpiexec():
-        return ""
-    return "there is no mpiexec. Install an MPI: pip install 'hpcaccept[mpi]', or apt-get install openmpi-bin."
-
-
-def default_mpi() -> str:
-    """None: its ranks are started by mpiexec itself."""
-    return ""
+    return no_mpiexec()
 
 
 def default_gpus(partition: str) -> int:
@@ -71,36 +81,12 @@ def nodes(plan: Plan, environ: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(f"node{number}" for number in range(plan.request.nodes))
 
 
-def unreachable(
-    plan: Plan, nodes: Sequence[str], folder: RunFolder, environ: Mapping[str, str]
-) -> dict[str, tuple[str, str]]:
-    """None: this machine is here."""
-    return {}
-
-
 def step_command(plan: Plan, step: Step, folder: RunFolder) -> tuple[str, ...]:
     """``mpiexec -n RANKS python -m hpcaccept.rank …``; in a container all of it runs inside, with the image's own MPI."""
     mine = "mpiexec" if plan.image.reference else mpiexec() or "mpiexec"
     command = (mine, "-n", str(step.ranks), plan.image.python, "-m", "hpcaccept.rank", str(folder.path), step.id)
     inside = container.load(plan.image.runtime)
-    return tuple(inside.enter(plan.image, command, step=step.id, names=tuple(_OPEN_MPI), gpus=bool(step.gpus_per_node)))
-
-
-def everywhere(plan: Plan, nodes: tuple[str, ...], command: Sequence[str]) -> tuple[str, ...]:
-    """There is one machine."""
-    return tuple(command)
-
-
-def seconds_left(environ: Mapping[str, str]) -> float | None:
-    """Nobody ends a local job but its own deadlines."""
-    return None
-
-
-def step_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The caller's, less what would make mpiexec believe that it runs under a scheduler."""
-    foreign = ("SLURM_", "PMI_", "PMIX_", "OMPI_COMM_", "PRTE_LAUNCHED")
-    mine = {key: value for key, value in environ.items() if not key.startswith(foreign)}
-    return {**mine, **{key: value for key, value in _OPEN_MPI.items() if key not in mine}}
+    return tuple(inside.enter(plan.image, command, step=step.id, names=tuple(OPEN_MPI), gpus=bool(step.gpus_per_node)))
 
 
 def render(plan: Plan, folder: RunFolder) -> Rendered:
@@ -113,55 +99,3 @@ def render(plan: Plan, folder: RunFolder) -> Rendered:
             ("its first step: all ranks of all virtual nodes", step_command(plan, step, folder)),
         ),
     )
-
-
-def submit(plan: Plan, folder: RunFolder) -> JobRef:
-    """Start the driver; it outlives this process."""
-    import psutil
-
-    from hpcaccept.transport.process import spawn_detached
-
-    pid = spawn_detached(driver_command(folder), log=folder.logs / "driver.log", env=os.environ)
-    try:
-        started = psutil.Process(pid).create_time()
-    except psutil.NoSuchProcess:
-        raise LaunchError(f"The driver ended at once; see {folder.logs / 'driver.log'}.") from None
-    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-    return JobRef(plan.launcher, str(pid), started=started, host=os.uname().nodename, submitted_at=now)
-
-
-def _process(job: JobRef):  # type: ignore[no-untyped-def]
-    import psutil
-
-    try:
-        process = psutil.Process(int(job.id))
-        same = abs(process.create_time() - job.started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return None
-    return process if same else None
-
-
-def status(job: JobRef) -> JobStatus:
-    """Running while the driver's process lives; what it said last decides the rest."""
-    if job.host != os.uname().nodename:
-        return JobStatus("lost", f"the driver runs on {job.host}", f"Ask there: ssh {job.host} hpcaccept status")
-    return (
-        JobStatus("running", f"process {job.id}") if _process(job) else JobStatus("lost", f"process {job.id} is gone")
-    )
-
-
-def cancel(job: JobRef) -> None:
-    """Ask the driver to end its step and itself; end them by force when it does not."""
-    import psutil
-
-    process = _process(job)
-    if process is None:
-        return
-    children = process.children(recursive=True)
-    process.terminate()
-    _, alive = psutil.wait_procs([process], timeout=15)
-    for survivor in (*alive, *[c for c in children if alive]):
-        try:
-            survivor.kill()
-        except psutil.NoSuchProcess:
-            continue

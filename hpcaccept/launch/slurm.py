@@ -17,10 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 from hpcaccept import container
 from hpcaccept.errors import LaunchError
-from hpcaccept.launch.job.driver import MARGIN_S, WARNING_S, driver_command
+from hpcaccept.launch._slurm.behind_others import behind_others
+from hpcaccept.launch._slurm.cluster_now import cluster_now
+from hpcaccept.launch._slurm.doctor_job import as_job, begun, outside_environment
+
+# Slurm gives only nodes that answer it; which of them can be entered, a step of its own asks (launch.job.preflight).
+from hpcaccept.launch.job.defaults import unreachable
+from hpcaccept.launch.job.driver import WARNING_S, driver_command, time_limit_s
 from hpcaccept.launch.job.preflight import opening
 from hpcaccept.launch.job.queue import next_step
 from hpcaccept.model.job import JobRef, JobStatus, Rendered
+from hpcaccept.model.launcher import LauncherTraits
 from hpcaccept.parse.slurm.jobs import parse_gres_gpus, parse_sacct, parse_scontrol_job, parse_squeue
 from hpcaccept.parse.slurm.mpi import best_mpi_type, parse_mpi_types
 from hpcaccept.parse.slurm.nodes import parse_job_with
@@ -35,6 +42,42 @@ if TYPE_CHECKING:
 
     from hpcaccept.model.plan import Plan, Step
     from hpcaccept.store.folder import RunFolder
+
+__all__ = [
+    "TRAITS",
+    "as_job",
+    "available",
+    "begun",
+    "behind_others",
+    "cancel",
+    "cluster_now",
+    "default_gpus",
+    "default_mpi",
+    "everywhere",
+    "find_job",
+    "missing_words",
+    "nodes",
+    "outside_environment",
+    "render",
+    "seconds_left",
+    "status",
+    "step_command",
+    "step_environment",
+    "submit",
+    "unreachable",
+    "withdraw",
+]
+
+TRAITS = LauncherTraits(
+    provides=frozenset({"sbatch", "srun", "container"}),
+    priority=30,
+    names_nodes_late=True,
+    enters_first=True,
+    relays_input=True,
+    try_by_hand="srun -N1 hostname",
+    look_at_node="scontrol show node NAME",
+    chatter="salloc: ",
+)
 
 
 def available() -> str:
@@ -71,11 +114,18 @@ def nodes(plan: Plan, environ: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(done.stdout.split())
 
 
-def default_mpi() -> str:
+def missing_words() -> tuple[str, str]:
+    """Where Slurm is installed: what was expected of it, and how to ask it by hand."""
+    return ("a Slurm controller that answers", "'scontrol ping'") if shutil.which("sbatch") else ("", "")
+
+
+def default_mpi(listed: str | None = None) -> str:
     """The best type that this Slurm lists. Raises LaunchError as ``mpi_among``."""
-    listed = ask(["srun", "--mpi=list"])
-    # Some versions list on standard error.
-    return mpi_among(listed.stdout + listed.stderr)
+    if listed is None:
+        done = ask(["srun", "--mpi=list"])
+        # Some versions list on standard error.
+        listed = done.stdout + done.stderr
+    return mpi_among(listed)
 
 
 def mpi_among(listed: str) -> str:
@@ -92,13 +142,6 @@ def mpi_among(listed: str) -> str:
             "Install Slurm's PMIx plugin, or name a type with HPCACCEPT_MPI.",
         )
     return best
-
-
-def unreachable(
-    plan: Plan, nodes: Sequence[str], folder: RunFolder, environ: Mapping[str, str]
-) -> dict[str, tuple[str, str]]:
-    """None: Slurm gives only nodes that answer it; which of them can be entered, a step of its own asks (launch.entering)."""
-    return {}
 
 
 def step_command(plan: Plan, step: Step, folder: RunFolder) -> tuple[str, ...]:
@@ -153,13 +196,6 @@ def step_environment(environ: Mapping[str, str]) -> dict[str, str]:
     dropped = {"SLURM_CPUS_PER_TASK", "SLURM_NTASKS_PER_NODE", "SLURM_TRES_PER_TASK"}
     kept = {key: value for key, value in environ.items() if key not in dropped}
     return {"OMPI_MCA_mpi_yield_when_idle": "1", **kept}
-
-
-def time_limit_s(plan: Plan) -> float:
-    """What was asked for, else an upper estimate: start, imports and every deadline once."""
-    if plan.request.time_s:
-        return plan.request.time_s
-    return plan.start_deadline_s + MARGIN_S + sum(spec.deadline_s for spec in plan.suite.checks) + WARNING_S
 
 
 def _executor(plan: Plan, folder: RunFolder) -> SlurmExecutor:

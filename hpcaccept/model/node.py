@@ -39,3 +39,18 @@ class Reserved:
     start_s: float
     end_s: float
     nodes: frozenset[str]
+
+
+@dataclass(frozen=True)
+class ClusterNow:
+    """One look at a cluster.
+
+    Attributes:
+        partition: that is meant: the default one when none was named.
+        nodes: all that the scheduler shows.
+        kept: reservations, and nodes planned for jobs that wait.
+    """
+
+    partition: str
+    nodes: tuple[NodeState, ...]
+    kept: tuple[Reserved, ...]

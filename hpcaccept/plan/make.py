@@ -114,16 +114,6 @@ def make_plan(
     commit: str,
 ) -> Plan:
     """The plan of one run. Everything that is not in the arguments does not matter to it."""
-    if launcher == "hosts" and (request.exclude or not request.nodelist):
-        raise UsageError(
-            "--launcher hosts needs the names of the hosts, and no --exclude.", "For example: --nodelist host[1-4]."
-        )
-    fitting = container.load(image.runtime).LAUNCHERS
-    if launcher not in fitting:
-        raise UsageError(
-            f"--container-runtime is {image.runtime!r}, which the launcher {launcher!r} cannot use; it needs {' or '.join(fitting)}.",
-            f"Use --launcher {fitting[0]}, or another runtime: {', '.join(container.names())}.",
-        )
     if image.reference:
         image = replace(image, name=f"hpcaccept-{run_id}")
     suite = _fitting(suite, request)

@@ -157,7 +157,7 @@ def _checks() -> list[str]:
 def _plan(nodes: int, gpus: int, rule: PeerRule) -> Plan:
     suite = Suite("simulated", "A simulated fleet.", tuple(CheckSpec(name) for name in _checks()), peers=rule)
     return Plan(
-        run_id="simulated", created_at="", version="", commit="", launcher="local",
+        run_id="simulated", created_at="", version="", commit="", launcher="",
         request=Request(nodes=nodes, gpus_per_node=gpus), suite=suite, image=Image(), start_deadline_s=0.0,
     )  # fmt: skip
 

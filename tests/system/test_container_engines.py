@@ -10,7 +10,7 @@ import pytest
 from support.engine_stand_in import DIGEST, docker_stand_in
 from support.submission import Finished, noise, submit, suite_file
 
-from hpcaccept.launch import local
+from hpcaccept.launch.job.this_machine import mpiexec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.mpi
 def _run(folder: Path, image: str, *words: str) -> Finished:
     place = docker_stand_in(folder)
     # Inside, mpiexec is the image's own.
-    (place / "mpiexec").symlink_to(local.mpiexec())
+    (place / "mpiexec").symlink_to(mpiexec())
     env = {"PATH": f"{place}:{os.environ['PATH']}", "HPCACCEPT_LAUNCHER": "local", "HPCACCEPT_PYTHON": sys.executable}
     inside = ["--container-runtime", "docker", "--container-image", image, *words]
     return submit(folder / "runs", suite_file(folder, noise(0.1)), "--nodes", "2", *inside, env=env).finish()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hpcaccept.launch import local
+from hpcaccept.launch.job.this_machine import mpiexec
 
 pytestmark = pytest.mark.mpi
 HOOK = Path(__file__).parents[2] / "enroot" / "hooks.d" / "72-rank-apart.sh"
@@ -56,7 +56,7 @@ def test_ranks_in_containers_of_their_own_exchange_large_messages(tmp_path: Path
         pytest.skip(f"needs user namespaces: {tried.stderr.strip()}")
     rank = ["bash", "-c", RANK, "bash", str(tmp_path / "environ"), str(HOOK), sys.executable, "-c", EXCHANGE]
     ended = subprocess.run(
-        [local.mpiexec(), "-n", "2", *rank],
+        [mpiexec(), "-n", "2", *rank],
         env={**os.environ, **ANYWHERE},
         capture_output=True,
         text=True,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-FORMAT = "def render(judged: object) -> str:\n    return ''\n"
+FORMAT = "ABOUT = 'Nothing.'\n\n\ndef render(judged: object) -> str:\n    return ''\n"
 
 
 @pytest.fixture

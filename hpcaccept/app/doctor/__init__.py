@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-import shutil
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from hpcaccept.model.plan import Image, Request
 from hpcaccept.plan.make import image_of, request_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from types import ModuleType
 
     from hpcaccept.config.settings import Settings
@@ -41,7 +40,7 @@ class LoginLook(Protocol):
     """A module of ``login``."""
 
     PLACE: int
-    FOR: Sequence[str]
+    NEEDS: Collection[str]
 
     def ask(self, case: Case) -> Any:
         """What is seen from here. Raises LaunchError or OSError when it cannot be looked at."""
@@ -105,11 +104,12 @@ def examine(
     case, unplanned = _case(settings, overrides, quick)
     seen: dict[str, Any] = {}
     here = [*before, *unplanned, *_look(case, seen)]
+    here += _unavailable(case, here)
     if quick:
         return Diagnosis(case, tuple(here))
     blocking = list(dict.fromkeys(finding.look for finding in here if finding.stops))
     if blocking or case.plan is None:
-        if case.launcher == "local":
+        if case.traits.virtual:
             alone = examine_node(case.request.gpus_per_node)
             return Diagnosis(case, tuple(here), alone.there, alone.heard)
         why = f"could not look: no job is started before this is mended: {', '.join(blocking)}"
@@ -147,15 +147,16 @@ def _launcher(settings: Settings) -> tuple[str, list[Finding]]:
     if settings.launcher != "auto":
         launch.load(settings.launcher)
         return settings.launcher, []
-    chosen = launch.choose("auto")
-    if chosen == "slurm":
+    chosen, passed_over = launch.choose("auto"), launch.choose_unattended("auto")
+    if not launch.load(chosen).TRAITS.virtual:
         return chosen, []
-    # What follows the colon are Slurm's own words, which 'scontrol ping' says again.
-    why = launch.load("slurm").available().partition(":")[0].rstrip(".")
-    if not shutil.which("sbatch"):
+    # What follows the colon are the scheduler's own words, which its command says again.
+    why = launch.load(passed_over).available().partition(":")[0].rstrip(".")
+    expected, look = launch.load(passed_over).missing_words()
+    if not expected:
         return chosen, [Finding("launcher", "ok", f"{chosen}, this machine alone: {why}")]
-    remedy = "A submission would test this machine alone. 'scontrol ping', or --launcher slurm to insist"
-    return chosen, [Finding("launcher", "warning", why, "a Slurm controller that answers", remedy)]
+    remedy = f"A submission would test this machine alone. {look}, or --launcher {passed_over} to insist"
+    return chosen, [Finding("launcher", "warning", why, expected, remedy)]
 
 
 def _case(settings: Settings, overrides: Sequence[SuiteText], quick: bool) -> tuple[Case, list[Finding]]:
@@ -179,6 +180,14 @@ def _case(settings: Settings, overrides: Sequence[SuiteText], quick: bool) -> tu
     return replace(case, request=plan.request, image=plan.image, plan=plan), []
 
 
+def _unavailable(case: Case, here: Sequence[Finding]) -> list[Finding]:
+    """Why the launcher cannot be used, where no look of its own has said that."""
+    if case.plan is not None or any(finding.stops for finding in here):
+        return []
+    why_not = launch.load(case.launcher).available()
+    return [Finding("launcher", "wrong", why_not.rstrip("."), case.launcher, stops=True)] if why_not else []
+
+
 def _no_image(case: Case) -> bool:
     """True where the image's file is not what a plan could be made for."""
     from hpcaccept.app.doctor.login import image
@@ -187,8 +196,9 @@ def _no_image(case: Case) -> bool:
 
 
 def _look(case: Case, seen: dict[str, Any]) -> Iterable[Finding]:
-    """Everything that this machine can see. Without a Slurm that answers that is little."""
-    looks = [look for look in cast("list[LoginLook]", modules(login)) if case.launcher in look.FOR]
+    """Everything that this machine can see. Without a scheduler that answers that is little."""
+    provided = case.traits.provides
+    looks = [look for look in cast("list[LoginLook]", modules(login)) if provided.issuperset(look.NEEDS)]
     for number, look in enumerate(looks):
         name = _name(look)
         try:
@@ -199,7 +209,7 @@ def _look(case: Case, seen: dict[str, Any]) -> Iterable[Finding]:
             continue
         findings = look.judge(case, seen[name])
         yield from findings
-        if number == 0 and case.launcher == "slurm" and any(finding.stops for finding in findings):
+        if number == 0 and case.traits.names_nodes_late and any(finding.stops for finding in findings):
             yield Finding("the rest", "unknown", f"could not look: {findings[0].found}")
             return
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpcaccept import launch
+from hpcaccept.model.launcher import LauncherTraits
 from hpcaccept.model.plan import Image, Plan, Request
 
 
@@ -13,7 +15,7 @@ class Case:
     """What a run would ask for.
 
     Attributes:
-        launcher: ``slurm`` or ``local``; empty: one node speaks for itself.
+        launcher: module name in hpcaccept.launch; empty: one node speaks for itself.
         request: nodes, GPUs, partition and the rest.
         image: that the ranks would enter.
         runs_dir: where the run would be kept.
@@ -27,3 +29,8 @@ class Case:
     runs_dir: Path
     plan: Plan | None = None
     quick: bool = False
+
+    @property
+    def traits(self) -> LauncherTraits:
+        """Those of the launcher; one node that speaks for itself is a machine alone."""
+        return launch.load(self.launcher).TRAITS if self.launcher else LauncherTraits(virtual=True)

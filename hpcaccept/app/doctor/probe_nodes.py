@@ -7,7 +7,6 @@ job is left: neither in the queue, nor on the nodes, nor in the runs folder.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import re
 import secrets
@@ -20,7 +19,6 @@ from typing import TYPE_CHECKING
 
 from hpcaccept import checks, container, launch
 from hpcaccept.errors import LaunchError
-from hpcaccept.launch import slurm
 from hpcaccept.launch.job.preflight import by_task
 from hpcaccept.model.doctor.probe import FROM_LOGIN, NoAnswer, NodeFacts, ProbeRequest, ProbeResult
 from hpcaccept.model.plan import Step
@@ -49,12 +47,8 @@ _ASK_QUEUE_S = 2.0
 #: Whoever asks for a node that does not answer waits half a minute for it, even when the job is over.
 _GRACE_S = 3.0
 _STEP = "doctor"
-_GRANTED = re.compile(r"^salloc: Granted job allocation (\d+)", re.MULTILINE)
 #: How long a file that a node has left may take to be seen here.
 _SEEN_WITHIN_S = 5.0
-#: Options of sbatch that say where and as whom a job may run; the others (mail, dependencies, times) are the run's own affair.
-_WHERE = {"cluster_constraint", "clusters", "constraint", "cpus_per_gpu", "gres", "licenses", "mcs_label", "mem", "mem_per_cpu",
-          "mem_per_gpu", "network", "nice", "prefer", "priority", "qos", "reservation", "switches", "tmp", "wckey"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -88,12 +82,12 @@ def probe(case: Case, patience: Patience, most_s: float | None = None) -> ProbeR
     assert plan is not None
     token = f"hpcaccept-doctor-{secrets.token_hex(6)}"
     # A job of its own, even when this is typed inside of another one.
-    mine = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_") or key == "SLURM_CONF"}
+    mine = launcher.outside_environment(os.environ)
     inside = container.load(case.image.runtime).environment(case.image)
     environ = launcher.step_environment({**mine, **inside})
     with _token_folder(case.runs_dir, token) as folder:
         RunFolder(folder).write_plan(plan)
-        nodes = _placeholders(plan) if case.launcher == "slurm" else launcher.nodes(plan, environ)
+        nodes = _placeholders(plan) if case.traits.names_nodes_late else launcher.nodes(plan, environ)
         far = launcher.unreachable(plan, nodes, RunFolder(folder), environ)
         near = tuple(node for node in nodes if node not in far)
         outside = tuple(NoAnswer((node,), cause, remedy) for node, (cause, remedy) in far.items())
@@ -101,15 +95,15 @@ def probe(case: Case, patience: Patience, most_s: float | None = None) -> ProbeR
             return ProbeResult((), silent=outside)
         request = ProbeRequest(token, str(folder), case.request.gpus_per_node, _who_imports_torch(plan))
         command = probe_command(plan, near, request)
-        if case.launcher == "slurm":
-            command = as_job(command, plan, token, patience, most_s)
+        needed_s = patience.start_s + patience.answers_s
+        command = launcher.as_job(command, plan, token, min(needed_s, most_s or needed_s))
         heard = _converse(case, command, environ, token, patience, len(near))
         seen = tuple(_seen_back(folder, token, heard.nodes))
         return replace(heard, nodes=seen, silent=(*outside, *heard.silent))
 
 
 def _placeholders(plan: Plan) -> tuple[str, ...]:
-    """Slurm chooses, and tells only in the job."""
+    """The scheduler chooses, and tells only in the job."""
     return tuple(f"NODE{number}" for number in range(plan.request.nodes))
 
 
@@ -129,49 +123,23 @@ def _who_imports_torch(plan: Plan) -> str:
     """Nobody, for a suite whose checks do without."""
     if not any("torch" in checks.load(spec.name).needs for spec in plan.suite.checks):
         return "none"
-    return "first" if plan.launcher == "local" else "all"
+    return "first" if launch.load(plan.launcher).TRAITS.virtual else "all"
 
 
 def probe_command(plan: Plan, nodes: tuple[str, ...], request: ProbeRequest) -> tuple[str, ...]:
     """The launcher's own command for a look into every node, with the question in the place of the rank program. Pure."""
     step = Step(_STEP, nodes, 1, plan.request.gpus_per_node, (), plan.start_deadline_s)
-    if plan.launcher == "slurm":
+    launcher = launch.load(plan.launcher)
+    if "srun" in launcher.TRAITS.provides:
         # A container of Pyxis' without a name goes with its step.
         plan = replace(plan, image=replace(plan.image, name=""))
-    words = list(launch.load(plan.launcher).step_command(plan, step, RunFolder(Path("/"))))
+    words = list(launcher.step_command(plan, step, RunFolder(Path("/"))))
     rank = ["hpcaccept.rank", "/", step.id]
     # Once for all, or once for each host.
     places = [i for i in range(len(words)) if words[i : i + len(rank)] == rank]
     for place in reversed(places):
         words[place : place + len(rank)] = ["hpcaccept.rank.probe", dumps(request)]
     return tuple(words)
-
-
-def as_job(
-    command: tuple[str, ...], plan: Plan, token: str, patience: Patience, most_s: float | None
-) -> tuple[str, ...]:
-    """A step's srun in a job of its own, for which Slurm chooses the nodes. Pure.
-
-    With salloc, because an srun that makes its job itself gives its tasks other cores than a step of a batch job has.
-    """
-    request = plan.request
-    needed_s = patience.start_s + patience.answers_s
-    named = {
-        "job-name": "hpcaccept-doctor",
-        "comment": token,
-        "time": str(max(1, math.ceil(min(needed_s, most_s or needed_s) / 60))),
-        "nodes": str(request.nodes),
-        "ntasks-per-node": str(request.ranks_per_node),
-        "gpus-per-node": str(request.gpus_per_node or ""),
-        "partition": request.partition,
-        "account": request.account,
-        "nodelist": request.nodelist,
-        "exclude": request.exclude,
-    }
-    where = {key.replace("_", "-"): value for key, value in request.slurm.items() if key in _WHERE}
-    words = [f"--{key}={value}" for key, value in {**named, **where}.items() if value]
-    step = [word for word in command if not word.startswith("--nodelist=")]
-    return ("salloc", "--exclusive", *words, *step)
 
 
 # --- the conversation -------------------------------------------------------------------------------------------------
@@ -183,7 +151,7 @@ def _converse(
     hearing = ProbeReader()
     begin = time.monotonic()
     with talking(command, env=environ, grace_s=_GRACE_S) as talk, _nothing_left(case, token):
-        why, begun, job = _listen(case.launcher, talk, hearing, token, patience, asked)
+        why, begun, job = _listen(launch.load(case.launcher), talk, hearing, token, patience, asked)
         waited_s = time.monotonic() - begin
         talk.wait(2.0)
     for arrived_s, line in talk.read_lines(0.01):
@@ -196,15 +164,15 @@ def _converse(
 
 
 def _listen(
-    launcher: str, talk: Talk, hearing: ProbeReader, token: str, patience: Patience, asked: int
+    launcher: launch.Launcher, talk: Talk, hearing: ProbeReader, token: str, patience: Patience, asked: int
 ) -> tuple[NoAnswer | None, bool, tuple[str, ...]]:
     """Until everyone is done, the launcher has ended, or patience has.
 
     Returns:
-        Why no more is known, whether the job has begun, and the names of its nodes in the order of its tasks, where Slurm chose them.
+        Why no more is known, whether the job has begun, and the names of its nodes in the order of its tasks, where the scheduler chose them.
     """
-    slurms = launcher == "slurm"
-    phase, until = ("queue", patience.queue_s) if slurms else ("start", patience.start_s)
+    traits = launcher.TRAITS
+    phase, until = ("queue", patience.queue_s) if traits.names_nodes_late else ("start", patience.start_s)
     until += time.monotonic()
     asked_queue = pinged = first = time.monotonic()
     status: JobStatus | None = None
@@ -220,28 +188,28 @@ def _listen(
         # Without the silent ones MPI cannot start: that is not waited for.
         if spoken and (why or len(spoken) >= asked) and all(f.done or (why and f.mpi_begun) for f in spoken):
             return why, True, job
-        if phase == "queue" and (granted := _GRANTED.search(talk.stderr)):
-            # At once: of a job that is being ended Slurm names only the nodes that have not yet ended it.
-            phase, until, job = "start", now + patience.start_s, _nodes_of_job(granted[1])
+        if phase == "queue" and (names := launcher.begun(talk.stderr)) is not None:
+            # At once: of a job that is being ended the scheduler names only the nodes that have not yet ended it.
+            phase, until, job = "start", now + patience.start_s, names
         elif phase == "queue" and now - asked_queue > _ASK_QUEUE_S:
-            asked_queue, status = now, _state_of_job(token)
+            asked_queue, status = now, _state_of_job(launcher, token)
             if status and status.state == "stuck":
                 return NoAnswer((), f"the job cannot start: {status.detail}", status.remedy), False, job
         elif phase == "start" and len(spoken) >= asked:
             phase, until = "answers", now + patience.answers_s
-        if spoken and slurms and now - pinged > max(_PING_S, (now - first) / 20):
+        if spoken and traits.relays_input and now - pinged > max(_PING_S, (now - first) / 20):
             pinged = now
             talk.say(repr(time.time()))
         if now > until:
-            why = _too_late(phase, patience, status.detail if status else "")
+            why = _too_late(phase, patience, status.detail if status else "", traits.look_at_node)
             if phase != "start" or not spoken:
                 return why, phase != "queue", job
             phase, until = "answers", now + patience.answers_s
-    # Slurm itself has refused, or the ranks could not be started.
-    return why, True, job or (_nodes_of_job(granted[1]) if (granted := _GRANTED.search(talk.stderr)) else ())
+    # The scheduler itself has refused, or the ranks could not be started.
+    return why, True, job or launcher.begun(talk.stderr) or ()
 
 
-def _too_late(phase: str, patience: Patience, detail: str) -> NoAnswer:
+def _too_late(phase: str, patience: Patience, detail: str, look_at_node: str) -> NoAnswer:
     if phase == "queue":
         wait, words = show_duration(patience.queue_s), f" ({detail})" if detail else ""
         return NoAnswer(
@@ -252,7 +220,7 @@ def _too_late(phase: str, patience: Patience, detail: str) -> NoAnswer:
         return NoAnswer(
             (),
             f"nothing was heard of it within {wait}",
-            "scontrol show node NAME; --start-timeout S for slow image pulls",
+            "; ".join(way for way in (look_at_node, "--start-timeout S for slow image pulls") if way),
         )
     return NoAnswer((), f"not all answers came within {show_duration(patience.answers_s)}")
 
@@ -267,32 +235,19 @@ def _nothing_left(case: Case, token: str) -> Iterator[None]:
         with contextlib.suppress(LaunchError):
             if after:
                 ask(after)
-        if case.launcher == "slurm":
-            with contextlib.suppress(LaunchError):
-                job = slurm.find_job(token)
-                if job and not slurm.status(job).over:
-                    slurm.cancel(job)
+        launcher = launch.load(case.launcher)
+        with contextlib.suppress(LaunchError):
+            job = launcher.find_job(token)
+            if job and not launcher.status(job).over:
+                launcher.cancel(job)
 
 
-def _state_of_job(token: str) -> JobStatus | None:
+def _state_of_job(launcher: launch.Launcher, token: str) -> JobStatus | None:
     try:
-        job = slurm.find_job(token)
-        return slurm.status(job) if job else None
+        job = launcher.find_job(token)
+        return launcher.status(job) if job else None
     except LaunchError:
         return None
-
-
-def _nodes_of_job(job: str) -> tuple[str, ...]:
-    """In the order of its tasks; empty when Slurm does not say."""
-    try:
-        names = ask(["squeue", "-h", "-t", "all", "-o", "%N", "-j", job]).stdout.strip()
-    except LaunchError:
-        return ()
-    if not names:
-        return ()
-    from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet
-
-    return tuple(NodeSet(names, resolver=RESOLVER_NOGROUP))
 
 
 def _one_each(hearing: ProbeReader) -> tuple[NodeFacts, ...]:
@@ -336,14 +291,16 @@ def _cause(case: Case, said: str, launchers: str, why: NoAnswer | None) -> NoAns
     return (
         why
         if why and why.cause
-        else NoAnswer((), _last_words(said or launchers), "Try the same by hand: srun -N1 hostname")
+        else NoAnswer(
+            (), _last_words(said or launchers, case.traits.chatter), f"Try the same by hand: {case.traits.try_by_hand}"
+        )
     )
 
 
-def _last_words(text: str) -> str:
+def _last_words(text: str, chatter: str = "") -> str:
     """What was said last, without what only tells that something ended."""
     lines = list(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
-    told = [line for line in lines if not line.startswith("salloc: ") or "error" in line]
+    told = [line for line in lines if not (chatter and line.startswith(chatter)) or "error" in line]
     telling = [line for line in told if not parse_deaths(line) and "Terminating StepId" not in line] or told
     return " / ".join(telling[-2:])[:400] or "it left no word"
 

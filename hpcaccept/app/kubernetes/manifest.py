@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from hpcaccept import __version__
+from hpcaccept import __version__, launch
 from hpcaccept.errors import UsageError
 
 #: Where things are inside the pods.
@@ -256,8 +256,9 @@ def _arguments(asked: Asked) -> list[str]:
     # $( is Kubernetes' own sign for a variable; what the user has typed is no such thing.
     tested = [word.replace("$(", "$$(") for word in asked.submit]
     tested += ["--gpus-per-node", str(asked.gpus_per_node), "--runs-dir", RUNS]
+    here = launch.providing("one machine")[0]
     if asked.nodes == 1 and asked.pvc:
-        return ["submit", "--nodes", "1", "--nodelist", "$(NODE_NAME)", "--launcher", "local", *tested]
+        return ["submit", "--nodes", "1", "--nodelist", "$(NODE_NAME)", "--launcher", here, *tested]
     if asked.nodes == 1:
         return ["k8s", "pod", "--log", *tested]
     timeout = ["--pods-timeout", f"{asked.pods_timeout_s:g}"]

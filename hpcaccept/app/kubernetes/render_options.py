@@ -7,12 +7,12 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpcaccept import __version__
+from hpcaccept import __version__, launch
 from hpcaccept.app.kubernetes.manifest import Asked, suite_path, toleration
 from hpcaccept.config.settings import Settings
 from hpcaccept.config.suites import SuiteText, read_suite
 from hpcaccept.errors import UsageError
-from hpcaccept.launch.slurm import time_limit_s
+from hpcaccept.launch.job.driver import time_limit_s
 from hpcaccept.model.plan import Image
 from hpcaccept.plan.make import make_plan, request_of
 from hpcaccept.plan.resolve import resolve_suite
@@ -60,7 +60,7 @@ def asked_of(
         resolve_suite(text, overrides),
         request_of(settings, gpus),
         Image(),
-        launcher="local",
+        launcher=launch.providing("one machine")[0],
         run_id="",
         now="",
         version=__version__,

@@ -6,7 +6,6 @@
     recall     what does the journal say of earlier nights?    pure
     changes    what is different from last night?              pure
     message    how is it said?                                 pure
-    slurm_now  what does Slurm say of its nodes now?
     runs       submitting, waiting, judging, one run or several
     night      one night, from lock to message
     notify     mail and webhook, and what to do when they fail

@@ -14,13 +14,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpcaccept import launch
 from hpcaccept.app.nightly import runs
 from hpcaccept.app.nightly.changes import compare
 from hpcaccept.app.nightly.choose import Choice, Terms, cap_of, choose, in_jobs
 from hpcaccept.app.nightly.earlier_nights import Memory, instant_of, missed_nights, recall, stale_nodes, with_runs
 from hpcaccept.app.nightly.message import NightReport, headline, is_news, named, news_lines, node_lists
 from hpcaccept.app.nightly.notify import TOKEN_VARIABLE, URL_VARIABLE, notify
-from hpcaccept.app.nightly.slurm_now import slurm_now
 from hpcaccept.app.run.submit import dry_run, plan_run
 from hpcaccept.app.run.wait import events_of
 from hpcaccept.config.settings import Layered
@@ -50,7 +50,7 @@ class Site:
     """What every step of a night needs.
 
     Attributes:
-        layered: what is asked for; its launcher is ``slurm`` or ``local``.
+        layered: what is asked for; its launcher is decided.
         say: tells whoever watches, one line at a time.
         clock: the time now, aware.
         secrets: where the webhook's URL and token are looked for by name, before their files.
@@ -120,7 +120,7 @@ def site_of(layered: Layered, say: Callable[[str], None] = lambda _: None) -> Si
 
     ``submit`` falls back to this machine where no Slurm answers. At night nobody would notice that the login node was tested.
     """
-    launcher = "slurm" if layered.settings.launcher == "auto" else layered.settings.launcher
+    launcher = launch.choose_unattended(layered.settings.launcher)
     # Out of the environment, which every job inherits.
     secrets = {name: os.environ.pop(name) for name in (URL_VARIABLE, TOKEN_VARIABLE) if name in os.environ}
     return Site(replace(layered, settings=replace(layered.settings, launcher=launcher)), say, secrets=secrets)
@@ -283,11 +283,11 @@ def _time_to_wait(site: Site, limit_s: float, end_s: float | None) -> float:
 def _groups(
     site: Site, tested: Mapping[str, LastTest], gpus: int, longest_s: float, found: Findings
 ) -> list[tuple[str, ...]]:
-    """The nodes of each job; one job without names where there is no Slurm to ask."""
+    """The nodes of each job; one job without names where there is no scheduler to ask."""
     settings, nightly = site.layered.settings, site.layered.nightly
-    if settings.launcher != "slurm":
+    now = launch.load(settings.launcher).cluster_now(settings.partition)
+    if now is None:
         return [()]
-    now = slurm_now(settings.partition)
     found.partition = tuple(node.name for node in now.nodes if now.partition in node.partitions)
     now_s = site.clock().timestamp()
     terms = Terms(

@@ -14,8 +14,7 @@ from hpcaccept import launch
 from hpcaccept.app.run.submit import plan_run, start
 from hpcaccept.app.run.wait import events_of, wait_for
 from hpcaccept.errors import HpcacceptError, LaunchError
-from hpcaccept.launch import slurm
-from hpcaccept.launch.job.driver import CANCELLED
+from hpcaccept.launch.job.driver import CANCELLED, time_limit_s
 from hpcaccept.model.job import JobRef
 from hpcaccept.model.nightly.night import ACCEPTED, Concluded, Withdrawn
 from hpcaccept.report.phrases import folded
@@ -49,7 +48,7 @@ class Open:
 
 def limit_s(plan: Plan) -> float:
     """Time limit of the job in whole minutes, as Slurm takes it."""
-    return math.ceil(slurm.time_limit_s(plan) / 60) * 60.0
+    return math.ceil(time_limit_s(plan) / 60) * 60.0
 
 
 def plan_for(layered: Layered, nodes: Sequence[str], end_s: float | None, now_s: float) -> tuple[Plan, RunFolder]:
@@ -57,7 +56,7 @@ def plan_for(layered: Layered, nodes: Sequence[str], end_s: float | None, now_s:
 
     Args:
         layered: what is asked for.
-        nodes: names; empty: as the settings say (without Slurm nothing is chosen).
+        nodes: names; empty: as the settings say (without a scheduler nothing is chosen).
         end_s: when the job must have ended, seconds since the epoch; None: whenever.
         now_s: seconds since the epoch.
     """
@@ -65,25 +64,8 @@ def plan_for(layered: Layered, nodes: Sequence[str], end_s: float | None, now_s:
     if nodes:
         settings = replace(settings, nodes=len(nodes), nodelist=folded(list(nodes)))
     plan, folder = plan_run(settings, layered.overrides)
-    if plan.launcher != "slurm":
-        return plan, folder
-    options = {**_modest(settings.slurm, layered.nightly.nice), **settings.slurm}
-    # A word by which the job is found again when this process is killed before it has learned the job's number.
-    options["comment"] = " ".join(word for word in (options.get("comment", ""), folder.run_id) if word)
-    if end_s is not None:
-        # Relative, so that no change of clocks comes in between. Slurm starts the job only if its limit ends before.
-        options.setdefault("deadline", f"now+{max(60, int(end_s - AFTER_LIMIT_S - now_s))}seconds")
-    return replace(plan, request=replace(plan.request, slurm=options, time_s=limit_s(plan))), folder
-
-
-def _modest(slurm_options: dict[str, str], nice: int) -> dict[str, str]:
-    modest: dict[str, str] = {}
-    if nice and not {"nice", "priority", "qos"} & slurm_options.keys():
-        modest["nice"] = str(nice)
-    if "requeue" not in slurm_options:
-        # A job that makes room for others must not come back in the morning.
-        modest["no_requeue"] = ""
-    return modest
+    within_s = None if end_s is None else end_s - AFTER_LIMIT_S - now_s
+    return launch.load(plan.launcher).behind_others(plan, folder.run_id, layered.nightly.nice, within_s), folder
 
 
 def submit(plan: Plan, folder: RunFolder) -> Open:
@@ -100,8 +82,8 @@ def find_again(folder: RunFolder) -> Open | None:
     if not folder.plan_file.exists():
         return None
     job = folder.read_job()
-    if job is None and folder.read_plan().launcher == "slurm":
-        job = slurm.find_job(folder.run_id)
+    if job is None:
+        job = launch.load(folder.read_plan().launcher).find_job(folder.run_id)
         if job:
             folder.write_job(job)
     return Open(folder, job) if job or events_of(folder) else None
@@ -129,7 +111,7 @@ def begun_or_taken_back(
                 continue
             if status.state == "stuck" or time.monotonic() >= until:
                 why = f"did not begin within {timeout_s:g} s" if status.state == "pending" else "cannot begin"
-                if slurm.withdraw(run.job):
+                if launch.load(run.job.launcher).withdraw(run.job):
                     taken_back[run.folder.run_id] = " ".join(f"{why}: {status.detail}. {status.remedy}".split())
                     say(f"{run.folder.run_id}: taken back: {why} ({status.detail})")
                 waiting.remove(run)
@@ -161,7 +143,9 @@ def finish(run: Open, night: str, judging: Judging) -> Concluded | Withdrawn:
     """
     status = wait_for(run.folder, run.job, lambda _: None) if run.job else None
     if run.job and status and not status.over:
-        slurm.withdraw(run.job)  # it was put back into the queue, where it would begin on some other day
+        launch.load(run.job.launcher).withdraw(
+            run.job
+        )  # it was put back into the queue, where it would begin on some other day
     return judged(run.folder, night, judging, status)
 
 

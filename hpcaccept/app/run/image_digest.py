@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpcaccept import container
+from hpcaccept import container, launch
 from hpcaccept.errors import HpcacceptError, LaunchError, UsageError
 from hpcaccept.parse.image_file import HEAD_BYTES, format_of
 from hpcaccept.transport.process import ask
@@ -26,7 +26,8 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 def runtime_of(launcher: str, reference: str) -> str:
     """What enters an image where nothing was named: of the runtimes that take it, one that is here (see `container.usual()`)."""
-    return container.usual(launcher, reference, lambda program: bool(shutil.which(program)))
+    provides = launch.load(launcher).TRAITS.provides
+    return container.usual(provides, reference, lambda program: bool(shutil.which(program)))
 
 
 def identified(image: Image) -> Image:

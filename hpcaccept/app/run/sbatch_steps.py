@@ -13,12 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpcaccept import container
+from hpcaccept import container, launch
 from hpcaccept.app.run.submit import plan_of
 from hpcaccept.config.settings import load_settings
 from hpcaccept.errors import UsageError
-from hpcaccept.launch import slurm
-from hpcaccept.launch.job.driver import KEPT, MARGIN_S, TIME_IS_UP, WARNING_S, reckon
+from hpcaccept.launch.job.driver import KEPT, MARGIN_S, TIME_IS_UP, WARNING_S, reckon, time_limit_s
 from hpcaccept.launch.job.events import Events
 from hpcaccept.launch.job.preflight import opening
 from hpcaccept.launch.job.queue import StepQueue, next_step
@@ -109,16 +108,18 @@ def begin(
             "Slurm knows of no GPU (gres) on these nodes, and nobody said how many there must be.",
             "HPCACCEPT_GPUS_PER_NODE=8 sbatch …, or HPCACCEPT_GPUS_PER_NODE=0 to test without.",
         )
-    mpi = slurm.mpi_among(told.mpi) if settings.mpi == "auto" else settings.mpi
+    launcher = launch.providing("sbatch")[0]
+    place = launch.load(launcher)
+    mpi = place.default_mpi(told.mpi) if settings.mpi == "auto" else settings.mpi
     settings = replace(settings, gpus_per_node=gpus, mpi=mpi)
-    plan = plan_of(settings, layered.overrides, "slurm", folder.run_id)
+    plan = plan_of(settings, layered.overrides, launcher, folder.run_id)
     _fits(plan, told)
     folder.create()
     folder.write_plan(plan)
     events = Events(folder)
     events.say("started", nodes=nodes)
     clean_up = container.load(plan.image.runtime).after_job(plan.image)
-    _write_words(folder, "leave", slurm.everywhere(plan, nodes, clean_up) if clean_up else ())
+    _write_words(folder, "leave", place.everywhere(plan, nodes, clean_up) if clean_up else ())
     _leave_command(folder, events, opening(plan, nodes), told)
 
 
@@ -184,7 +185,12 @@ def _leave_command(folder: RunFolder, events: Events, queue: StepQueue, told: Sc
     events.say("step_started", step=step.id, nodes=step.nodes)
     write_whole(folder.path / "queue.json", dumps(_Way(queue, allowed_s, spare_s < longest_s)) + "\n")
     variables = _changes(plan, told.variables.split())
-    command = ("timeout", "--kill-after=10", str(allowed_s), *slurm.step_command(plan, step, folder))
+    command = (
+        "timeout",
+        "--kill-after=10",
+        str(allowed_s),
+        *launch.load(plan.launcher).step_command(plan, step, folder),
+    )
     _write_words(folder, "next", (step.id, f"{_start_s(step):.0f}", str(len(variables)), *variables, *command))
 
 
@@ -202,7 +208,8 @@ def _write_words(folder: RunFolder, name: str, words: Iterable[str]) -> None:
 def _changes(plan: Plan, names: Iterable[str]) -> tuple[str, ...]:
     """How the environment of a step differs from the script's, of which only the names are known."""
     before = dict.fromkeys(names, "")
-    after = {**slurm.step_environment(before), **container.load(plan.image.runtime).environment(plan.image)}
+    inside = container.load(plan.image.runtime).environment(plan.image)
+    after = {**launch.load(plan.launcher).step_environment(before), **inside}
     gone = [name for name in before if name not in after]
     return (*gone, *(f"{name}={value}" for name, value in after.items() if before.get(name) != value))
 
@@ -240,5 +247,5 @@ def _fits(plan: Plan, told: ScriptInput) -> None:
     if lasts_s > _spare_s(told):
         raise UsageError(
             f"The checks alone take {show_duration(lasts_s)}, and the job ends in {show_duration(_left_s(told))}.",
-            f"sbatch --time={-(-int(slurm.time_limit_s(plan)) // 60)} …: minutes, an upper estimate.",
+            f"sbatch --time={-(-int(time_limit_s(plan)) // 60)} …: minutes, an upper estimate.",
         )

@@ -65,11 +65,13 @@ def plan_of(settings: Settings, overrides: Sequence[SuiteText], launcher: str, r
     suite = resolve_suite(read_suite(name), overrides)
     request = request_of(settings, gpus)
     now = datetime.now(timezone.utc)
+    image = identified(image_of(settings, sys.executable, runtime_of(launcher, settings.container_image)))
+    launch.refuse_unfit(launcher, request, image.runtime)
     return make_plan(
         settings,
         suite,
         request,
-        identified(image_of(settings, sys.executable, runtime_of(launcher, settings.container_image))),
+        image,
         launcher=launcher,
         run_id=run_id or f"{now:%Y%m%d-%H%M%S}-{suite.name}-{request.nodes}n-{os.urandom(2).hex()}",
         now=now.isoformat(timespec="seconds"),

@@ -54,6 +54,13 @@ def driver_command(folder: RunFolder) -> tuple[str, ...]:
     return (sys.executable, "-m", "hpcaccept.launch.job.driver", str(folder.path))
 
 
+def time_limit_s(plan: Plan) -> float:
+    """What was asked for, else an upper estimate: start, imports and every deadline once."""
+    if plan.request.time_s:
+        return plan.request.time_s
+    return plan.start_deadline_s + MARGIN_S + sum(spec.deadline_s for spec in plan.suite.checks) + WARNING_S
+
+
 def drive(path: str) -> int:
     """Run the job of a run folder to its end. Always leaves a last word (``ended``) while it lives."""
     folder = RunFolder(Path(path))
@@ -102,7 +109,7 @@ def _drive(folder: RunFolder, events: Events) -> tuple[str, str]:
     stop = _Stop(launcher)
     nodes = launcher.nodes(plan, os.environ)
     events.say("started", nodes=nodes)
-    queue = opening(plan, nodes, virtual=plan.launcher == "local")
+    queue = opening(plan, nodes)
     try:
         while True:
             step, queue = next_step(_reachable(plan, folder, events, queue))

@@ -11,7 +11,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hpcaccept import container
+from hpcaccept import container, launch
 from hpcaccept.launch.job.queue import StepQueue, without
 
 if TYPE_CHECKING:
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 _LABEL = re.compile(r"^ *(\d+): ?(.*)$")
 
 
-def opening(plan: Plan, nodes: tuple[str, ...], *, virtual: bool = False) -> StepQueue:
+def opening(plan: Plan, nodes: tuple[str, ...]) -> StepQueue:
     """The queue of a job before its first step: into the image on every node, then all checks."""
-    first = plan.first_step(nodes, virtual=virtual)
+    traits = launch.load(plan.launcher).TRAITS
+    first = plan.first_step(nodes, virtual=traits.virtual)
     look = replace(first, id="", ranks_per_node=1, checks=())
-    return StepQueue((look, first) if plan.image.reference and plan.launcher == "slurm" else (first,))
+    return StepQueue((look, first) if plan.image.reference and traits.enters_first else (first,))
 
 
 def reckon_entry(

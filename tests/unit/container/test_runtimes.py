@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.builders import DATA
 
-from hpcaccept import container
+from hpcaccept import container, launch
 from hpcaccept.container import _defaults
 from hpcaccept.errors import UsageError
 from hpcaccept.model.plan import Image
@@ -164,7 +164,7 @@ def test_what_an_engine_says_is_told_apart(case: str, kind: str) -> None:
 @pytest.mark.parametrize("name", container.names())
 def test_every_runtime_keeps_the_protocol(name: str) -> None:
     runtime = container.load(name)
-    assert runtime.LAUNCHERS
+    assert launch.providing(*runtime.NEEDS)
     assert runtime.explain("") is None
     assert runtime.explain("srun: error: node0: task 0: Killed\n") is None
     for word, promised in inspect.getmembers(container.Container, inspect.isfunction):
@@ -204,12 +204,13 @@ def test_a_runtime_that_does_not_exist_is_refused_with_the_names_of_those_that_d
 def test_an_image_is_entered_by_the_usual_runtime_that_takes_it(
     launcher: str, reference: str, here: str, taken: str
 ) -> None:
-    assert container.usual(launcher, reference, here.split().__contains__) == taken
+    provides = launch.load(launcher).TRAITS.provides
+    assert container.usual(provides, reference, here.split().__contains__) == taken
 
 
 def test_a_runtime_of_one_new_file_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "toybox.py").write_text(
-        'LAUNCHERS = ("local",)\nIMAGE_ENDINGS = (".toy",)\n\n\n'
+        'NEEDS = ("container",)\nIMAGE_ENDINGS = (".toy",)\n\n\n'
         'def enter(image, command, *, step, names=(), gpus=False):\n    return ("toybox", image.reference, *command)\n'
     )
     monkeypatch.setattr(container, "__path__", [*container.__path__, str(tmp_path)])
@@ -218,5 +219,5 @@ def test_a_runtime_of_one_new_file_is_found_by_its_name(tmp_path: Path, monkeypa
     assert toybox.enter(Image("toybox", "x.toy"), ["true"], step="00") == ("toybox", "x.toy", "true")
     assert toybox.unfit(Image("toybox", "x.toy")) == ""
     assert container.is_file("x.toy")
-    assert container.usual("local", "x.toy", lambda _: True) == "toybox"
+    assert container.usual({"container"}, "x.toy", lambda _: True) == "toybox"
     monkeypatch.delitem(sys.modules, "hpcaccept.container.toybox")

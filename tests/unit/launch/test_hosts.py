@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.builders import DATA, plan, step, suite
+from support.builders import DATA, plan, step
 
 from hpcaccept import __version__
 from hpcaccept.config.settings import Settings
 from hpcaccept.errors import UsageError
-from hpcaccept.launch import choose, hosts
+from hpcaccept.launch import choose, hosts, refuse_unfit
 from hpcaccept.launch.job.queue import StepQueue, without
-from hpcaccept.model.plan import Image
 from hpcaccept.parse.ssh_errors import explain_ssh
-from hpcaccept.plan.make import make_plan, request_of
+from hpcaccept.plan.make import request_of
 from hpcaccept.store.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -83,9 +82,8 @@ def test_gpus_are_never_guessed() -> None:
 
 @pytest.mark.parametrize("settings", [Settings(nodes=2), Settings(nodelist="host[1-4]", exclude="host2")])
 def test_hosts_are_named_and_none_of_them_is_left_out_silently(settings: Settings) -> None:
-    more = {"run_id": "r", "now": "", "version": "", "commit": ""}
     with pytest.raises(UsageError, match="needs the names of the hosts, and no --exclude"):
-        make_plan(settings, suite("identity"), request_of(settings, 0), Image(), launcher="hosts", **more)
+        refuse_unfit("hosts", request_of(settings, 0), "none")
 
 
 def test_without_open_mpi_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +91,7 @@ def test_without_open_mpi_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (tmp_path / name).write_text(f"#!/bin/sh\necho '{says}'\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    for module in ("hosts", "local"):
+    for module in ("hosts", "job.this_machine"):
         monkeypatch.setattr(f"hpcaccept.launch.{module}.mpiexec", lambda: str(tmp_path / "mpiexec"))
     with pytest.raises(UsageError, match="none of Open MPI"):
         choose("hosts")

@@ -8,6 +8,7 @@ from support.builders import AT, suite
 
 from hpcaccept.config.settings import Settings
 from hpcaccept.errors import UsageError
+from hpcaccept.launch import refuse_unfit
 from hpcaccept.model.plan import Image, Plan, Request
 from hpcaccept.plan.make import image_of, make_plan, request_of
 from hpcaccept.serial import dumps, from_plain
@@ -108,7 +109,7 @@ def test_a_container_needs_slurm() -> None:
     with pytest.raises(
         UsageError, match="--container-runtime is 'pyxis', which the launcher 'local' cannot use; it needs slurm"
     ):
-        made(Settings(), launcher="local", image=Image("pyxis", "x"))
+        refuse_unfit("local", Request(1), "pyxis")
 
 
 # --- the plan ---------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hpcaccept.model.doctor.finding import Mark
 
 PLACE = 30
-FOR = ("slurm",)
+NEEDS = {"sbatch"}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from hpcaccept.app.doctor.case import Case
 
 PLACE = 40
-FOR = ("slurm",)
+NEEDS = {"sbatch"}
 ask = partition.ask
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hpcaccept.app.doctor.case import Case
 
 PLACE = 70
-FOR = ("slurm", "hosts", "local")
+NEEDS: set[str] = set()
 
 
 @dataclass(frozen=True)

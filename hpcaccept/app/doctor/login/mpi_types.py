@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from hpcaccept.app.doctor.case import Case
 
 PLACE = 50
-FOR = ("slurm",)
+NEEDS = {"sbatch"}
 
 
 def ask(case: Case) -> tuple[str, ...]:

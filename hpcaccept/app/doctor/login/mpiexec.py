@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpcaccept.launch import local
+from hpcaccept.launch.job.this_machine import mpiexec
 from hpcaccept.model.doctor.finding import Finding
 from hpcaccept.transport.process import ask as said
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from hpcaccept.app.doctor.case import Case
 
 PLACE = 10
-FOR = ("local", "hosts")
+NEEDS = {"mpiexec"}
 
 
 def ask(case: Case) -> tuple[str, str]:
     """Its path, and what it calls itself."""
-    path = local.mpiexec()
+    path = mpiexec()
     version = said([path, "--version"]).stdout.strip().splitlines() if path else []
     return path, version[0] if version else ""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpcaccept.errors import LaunchError
-from hpcaccept.launch.slurm import time_limit_s
+from hpcaccept.launch.job.driver import time_limit_s
 from hpcaccept.model.doctor.finding import Finding
 from hpcaccept.model.node import NodeState
 from hpcaccept.parse.slurm.nodes import parse_nodes
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hpcaccept.app.doctor.case import Case
 
 PLACE = 20
-FOR = ("slurm",)
+NEEDS = {"sbatch"}
 #: Flags of a node on which no job will start before somebody mends it.
 #: https://slurm.schedmd.com/sinfo.html#SECTION_NODE-STATE-CODES (25.05); ``MARK *``: it does not respond.
 _UNUSABLE = {"DOWN", "DRAIN", "DRAINED", "DRAINING", "ERROR", "FAIL", "FAILING", "FUTURE", "INVALID_REG", "MARK *",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hpcaccept.model.doctor.finding import Mark
 
 PLACE = 60
-FOR = ("slurm", "hosts", "local")
+NEEDS: set[str] = set()
 #: A run of a few nodes takes megabytes, one of thousands a gigabyte.
 _LEAST_BYTES = 1 << 30
 _LEAST_FILES = 10_000
@@ -80,6 +80,6 @@ def judge(case: Case, seen: Seen) -> list[Finding]:
     if seen.free_files is not None and seen.free_files < _LEAST_FILES:
         found = f"{text}, room for {seen.free_files:,} files"
         return [Finding("runs folder", "warning", found, f"{_LEAST_FILES:,} or more", "Remove files (df -i)")]
-    if case.quick and case.launcher == "slurm" and seen.kind in _IN_MEMORY:
+    if case.quick and not case.traits.virtual and seen.kind in _IN_MEMORY:
         return [Finding("runs folder", "warning", f"{text}, in this machine's memory", "shared", elsewhere)]
     return [Finding("runs folder", "ok", text)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpcaccept.launch import slurm
+from hpcaccept import launch
 from hpcaccept.model.doctor.finding import Finding
 from hpcaccept.transport.process import ask as said
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from hpcaccept.app.doctor.case import Case
 
 PLACE = 10
-FOR = ("slurm",)
+NEEDS = {"sbatch"}
 
 
 def ask(case: Case) -> tuple[str, str]:
     """Why Slurm cannot be used (empty when it can), and its version."""
-    why_not = slurm.available()
+    why_not = launch.load(case.launcher).available()
     return why_not, "" if why_not else said(["sinfo", "--version"]).stdout.strip()
 
 

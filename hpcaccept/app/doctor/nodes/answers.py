@@ -17,7 +17,7 @@ PLACE = 0
 
 def judge(case: Case, heard: ProbeResult) -> list[Finding]:
     """Of a job that never began nothing is known of any node: that is nobody's fault, and no acquittal."""
-    asked = case.request.nodes if case.launcher != "local" else 1
+    asked = 1 if case.traits.virtual else case.request.nodes
     expected = counted(asked, "node")
     silent = [
         Finding(

@@ -23,8 +23,8 @@ def judge(case: Case, heard: ProbeResult) -> list[Finding]:
     off = [clock for clock in heard.clocks if _certain_s(clock) >= _WARN_S]
     near = [clock for clock in heard.clocks if clock not in off]
     timed = {clock.node for clock in heard.clocks}
-    # Only srun passes questions to every node.
-    untimed = tuple(node.node for node in heard.nodes if case.launcher == "slurm" and node.node not in timed)
+    # Without that only the first node is asked.
+    untimed = tuple(node.node for node in heard.nodes if case.traits.relays_input and node.node not in timed)
     unseen = [Finding("clock", "warning", "could not look: no answer came back in time", nodes=untimed)]
     return [*([_agreeing(near)] if near else []), *map(_astray, off), *(unseen if untimed else [])]
 

@@ -18,7 +18,7 @@ _MPIEXEC = "Use the mpiexec of the MPI that mpi4py loads: python -c 'from mpi4py
 
 def judge(case: Case, heard: ProbeResult) -> list[Finding]:
     """A rank that finds itself alone would measure nothing between nodes, and call it well."""
-    remedy = _LIST if case.launcher == "slurm" else _MPIEXEC
+    remedy = _LIST if "srun" in case.traits.provides else _MPIEXEC
 
     def library(node: NodeFacts) -> Finding:
         if not node.mpi4py:
@@ -36,7 +36,7 @@ def judge(case: Case, heard: ProbeResult) -> list[Finding]:
         if node.world != expected:
             found = "alone: a world of 1" if node.world == 1 else f"a world of {node.world}"
             return Finding("MPI world", "wrong", found, f"{expected}", remedy)
-        if case.launcher not in ("", "local") and node.met != heard.asked:
+        if not case.traits.virtual and node.met != heard.asked:
             found = f"words of {node.met} nodes came through"
             return Finding("MPI world", "wrong", found, f"{heard.asked}", "Ranks must be placed one to a node.")
         return Finding("MPI world", "ok", f"{node.world}", f"{expected}")

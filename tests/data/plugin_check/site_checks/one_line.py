@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+ABOUT = "One line for a chat room: the run and its exit code."
 
-def render(*judged: Any) -> str:
-    """How many things were judged of a run."""
-    return f"{len(judged)} parts\n"
+
+def render(judged: Any) -> str:
+    """The run and its exit code."""
+    return f"{judged.evidence.plan.run_id}: {judged.judgement.exit_code}\n"

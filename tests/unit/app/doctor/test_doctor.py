@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.builders import DATA, plan
 
-from hpcaccept import __version__
+from hpcaccept import __version__, launch
 from hpcaccept.app import doctor
 from hpcaccept.app.doctor import Diagnosis, judged, modules, nodes
 from hpcaccept.app.doctor.as_json import plain
 from hpcaccept.app.doctor.case import Case
 from hpcaccept.app.doctor.login import account, gres, image, mpi_types, mpiexec, partition, runs_folder, slurm
-from hpcaccept.app.doctor.probe_nodes import Patience, as_job, probe_command
+from hpcaccept.app.doctor.probe_nodes import probe_command
 from hpcaccept.model.doctor.finding import Finding
 from hpcaccept.model.doctor.probe import Clock, NoAnswer, NodeFacts, ProbeRequest, ProbeResult
 from hpcaccept.model.node import NodeState
@@ -447,7 +447,7 @@ def test_the_question_travels_as_a_run_would() -> None:
     made = plan(nodes=2, gpus_per_node=8, partition="gpu", account="a", slurm=slurm_options, mpi="pmix")
     made = replace(made, image=Image("pyxis", "/shared/a.sqsh", python="python3", name="a-run"))
     words = probe_command(made, ("NODE0", "NODE1"), ProbeRequest("t", "/shared/runs/.t", 8))
-    job = as_job(words, made, "t", Patience(60.0, 300.0), 120.0)
+    job = launch.load("slurm").as_job(words, made, "t", 120.0)
     assert job[0] == "salloc"
     allocation, step = set(job[: job.index("srun")]), set(job[job.index("srun") :])
     assert {"--nodes=2", "--partition=gpu", "--account=a", "--qos=high", "--exclusive", "--time=2"} <= allocation

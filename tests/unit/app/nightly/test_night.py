@@ -15,7 +15,6 @@ from hpcaccept.app.nightly import night as night_module
 from hpcaccept.app.nightly.earlier_nights import recall
 from hpcaccept.app.nightly.night import Site, run_night, site_of
 from hpcaccept.app.nightly.notify import URL_VARIABLE
-from hpcaccept.app.nightly.runs import _modest
 from hpcaccept.app.nightly.status import as_json, lines, status_of
 from hpcaccept.cli import main
 from hpcaccept.config import settings as settings_module
@@ -251,13 +250,6 @@ def test_secrets_leave_the_environment_that_jobs_inherit(tmp_path: Path, monkeyp
     assert URL_VARIABLE not in os.environ
     assert site.secrets == {URL_VARIABLE: "https://site/SECRET"}
     assert "SECRET" not in repr(site)
-
-
-def test_jobs_are_modest_unless_the_site_says_how() -> None:
-    assert _modest({}, 10000) == {"nice": "10000", "no_requeue": ""}
-    assert _modest({"qos": "scavenger"}, 10000) == {"no_requeue": ""}
-    assert _modest({"nice": "5", "requeue": ""}, 10000) == {}
-    assert _modest({}, 0) == {"no_requeue": ""}
 
 
 def test_an_interrupted_night_leaves_its_lock_and_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 from hpcaccept.errors import LaunchError
-from hpcaccept.model.node import NodeState, Reserved
+from hpcaccept.model.node import ClusterNow
 from hpcaccept.parse.slurm.nodes import parse_default_partition, parse_nodes, parse_planned, parse_reservations
 from hpcaccept.transport.process import ask
 
 
-@dataclass(frozen=True)
-class SlurmNow:
-    """One look at the cluster.
-
-    Attributes:
-        partition: that is meant: the default one when none was named.
-        nodes: all that Slurm shows.
-        kept: reservations, and nodes planned for jobs that wait.
-    """
-
-    partition: str
-    nodes: tuple[NodeState, ...]
-    kept: tuple[Reserved, ...]
-
-
-def slurm_now(partition: str) -> SlurmNow:
+def cluster_now(partition: str) -> ClusterNow:
     """Ask Slurm; only what it lets every user see.
 
     Raises:
@@ -42,7 +26,7 @@ def slurm_now(partition: str) -> SlurmNow:
     nodes = parse_nodes(_said(["scontrol", "-o", "show", "node"]))
     if not any(partition in node.partitions for node in nodes):
         raise LaunchError(f"No node belongs to a partition {partition!r}.", "See 'sinfo -s'.")
-    return SlurmNow(partition, tuple(nodes), (*reservations, *planned))
+    return ClusterNow(partition, tuple(nodes), (*reservations, *planned))
 
 
 def _said(command: list[str]) -> str:

@@ -1,0 +1,1 @@
+"""What belongs to the launcher ``slurm`` and would make its file too long."""

@@ -1,0 +1,67 @@
+"""How does the doctor's question become a Slurm job of its own?"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING
+
+from hpcaccept.errors import LaunchError
+from hpcaccept.transport.process import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from hpcaccept.model.plan import Plan
+
+_GRANTED = re.compile(r"^salloc: Granted job allocation (\d+)", re.MULTILINE)
+#: Options of sbatch that say where and as whom a job may run; the others (mail, dependencies, times) are the run's own affair.
+_WHERE = {"cluster_constraint", "clusters", "constraint", "cpus_per_gpu", "gres", "licenses", "mcs_label", "mem", "mem_per_cpu",
+          "mem_per_gpu", "network", "nice", "prefer", "priority", "qos", "reservation", "switches", "tmp", "wckey"}  # fmt: skip
+
+
+def outside_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without the job in which this is typed."""
+    return {key: value for key, value in environ.items() if not key.startswith("SLURM_") or key == "SLURM_CONF"}
+
+
+def as_job(command: Sequence[str], plan: Plan, word: str, limit_s: float) -> tuple[str, ...]:
+    """A step's srun in a job of its own, for which Slurm chooses the nodes. Pure.
+
+    With salloc, because an srun that makes its job itself gives its tasks other cores than a step of a batch job has.
+    """
+    request = plan.request
+    named = {
+        "job-name": "hpcaccept-doctor",
+        "comment": word,
+        "time": str(max(1, math.ceil(limit_s / 60))),
+        "nodes": str(request.nodes),
+        "ntasks-per-node": str(request.ranks_per_node),
+        "gpus-per-node": str(request.gpus_per_node or ""),
+        "partition": request.partition,
+        "account": request.account,
+        "nodelist": request.nodelist,
+        "exclude": request.exclude,
+    }
+    where = {key.replace("_", "-"): value for key, value in request.slurm.items() if key in _WHERE}
+    words = [f"--{key}={value}" for key, value in {**named, **where}.items() if value]
+    step = [word for word in command if not word.startswith("--nodelist=")]
+    return ("salloc", "--exclusive", *words, *step)
+
+
+def begun(stderr: str) -> tuple[str, ...] | None:
+    """The nodes of the job in the order of its tasks, once salloc has it; empty when Slurm does not say, None while it waits."""
+    granted = _GRANTED.search(stderr)
+    return _nodes_of_job(granted[1]) if granted else None
+
+
+def _nodes_of_job(job: str) -> tuple[str, ...]:
+    try:
+        names = ask(["squeue", "-h", "-t", "all", "-o", "%N", "-j", job]).stdout.strip()
+    except LaunchError:
+        return ()
+    if not names:
+        return ()
+    from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet
+
+    return tuple(NodeSet(names, resolver=RESOLVER_NOGROUP))
