@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from hpcaccept import container
 from hpcaccept.errors import LaunchError
 from hpcaccept.launch.job.driver import driver_command
+from hpcaccept.measure.gpu import driver
 from hpcaccept.model.job import JobRef, JobStatus, Rendered
 from hpcaccept.serial import dumps
 
@@ -58,8 +59,8 @@ def default_mpi() -> str:
 
 
 def default_gpus(partition: str) -> int:
-    """GPUs that the NVIDIA driver of this machine has: its device files (``/dev/nvidia0`` …)."""
-    return len([p for p in Path("/dev").glob("nvidia[0-9]*") if p.name[6:].isdigit()])
+    """GPUs that the driver of this machine has: its device files (``/dev/nvidia0`` …)."""
+    return len(driver.device_files())
 
 
 def nodes(plan: Plan, environ: Mapping[str, str]) -> tuple[str, ...]:
