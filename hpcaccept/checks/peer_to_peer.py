@@ -38,8 +38,9 @@ class PeerToPeer(Check):
 
     ``bandwidth_bytes`` is compared with the same cell of the other nodes. ``cell_share`` needs no other node: it is the cell
     over the median of the cells of the same kind of link in this node (NVSwitch, number of NVLinks, PCIe switch, host
-    bridge, socket, as the driver says; the fact ``links`` tells), so that a bad link is named even on one node alone. Where the driver
-    does not say, cells are not judged so: which of them are alike is not known. A GPU whose cells are all slow has a bad port of its own; one cell is one pair.
+    bridge, socket, as the driver says; the fact ``links`` tells), so that a bad link is named even on one node alone. Where
+    the driver does not say, cells are not judged so: which of them are alike is not known. A GPU whose cells are all slow
+    has a bad port of its own; one cell is one pair.
 
     What it does not mean: nothing here loads several pairs at once, so it says nothing about a switch under full load
     (``collectives`` does). A node whose cells are all equally slow is seen by its peers, by a baseline and, below what one

@@ -105,7 +105,7 @@ def _retired(api: Any, gpu: Any) -> dict[str, int]:
     }
 
 
-def installed_memory(api: Any, gpu: Any) -> dict[str, int]:
+def usable_memory(api: Any, gpu: Any) -> dict[str, int]:
     """Without what the driver reserves, where it tells that apart (from 510 on)."""
     try:
         memory = api.nvmlDeviceGetMemoryInfo(gpu, version=api.nvmlMemory_v2)
@@ -180,7 +180,7 @@ QUESTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "shutdown": _threshold(0),
     "power_limit": lambda api, gpu: {"watts": api.nvmlDeviceGetEnforcedPowerLimit(gpu) / 1000},
     "power_default": lambda api, gpu: {"watts": api.nvmlDeviceGetPowerManagementDefaultLimit(gpu) / 1000},
-    "memory": installed_memory,
+    "memory": usable_memory,
     "links": lambda api, gpu: _links(api, gpu),
     "processes": lambda api, gpu: _processes(api, gpu),
 }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpcaccept.measure.gpu import nvml, nvml_counters, nvml_links, xid
 from hpcaccept.measure.gpu.driver import UNKNOWN_LINK, Gpu, NoAnswer, OpenGpu, Quantity, State, Vendor
-from hpcaccept.measure.gpu.nvml_counters import installed_memory
+from hpcaccept.measure.gpu.nvml_counters import usable_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -168,8 +168,8 @@ _TELEMETRY: dict[Quantity, Callable[[Any, Any], float]] = {
     "pcie_gen_max": lambda api, gpu: int(api.nvmlDeviceGetMaxPcieLinkGeneration(gpu)),
     "pcie_width": lambda api, gpu: int(api.nvmlDeviceGetCurrPcieLinkWidth(gpu)),
     "pcie_width_max": lambda api, gpu: int(api.nvmlDeviceGetMaxPcieLinkWidth(gpu)),
-    "memory_used": lambda api, gpu: installed_memory(api, gpu)["used"],
-    "memory_total": lambda api, gpu: installed_memory(api, gpu)["total"],
+    "memory_used": lambda api, gpu: usable_memory(api, gpu)["used"],
+    "memory_total": lambda api, gpu: usable_memory(api, gpu)["total"],
 }
 
 VENDOR = Vendor(
