@@ -2,6 +2,7 @@
 # make test     install and run every test, those on a real Slurm included where Debian's packages may be installed
 # make lint     ruff, mypy, import-linter, shellcheck
 # make bench    the numbers of docs/reference/performance.md, as ratios
+# make gpu      every check, plain loops and telemetry on the GPUs of this machine; OUT=FOLDER for gpu-report.json and .txt
 # make faults   faults made on purpose: what is found, and who is blamed (docs/explanation/detection.md)
 # make detection  simulated fleets: how small a fault is found, how often a healthy node is blamed (the same page)
 # make cluster  a real Slurm with four virtual nodes on this machine; make cluster-down ends it
@@ -12,10 +13,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 NODES ?= 4
 .DEFAULT_GOAL := help
-.PHONY: help accept test lint format bench faults detection cluster cluster-down slurm-packages browser-packages image-packages image sqsh clean
+.PHONY: help accept test lint format bench gpu faults detection cluster cluster-down slurm-packages browser-packages image-packages image sqsh clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -9
+	@sed -n 's/^# //p' Makefile | head -10
 
 # Each stamp stands for one set of packages; a changed pyproject.toml installs again.
 .venv/stamp-pip:
@@ -73,6 +74,11 @@ format: .venv/stamp-dev
 
 bench: .venv/stamp-dev slurm-packages browser-packages
 	$(BIN)/python -m benchmarks
+
+# With the torch that is installed, so that nothing is fetched: .venv's, or where there is no .venv that of $(PYTHON).
+gpu: OUT ?= build
+gpu:
+	@python="$(BIN)/python"; [ -x "$$python" ] || python="$(PYTHON)"; "$$python" -m benchmarks._gpu_report "$(OUT)"
 
 faults: .venv/stamp-dev slurm-packages
 	PYTHONPATH=tests $(BIN)/python -m faults --write-docs

@@ -37,13 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """1 when a benchmark could not be run; how the numbers turned out does not matter."""
     parser = _parser()
     options = parser.parse_args(argv)
-    unknown = set(options.names) - set(names())
+    known = names(options.device)
+    unknown = set(options.names) - set(known)
     if unknown:
-        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(names())}")
+        parser.error(f"there is no {', '.join(sorted(unknown))} for {options.device}; there are {', '.join(known)}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is open is closed: clusters, folders
     try:
         if options.list:
-            for name in names():
+            for name in known:
                 print(f"{name:<14} {(load(name).__doc__ or '').splitlines()[0]}")
             return 0
         if options.write_docs:
@@ -53,15 +54,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (CannotRun, OSError) as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 1
-    chosen = options.names or names()
+    chosen = options.names or known
     outcomes = [_run(name, options.quick, options.json) for name in chosen]
     print(f"\nFigures: {options.json}")
     return 0 if all(outcomes) else 1
 
 
-def names() -> list[str]:
-    """Every benchmark there is, by the name of its file."""
-    return sorted(m.name for m in pkgutil.iter_modules(benchmarks.__path__) if not m.name.startswith("_"))
+def names(device: str = "cpu") -> list[str]:
+    """Every benchmark of a kind of device, by the name of its file: those that need a GPU end in ``_gpu``."""
+    found = (m.name for m in pkgutil.iter_modules(benchmarks.__path__) if not m.name.startswith("_"))
+    return sorted(name for name in found if name.endswith("_gpu") == (device == "cuda"))
 
 
 def load(name: str) -> ModuleType:
@@ -123,6 +125,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=benchmarks.__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these (--list)")
     parser.add_argument("--list", action="store_true", help="name them, and what each asks")
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="cuda: only those that need a GPU (%(default)s)"
+    )
     parser.add_argument("--quick", action="store_true", help="few runs: does everything work?")
     parser.add_argument(
         "--json", type=Path, default=_FIGURES, metavar="FILE", help="keep figures in FILE (%(default)s)"

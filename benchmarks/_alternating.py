@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from benchmarks import _raw_torch
+from benchmarks import _raw_cuda, _raw_torch
 from hpcaccept import checks
 from hpcaccept.measure.context import MpiContext, Place
 from hpcaccept.measure.ranks import mpi
@@ -51,6 +51,7 @@ class Figure:
 
 
 _ONE_CALL = {"blocks": 20, "block_s": 0.001}
+_ONE_BLOCK = {"blocks": _raw_cuda.BLOCKS, "block_s": _raw_cuda.BLOCK_S}
 FIGURES = {
     "matmul": Figure(
         "matmul", {"dtypes": ["fp32"], "warm_s": 0.1, **_ONE_CALL}, ("rate_flops", "fp32"), _raw_torch.product
@@ -78,6 +79,18 @@ FIGURES = {
         _raw_torch.gather,
     ),
     "pair": Figure("pairs", {"size_bytes": 16 << 20, **_ONE_CALL}, ("exchange_bytes", "node1"), _raw_torch.exchange),
+    # On GPUs a figure is the mean of calls queued back to back: many of them in a block, on both sides.
+    "cuda/matmul": Figure(
+        "matmul", {"dtypes": ["bf16"], "size": 8192, "warm_s": 0.3, **_ONE_BLOCK}, ("rate_flops", "bf16"), _raw_cuda.product
+    ),
+    "cuda/copy": Figure(
+        "memory_bandwidth", {"size_bytes": 1 << 30, "warm_s": 0.3, **_ONE_BLOCK}, ("rate_bytes", "copy"), _raw_cuda.copy
+    ),
+    "cuda/h2d": Figure("transfers", {"size_bytes": 256 << 20, **_ONE_BLOCK}, ("rate_bytes", "h2d"), _raw_cuda.transfer),
+    "cuda/nccl": Figure(
+        "allreduce", {"sizes_bytes": [64 << 20], "backends": ["device"], **_ONE_BLOCK}, ("algbw_bytes", "nccl/64MiB"),
+        _raw_cuda.nccl_sum,
+    ),
 }  # fmt: skip
 
 
@@ -90,7 +103,7 @@ def main(name: str, rounds: int, seconds: float) -> None:
     watch = Watch(lambda *_: None)
     watch.expect(name, _DEADLINE_S * (rounds + 1), waits=False)
     with tempfile.TemporaryDirectory() as folder:
-        place = _place(comm)
+        place = _on_gpus(comm) if name.startswith("cuda/") else _place(comm)
         torch.set_num_threads(place.threads)
         os.environ["OMP_NUM_THREADS"] = str(place.threads)
         checked = functools.partial(_measured, comm, place, figure, watch, Path(folder))
@@ -113,6 +126,13 @@ def _place(comm: MPI.Intracomm) -> Place:
     rank, size = comm.Get_rank(), comm.Get_size()
     everyone = tuple(range(size))
     return Place(rank, size, f"node{rank}", (rank,), everyone, float(size), 1.0, "cpu", 0, shared_kernel=True)
+
+
+def _on_gpus(comm: MPI.Intracomm) -> Place:
+    """All ranks on one node, each with the GPU of its number."""
+    rank, size = comm.Get_rank(), comm.Get_size()
+    everyone = tuple(range(size))
+    return Place(rank, size, "node0", everyone, everyone, float(size), 1.0, f"cuda:{rank}", size, shared_kernel=True)
 
 
 def _measured(comm: MPI.Intracomm, place: Place, figure: Figure, watch: Watch, folder: Path) -> list[float]:

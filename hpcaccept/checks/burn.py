@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Load = Callable[[float], list[Block]]
 
 _OURS = "ours, provisional: no fleet has published this number"
-_NVML = "https://docs.nvidia.com/deploy/nvml-api/group__nvmlDeviceQueries.html"
+_DRIVER_API = "https://docs.nvidia.com/deploy/nvml-api/group__nvmlDeviceQueries.html"
 _LOADS = ("auto", "stress-ng", "engine")
 #: Shares of the duration for the CPU alone, the GPU alone, and both together.
 _CPU_ALONE, _GPU_ALONE, _TOGETHER = 0.1, 0.2, 0.7
@@ -82,7 +82,7 @@ class Burn(Check):
 
     What it does not mean: memory is hardly used (five matrices), so faults elsewhere in it are not seen; a minute is
     not a soak test. stress-ng verifies far less than the engine: some of its methods, for a tenth of the time. Clocks, heat and
-    reasons come from NVML; what they are under a real throttle only a GPU can show.
+    reasons come from the driver; what they are under a real throttle only a GPU can show.
 
     Parameters:
         duration_s: of all stages together; 0 means 180 with a GPU and 6 without.
@@ -148,16 +148,16 @@ class Burn(Check):
         ),
         Metric("passes", "passes", "exact", "Products made and compared.", formula="count", required=False),
         Metric(
-            "clock_hz", "Hz", "exact", "Mean SM clock of the busy GPU.", formula="nvmlDeviceGetClockInfo(SM), every 0.1 s",
-            source=_NVML, required=False, headline=False,
+            "clock_hz", "Hz", "exact", "Mean SM clock of the busy GPU.", formula="the driver's clock of the compute units, every 0.1 s",
+            source=_DRIVER_API, required=False, headline=False,
         ),
         Metric(
-            "power_w", "W", "exact", "Mean power of the GPU.", source=_NVML, required=False, headline=False,
-            formula="difference of nvmlDeviceGetTotalEnergyConsumption / seconds, or mean of nvmlDeviceGetPowerUsage",
+            "power_w", "W", "exact", "Mean power of the GPU.", source=_DRIVER_API, required=False, headline=False,
+            formula="difference of the driver's energy counter / seconds, or mean of its power",
         ),
         Metric(
-            "temperature_c", "°C", "exact", "Highest temperature of the GPU.", formula="nvmlDeviceGetTemperature, every 0.1 s",
-            source=_NVML, required=False, headline=False,
+            "temperature_c", "°C", "exact", "Highest temperature of the GPU.", formula="the driver's temperature, every 0.1 s",
+            source=_DRIVER_API, required=False, headline=False,
         ),
     )  # fmt: skip
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hpcaccept.checks.shared.gpu_report import Report
 from hpcaccept.checks.shared.gpu_watch import Watch
 from hpcaccept.errors import NotUnderstood, ToolError
+from hpcaccept.measure.gpu import driver
 from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_least, at_most
 from hpcaccept.model.parameter import HOUR_S, param
 from hpcaccept.model.record import DISTURBED
 
-_NVML = "https://docs.nvidia.com/deploy/nvml-api/"
+if TYPE_CHECKING:
+    from hpcaccept.measure.gpu.driver import Vendor
+
+_DRIVER_API = "https://docs.nvidia.com/deploy/nvml-api/"
 _MEMORY_ERRORS = "https://docs.nvidia.com/deploy/a100-gpu-mem-error-mgmt/"
 _DCGM = "NVIDIA/DCGM, dcgm_gpu_hardware_limits.h (2025)"
 _OURS = "ours, provisional: no fleet has published this number"
@@ -28,7 +31,7 @@ class Health(Check):
     How: when the step starts, and nothing has touched the GPU yet, its counters are read and two threads begin: one asks
     for clock, clock event reasons, temperature and PCIe link every ``period_s``, one waits for Xids. This check stands
     last in its suite; it then reads everything again and judges what has changed and what was seen under load. It asks
-    the driver (NVML) only: no torch, no CUDA, and nothing that changes a setting.
+    the driver only: no torch, no CUDA, and nothing that changes a setting.
 
     * A GPU that fell off the bus, before or during the run, is ``lost`` = 1, and the variant names index, PCI bus id,
       UUID and serial number as they were known.
@@ -76,13 +79,13 @@ class Health(Check):
             "lost", "GPUs", "exact",
             "GPU that fell off the bus: it answers no question. Drain the node; see 'dmesg | grep -i xid' (79), then "
             "power-cycle it; a second time: reseat or replace the part.",
-            formula="1 when NVML says GPU_IS_LOST", source=_NVML, statistic="worst",
+            formula="1 when the driver says that the GPU is lost", source=_DRIVER_API, statistic="worst",
             limit=at_most(0, "GPUs", "a lost GPU computes nothing"),
         ),
         Metric(
             "query_errors", "errors", "lower",
             "Questions that the driver answered with an error of the GPU. Read the fact of that name, then 'nvidia-smi -q'.",
-            formula="answers other than success, lost, or 'not supported' and its like", source=_NVML, statistic="worst",
+            formula="answers other than success, lost, or 'not supported' and its like", source=_DRIVER_API, statistic="worst",
             limit=at_most(0, "errors", "a healthy GPU answers or does not know the question"), required=False,
         ),
         Metric(
@@ -129,7 +132,7 @@ class Health(Check):
         ),
         Metric(
             "recovery_needed", "flags", "lower", "The driver itself wants the GPU or the node recovered; the fact says how.",
-            formula="NVML_FI_DEV_GET_GPU_RECOVERY_ACTION is not NONE", source=_NVML, statistic="worst",
+            formula="the driver's recovery action is not none", source=_DRIVER_API, statistic="worst",
             limit=at_most(0, "flags", "the driver's own verdict"), required=False,
         ),
         Metric(
@@ -140,12 +143,12 @@ class Health(Check):
         Metric(
             "pcie_generations_lost", "generations", "lower",
             "How far the PCIe link stayed below the generation that GPU and slot can do together, under load.",
-            formula="maximum − highest that was seen", source=_NVML, statistic="worst",
+            formula="maximum − highest that was seen", source=_DRIVER_API, statistic="worst",
             limit=at_most(0, "generations", "any shortfall is a fault of slot, riser or card"), required=False,
         ),
         Metric(
             "pcie_lanes_lost", "lanes", "lower", "PCIe lanes that GPU and slot could use together and do not, under load.",
-            formula="maximum − widest that was seen", source=_NVML, statistic="worst",
+            formula="maximum − widest that was seen", source=_DRIVER_API, statistic="worst",
             limit=at_most(0, "lanes", "any shortfall is a fault of slot, riser or card"), required=False,
         ),
         Metric("pcie_generation", "generations", "exact", "PCIe generation, the highest seen.", required=False, headline=False),
@@ -163,14 +166,14 @@ class Health(Check):
         ),
         Metric(
             "nvlinks_missing", "links", "lower", "NVLinks that are down although the same model has them up elsewhere.",
-            formula="most active links of this model in the run − active links", source=_NVML, statistic="worst",
+            formula="most active links of this model in the run − active links", source=_DRIVER_API, statistic="worst",
             limit=at_most(0, "links", "the GPUs of one model have alike links"), required=False,
         ),
         Metric("nvlinks_active", "links", "exact", "NVLinks that are up.", required=False, headline=False),
         Metric(
             "fabric_faults", "faults", "lower",
             "What the NVLink fabric complains of: see the fact, then the log of the fabric manager.",
-            formula="registration not completed, or with an error, or a complaint in its health mask", source=_NVML,
+            formula="registration not completed, or with an error, or a complaint in its health mask", source=_DRIVER_API,
             statistic="worst", limit=at_most(0, "faults", "without it GPUs do not reach each other"), required=False,
         ),
         Metric(
@@ -192,11 +195,11 @@ class Health(Check):
         ),
         Metric(
             "violation_s", "s", "exact", "Time during the run that a policy kept the clock down, as the driver counts it.",
-            formula="(after − before) of nvmlDeviceGetViolationStatus", source=_NVML, required=False, headline=False,
+            formula="(after − before) of the driver's time per policy", source=_DRIVER_API, required=False, headline=False,
         ),
         Metric(
             "temperature_margin", "K", "higher", "How far the hottest moment stayed below the slowdown threshold.",
-            formula="threshold − highest temperature", source=_NVML, statistic="worst",
+            formula="threshold − highest temperature", source=_DRIVER_API, statistic="worst",
             limit=at_least(0, "K", "at the threshold the hardware cuts the clock"), required=False,
         ),
         Metric("temperature_max", "°C", "exact", "Highest temperature of the GPU.", required=False),
@@ -209,7 +212,7 @@ class Health(Check):
         ),
         Metric(
             "xid_faults", "Xids", "lower", "Errors during the run after which the GPU must be reset or repaired.",
-            formula="count of NVML's events of the class fault", source=_XIDS, statistic="worst",
+            formula="count of the driver's error events of the class fault", source=_XIDS, statistic="worst",
             limit=at_most(0, "Xids", "classes with source and date in measure/xid.toml"), required=False,
         ),
         Metric("xid_others", "Xids", "exact", "Xids of other classes during the run.", required=False, headline=False),
@@ -231,7 +234,7 @@ class Health(Check):
         """Read the counters of this rank's GPU before anything loads it, and begin to watch it."""
         if not ctx.gpus_asked:
             return None
-        return Watch.begin(ctx, os.environ.get("CUDA_VISIBLE_DEVICES"), self.period_s)
+        return Watch.begin(ctx, driver.installed(), self.period_s)
 
     def measure(self, ctx: CheckContext) -> dict[str, Any] | None:
         """Judge what has changed; see the class. Gives ``compare`` the model and its NVLinks."""
@@ -243,9 +246,11 @@ class Health(Check):
         _tell(ctx, watch)
         report = Report(ctx, watch, after)
         if report.silent:
-            raise Unavailable("the driver answers no question about this GPU", "Type 'nvidia-smi -q' on the node.")
+            raise Unavailable(
+                "the driver answers no question about this GPU", f"Type '{watch.vendor.query}' on the node."
+            )
         report.loss()
-        unknown, others = report.xids(), []
+        unknown, others = report.events(), []
         if not report.lost:
             report.counters()
             report.pcie()
@@ -257,7 +262,7 @@ class Health(Check):
         if others:
             ctx.fact(DISTURBED, f"somebody else is on the GPU: {'; '.join(others)}")
         if unknown or others:
-            raise _not_judged(unknown, others)
+            raise _not_judged(watch.vendor, unknown, others)
         return report.kept()
 
     def compare(self, ctx: CheckContext, kept: dict[str, Any] | None) -> None:
@@ -277,7 +282,7 @@ class Health(Check):
         ctx.emit("nvlinks_missing", most - kept["active"], kept["down"] if most > kept["active"] else "")
 
 
-def _not_judged(unknown: list[str], others: list[str]) -> ToolError:
+def _not_judged(vendor: Vendor, unknown: list[str], others: list[str]) -> ToolError:
     """What makes the record an ERROR; what was measured stays in it."""
     if not others:
         catalogue = _XIDS.partition(",")[0]
@@ -285,7 +290,7 @@ def _not_judged(unknown: list[str], others: list[str]) -> ToolError:
     who = f"somebody else is on the GPU, which is not the hardware's fault: {'; '.join(others)}"
     return ToolError(
         "; ".join([who, *unknown]),
-        "On the node: nvidia-smi, fuser -v /dev/nvidia*; end what a former job has left, then run again.",
+        f"On the node: {vendor.holders}; end what a former job has left, then run again.",
     )
 
 

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from hpcaccept import __version__
-from hpcaccept.measure.gpu import nvml
+from hpcaccept.measure.gpu import driver
 from hpcaccept.measure.host import host, infiniband
 from hpcaccept.model.check import Check, CheckContext
 from hpcaccept.model.metric import Metric, at_most
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from hpcaccept.measure.gpu.driver import Gpu, Vendor
 
 #: Facts that rightly differ from node to node; all others should be alike throughout a run.
 UNIQUE_FACTS = frozenset({"hostname", "boot_id", "gpu_uuid", "gpu_serial", "gpu_pci_bus_id", "gpus"})
@@ -27,8 +29,8 @@ UNIQUE_FACTS = frozenset({"hostname", "boot_id", "gpu_uuid", "gpu_serial", "gpu_
 class Identity(Check):
     """Whether every GPU that was asked for is there, how much of the host may be used, and which versions are at work.
 
-    How: the GPUs come from the driver (NVML), not from torch, because a GPU that fell off the bus must be named and not
-    just be absent. Counted are those that the driver calls healthy and that this job may see: NVML ignores
+    How: the GPUs come from the driver, not from torch, because a GPU that fell off the bus must be named and not
+    just be absent. Counted are those that the driver calls healthy and that this job may see: the driver ignores
     ``CUDA_VISIBLE_DEVICES``, so its rules are applied here. No torch, no CUDA and no MPI call is made.
 
     Where GPUs were asked for and there is no driver to ask, ``gpu_count`` is 0. In every case the fact ``gpus`` says in
@@ -71,13 +73,13 @@ class Identity(Check):
             "gpu_count", "GPUs", "exact",
             "Healthy GPUs that the job may see. Too few: read the fact 'gpus', then type 'nvidia-smi -L', "
             "'lspci -d 10de:' and 'dmesg | grep -i xid' on the node.",
-            formula="GPUs in NVML's state ok, of those that CUDA_VISIBLE_DEVICES names (all where it is not set)",
+            formula="GPUs in the driver's state ok, of those that CUDA_VISIBLE_DEVICES names (all where it is not set)",
             source="https://docs.nvidia.com/deploy/nvml-api/", scope="node", statistic="worst", required=False,
         ),
         Metric(
             "gpu_models", "models", "exact",
             "Different GPU models that the job sees on one node: its ranks would wait for the slowest of them.",
-            formula="distinct NVML names of the counted GPUs", scope="node", statistic="worst", required=False,
+            formula="distinct names that the driver gives the counted GPUs", scope="node", statistic="worst", required=False,
             limit=at_most(1, "models", "the GPUs of one node are of one model"),
         ),
         Metric(
@@ -94,7 +96,7 @@ class Identity(Check):
         ),
         Metric(
             "gpu_memory_bytes", "B", "higher", "Memory of the GPU as its driver gives it, reserved parts included.",
-            formula="nvmlDeviceGetMemoryInfo, total", source="https://docs.nvidia.com/deploy/nvml-api/",
+            formula="total memory, as the driver gives it", source="https://docs.nvidia.com/deploy/nvml-api/",
             peer_floor=0.005, required=False,
         ),
     )  # fmt: skip
@@ -108,18 +110,18 @@ class Identity(Check):
         if ctx.gpus_asked > 0:
             _say(ctx, {"gpus_per_node": str(ctx.gpus_asked)})
             ctx.beat("asking the GPU driver")
-            self._gpus(ctx, os.environ.get("CUDA_VISIBLE_DEVICES"))
+            self._gpus(ctx, driver.installed())
 
-    def _gpus(self, ctx: CheckContext, wanted: str | None) -> None:
+    def _gpus(self, ctx: CheckContext, vendor: Vendor) -> None:
         try:
-            with nvml.open_nvml() as driver:
-                _say(ctx, {"driver": driver.driver(), "cuda_driver": driver.cuda_driver()})
-                found = driver.gpus()
+            with vendor.open() as opened:
+                _say(ctx, opened.versions())
+                found = opened.list()
             why = ""
-        except nvml.NvmlMissing as missing:
+        except driver.DriverMissing as missing:
             found, why = (), f"{missing.cause}. {missing.remedy}"
-        seen = nvml.visible(found, wanted)
-        _say(ctx, {"gpus": why or account(found, seen, wanted)})
+        seen = vendor.visible(found, vendor.wanted())
+        _say(ctx, {"gpus": why or account(found, seen, vendor.wanted(), vendor.visible_variable)})
         if ctx.local_rank == 0:
             usable = [gpu for gpu in seen if gpu.state == "ok"]
             ctx.emit("gpu_count", len(usable))
@@ -132,13 +134,14 @@ class Identity(Check):
                 ctx.emit("gpu_memory_bytes", mine.memory_bytes)
 
 
-def account(found: Sequence[nvml.Gpu], seen: Sequence[nvml.Gpu], wanted: str | None) -> str:
+def account(found: Sequence[Gpu], seen: Sequence[Gpu], wanted: str | None, variable: str) -> str:
     """What was counted and what was not, in one sentence for the administrator.
 
     Args:
         found: what the driver counts.
         seen: what the job sees of it.
-        wanted: the value of ``CUDA_VISIBLE_DEVICES``, None where it is not set.
+        wanted: the value of the variable that hides some of them, None where it is not set.
+        variable: its name.
     """
     parts = [f"the driver counts {len(found)}"]
     parts += [
@@ -147,7 +150,7 @@ def account(found: Sequence[nvml.Gpu], seen: Sequence[nvml.Gpu], wanted: str | N
         if gpu.state != "ok"
     ]
     if wanted is not None:
-        parts.append(f"CUDA_VISIBLE_DEVICES={wanted!r} leaves {len(seen)}")
+        parts.append(f"{variable}={wanted!r} leaves {len(seen)}")
     return "; ".join(parts)
 
 
@@ -205,7 +208,7 @@ def _software_facts() -> dict[str, str]:
     }
 
 
-def _gpu_facts(gpu: nvml.Gpu) -> dict[str, str | None]:
+def _gpu_facts(gpu: Gpu) -> dict[str, str | None]:
     return {
         "gpu_model": gpu.name,
         "gpu_uuid": gpu.uuid,
@@ -215,7 +218,7 @@ def _gpu_facts(gpu: nvml.Gpu) -> dict[str, str | None]:
         "gpu_power_limit_w": None if gpu.power_limit_w is None else f"{gpu.power_limit_w:g}",
         "gpu_memory_gib": None if gpu.memory_bytes is None else f"{gpu.memory_bytes / 2**30:.1f}",
         "ecc_mode": gpu.ecc_mode,
-        "mig_mode": gpu.mig_mode,
+        "mig_mode": gpu.partition_mode,
     }
 
 

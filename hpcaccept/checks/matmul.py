@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _SEED = 20261122
 _SOURCE = "https://github.com/stas00/ml-engineering/blob/master/compute/accelerator/benchmarks/mamf-finder.py"
-_NVML = "https://docs.nvidia.com/deploy/nvml-api/"
+_DRIVER_API = "https://docs.nvidia.com/deploy/nvml-api/"
 
 
 @dataclass(frozen=True)
@@ -109,12 +109,12 @@ class Matmul(Check):
         ),
         Metric(
             "clock_hz", "Hz", "exact", "Mean SM clock of the GPU during the timed blocks.",
-            formula="mean of nvmlDeviceGetClockInfo(SM) every 0.1 s, idle samples left out", source=_NVML, required=False, headline=False,
+            formula="mean of the driver's clock of the compute units every 0.1 s, idle samples left out", source=_DRIVER_API, required=False, headline=False,
         ),
         Metric(
             "power_w", "W", "exact", "Mean power of the GPU during the timed blocks.",
-            formula="difference of nvmlDeviceGetTotalEnergyConsumption / seconds, or mean of nvmlDeviceGetPowerUsage",
-            source=_NVML, required=False, headline=False,
+            formula="difference of the driver's energy counter / seconds, or mean of its power",
+            source=_DRIVER_API, required=False, headline=False,
         ),
         Metric(
             "flop_per_cycle", "FLOP", "exact", "Operations per cycle of the SM clock: what a lowered clock leaves alone.",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hpcaccept.measure import device as devices
-from hpcaccept.measure.gpu import links
+from hpcaccept.measure.gpu import driver, links
 from hpcaccept.measure.kernels import pattern
 from hpcaccept.measure.timing import Pace, time_blocks
 from hpcaccept.model.check import Check, CheckContext, Unavailable
@@ -39,8 +39,9 @@ class PeerToPeer(Check):
 
     ``bandwidth_bytes`` is compared with the same cell of the other nodes. ``cell_share`` needs no other node: it is the cell
     over the median of the cells of the same kind of link in this node (NVSwitch, number of NVLinks, PCIe switch, host
-    bridge, socket, as NVML says; the fact ``links`` tells), so that a bad link is named even on one node alone. Where NVML
-    does not say, cells are not judged so: which of them are alike is not known. A GPU whose cells are all slow has a bad port of its own; one cell is one pair.
+    bridge, socket, as the driver says; the fact ``links`` tells), so that a bad link is named even on one node alone. Where
+    the driver does not say, cells are not judged so: which of them are alike is not known. A GPU whose cells are all slow
+    has a bad port of its own; one cell is one pair.
 
     What it does not mean: nothing here loads several pairs at once, so it says nothing about a switch under full load
     (``collectives`` does). A node whose cells are all equally slow is seen by its peers, by a baseline and, below what one
@@ -175,7 +176,7 @@ def _judge_cells(ctx: CheckContext, rates: dict[tuple[int, int], float], kinds: 
     """Each cell among its like; those whose link is not known could be of any kind."""
     if not rates:
         ctx.unsupported(
-            "cell_share", "NVML does not say by what the GPUs are connected, so which are alike is not known"
+            "cell_share", "the driver does not say by what the GPUs are connected, so which are alike is not known"
         )
         return
     relative = shares(rates, kinds)
@@ -216,7 +217,7 @@ def _devices(ctx: CheckContext) -> list[devices.Device]:
     """
     if ctx.device == "cpu":
         return [devices.open_device("cpu") for _ in range(_HOST_BUFFERS)]
-    asked, seen = ctx.gpus_asked or len(ctx.node_ranks), devices.visible()
+    vendor, asked, seen = driver.installed(), ctx.gpus_asked or len(ctx.node_ranks), devices.visible()
     if asked < 2:
         raise Unavailable("One GPU alone has nobody to copy to.", "Ask for two GPUs or more on each node.")
     if seen < asked:
@@ -224,7 +225,7 @@ def _devices(ctx: CheckContext) -> list[devices.Device]:
             f"This rank sees {seen} of the {asked} GPUs that were asked for, so the matrix cannot be whole.",
             "Let every rank see all GPUs of its node (no --gpus-per-task, no --gpu-bind); check 'identity' names missing ones.",
         )
-    return [devices.open_device(f"cuda:{number}") for number in range(asked)]
+    return [devices.open_device(vendor.device(number)) for number in range(asked)]
 
 
 def _pairs(count: int) -> list[tuple[int, int]]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from hpcaccept.config.toml import read_toml
-from hpcaccept.measure.gpu import counters, nvml
-from hpcaccept.measure.gpu.nvml import NoAnswer
+from hpcaccept.measure.gpu import driver
+from hpcaccept.measure.gpu.driver import Gpu, GpuDriver, NoAnswer
 from hpcaccept.measure.host import host
 from hpcaccept.model.check import Check, CheckContext
 from hpcaccept.model.metric import Limit, Metric
@@ -36,11 +36,11 @@ class Seen:
     Attributes:
         gpus: that the job may see.
         used: share of its memory that is in use, by number of the GPU; a text where that is not known.
-        cuda: newest CUDA of the driver, as NVML writes it; None when it does not say.
+        cuda: newest CUDA of the driver (12040 is 12.4); None when it does not say.
         why: why the driver could not be asked; empty when it could.
     """
 
-    gpus: tuple[nvml.Gpu, ...] = ()
+    gpus: tuple[Gpu, ...] = ()
     used: tuple[tuple[int, float | str], ...] = ()
     cuda: int | None = None
     why: str = ""
@@ -51,7 +51,7 @@ class Requirements(Check):
     """The rules by which marketplaces accept a machine: one GPU model, free memory, RAM, cores, disk, CUDA.
 
     How: the rules stand in ``requirements.toml`` beside this check, each with its limit, source and date; every rule is one metric,
-    and a suite overrides its limit as any other. GPU memory is read from the driver (NVML) **when the run begins**, before any
+    and a suite overrides its limit as any other. GPU memory is read from the driver **when the run begins**, before any
     check uses it: torch's own counter knows only its own memory. What the driver reserves for itself does not count as used.
     RAM and cores are what the job may use, cgroups and binding included; the memory of all GPUs is that of the GPUs asked for,
     not of those that happen to be visible.
@@ -130,27 +130,29 @@ class Requirements(Check):
 
 def _ask() -> Seen:
     try:
-        with nvml.open_nvml() as driver:
-            seen = nvml.visible(driver.gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
-            # A GPU stands once for each of its MIG instances that was named; its memory is there once.
+        vendor = driver.installed()
+        with vendor.open() as opened:
+            seen = vendor.visible(opened.list(), vendor.wanted())
+            # A GPU stands once for each of its partitions that was named; its memory is there once.
             gpus = tuple({gpu.index: gpu for gpu in seen}.values())
-            used = tuple((gpu.index, _used(driver, gpu)) for gpu in gpus)
-            return Seen(gpus, used, _number(driver.cuda_driver()))
-    except nvml.NvmlMissing as missing:
+            used = tuple((gpu.index, _used(opened, gpu)) for gpu in gpus)
+            return Seen(gpus, used, _number(opened.versions().get("cuda_driver")))
+    except driver.DriverMissing as missing:
         return Seen(why=f"{missing.cause}. {missing.remedy}")
 
 
-def _used(driver: nvml.Nvml, gpu: nvml.Gpu) -> float | str:
+def _used(opened: GpuDriver, gpu: Gpu) -> float | str:
     """Share of a GPU's memory that is in use, or why that is not known."""
-    opened = driver.open(gpu)
-    if isinstance(opened, NoAnswer):
-        return opened.why
-    answer = opened.ask(counters.QUESTIONS["memory"])
-    if isinstance(answer, NoAnswer):
-        return answer.why
-    return (
-        float(answer["used"]) / float(answer["total"]) if answer["total"] else "the driver says that it has no memory"
-    )
+    found = opened.open(gpu)
+    if isinstance(found, NoAnswer):
+        return found.why
+    used, total = found.telemetry("memory_used"), found.telemetry("memory_total")
+    for answer in (used, total):
+        if isinstance(answer, NoAnswer):
+            return answer.why
+    assert not isinstance(used, NoAnswer)
+    assert not isinstance(total, NoAnswer)
+    return used / total if total else "the driver says that it has no memory"
 
 
 def _number(version: str | None) -> int | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hpcaccept.measure.device import open_device
-from hpcaccept.measure.gpu import nvml
+from hpcaccept.measure.gpu import driver
 from hpcaccept.measure.host.numa import bound_near
 from hpcaccept.measure.kernels import pattern
 from hpcaccept.measure.timing import Pace, spread, time_blocks
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hpcaccept.measure.device import Device
+    from hpcaccept.measure.gpu.driver import Gpu
 
     Call = Callable[[], object]
     Tensor = Any
@@ -61,12 +62,12 @@ class Transfers(Check):
     Variants: ``h2d``, ``d2h`` and ``both`` (bytes of both directions over the time of both).
 
     ``link_share`` is the rate alone over what the PCIe link of GPU and slot can carry in one direction (generation and
-    width as NVML gives their maximum): 0.82 to 0.88 is what healthy links reach (A100 26 of 31.5, H200 55.4 of 63 GB/s:
+    width as the driver gives their maximum): 0.82 to 0.88 is what healthy links reach (A100 26 of 31.5, H200 55.4 of 63 GB/s:
     github.com/stas00/ml-engineering, network; microsoft/superbenchmark fleet figures). A link that came up with half of
     its lanes or one generation lower stays below 0.45.
 
     What it does not mean: with an NVLink-C2C host link (GB200, GH200) there is no PCIe link to take a share of; then, and
-    where NVML does not say, ``link_share`` is not judged. On a CPU the same code copies between two buffers in host
+    where the driver does not say, ``link_share`` is not judged. On a CPU the same code copies between two buffers in host
     memory, both directions one after the other: that shows that the code works and how fast the host copies, no link.
 
     Parameters:
@@ -232,30 +233,31 @@ def _judge_link(ctx: CheckContext, rates: dict[str, list[float]]) -> None:
     gpu = _own_gpu(ctx)
     nominal = nominal_bytes(gpu) if gpu else 0.0
     if not nominal:
-        why = "a CPU has no link to itself" if ctx.device == "cpu" else "NVML does not say what the link can carry"
+        why = (
+            "a CPU has no link to itself" if ctx.device == "cpu" else "the driver does not say what the link can carry"
+        )
         ctx.unsupported("link_share", why)
         return
     shares = {way: statistics.median(rates[way]) / nominal for way in _ONE_WAY}
     if max(shares.values()) > 1:
         ctx.unsupported(
             "link_share",
-            f"faster than what NVML calls its PCIe link ({show(nominal, 'B/s')}): it is NVLink-C2C, or virtual",
+            f"faster than what the driver calls its PCIe link ({show(nominal, 'B/s')}): it is NVLink-C2C, or virtual",
         )
         return
     for way, share in shares.items():
         ctx.emit("link_share", share, way)
 
 
-def nominal_bytes(gpu: nvml.Gpu) -> float:
+def nominal_bytes(gpu: Gpu) -> float:
     """What GPU and slot together can carry in one direction, B/s; 0 where the driver does not say."""
     return _LANE_BYTES.get(gpu.pcie_gen_max or 0, 0.0) * (gpu.pcie_width_max or 0)
 
 
-def _own_gpu(ctx: CheckContext) -> nvml.Gpu | None:
+def _own_gpu(ctx: CheckContext) -> Gpu | None:
     """As the driver describes it; None on a CPU, and where the driver cannot be asked for certain."""
     try:
-        with nvml.open_gpu(ctx.device) as found:
-            return nvml.gpus()[found.gpu.index]
+        return driver.identity_of(ctx.device)
     except Unavailable:
         return None
 

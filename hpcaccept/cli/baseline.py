@@ -132,7 +132,7 @@ def check(model: str, run: str | None, **options: Any) -> int:
 
 @baseline.command("import")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
-@click.option("--model", required=True, metavar="NAME", help="Exact NVML name of the GPU: nvidia-smi -L.")
+@click.option("--model", required=True, metavar="NAME", help="Exact name the driver gives the GPU: nvidia-smi -L.")
 @click.option("--power-limit-w", type=float, default=0.0, metavar="W", help="Of the boards that the figures are of.")
 @click.option("--memory-gib", type=float, default=0.0, metavar="GIB", help="Of these boards.")
 @baselines_dir_option

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept import container
@@ -22,6 +21,7 @@ from hpcaccept.launch.job.defaults import (
 )
 from hpcaccept.launch.job.driver import driver_command
 from hpcaccept.launch.job.this_machine import OPEN_MPI, cancel, mpiexec, no_mpiexec, status, step_environment, submit
+from hpcaccept.measure.gpu import driver
 from hpcaccept.model.job import Rendered
 from hpcaccept.model.launcher import LauncherTraits
 from hpcaccept.serial import dumps
@@ -68,8 +68,8 @@ def available() -> str:
 
 
 def default_gpus(partition: str) -> int:
-    """GPUs that the NVIDIA driver of this machine has: its device files (``/dev/nvidia0`` …)."""
-    return len([p for p in Path("/dev").glob("nvidia[0-9]*") if p.name[6:].isdigit()])
+    """GPUs that the driver of this machine has: its device files (``/dev/nvidia0`` …)."""
+    return len(driver.device_files())
 
 
 def nodes(plan: Plan, environ: Mapping[str, str]) -> tuple[str, ...]:

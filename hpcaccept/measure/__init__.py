@@ -1,1 +1,1 @@
-"""The instruments of the checks: timing, devices, MPI, NVML, the host."""
+"""The instruments of the checks: timing, devices, MPI, the GPU driver, the host."""

@@ -143,7 +143,7 @@ class Baseline:
     """One generation in the file ``<device-model>.h5``.
 
     Attributes:
-        model: NVML name of the GPU, or model name of the CPU.
+        model: name the driver gives the GPU, or model name of the CPU.
         provenance: where it comes from.
         entries: by metric key.
         state: see ``State``; an approval that has run out is ``expired``.

@@ -39,7 +39,7 @@ class CheckContext(Protocol):
         cores: processors this rank may use.
         gpus_asked: GPUs the request asked for on each node.
         in_turn: True when ranks of this host measure one after another.
-        model: NVML name of the GPU, or model name of the CPU; empty in ``begin``.
+        model: name the driver gives the GPU, or model name of the CPU; empty in ``begin``.
         folder: in the run folder, for files that tools write; shared by all ranks of the step, so names need the rank.
         begun: what ``begin`` of this check returned.
     """

@@ -83,7 +83,7 @@ class Place:
     Attributes:
         node: name of the node; empty for all ranks together.
         device: ``cuda:3``; empty for a node.
-        model: NVML name of the GPU or model name of the CPU.
+        model: name the driver gives the GPU or model name of the CPU.
         setting: what else must be alike for a comparison (threads, turns; nodes, where a number speaks of all of them).
         serial: number on the board, where the driver tells it.
     """

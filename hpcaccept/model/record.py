@@ -41,7 +41,7 @@ class Record:
         node: name of the node as the scheduler knows it.
         device: ``cuda:3``; ``cpu``, or ``cpu:1`` where several CPU ranks share a node.
         device_id: GPU UUID, or empty.
-        device_model: NVML name of the GPU, or model name of the CPU.
+        device_model: name the driver gives the GPU, or model name of the CPU.
         image: digest of the container image it was measured in, or its name when nobody knows the digest; empty without one.
         outcome: ``measured``, ``not_run`` or ``error``.
         cause: why it was not measured; empty when it was.

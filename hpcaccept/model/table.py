@@ -16,7 +16,7 @@ class Unit:
         node: name of the node.
         device: ``cuda:3`` or ``cpu``; with several CPU ranks per node ``cpu:1``.
         device_id: GPU UUID, or empty.
-        model: NVML name of the GPU or model name of the CPU: only like units are peers.
+        model: name the driver gives the GPU or model name of the CPU: only like units are peers.
         setting: what else must be alike for numbers to be compared (threads, in turn or not).
     """
 

@@ -2,10 +2,10 @@
 
 ::
 
-    model = "NVIDIA H100 80GB HBM3"   # NVML's name
+    model = "NVIDIA H100 80GB HBM3"   # the name the driver gives it
     date = 2026-11-22                 # when the sources were read
     confidence = "A"                  # A, B or C
-    name_source = "…"                 # where NVML's name is from
+    name_source = "…"                 # where that name is from
     power_limit_w = 700               # of the boards that the figures are of; absent: not known
     memory_gib = 80
     peak_source = "…"                 # of all peaks
@@ -99,7 +99,7 @@ class Source:
     """A file of ``baselines/sources``.
 
     Attributes:
-        model: NVML's name.
+        model: name the driver gives it.
         date: on which its sources were read, ISO 8601.
         facts: of the boards that the figures are of (power limit, memory), as ``identity`` names them.
         peak_margin: share by which boards go beyond the nominal rates.

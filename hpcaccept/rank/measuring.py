@@ -119,11 +119,11 @@ def _longest_queue(place: Place) -> int:
 def _prepare(rank: Rank, check: Check, watch: Watch) -> Exception | None:
     """Import what the check needs, before anything is timed; what stands in the way, or None."""
     assert rank.place is not None
-    if rank.place.device != "cpu" and check.on_device:
+    if rank.place.gpus_asked and check.on_device:
         missing = _no_gpu(rank)
         if missing:
             return missing
-    # Read when the CUDA context is made: too late for a check that runs after another one.
+    # Read when torch opens the GPU: too late for a check that runs after another one.
     os.environ.update(devices.ENVIRONMENT)
     for module in check.needs:
         watch.expect(f"importing {module}", IMPORT_DEADLINE_S, waits=False)
@@ -142,15 +142,15 @@ def _prepare(rank: Rank, check: Check, watch: Watch) -> Exception | None:
 
 def _no_gpu(rank: Rank) -> Unavailable | None:
     """Why this rank has no GPU, asked of the driver before torch is paid for."""
-    from hpcaccept.measure.gpu import nvml
+    from hpcaccept.measure.gpu import driver
 
     assert rank.place is not None
     asked = f"{rank.place.gpus_asked} were asked for on {rank.node}"
     try:
-        # The numbering of NVML and of CUDA agree in PCI order only.
-        os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
-        gpus = nvml.visible(nvml.gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
-    except nvml.NvmlMissing as fault:
+        for name, value in driver.installed().environment.items():
+            os.environ.setdefault(name, value)
+        gpus = driver.own_gpus()
+    except driver.DriverMissing as fault:
         return Unavailable(f"no GPU for this rank: {fault}; {asked}")
     usable = [gpu for gpu in gpus if gpu.state == "ok"]
     if rank.place.local_rank >= len(usable):

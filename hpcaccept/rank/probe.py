@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hpcaccept import __version__
 from hpcaccept.errors import LaunchError
-from hpcaccept.measure.gpu import nvml
+from hpcaccept.measure.gpu import driver
 from hpcaccept.measure.host import host, infiniband
 from hpcaccept.measure.ranks import mpi, pmix
 from hpcaccept.model.doctor.probe import FROM_LOGIN, NodeFacts, ProbeRequest
@@ -207,19 +207,23 @@ def _leaving(file: Path, token: str) -> str:
 
 
 def _of_the_driver(facts: NodeFacts, request: ProbeRequest) -> NodeFacts:
+    vendor = driver.installed()
+    look = f"There: {vendor.look}"
+
     def probe() -> tuple[int, str, str]:
-        wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
+        wanted = vendor.wanted()
         try:
-            found = nvml.gpus()
-        except nvml.NvmlMissing as missing:
-            return 0, missing.cause, missing.remedy
-        seen = [gpu for gpu in nvml.visible(found, wanted) if gpu.state == "ok"]
+            with vendor.open() as opened:
+                found = opened.list()
+        except driver.DriverMissing as missing:
+            return 0, missing.cause, missing.remedy or look
+        seen = [gpu for gpu in vendor.visible(found, wanted) if gpu.state == "ok"]
         bad = [f"GPU {gpu.index}: {gpu.state}" for gpu in found if gpu.state != "ok"]
-        hidden = [f"CUDA_VISIBLE_DEVICES={wanted}"] if wanted is not None else []
-        return len(seen), "; ".join([f"the driver counts {len(found)}", *bad, *hidden]), ""
+        hidden = [f"{vendor.visible_variable}={wanted}"] if wanted is not None else []
+        return len(seen), "; ".join([f"the driver counts {len(found)}", *bad, *hidden]), look
 
     answer, late = _within(request.timeout_s, probe)
-    count, why, remedy = answer or (0, late, "")
+    count, why, remedy = answer or (0, late, look)
     return replace(facts, gpus=count, no_gpus=why if count < request.gpus else "", gpus_remedy=remedy)
 
 

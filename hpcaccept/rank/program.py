@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hpcaccept import __version__
 from hpcaccept.errors import HpcacceptError, RunFolderFull
 from hpcaccept.measure.context import Place
+from hpcaccept.measure.gpu import driver
 from hpcaccept.measure.host import host
 from hpcaccept.measure.ranks import mpi, pmix
 from hpcaccept.model.record import CheckStarted, RankFinished, RankStarted
@@ -130,7 +131,7 @@ def _settle(rank: Rank, comm: MPI.Intracomm) -> None:
     shared = len({cpu for r in host_ranks for cpu in world[r]["cpus"]})
     host_cores = min(float(shared), sum({world[r]["group"]: world[r]["cores"] for r in host_ranks}.values()))
     local = node_ranks.index(rank.number)
-    device = f"cuda:{local}" if rank.step.device == "cuda" else "cpu"
+    device = driver.installed().device(local) if rank.step.gpus_per_node else "cpu"
     rank.place = Place(
         rank=rank.number,
         size=len(world),
@@ -145,7 +146,7 @@ def _settle(rank: Rank, comm: MPI.Intracomm) -> None:
     )
     rank.queue = comm.Split(color=min(host_ranks), key=rank.number)
     os.environ["OMP_NUM_THREADS"] = str(rank.place.threads)
-    rank.model = host.cpu_model() if device == "cpu" else ""
+    rank.model = "" if rank.step.gpus_per_node else host.cpu_model()
     from mpi4py import MPI
 
     library = " ".join(MPI.Get_library_version().split(",")[0].split("\n")[0].strip("\0 ").split())

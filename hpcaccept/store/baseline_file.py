@@ -175,7 +175,7 @@ def find_baseline(folders: tuple[Path, ...], model: str, at: str = "") -> tuple[
 
     Args:
         folders: in which to look; where one state is in several of them, the first folder is asked first.
-        model: NVML name, or the CPU's.
+        model: name the driver gives the GPU, or the CPU's.
         at: day of judging (ISO 8601); empty: today.
 
     Raises:

@@ -37,7 +37,7 @@ def import_files(
 
     Args:
         files: ``.conf`` of AzNHC; ``.json`` or ``.jsonl`` of SuperBench; ``.csv`` with our columns.
-        model: exact NVML name: the files do not hold it.
+        model: exact name the driver gives it: the files do not hold it.
         baselines_dir: where the files are.
         power_limit_w: of the boards that the figures are of; 0: not known.
         memory_gib: likewise.

@@ -37,7 +37,7 @@ class _Kind:
     """Devices of one model that may be learned from together.
 
     Attributes:
-        model: NVML name, or the CPU's.
+        model: name the driver gives the GPU, or the CPU's.
         setting: threads and turns.
         device_facts: power limit, memory, ECC and MIG mode, as far as known.
         places: run → (node, device) of each: one board may have another power limit in the next run.
@@ -144,7 +144,7 @@ def _must_be_possible(learned: Baseline) -> None:
 
 
 def _kinds(judged: Mapping[str, Judged]) -> list[_Kind]:
-    """Kinds of devices in the runs, by model and then by what NVML says of them.
+    """Kinds of devices in the runs, by model and then by what the driver says of them.
 
     Raises:
         RunError: one model was measured with unlike threads or turns.

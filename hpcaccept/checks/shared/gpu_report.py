@@ -1,7 +1,7 @@
 """What do two looks at a GPU, and what was seen in between, say of it? Numbers for the context of a check.
 
 What cannot be had is told for each metric by itself; what makes the whole measurement worthless is a sentence in the list
-that ``xids`` and ``others`` give.
+that ``events`` and ``others`` give.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hpcaccept.checks.shared.gpu_watch import Watch
-from hpcaccept.measure.gpu import counters, xid
-from hpcaccept.measure.gpu.counters import State
+from hpcaccept.measure.gpu.driver import State
 from hpcaccept.model.check import CheckContext
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hpcaccept.measure.gpu.nvml import Gpu
+    from hpcaccept.measure.gpu.driver import ErrorEvent, Gpu
 
 #: Reasons that a healthy, cooled and powered GPU never gives: hardware slowdown, its thermal half, its power brake.
 FAULT_REASONS = ("hw_slowdown", "hw_thermal_slowdown", "hw_power_brake")
@@ -25,6 +24,20 @@ FAULT_REASONS = ("hw_slowdown", "hw_thermal_slowdown", "hw_power_brake")
 _BUSY_SAMPLES = 4
 #: Link counters that are repaired in passing and judged as a rate; of the others a single one is a fault.
 _REPAIRED = frozenset({"crc_flit", "crc_data"})
+#: Question of the driver port → its word in facts and variants, which older records hold as well.
+_SAID = {
+    "memory_errors": "ecc",
+    "memory_errors_lifetime": "ecc_lifetime",
+    "cache_errors": "sram",
+    "row_remaps": "remaps",
+    "spare_rows": "remap_banks",
+    "retired_pages": "retired",
+    "retired_pages_pending": "retired_pending",
+    "pcie_replays": "replays",
+    "clock_limit_ns": "violations",
+    "links": "nvlinks",
+}
+_TOTALS = ("memory_errors_lifetime", "row_remaps", "spare_rows", "retired_pages", "cache_errors", "pcie_replays")
 
 
 @dataclass
@@ -45,8 +58,8 @@ class Report:
     def silent(self) -> bool:
         """True when there is not one answer, nor an error: nothing that could be judged, so nothing may pass."""
         looks = (self.watch.before, self.after)
-        said = any(look.lost or look.numbers or look.links or look.errors for look in looks)
-        return not (said or self.watch.open_error or self.watch.seen.masks)
+        said = any(look.lost or look.numbers or _more(look) or look.errors for look in looks)
+        return not (said or self.watch.open_error or self.watch.seen.clock_limits)
 
     def loss(self) -> None:
         """Whether the GPU is still there, and what it answered with errors."""
@@ -62,8 +75,8 @@ class Report:
         if self.watch.open_error:
             errors["open"] = self.watch.open_error
         for question, why in errors.items():
-            self.ctx.emit("query_errors", 1, question)
-            self.ctx.fact(f"query_errors[{question}]", why)
+            self.ctx.emit("query_errors", 1, _said(question))
+            self.ctx.fact(f"query_errors[{_said(question)}]", why)
         if not errors:
             self.ctx.emit("query_errors", 0)
 
@@ -71,36 +84,41 @@ class Report:
 
     def counters(self) -> None:
         """ECC, repairs of memory, replays of PCIe, time that policies took."""
-        self._difference("ecc_uncorrected", "ecc.uncorrected")
-        self._difference("ecc_uncorrected", "sram.uncorrected", "sram")
-        self._difference("ecc_corrected_rate", "ecc.corrected", per_s=self.watch.seconds)
-        self._flag("sram_threshold", "sram.threshold_exceeded")
+        self._difference("ecc_uncorrected", "memory_errors.uncorrected")
+        self._difference("ecc_uncorrected", "cache_errors.uncorrected", "sram")
+        self._difference("ecc_corrected_rate", "memory_errors.corrected", per_s=self.watch.seconds)
+        self._flag("sram_threshold", "cache_errors.threshold_exceeded")
         # A GPU either replaces rows (from Ampere on) or retires pages: the lack of one is told where the other lacks too.
-        rows, pages = "remaps" not in self.after.missing, "retired" not in self.after.missing
+        rows, pages = "row_remaps" not in self.after.missing, "retired_pages" not in self.after.missing
         for cause in ("corrected", "uncorrected"):
             if rows or not pages:
-                self._difference("row_remaps", f"remaps.{cause}", cause)
+                self._difference("row_remaps", f"row_remaps.{cause}", cause)
             if pages or not rows:
-                self._difference("pages_retired", f"retired.{cause}", cause)
+                self._difference("pages_retired", f"retired_pages.{cause}", cause)
         if rows or not pages:
-            self._flag("remap_pending", "remaps.pending")
-            self._flag("remap_failure", "remaps.failure")
+            self._flag("remap_pending", "row_remaps.pending")
+            self._flag("remap_failure", "row_remaps.failure")
         if pages or not rows:
-            self._flag("retirement_pending", "retired_pending.pending")
-        self._flag("recovery_needed", "recovery.action")
-        if action := int(self.after.numbers.get("recovery.action", 0)):
-            known = action < len(counters.RECOVERY_ACTIONS)
-            self.ctx.fact("recovery", counters.RECOVERY_ACTIONS[action] if known else f"action {action}")
+            self._flag("retirement_pending", "retired_pages_pending.pending")
+        self._recovery()
         # Two replays in a run of ten seconds are no 12 a minute: the limit is one of minutes.
-        self._difference("pcie_replay_rate", "replays.count", per_s=max(60.0, self.watch.seconds))
+        self._difference("pcie_replay_rate", "pcie_replays.count", per_s=max(60.0, self.watch.seconds))
         for key in sorted(self.after.numbers):
             question, _, policy = key.partition(".")
-            if question == "violations":
+            if question == "clock_limit_ns":
                 self._difference("violation_s", key, policy, per_s=1e9)
-        totals = ("ecc_lifetime", "remaps", "remap_banks", "retired", "sram", "replays")
-        parts = [f"{key} {value:.0f}" for key, value in self.after.numbers.items() if key.partition(".")[0] in totals]
+        numbers = self.after.numbers.items()
+        parts = [f"{_said(key)} {value:.0f}" for key, value in numbers if key.partition(".")[0] in _TOTALS]
         if parts:
             self.ctx.fact("totals", ", ".join(parts))
+
+    def _recovery(self) -> None:
+        if self.after.recovery is None:
+            self._missing("recovery_needed", "recovery")
+            return
+        self.ctx.emit("recovery_needed", float(self.after.recovery != ""))
+        if self.after.recovery:
+            self.ctx.fact("recovery", self.after.recovery)
 
     def _difference(self, metric: str, key: str, variant: str = "", per_s: float = 1.0) -> None:
         before, after = self.watch.first.numbers.get(key), self.after.numbers.get(key)
@@ -109,7 +127,7 @@ class Report:
             return
         if after < before:
             self.ctx.fact(
-                f"reset[{key}]", f"the counter fell from {before:.0f} to {after:.0f}: it was reset in the run"
+                f"reset[{_said(key)}]", f"the counter fell from {before:.0f} to {after:.0f}: it was reset in the run"
             )
             before = 0
         self.ctx.emit(metric, (after - before) / per_s, variant)
@@ -127,13 +145,13 @@ class Report:
         looks = (self.watch.before, self.after)
         reasons = [text for look in looks for text in (look.missing.get(question), look.errors.get(question)) if text]
         why = reasons[0] if reasons else self.watch.open_error or "the driver did not say"
-        self.ctx.unsupported(f"{metric}[{variant}]" if variant else metric, f"{question}: {why}")
+        self.ctx.unsupported(f"{metric}[{variant}]" if variant else metric, f"{_said(question)}: {why}")
 
     # links
 
     def pcie(self) -> None:
         """The best link that was seen, against what GPU and slot can do together."""
-        seen, busy = self.watch.seen, sum(self.watch.seen.busy_masks.values())
+        seen, busy = self.watch.seen, sum(self.watch.seen.busy_limits.values())
         for name, lost, best, key in (
             ("pcie_generation", "pcie_generations_lost", seen.pcie_gen, "pcie_gen_max.generation"),
             ("pcie_lanes", "pcie_lanes_lost", seen.pcie_width, "pcie_width_max.lanes"),
@@ -153,7 +171,7 @@ class Report:
     def links(self) -> None:
         """Errors of each NVLink, counted from the first look."""
         if not self.after.links:
-            why = self.after.missing.get("nvlinks") or self.after.errors.get("nvlinks") or "it has none"
+            why = self.after.missing.get("links") or self.after.errors.get("links") or "it has none"
             for metric in ("nvlink_errors", "nvlink_crc_rate", "nvlinks_missing"):
                 self.ctx.unsupported(metric, f"NVLink: {why}")
             return
@@ -200,18 +218,12 @@ class Report:
 
     def fabric(self) -> None:
         """Registration with the NVLink fabric; GPUs without one say so."""
-        numbers = self.after.numbers
-        if "fabric.state" not in numbers:
-            self._missing("fabric_faults", "fabric.state")
+        faults = self.after.fabric
+        if faults is None:
+            self._missing("fabric_faults", "fabric")
             return
-        state, status = int(numbers["fabric.state"]), int(numbers["fabric.status"])
-        known = state < len(counters.FABRIC_STATES)
-        name = counters.FABRIC_STATES[state] if known else f"state {state}"
-        faults = [] if name == "completed" else [f"registration {name}"]
-        faults += [f"status {status}"] if status else []
-        faults += counters.fabric_faults(int(numbers["fabric.health"]))
         self.ctx.emit("fabric_faults", len(faults))
-        self.ctx.fact("fabric", ", ".join(faults) or name)
+        self.ctx.fact("fabric", ", ".join(faults) or "completed")
 
     # settings, neighbours
 
@@ -220,7 +232,7 @@ class Report:
         gpu, numbers = self.watch.gpu, self.after.numbers
         for metric, mode in (
             ("ecc_enabled", gpu.ecc_mode),
-            ("mig_enabled", gpu.mig_mode),
+            ("mig_enabled", gpu.partition_mode),
             ("persistence_enabled", gpu.persistence),
         ):
             if mode is not None:
@@ -258,10 +270,10 @@ class Report:
 
     # errors, load
 
-    def xids(self) -> list[str]:
+    def events(self) -> list[str]:
         """Errors that the driver reported during the run; a sentence for each that is not understood."""
         listener = self.watch.listener
-        found = [xid.meaning(code) for code in listener.codes] if listener else []
+        found = listener.heard if listener else []
         faults = [one for one in found if one.kind == "fault"]
         deaf = "the GPU could not be opened" if listener is None else listener.deaf
         if deaf and not faults:
@@ -271,9 +283,9 @@ class Report:
         others = [one for one in found if one.kind != "fault"]
         if others:
             self._emit_xids("xid_others", others)
-        return sorted({f"Xid {one.code} is not in {xid.TABLE.name}" for one in found if one.kind == "unknown"})
+        return sorted({f"{one.family} {one.code} is {one.name}" for one in found if one.kind == "unknown"})
 
-    def _emit_xids(self, metric: str, found: list[xid.Xid]) -> None:
+    def _emit_xids(self, metric: str, found: list[ErrorEvent]) -> None:
         for one in sorted(set(found), key=lambda one: one.code):
             self.ctx.emit(metric, found.count(one), str(one))
         if not found:
@@ -303,11 +315,11 @@ class Report:
             self.ctx.fact("thresholds", f"slowdown at {limit:.0f} °C, shutdown at {shutdown:.0f} °C")
         if seen.samples:
             self.ctx.emit("watch_share", seen.cost_s / (self.watch.ended_s - self.watch.begun_s))
-            self.ctx.fact("samples", f"{seen.samples}, of a busy GPU {sum(seen.busy_masks.values())}")
+            self.ctx.fact("samples", f"{seen.samples}, of a busy GPU {sum(seen.busy_limits.values())}")
 
     def _reasons(self) -> None:
         seen = self.watch.seen
-        busy = sum(seen.busy_masks.values())
+        busy = sum(seen.busy_limits.values())
         if busy < _BUSY_SAMPLES:
             why = (
                 seen.missing.get("reasons")
@@ -329,6 +341,17 @@ def named(gpu: Gpu) -> str:
     """Everything that is known of a GPU's identity."""
     known: Mapping[str, str | None] = {"at": gpu.pci_bus_id, "uuid": gpu.uuid, "serial": gpu.serial}
     return " ".join([f"GPU {gpu.index}", *(f"{word} {text}" for word, text in known.items() if text)])
+
+
+def _more(look: State) -> bool:
+    """Whether there is an answer that is no number."""
+    return bool(look.links) or look.recovery is not None or look.fabric is not None
+
+
+def _said(key: str) -> str:
+    """``ecc.corrected`` for ``memory_errors.corrected``: the word of facts and variants."""
+    question, dot, part = key.partition(".")
+    return f"{_SAID.get(question, question)}{dot}{part}"
 
 
 def _gib(size_bytes: float | None) -> str:

@@ -14,27 +14,18 @@ Sources: https://docs.nvidia.com/deploy/nvml-api/ and ``nvml.h`` (NVIDIA/go-nvml
 
 from __future__ import annotations
 
-import os
 import re
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hpcaccept.model.check import Unavailable
+from hpcaccept.measure.gpu.driver import DriverMissing, Gpu, NoAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 T = TypeVar("T")
-
-
-class NvmlMissing(Unavailable):
-    """There is no NVML to ask: a package, the library, the kernel module or a permission is missing.
-
-    ``cause`` says which, ``remedy`` what to do about it. A retry alone cannot help.
-    """
 
 
 class Code(IntEnum):
@@ -99,67 +90,6 @@ _WHY_MISSING = {
 }
 
 
-@dataclass(frozen=True)
-class NoAnswer:
-    """Why one question to one GPU has no answer.
-
-    Attributes:
-        why: in NVML's words.
-        lost: True when the GPU fell off the bus: no question will be answered any more.
-        harmless: True when this driver, model or user cannot have the answer, which says nothing about the GPU.
-    """
-
-    why: str
-    lost: bool = False
-    harmless: bool = False
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """One GPU that the driver counts. None means that it was not said: see ``unsupported`` and ``state``.
-
-    Attributes:
-        index: NVML's number, in the order of the PCI bus.
-        state: ``ok``; ``lost`` (it fell off the bus: only a reset or reboot may bring it back); ``hidden`` (no
-            permission: a cgroup gave it to somebody else, or its device file is wrong); ``error: …`` in NVML's words.
-        name: of the model.
-        uuid: ``GPU-…``, of this very part.
-        serial: as printed on the board; GeForce has none.
-        pci_bus_id: ``00000000:18:00.0``.
-        vbios: version of its firmware.
-        memory_bytes: installed, reserved parts included.
-        power_limit_w: the limit in force, the lowest of all that apply.
-        ecc_mode: ``enabled`` or ``disabled``, with what is pending until the next reset.
-        mig_mode: likewise.
-        mig_uuids: ``MIG-…`` of its instances.
-        persistence: ``enabled`` or ``disabled``.
-        pcie_gen_max: highest PCIe generation of GPU and slot together.
-        pcie_width_max: widest link of GPU and slot together, in lanes.
-        driver: version of the driver.
-        cuda_driver: newest CUDA that this driver runs.
-        unsupported: names of the fields that this driver, model or user cannot have.
-    """
-
-    index: int
-    state: str
-    name: str | None = None
-    uuid: str | None = None
-    serial: str | None = None
-    pci_bus_id: str | None = None
-    vbios: str | None = None
-    memory_bytes: int | None = None
-    power_limit_w: float | None = None
-    ecc_mode: str | None = None
-    mig_mode: str | None = None
-    mig_uuids: tuple[str, ...] = ()
-    persistence: str | None = None
-    pcie_gen_max: int | None = None
-    pcie_width_max: int | None = None
-    driver: str | None = None
-    cuda_driver: str | None = None
-    unsupported: tuple[str, ...] = ()
-
-
 # --- opening ----------------------------------------------------------------------------------------------------------
 
 
@@ -168,13 +98,13 @@ def open_nvml() -> Iterator[Nvml]:
     """NVML, until the end of the block.
 
     Raises:
-        NvmlMissing: it cannot be started here, with the cause and the remedy.
+        DriverMissing: it cannot be started here, with the cause and the remedy.
     """
     try:
         import pynvml
     except ImportError as fault:
         remedy = "Install hpcaccept with its [rank] extra where the ranks run, or: pip install nvidia-ml-py"
-        raise NvmlMissing(f"the Python module pynvml is missing: {fault}", remedy) from fault
+        raise DriverMissing(f"the Python module pynvml is missing: {fault}", remedy) from fault
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as fault:
@@ -185,42 +115,9 @@ def open_nvml() -> Iterator[Nvml]:
         pynvml.nvmlShutdown()
 
 
-def gpus() -> tuple[Gpu, ...]:
-    """All GPUs that the driver counts, in its order; none is left out.
-
-    Raises:
-        NvmlMissing: there is no NVML to ask.
-    """
-    with open_nvml() as nvml:
-        return nvml.gpus()
-
-
-@contextmanager
-def open_gpu(device: str) -> Iterator[OpenGpu]:
-    """The GPU that torch calls ``cuda:3``, until the end of the block.
-
-    Raises:
-        Unavailable: the device is no GPU, there is no NVML, or that GPU is not there, is lost or cannot be opened.
-    """
-    if not device.startswith("cuda"):
-        raise Unavailable(f"{device} is no GPU")
-    index = int(device.partition(":")[2] or 0)
-    with open_nvml() as nvml:
-        seen = visible(nvml.gpus(("uuid", "mig_uuids")), os.environ.get("CUDA_VISIBLE_DEVICES"))
-        if lost := [gpu.index for gpu in seen if gpu.state == "lost"]:
-            # Whether CUDA leaves a lost GPU out of its numbers is not documented: rather none than another one.
-            raise Unavailable(f"which GPU {device} is cannot be known while GPU {lost[0]} is lost")
-        if index >= len(seen):
-            raise Unavailable(f"{device} is not among the {len(seen)} GPUs that this process may see")
-        found = nvml.open(seen[index])
-        if isinstance(found, NoAnswer):
-            raise Unavailable(f"GPU {seen[index].index} cannot be opened: {found.why}")
-        yield found
-
-
-def _missing(fault: Any) -> NvmlMissing:
+def _missing(fault: Any) -> DriverMissing:
     unknown = (f"NVML does not start: {fault}", "Type 'nvidia-smi' and 'dmesg | grep -iE \"nvrm|xid\"' on the host.")
-    return NvmlMissing(*_WHY_MISSING.get(fault.value, unknown))
+    return DriverMissing(*_WHY_MISSING.get(fault.value, unknown))
 
 
 # --- asking -----------------------------------------------------------------------------------------------------------
@@ -247,19 +144,19 @@ class Nvml:
             fields: the only ones to ask for, where the others would cost more than they are worth; all when empty.
 
         Raises:
-            NvmlMissing: the driver cannot even count them.
+            DriverMissing: the driver cannot even count them.
         """
         try:
             count = self._api.nvmlDeviceGetCount()
         except self._api.NVMLError as fault:
             raise _missing(fault) from fault
-        driver = {"driver": self.driver(), "cuda_driver": self.cuda_driver()}
+        driver = {"driver": self.driver(), "runtime": self.cuda_driver()}
         questions = {field: ask for field, ask in _QUESTIONS.items() if not fields or field in fields}
         return tuple(self._gpu(index, driver, questions) for index in range(count))
 
     def gpu(self, index: int) -> Gpu:
         """One GPU of that list, with everything known."""
-        return self._gpu(index, {"driver": self.driver(), "cuda_driver": self.cuda_driver()}, _QUESTIONS)
+        return self._gpu(index, {"driver": self.driver(), "runtime": self.cuda_driver()}, _QUESTIONS)
 
     def open(self, gpu: Gpu) -> OpenGpu | NoAnswer:
         """A GPU of this list, to be asked more; or why it cannot be opened."""
@@ -283,7 +180,7 @@ class Nvml:
                 if fault.value in _NO_ANSWER:
                     unsupported.append(field)
                 else:
-                    faults.append(_state(f"{field}: ", fault))
+                    faults.append(_state(f"{_SAID.get(field, field)}: ", fault))
             except UnicodeDecodeError as fault:
                 faults.append(f"error: {field}: found the bytes {fault.object!r}, expected text")
         state = "lost" if "lost" in faults else faults[-1]
@@ -371,12 +268,16 @@ _QUESTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "memory_bytes": lambda api, gpu: int(api.nvmlDeviceGetMemoryInfo(gpu).total),
     "power_limit_w": lambda api, gpu: api.nvmlDeviceGetEnforcedPowerLimit(gpu) / 1000,
     "ecc_mode": lambda api, gpu: _mode(*api.nvmlDeviceGetEccMode(gpu)),
-    "mig_mode": lambda api, gpu: _mode(*api.nvmlDeviceGetMigMode(gpu)),
-    "mig_uuids": _mig_uuids,
+    "partition_mode": lambda api, gpu: _mode(*api.nvmlDeviceGetMigMode(gpu)),
+    "partition_uuids": _mig_uuids,
     "persistence": lambda api, gpu: _switch(api.nvmlDeviceGetPersistenceMode(gpu)),
     "pcie_gen_max": lambda api, gpu: int(api.nvmlDeviceGetMaxPcieLinkGeneration(gpu)),
     "pcie_width_max": lambda api, gpu: int(api.nvmlDeviceGetMaxPcieLinkWidth(gpu)),
 }
+
+
+#: Field of ``Gpu`` → NVIDIA's word for it, where the driver's error is told.
+_SAID = {"partition_mode": "mig_mode", "partition_uuids": "mig_uuids"}
 
 
 # --- a GPU that cannot say who it is ----------------------------------------------------------------------------------
@@ -439,5 +340,5 @@ def _named(mine: list[Gpu], word: str) -> Gpu | None:
         word = old[1]
     if not word.startswith(("GPU-", "MIG-")):
         return None
-    fits = [gpu for gpu in mine if any((name or "").startswith(word) for name in (gpu.uuid, *gpu.mig_uuids))]
+    fits = [gpu for gpu in mine if any((name or "").startswith(word) for name in (gpu.uuid, *gpu.partition_uuids))]
     return fits[0] if len(fits) == 1 else None

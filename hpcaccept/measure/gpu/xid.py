@@ -7,98 +7,57 @@ those of before as well. NVML gives 999 for an Xid that it does not know itself.
 from __future__ import annotations
 
 import functools
-import threading
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from hpcaccept.config.toml import read_toml
-from hpcaccept.measure.gpu.nvml import Code, NoAnswer
+from hpcaccept.measure.gpu.driver import ErrorEvent, NoAnswer
+from hpcaccept.measure.gpu.nvml import Code
 
 if TYPE_CHECKING:
+    from hpcaccept.measure.gpu.driver import Severity
     from hpcaccept.measure.gpu.nvml import OpenGpu
 
-Class = Literal["fault", "watch", "application", "ignored", "unknown"]
 TABLE = Path(__file__).with_name("xid.toml")
-#: One wait of the thread, and so the longest time that ending it takes.
-_WAIT_MS = 200
-_JOIN_S = 10.0
-
-
-@dataclass(frozen=True)
-class Xid:
-    """What one number means.
-
-    Attributes:
-        code: the number.
-        kind: its class; ``unknown`` when no class holds it.
-        name: what happened.
-    """
-
-    code: int
-    kind: Class
-    name: str
-
-    def __str__(self) -> str:
-        return f"Xid {self.code} ({self.name})"
+_FAMILY = "Xid"
 
 
 @functools.cache
-def _known() -> dict[int, Xid]:
+def _known() -> dict[int, ErrorEvent]:
     tables = read_toml(TABLE)
     return {
-        int(code): Xid(int(code), cast("Class", kind), name)
+        int(code): ErrorEvent(int(code), cast("Severity", kind), name, _FAMILY)
         for kind, table in tables.items()
         for code, name in table["codes"].items()
     }
 
 
-def meaning(code: int) -> Xid:
+def meaning(code: int) -> ErrorEvent:
     """What an Xid says of the GPU."""
-    return _known().get(code) or Xid(code, "unknown", f"not in {TABLE.name}")
+    return _known().get(code) or ErrorEvent(code, "unknown", f"not in {TABLE.name}", _FAMILY)
 
 
-class Listener:
-    """A thread that collects the Xids of one GPU from now on.
+class XidEvents:
+    """The Xids of one GPU since ``listen``."""
 
-    Attributes:
-        codes: in their order.
-        deaf: why none can be heard, or no longer; empty while it listens.
-        lost: True when the GPU fell off the bus meanwhile.
-    """
-
-    def __init__(self, gpu: OpenGpu) -> None:
-        self.codes: list[int] = []
-        self.deaf = ""
-        self.lost = False
+    def __init__(self, gpu: OpenGpu, events: Any) -> None:
         self._gpu = gpu
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="xid", daemon=True)
-        self._events = gpu.ask(_register)
-        if isinstance(self._events, NoAnswer):
-            self.deaf, self.lost = f"Xid events cannot be had: {self._events.why}", self._events.lost
-        else:
-            self._thread.start()
+        self._events = events
 
-    def stop(self) -> None:
-        """End the thread; what has come until now is heard. Calling it again does nothing."""
-        if self._thread.is_alive():
-            self._ended.set()
-            self._thread.join(_JOIN_S)
+    def next(self, timeout_s: float) -> ErrorEvent | NoAnswer | None:
+        """The next Xid; None when none came in time."""
+        code = self._gpu.ask(functools.partial(_wait, events=self._events, timeout_ms=round(timeout_s * 1000)))
+        return meaning(code) if isinstance(code, int) else code
 
-    def _run(self) -> None:
-        while True:
-            # Looked at before the wait: what came before the end is still collected.
-            last = self._ended.is_set()
-            found = self._gpu.ask(functools.partial(_wait, events=self._events, timeout_ms=0 if last else _WAIT_MS))
-            if isinstance(found, NoAnswer):
-                self.deaf, self.lost = f"Xid events ended: {found.why}", found.lost
-                break
-            if found is not None:
-                self.codes.append(found)
-            elif last:
-                break
+    def close(self) -> None:
+        """Listen no more."""
         self._gpu.ask(lambda api, _: api.nvmlEventSetFree(self._events))
+
+
+def listen(gpu: OpenGpu) -> XidEvents | NoAnswer:
+    """Begin to collect the Xids of one GPU, or why that cannot be."""
+    events = gpu.ask(_register)
+    return events if isinstance(events, NoAnswer) else XidEvents(gpu, events)
 
 
 def _register(api: Any, gpu: Any) -> Any:

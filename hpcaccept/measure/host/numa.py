@@ -7,7 +7,7 @@ GPU's node, allocates, measures, and goes back to where the launcher had put it.
 Readers take ``root``, a folder that stands for ``/``.
 
 Traps:
-    * NVML writes a PCI domain with 8 digits (``00000000:18:00.0``), sysfs with 4 (``0000:18:00.0``), in lower case.
+    * GPU drivers write a PCI domain with 8 digits (``00000000:18:00.0``), sysfs with 4 (``0000:18:00.0``), in lower case.
     * ``numa_node`` is -1 where the firmware does not say (many virtual machines).
     * A cpuset may leave a rank only processors of another socket: then it cannot be bound, and the report must say so.
     * Affinity belongs to a thread: threads that exist already stay where they are.
@@ -31,7 +31,7 @@ _ROOT = Path("/")
 
 
 def sysfs_name(bus_id: str) -> str:
-    """``0000:18:00.0`` from NVML's ``00000000:18:00.0``.
+    """``0000:18:00.0`` from a driver's ``00000000:18:00.0``.
 
     Raises:
         ValueError: this is no PCI address.

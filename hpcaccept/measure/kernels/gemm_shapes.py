@@ -48,7 +48,7 @@ class Frozen:
 
 @functools.cache
 def frozen(table: Path = TABLE) -> dict[tuple[str, str], Frozen]:
-    """(NVML's name of the GPU, number format) → shape.
+    """(name the driver gives the GPU, number format) → shape.
 
     Raises:
         UsageError: a line of the table is none; the message names it.
@@ -76,7 +76,7 @@ def shape_of(form: Format, device: Device, model: str) -> tuple[Shape, str]:
     Args:
         form: number format, one that this kind of device may have.
         device: CPUs have one shape for all models.
-        model: NVML's name of the GPU.
+        model: name the driver gives the GPU.
     """
     known = frozen().get((model, form.name)) if device.kind == "cuda" else None
     if known:

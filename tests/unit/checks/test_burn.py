@@ -19,6 +19,7 @@ from hpcaccept.checks.burn import Burn, sustained_cpu, sustained_gpu, throttle_s
 from hpcaccept.errors import ToolError, UsageError
 from hpcaccept.measure.device import Cpu
 from hpcaccept.measure.gpu import telemetry
+from hpcaccept.measure.gpu.drivers.nvidia import decoded
 from hpcaccept.measure.gpu.telemetry import Seen
 from hpcaccept.measure.kernels import gemm
 from hpcaccept.measure.kernels.stress import Block, Engine
@@ -401,7 +402,8 @@ def test_an_unknown_load_is_refused_when_the_suite_is_read() -> None:
 
 def seen_of(why_not: str = "", **masks: int) -> Seen:
     """What was sampled: m44=41 is the mask 0x44 in 41 samples."""
-    return Seen(masks=Counter({int(name[1:], 16): count for name, count in masks.items()}), why_not=why_not)
+    limits = Counter({decoded(int(name[1:], 16)): count for name, count in masks.items()})
+    return Seen(clock_limits=limits, why_not=why_not)
 
 
 @pytest.mark.parametrize(
@@ -430,7 +432,12 @@ def test_a_gpu_that_throttles_has_its_reason_clock_power_and_heat_in_the_record(
     @contextlib.contextmanager
     def sampling(device: str, period_s: float) -> Iterator[Seen]:
         assert period_s == 0.1
-        yield Seen(clock_busy_hz=1.2e9, power_w=699.0, temperature_max_c=91.0, masks=Counter({0x40: 41, 0x4: 59}))
+        yield Seen(
+            clock_busy_hz=1.2e9,
+            power_w=699.0,
+            temperature_max_c=91.0,
+            clock_limits=Counter({decoded(0x40): 41, decoded(0x4): 59}),
+        )
 
     monkeypatch.setattr(telemetry, "sampling", sampling)
     monkeypatch.setattr(module, "sustained_gpu", lambda *_: 0.83)

@@ -13,7 +13,7 @@ from support.solo_context import SoloContext
 
 from hpcaccept import checks
 from hpcaccept.checks.identity import UNIQUE_FACTS, Identity, account, image_facts, parse_torch_version
-from hpcaccept.measure.gpu.nvml import Gpu
+from hpcaccept.measure.gpu.driver import Gpu
 
 TESTS = Path(__file__).parents[2]
 MEASURE = """
@@ -208,7 +208,7 @@ def test_what_names_one_machine_may_differ_and_versions_may_not() -> None:
 
 def test_the_account_names_the_place_of_a_broken_gpu() -> None:
     broken = Gpu(3, "error: vbios: Corrupted infoROM", pci_bus_id="00000000:1B:00.0")
-    said = account([broken], [broken], None)
+    said = account([broken], [broken], None, "CUDA_VISIBLE_DEVICES")
     assert said == "the driver counts 1; GPU 3 at 00000000:1B:00.0: error: vbios: Corrupted infoROM"
 
 

@@ -18,6 +18,7 @@ from hpcaccept.errors import UsageError
 from hpcaccept.measure import device
 from hpcaccept.measure.device import Cpu
 from hpcaccept.measure.gpu import telemetry
+from hpcaccept.measure.gpu.drivers.nvidia import decoded
 from hpcaccept.measure.gpu.telemetry import Seen
 from hpcaccept.measure.kernels import gemm, gemm_shapes
 from hpcaccept.measure.kernels.gemm import Shape
@@ -105,7 +106,13 @@ def as_gpu(monkeypatch: pytest.MonkeyPatch, seen: Seen) -> None:
 def test_clock_and_power_stand_beside_the_rate_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     as_gpu(
         monkeypatch,
-        Seen(clock_hz=1.2e9, clock_busy_hz=1.5e9, power_w=650.0, samples=4, masks=Counter({0x4 | 0x40: 1, 0: 3})),
+        Seen(
+            clock_hz=1.2e9,
+            clock_busy_hz=1.5e9,
+            power_w=650.0,
+            samples=4,
+            clock_limits=Counter({decoded(0x4 | 0x40): 1, (): 3}),
+        ),
     )
     ctx = quick().run()
     assert (ctx.value("clock_hz", "fp32"), ctx.value("power_w", "fp32")) == (1.5e9, 650.0)

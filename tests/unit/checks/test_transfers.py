@@ -14,7 +14,7 @@ from support.solo_context import SoloContext
 from hpcaccept.checks import transfers as module
 from hpcaccept.checks.transfers import Transfers
 from hpcaccept.measure.device import Cpu
-from hpcaccept.measure.gpu import nvml
+from hpcaccept.measure.gpu.driver import Gpu
 from hpcaccept.measure.kernels import pattern
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ gpu = transfers._own_gpu(SimpleNamespace(device="cuda:1"))
 print(gpu.pci_bus_id, transfers.nominal_bytes(gpu))
 """
 KEPT = {"h2d": [1e9], "d2h": [1e9], "both": [2e9]}
-H200 = nvml.Gpu(0, "ok", pci_bus_id="00000000:18:00.0", pcie_gen_max=5, pcie_width_max=16)
+H200 = Gpu(0, "ok", pci_bus_id="00000000:18:00.0", pcie_gen_max=5, pcie_width_max=16)
 
 
 def quick(**params: Any) -> SoloContext:
@@ -48,7 +48,7 @@ def harm(monkeypatch: pytest.MonkeyPatch, what: Callable[[module.Lane], object])
     monkeypatch.setattr(module.Lane, "call", call)
 
 
-def on_gpu(monkeypatch: pytest.MonkeyPatch, gpu: nvml.Gpu | None, rate: float) -> SoloContext:
+def on_gpu(monkeypatch: pytest.MonkeyPatch, gpu: Gpu | None, rate: float) -> SoloContext:
     """As if the CPU were this GPU, copying at this rate."""
     monkeypatch.setattr(module, "_own_gpu", lambda _ctx: gpu)
     monkeypatch.setattr(Cpu, "time_calls", lambda _self, call, count: [(call(), 8 * WORDS / rate)[1]] * count)
@@ -131,8 +131,8 @@ def test_what_is_faster_than_pcie_is_not_judged_by_it(monkeypatch: pytest.Monkey
     assert "NVLink-C2C" in ctx.refused["link_share"]
 
 
-@pytest.mark.parametrize("gpu", [nvml.Gpu(0, "ok"), nvml.Gpu(0, "ok", pcie_gen_max=9, pcie_width_max=16)])
-def test_an_unknown_link_is_not_judged(monkeypatch: pytest.MonkeyPatch, gpu: nvml.Gpu) -> None:
+@pytest.mark.parametrize("gpu", [Gpu(0, "ok"), Gpu(0, "ok", pcie_gen_max=9, pcie_width_max=16)])
+def test_an_unknown_link_is_not_judged(monkeypatch: pytest.MonkeyPatch, gpu: Gpu) -> None:
     ctx = on_gpu(monkeypatch, gpu, 1e9)
     assert ctx.refused["link_share"] == "a CPU has no link to itself"
     assert not ctx.variants("link_share")
@@ -142,7 +142,7 @@ def test_an_unknown_link_is_not_judged(monkeypatch: pytest.MonkeyPatch, gpu: nvm
     ("gen", "lanes", "nominal"), [(3, 16, 15.75e9), (4, 16, 31.5e9), (5, 16, 63.0e9), (4, 8, 15.75e9)]
 )
 def test_nominal_rates_are_those_of_the_standard(gen: int, lanes: int, nominal: float) -> None:
-    gpu = nvml.Gpu(0, "ok", pcie_gen_max=gen, pcie_width_max=lanes)
+    gpu = Gpu(0, "ok", pcie_gen_max=gen, pcie_width_max=lanes)
     assert module.nominal_bytes(gpu) == pytest.approx(nominal, rel=0.001)
 
 

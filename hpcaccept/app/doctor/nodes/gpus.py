@@ -22,7 +22,7 @@ def judge(case: Case, heard: ProbeResult) -> list[Finding]:
     def examine(node: NodeFacts) -> Finding:
         count = node.gpus or 0
         if count < wanted:
-            remedy = node.gpus_remedy or "There: nvidia-smi -L; dmesg | grep -i xid"
+            remedy = node.gpus_remedy or "There: dmesg, for the errors of the GPU driver"
             return Finding("GPUs", "wrong", f"{counted(count, 'GPU')} ({node.no_gpus})", f"{wanted}", remedy)
         return Finding("GPUs", "ok", counted(count, "GPU"), f"{wanted}")
 

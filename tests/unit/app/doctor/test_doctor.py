@@ -472,7 +472,10 @@ def page(findings: Sequence[Finding], many: int = 4, width: int = 80) -> str:
 def test_the_page_is_aligned_and_says_what_to_type() -> None:
     findings = [
         Finding("Slurm", "ok", "slurm-wlm 22.05.8 answers"),
-        *said_of("GPUs", four({"gpus": 7, "no_gpus": "GPU 3: lost"})),
+        *said_of(
+            "GPUs",
+            four({"gpus": 7, "no_gpus": "GPU 3: lost", "gpus_remedy": "There: nvidia-smi -L; dmesg | grep -i xid"}),
+        ),
     ]
     assert page(findings) == (
         "ok     Slurm  slurm-wlm 22.05.8 answers\n"

@@ -12,18 +12,21 @@ from support.nvml.build import build, describe, environment, h100
 
 from hpcaccept.config.toml import read_toml
 from hpcaccept.measure.gpu import xid
-from hpcaccept.measure.gpu.counters import fabric_faults
-from hpcaccept.measure.gpu.nvml import Gpu, cuda_version, unclaimed, visible
+from hpcaccept.measure.gpu.driver import Gpu
+from hpcaccept.measure.gpu.nvml import cuda_version, unclaimed, visible
+from hpcaccept.measure.gpu.nvml_counters import fabric_faults
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 LIST = """
 import dataclasses, json
-from hpcaccept.measure.gpu import nvml
+from hpcaccept.measure.gpu.driver import DriverMissing
+from hpcaccept.measure.gpu.drivers.nvidia import VENDOR
 try:
-    print(json.dumps([dataclasses.asdict(gpu) for gpu in nvml.gpus()]))
-except nvml.NvmlMissing as missing:
+    with VENDOR.open() as driver:
+        print(json.dumps([dataclasses.asdict(gpu) for gpu in driver.list()]))
+except DriverMissing as missing:
     print(json.dumps({"cause": missing.cause, "remedy": missing.remedy}))
 """
 
@@ -66,13 +69,13 @@ def test_eight_healthy_gpus_are_listed_with_everything_known(ask: Any) -> None:
         "memory_bytes": 81559 << 20,
         "power_limit_w": 700.0,
         "ecc_mode": "enabled",
-        "mig_mode": "disabled",
-        "mig_uuids": [],
+        "partition_mode": "disabled",
+        "partition_uuids": [],
         "persistence": "enabled",
         "pcie_gen_max": 5,
         "pcie_width_max": 16,
         "driver": "550.54.15",
-        "cuda_driver": "12.4",
+        "runtime": "12.4",
         "unsupported": [],
     }
 
@@ -138,20 +141,20 @@ def test_a_pending_mode_is_told(ask: Any) -> None:
 
 def test_mig_instances_are_found_behind_holes(ask: Any) -> None:
     (found,) = ask(h100(0, mig_mode="enabled", mig_uuids="MIG-a,,MIG-c"))
-    assert found["mig_mode"] == "enabled"
-    assert found["mig_uuids"] == ["MIG-a", "MIG-c"]
+    assert found["partition_mode"] == "enabled"
+    assert found["partition_uuids"] == ["MIG-a", "MIG-c"]
 
 
 def test_a_gpu_without_mig_is_ok(ask: Any) -> None:
     (found,) = ask(h100(0, mig_mode="!not_supported", mig_uuids="!not_supported"))
     assert found["state"] == "ok"
-    assert found["unsupported"] == ["mig_mode", "mig_uuids"]
+    assert found["unsupported"] == ["partition_mode", "partition_uuids"]
 
 
 def test_a_driver_that_hides_its_version_still_lists(ask: Any) -> None:
     (found,) = ask(h100(0), driver="!unknown", cuda_driver="!not_supported")
     assert found["driver"] is None
-    assert found["cuda_driver"] is None
+    assert found["runtime"] is None
     assert found["state"] == "ok"
 
 
@@ -256,7 +259,7 @@ def test_a_lost_gpu_is_visible_under_its_own_index() -> None:
 
 @pytest.mark.parametrize("wanted", ["MIG-one,MIG-two", "MIG-GPU-a0/7/0,MIG-GPU-a0/8/0"])
 def test_mig_instances_stand_for_their_gpu(wanted: str) -> None:
-    gpu = Gpu(0, "ok", uuid="GPU-a0", mig_uuids=("MIG-one", "MIG-two"))
+    gpu = Gpu(0, "ok", uuid="GPU-a0", partition_uuids=("MIG-one", "MIG-two"))
     assert visible([gpu], wanted) == (gpu, gpu)
 
 
@@ -309,10 +312,10 @@ print(code(pynvml.nvmlShutdown), code(pynvml.nvmlDeviceGetName, gpu))
 
 LOOK = """
 import dataclasses, json
-from hpcaccept.measure.gpu import counters, nvml
-with nvml.open_nvml() as driver:
-    gpu = driver.open(driver.gpu(0))
-    print(json.dumps(dataclasses.asdict(counters.read_state(gpu))))
+from hpcaccept.measure.gpu.drivers.nvidia import VENDOR
+with VENDOR.open() as driver:
+    gpu = driver.open(driver.identity(0))
+    print(json.dumps(dataclasses.asdict(gpu.counters())))
 """
 
 
@@ -342,17 +345,26 @@ def test_every_counter_comes_through_pynvml_as_it_was_described(read_state: Any)
         fabric_health="0x11",
     )
     numbers = seen["numbers"]
-    assert (numbers["ecc.corrected"], numbers["ecc.uncorrected"]) == (11, 12)
-    assert (numbers["ecc_lifetime.corrected"], numbers["ecc_lifetime.uncorrected"]) == (13, 14)
-    assert [numbers[f"sram.{part}"] for part in ("corrected", "uncorrected", "threshold_exceeded")] == [15, 16, 1]
-    assert [numbers[f"remaps.{part}"] for part in ("corrected", "uncorrected", "pending", "failure")] == [17, 18, 1, 1]
-    assert [numbers[f"remap_banks.{part}"] for part in ("max", "high", "partial", "low", "none")] == [600, 30, 6, 3, 1]
-    assert [numbers[f"retired.{part}"] for part in ("corrected", "uncorrected")] == [2, 3]
-    assert numbers["retired_pending.pending"] == 1
-    assert numbers["replays.count"] == 19
-    assert numbers["recovery.action"] == 4
-    assert [numbers[f"violations.{part}"] for part in ("power", "thermal", "reliability")] == [1, 2, 6]
-    assert fabric_faults(int(numbers["fabric.health"])) == ("degraded bandwidth", "route unhealthy")
+    assert (numbers["memory_errors.corrected"], numbers["memory_errors.uncorrected"]) == (11, 12)
+    assert (numbers["memory_errors_lifetime.corrected"], numbers["memory_errors_lifetime.uncorrected"]) == (13, 14)
+    assert [numbers[f"cache_errors.{part}"] for part in ("corrected", "uncorrected", "threshold_exceeded")] == [
+        15,
+        16,
+        1,
+    ]
+    assert [numbers[f"row_remaps.{part}"] for part in ("corrected", "uncorrected", "pending", "failure")] == [
+        17,
+        18,
+        1,
+        1,
+    ]
+    assert [numbers[f"spare_rows.{part}"] for part in ("max", "high", "partial", "low", "none")] == [600, 30, 6, 3, 1]
+    assert [numbers[f"retired_pages.{part}"] for part in ("corrected", "uncorrected")] == [2, 3]
+    assert numbers["retired_pages_pending.pending"] == 1
+    assert numbers["pcie_replays.count"] == 19
+    assert seen["recovery"] == "drain and reset"
+    assert [numbers[f"clock_limit_ns.{part}"] for part in ("power", "thermal", "reliability")] == [1, 2, 6]
+    assert seen["fabric"] == ["degraded bandwidth", "route unhealthy"]
     assert seen["missing"] == {}
 
 
@@ -371,7 +383,7 @@ def test_nvlinks_have_state_version_and_errors_by_name(read_state: Any) -> None:
 def test_links_that_are_fused_off_are_none_and_hide_no_other(read_state: Any) -> None:
     seen = read_state(nvlinks="-1-0")
     assert [(link["number"], link["active"]) for link in seen["links"]] == [(1, True), (3, False)]
-    assert read_state(nvlinks="--")["missing"]["nvlinks"] == "Not Supported"
+    assert read_state(nvlinks="--")["missing"]["links"] == "Not Supported"
 
 
 def test_links_of_the_fifth_generation_count_in_fields(read_state: Any) -> None:
@@ -387,8 +399,8 @@ def test_processes_have_number_memory_and_name(read_state: Any) -> None:
 
 def test_an_error_that_is_none_of_ignorance_is_one_of_the_gpu(read_state: Any) -> None:
     seen = read_state(ecc_volatile="!unknown", sram="!not_supported", remaps="!corrupted_inforom")
-    assert seen["errors"] == {"ecc": "Unknown Error", "remaps": "Corrupted infoROM"}
-    assert seen["missing"] == dict.fromkeys(("sram", "retired", "retired_pending"), "Not Supported")
+    assert seen["errors"] == {"memory_errors": "Unknown Error", "row_remaps": "Corrupted infoROM"}
+    assert seen["missing"] == dict.fromkeys(("cache_errors", "retired_pages", "retired_pages_pending"), "Not Supported")
 
 
 def test_a_lost_gpu_answers_nothing(read_state: Any) -> None:
@@ -446,13 +458,14 @@ def test_every_class_of_xids_has_its_source_its_date_and_its_reason_and_no_numbe
 def test_xids_are_heard_while_they_come_and_those_from_before_are_not(library: Path, tmp_path: Path) -> None:
     code = """
 import os, sys, time
-from hpcaccept.measure.gpu import nvml, xid
-with nvml.open_nvml() as driver:
-    listener = xid.Listener(driver.open(driver.gpu(0)))
+from hpcaccept.measure.gpu.drivers.nvidia import VENDOR
+from hpcaccept.measure.gpu.events import Listener
+with VENDOR.open() as driver:
+    listener = Listener(driver.open(driver.identity(0)))
     time.sleep(0.05)
     os.replace(sys.argv[1], os.environ["HPCACCEPT_FAKE_NVML"])
     listener.stop()
-    print(listener.codes, listener.deaf)
+    print([event.code for event in listener.heard], listener.deaf)
 """
     node = describe(tmp_path / "node", [h100(0, xids="48")])
     later = describe(tmp_path / "later", [h100(0, xids="48,79,13")])

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.nvml.build import build, describe, environment, h100
 
-from hpcaccept.measure.gpu.telemetry import REASONS, Seen, decoded, sampling
+from hpcaccept.measure.gpu.drivers.nvidia import REASONS, decoded
+from hpcaccept.measure.gpu.telemetry import Seen, sampling
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +27,7 @@ with sampling(device, 0.01) as seen:
     if later:
         os.replace(later, os.environ["HPCACCEPT_FAKE_NVML"])
         time.sleep(seconds)
-told = {field.name: getattr(seen, field.name) for field in dataclasses.fields(seen)}
+told = {f.name: getattr(seen, f.name) for f in dataclasses.fields(seen) if f.name != "clock_limits"}
 print(json.dumps({**told, "reasons": seen.reasons, "busy_reasons": seen.busy_reasons}))
 """
 
@@ -149,5 +150,5 @@ def test_every_bit_of_a_mask_is_decoded(mask: int, names: tuple[str, ...]) -> No
 
 
 def test_reasons_at_once_count_each_for_itself() -> None:
-    seen = Seen(masks=Counter({0x48: 1, 0x8: 1, 0x0: 2}))
+    seen = Seen(clock_limits=Counter({decoded(0x48): 1, decoded(0x8): 1, (): 2}))
     assert seen.reasons == {"hw_slowdown": 0.5, "hw_thermal_slowdown": 0.25}

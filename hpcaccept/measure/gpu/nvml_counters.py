@@ -1,8 +1,4 @@
-"""What does one GPU say of its health at this moment?
-
-A ``State`` is one look: counters, flags, links, processes. Two looks are compared by whoever judges, because a counter
-by itself says when the driver was loaded and no more. Every question stands alone: what this driver or model does not
-know is ``missing`` and says nothing about the GPU; what NVML answers with any other error is an ``error`` of the GPU.
+"""What does NVML say of one GPU's health at this moment? Every question stands alone: see ``driver.State``.
 
 Sources: https://docs.nvidia.com/deploy/nvml-api/, ``nvml.h`` (NVIDIA/go-nvml, 2f9e261); memory repair:
 https://docs.nvidia.com/deploy/a100-gpu-mem-error-mgmt/; fabric: https://docs.nvidia.com/datacenter/tesla/fabric-manager-user-guide/
@@ -11,10 +7,10 @@ https://docs.nvidia.com/deploy/a100-gpu-mem-error-mgmt/; fabric: https://docs.nv
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hpcaccept.measure.gpu.nvml import Code, NoAnswer
+from hpcaccept.measure.gpu.driver import Link, NoAnswer, Process, State
+from hpcaccept.measure.gpu.nvml import Code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +24,7 @@ _LINK_FIELDS = {"malformed": 206, "overrun": 207, "integrity": 211, "recovery_fa
 #: ``NVML_FI_DEV_GET_GPU_RECOVERY_ACTION``: what the driver itself wants done, from 565 on.
 _RECOVERY_FIELD = 230
 RECOVERY_ACTIONS = (
-    "none",
+    "",
     "reset the GPU",
     "reboot the node",
     "drain peer-to-peer traffic",
@@ -52,67 +48,13 @@ _POLICIES = {0: "power", 1: "thermal", 2: "sync_boost", 3: "board_limit", 4: "lo
 _VALUE_TYPES = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
 
 
-@dataclass(frozen=True)
-class Link:
-    """One NVLink of a GPU.
-
-    Attributes:
-        number: of the link, from 0.
-        active: True when it is trained and carries data.
-        version: NVLink's generation, None when it does not say.
-        errors: counter → count since the driver was loaded.
-    """
-
-    number: int
-    active: bool
-    version: int | None
-    errors: dict[str, int]
-
-
-@dataclass(frozen=True)
-class Process:
-    """A process with a context on the GPU.
-
-    Attributes:
-        pid: in the process namespace of the driver, which may not be that of the container.
-        memory_bytes: that it holds, None when the driver cannot tell (under MIG).
-        name: of its program, empty when the driver cannot tell.
-    """
-
-    pid: int
-    memory_bytes: int | None
-    name: str
-
-
-@dataclass(frozen=True)
-class State:
-    """One look at a GPU.
-
-    Attributes:
-        numbers: ``question.part`` → number; see ``QUESTIONS``.
-        links: its NVLinks; empty when it has none.
-        processes: with a context on it, by their pid.
-        missing: question → why this driver, model or user cannot have the answer.
-        errors: question → NVML's error, which is one of the GPU or its driver.
-        lost: True when the GPU fell off the bus.
-    """
-
-    numbers: dict[str, float] = field(default_factory=dict)
-    links: tuple[Link, ...] = ()
-    processes: dict[int, Process] = field(default_factory=dict)
-    missing: dict[str, str] = field(default_factory=dict)
-    errors: dict[str, str] = field(default_factory=dict)
-    lost: bool = False
-
-
 def read_state(gpu: OpenGpu) -> State:
     """Ask everything once; some 200 calls of NVML on a GPU with 18 links."""
     numbers: dict[str, float] = {}
     missing: dict[str, str] = {}
     errors: dict[str, str] = {}
-    found: dict[str, Any] = {"nvlinks": (), "processes": {}}
-    questions: dict[str, Callable[[Any, Any], Any]] = {**QUESTIONS, "nvlinks": _links, "processes": _processes}
-    for name, question in questions.items():
+    found: dict[str, Any] = {"recovery": None, "fabric": None, "links": (), "processes": {}}
+    for name, question in QUESTIONS.items():
         answer = gpu.ask(question)
         if isinstance(answer, NoAnswer):
             if answer.lost:
@@ -122,7 +64,7 @@ def read_state(gpu: OpenGpu) -> State:
             found[name] = answer
         else:
             numbers.update({f"{name}.{part}": float(value) for part, value in answer.items()})
-    return State(numbers, found["nvlinks"], found["processes"], missing, errors)
+    return State(numbers, **found, missing=missing, errors=errors)
 
 
 def fabric_faults(health: int) -> tuple[str, ...]:
@@ -163,7 +105,7 @@ def _retired(api: Any, gpu: Any) -> dict[str, int]:
     }
 
 
-def _memory(api: Any, gpu: Any) -> dict[str, int]:
+def usable_memory(api: Any, gpu: Any) -> dict[str, int]:
     """Without what the driver reserves, where it tells that apart (from 510 on)."""
     try:
         memory = api.nvmlDeviceGetMemoryInfo(gpu, version=api.nvmlMemory_v2)
@@ -174,12 +116,22 @@ def _memory(api: Any, gpu: Any) -> dict[str, int]:
     return {"total": memory.total, "used": memory.used}
 
 
-def _fabric(api: Any, gpu: Any) -> dict[str, int]:
+def _recovery(api: Any, gpu: Any) -> str:
+    """Nothing to be done is empty."""
+    action = _field(api, gpu, _RECOVERY_FIELD)
+    return RECOVERY_ACTIONS[action] if action < len(RECOVERY_ACTIONS) else f"action {action}"
+
+
+def _fabric(api: Any, gpu: Any) -> tuple[str, ...]:
+    """What is wrong with the registration and with the fabric's health."""
     info = api.c_nvmlGpuFabricInfoV_t()
     api.nvmlDeviceGetGpuFabricInfoV(gpu, ctypes.byref(info))
     if info.state == api.NVML_GPU_FABRIC_STATE_NOT_SUPPORTED:
         raise api.NVMLError(Code.NOT_SUPPORTED)
-    return {"state": info.state, "status": info.status, "health": info.healthMask}
+    name = FABRIC_STATES[info.state] if info.state < len(FABRIC_STATES) else f"state {info.state}"
+    faults = [] if name == "completed" else [f"registration {name}"]
+    faults += [f"status {info.status}"] if info.status else []
+    return (*faults, *fabric_faults(info.healthMask))
 
 
 def _violations(api: Any, gpu: Any) -> dict[str, int]:
@@ -207,28 +159,30 @@ def _threshold(which: int) -> Callable[[Any, Any], dict[str, float]]:
     return lambda api, gpu: {"celsius": api.nvmlDeviceGetTemperatureThreshold(gpu, which)}
 
 
-#: Question → its parts. A part is a count since the driver was loaded unless it says otherwise.
-QUESTIONS: dict[str, Callable[[Any, Any], dict[str, Any]]] = {
-    "ecc": _ecc(0),
-    "ecc_lifetime": _ecc(1),
-    "sram": _sram,
-    "remaps": lambda api, gpu: dict(
+#: Question of ``State`` → how NVML answers it: the parts of its numbers, or what one of its attributes holds.
+QUESTIONS: dict[str, Callable[[Any, Any], Any]] = {
+    "memory_errors": _ecc(0),
+    "memory_errors_lifetime": _ecc(1),
+    "cache_errors": _sram,
+    "row_remaps": lambda api, gpu: dict(
         zip(("corrected", "uncorrected", "pending", "failure"), api.nvmlDeviceGetRemappedRows(gpu), strict=True)
     ),
-    "remap_banks": _banks,
-    "retired": _retired,
-    "retired_pending": lambda api, gpu: {"pending": api.nvmlDeviceGetRetiredPagesPendingStatus(gpu)},
-    "recovery": lambda api, gpu: {"action": _field(api, gpu, _RECOVERY_FIELD)},
-    "replays": lambda api, gpu: {"count": api.nvmlDeviceGetPcieReplayCounter(gpu)},
+    "spare_rows": _banks,
+    "retired_pages": _retired,
+    "retired_pages_pending": lambda api, gpu: {"pending": api.nvmlDeviceGetRetiredPagesPendingStatus(gpu)},
+    "recovery": _recovery,
+    "pcie_replays": lambda api, gpu: {"count": api.nvmlDeviceGetPcieReplayCounter(gpu)},
     "pcie_gen_max": lambda api, gpu: {"generation": api.nvmlDeviceGetMaxPcieLinkGeneration(gpu)},
     "pcie_width_max": lambda api, gpu: {"lanes": api.nvmlDeviceGetMaxPcieLinkWidth(gpu)},
     "fabric": _fabric,
-    "violations": _violations,
+    "clock_limit_ns": _violations,
     "slowdown": _threshold(1),
     "shutdown": _threshold(0),
     "power_limit": lambda api, gpu: {"watts": api.nvmlDeviceGetEnforcedPowerLimit(gpu) / 1000},
     "power_default": lambda api, gpu: {"watts": api.nvmlDeviceGetPowerManagementDefaultLimit(gpu) / 1000},
-    "memory": _memory,
+    "memory": usable_memory,
+    "links": lambda api, gpu: _links(api, gpu),
+    "processes": lambda api, gpu: _processes(api, gpu),
 }
 
 
