@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept import container
-from hpcaccept.errors import LaunchError
+from hpcaccept.errors import LaunchError, install_hint
 from hpcaccept.launch.job.driver import driver_command
 from hpcaccept.model.job import JobRef, JobStatus, Rendered
 from hpcaccept.serial import dumps
@@ -49,7 +49,7 @@ def available() -> str:
     """Empty when there is an ``mpiexec``."""
     if mpiexec():
         return ""
-    return "there is no mpiexec. Install an MPI: pip install 'hpcaccept[mpi]', or apt-get install openmpi-bin."
+    return f"there is no mpiexec. Install an MPI: apt-get install openmpi-bin, or {install_hint('mpi')}."
 
 
 def default_mpi() -> str:

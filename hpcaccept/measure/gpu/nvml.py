@@ -22,6 +22,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from hpcaccept.errors import install_hint
 from hpcaccept.model.check import Unavailable
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def open_nvml() -> Iterator[Nvml]:
     try:
         import pynvml
     except ImportError as fault:
-        remedy = "Install hpcaccept with its [rank] extra where the ranks run, or: pip install nvidia-ml-py"
+        remedy = f"Install hpcaccept with its [rank] extra where the ranks run: {install_hint('rank')}. Or: pip install nvidia-ml-py"
         raise NvmlMissing(f"the Python module pynvml is missing: {fault}", remedy) from fault
     try:
         pynvml.nvmlInit()
