@@ -41,7 +41,11 @@ def is_own_checkout(root: Path) -> bool:
 
 
 def _of_git(root: Path) -> str:
-    return ask_git(root, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
+    # Unlike "describe --dirty" this never writes: a checkout may be somebody else's.
+    state = ask_git(root, "status", "--porcelain=v2", "--branch", "--no-ahead-behind", "--untracked-files=no")
+    head = re.search(r"^# branch\.oid ([0-9a-f]{12})", state, re.MULTILINE)
+    changed = re.search(r"^[^#]", state, re.MULTILINE)
+    return head[1] + ("-dirty" if changed else "") if head else ""
 
 
 def _as_built(root: Path) -> str:
