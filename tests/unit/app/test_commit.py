@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from hpcaccept.app.commit import WRITTEN, commit_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FULL = "0123456789abcdef0123456789abcdef01234567"
 
