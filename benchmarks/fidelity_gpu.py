@@ -11,7 +11,7 @@ import sys
 
 from benchmarks._child import environment, output
 from benchmarks._row import CannotRun, Row, Target
-from hpcaccept.launch.job.this_machine import mpiexec
+from hpcaccept.launch.job.this_machine import mpiexec, step_environment
 
 _SECONDS = 25
 _ROUNDS = 12
@@ -58,5 +58,5 @@ def row(what: str, unit: str, loop: str, figure: str, within: float, *, ranks: i
         raise CannotRun("there is no mpiexec")
     launched = [] if ranks == 1 else [mpiexec(), "-n", str(ranks)]
     command = [*launched, sys.executable, "-m", "benchmarks._alternating", figure, str(rounds), str(_SECONDS)]
-    ours, theirs = json.loads(output(command, local.step_environment(environment()), timeout_s=120).splitlines()[-1])
+    ours, theirs = json.loads(output(command, step_environment(environment()), timeout_s=120).splitlines()[-1])
     return Row(what, unit, tuple(ours), loop, tuple(theirs), Target("ratio", 1 - within, 1 + within))

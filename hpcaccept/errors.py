@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hpcaccept import __version__
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -69,6 +71,17 @@ class ToolError(HpcacceptError):
 
 class NotUnderstood(ToolError):
     """The output of a tool has none of the known forms. The text is kept; nothing is guessed from it."""
+
+
+def install_hint(extra: str = "") -> str:
+    """How to install hpcaccept: from a checkout or from its wheel, because no package index has it.
+
+    Args:
+        extra: name of an extra of pyproject.toml; empty: the login side alone.
+    """
+    which = f"[{extra}]" if extra else ""
+    wheel = f"hpcaccept-{__version__}-py3-none-any.whl{which}"
+    return f"pip install '.{which}' in a checkout of hpcaccept, or pip install '{wheel}'"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -19,7 +19,7 @@ trap end EXIT
 
 # Where this run is kept, and how hpcaccept is entered on this node: as by the ranks.
 prepare() {
-  local seen python
+  local seen python own
   mkdir -p "$RUNS_DIR"
   RUNS_DIR=$(realpath "$RUNS_DIR")
   run="$RUNS_DIR/$(date -u +%Y%m%d-%H%M%S)-${SLURM_JOB_NAME//[^[:alnum:]._-]/_}-$SLURM_JOB_ID"
@@ -40,7 +40,10 @@ prepare() {
       --no-container-entrypoint --container-mounts="$seen,$RUNS_DIR:$RUNS_DIR${MOUNTS:+,$MOUNTS}"
       --container-workdir="$SLURM_SUBMIT_DIR" --container-env="$(compgen -e HPCACCEPT_ | paste -sd,)")
   else
-    python="${PYTHON:-$SLURM_SUBMIT_DIR/.venv/bin/python}"
+    own="${BASH_SOURCE[0]%/*}"
+    # Scripts of an installed hpcaccept go with its Python: PREFIX/lib/pythonX.Y/site-packages/hpcaccept/_share/sbatch.
+    if [[ $own == */hpcaccept/_share/sbatch ]]; then own="${own%/*/*/*/*/*/*}/bin/python3"; else own="$SLURM_SUBMIT_DIR/.venv/bin/python"; fi
+    python="${PYTHON:-$own}"
     [[ -x $python ]] || python=python3
   fi
   enter+=("$python" -m hpcaccept)

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpcaccept import __version__
+from hpcaccept.app.commit import commit
 from hpcaccept.app.history import ACCEPTED, to_remember
 from hpcaccept.app.run.conclude import evidence_of, judge_run
-from hpcaccept.app.run.submit import commit_of
 from hpcaccept.errors import RunError, StoreError, UsageError
 from hpcaccept.model.history import CODE_WORDS, FAILED, environment_of
 from hpcaccept.model.verdict import OUTCOMES, Outcome
@@ -122,7 +122,7 @@ def statement_of(runs: Sequence[tuple[RunFolder, Judged]], now: datetime, valid:
         "version": VERSION,
         "issued_at": now.isoformat(timespec="seconds"),
         "expires_at": (now + valid).isoformat(timespec="seconds"),
-        "hpcaccept": {"version": __version__, "commit": commit_of(Path(__file__).parents[2])},
+        "hpcaccept": {"version": __version__, "commit": commit()},
         "nodes": nodes,
         "not_certified": others,
         "reservations": [text for _, judged in runs for text in _reservations(judged)],

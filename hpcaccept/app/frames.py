@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept.app.run.conclude import evidence_of
-from hpcaccept.errors import UsageError
+from hpcaccept.errors import UsageError, install_hint
 from hpcaccept.model.metric import split_key
 from hpcaccept.store.folder import RunFolder
 
@@ -42,7 +42,7 @@ def frame_of(*runs: Path | str) -> pd.DataFrame:
     try:
         import pandas as pd
     except ImportError:
-        raise UsageError("Tables need pandas.", "pip install 'hpcaccept[report]'") from None
+        raise UsageError("Tables need pandas.", install_hint("report")) from None
     if not runs:
         raise UsageError("No run was named.", "Name the folder of a run: frame_of('runs/…').")
     frames = [_frame(pd, evidence_of(RunFolder(Path(run)))) for run in runs]

@@ -34,6 +34,7 @@ _COMMANDS = {
     "bundle": ("bundle", "bundle", "Pack the evidence about one faulty node for its vendor, redacted."),
     "certificate": ("certificate", "certificate", "Sign which nodes were accepted; verify such a statement."),
     "k8s": ("k8s", "k8s", "Print Kubernetes manifests; take runs out of logs."),
+    "files": ("files", "files", "Print where suites, baselines, sbatch scripts, Enroot files and docs are."),
     "config": ("config", "config", "Show the settings and where each came from."),
     "plan": ("plan", "plan", "Write a run folder for an sbatch script, inside its job."),
 }
@@ -90,10 +91,28 @@ class Commands(click.Group):
             formatter.write_dl([(name, _COMMANDS[name][2]) for name in self.list_commands(ctx)])
 
 
+def _show_version(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
+    """Print version and commit, and end."""
+    if not asked or context.resilient_parsing:
+        return
+    from hpcaccept.app.commit import commit
+
+    of = commit()
+    click.echo(f"hpcaccept, version {__version__}" + (f" (commit {of})" if of else ""))
+    context.exit()
+
+
 @click.command(
     cls=Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
-@click.version_option(__version__, prog_name="hpcaccept")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show version and commit.",
+)
 def group() -> None:
     """Acceptance testing for GPU clusters: which nodes, GPUs and links are not fit for work?
 

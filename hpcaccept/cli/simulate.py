@@ -44,7 +44,7 @@ def simulate(
     """Say how small a fault is found in a simulated fleet, and how often a healthy node is blamed.
 
     Simulated fleets with known faults are judged by the code that judges real runs, retests included, and by the rules
-    of other tools. docs/explanation/detection.md has the tables that a release publishes.
+    of other tools. explanation/detection.md, where 'hpcaccept files docs' says, has the tables that a release publishes.
     """
     from hpcaccept.app.simulate import simulate as run_simulation
 

@@ -82,7 +82,7 @@ SIGNS = (
         r"failed to set capabilities|failed to create user namespace|enroot-nsenter: .*(not permitted|No space left)|kernel lacks support",
         "the node does not let users make namespaces, or Enroot lacks its capabilities",
         "On the node: sysctl user.max_user_namespaces greater than 0, on Debian and Ubuntu kernel.unprivileged_userns_clone=1, and the "
-        "package enroot+caps; see docs/how-to/enroot.md.",
+        "package enroot+caps; see how-to/enroot.md in the folder that 'hpcaccept files docs' prints.",
     ),
     Sign(
         "not permitted",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hpcaccept.container._fault import Sign
+from hpcaccept.errors import install_hint
 
 _JOIN = (
     "Take another type of 'srun --mpi=list' with --mpi, or an image whose MPI and PMIx fit the host's ('ompi_info' and 'pmix_info' "
@@ -21,13 +22,13 @@ SIGNS = (
         "hpcaccept missing",
         r"No module named '?hpcaccept\b",
         "hpcaccept is not installed where the ranks start",
-        "Install it there: pip install 'hpcaccept[rank]', or take an image of 'make image'.",
+        f"Install it there: {install_hint('rank')}. Or take an image of 'make image'.",
     ),
     Sign(
         "hpcaccept missing",
         r"hpcaccept: missing|No module named",
         "something that the ranks need is not installed where they start",
-        "Install it there: pip install 'hpcaccept[rank]', or take an image of 'make image'.",
+        f"Install it there: {install_hint('rank')}. Or take an image of 'make image'.",
     ),
     Sign(
         "python missing",

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept import __version__, container
-from hpcaccept.errors import LaunchError, UsageError
+from hpcaccept.errors import LaunchError, UsageError, install_hint
 from hpcaccept.launch.job import this_machine
 from hpcaccept.launch.job.defaults import (
     as_job,
@@ -203,7 +203,7 @@ def _verdict(node: str, code: int, stdout: str, stderr: str, words: Sequence[str
         ),
         82: (f"has no {python}", "Install the same environment there, or on a file system that all hosts mount."),
         83: (f"has no Open MPI under {mpi}", "Install the same Open MPI at the same path there."),
-        84: (f"cannot import hpcaccept with {python}", "Install it there: pip install 'hpcaccept[rank]'."),
+        84: (f"cannot import hpcaccept with {python}", f"Install it there: {install_hint('rank')}."),
     }
     if code == 0:
         version = (stdout.split() or [""])[-1]

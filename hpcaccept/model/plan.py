@@ -118,7 +118,7 @@ class Plan:
         run_id: name of the run folder.
         created_at: UTC, ISO 8601.
         version: of hpcaccept on the login side.
-        commit: git commit of hpcaccept, with ``-dirty`` when the tree was; empty outside a checkout.
+        commit: commit of hpcaccept, with ``-dirty`` when the tree was changed; empty when nobody knows.
         launcher: module name in hpcaccept.launch.
         request: what was asked for.
         suite: resolved, overrides included.

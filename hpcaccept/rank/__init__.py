@@ -4,9 +4,11 @@
 ranks, and appends to its own journal. It needs the ``[rank]`` extra and no scheduler.
 """
 
+from hpcaccept.errors import install_hint
+
 #: Exit codes of a rank, for the driver. 0: it said everything it had to say.
 EXIT_FOLDER_FULL = 74
 EXIT_DEADLINE = 75
 EXIT_ABORT = 76
 EXIT_CANNOT_START = 77
-REMEDY_EXTRA = "Install hpcaccept with its [rank] extra where the ranks run: pip install 'hpcaccept[rank]'."
+REMEDY_EXTRA = f"Install hpcaccept with its [rank] extra where the ranks run: {install_hint('rank')}."

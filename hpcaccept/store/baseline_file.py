@@ -24,7 +24,6 @@ import json
 import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -35,16 +34,17 @@ from hpcaccept.model.baseline import Baseline, BaselineEntry, Change, Peak, Prov
 from hpcaccept.serial import dumps, from_plain
 from hpcaccept.store.one_writer import locked
 from hpcaccept.store.run_file import DAMAGE, open_h5, write_h5
+from hpcaccept.store.shipped import SHARE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     Generations = tuple[Baseline, ...]
 
 FORMAT, VERSION = "hpcaccept-baseline", 2
-#: Baselines that come with hpcaccept: in the package where it is installed from a wheel, beside it in a checkout.
-_PACKAGE = Path(__file__).parents[1]
-SHIPPED = _PACKAGE / "_baselines" if (_PACKAGE / "_baselines").is_dir() else _PACKAGE.parent / "baselines"
+#: Baselines that come with hpcaccept.
+SHIPPED = SHARE / "baselines"
 _REMEDY = "Restore it from a copy, or learn it again."
 _NUMBERS = ("center", "spread", "lower", "upper", "center_low", "center_high", "next_low", "next_high")
 #: Who is asked first: what somebody has vouched for, then what was learned, then what is shipped. Expired ones are asked

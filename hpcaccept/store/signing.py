@@ -15,7 +15,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any
 
-from hpcaccept.errors import StoreError, UsageError
+from hpcaccept.errors import StoreError, UsageError, install_hint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -166,5 +166,5 @@ def _library() -> tuple[Any, Any]:
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric import ed25519
     except ImportError:
-        raise UsageError("Signing needs the package cryptography.", "pip install 'hpcaccept[sign]'") from None
+        raise UsageError("Signing needs the package cryptography.", install_hint("sign")) from None
     return serialization, ed25519

@@ -16,6 +16,8 @@ from support.nvml.build import build, describe, environment, h100
 from support.pyxis_stand_in import pyxis_stand_in
 from support.submission import command, noise, submit, suite_file, until
 
+from hpcaccept.errors import install_hint
+
 if TYPE_CHECKING:
     from system.cluster import VirtualSlurm
 
@@ -234,7 +236,7 @@ def test_torch_missing_where_the_ranks_run_is_told_and_the_rest_is_measured(tmp_
     assert done.code == 3, done.out + done.err
     missing = done.verdicts(check="matmul")
     assert {v["outcome"] for v in missing} == {"NOT_RUN"}
-    assert all("torch" in v["reason"] and "hpcaccept[rank]" in v["remedy"] for v in missing)
+    assert all("torch" in v["reason"] and install_hint("rank") in v["remedy"] for v in missing)
     assert {v["node"] for v in done.verdicts(outcome="PASS", check="os_noise")} == {"node0", "node1"}
 
 

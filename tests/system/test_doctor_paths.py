@@ -18,6 +18,8 @@ from support.pyxis_image import image_of_nothing, mounts
 from support.submission import command, noise, suite_file, until
 from system.cluster.slurm import VirtualSlurm, find_pyxis
 
+from hpcaccept.errors import install_hint
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -311,7 +313,7 @@ def test_a_machine_without_slurm_and_mpi_says_so_and_what_it_is(tmp_path: Path) 
     assert code == 3, out
     # Open MPI's own singletons need its daemon on the PATH, others need nothing.
     assert {"mpiexec"} <= set(bad(findings)) <= {"mpiexec", "MPI"}
-    assert "hpcaccept[mpi]" in bad(findings)["mpiexec"]["remedy"]
+    assert install_hint("mpi") in bad(findings)["mpiexec"]["remedy"]
     (launcher,) = [finding for finding in findings if finding["look"] == "launcher"]
     assert launcher["found"] == "local, this machine alone: there is no sbatch on the PATH"
     assert {"/dev/shm", "cores"} <= {finding["look"] for finding in findings if finding["mark"] == "ok"}

@@ -181,7 +181,9 @@ def test_the_image_says_what_it_was_made_of(workshop: Workshop) -> None:
 
 
 def test_words_start_hpcaccept_or_a_program_and_exit_codes_pass(workshop: Workshop) -> None:
-    assert workshop.run("--version").stdout.strip() == f"hpcaccept, version {hpcaccept.__version__}"
+    said = workshop.run("--version").stdout.strip()
+    named = f"hpcaccept, version {hpcaccept.__version__} (commit {workshop.commit[:12]}"
+    assert said in {f"{named})", f"{named}-dirty)"}
     assert "Commands:" in workshop.run().stdout
     assert workshop.run("sh", "-c", "id -u; pwd; exit 7").stdout.split() == ["10001", "/"]
     assert workshop.run("sh", "-c", "exit 7").returncode == 7

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept import __version__
 from hpcaccept.app.baseline.lifecycle import generations_of, now, unless_declined
+from hpcaccept.app.commit import commit
 from hpcaccept.app.run.conclude import evidence_of, judge_run
-from hpcaccept.app.run.submit import commit_of
 from hpcaccept.errors import RunError
 from hpcaccept.judge.baseline.learn import learn, only_at, suspects
 from hpcaccept.judge.baseline.match import DEVICE_FACTS, GPUS_FACT, SEVERAL, SOFTWARE_FACTS, beyond_peak
@@ -20,6 +19,7 @@ from hpcaccept.store.folder import find
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from hpcaccept.judge.statistics.aggregate import Values
     from hpcaccept.model.record import Record
@@ -222,7 +222,7 @@ def _provenance(judged: Mapping[str, Judged], kind: _Kind, left_out: dict[str, s
             if (texts := {facts[name] for facts in said if facts.get(name)})
         },
         version=__version__,
-        commit=commit_of(Path(__file__).parents[3]),
+        commit=commit(),
         left_out={node: why for node, why in left_out.items() if node in nodes},
         device_serials=tuple(sorted({facts["gpu_serial"] for facts in said if facts.get("gpu_serial")})),
     )

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from hpcaccept import __version__, launch
-from hpcaccept.errors import UsageError
+from hpcaccept.errors import UsageError, install_hint
 
 #: Where things are inside the pods.
 RUNS = "/runs"
@@ -103,7 +103,7 @@ def render(asked: Asked) -> str:
     try:
         import yaml
     except ImportError:
-        raise UsageError("Manifests need the package PyYAML.", "pip install 'hpcaccept[k8s]'") from None
+        raise UsageError("Manifests need the package PyYAML.", install_hint("k8s")) from None
     parts = [yaml.safe_dump(each, sort_keys=False, width=120) for each in documents(asked)]
     return "".join(f"# {line}\n" for line in _notes(asked)) + "---\n".join(["", *parts])
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept import __version__, launch
+from hpcaccept.app.commit import commit
 from hpcaccept.app.run.image_digest import identified, runtime_of
 from hpcaccept.config.suites import read_suite
 from hpcaccept.errors import LaunchError
 from hpcaccept.plan.make import image_of, make_plan, request_of
 from hpcaccept.plan.resolve import resolve_suite
 from hpcaccept.store.folder import RunFolder
-from hpcaccept.transport.process import ask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,21 +76,8 @@ def plan_of(settings: Settings, overrides: Sequence[SuiteText], launcher: str, r
         run_id=run_id or f"{now:%Y%m%d-%H%M%S}-{suite.name}-{request.nodes}n-{os.urandom(2).hex()}",
         now=now.isoformat(timespec="seconds"),
         version=__version__,
-        commit=commit_of(Path(__file__).parents[3]),
+        commit=commit(),
     )
-
-
-def commit_of(checkout: Path) -> str:
-    """Git commit of hpcaccept itself, with ``-dirty`` when its tree was changed; empty outside a checkout."""
-    if not (checkout / ".git").exists():
-        return ""
-    try:
-        head = ask(
-            ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"], timeout_s=5
-        )
-    except LaunchError:
-        return ""
-    return head.stdout.strip() if head.ok else ""
 
 
 def start(plan: Plan, folder: RunFolder) -> JobRef:

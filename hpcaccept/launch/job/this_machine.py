@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpcaccept.errors import LaunchError
+from hpcaccept.errors import LaunchError, install_hint
 from hpcaccept.launch.job.driver import driver_command
 from hpcaccept.model.job import JobRef, JobStatus
 
@@ -48,7 +48,7 @@ def no_mpiexec() -> str:
     """Why no ranks can be started here; empty when there is an ``mpiexec``."""
     if mpiexec():
         return ""
-    return "there is no mpiexec. Install an MPI: pip install 'hpcaccept[mpi]', or apt-get install openmpi-bin."
+    return f"there is no mpiexec. Install an MPI: apt-get install openmpi-bin, or {install_hint('mpi')}."
 
 
 def step_environment(environ: Mapping[str, str]) -> dict[str, str]:

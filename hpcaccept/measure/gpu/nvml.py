@@ -20,6 +20,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from hpcaccept.errors import install_hint
 from hpcaccept.measure.gpu.driver import DriverMissing, Gpu, NoAnswer
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def open_nvml() -> Iterator[Nvml]:
     try:
         import pynvml
     except ImportError as fault:
-        remedy = "Install hpcaccept with its [rank] extra where the ranks run, or: pip install nvidia-ml-py"
+        remedy = f"Install hpcaccept with its [rank] extra where the ranks run: {install_hint('rank')}. Or: pip install nvidia-ml-py"
         raise DriverMissing(f"the Python module pynvml is missing: {fault}", remedy) from fault
     try:
         pynvml.nvmlInit()

@@ -207,9 +207,13 @@ def test_every_command_has_help_that_begins_as_the_list_says(capsys: pytest.Capt
     assert _COMMANDS[name][2].split(".")[0].split(":")[0].split(",")[0].split()[0] in text
 
 
-def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("known", "shown"), [("0123456789ab-dirty", " (commit 0123456789ab-dirty)"), ("", "")])
+def test_the_version_is_told_with_its_commit_where_one_is_known(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, known: str, shown: str
+) -> None:
+    monkeypatch.setattr("hpcaccept.app.commit.commit", lambda: known)
     assert main(["--version"]) == 0
-    assert capsys.readouterr().out == f"hpcaccept, version {__version__}\n"
+    assert capsys.readouterr().out == f"hpcaccept, version {__version__}{shown}\n"
 
 
 def test_every_option_of_submit_is_a_setting(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import hpcaccept
+from hpcaccept.app.commit import commit
 from hpcaccept.cli import _COMMANDS
 from hpcaccept.config.toml import read_toml
 
@@ -255,7 +256,8 @@ def started(*words: str, **more: str) -> subprocess.Popen[str]:
 
 def test_the_entry_point_becomes_hpcaccept_and_passes_its_exit_code() -> None:
     out, _ = (process := started("--version")).communicate(timeout=30)
-    assert (process.returncode, out.strip()) == (0, f"hpcaccept, version {hpcaccept.__version__}")
+    of = f" (commit {commit()})" if commit() else ""
+    assert (process.returncode, out.strip()) == (0, f"hpcaccept, version {hpcaccept.__version__}{of}")
     _, err = (process := started("report", "no-such-run", "--runs-dir", "no-such-folder")).communicate(timeout=30)
     assert process.returncode == 3, err
 

