@@ -68,8 +68,8 @@ def _frame(pd, evidence: Evidence) -> pd.DataFrame:  # type: ignore[no-untyped-d
         translated = pd.Series([place[text] for text in texts], dtype="int32")
         return pd.Categorical.from_codes(translated.take(codes), categories=names)
 
-    by_unit = {
-        name: category([getattr(unit, name) for unit in table.units], table.unit)
+    by_subject = {
+        name: category([getattr(subject, name) for subject in table.subjects], table.subject)
         for name in ("node", "device", "device_id", "model")
     }
     by_key = {
@@ -78,5 +78,5 @@ def _frame(pd, evidence: Evidence) -> pd.DataFrame:  # type: ignore[no-untyped-d
     }
     run = pd.Categorical.from_codes([0] * len(table), categories=[evidence.plan.run_id])
     return pd.DataFrame(
-        {"run": run, **by_unit, **by_key, "launch": table.launch, "repeat": table.repeat, "value": table.value}
+        {"run": run, **by_subject, **by_key, "launch": table.launch, "repeat": table.repeat, "value": table.value}
     )

@@ -43,8 +43,8 @@ class Judgement:
     Attributes:
         table: every verdict on a measured value, PASS too, as columns.
         said: verdicts without a value: what is absent, NOT_RUN and ERROR.
-        verdicts: everything that is not PASS, to be read. Missing baselines of more than a thousand units, and a node of which
-            all like units are slow, are one verdict each; ``table`` has every unit by itself.
+        verdicts: everything that is not PASS, to be read. Missing baselines of more than a thousand subjects, and a node of which
+            all like subjects are slow, are one verdict each; ``table`` has every subject by itself.
         coverage: what was judged of what was asked.
         power: what each comparison could see: ``peers``, ``baseline``, and ``history`` where there is one.
         notes: what changes how the numbers are read.
@@ -87,7 +87,7 @@ def judge(
         catalogue: check → metric name → metric.
         baselines: device model → baseline; a model without one gives NO_BASELINE.
         unique_facts: facts that differ between healthy nodes by nature.
-        past: what these units reached in earlier runs; None: nothing is asked of the past.
+        past: what these subjects reached in earlier runs; None: nothing is asked of the past.
     """
     return judge_values(evidence, values_of(evidence.samples, catalogue), catalogue, baselines, unique_facts, past)
 
@@ -101,20 +101,20 @@ def judge_values(
     past: Past | None = None,
 ) -> Judgement:
     """``judge`` for who has the values already."""
-    units = evidence.samples.units
-    alike = alike_of(units)
+    subjects = evidence.samples.subjects
+    alike = alike_of(subjects)
     limits, said = judge_against_limits(evidence, values)
     peers, peer_sensitivity = judge_against_peers(evidence, values, alike)
     known, baseline_sensitivity = judge_against_baseline(evidence, values, alike, baselines)
-    known = list(without_impossible(known, units, baselines))
+    known = list(without_impossible(known, subjects, baselines))
     sensitivity: dict[Question, Sensitivity] = {"peers": peer_sensitivity, "baseline": baseline_sensitivity}
     before: list[JudgedColumn] = []
     notes: tuple[str, ...] = ()
     if past is not None:
         before, sensitivity["history"], notes = judge_against_history(evidence, values, alike, past)
-    drift, nodes = judge_drift(evidence, unique_facts, len(units))
+    drift, nodes = judge_drift(evidence, unique_facts, len(subjects))
     compared = [explained(answer, alike) for answer in without_disturbed([*peers, *known, *before], evidence)]
-    table = VerdictTable((*units, *nodes), (*limits, *compared, *drift))
+    table = VerdictTable((*subjects, *nodes), (*limits, *compared, *drift))
     said = [*judge_absent(evidence, catalogue, values, alike), *said]
     slow_nodes = {
         number: [there.rows for there in neighbourhoods(answer, alike) if there.is_the_node]

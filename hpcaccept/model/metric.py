@@ -11,7 +11,7 @@ from hpcaccept.units import show
 Direction = Literal["higher", "lower", "exact"]
 #: Whom a number speaks of: one GPU (or the CPU of one rank), one node, or all ranks together.
 Scope = Literal["device", "node", "world"]
-#: How the repeats of one unit become one number. Capability (``best``) is the best launch by the median of its blocks: a
+#: How the repeats of one subject become one number. Capability (``best``) is the best launch by the median of its blocks: a
 #: launch can be slow for its whole life, a block can be fast by chance (under a CPU quota). Of counted faults the worst counts.
 Statistic = Literal["best", "median", "worst"]
 Origin = Literal["built-in", "request", "suite", "baseline", "peers", "history"]
@@ -76,7 +76,7 @@ class Metric:
         limit: a limit that needs no baseline (a wrong element is always a fault).
         peer_floor: smallest relative loss against the peers that may count as slow on a GPU; None: never judged
             against peers.
-        history_floor: the same against the unit's own past runs; None: a quarter of ``peer_floor`` (``past_floor``).
+        history_floor: the same against the subject's own past runs; None: a quarter of ``peer_floor`` (``past_floor``).
         required: a measured record of the check without this metric is an ERROR.
         headline: shown on the first page of a report; the others are in report.json and run.h5.
     """
@@ -102,9 +102,9 @@ class Metric:
 
     @property
     def past_floor(self) -> float | None:
-        """Smallest relative loss against the unit's own past runs that may count as slow; None: never judged so.
+        """Smallest relative loss against the subject's own past runs that may count as slow; None: never judged so.
 
-        A unit repeats itself far better than it agrees with its like: 0.05 to 0.5 % against 0.5 to 5 % (published MLPerf
+        A subject repeats itself far better than it agrees with its like: 0.05 to 0.5 % against 0.5 to 5 % (published MLPerf
         logs and fleet studies), so that a quarter of the peers' floor is still several widths.
         """
         if self.history_floor is not None or self.peer_floor is None:

@@ -140,9 +140,9 @@ def _peers(table: Mapping[str, Any], place: str) -> PeerRule:
     rule = PeerRule(**values)
     if not 0 < rule.false_alarm_rate < 1:
         raise UsageError(f"{where}: false_alarm_rate is {rule.false_alarm_rate}, expected a share between 0 and 1.")
-    if rule.min_units != int(rule.min_units) or rule.min_units < 3:
+    if rule.min_subjects != int(rule.min_subjects) or rule.min_subjects < 3:
         # A unit alone is its own median, and of two nobody can say which one is slow: all of them would pass.
-        raise UsageError(f"{where}: min_units is {rule.min_units}, expected a whole number of at least 3.")
+        raise UsageError(f"{where}: min_subjects is {rule.min_subjects}, expected a whole number of at least 3.")
     if rule.retests != int(rule.retests) or rule.retests < 0:
         raise UsageError(f"{where}: retests is {rule.retests}, expected a whole number of at least 0.")
     for name, floor in (("floor", rule.floor), ("shared_host_floor", rule.shared_host_floor)):

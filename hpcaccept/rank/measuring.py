@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hpcaccept import checks
 from hpcaccept.errors import HpcacceptError, RunError, RunFolderFull
 from hpcaccept.measure import device as devices
-from hpcaccept.measure.context import MpiContext, Place
+from hpcaccept.measure.context import MpiContext, RankPlacement
 from hpcaccept.measure.ranks import mpi
 from hpcaccept.model.check import Check, Unavailable
 from hpcaccept.model.record import ModuleImported, Record
@@ -110,7 +110,7 @@ def measure_check(rank: Rank, comm: MPI.Intracomm, task: Task, watch: Watch) -> 
     return not (check.scope == "world" and record.outcome == "error")
 
 
-def _longest_queue(place: Place) -> int:
+def _longest_queue(place: RankPlacement) -> int:
     # Other hosts may hold more ranks than this one; nobody can hold more than all.
     return place.size if place.in_turn or not place.shared_kernel else 1
 
@@ -167,7 +167,7 @@ def _obstacle_elsewhere(obstacles: list[tuple[str, str]]) -> Unavailable | None:
 
 def _in_turn(
     queue: MPI.Comm,
-    place: Place,
+    place: RankPlacement,
     watch: Watch,
     deadline_s: float,
     measure: Callable[[], None],

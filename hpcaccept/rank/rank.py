@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcaccept import checks
-from hpcaccept.measure.context import Place
+from hpcaccept.measure.context import RankPlacement
 from hpcaccept.model.plan import Step
 from hpcaccept.model.record import RankStopped, Record
 from hpcaccept.model.suite import CheckSpec
@@ -22,7 +22,7 @@ class Rank:
     journal: Journal
     node: str
     number: int
-    place: Place | None = None
+    place: RankPlacement | None = None
     current: CheckSpec | None = None
     model: str = ""
     image: str = ""

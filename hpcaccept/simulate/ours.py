@@ -22,14 +22,14 @@ from hpcaccept.judge.statistics.aggregate import Values, values_of
 from hpcaccept.judge.statistics.grouping import Alike, alike_of
 from hpcaccept.launch.job.retest import checks_again
 from hpcaccept.model.evidence import Evidence
-from hpcaccept.model.history import FAILED, PASSED, SUSPECT, WARNED, Past, PastRun, unit_id
+from hpcaccept.model.history import FAILED, PASSED, SUSPECT, WARNED, Past, PastRun, subject_id
 from hpcaccept.model.metric import Metric, split_key
 from hpcaccept.model.plan import Image, Plan, Request
 from hpcaccept.model.suite import CheckSpec, PeerRule, Suite
 from hpcaccept.model.verdict import CODE, Outcome
 from hpcaccept.model.verdict_table import JudgedColumn
 from hpcaccept.simulate.faults import left_of
-from hpcaccept.simulate.fleet import SPREADS, Fleet, Site, table_of, units_of
+from hpcaccept.simulate.fleet import SPREADS, Fleet, Site, subjects_of, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,7 +69,7 @@ class Run:
             else (row - site.nodes * site.gpus, -1, _SHORT[answer.key])
             for answer in self.answers
             if answer.key in _SHORT
-            for row in answer.unit[answer.outcome == CODE[Outcome.FAIL]].tolist()
+            for row in answer.subject[answer.outcome == CODE[Outcome.FAIL]].tolist()
         ]
 
 
@@ -84,16 +84,16 @@ class Memory:
 
     def remember(self, run: Run) -> None:
         """Keep the values, and what was said of them."""
-        units = len(units_of(self.site.nodes, self.site.gpus))
+        subjects = len(subjects_of(self.site.nodes, self.site.gpus))
         self.runs.append(PastRun(f"run{len(self.runs)}", f"2026-01-{len(self.runs) + 1:02d}", "", "simulated"))
         for column in run.values:
-            value = np.full(units, np.nan)
-            value[column.unit] = column.value
-            said = np.zeros(units, np.uint8)
+            value = np.full(subjects, np.nan)
+            value[column.subject] = column.value
+            said = np.zeros(subjects, np.uint8)
             for answer in run.answers:
                 if answer.key == column.key:
                     coded = np.array([_REMEMBERED.get(code, 1) for code in answer.outcome.tolist()], np.uint8)
-                    said[answer.unit] = np.maximum(said[answer.unit], coded)
+                    said[answer.subject] = np.maximum(said[answer.subject], coded)
             value[np.isin(said, SUSPECT)] = np.nan
             self.values.setdefault(column.key, []).append(value)
             self.outcomes.setdefault(column.key, []).append(said)
@@ -102,7 +102,7 @@ class Memory:
         """For the judge."""
         return Past(
             tuple(self.runs),
-            tuple(unit_id(unit) for unit in units_of(self.site.nodes, self.site.gpus)),
+            tuple(subject_id(subject) for subject in subjects_of(self.site.nodes, self.site.gpus)),
             {key: np.stack(rows) for key, rows in self.values.items()},
             {key: np.stack(rows) for key, rows in self.outcomes.items()},
         )
@@ -164,7 +164,7 @@ def _plan(nodes: int, gpus: int, rule: PeerRule) -> Plan:
 
 @lru_cache(maxsize=8)
 def _alike(nodes: int, gpus: int) -> Alike:
-    return alike_of(units_of(nodes, gpus))
+    return alike_of(subjects_of(nodes, gpus))
 
 
 def _evidence(

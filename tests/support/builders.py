@@ -185,7 +185,7 @@ def where(verdicts: Iterable[Verdict], outcome: Outcome) -> set[str]:
 def entry(key: str = "speed.rate_flops", **more: Any) -> BaselineEntry:
     values = {
         "key": key, "revision": 1, "unit": "FLOP/s", "direction": "higher", "center": 100.0, "spread": 1.0,
-        "lower": 90.0, "upper": None, "units": 8, "source": "median of 8 values",
+        "lower": 90.0, "upper": None, "subjects": 8, "source": "median of 8 values",
     }  # fmt: skip
     return BaselineEntry(**{**values, **more})
 

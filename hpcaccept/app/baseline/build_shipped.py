@@ -25,7 +25,7 @@ def build(sources: Path, output: Path) -> Iterable[str]:
     """Write the baseline of every source; tells which.
 
     Raises:
-        UsageError: a source is wrong: a metric or unit that is none, a limit above the physical peak.
+        UsageError: a source is wrong: a metric or subject that is none, a limit above the physical peak.
         RunError: a file holds what a site has learned itself; it is left as it is.
     """
     for file, baseline in _built(sources):
@@ -147,7 +147,7 @@ def _entry(key: str, stated: StatedLimit, source: Source, place: str) -> Baselin
         spread=None,
         lower=stated.lower,
         upper=stated.upper,
-        units=stated.units,
+        subjects=stated.subjects,
         source=stated.source,
         gpus=stated.gpus,
         date=source.date,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from hpcaccept.model.baseline import Baseline
     from hpcaccept.model.evidence import Evidence
-    from hpcaccept.model.table import Unit
+    from hpcaccept.model.table import MeasuredSubject
 
 _DAY_S = 86400.0
 
@@ -94,23 +94,23 @@ def check_run(runs_dir: Path, run: str, baselines_dir: Path) -> Looked:
         if c.metric.is_rate and (is_compared(c) or c.metric.scope == "world")
     ]
     facts = _facts(evidence)
-    for unit in _kinds(evidence, facts):
-        found = find_baseline((baselines_dir, SHIPPED), unit.model, evidence.plan.created_at)
+    for subject in _kinds(evidence, facts):
+        found = find_baseline((baselines_dir, SHIPPED), subject.model, evidence.plan.created_at)
         baseline = found[1] if found else None
-        keys = [c for c in columns if unit in c.units]
+        keys = [c for c in columns if subject in c.subjects]
         answers = [
             fitting_entry(
                 baseline,
                 c.key,
                 revisions.get(c.check, 0),
                 c.metric.unit,
-                unit.setting,
-                facts.get((unit.node, unit.device), {}),
+                subject.setting,
+                facts.get((subject.node, subject.device), {}),
             )
             for c in keys
         ]
         fits = [word for entry, word in answers if entry is not None]
-        who = f"{unit.model or 'a device without a name'} ({unit.device or 'node' if unit.node else 'all nodes'}, {unit.setting})"
+        who = f"{subject.model or 'a device without a name'} ({subject.device or 'node' if subject.node else 'all nodes'}, {subject.setting})"
         line = f"{who}: {len(fits)} of {len(keys)} rates can be judged"
         if fits:
             looked.lines.append(line)
@@ -133,12 +133,12 @@ def _facts(evidence: Evidence) -> dict[tuple[str, str], dict[str, str]]:
     return said
 
 
-def _kinds(evidence: Evidence, facts: dict[tuple[str, str], dict[str, str]]) -> list[Unit]:
-    """One unit of each kind: scope, model, setting and facts."""
-    kinds: dict[object, Unit] = {}
-    for unit in evidence.samples.units:
-        about = tuple(sorted(facts.get((unit.node, unit.device), {}).items()))
-        kinds.setdefault((bool(unit.node), bool(unit.device), unit.model, unit.setting, about), unit)
+def _kinds(evidence: Evidence, facts: dict[tuple[str, str], dict[str, str]]) -> list[MeasuredSubject]:
+    """One subject of each kind: scope, model, setting and facts."""
+    kinds: dict[object, MeasuredSubject] = {}
+    for subject in evidence.samples.subjects:
+        about = tuple(sorted(facts.get((subject.node, subject.device), {}).items()))
+        kinds.setdefault((bool(subject.node), bool(subject.device), subject.model, subject.setting, about), subject)
     return list(kinds.values())
 
 

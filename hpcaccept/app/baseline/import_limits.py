@@ -213,7 +213,7 @@ def _of_row(row: Row, metric: Metric, name: str) -> BaselineEntry:
         None,
         lower,
         upper,
-        row.units,
+        row.subjects,
         how or name,
         gpus=row.gpus,
     )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hpcaccept.model.evidence import Evidence
     from hpcaccept.model.plan import Request
     from hpcaccept.model.record import Record
-    from hpcaccept.model.table import Unit
+    from hpcaccept.model.table import MeasuredSubject
     from hpcaccept.model.verdict import Question
 
 
@@ -85,7 +85,7 @@ def held_against(
         key=column.key,
         metric=column.metric,
         origin=limit.origin,
-        unit=column.unit[rows],
+        subject=column.subject[rows],
         outcome=np.where(met, CODE[Outcome.PASS], CODE[Outcome.FAIL]).astype(np.int8),
         value=value,
         lower=np.broadcast_to(np.float64(lower), value.shape),
@@ -106,7 +106,7 @@ def _unanswered(evidence: Evidence, asked: dict[str, Limit], values: Sequence[Va
         mine = records.of_checks([name for name in records.checks if _plain(name) == check])
         places = np.unique(records.place[mine & ((records.flags & MEASURED) > 0)])
         measured = {records.places[place][0] for place in places.tolist()}
-        answered = {u.node for c in values if _plain(c.check) == check and c.metric.name == metric for u in c.units}
+        answered = {u.node for c in values if _plain(c.check) == check and c.metric.name == metric for u in c.subjects}
         for node in sorted(measured - answered):
             reason = f"the request demands {describe(asked[key])}, and nothing counted them here"
             yield Verdict(Subject(node), check, Outcome.ERROR, reason, metric)
@@ -114,11 +114,11 @@ def _unanswered(evidence: Evidence, asked: dict[str, Limit], values: Sequence[Va
 
 def _with_what_was_found(answers: list[JudgedColumn], evidence: Evidence) -> list[JudgedColumn]:
     """The answers; a FAIL quotes what the check found beside the number."""
-    units = evidence.samples.units
+    subjects = evidence.samples.subjects
     failed = {i: np.flatnonzero(a.outcome == CODE[Outcome.FAIL]).tolist() for i, a in enumerate(answers)}
     places: dict[tuple[str, str], list[Record]] = {}
     if any(failed.values()):
-        wanted = {(units[a.unit[row]].node, a.check) for i, a in enumerate(answers) for row in failed[i]}
+        wanted = {(subjects[a.subject[row]].node, a.check) for i, a in enumerate(answers) for row in failed[i]}
         records = evidence.record_table
         nodes = {node for node, _ in wanted}
         there = np.array([node in nodes for node, _ in records.places], bool)[records.place]
@@ -126,14 +126,14 @@ def _with_what_was_found(answers: list[JudgedColumn], evidence: Evidence) -> lis
             places.setdefault((record.node, record.check), []).append(record)
     found = []
     for number, answer in enumerate(answers):
-        texts = {row: text for row in failed[number] if (text := _found(answer, units[answer.unit[row]], places))}
+        texts = {row: text for row in failed[number] if (text := _found(answer, subjects[answer.subject[row]], places))}
         found.append(replace(answer, remarks=extended(answer, texts)) if texts else answer)
     return found
 
 
-def _found(answer: JudgedColumn, unit: Unit, places: dict[tuple[str, str], list[Record]]) -> str:
+def _found(answer: JudgedColumn, subject: MeasuredSubject, places: dict[tuple[str, str], list[Record]]) -> str:
     """What the check found beside the number: facts that carry the variant (``found[memory/gpu3]``) or the metric's name."""
-    mine = [r for r in places.get((unit.node, answer.check), []) if unit.device in ("", r.device)]
+    mine = [r for r in places.get((subject.node, answer.check), []) if subject.device in ("", r.device)]
     ends = f"[{answer.variant}]"
     said = [
         text

@@ -2,7 +2,7 @@
 
 A launch can be slow for its whole life, whatever its iterations, and a neighbour can take a core for a second. Before a run
 ends, the checks in which somebody is slower than the peers are launched again on all nodes that measured them; the best
-launch counts. A unit that is really slow is slow again.
+launch counts. A subject that is really slow is slow again.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ def retest_of(folder: RunFolder, plan: Plan, last: Step, done: int) -> tuple[Ste
 
     catalogue = checks.catalogue(spec.name for spec in plan.suite.checks)
     evidence = gather(folder, catalogue)
-    units = evidence.samples.units
+    subjects = evidence.samples.subjects
     values = [column for column in values_of(evidence.samples, catalogue) if not is_counted(column)]
-    table = VerdictTable(units, tuple(judge_against_peers(evidence, values, alike_of(units))[0]))
+    table = VerdictTable(subjects, tuple(judge_against_peers(evidence, values, alike_of(subjects))[0]))
     names = checks_again(rule, table.answers, done)
     if not names:
         return None
@@ -90,7 +90,7 @@ def checks_again(rule: PeerRule, answers: Iterable[JudgedColumn], done: int) -> 
 
 
 def suspects_of(answer: JudgedColumn) -> list[int]:
-    """Rows of an answer that another launch must confirm: who is slow, and where the units differ too much to say."""
+    """Rows of an answer that another launch must confirm: who is slow, and where the subjects differ too much to say."""
     slow = answer.outcome == CODE[Outcome.FAIL]
     slow |= answer.outcome == CODE[Outcome.WARN]
     if not answer.said:

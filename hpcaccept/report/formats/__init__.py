@@ -37,7 +37,7 @@ def render(
         judgement: of the run.
         summary: of all three.
         where: path of the run folder.
-        past: earlier values of the units, where there are any.
+        past: earlier values of the subjects, where there are any.
 
     Raises:
         RunError: the form cannot hold this run (hpcaccept.report.node_lists).

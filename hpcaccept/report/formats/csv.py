@@ -23,11 +23,11 @@ def render_csv(evidence: Evidence) -> str:
     Text that a spreadsheet would run as a formula begins with an apostrophe.
     """
     table = evidence.samples
-    units = [tuple(map(_cell, (unit.node, unit.device, unit.device_id))) for unit in table.units]
+    subjects = [tuple(map(_cell, (subject.node, subject.device, subject.device_id))) for subject in table.subjects]
     keys = [tuple(map(_cell, split_key(key))) for key in table.keys]
     run = _cell(evidence.plan.run_id)
     columns = (
-        table.unit.tolist(),
+        table.subject.tolist(),
         table.key.tolist(),
         table.launch.tolist(),
         table.repeat.tolist(),
@@ -37,8 +37,8 @@ def render_csv(evidence: Evidence) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(HEADER)
     writer.writerows(
-        (run, *units[unit], *keys[key], launch, repeat, value)
-        for unit, key, launch, repeat, value in zip(*columns, strict=True)
+        (run, *subjects[subject], *keys[key], launch, repeat, value)
+        for subject, key, launch, repeat, value in zip(*columns, strict=True)
     )
     return out.getvalue()
 

@@ -1,4 +1,4 @@
-"""The report for people at a terminal: verdict first, then what was judged, then every bad unit with what to do."""
+"""The report for people at a terminal: verdict first, then what was judged, then every bad subject with what to do."""
 
 from __future__ import annotations
 

@@ -100,10 +100,10 @@ def _between(title: str, columns: list[Values], nodes: tuple[str, ...], bad: Map
     worst = np.full((size, size), np.inf if higher else -np.inf)
     marked = np.zeros((size, size), bool)
     keep = np.minimum if higher else np.maximum
-    at_node = np.array([place.get(unit.node, -1) for unit in columns[0].table_units], np.intp)
+    at_node = np.array([place.get(subject.node, -1) for subject in columns[0].table_subjects], np.intp)
     for column in columns:
         partner = place[column.variant] // merged
-        rows = at_node[column.unit] // merged
+        rows = at_node[column.subject] // merged
         keep.at(worst[:, partner], rows[rows >= 0], column.value[rows >= 0])
         for node in bad.get(column.key, ()):
             marked[place[node] // merged, partner] = True
@@ -120,8 +120,10 @@ def _within(place: tuple[str, ...], columns: list[Values], bad: Mapping[str, set
     rows = tuple(sorted({a for _, a, _ in cells}, key=_natural))
     across = tuple(sorted({b for _, _, b in cells}, key=_natural))
     higher, unit = columns[0].metric.direction == "higher", columns[0].metric.unit
-    units = columns[0].table_units
-    measured = {units[number].node: number for number in np.unique(np.concatenate([c.unit for c in columns])).tolist()}
+    subjects = columns[0].table_subjects
+    measured = {
+        subjects[number].node: number for number in np.unique(np.concatenate([c.subject for c in columns])).tolist()
+    }
     suspects = sorted({node for column in columns for node in bad.get(column.key, ())} & measured.keys())
     found = []
     if len(measured) > 1:
@@ -136,7 +138,7 @@ def _within(place: tuple[str, ...], columns: list[Values], bad: Mapping[str, set
         value, marked = _empty(rows, across)
         for column, a, b in cells:
             at = rows.index(a), across.index(b)
-            mine = column.value[column.unit == measured[node]]
+            mine = column.value[column.subject == measured[node]]
             value[at] = mine[0] if len(mine) else np.nan
             marked[at] = node in bad.get(column.key, ())
         found.append(Matrix(f"{title}: {node}", unit, higher, rows, across, value, marked))

@@ -24,7 +24,7 @@ from hpcaccept.model.record import UnreadableLine
 from hpcaccept.report.formats.html import render_html
 from hpcaccept.report.model import summarise
 from hpcaccept.report.page import columns, matrix, plots
-from hpcaccept.report.page.bad_units import CARDS
+from hpcaccept.report.page.bad_subjects import CARDS
 from hpcaccept.report.page.markup import Markup, data_block, tag, verbatim
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def test_a_run_of_which_nothing_is_known_has_a_page() -> None:
     assert "nothing was measured" in page.sections["checks"]
 
 
-def test_more_bad_units_than_anybody_reads_are_counted() -> None:
+def test_more_bad_subjects_than_anybody_reads_are_counted() -> None:
     count = CARDS + 20
     found = evidence(
         [record("speed", f"node{i}", {"rate_flops": 100.0, "wrong_elements": i + 1}) for i in range(count)],
@@ -152,7 +152,7 @@ def test_more_bad_units_than_anybody_reads_are_counted() -> None:
 # --- plots, tables, matrices ------------------------------------------------------------------------------------------
 
 
-def test_every_bad_unit_has_its_plots_among_its_like_and_over_its_runs(big: Page) -> None:
+def test_every_bad_subject_has_its_plots_among_its_like_and_over_its_runs(big: Page) -> None:
     titles = [a["aria-label"] for a in big.all("svg", "dist")]
     assert any("peer_to_peer.bandwidth_bytes[0→7]" in title and "lowest of 11" in title for title in titles)
     assert any("over runs: median of 11 earlier runs" in a["aria-label"] for a in big.all("svg", "past"))
@@ -297,7 +297,7 @@ def test_a_column_survives_its_journey(values: Any) -> None:
         assert (np.abs(back[known] / 4 - values[known] / 4) <= column["step"] / 4 + np.abs(values[known]) * 1e-15).all()
 
 
-def test_one_step_of_a_column_is_below_the_noise_even_beside_a_dead_unit() -> None:
+def test_one_step_of_a_column_is_below_the_noise_even_beside_a_dead_subject() -> None:
     values = 100 + np.random.default_rng(1).standard_normal(10_000)
     values[17] = 0.0
     column = columns.encoded(values)
