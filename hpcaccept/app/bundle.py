@@ -37,6 +37,7 @@ import numpy as np
 from hpcaccept import __version__, checks
 from hpcaccept.app.run.conclude import evidence_of, judge_run
 from hpcaccept.errors import RunError, UsageError, nearest
+from hpcaccept.model.metric_key import check_of
 from hpcaccept.model.verdict import Outcome
 from hpcaccept.report.redact import Redactor
 from hpcaccept.serial import to_plain
@@ -248,7 +249,7 @@ def _readme(judged: Judged, node: str, mine: list[Verdict], past: dict[str, Any]
 def _hardware(judged: Judged, node: str) -> Iterator[str]:
     names = ("gpu_serial", "vbios", "driver", "gpu_pci_bus_id", "product", "board", "bios", "nic_firmware", "kernel")
     for record in judged.evidence.records:
-        if record.node == node and record.check.partition(":")[0] == "identity":
+        if record.node == node and check_of(record.check) == "identity":
             facts = ", ".join(f"{name} {record.facts[name]}" for name in names if record.facts.get(name))
             yield f"  {record.device}: {record.device_model or 'no GPU'} {record.device_id}; {facts}"
 
@@ -268,7 +269,7 @@ def _since(past: dict[str, Any]) -> Iterator[str]:
 def _methods(faults: list[Verdict]) -> Iterator[str]:
     told = set()
     for verdict in faults:
-        name = verdict.check.partition(":")[0]
+        name = check_of(verdict.check)
         if (verdict.check, verdict.metric) in told or name not in checks.names():
             continue
         told.add((verdict.check, verdict.metric))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from hpcaccept.app.run.conclude import evidence_of
 from hpcaccept.errors import UsageError
-from hpcaccept.model.metric import split_key
+from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.store.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def frame_of(*runs: Path | str) -> pd.DataFrame:
 
 def _frame(pd, evidence: Evidence) -> pd.DataFrame:  # type: ignore[no-untyped-def]
     table = evidence.samples
-    parts = [split_key(key) for key in table.keys]
+    keys = [MetricKey.parse(key) for key in table.keys]
 
     def category(texts: Sequence[str], codes: object) -> object:
         """Names that recur (the device ``cuda:0`` of every node) are one category."""
@@ -73,8 +73,9 @@ def _frame(pd, evidence: Evidence) -> pd.DataFrame:  # type: ignore[no-untyped-d
         for name in ("node", "device", "device_id", "model")
     }
     by_key = {
-        name: category([part[number] for part in parts], table.key)
-        for number, name in enumerate(("check", "metric", "variant"))
+        "check": category([key.check_name for key in keys], table.key),
+        "metric": category([key.metric for key in keys], table.key),
+        "variant": category([key.variant for key in keys], table.key),
     }
     run = pd.Categorical.from_codes([0] * len(table), categories=[evidence.plan.run_id])
     return pd.DataFrame(

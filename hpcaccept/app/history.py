@@ -32,7 +32,7 @@ from hpcaccept.model.history import (
     environment_of,
     subject_id,
 )
-from hpcaccept.model.metric import split_key
+from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.model.record_table import IS_DISTURBED
 from hpcaccept.model.verdict import OUTCOMES, Outcome
 from hpcaccept.store import history_file
@@ -414,9 +414,9 @@ def _rates(keys: Iterable[str]) -> dict[str, Metric]:
     """Metric key → its declaration, for those that are rates; what no check declares any more has no direction."""
     found = {}
     for key in keys:
-        check, name, _ = split_key(key)
-        if check.partition(":")[0] in checks.names():
-            metric = next((m for m in checks.load(check).metrics if m.name == name), None)
+        parts = MetricKey.parse(key)
+        if parts.check in checks.names():
+            metric = checks.load(parts.check).metric(parts.metric)
             if metric is not None and metric.is_rate:
                 found[key] = metric
     return found

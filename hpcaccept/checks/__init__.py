@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpcaccept.errors import UsageError, nearest
 from hpcaccept.model.check import Check
+from hpcaccept.model.metric_key import check_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,7 +30,7 @@ def load(name: str) -> type[Check]:
     Raises:
         UsageError: there is no such check; the message names the nearest one.
     """
-    name = name.partition(":")[0]
+    name = check_of(name)
     if name not in names():
         raise UsageError(f"There is no check {name!r}.", f"{nearest(name, names())} List them with 'hpcaccept checks'.")
     module = importlib.import_module(f"{__name__}.{name}")

@@ -70,7 +70,7 @@ class Pairs(Check):
         ),
         Metric(
             "exchange_bytes", "B/s", "higher", "What a rank and one partner exchange, per direction.",
-            formula="size / seconds of the slower end, the best block", headline=False,
+            formula="size / seconds of the slower end, the best block", headline=False, cells="partner",
         ),
         Metric(
             "link_share", "share", "higher", "The slowest link, relative to what both its ends reach elsewhere. "
@@ -81,7 +81,7 @@ class Pairs(Check):
         Metric(
             "wrong_words", "words", "lower", "64-bit words that did not arrive as they were sent.",
             formula="count of received ≠ sent", statistic="worst",
-            limit=at_most(0, "words", "a link delivers what was sent or reports an error"),
+            limit=at_most(0, "words", "a link delivers what was sent or reports an error"), cells="partner",
         ),
     )  # fmt: skip
 

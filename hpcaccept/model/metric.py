@@ -14,6 +14,7 @@ Scope = Literal["device", "node", "world"]
 #: How the repeats of one subject become one number. Capability (``best``) is the best launch by the median of its blocks: a
 #: launch can be slow for its whole life, a block can be fast by chance (under a CPU quota). Of counted faults the worst counts.
 Statistic = Literal["best", "median", "worst"]
+Cells = Literal["", "pair", "partner"]
 Origin = Literal["built-in", "request", "suite", "baseline", "peers", "history"]
 
 
@@ -79,6 +80,8 @@ class Metric:
         history_floor: the same against the subject's own past runs; None: a quarter of ``peer_floor`` (``past_floor``).
         required: a measured record of the check without this metric is an ERROR.
         headline: shown on the first page of a report; the others are in report.json and run.h5.
+        cells: what a variant names where each is a cell of a matrix: ``pair`` two ends (``metric_key.Pair``), ``partner`` the
+            node at the other end; empty: variants are kinds of measurement.
     """
 
     name: str
@@ -94,6 +97,7 @@ class Metric:
     history_floor: float | None = None
     required: bool = True
     headline: bool = True
+    cells: Cells = ""
 
     @property
     def is_rate(self) -> bool:
@@ -120,21 +124,3 @@ def at_most(value: float, unit: str, source: str) -> Limit:
 def at_least(value: float, unit: str, source: str) -> Limit:
     """A built-in lower limit."""
     return Limit(value, None, unit, "built-in", source)
-
-
-def metric_key(check: str, metric: str, variant: str = "") -> str:
-    """``matmul.rate_flops[fp32]``: the full name of what was measured."""
-    return f"{check}.{metric}[{variant}]" if variant else f"{check}.{metric}"
-
-
-def split_key(key: str) -> tuple[str, str, str]:
-    """``("matmul", "rate_flops", "fp32")`` from ``matmul.rate_flops[fp32]``.
-
-    Raises:
-        ValueError: the text has no ``check.metric`` form.
-    """
-    name, _, variant = key.partition("[")
-    check, dot, metric = name.partition(".")
-    if not (dot and check and metric) or (variant and not variant.endswith("]")):
-        raise ValueError(f"found {key!r}, expected check.metric or check.metric[variant]")
-    return check, metric, variant[:-1]

@@ -11,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from hpcaccept.model.metric import Metric, Origin, split_key
+from hpcaccept.model.metric import Metric, Origin
+from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.model.table import MeasuredSubject
 from hpcaccept.model.verdict import CODE, OUTCOMES, QUESTIONS, Outcome, Question
 
@@ -91,14 +92,19 @@ class JudgedColumn:
         return {OUTCOMES[code]: count for code, count in enumerate(number) if count}
 
     @property
+    def parts(self) -> MetricKey:
+        """The key taken apart."""
+        return MetricKey.parse(self.key)
+
+    @property
     def check(self) -> str:
-        """Name of the check."""
-        return split_key(self.key)[0]
+        """Name of the check in its suite."""
+        return self.parts.check_name
 
     @property
     def variant(self) -> str:
         """Of the metric."""
-        return split_key(self.key)[2]
+        return self.parts.variant
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ import io
 import math
 
 from hpcaccept.errors import NotUnderstood, nearest
-from hpcaccept.model.metric import split_key
+from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.parse.imported_limits import Imported, Row
 from hpcaccept.units import to_si
 
@@ -47,7 +47,7 @@ def parse_limits_csv(text: str) -> Imported:
 def _row(cells: dict[str, str]) -> Row:
     """One row in SI. Raises ValueError with the reason where it cannot be taken."""
     key = cells["key"]
-    split_key(key)
+    MetricKey.parse(key)
     numbers = {name: _number(name, cells.get(name, ""), cells["unit"]) for name in _NUMBERS}
     if all(number is None for number in numbers.values()):
         raise ValueError("neither centre nor limit")

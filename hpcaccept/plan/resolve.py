@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from hpcaccept import checks
 from hpcaccept.errors import UsageError, nearest
-from hpcaccept.model.metric import Limit, split_key
+from hpcaccept.model.metric import Limit
+from hpcaccept.model.metric_key import MetricKey, check_of
 from hpcaccept.model.suite import CheckSpec, PeerRule, Suite
 from hpcaccept.plan.override import overridden
 
@@ -83,25 +84,29 @@ def _validate(override: SuiteText) -> None:
     for key, table in limits.items():
         where = f'{place}: [limits."{key}"]'
         try:
-            check = split_key(key)[0]
+            parts = MetricKey.parse(key)
         except ValueError as fault:
             raise UsageError(f"{where}: {fault}.") from None
-        if check.partition(":")[0] not in checks.names():
-            raise UsageError(f"{where}: there is no check {check!r}.", nearest(check, checks.names()))
-        _limits({key: table}, (CheckSpec(check),), place)
+        if parts.check not in checks.names():
+            raise UsageError(f"{where}: there is no check {parts.check_name!r}.", nearest(parts.check, checks.names()))
+        _limits({key: table}, (CheckSpec(parts.check_name),), place)
 
 
 def _of_present(limits: Mapping[str, Any], named: Mapping[str, Any], specs: tuple[CheckSpec, ...]) -> dict[str, Any]:
     """Without the limits of checks that are switched off: those match nothing on purpose."""
     off = set(named) - {spec.name for spec in specs}
-    return {key: table for key, table in limits.items() if key.partition(".")[0] not in off}
+    return {key: table for key, table in limits.items() if not any(key.startswith(f"{name}.") for name in off)}
 
 
 def _check(name: str, table: Mapping[str, Any], place: str) -> CheckSpec:
     where = f"{place}: [checks.{name}]"
-    known = {c.partition(":")[0] for c in checks.names()}
-    if name.partition(":")[0] not in known:
+    known = {check_of(c) for c in checks.names()}
+    if check_of(name) not in known:
         raise UsageError(f"{where}: there is no check {name!r}.", nearest(name, known))
+    if name.endswith(":"):
+        raise UsageError(
+            f"{where}: found no label after the colon.", f'Write it like [checks."{check_of(name)}:small"].'
+        )
     kind = checks.load(name)
     parameters = {f.name for f in fields(kind)}
     _only(table, (*_OF_EVERY_CHECK, *parameters), where, "key")
@@ -158,12 +163,12 @@ def _limits(table: Mapping[str, Any], specs: tuple[CheckSpec, ...], place: str) 
     for key, values in table.items():
         where = f'{place}: [limits."{key}"]'
         try:
-            check, metric, _ = split_key(key)
+            parts = MetricKey.parse(key)
         except ValueError as fault:
             raise UsageError(f"{where}: {fault}.", f'Write it like [limits."{known[0]}"].') from None
-        if f"{check}.{metric}" not in known:
-            raise UsageError(f"{where}: no check of this suite measures it.", nearest(f"{check}.{metric}", known))
-        limits[key] = _limit(_table(values, where), catalogue[check][metric].unit, where)
+        if (bare := str(parts.bare)) not in known:
+            raise UsageError(f"{where}: no check of this suite measures it.", nearest(bare, known))
+        limits[key] = _limit(_table(values, where), catalogue[parts.check_name][parts.metric].unit, where)
     return limits
 
 

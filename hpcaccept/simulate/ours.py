@@ -23,7 +23,7 @@ from hpcaccept.judge.statistics.grouping import Alike, alike_of
 from hpcaccept.launch.job.retest import checks_again
 from hpcaccept.model.evidence import Evidence
 from hpcaccept.model.history import FAILED, PASSED, SUSPECT, WARNED, Past, PastRun, subject_id
-from hpcaccept.model.metric import Metric, split_key
+from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.model.plan import Image, Plan, Request
 from hpcaccept.model.suite import CheckSpec, PeerRule, Suite
 from hpcaccept.model.verdict import CODE, Outcome
@@ -34,6 +34,7 @@ from hpcaccept.simulate.fleet import SPREADS, Fleet, Site, subjects_of, table_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from hpcaccept.model.metric import Metric
     from hpcaccept.simulate.faults import Fault
 
 Floats = npt.NDArray[np.float64]
@@ -130,7 +131,7 @@ def run_of(fleet: Fleet, faults: Sequence[Fault], rule: PeerRule | None = None, 
         again = checks_again(plan.suite.peers, answers, len(launches) - 1)
         if not again:
             break
-        names = [name for name, spread in SPREADS.items() if split_key(spread.key)[0] in again]
+        names = [name for name, spread in SPREADS.items() if MetricKey.parse(spread.key).check_name in again]
         launches.append(fleet.launch(names, left_of(faults, site, fleet.rng)))
     if memory is not None and memory.runs:
         answers = [*answers, *judge_against_history(evidence, values, alike, memory.past())[0]]
@@ -150,7 +151,7 @@ _SHORT = {spread.key: name for name, spread in SPREADS.items()}
 
 
 def _checks() -> list[str]:
-    return sorted({split_key(spread.key)[0] for spread in SPREADS.values()})
+    return sorted({MetricKey.parse(spread.key).check_name for spread in SPREADS.values()})
 
 
 @lru_cache(maxsize=8)

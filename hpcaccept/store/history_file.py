@@ -43,6 +43,7 @@ import numpy.typing as npt
 
 from hpcaccept.errors import StoreError
 from hpcaccept.model.history import ABSENT, CODE_WORDS, SUSPECT, Past, PastRun, PastSubject, RunToRemember
+from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.serial import dumps, from_plain
 from hpcaccept.store.one_writer import locked
 from hpcaccept.store.run_file import DAMAGE, open_h5, write_h5
@@ -566,7 +567,7 @@ def _fill(
         names = {key: i for i, key in enumerate(_texts(h5, "keys"))}
         read = _reader(h5, column)
         for key in values.keys() & names.keys():
-            check = key.partition(".")[0]
+            check = MetricKey.parse(key).check_name
             alike = np.array(
                 [revisions is None or part.runs[i].revisions.get(check) == revisions.get(check) for i in row]
             )

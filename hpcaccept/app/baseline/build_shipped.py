@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hpcaccept import checks
 from hpcaccept.errors import RunError, UsageError
 from hpcaccept.model.baseline import Baseline, BaselineEntry, Peak, Provenance, impossible
-from hpcaccept.model.metric import split_key
+from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.parse.baseline_source import Source, StatedLimit, parse_source
 from hpcaccept.store.baseline_file import SHIPPED, file_name, read_generations, write_generations
 
@@ -131,7 +131,7 @@ def _entry(key: str, stated: StatedLimit, source: Source, place: str) -> Baselin
     metric = _metric(key, place)
     if metric.unit != stated.unit:
         raise UsageError(f"{place}: the limit of {key} is in {stated.unit}, the metric in {metric.unit}.")
-    check = split_key(key)[0]
+    check = MetricKey.parse(key).check
     revision = checks.load(check).revision
     if source.revisions.get(check) != revision:
         raise UsageError(
@@ -156,10 +156,10 @@ def _entry(key: str, stated: StatedLimit, source: Source, place: str) -> Baselin
 
 def _metric(key: str, place: str) -> Metric:
     try:
-        check, name, _ = split_key(key)
+        parts = MetricKey.parse(key)
     except ValueError as fault:
         raise UsageError(f"{place}: {fault}.") from None
-    metric = checks.load(check).metric(name)
+    metric = checks.load(parts.check).metric(parts.metric)
     if metric is None:
-        raise UsageError(f"{place}: {key} is no metric of the check {check!r}.")
+        raise UsageError(f"{place}: {key} is no metric of the check {parts.check!r}.")
     return metric

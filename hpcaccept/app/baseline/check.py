@@ -13,6 +13,7 @@ from hpcaccept.errors import StoreError
 from hpcaccept.judge.baseline.match import KEY_FACTS, fitting_entry, unusable
 from hpcaccept.judge.questions.peers import is_compared
 from hpcaccept.judge.statistics.aggregate import values_of
+from hpcaccept.model.metric_key import check_of
 from hpcaccept.store.baseline_file import SHIPPED, chained, find_baseline, read_generations
 from hpcaccept.store.folder import find
 from hpcaccept.units import show_duration
@@ -125,7 +126,7 @@ def _facts(evidence: Evidence) -> dict[tuple[str, str], dict[str, str]]:
     """Identity facts by place; of a node, and of all nodes, those of the first device that spoke."""
     said: dict[tuple[str, str], dict[str, str]] = {}
     for record in evidence.records:
-        if record.check.partition(":")[0] == "identity":
+        if check_of(record.check) == "identity":
             facts = {name: record.facts[name] for name in KEY_FACTS if record.facts.get(name)}
             said[(record.node, record.device)] = facts
             said.setdefault((record.node, ""), facts)

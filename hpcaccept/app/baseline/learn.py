@@ -15,6 +15,7 @@ from hpcaccept.errors import RunError
 from hpcaccept.judge.baseline.learn import learn, only_at, suspects
 from hpcaccept.judge.baseline.match import DEVICE_FACTS, GPUS_FACT, SEVERAL, SOFTWARE_FACTS, beyond_peak
 from hpcaccept.model.baseline import Baseline, Provenance, impossible
+from hpcaccept.model.metric_key import check_of
 from hpcaccept.store.baseline_file import SHIPPED, change_file, file_name
 from hpcaccept.store.folder import find
 
@@ -57,7 +58,7 @@ class _Known:
 
     def add(self, record: Record) -> None:
         """Keep what one rank says."""
-        if record.check.partition(":")[0] == "identity":
+        if check_of(record.check) == "identity":
             self.facts[(record.node, record.device)] = record.facts
             self.nodes.setdefault(record.node, record.facts)
 

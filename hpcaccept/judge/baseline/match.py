@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hpcaccept.model.baseline import peak_of, stands_for
-from hpcaccept.model.metric import split_key
+from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.units import show
 
 if TYPE_CHECKING:
@@ -222,14 +222,13 @@ def unusable(
         revisions: check → revision of its method.
     """
     for entry in baseline.entries.values():
-        check, name, _ = split_key(entry.key)
-        kind = check.partition(":")[0]
-        metric = catalogue.get(kind, {}).get(name)
+        key = MetricKey.parse(entry.key)
+        metric = catalogue.get(key.check, {}).get(key.metric)
         if metric is None:
             yield f"{entry.key}: there is no such metric"
         elif metric.unit != entry.unit:
             yield f"{entry.key}: its unit is {entry.unit}, the metric has {metric.unit}"
         elif metric.direction != entry.direction:
             yield f"{entry.key}: {entry.direction} is better, of the metric {metric.direction}"
-        elif revisions[kind] != entry.revision:
-            yield f"{entry.key}: revision {entry.revision}, the check has {revisions[kind]}; learn it again"
+        elif revisions[key.check] != entry.revision:
+            yield f"{entry.key}: revision {entry.revision}, the check has {revisions[key.check]}; learn it again"

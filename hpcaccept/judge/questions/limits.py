@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpcaccept.judge.verdict_text import extended
-from hpcaccept.model.metric import Limit, describe, metric_key, split_key
+from hpcaccept.model.metric import Limit, describe
+from hpcaccept.model.metric_key import MetricKey, check_of
 from hpcaccept.model.record_table import MEASURED
 from hpcaccept.model.verdict import CODE, Outcome, Subject, Verdict
 from hpcaccept.model.verdict_table import JudgedColumn
@@ -47,7 +48,8 @@ def judge_against_limits(evidence: Evidence, values: Sequence[Values]) -> tuple[
     said = list(_unanswered(evidence, asked, values))
     measured = {column.check for column in values}
     for key in sorted(set(evidence.plan.suite.limits) - used):
-        check, metric, variant = split_key(key)
+        name = MetricKey.parse(key)
+        check, metric, variant = name.check_name, name.metric, name.variant
         if check in required and check not in measured:
             continue  # nobody has measured the check, which is told with its cause: nothing is known of the limit's name
         said.append(
@@ -101,12 +103,13 @@ def held_against(
 def _unanswered(evidence: Evidence, asked: dict[str, Limit], values: Sequence[Values]) -> Iterable[Verdict]:
     """What the request demands of each node and a check should have counted there, but did not."""
     for key in sorted(asked):
-        check, metric, _ = split_key(key)
+        name = MetricKey.parse(key)
+        check, metric = name.check, name.metric
         records = evidence.record_table
-        mine = records.of_checks([name for name in records.checks if _plain(name) == check])
+        mine = records.of_checks([mine for mine in records.checks if check_of(mine) == check])
         places = np.unique(records.place[mine & ((records.flags & MEASURED) > 0)])
         measured = {records.places[place][0] for place in places.tolist()}
-        answered = {u.node for c in values if _plain(c.check) == check and c.metric.name == metric for u in c.subjects}
+        answered = {u.node for c in values if c.parts.check == check and c.metric.name == metric for u in c.subjects}
         for node in sorted(measured - answered):
             reason = f"the request demands {describe(asked[key])}, and nothing counted them here"
             yield Verdict(Subject(node), check, Outcome.ERROR, reason, metric)
@@ -144,23 +147,17 @@ def _found(answer: JudgedColumn, subject: MeasuredSubject, places: dict[tuple[st
     return "; ".join(dict.fromkeys(said))
 
 
-def _plain(check: str) -> str:
-    """Without its label: ``identity`` for ``identity:again``."""
-    return check.partition(":")[0]
-
-
 def _limits_for(column: Values, asked: dict[str, Limit], suite: dict[str, Limit], used: set[str]) -> Iterable[Limit]:
     """Built-in, request and suite; in the suite the key with its variant comes before the one without."""
-    check, metric, _ = split_key(column.key)
-    bare = metric_key(check, metric)
+    bare = column.parts.bare
     overridden = False
-    for key in (column.key, bare):
+    for key in (column.key, str(bare)):
         if key in suite and not overridden:
             used.add(key)
             overridden = True
             yield suite[key]
     # A label (identity:again) changes nothing about what the request demands.
-    if (plain := metric_key(_plain(check), metric)) in asked:
+    if (plain := str(bare.unlabelled)) in asked:
         yield asked[plain]
     # A limit of the suite replaces the built-in one: that is what a site override is.
     if column.metric.limit and not overridden:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from hpcaccept.model.metric import Metric, split_key
+from hpcaccept.model.metric import Metric
+from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.model.table import MeasuredSubject, SampleTable
 
 if TYPE_CHECKING:
@@ -46,14 +47,19 @@ class Values:
         return tuple(self.table_subjects[number] for number in self.subject.tolist())
 
     @property
+    def parts(self) -> MetricKey:
+        """The key taken apart."""
+        return MetricKey.parse(self.key)
+
+    @property
     def check(self) -> str:
-        """Name of the check."""
-        return split_key(self.key)[0]
+        """Name of the check in its suite."""
+        return self.parts.check_name
 
     @property
     def variant(self) -> str:
         """Of the metric."""
-        return split_key(self.key)[2]
+        return self.parts.variant
 
 
 def values_of(table: SampleTable, catalogue: Mapping[str, Mapping[str, Metric]]) -> list[Values]:
@@ -64,8 +70,8 @@ def values_of(table: SampleTable, catalogue: Mapping[str, Mapping[str, Metric]])
     ends = np.cumsum(np.bincount(table.key, minlength=len(table.keys))).tolist()
     found = []
     for name, begin, end in zip(table.keys, [0, *ends], ends, strict=False):
-        check, metric_name, _ = split_key(name)
-        metric = catalogue.get(check, {}).get(metric_name)
+        key = MetricKey.parse(name)
+        metric = catalogue.get(key.check_name, {}).get(key.metric)
         if metric is not None and end > begin:
             found.append(_column(table, name, metric, order[begin:end]))
     return found

@@ -6,7 +6,7 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
-from hpcaccept.model.metric import split_key
+from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.report.printable import safe
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ def render_csv(evidence: Evidence) -> str:
     """
     table = evidence.samples
     subjects = [tuple(map(_cell, (subject.node, subject.device, subject.device_id))) for subject in table.subjects]
-    keys = [tuple(map(_cell, split_key(key))) for key in table.keys]
+    named = map(MetricKey.parse, table.keys)
+    keys = [tuple(map(_cell, (key.check_name, key.metric, key.variant))) for key in named]
     run = _cell(evidence.plan.run_id)
     columns = (
         table.subject.tolist(),

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from hpcaccept.model.metric import split_key
 from hpcaccept.model.verdict import CODE, OUTCOMES, SEVERITY, Outcome
 from hpcaccept.report.model import counting
 from hpcaccept.report.page.matrix import is_cell
@@ -147,7 +146,7 @@ def _metrics(values: Sequence[Values], fleet: Fleet) -> tuple[list[dict[str, Any
     size, left_out = 0, 0
     for column in sorted(values, key=lambda v: not (v.metric.headline and v.metric.is_rate)):
         metric, width = column.metric, len(fleet.devices) if column.metric.scope == "device" else len(fleet.nodes)
-        if metric.scope == "world" or is_cell(column.variant, nodes):
+        if metric.scope == "world" or is_cell(column, nodes):
             continue
         if not metric.is_rate and column.value.min() == column.value.max():
             continue
@@ -170,12 +169,12 @@ def _metric(column: Values, fleet: Fleet) -> dict[str, Any]:
     else:
         dense = np.full(len(fleet.nodes), np.nan)
         dense[fleet.node_of[rows]] = column.value
-    check, name, variant = split_key(column.key)
+    parts = column.parts
     centers = [_median(column.value[fleet.group[rows] == number]) for number in range(len(fleet.groups))]
     return {
         "key": safe(column.key),
-        "check": safe(check),
-        "name": safe(f"{name} {variant}".strip()),
+        "check": safe(parts.check_name),
+        "name": safe(f"{parts.metric} {parts.variant}".strip()),
         "unit": metric.unit,
         "direction": metric.direction,
         "scope": metric.scope,

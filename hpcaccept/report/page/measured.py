@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hpcaccept.model.metric import describe, split_key
+from hpcaccept.model.metric import describe
 from hpcaccept.report.page.bad_subjects import badge
 from hpcaccept.report.page.markup import Markup, joined, tag
 from hpcaccept.report.page.matrix import is_cell
@@ -36,7 +36,7 @@ def measured(values: Sequence[Values], summary: Summary, gallery: Gallery, nodes
     by_check: dict[str, dict[str, list[Values]]] = {row.name: {} for row in summary.rows}
     for column in values:
         if column.check in by_check:
-            by_check[column.check].setdefault(split_key(column.key)[1], []).append(column)
+            by_check[column.check].setdefault(column.parts.metric, []).append(column)
     groups, others = [], []
     for row in summary.rows:
         lines: list[Markup] = []
@@ -83,8 +83,8 @@ def _lines(
     columns: Sequence[Values], gallery: Gallery, bad: set[str], nodes: frozenset[str]
 ) -> tuple[list[Markup], list[Markup]]:
     """The lines of one metric with all its variants: those that count, and the others."""
-    metric, name = columns[0].metric, split_key(columns[0].key)[1]
-    cells = [column for column in columns if metric.is_rate and is_cell(column.variant, nodes)]
+    metric, name = columns[0].metric, columns[0].parts.metric
+    cells = [column for column in columns if metric.is_rate and is_cell(column, nodes)]
     first: list[Markup] = []
     if cells:
         first.append(tag("td", f"{name} of {counted(len(cells), 'pair')}, as maps below", colspan=6, class_="quiet"))
@@ -99,7 +99,7 @@ def _lines(
 
 def _same(columns: Sequence[Values]) -> Markup:
     """Variants of a metric that all have one value."""
-    metric, name = columns[0].metric, split_key(columns[0].key)[1]
+    metric, name = columns[0].metric, columns[0].parts.metric
     several = tag("span", f"{len(columns)} variants", class_="variant") if len(columns) > 1 else _variant(columns[0])
     limit = tag("span", describe(metric.limit), class_="quiet") if metric.limit else ""
     subjects = max(len(column.value) for column in columns)
@@ -114,7 +114,7 @@ def _same(columns: Sequence[Values]) -> Markup:
 
 def _figure(column: Values, gallery: Gallery) -> Markup:
     """The cells of one metric over all subjects."""
-    name, unit, value = split_key(column.key)[1], column.metric.unit, column.value
+    name, unit, value = column.parts.metric, column.metric.unit, column.value
     low, middle, high = float(value.min()), 2 * float(np.median(value / 2)), float(value.max())
     if low == high and len(value) > 1:
         return _same([column])

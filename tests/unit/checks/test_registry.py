@@ -15,7 +15,7 @@ from hpcaccept.checks.identity import Identity
 from hpcaccept.checks.matmul import Matmul
 from hpcaccept.errors import UsageError
 from hpcaccept.model.check import Check
-from hpcaccept.model.metric import split_key
+from hpcaccept.model.metric_key import MetricKey
 
 every_check = pytest.mark.parametrize("name", checks.names())
 
@@ -93,7 +93,7 @@ def test_the_metrics_of_a_check_have_one_name_each_and_keys_that_come_apart(name
     names = [metric.name for metric in kind.metrics]
     assert len(set(names)) == len(names)
     for metric in kind.metrics:
-        assert split_key(f"{name}.{metric.name}[x]") == (name, metric.name, "x")
+        assert MetricKey.parse(f"{name}.{metric.name}[x]") == MetricKey(name, "", metric.name, "x")
         assert metric.help.endswith(".")
         assert metric.unit
 

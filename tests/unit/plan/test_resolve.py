@@ -130,6 +130,7 @@ LIMIT = f'{MATMUL}[limits."matmul.rate_flops[fp32]"]\n'
         ("[checks.matmul\n", ["is not TOML", "line 1"]),
         (f"{MATMUL}[checks.matmul]\n", ["is not TOML"]),
         # peers
+        ('[checks."matmul:"]\n', ["no label after the colon", "matmul:small"]),
         (f"{MATMUL}[peers]\nmin_subject = 3\n", ["[peers]", "'min_subject'", "Did you mean 'min_subjects'?"]),
         (f'{MATMUL}[peers]\nenabled = "yes"\n', ["[peers]", "enabled is 'yes'"]),
         (f"{MATMUL}[peers]\nmin_subjects = true\n", ["[peers]", "min_subjects is True"]),

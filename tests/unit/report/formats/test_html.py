@@ -239,18 +239,24 @@ def test_less_is_better_in_a_matrix_of_latencies() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variant", "cell"),
+    ("check", "sample", "cell"),
     [
-        ("0→3", True),
-        ("test/gpu3→gpu5", True),
-        ("1↔2", True),
-        ("node7", True),
-        ("fp32", False),
-        ("node1 – node2", False),
+        ("peer_to_peer", "bandwidth_bytes[0→3]", True),
+        ("peer_to_peer", "bandwidth_bytes[1↔2]", True),
+        ("nvbandwidth", "rate_bytes[test/gpu3→gpu5]", True),
+        ("nvbandwidth", "rate_bytes[test/gpu3]", False),
+        ("pairs", "exchange_bytes[node7]", True),
+        ("pairs", "link_share[node1 – node2]", False),
+        ("matmul", "rate_flops[node7]", False),
     ],
 )
-def test_a_cell_is_known_by_its_variant(variant: str, cell: bool) -> None:
-    assert matrix.is_cell(variant, frozenset({"node7"})) is cell
+def test_a_metric_says_whether_its_variants_are_cells(check: str, sample: str, cell: bool) -> None:
+    from hpcaccept import checks
+
+    catalogue = checks.catalogue([check])
+    found = evidence([record(check, "node7", {sample: 1.0})], plan(suite(check)), catalogue=catalogue)
+    (column,) = values_of(found.samples, catalogue)
+    assert matrix.is_cell(column, frozenset({"node7"})) is cell
 
 
 def test_what_does_not_fit_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
