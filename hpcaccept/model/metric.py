@@ -14,6 +14,9 @@ Scope = Literal["device", "node", "world"]
 #: How the repeats of one subject become one number. Capability (``best``) is the best launch by the median of its blocks: a
 #: launch can be slow for its whole life, a block can be fast by chance (under a CPU quota). Of counted faults the worst counts.
 Statistic = Literal["best", "median", "worst"]
+#: ``timed``: two measurements of one thing differ. ``counted``: they do not (cores, bytes of memory), so that no floor for noise
+#: is added and a second measurement tells nothing.
+Noise = Literal["timed", "counted"]
 Cells = Literal["", "pair", "partner"]
 Origin = Literal["built-in", "request", "suite", "baseline", "peers", "history"]
 
@@ -82,6 +85,7 @@ class Metric:
         headline: shown on the first page of a report; the others are in report.json and run.h5.
         cells: what a variant names where each is a cell of a matrix: ``pair`` two ends (``metric_key.Pair``), ``partner`` the
             node at the other end; empty: variants are kinds of measurement.
+        noise: whether two measurements of one thing differ.
     """
 
     name: str
@@ -98,6 +102,7 @@ class Metric:
     required: bool = True
     headline: bool = True
     cells: Cells = ""
+    noise: Noise = "timed"
 
     @property
     def is_rate(self) -> bool:

@@ -38,6 +38,7 @@ class JudgedColumn:
         detail: how the limit follows from it.
         source: where the limits come from, where ``compared`` and ``detail`` do not say it.
         said: why there is no limit, where there is none for all of these subjects.
+        unknown_model: True where that is because the device model has no baseline at all.
         required: as of a verdict; what peers or past cannot decide is never required.
         remarks: row → (reason, remedy) of its own.
 
@@ -60,6 +61,7 @@ class JudgedColumn:
     detail: str = ""
     source: str = ""
     said: str = ""
+    unknown_model: bool = False
     required: bool = True
     remarks: Mapping[int, tuple[str, str]] = field(default_factory=dict)
 

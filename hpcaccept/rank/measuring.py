@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +87,7 @@ def measure_check(rank: Rank, comm: MPI.Intracomm, task: Task, watch: Watch) -> 
         timed(lambda: kept.append(check.measure(ctx)))
 
     fault: Exception | None = obstacle
+    stopped = ""
     try:
         if check.scope == "world" and obstacle is None:
             measure()
@@ -106,6 +107,8 @@ def measure_check(rank: Rank, comm: MPI.Intracomm, task: Task, watch: Watch) -> 
         stopped = watch.stopped_since(begun) if check.scope == "world" else ""
         fault = RunError(f"{stopped}; then {why}") if stopped else why
     record = _conclude(rank, spec, ctx, fault, started_at, duration_s[0])
+    if stopped:
+        record = replace(record, interruption="stopped")
     rank.journal.write(record)
     return not (check.scope == "world" and record.outcome == "error")
 

@@ -96,7 +96,7 @@ def summarise(evidence: Evidence, judgement: Judgement, values: list[Values]) ->
     bad = [v for v in judgement.verdicts if v.required or v.outcome is Outcome.FAIL or v.question == "history"]
     bad.sort(key=lambda v: (order.index(v.outcome), v.subject, v.key))
     models = {subject.model for subject in evidence.samples.subjects if subject.model}
-    lacking = any("no baseline of" in answer.said for answer in judgement.table.answering("baseline"))
+    lacking = any(answer.unknown_model for answer in judgement.table.answering("baseline"))
     return Summary(
         rows=rows,
         bad=tuple(bad),

@@ -38,7 +38,7 @@ WRONG = Metric(
 SPREAD = Metric("spread", "share", "exact", "How far blocks lie apart.", required=False)
 WORLD = Metric("busbw_bytes", "B/s", "higher", "Bandwidth of all.", scope="world", required=False)
 GPUS = Metric("gpu_count", "GPUs", "exact", "GPUs that are there.", scope="node", statistic="worst", required=False)
-CORES = Metric("cores", "cores", "higher", "Processors.", scope="node", peer_floor=0.001)
+CORES = Metric("cores", "cores", "higher", "Processors.", scope="node", peer_floor=0.001, noise="counted")
 
 CATALOGUE: dict[str, dict[str, Metric]] = {
     "identity": {m.name: m for m in (GPUS, CORES)},

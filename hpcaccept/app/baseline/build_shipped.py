@@ -53,29 +53,30 @@ def check(sources: Path, output: Path) -> Iterable[str]:
             name = file_name(baseline.model)
             expected.add(name)
             write_generations(Path(folder, name), (baseline,))
-            verdict = _compared(Path(folder, name), output / name)
-            if verdict.startswith("differs"):
-                differing.append(f"{name} {verdict} (from {file.name})")
+            alike, words = _compared(Path(folder, name), output / name)
+            if alike:
+                yield f"{name}: {words}"
             else:
-                yield f"{name}: {verdict}"
+                differing.append(f"{name} {words} (from {file.name})")
     strays = sorted(file.name for file in output.glob("*.h5") if file.name not in expected)
     differing += [f"{name} has no source" for name in strays if read_generations(output / name)[0].state == "shipped"]
     if differing:
         raise RunError("\n".join(differing) + ".", "Build them again: hpcaccept baseline build")
 
 
-def _compared(built: Path, there: Path) -> str:
+def _compared(built: Path, there: Path) -> tuple[bool, str]:
+    """Whether a file has what its source says, and in words how."""
     if not there.exists():
-        return "differs: it is missing"
+        return False, "differs: it is missing"
     if built.read_bytes() == there.read_bytes():
-        return "the same bytes"
+        return True, "the same bytes"
     generations = read_generations(there)
     shipped = tuple(one for one in generations if one.state == "shipped")
     if read_generations(built) != shipped:
-        return "differs from its source"
+        return False, "differs from its source"
     if own := len(generations) - len(shipped):
-        return f"the same content, beside {own} generation(s) that were learned or imported here"
-    return "the same content, in other bytes (another version of HDF5)"
+        return True, f"the same content, beside {own} generation(s) that were learned or imported here"
+    return True, "the same content, in other bytes (another version of HDF5)"
 
 
 def _built(sources: Path) -> Iterable[tuple[Path, Baseline]]:

@@ -60,8 +60,13 @@ def judge_against_baseline(
             )
             if entry is None or entry.lower is entry.upper is None:
                 why = why if entry is None else "the baseline has no limit for it"
-                said = why if model in baselines else f"no baseline of {model or 'this device'}"
-                answers.append(unanswered("baseline", column, rows, Outcome.NO_BASELINE, said, required=needed))
+                unknown = model not in baselines
+                said = f"no baseline of {model or 'this device'}" if unknown else why
+                answers.append(
+                    unanswered(
+                        "baseline", column, rows, Outcome.NO_BASELINE, said, required=needed, unknown_model=unknown
+                    )
+                )
                 continue
             answers.append(_against(column, rows, entry, why, needed))
             comparisons += len(rows)

@@ -75,11 +75,6 @@ def is_compared(column: Values) -> bool:
     return column.metric.is_rate and column.metric.peer_floor is not None
 
 
-def is_counted(column: Values) -> bool:
-    """True for cores and bytes of memory: what is counted has no noise, what is timed has."""
-    return column.metric.unit in ("cores", "B")
-
-
 def floors_of(column: Values, evidence: Evidence, own: float) -> tuple[float, float]:
     """Smallest relative loss that is worth a WARN, and a FAIL. CPUs have no WARN band: their noise would live in it.
 
@@ -89,7 +84,7 @@ def floors_of(column: Values, evidence: Evidence, own: float) -> tuple[float, fl
         own: floor of the metric.
     """
     rule, on_cpu = evidence.plan.suite.peers, evidence.plan.request.device == "cpu"
-    if not is_counted(column):
+    if column.metric.noise == "timed":
         if rule.floor is not None:
             own = rule.floor
         elif on_cpu:
@@ -156,7 +151,14 @@ def answer_of(
 
 
 def unanswered(
-    question: Question, column: Values, rows: Rows, outcome: Outcome, said: str, *, required: bool
+    question: Question,
+    column: Values,
+    rows: Rows,
+    outcome: Outcome,
+    said: str,
+    *,
+    required: bool,
+    unknown_model: bool = False,
 ) -> JudgedColumn:
     """Measured, and nothing to compare it with."""
     value = column.value[rows]
@@ -173,5 +175,6 @@ def unanswered(
         upper=none,
         center=none,
         said=said,
+        unknown_model=unknown_model,
         required=required,
     )

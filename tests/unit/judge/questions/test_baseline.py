@@ -87,6 +87,12 @@ def test_unlike_things_refuse_to_be_compared_and_say_why(known: Baseline | None,
     assert verdict.value == 95.0
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_model_without_a_baseline_is_told_from_a_baseline_that_does_not_fit(known: bool) -> None:
+    found = judged(fleet([95.0]), {H100: baseline(entry(revision=2))} if known else {})
+    assert [column.unknown_model for column in found.table.answering("baseline")] == [not known]
+
+
 def test_another_model_is_not_compared() -> None:
     (verdict,) = verdicts(1.0, baseline(), device_model="NVIDIA A100-SXM4-80GB")
     assert verdict.outcome is Outcome.NO_BASELINE
