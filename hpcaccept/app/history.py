@@ -254,7 +254,6 @@ def stories(folder: Path) -> list[SubjectStory]:
                 runs=len(rows),
                 failed=int(failed[i]),
                 warned=int(warned[i]),
-                last_seen=where.runs[int(rows[-1])].run.at,
                 last_accepted=where.runs[accepted[subject]].run.at if subject in accepted else "",
             )
         )
@@ -401,7 +400,6 @@ def _trends_of(
             size=float(result.size[i]) if moved[i] else 0.0,
             since=past.runs[int(result.since[i])].at if moved[i] else "",
             values=tuple(column[np.isfinite(column)].tolist()),
-            last_run=past.runs[int(np.flatnonzero(np.isfinite(column))[-1])].at,
         )
 
 

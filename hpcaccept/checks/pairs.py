@@ -164,7 +164,7 @@ class _Exchange:
     def __init__(self, device: Device, rank: int, words: int) -> None:
         import torch
 
-        self._device, self._rank = device, rank
+        self._device = device
         self._out = torch.empty(words, dtype=torch.int64, device=device.name)
         self._in = torch.zeros(words, dtype=torch.int64, device=device.name)
         pattern.fill(self._out, pattern.words(rank, device.name))

@@ -22,7 +22,7 @@ from hpcaccept.judge.revise.node_level import explained, neighbourhoods
 from hpcaccept.judge.statistics.aggregate import Values, values_of
 from hpcaccept.judge.statistics.grouping import alike_of
 from hpcaccept.judge.statistics.sensitivity import Sensitivity
-from hpcaccept.judge.verdict_text import every_verdict, passing_verdicts, readable_verdicts
+from hpcaccept.judge.verdict_text import passing_verdicts, readable_verdicts
 from hpcaccept.model.metric import Metric
 from hpcaccept.model.verdict import CODE, Outcome, Question, Verdict, exit_code
 from hpcaccept.model.verdict_table import VerdictTable
@@ -59,17 +59,12 @@ class Judgement:
     notes: tuple[str, ...]
     exit_code: int
 
-    def all_verdicts(self) -> Iterator[Verdict]:
-        """Every verdict by itself, PASS too: built one after another, as they are asked for."""
-        yield from self.said
-        yield from every_verdict(self.table)
-
     def passes(self) -> Iterator[Verdict]:
         """The passing verdicts alone."""
         return passing_verdicts(self.table)
 
     def counts(self) -> Counter[Outcome]:
-        """Outcome → number of ``all_verdicts``."""
+        """Outcome → number of verdicts, each by itself, PASS too."""
         return self.table.counts() + Counter(verdict.outcome for verdict in self.said)
 
 

@@ -110,13 +110,6 @@ def _remedy(answer: JudgedColumn, outcome: Outcome) -> str:
     return _REMEDY.get((answer.question, outcome), "")
 
 
-def every_verdict(table: VerdictTable) -> Iterator[Verdict]:
-    """Each row, PASS too: built one after another, as they are asked for."""
-    for answer in table.answers:
-        for row in range(len(answer)):
-            yield verdict_of(table, answer, row)
-
-
 def passing_verdicts(table: VerdictTable) -> Iterator[Verdict]:
     """Each row that is PASS."""
     for answer in table.answers:

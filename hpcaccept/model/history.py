@@ -152,7 +152,6 @@ class SubjectStory:
         runs: in which it was.
         failed: in how many of those it failed.
         warned: in how many it was warned of.
-        last_seen: when the last of them was planned.
         last_accepted: when the last run that accepted it was planned; empty: never.
     """
 
@@ -163,7 +162,6 @@ class SubjectStory:
     runs: int
     failed: int
     warned: int
-    last_seen: str
     last_accepted: str
 
 
@@ -180,7 +178,6 @@ class SubjectTrend:
         size: relative loss of the recent runs against the first ones; 0 where steady.
         since: when the run was planned from which on it is so; empty where steady.
         values: oldest first, gaps left out.
-        last_run: when the run of the last value was planned.
     """
 
     subject: str
@@ -191,7 +188,6 @@ class SubjectTrend:
     size: float
     since: str
     values: tuple[float, ...]
-    last_run: str
 
 
 def subject_id(subject: MeasuredSubject) -> str:

@@ -8,7 +8,7 @@ Nothing of the rule is written here: samples become values (``judge.statistics.a
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -174,8 +174,3 @@ def _evidence(
     return Evidence(
         plan=plan, nodes=(), steps=(), rank_starts=(), records=(), samples=table_of(site, launches, present), events=(),
     )  # fmt: skip
-
-
-def with_rate(rate: float) -> PeerRule:
-    """The usual rule with another stated false-alarm rate."""
-    return replace(PeerRule(), false_alarm_rate=rate)

@@ -149,21 +149,13 @@ def read_generations(file: Path) -> Generations:
     return found
 
 
-def read_baseline(file: Path, at: str = "") -> Baseline:
-    """The generation of a file that is asked first, with the others as its alternatives.
+def chained(generations: Generations, at: str = "") -> Baseline:
+    """Generations in the order in which they are asked, the first with the others as its alternatives.
 
     Args:
-        file: to read.
+        generations: of one model, oldest first.
         at: day of judging (ISO 8601); approvals that ended before it are expired. Empty: today.
-
-    Raises:
-        StoreError: see ``read_generations``.
     """
-    return chained(read_generations(file), at)
-
-
-def chained(generations: Generations, at: str = "") -> Baseline:
-    """Generations in the order in which they are asked, the first with the others as its alternatives."""
     day = at[:10] or datetime.now(timezone.utc).date().isoformat()
     newest_first = [_on_day(one, day) for one in reversed(generations)]
     first, *others = sorted(newest_first, key=lambda one: _ORDER[one.state])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcaccept.judge import Judgement, judge
+from hpcaccept.judge.verdict_text import verdict_of
 from hpcaccept.model.baseline import Baseline, BaselineEntry, Provenance
 from hpcaccept.model.event import Event
 from hpcaccept.model.evidence import Evidence
@@ -170,7 +171,9 @@ def judged(found: Evidence, baselines: Mapping[str, Baseline] | None = None) -> 
 
 def every(judgement: Judgement) -> list[Verdict]:
     """All verdicts, PASS too."""
-    return list(judgement.all_verdicts())
+    table = judgement.table
+    rows = (verdict_of(table, column, row) for column in table.answers for row in range(len(column)))
+    return [*judgement.said, *rows]
 
 
 def of(verdicts: Iterable[Verdict], outcome: Outcome) -> list[Verdict]:

@@ -39,13 +39,11 @@ class _Kind:
     Attributes:
         model: NVML name, or the CPU's.
         setting: threads and turns.
-        device_facts: power limit, memory, ECC and MIG mode, as far as known.
         places: run → (node, device) of each: one board may have another power limit in the next run.
     """
 
     model: str
     setting: str
-    device_facts: tuple[str, ...]
     places: Mapping[str, frozenset[SubjectKey]]
 
 
@@ -159,7 +157,7 @@ def _kinds(judged: Mapping[str, Judged]) -> list[_Kind]:
                 f"The runs measured {model} in unlike ways: {listed}.", "Learn from runs of one kind at a time."
             )
         groups = _groups(judged, model)
-        found += [_Kind(model, min(settings), facts, places) for facts, places in sorted(groups.items())]
+        found += [_Kind(model, min(settings), places) for _, places in sorted(groups.items())]
     return found
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.baseline_files import read_baseline
 from support.builders import AT, H100, baseline, entry
 from support.gpu_runs import first_format
 
@@ -20,7 +21,6 @@ from hpcaccept.store.baseline_file import (
     change_file,
     file_name,
     find_baseline,
-    read_baseline,
     read_generations,
     write_baseline,
 )

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from support.baseline_files import read_baseline
 from support.builders import DATA, H100
 from support.gpu_runs import file_of, typed
-
-from hpcaccept.store.baseline_file import read_baseline
 
 if TYPE_CHECKING:
     from pathlib import Path

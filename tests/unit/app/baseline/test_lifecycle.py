@@ -9,11 +9,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from support.baseline_files import read_baseline
 from support.builders import H100, baseline, entry
 from support.gpu_runs import BF16, file_of, first_format, gpu_run, typed
 
 from hpcaccept.cli import main
-from hpcaccept.store.baseline_file import read_baseline, read_generations, write_baseline
+from hpcaccept.store.baseline_file import read_generations, write_baseline
 
 if TYPE_CHECKING:
     from pathlib import Path
