@@ -22,7 +22,7 @@ import torch
 
 from benchmarks import _raw_cuda, _raw_torch
 from hpcaccept import checks
-from hpcaccept.measure.context import MpiContext, Place
+from hpcaccept.measure.context import MpiContext, RankPlacement
 from hpcaccept.measure.ranks import mpi
 from hpcaccept.rank.watch import Watch
 
@@ -121,21 +121,23 @@ def main(name: str, rounds: int, seconds: float) -> None:
         print(json.dumps([ours, theirs]))
 
 
-def _place(comm: MPI.Intracomm) -> Place:
+def _place(comm: MPI.Intracomm) -> RankPlacement:
     """Each rank is a node, all of them on this kernel, one thread each."""
     rank, size = comm.Get_rank(), comm.Get_size()
     everyone = tuple(range(size))
-    return Place(rank, size, f"node{rank}", (rank,), everyone, float(size), 1.0, "cpu", 0, shared_kernel=True)
+    return RankPlacement(rank, size, f"node{rank}", (rank,), everyone, float(size), 1.0, "cpu", 0, shared_kernel=True)
 
 
-def _on_gpus(comm: MPI.Intracomm) -> Place:
+def _on_gpus(comm: MPI.Intracomm) -> RankPlacement:
     """All ranks on one node, each with the GPU of its number."""
     rank, size = comm.Get_rank(), comm.Get_size()
     everyone = tuple(range(size))
-    return Place(rank, size, "node0", everyone, everyone, float(size), 1.0, f"cuda:{rank}", size, shared_kernel=True)
+    return RankPlacement(
+        rank, size, "node0", everyone, everyone, float(size), 1.0, f"cuda:{rank}", size, shared_kernel=True
+    )
 
 
-def _measured(comm: MPI.Intracomm, place: Place, figure: Figure, watch: Watch, folder: Path) -> list[float]:
+def _measured(comm: MPI.Intracomm, place: RankPlacement, figure: Figure, watch: Watch, folder: Path) -> list[float]:
     check = checks.build(figure.check, figure.params)
     ctx = MpiContext(comm, place, figure.check, check.metrics, _DEADLINE_S, on_beat=watch.beat, folder=folder)
     kept = check.measure(ctx)

@@ -24,13 +24,13 @@ from hpcaccept.judge import judge_values
 from hpcaccept.judge.statistics.aggregate import values_of
 from hpcaccept.model.event import Event
 from hpcaccept.model.evidence import Evidence
-from hpcaccept.model.history import Past, PastRun, unit_id
+from hpcaccept.model.history import Past, PastRun, subject_id
 from hpcaccept.model.metric import Metric
 from hpcaccept.model.plan import Image, Plan, Request
 from hpcaccept.model.record import Record
 from hpcaccept.model.record_table import MEASURED, RecordTable
 from hpcaccept.model.suite import CheckSpec, Suite
-from hpcaccept.model.table import SampleTable, Unit
+from hpcaccept.model.table import MeasuredSubject, SampleTable
 from hpcaccept.model.verdict import Outcome
 from hpcaccept.report.model import summarise
 from hpcaccept.serial import dumps
@@ -85,8 +85,10 @@ def fleet(nodes: int, seed: int = 20261122) -> Fleet:
     catalogue: dict[str, dict[str, Metric]] = {name: {} for name in checks}
     for number, metric in enumerate(metrics):
         catalogue[checks[number % CHECKS]][metric.name] = metric
-    units = tuple(
-        Unit(name, f"cuda:{g}", f"GPU-{name}-{g}", _MODEL, "12 threads") for name in names for g in range(GPUS)
+    subjects = tuple(
+        MeasuredSubject(name, f"cuda:{g}", f"GPU-{name}-{g}", _MODEL, "12 threads")
+        for name in names
+        for g in range(GPUS)
     )
     plan = Plan(
         "fleet", _AT, "", "", launch.providing("sbatch")[0], Request(nodes, GPUS, GPUS),
@@ -98,8 +100,8 @@ def fleet(nodes: int, seed: int = 20261122) -> Fleet:
         tuple(names),
         (),
         (),
-        _records(units, checks, failed),
-        _samples(keys, units, table),
+        _records(subjects, checks, failed),
+        _samples(keys, subjects, table),
         (Event("ended", _AT),),
     )
     return Fleet(evidence, catalogue, frozenset(bad), table, failed, base)
@@ -120,36 +122,39 @@ def _harm(table: Floats, failed: npt.NDArray[np.bool_], node: npt.NDArray[np.int
         table[at, 1, 6] = base[6] * (1 - loss)
 
 
-def _samples(keys: tuple[str, ...], units: tuple[Unit, ...], table: Floats) -> SampleTable:
+def _samples(keys: tuple[str, ...], subjects: tuple[MeasuredSubject, ...], table: Floats) -> SampleTable:
     value = table.reshape(-1)
     there = ~np.isnan(value)
-    unit = np.repeat(np.arange(len(units), dtype=np.int32), METRICS)[there]
-    key = np.tile(np.arange(METRICS, dtype=np.int32), len(units))[there]
+    subject = np.repeat(np.arange(len(subjects), dtype=np.int32), METRICS)[there]
+    key = np.tile(np.arange(METRICS, dtype=np.int32), len(subjects))[there]
     nothing = np.zeros(len(key), np.int32)
-    return SampleTable(keys, units, key, unit, nothing, nothing, value[there])
+    return SampleTable(keys, subjects, key, subject, nothing, nothing, value[there])
 
 
-def _records(units: tuple[Unit, ...], checks: list[str], failed: npt.NDArray[np.bool_]) -> RecordTable:
+def _records(subjects: tuple[MeasuredSubject, ...], checks: list[str], failed: npt.NDArray[np.bool_]) -> RecordTable:
     """One per GPU and check, as ``run.h5`` keeps them; the first check of a failed node ended with an error."""
     ok = [dumps(Record(name, 1, "00", 0, "@", "@", "measured", "@", _MODEL)) for name in checks]
-    text, ends = bytearray(), np.empty(len(units) * CHECKS, np.int64)
+    text, ends = bytearray(), np.empty(len(subjects) * CHECKS, np.int64)
     flags = np.full(len(ends), MEASURED, np.uint8)
-    for number, unit in enumerate(units):
+    for number, subject in enumerate(subjects):
         for i, line in enumerate(ok):
             if i == 0 and failed[number // GPUS]:
                 flags[number * CHECKS] = 0
-                record = Record(checks[0], 1, "00", 0, unit.node, unit.device, "error", cause="return code 3")
+                record = Record(checks[0], 1, "00", 0, subject.node, subject.device, "error", cause="return code 3")
                 text += dumps(record).encode()
             else:
                 text += (
-                    line.replace("@", unit.node, 1).replace("@", unit.device, 1).replace("@", unit.device_id).encode()
+                    line.replace("@", subject.node, 1)
+                    .replace("@", subject.device, 1)
+                    .replace("@", subject.device_id)
+                    .encode()
                 )
             ends[number * CHECKS + i] = len(text)
     return RecordTable(
         checks=tuple(checks),
-        places=tuple((unit.node, unit.device) for unit in units),
-        check=np.tile(np.arange(CHECKS, dtype=np.int32), len(units)),
-        place=np.repeat(np.arange(len(units), dtype=np.int32), CHECKS),
+        places=tuple((subject.node, subject.device) for subject in subjects),
+        check=np.tile(np.arange(CHECKS, dtype=np.int32), len(subjects)),
+        place=np.repeat(np.arange(len(subjects), dtype=np.int32), CHECKS),
         revision=np.ones(len(ends), np.int32),
         flags=flags,
         text=bytes(text),
@@ -160,18 +165,18 @@ def _records(units: tuple[Unit, ...], checks: list[str], failed: npt.NDArray[np.
 def past_of(made: Fleet, seed: int = 7) -> Past:
     """Twenty runs of the same units: 0.7 % between units, 0.2 % from run to run."""
     rng = np.random.default_rng(seed)
-    units = made.evidence.samples.units
-    own = 1 + np.clip(rng.normal(0, 0.007, (len(units), METRICS)), -0.03, 0.03)
-    now = made.table.reshape(len(units), METRICS)
+    subjects = made.evidence.samples.subjects
+    own = 1 + np.clip(rng.normal(0, 0.007, (len(subjects), METRICS)), -0.03, 0.03)
+    now = made.table.reshape(len(subjects), METRICS)
     # A healthy unit is today what it always was.
     healthy = np.abs(now / made.base - 1) <= 0.031
     usual = np.where(healthy, now, own * made.base)
     values = {
-        key: usual[:, i] * (1 + 0.002 * rng.standard_normal((RUNS, len(units))))
+        key: usual[:, i] * (1 + 0.002 * rng.standard_normal((RUNS, len(subjects))))
         for i, key in enumerate(made.evidence.samples.keys)
     }
     runs = tuple(PastRun(f"run-{i}", f"2026-10-{i + 1:02d}T01:00:00+00:00", "", "fleet") for i in range(RUNS))
-    return Past(runs, tuple(unit_id(unit) for unit in units), values)
+    return Past(runs, tuple(subject_id(subject) for subject in subjects), values)
 
 
 def plain_rule(made: Fleet) -> set[str]:

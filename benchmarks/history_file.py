@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks._row import Row, Target
-from hpcaccept.model.history import PASSED, PastRun, Place, RunToRemember
+from hpcaccept.model.history import PASSED, PastRun, PastSubject, RunToRemember
 from hpcaccept.store.history_file import append, read_past, read_track
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ def measure(quick: bool) -> list[Row]:
         append(folder, (next(runs) for _ in range(nights)))
         nightly = tuple(_seconds(append, folder, [run]) for run in runs)
         size = sum(file.stat().st_size for file in folder.glob("*.h5"))
-        one = next(_nights(1024, 1)).units
-        years = tuple(_seconds(read_track, folder, unit) for unit in one[7::1021])
+        one = next(_nights(1024, 1)).subjects
+        years = tuple(_seconds(read_track, folder, subject) for subject in one[7::1021])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         runs = _nights(4096, 20)
@@ -54,20 +54,21 @@ def measure(quick: bool) -> list[Row]:
 
 
 def _past(folder: Path, run: RunToRemember) -> object:
-    kinds = {unit: place.kind for unit, place in zip(run.units, run.places, strict=True)}
-    return read_past(folder, run.units, run.keys, 20, kinds=kinds, revisions=run.revisions)
+    kinds = {subject: place.kind for subject, place in zip(run.subjects, run.places, strict=True)}
+    return read_past(folder, run.subjects, run.keys, 20, kinds=kinds, revisions=run.revisions)
 
 
 def _nights(nodes: int, count: int) -> Iterator[RunToRemember]:
     rng = np.random.default_rng(nodes)
-    units = tuple(f"GPU-{uuid.UUID(bytes=rng.bytes(16))}" for _ in range(nodes * _GPUS))
+    subjects = tuple(f"GPU-{uuid.UUID(bytes=rng.bytes(16))}" for _ in range(nodes * _GPUS))
     places = tuple(
-        Place(f"node{i // _GPUS:05d}", f"cuda:{i % _GPUS}", _MODEL, _SETTING, f"16{i:010d}") for i in range(len(units))
+        PastSubject(f"node{i // _GPUS:05d}", f"cuda:{i % _GPUS}", _MODEL, _SETTING, f"16{i:010d}")
+        for i in range(len(subjects))
     )
-    level = 1e14 * (1 + 0.01 * rng.standard_normal((_METRICS, len(units))))
+    level = 1e14 * (1 + 0.01 * rng.standard_normal((_METRICS, len(subjects))))
     good = np.full(level.shape, PASSED, np.uint8)
     run = RunToRemember(
-        PastRun("", "", "0123456789ab", "full"), {"driver": "580.95.05"}, {f"check{i}": 1 for i in range(10)}, units, places,
+        PastRun("", "", "0123456789ab", "full"), {"driver": "580.95.05"}, {f"check{i}": 1 for i in range(10)}, subjects, places,
         good[0], tuple(f"check{i // 3}.rate_flops[{i}]" for i in range(_METRICS)), level, good,
     )  # fmt: skip
     begin = datetime(2026, 1, 1, 2, tzinfo=timezone.utc)

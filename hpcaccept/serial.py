@@ -1,7 +1,8 @@
 """How do frozen dataclasses become JSON and come back, strictly?
 
 Unknown keys are refused, so that a file of another version is an error with a name, not a silent default; so are values
-of another type (an int may stand for a float). By hand, because a general converter (cattrs) costs every process of a run
+of another type (an int may stand for a float). A dataclass may name keys of older files (``FORMER``: old name → field, or empty
+for what is no longer kept): they are read, and never written. By hand, because a general converter (cattrs) costs every process of a run
 50 ms of imports and generated code: a fifth of what hpcaccept takes to start four ranks on two cores.
 """
 
@@ -15,7 +16,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     Reader = Callable[[Any], Any]
 
@@ -154,16 +155,25 @@ def _located(fault: _Misfit, item: Reader, pairs: Any, form: str) -> Any:
     raise fault
 
 
+def _renamed(plain: dict[str, Any], former: Mapping[str, str]) -> dict[str, Any]:
+    now = {former.get(name, name): value for name, value in plain.items()}
+    now.pop("", None)
+    return now
+
+
 def _fields_reader(kind: Any) -> Reader:
     hints = get_type_hints(kind)
     readers = {f.name: _reader(hints[f.name]) for f in dataclasses.fields(kind)}
     # Most fields are plain, and most values right: those are seen without a call (twice as fast for 200,000 records).
     plain_kinds = {name: hint for name, hint in hints.items() if hint in (str, int, float, bool)}
     needed = frozenset(name for name, default in _defaults(kind) if default is dataclasses.MISSING)
+    former: Mapping[str, str] = getattr(kind, "FORMER", {})
 
     def read(plain: Any) -> Any:
         if not isinstance(plain, dict):
             raise _Misfit(f"invalid value {plain!r}, expected a table for {kind.__name__}")
+        if not former.keys().isdisjoint(plain):
+            plain = _renamed(plain, former)
         values = dict(plain)
         for name, value in plain.items():
             if type(value) is plain_kinds.get(name):

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from hpcaccept import checks, container, launch
 from hpcaccept.errors import UsageError
 from hpcaccept.model.check import Check
-from hpcaccept.model.metric import split_key
+from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.model.parameter import parameters
 from hpcaccept.report import formats
 
@@ -141,7 +141,10 @@ def assert_metrics_named(kind: type[Check]) -> None:
     _expect(len(set(names)) == len(names), f"{kind.name}: metrics are called {names}, expected each name once")
     for metric in kind.metrics:
         key = f"{kind.name}.{metric.name}"
-        _expect(split_key(f"{key}[x]") == (kind.name, metric.name, "x"), f"{key}[x] does not come apart as a key")
+        _expect(
+            MetricKey.parse(f"{key}[x]") == MetricKey(kind.name, "", metric.name, "x"),
+            f"{key}[x] does not come apart as a key",
+        )
         _expect(metric.help.endswith("."), f"{key}: help is {metric.help!r}, expected a sentence with its full stop")
         _expect(bool(metric.unit), f"{key} has no unit")
 

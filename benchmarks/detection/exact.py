@@ -139,12 +139,12 @@ def slow_fleet(loss: float, site: Site, rng: np.random.Generator) -> tuple[int, 
     entries = learn(before[1], MODEL, "", {}, {}, 0.0)
     known = Baseline(MODEL, Provenance("2026-01-01", ("before",), (), (), ""), entries, "approved")
     evidence, values = after
-    alike = alike_of(evidence.samples.units)
+    alike = alike_of(evidence.samples.subjects)
     peers, _ = judge_against_peers(evidence, values, alike)
     baseline, _ = judge_against_baseline(evidence, values, alike, {MODEL: known})
-    units = evidence.samples.units
+    subjects = evidence.samples.subjects
     blamed = [
-        {units[row].node for a in answers for row in a.unit[a.outcome == CODE[Outcome.FAIL]].tolist()}
+        {subjects[row].node for a in answers for row in a.subject[a.outcome == CODE[Outcome.FAIL]].tolist()}
         for answers in (peers, baseline)
     ]
     return len(blamed[0]), len(blamed[1])

@@ -115,35 +115,35 @@ def _calibrations(fleets: float) -> list[dict[str, Any]]:
     rng = np.random.default_rng(_SEED)
     runs = max(50, round(2000 * fleets))
     peers = [
-        ("peers", calibration(units, 0.05, runs if units < 4096 else runs // 4, rng, heavy=heavy))
+        ("peers", calibration(subjects, 0.05, runs if subjects < 4096 else runs // 4, rng, heavy=heavy))
         for heavy in (False, True)
-        for units in (3, 4, 8, 16, 64, 512, 4096)
+        for subjects in (3, 4, 8, 16, 64, 512, 4096)
     ]
     past = [
-        ("past", calibration_past(units, 5, 0.05, runs // 4, rng, heavy=heavy))
+        ("past", calibration_past(subjects, 5, 0.05, runs // 4, rng, heavy=heavy))
         for heavy in (False, True)
-        for units in (16, 64, 512)
+        for subjects in (16, 64, 512)
     ]
     wild = [
-        ("wild peers", calibration(units, 0.05, runs // 2, rng, heavy=heavy, floor=0.04, noise=0.02))
+        ("wild peers", calibration(subjects, 0.05, runs // 2, rng, heavy=heavy, floor=0.04, noise=0.02))
         for heavy in (False, True)
-        for units in (4, 8, 16, 64, 512)
+        for subjects in (4, 8, 16, 64, 512)
     ]
     return [
-        {"against": against, "units": c.units, "tail": c.tail, "stated": c.stated, **_share(c.real)}
+        {"against": against, "subjects": c.subjects, "tail": c.tail, "stated": c.stated, **_share(c.real)}
         for against, c in (*peers, *past, *wild)
     ]
 
 
 def _trends(fleets: float) -> list[dict[str, Any]]:
     rng = np.random.default_rng(_SEED)
-    units = max(64, round(1024 * fleets))
+    subjects = max(64, round(1024 * fleets))
     asked = [
         ("nothing", 0.0, 0.0),
         *((f"{step:.1%} at once", step, 0.0) for step in (0.005, 0.01, 0.02, 0.05)),
         ("0.05 % more with each run", 0.0, 0.0005),
     ]
-    rows = [trending(*given, units, rng) for given in asked]
+    rows = [trending(*given, subjects, rng) for given in asked]
     return [
         {"what": row.what, "twice": {**_share(row.twice[0]), "delay": _known(row.twice[1])},
          "decline": {**_share(row.slow[0]), "delay": _known(row.slow[1])},

@@ -224,13 +224,13 @@ def _slow_fleet_table(found: Mapping[str, Any]) -> str:
 
 def _calibration_table(found: Mapping[str, Any]) -> str:
     whats = {
-        "peers": "{units:,} peers",
-        "past": "{units:,} units, five own runs each",
-        "wild peers": "{units:,} peers, a floor of 4 %, and twice the noise that it stands for",
+        "peers": "{subjects:,} peers",
+        "past": "{subjects:,} units, five own runs each",
+        "wild peers": "{subjects:,} peers, a floor of 4 %, and twice the noise that it stands for",
     }
     rows: dict[str, list[str]] = {}
     for cell in found["calibration"]:
-        what = whats[cell["against"]].format(units=cell["units"])
+        what = whats[cell["against"]].format(subjects=cell["subjects"])
         text = f"{_percent(cell['share'], 1)} ({_between(cell['interval_95'], 1)})"
         rows.setdefault(what, [what]).append(text)
     head = ["like units", "normal noise", "noise with heavy tails, t(5)"]

@@ -7,7 +7,7 @@
       verdicts.json   everything about the node that is not PASS, and how much passed
       node.json       its devices with serial numbers, driver, firmware, kernel …
       figures.csv     each number of the node beside its peers of the run
-      history.json    what became of its units in earlier runs (where there is a history)
+      history.json    what became of its subjects in earlier runs (where there is a history)
       run.json        what was run: suite, checks with parameters, versions
       driver.jsonl    what happened to the job
       records/ outputs/   of the node's ranks, as they are but for what was redacted
@@ -36,6 +36,7 @@ import numpy as np
 from hpcaccept import __version__, checks
 from hpcaccept.app.run.conclude import evidence_of, judge_run
 from hpcaccept.errors import RunError, UsageError, nearest
+from hpcaccept.model.metric_key import check_of
 from hpcaccept.model.verdict import Outcome
 from hpcaccept.report.redact import Redactor
 from hpcaccept.serial import to_plain
@@ -194,41 +195,41 @@ def _node(judged: Judged, node: str) -> dict[str, Any]:
 
 
 def _figures(judged: Judged, node: str) -> str:
-    """One line per number of the node, beside the like units of the run."""
+    """One line per number of the node, beside the like subjects of the run."""
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
     table.writerow(
         ["metric", "device", "unit", "value", "peers", "peers_lowest", "peers_median", "peers_highest", "direction"]
     )
     for column in judged.values:
-        units = [column.table_units[i] for i in column.unit.tolist()]
-        for row, unit in enumerate(units):
-            if unit.node != node:
+        subjects = [column.table_subjects[i] for i in column.subject.tolist()]
+        for row, subject in enumerate(subjects):
+            if subject.node != node:
                 continue
             like = np.array(
-                [u.node != node and (u.model, u.setting) == (unit.model, unit.setting) for u in units], bool
+                [u.node != node and (u.model, u.setting) == (subject.model, subject.setting) for u in subjects], bool
             )
             peers = column.value[like]
             spread = [peers.min(), np.median(peers), peers.max()] if len(peers) else ["", "", ""]
             value = column.value[row]
             table.writerow(
-                [column.key, unit.device, column.metric.unit, value, len(peers), *spread, column.metric.direction]
+                [column.key, subject.device, column.metric.unit, value, len(peers), *spread, column.metric.direction]
             )
     return out.getvalue()
 
 
 def _past(folder: Path, judged: Judged, node: str) -> dict[str, Any]:
-    """The units of the node in the history; nothing where there is none."""
+    """The subjects of the node in the history; nothing where there is none."""
     from hpcaccept.app.history import stories, trends
-    from hpcaccept.model.history import unit_id
+    from hpcaccept.model.history import subject_id
 
     if not folder.is_dir():
         return {}
-    ids = {node, *(unit_id(unit) for unit in judged.evidence.samples.units if unit.node == node)}
-    told = [story for story in stories(folder) if story.unit in ids]
+    ids = {node, *(subject_id(subject) for subject in judged.evidence.samples.subjects if subject.node == node)}
+    told = [story for story in stories(folder) if story.subject in ids]
     if not told:
         return {}
-    return {"units": to_plain(told), "trends": to_plain(trends(folder, [story.unit for story in told])[0])}
+    return {"subjects": to_plain(told), "trends": to_plain(trends(folder, [story.subject for story in told])[0])}
 
 
 def _readme(judged: Judged, node: str, mine: list[Verdict], past: dict[str, Any]) -> str:
@@ -248,7 +249,7 @@ def _readme(judged: Judged, node: str, mine: list[Verdict], past: dict[str, Any]
 def _hardware(judged: Judged, node: str) -> Iterator[str]:
     names = ("gpu_serial", "vbios", "driver", "gpu_pci_bus_id", "product", "board", "bios", "nic_firmware", "kernel")
     for record in judged.evidence.records:
-        if record.node == node and record.check.partition(":")[0] == "identity":
+        if record.node == node and check_of(record.check) == "identity":
             facts = ", ".join(f"{name} {record.facts[name]}" for name in names if record.facts.get(name))
             yield f"  {record.device}: {record.device_model or 'no GPU'} {record.device_id}; {facts}"
 
@@ -256,10 +257,10 @@ def _hardware(judged: Judged, node: str) -> Iterator[str]:
 def _since(past: dict[str, Any]) -> Iterator[str]:
     if not past:
         yield "  No earlier runs are remembered."
-    for story in past.get("units", ()):
+    for story in past.get("subjects", ()):
         accepted = f"accepted last {story['last_accepted']}" if story["last_accepted"] else "never accepted"
         moved = f", before that {', '.join(story['places'][:-1])}" if len(story["places"]) > 1 else ""
-        yield f"  {story['unit']}: failed in {story['failed']} of {story['runs']} runs, {accepted}{moved}."
+        yield f"  {story['subject']}: failed in {story['failed']} of {story['runs']} runs, {accepted}{moved}."
     for row in past.get("trends", ()):
         if row["word"] in ("step", "decline"):
             yield f"  {row['key']}: {row['word']} of {row['size']:.1%} since {row['since']}."

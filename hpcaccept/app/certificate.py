@@ -149,23 +149,23 @@ def _reservations(judged: Judged) -> list[str]:
 
 def _nodes(runs: Iterable[tuple[RunFolder, Judged]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Certified nodes with their devices, and the others with the reasons."""
-    units: dict[str, dict[str, dict[str, str]]] = {}
+    subjects: dict[str, dict[str, dict[str, str]]] = {}
     standing: dict[str, set[int]] = {}
     took_part: dict[str, list[str]] = {}
     reasons: dict[str, list[str]] = {}
     for _, judged in runs:
         kept = to_remember(judged)
-        for name, place, code in zip(kept.units, kept.places, kept.standing.tolist(), strict=True):
+        for name, place, code in zip(kept.subjects, kept.places, kept.standing.tolist(), strict=True):
             if not place.node:
                 continue
-            units.setdefault(place.node, {})
+            subjects.setdefault(place.node, {})
             if name == place.node:
                 standing.setdefault(name, set()).add(code)
                 took_part.setdefault(name, []).append(kept.run.run_id)
             else:
                 uuid = name if "/" not in name else ""
                 device = {"device": place.device, "model": place.model, "uuid": uuid, "serial": place.serial}
-                units[place.node][name] = device
+                subjects[place.node][name] = device
         for verdict in judged.judgement.verdicts:
             if verdict.outcome is Outcome.FAIL or (verdict.required and not verdict.outcome.is_judged):
                 text = f"{kept.run.run_id}: {verdict.subject}: {verdict.key}: {verdict.outcome.value}: {verdict.reason}"
@@ -173,7 +173,7 @@ def _nodes(runs: Iterable[tuple[RunFolder, Judged]]) -> tuple[list[dict[str, Any
     good, others = [], []
     for node in sorted(standing):
         codes = standing[node]
-        devices = sorted(units[node].values(), key=lambda unit: unit["device"])
+        devices = sorted(subjects[node].values(), key=lambda device: device["device"])
         about = {"node": node, "units": devices, "runs": took_part[node]}
         if codes <= set(ACCEPTED):
             good.append({**about, "verdict": CODE_WORDS[max(codes)]})
@@ -225,7 +225,7 @@ def _limits(judged: Judged) -> list[dict[str, Any]]:
 
 
 def _span(bounds: Any) -> list[float] | None:
-    """Smallest and largest of the limits; they differ where each unit is compared with its own past or peers."""
+    """Smallest and largest of the limits; they differ where each subject is compared with its own past or peers."""
     finite = bounds[np.isfinite(bounds)]
     return [float(finite.min()), float(finite.max())] if len(finite) else None
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from hpcaccept.app.run.conclude import evidence_of
 from hpcaccept.errors import UsageError, install_hint
-from hpcaccept.model.metric import split_key
+from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.store.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def frame_of(*runs: Path | str) -> pd.DataFrame:
 
 def _frame(pd, evidence: Evidence) -> pd.DataFrame:  # type: ignore[no-untyped-def]
     table = evidence.samples
-    parts = [split_key(key) for key in table.keys]
+    keys = [MetricKey.parse(key) for key in table.keys]
 
     def category(texts: Sequence[str], codes: object) -> object:
         """Names that recur (the device ``cuda:0`` of every node) are one category."""
@@ -68,15 +68,16 @@ def _frame(pd, evidence: Evidence) -> pd.DataFrame:  # type: ignore[no-untyped-d
         translated = pd.Series([place[text] for text in texts], dtype="int32")
         return pd.Categorical.from_codes(translated.take(codes), categories=names)
 
-    by_unit = {
-        name: category([getattr(unit, name) for unit in table.units], table.unit)
+    by_subject = {
+        name: category([getattr(subject, name) for subject in table.subjects], table.subject)
         for name in ("node", "device", "device_id", "model")
     }
     by_key = {
-        name: category([part[number] for part in parts], table.key)
-        for number, name in enumerate(("check", "metric", "variant"))
+        "check": category([key.check_name for key in keys], table.key),
+        "metric": category([key.metric for key in keys], table.key),
+        "variant": category([key.variant for key in keys], table.key),
     }
     run = pd.Categorical.from_codes([0] * len(table), categories=[evidence.plan.run_id])
     return pd.DataFrame(
-        {"run": run, **by_unit, **by_key, "launch": table.launch, "repeat": table.repeat, "value": table.value}
+        {"run": run, **by_subject, **by_key, "launch": table.launch, "repeat": table.repeat, "value": table.value}
     )

@@ -1,4 +1,4 @@
-"""How does a judged run enter the history, and what does the history tell: the past of a run's units, trends, whereabouts?"""
+"""How does a judged run enter the history, and what does the history tell: the past of a run's subjects, trends, whereabouts?"""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from hpcaccept.model.history import (
     WORLD,
     Past,
     PastRun,
-    Place,
+    PastSubject,
     RunToRemember,
-    UnitStory,
-    UnitTrend,
+    SubjectStory,
+    SubjectTrend,
     environment_digest,
     environment_of,
-    unit_id,
+    subject_id,
 )
-from hpcaccept.model.metric import split_key
+from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.model.record_table import IS_DISTURBED
 from hpcaccept.model.verdict import OUTCOMES, Outcome
 from hpcaccept.store import history_file
@@ -43,17 +43,17 @@ if TYPE_CHECKING:
 
     from hpcaccept.model.evidence import Evidence
     from hpcaccept.model.metric import Metric
-    from hpcaccept.model.table import Unit
+    from hpcaccept.model.table import MeasuredSubject
     from hpcaccept.report.judged import Judged
     from hpcaccept.store.history_file import KeptRun, Whereabouts
 
 _CODE_OF = {Outcome.PASS: PASSED, Outcome.WARN: WARNED, Outcome.FAIL: FAILED}
 #: Code of the history by code of a verdict table.
 _CODES = np.array([_CODE_OF.get(outcome, UNJUDGED) for outcome in OUTCOMES], np.uint8)
-#: So many like units tell a new environment from a slow unit.
+#: So many like subjects tell a new environment from a slow subject.
 _ENOUGH_TO_SHIFT = 4
 _TREND_WORDS = {STEP: "step", DECLINE: "decline"}
-#: What makes a unit accepted, as exit code 0 does a run.
+#: What makes a subject accepted, as exit code 0 does a run.
 ACCEPTED = (PASSED, WARNED)
 
 
@@ -74,7 +74,7 @@ def remember(judged: Judged, folder: Path) -> None:
 
 
 def past_for(folder: Path, evidence: Evidence, last: int = 20) -> Past | None:
-    """What the units of a run reached before it; None where nothing is remembered of any of them.
+    """What the subjects of a run reached before it; None where nothing is remembered of any of them.
 
     Values of another revision, device model or setting are left out, and so are the run itself and what came after it.
 
@@ -103,7 +103,7 @@ def last_accepted(folder: Path) -> dict[str, str]:
     where = history_file.read_whereabouts(folder)
     nodes = {place.node for place in where.places}
     accepted = _last_rows(where, np.isin(where.standing, ACCEPTED))
-    return {unit: where.runs[row].run.at for unit, row in accepted if unit in nodes}
+    return {subject: where.runs[row].run.at for subject, row in accepted if subject in nodes}
 
 
 # --- a run as columns --------------------------------------------------------------------------------------------------
@@ -111,14 +111,14 @@ def last_accepted(folder: Path) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class _Columns:
-    """The units of a run by their ids.
+    """The subjects of a run by their ids.
 
     Attributes:
-        places: unit id → where it was, in the order of the columns; silent nodes are among them.
-        of: int64[n], column of each unit of the sample table; -1 where another of the same id speaks for it.
+        places: subject id → where it was, in the order of the columns; silent nodes are among them.
+        of: int64[n], column of each subject of the sample table; -1 where another of the same id speaks for it.
     """
 
-    places: dict[str, Place]
+    places: dict[str, PastSubject]
     of: npt.NDArray[np.int64]
 
 
@@ -128,17 +128,23 @@ def _columns(evidence: Evidence) -> _Columns:
         for record in identities(evidence)
         if (serial := record.facts.get("gpu_serial", ""))
     }
-    places: dict[str, Place] = {}
+    places: dict[str, PastSubject] = {}
     number: dict[str, int] = {}
-    of = np.empty(len(evidence.samples.units), np.int64)
-    for i, unit in enumerate(evidence.samples.units):
-        name = unit_id(unit)
-        place = Place(unit.node, unit.device, unit.model, unit.setting, serials.get((unit.node, unit.device), ""))
+    of = np.empty(len(evidence.samples.subjects), np.int64)
+    for i, subject in enumerate(evidence.samples.subjects):
+        name = subject_id(subject)
+        place = PastSubject(
+            subject.node,
+            subject.device,
+            subject.model,
+            subject.setting,
+            serials.get((subject.node, subject.device), ""),
+        )
         known = places.setdefault(name, place)
         # A retest by fewer nodes is no measure of all: what all reach together depends on how many they are.
         of[i] = -1 if name == WORLD and known.kind != place.kind else number.setdefault(name, len(number))
     for node in evidence.nodes:
-        places.setdefault(node, Place(node))
+        places.setdefault(node, PastSubject(node))
     return _Columns(places, of)
 
 
@@ -155,14 +161,14 @@ def to_remember(judged: Judged) -> RunToRemember:
     values = np.full((len(keys), len(columns.places)), np.nan)
     outcomes = np.full(values.shape, ABSENT, np.uint8)
     for column in judged.values:
-        at = columns.of[column.unit]
+        at = columns.of[column.subject]
         free = at >= 0
         free[free] &= np.isnan(values[row[column.key], at[free]])
         values[row[column.key], at[free]] = column.value[free]
         outcomes[row[column.key], at[free]] = UNJUDGED
     for answer in judged.judgement.table.answers:
-        if answer.key in row and answer.unit.size and answer.unit.max() < len(columns.of):
-            at = columns.of[answer.unit]
+        if answer.key in row and answer.subject.size and answer.subject.max() < len(columns.of):
+            at = columns.of[answer.subject]
             mine = outcomes[row[answer.key]]
             mine[at[at >= 0]] = np.maximum(mine[at[at >= 0]], _CODES[answer.outcome[at >= 0]])
     _mark_disturbed(judged, columns, row, outcomes)
@@ -171,7 +177,7 @@ def to_remember(judged: Judged) -> RunToRemember:
         run=PastRun(plan.run_id, plan.created_at, environment_digest(facts), plan.suite.name),
         facts=facts,
         revisions=_revisions(evidence),
-        units=tuple(columns.places),
+        subjects=tuple(columns.places),
         places=tuple(columns.places.values()),
         standing=_standing(judged, columns),
         keys=keys,
@@ -184,22 +190,22 @@ def _mark_disturbed(judged: Judged, columns: _Columns, row: Mapping[str, int], o
     """What somebody else was using says nothing of its speed, however fast it was."""
     records = judged.evidence.record_table
     busy = {records.places[place] for place in records.place[(records.flags & IS_DISTURBED) > 0].tolist()}
-    units = judged.evidence.samples.units
-    some = np.array([i for i, unit in enumerate(units) if (unit.node, unit.device) in busy], np.int64)
+    subjects = judged.evidence.samples.subjects
+    some = np.array([i for i, subject in enumerate(subjects) if (subject.node, subject.device) in busy], np.int64)
     for column in judged.values:
         if column.metric.is_rate:
             outcomes[row[column.key], columns.of[some]] = DISTURBED
 
 
 def _standing(judged: Judged, columns: _Columns) -> npt.NDArray[np.uint8]:
-    """The worst that was said of each unit; of a node: of all that is in it. As exit codes do: FAIL, then what is lacking."""
+    """The worst that was said of each subject; of a node: of all that is in it. As exit codes do: FAIL, then what is lacking."""
     places = list(columns.places.values())
     number = {name: i for i, name in enumerate(columns.places)}
     said = np.zeros((len(places), DISTURBED + 1), bool)  # by code
     lacking = np.zeros(len(places), bool)
-    of = np.concatenate([columns.of, _rest(judged.judgement.table.units[len(columns.of) :], number)])
+    of = np.concatenate([columns.of, _rest(judged.judgement.table.subjects[len(columns.of) :], number)])
     for answer in judged.judgement.table.answers:
-        at = of[answer.unit]
+        at = of[answer.subject]
         there, codes = at >= 0, _CODES[answer.outcome]
         said[at[there], codes[there]] = True
         lacking[at[there & (codes == UNJUDGED) & answer.demanded]] = True
@@ -218,15 +224,15 @@ def _standing(judged: Judged, columns: _Columns) -> npt.NDArray[np.uint8]:
     return np.select(worst, [FAILED, UNJUDGED, WARNED, PASSED], UNJUDGED).astype(np.uint8)
 
 
-def _rest(units: Sequence[Unit], number: Mapping[str, int]) -> npt.NDArray[np.int64]:
-    return np.array([number.get(unit_id(unit), -1) for unit in units], np.int64)
+def _rest(subjects: Sequence[MeasuredSubject], number: Mapping[str, int]) -> npt.NDArray[np.int64]:
+    return np.array([number.get(subject_id(subject), -1) for subject in subjects], np.int64)
 
 
 # --- what the history tells --------------------------------------------------------------------------------------------
 
 
-def stories(folder: Path) -> list[UnitStory]:
-    """Every unit that is known, the most frequent offenders first.
+def stories(folder: Path) -> list[SubjectStory]:
+    """Every subject that is known, the most frequent offenders first.
 
     Raises: StoreError: as ``past_for``.
     """
@@ -235,57 +241,57 @@ def stories(folder: Path) -> list[UnitStory]:
     accepted = dict(_last_rows(where, np.isin(where.standing, ACCEPTED)))
     failed, warned = ((where.standing == code).sum(axis=0) for code in (FAILED, WARNED))
     found = []
-    for i, unit in enumerate(where.units):
+    for i, subject in enumerate(where.subjects):
         rows = np.flatnonzero(there[:, i])
         numbers = where.place[rows, i].tolist()
         last = where.places[numbers[-1]]
         found.append(
-            UnitStory(
-                unit=unit,
+            SubjectStory(
+                subject=subject,
                 serial=last.serial,
                 model=last.model,
                 places=tuple(dict.fromkeys(str(where.places[n]) for n in dict.fromkeys(numbers))),
                 runs=len(rows),
                 failed=int(failed[i]),
                 warned=int(warned[i]),
-                last_seen=where.runs[int(rows[-1])].run.at,
-                last_accepted=where.runs[accepted[unit]].run.at if unit in accepted else "",
+                last_accepted=where.runs[accepted[subject]].run.at if subject in accepted else "",
             )
         )
-    return sorted(found, key=lambda story: (-story.failed, -story.warned, story.unit))
+    return sorted(found, key=lambda story: (-story.failed, -story.warned, story.subject))
 
 
 def _last_rows(where: Whereabouts, mask: npt.NDArray[np.bool_]) -> Iterator[tuple[str, int]]:
-    """Each unit for which the mask holds in some run, with the last such run."""
+    """Each subject for which the mask holds in some run, with the last such run."""
     for i in np.flatnonzero(mask.any(axis=0)).tolist():
-        yield where.units[i], int(np.flatnonzero(mask[:, i])[-1])
+        yield where.subjects[i], int(np.flatnonzero(mask[:, i])[-1])
 
 
-def find_units(folder: Path, name: str) -> tuple[str, ...]:
-    """Units by id, serial number, node, ``node/cuda:3``, or the beginning of an id: all those the name may mean.
+def find_subjects(folder: Path, name: str) -> tuple[str, ...]:
+    """Subjects by id, serial number, node, ``node/cuda:3``, or the beginning of an id: all those the name may mean.
 
     Raises:
         UsageError: nothing of that name is remembered.
     """
     where = history_file.read_whereabouts(folder)
-    if name in where.units and "/" not in name:
+    if name in where.subjects and "/" not in name:
         inside = _now_in(where, name) if name in {place.node for place in where.places} else ()
         return (name, *inside)
     found = tuple(
-        unit
-        for unit, place in _latest_places(where).items()
-        if name in (unit, place.serial, f"{place.node}/{place.device}") or (len(name) > 3 and unit.startswith(name))
+        subject
+        for subject, place in _latest_places(where).items()
+        if name in (subject, place.serial, f"{place.node}/{place.device}")
+        or (len(name) > 3 and subject.startswith(name))
     )
     if not found:
         raise UsageError(
-            f"Nothing is remembered of {name!r} in {folder}.", "List what is known with 'hpcaccept history units'."
+            f"Nothing is remembered of {name!r} in {folder}.", "List what is known with 'hpcaccept history subjects'."
         )
     return found
 
 
 def _now_in(where: Whereabouts, node: str) -> tuple[str, ...]:
-    """Units whose last place is a node."""
-    return tuple(unit for unit, place in _latest_places(where).items() if place.node == node and unit != node)
+    """Subjects whose last place is a node."""
+    return tuple(subject for subject, place in _latest_places(where).items() if place.node == node and subject != node)
 
 
 def is_metric(folder: Path, text: str) -> bool:
@@ -294,17 +300,17 @@ def is_metric(folder: Path, text: str) -> bool:
 
 
 def trends(
-    folder: Path, units: Sequence[str] = (), metric: str = "", last: int = 60, *, steady: bool = True
-) -> tuple[list[UnitTrend], Counter[str]]:
-    """What became of each rate of each unit, the largest losses first; failed values count, disturbed ones do not.
+    folder: Path, subjects: Sequence[str] = (), metric: str = "", last: int = 60, *, steady: bool = True
+) -> tuple[list[SubjectTrend], Counter[str]]:
+    """What became of each rate of each subject, the largest losses first; failed values count, disturbed ones do not.
 
-    What all like units gained or lost with a new environment is taken out first, as ``judge.questions.history`` does.
+    What all like subjects gained or lost with a new environment is taken out first, as ``judge.questions.history`` does.
 
     Args:
         folder: of the history.
-        units: unit ids; empty: all.
+        subjects: subject ids; empty: all.
         metric: metric key or its beginning (a check, ``matmul.rate_flops``); empty: every rate.
-        last: runs of each unit to look at.
+        last: runs of each subject to look at.
         steady: False leaves out what is steady or has too few runs: a fleet has a million of those.
 
     Returns:
@@ -320,25 +326,27 @@ def trends(
     metrics = {key: found for key, found in _rates(history_file.read_keys(folder)).items() if key.startswith(metric)}
     past = history_file.read_past(
         folder,
-        where.units,
+        where.subjects,
         tuple(metrics),
         last,
-        kinds={unit: place.kind for unit, place in latest.items()},
+        kinds={subject: place.kind for subject, place in latest.items()},
         revisions=revisions,
         leave_out=(DISTURBED,),
     )
-    wanted = np.array([not units or unit in units for unit in where.units], bool)
-    groups = _like_units([latest[unit].kind for unit in where.units])
+    wanted = np.array([not subjects or subject in subjects for subject in where.subjects], bool)
+    groups = _like_subjects([latest[subject].kind for subject in where.subjects])
     counts: Counter[str] = Counter()
-    found: list[UnitTrend] = []
+    found: list[SubjectTrend] = []
     for key, values in past.values.items():
         _to_one_environment(values, [run.environment for run in past.runs], groups)
         found += _trends_of(key, metrics[key], values, past, latest, wanted, steady, counts)
-    return sorted(found, key=lambda row: (row.word not in _TREND_WORDS.values(), -row.size, row.unit, row.key)), counts
+    return sorted(
+        found, key=lambda row: (row.word not in _TREND_WORDS.values(), -row.size, row.subject, row.key)
+    ), counts
 
 
-def _like_units(kinds: Sequence[tuple[str, str]]) -> list[npt.NDArray[np.int64]]:
-    """Columns of units that may be compared with each other."""
+def _like_subjects(kinds: Sequence[tuple[str, str]]) -> list[npt.NDArray[np.int64]]:
+    """Columns of subjects that may be compared with each other."""
     columns: dict[tuple[str, str], list[int]] = {}
     for i, kind in enumerate(kinds):
         columns.setdefault(kind, []).append(i)
@@ -348,7 +356,7 @@ def _like_units(kinds: Sequence[tuple[str, str]]) -> list[npt.NDArray[np.int64]]
 def _to_one_environment(
     values: npt.NDArray[np.float64], environments: Sequence[str], groups: Sequence[npt.NDArray[np.int64]]
 ) -> None:
-    """Scale the values of earlier environments to the latest one, in place, where enough like units were in both."""
+    """Scale the values of earlier environments to the latest one, in place, where enough like subjects were in both."""
     names = np.array(environments)
     for name in dict.fromkeys(environments):
         if name == environments[-1]:
@@ -369,11 +377,11 @@ def _trends_of(
     metric: Metric,
     values: npt.NDArray[np.float64],
     past: Past,
-    latest: Mapping[str, Place],
+    latest: Mapping[str, PastSubject],
     wanted: npt.NDArray[np.bool_],
     steady: bool,
     counts: Counter[str],
-) -> Iterator[UnitTrend]:
+) -> Iterator[SubjectTrend]:
     known = wanted & np.isfinite(values).any(axis=0)
     result = trend(values, metric.direction == "higher")
     few = np.isnan(result.size)
@@ -383,31 +391,30 @@ def _trends_of(
     counts.update(_TREND_WORDS[code] for code in result.code[moved].tolist())
     for i in np.flatnonzero(known if steady else moved).tolist():
         column = values[:, i]
-        yield UnitTrend(
-            unit=past.units[i],
-            place=latest[past.units[i]],
+        yield SubjectTrend(
+            subject=past.subjects[i],
+            place=latest[past.subjects[i]],
             key=key,
             si_unit=metric.unit,
             word=_TREND_WORDS[int(result.code[i])] if moved[i] else "too few runs" if few[i] else "steady",
             size=float(result.size[i]) if moved[i] else 0.0,
             since=past.runs[int(result.since[i])].at if moved[i] else "",
             values=tuple(column[np.isfinite(column)].tolist()),
-            last_run=past.runs[int(np.flatnonzero(np.isfinite(column))[-1])].at,
         )
 
 
-def _latest_places(where: Whereabouts) -> dict[str, Place]:
-    rows = [np.flatnonzero(where.place[:, i] >= 0)[-1] for i in range(len(where.units))]
-    return {unit: where.places[where.place[rows[i], i]] for i, unit in enumerate(where.units)}
+def _latest_places(where: Whereabouts) -> dict[str, PastSubject]:
+    rows = [np.flatnonzero(where.place[:, i] >= 0)[-1] for i in range(len(where.subjects))]
+    return {subject: where.places[where.place[rows[i], i]] for i, subject in enumerate(where.subjects)}
 
 
 def _rates(keys: Iterable[str]) -> dict[str, Metric]:
     """Metric key → its declaration, for those that are rates; what no check declares any more has no direction."""
     found = {}
     for key in keys:
-        check, name, _ = split_key(key)
-        kind = checks.find(check)
-        metric = kind.metric(name) if kind else None
+        parts = MetricKey.parse(key)
+        kind = checks.find(parts.check)
+        metric = kind.metric(parts.metric) if kind else None
         if metric is not None and metric.is_rate:
             found[key] = metric
     return found

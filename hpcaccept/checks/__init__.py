@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hpcaccept import discover
 from hpcaccept.errors import UsageError, nearest
 from hpcaccept.model.check import Check
+from hpcaccept.model.metric_key import check_of
 from hpcaccept.model.parameter import parameters
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def load(name: str) -> type[Check]:
         PluginError: an installed package brings it, and it cannot be used.
         UsageError: there is no such check; the message names the nearest one.
     """
-    return the_check_of(KIND.load(name.partition(":")[0]))
+    return the_check_of(KIND.load(check_of(name)))
 
 
 def find(name: str) -> type[Check] | None:
@@ -69,12 +70,12 @@ def find(name: str) -> type[Check] | None:
 
 def exists(name: str) -> bool:
     """True for the name of a check, with a label or without."""
-    return KIND.exists(name.partition(":")[0])
+    return KIND.exists(check_of(name))
 
 
 def origin(name: str) -> str:
     """The installed package that brings a check, as in ``site-checks 1.2``; empty for those of hpcaccept."""
-    return KIND.origin(name.partition(":")[0])
+    return KIND.origin(check_of(name))
 
 
 def catalogue(specs: Iterable[str]) -> dict[str, dict[str, Metric]]:

@@ -87,17 +87,19 @@ class Identity(Check):
             "Processors (hardware threads) that the ranks of the node may use together, binding and quotas included.",
             formula="processors in the affinity of the node's ranks, or their CPU quota where that is less",
             source="https://docs.kernel.org/admin-guide/cgroup-v2.html", scope="node", peer_floor=0.001,
+            noise="counted",
         ),
         Metric(
             "memory_bytes", "B", "higher",
             "Memory that the job may use. Less than on its peers: a missing module, or another limit of the job.",
             formula="MemTotal of the kernel, or the memory limit of the cgroup where that is less",
             source="https://man7.org/linux/man-pages/man5/proc_meminfo.5.html", scope="node", peer_floor=0.02,
+            noise="counted",
         ),
         Metric(
             "gpu_memory_bytes", "B", "higher", "Memory of the GPU as its driver gives it, reserved parts included.",
             formula="total memory, as the driver gives it", source="https://docs.nvidia.com/deploy/nvml-api/",
-            peer_floor=0.005, required=False,
+            peer_floor=0.005, required=False, noise="counted",
         ),
     )  # fmt: skip
 

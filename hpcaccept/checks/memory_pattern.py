@@ -74,7 +74,7 @@ class MemoryPattern(Check):
         ),
         Metric(
             "covered_bytes", "B", "higher", "Memory that was written, read back and compared.", formula="count",
-            peer_floor=0.02,
+            peer_floor=0.02, noise="counted",
         ),
         Metric(
             "covered_share", "share", "higher", "Share of the memory asked for that could be had.", statistic="worst",

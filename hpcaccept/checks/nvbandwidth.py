@@ -53,7 +53,7 @@ class Nvbandwidth(Check):
         Metric(
             "rate_bytes", "B/s", "higher", "Rate of a copy from one processor's memory to another's.",
             formula="bytes / seconds by CUDA events, median of the samples; GB are 10^9", source=_SOURCE, scope="node",
-            peer_floor=0.05, required=False, headline=False,
+            peer_floor=0.05, required=False, headline=False, cells="pair",
         ),
         Metric(
             "median_bytes", "B/s", "higher", "Rate of the copies of one test, all cells taken together.",
@@ -62,12 +62,13 @@ class Nvbandwidth(Check):
         Metric(
             "latency_s", "s", "lower", "Time of one dependent access to another processor's memory.",
             formula="seconds / accesses of a pointer chase", source=_SOURCE, scope="node", peer_floor=0.10, required=False,
-            headline=False,
+            headline=False, cells="pair",
         ),
         Metric(
             "lowest_share", "share", "higher", "The slowest cell of a matrix against its median: a narrow or slow link.",
             formula="smallest cell / median of the cells of one test", source=_SOURCE, scope="node", statistic="worst",
             limit=at_least(0.5, "share", "ours: half of a link's lanes, or another kind of link, and no noise"), required=False,
+            cells="pair",
         ),
         Metric(
             "wrong_copies", "copies", "lower", "Copies that did not bring what was sent.",

@@ -71,7 +71,7 @@ class Pairs(Check):
         ),
         Metric(
             "exchange_bytes", "B/s", "higher", "What a rank and one partner exchange, per direction.",
-            formula="size / seconds of the slower end, the best block", headline=False,
+            formula="size / seconds of the slower end, the best block", headline=False, cells="partner",
         ),
         Metric(
             "link_share", "share", "higher", "The slowest link, relative to what both its ends reach elsewhere. "
@@ -82,7 +82,7 @@ class Pairs(Check):
         Metric(
             "wrong_words", "words", "lower", "64-bit words that did not arrive as they were sent.",
             formula="count of received ≠ sent", statistic="worst",
-            limit=at_most(0, "words", "a link delivers what was sent or reports an error"),
+            limit=at_most(0, "words", "a link delivers what was sent or reports an error"), cells="partner",
         ),
     )  # fmt: skip
 
@@ -165,7 +165,7 @@ class _Exchange:
     def __init__(self, device: Device, rank: int, words: int) -> None:
         import torch
 
-        self._device, self._rank = device, rank
+        self._device = device
         self._out = torch.empty(words, dtype=torch.int64, device=device.name)
         self._in = torch.zeros(words, dtype=torch.int64, device=device.name)
         pattern.fill(self._out, pattern.words(rank, device.name))

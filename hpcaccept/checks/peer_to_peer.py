@@ -13,6 +13,7 @@ from hpcaccept.measure.kernels import pattern
 from hpcaccept.measure.timing import Pace, time_blocks
 from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.metric import Metric, at_least, at_most
+from hpcaccept.model.metric_key import Pair
 from hpcaccept.model.parameter import HOUR_S, MOST_BLOCKS, MOST_BYTES, param
 from hpcaccept.units import show, show_bytes
 
@@ -65,13 +66,13 @@ class PeerToPeer(Check):
             "bandwidth_bytes", "B/s", "higher",
             "Bytes copied per second from one GPU to another (→), or both ways together (↔).", scope="node",
             formula="size (→) or 2 · size (↔) / seconds per copy, one figure per block",
-            source="https://github.com/NVIDIA/nvbandwidth", peer_floor=0.05, headline=False,
+            source="https://github.com/NVIDIA/nvbandwidth", peer_floor=0.05, headline=False, cells="pair",
         ),
         Metric(
             "cell_share", "share", "higher",
             "This pair over the median of the pairs of this node on the same kind of link. Too small: look at the NVLinks of both "
             "(nvidia-smi nvlink -s, -e), the fabric manager, 'nvidia-smi topo -m', IOMMU and ACS.", scope="node",
-            formula="median bandwidth_bytes of the cell / median over the cells of its kind",
+            formula="median bandwidth_bytes of the cell / median over the cells of its kind", cells="pair",
             source="measuring cells, not means: https://github.com/NVIDIA/nvbandwidth", statistic="median", required=False,
             limit=at_least(
                 _LEAST_SHARE, "share",
@@ -82,13 +83,13 @@ class PeerToPeer(Check):
             "slowest_bytes", "B/s", "higher",
             "The slowest pair, one way. A node that is slow everywhere must not pass because its pairs are alike.", scope="node",
             formula="min over the cells of median bandwidth_bytes", source="https://github.com/huggingface/gpu-fryer/issues/10",
-            statistic="worst", required=False, headline=False,
+            statistic="worst", required=False, headline=False, cells="pair",
             limit=at_least(_LEAST_BYTES, "B/s", "ours: half of one lane of PCIe 3.0; no GPU is fit for work behind less"),
         ),
         Metric(
             "wrong_elements", "elements", "lower", "Words of 8 bytes that did not arrive as they were sent.", scope="node",
             formula="count of target ≠ source after the timed copies", statistic="worst",
-            limit=at_most(0, "elements", "a copy changes nothing"),
+            limit=at_most(0, "elements", "a copy changes nothing"), cells="pair",
         ),
     )  # fmt: skip
 
@@ -107,10 +108,10 @@ class PeerToPeer(Check):
         ends = [end_on(device, number, length) for number, device in enumerate(found)]
         rates: dict[tuple[int, int], float] = {}
         for i, j in _pairs(len(ends)):
-            rates[i, j] = statistics.median(_cell(ctx, f"{i}→{j}", [(ends[i], ends[j])], pace))
+            rates[i, j] = statistics.median(_cell(ctx, str(Pair(str(i), str(j))), [(ends[i], ends[j])], pace))
         for i, j in _pairs(len(ends)):
             if i < j:
-                _cell(ctx, f"{i}↔{j}", [(ends[i], ends[j]), (ends[j], ends[i])], pace)
+                _cell(ctx, str(Pair(str(i), str(j), both_ways=True)), [(ends[i], ends[j]), (ends[j], ends[i])], pace)
         ctx.fact("peer_access", _access(found))
         ctx.fact("copies", f"of {show_bytes(length * _ITEM_BYTES)}")
         if not gpu:
@@ -120,7 +121,7 @@ class PeerToPeer(Check):
         ctx.fact("links", _links(kinds))
         _judge_cells(ctx, {cell: rate for cell, rate in rates.items() if kinds[cell] != links.UNKNOWN}, kinds)
         slowest = min(rates, key=lambda cell: rates[cell])
-        ctx.emit("slowest_bytes", rates[slowest], "{}→{}".format(*slowest))
+        ctx.emit("slowest_bytes", rates[slowest], str(Pair(str(slowest[0]), str(slowest[1]))))
         del ends
         found[0].give_back()
 
@@ -181,7 +182,7 @@ def _judge_cells(ctx: CheckContext, rates: dict[tuple[int, int], float], kinds: 
         return
     relative = shares(rates, kinds)
     for (i, j), share in relative.items():
-        ctx.emit("cell_share", share, f"{i}→{j}")
+        ctx.emit("cell_share", share, str(Pair(str(i), str(j))))
     (i, j), least = min(relative.items(), key=lambda item: item[1])
     ctx.fact("worst_cell", f"{i}→{j}: {show(rates[i, j], 'B/s')}, {least:.0%} of its kind")
 

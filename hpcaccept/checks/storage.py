@@ -116,7 +116,7 @@ class Storage(Check):
         ),
         Metric(
             "verified_bytes", "B", "exact", "Bytes that were written, read back and compared.",
-            formula="bytes read by the last job", scope="node", required=False, headline=False,
+            formula="bytes read by the last job", scope="node", required=False, headline=False, noise="counted",
         ),
     )  # fmt: skip
 

@@ -24,52 +24,52 @@ def history() -> None:
 
 
 @history.command()
-@click.argument("unit", default="", required=False, metavar="[UNIT]")
+@click.argument("subject", default="", required=False, metavar="[SUBJECT]")
 @runs_dir_option
 @history_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def show(unit: str, as_json: bool, **options: Any) -> int:
-    """Show which runs are remembered, or all that is remembered of a UNIT.
+def show(subject: str, as_json: bool, **options: Any) -> int:
+    """Show which runs are remembered, or all that is remembered of a SUBJECT.
 
-    A UNIT is a GPU UUID (or its beginning), a serial number, a node, or NODE/DEVICE.
+    A SUBJECT is a GPU UUID (or its beginning), a serial number, a node, or NODE/DEVICE.
     """
     from hpcaccept.app import history as app
     from hpcaccept.store.history_file import read_runs
 
     folder = history_path(**options)
-    if not unit:
+    if not subject:
         return _show_runs(read_runs(folder), as_json)
-    units = app.find_units(folder, unit)
-    told = [story for story in app.stories(folder) if story.unit in units]
-    rows, _ = app.trends(folder, units)
+    subjects = app.find_subjects(folder, subject)
+    told = [story for story in app.stories(folder) if story.subject in subjects]
+    rows, _ = app.trends(folder, subjects)
     if as_json:
-        return _json({"units": told, "trends": rows})
-    from hpcaccept.report.views.history import trend_table, unit_table
+        return _json({"subjects": told, "trends": rows})
+    from hpcaccept.report.views.history import subject_table, trend_table
 
-    _print(unit_table(told), trend_table(rows))
+    _print(subject_table(told), trend_table(rows))
     return 0
 
 
 @history.command()
-@click.argument("what", default="", required=False, metavar="[UNIT|METRIC]")
+@click.argument("what", default="", required=False, metavar="[SUBJECT|METRIC]")
 @runs_dir_option
 @history_option
 @click.option(
-    "--last", default=60, show_default=True, type=click.IntRange(6, 4000), help="Runs of each unit to look at."
+    "--last", default=60, show_default=True, type=click.IntRange(6, 4000), help="Runs of each subject to look at."
 )
 @click.option("--all", "everything", is_flag=True, help="Those that are steady too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def trend(what: str, last: int, everything: bool, as_json: bool, **options: Any) -> int:
     """Say what became slower, suddenly (step) or little by little (decline), since when and by how much.
 
-    Of all units and rates, of one UNIT, or of one METRIC (matmul.rate_flops[fp32], or its beginning).
+    Of all subjects and rates, of one SUBJECT, or of one METRIC (matmul.rate_flops[fp32], or its beginning).
     """
     from hpcaccept.app import history as app
 
     folder = history_path(**options)
     metric = what if app.is_metric(folder, what) else ""
-    units = app.find_units(folder, what) if what and not metric else ()
-    told, counts = app.trends(folder, units, metric, last, steady=everything)
+    subjects = app.find_subjects(folder, what) if what and not metric else ()
+    told, counts = app.trends(folder, subjects, metric, last, steady=everything)
     if as_json:
         return _json(told)
     from hpcaccept.report.views.history import trend_table
@@ -84,12 +84,12 @@ def trend(what: str, last: int, everything: bool, as_json: bool, **options: Any)
 @history.command()
 @runs_dir_option
 @history_option
-@click.option("--moved", is_flag=True, help="Only units that were in more than one place.")
-@click.option("--failed", is_flag=True, help="Only units that failed, the most frequent offenders first.")
+@click.option("--moved", is_flag=True, help="Only subjects that were in more than one place.")
+@click.option("--failed", is_flag=True, help="Only subjects that failed, the most frequent offenders first.")
 @click.option("--limit", default=40, show_default=True, type=click.IntRange(1), help="Lines to print.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, without a limit.")
-def units(moved: bool, failed: bool, limit: int, as_json: bool, **options: Any) -> int:
-    """List the units: repeat offenders first, where each has been, and when it was accepted last."""
+def subjects(moved: bool, failed: bool, limit: int, as_json: bool, **options: Any) -> int:
+    """List the subjects: repeat offenders first, where each has been, and when it was accepted last."""
     from hpcaccept.app.history import stories
 
     told = [
@@ -99,12 +99,12 @@ def units(moved: bool, failed: bool, limit: int, as_json: bool, **options: Any) 
     ]
     if as_json:
         return _json(told)
-    from hpcaccept.report.views.history import unit_table
+    from hpcaccept.report.views.history import subject_table
 
     if told:
-        _print(unit_table(told[:limit]))
+        _print(subject_table(told[:limit]))
     more = f", {len(told) - limit} more with --limit or --json" if len(told) > limit else ""
-    click.echo(f"{len(told)} units{more}.")
+    click.echo(f"{len(told)} subjects{more}.")
     return 0
 
 

@@ -22,7 +22,7 @@ from hpcaccept.judge.revise.node_level import explained, neighbourhoods
 from hpcaccept.judge.statistics.aggregate import Values, values_of
 from hpcaccept.judge.statistics.grouping import alike_of
 from hpcaccept.judge.statistics.sensitivity import Sensitivity
-from hpcaccept.judge.verdict_text import every_verdict, passing_verdicts, readable_verdicts
+from hpcaccept.judge.verdict_text import passing_verdicts, readable_verdicts
 from hpcaccept.model.metric import Metric
 from hpcaccept.model.verdict import CODE, Outcome, Question, Verdict, exit_code
 from hpcaccept.model.verdict_table import VerdictTable
@@ -43,8 +43,8 @@ class Judgement:
     Attributes:
         table: every verdict on a measured value, PASS too, as columns.
         said: verdicts without a value: what is absent, NOT_RUN and ERROR.
-        verdicts: everything that is not PASS, to be read. Missing baselines of more than a thousand units, and a node of which
-            all like units are slow, are one verdict each; ``table`` has every unit by itself.
+        verdicts: everything that is not PASS, to be read. Missing baselines of more than a thousand subjects, and a node of which
+            all like subjects are slow, are one verdict each; ``table`` has every subject by itself.
         coverage: what was judged of what was asked.
         power: what each comparison could see: ``peers``, ``baseline``, and ``history`` where there is one.
         notes: what changes how the numbers are read.
@@ -59,17 +59,12 @@ class Judgement:
     notes: tuple[str, ...]
     exit_code: int
 
-    def all_verdicts(self) -> Iterator[Verdict]:
-        """Every verdict by itself, PASS too: built one after another, as they are asked for."""
-        yield from self.said
-        yield from every_verdict(self.table)
-
     def passes(self) -> Iterator[Verdict]:
         """The passing verdicts alone."""
         return passing_verdicts(self.table)
 
     def counts(self) -> Counter[Outcome]:
-        """Outcome → number of ``all_verdicts``."""
+        """Outcome → number of verdicts, each by itself, PASS too."""
         return self.table.counts() + Counter(verdict.outcome for verdict in self.said)
 
 
@@ -87,7 +82,7 @@ def judge(
         catalogue: check → metric name → metric.
         baselines: device model → baseline; a model without one gives NO_BASELINE.
         unique_facts: facts that differ between healthy nodes by nature.
-        past: what these units reached in earlier runs; None: nothing is asked of the past.
+        past: what these subjects reached in earlier runs; None: nothing is asked of the past.
     """
     return judge_values(evidence, values_of(evidence.samples, catalogue), catalogue, baselines, unique_facts, past)
 
@@ -101,20 +96,20 @@ def judge_values(
     past: Past | None = None,
 ) -> Judgement:
     """``judge`` for who has the values already."""
-    units = evidence.samples.units
-    alike = alike_of(units)
+    subjects = evidence.samples.subjects
+    alike = alike_of(subjects)
     limits, said = judge_against_limits(evidence, values)
     peers, peer_sensitivity = judge_against_peers(evidence, values, alike)
     known, baseline_sensitivity = judge_against_baseline(evidence, values, alike, baselines)
-    known = list(without_impossible(known, units, baselines))
+    known = list(without_impossible(known, subjects, baselines))
     sensitivity: dict[Question, Sensitivity] = {"peers": peer_sensitivity, "baseline": baseline_sensitivity}
     before: list[JudgedColumn] = []
     notes: tuple[str, ...] = ()
     if past is not None:
         before, sensitivity["history"], notes = judge_against_history(evidence, values, alike, past)
-    drift, nodes = judge_drift(evidence, unique_facts, len(units))
+    drift, nodes = judge_drift(evidence, unique_facts, len(subjects))
     compared = [explained(answer, alike) for answer in without_disturbed([*peers, *known, *before], evidence)]
-    table = VerdictTable((*units, *nodes), (*limits, *compared, *drift))
+    table = VerdictTable((*subjects, *nodes), (*limits, *compared, *drift))
     said = [*judge_absent(evidence, catalogue, values, alike), *said]
     slow_nodes = {
         number: [there.rows for there in neighbourhoods(answer, alike) if there.is_the_node]

@@ -1,8 +1,8 @@
-"""What changed between two runs, and is it the hardware or the environment? Each unit is compared with itself.
+"""What changed between two runs, and is it the hardware or the environment? Each subject is compared with itself.
 
 The pairs of one metric have a loss in common (their median) and one of their own. In an environment that is the same, both are
-hardware, or what the nodes share: cooling, power, fabric, other users. Where the driver, torch, the image … changed, what all units lost
-alike is put down to that, and only what a unit lost beyond it is its own. Fewer than ``ENOUGH`` pairs cannot tell the one
+hardware, or what the nodes share: cooling, power, fabric, other users. Where the driver, torch, the image … changed, what all subjects lost
+alike is put down to that, and only what a subject lost beyond it is its own. Fewer than ``ENOUGH`` pairs cannot tell the one
 from the other: then it stays undecided.
 
 One pair is a difference of two measurements without a retest, so the cut is the one of the peers' rule: the larger of the metric's floor
@@ -19,10 +19,10 @@ import numpy.typing as npt
 
 from hpcaccept.judge.questions.peers import floors_of
 from hpcaccept.judge.statistics.peer_rule import MAD_TO_SIGMA, cut
-from hpcaccept.model.comparison import Cause, Comparison, MetricChange, UnitChange
-from hpcaccept.model.history import environment_of, unit_id
+from hpcaccept.model.comparison import Cause, Comparison, MetricChange, SubjectChange
+from hpcaccept.model.history import environment_of, subject_id
 from hpcaccept.model.metric import Metric
-from hpcaccept.model.table import Unit
+from hpcaccept.model.table import MeasuredSubject
 from hpcaccept.model.verdict import Subject
 from hpcaccept.units import show
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
-#: Fewer pairs have no median that one slow unit could not be.
+#: Fewer pairs have no median that one slow subject could not be.
 ENOUGH = 4
 #: So many pairs know their own width: the floor of the past counts, not that of the peers.
 KNOWN_WIDTH = 8
@@ -46,11 +46,11 @@ _COMMON_Z = 4.0
 
 @dataclass(frozen=True)
 class _Pairs:
-    """One metric of like units in both runs; ``floor``: the smallest relative loss that may be blamed."""
+    """One metric of like subjects in both runs; ``floor``: the smallest relative loss that may be blamed."""
 
     key: str
     metric: Metric
-    units: tuple[Unit, ...]
+    subjects: tuple[MeasuredSubject, ...]
     before: Floats
     now: Floats
     floor: float
@@ -100,12 +100,12 @@ def compare(
         later=later.plan.run_id,
         nodes_gone=tuple(sorted(set(earlier.nodes) - set(later.nodes))),
         nodes_new=tuple(sorted(set(later.nodes) - set(earlier.nodes))),
-        units_gone=tuple(sorted(places[0].keys() - places[1].keys())),
-        units_new=tuple(sorted(places[1].keys() - places[0].keys())),
+        subjects_gone=tuple(sorted(places[0].keys() - places[1].keys())),
+        subjects_new=tuple(sorted(places[1].keys() - places[0].keys())),
         moved={
-            unit: (where, places[1][unit])
-            for unit, where in sorted(places[0].items())
-            if unit in places[1] and places[1][unit] != where
+            subject: (where, places[1][subject])
+            for subject, where in sorted(places[0].items())
+            if subject in places[1] and places[1][subject] != where
         },
         environment=environment,
         outcomes=differing,
@@ -121,7 +121,7 @@ def compare(
 
 def _places(evidence: Evidence) -> dict[str, str]:
     """Measured devices of known identity → where they are."""
-    return {unit_id(u): str(Subject(u.node, u.device)) for u in evidence.samples.units if u.device}
+    return {subject_id(u): str(Subject(u.node, u.device)) for u in evidence.samples.subjects if u.device}
 
 
 def _pairs(
@@ -130,18 +130,18 @@ def _pairs(
     values: tuple[Sequence[Values], Sequence[Values]],
     not_compared: dict[str, str],
 ) -> Iterator[_Pairs]:
-    """Each rate of each kind of unit that both runs have measured alike."""
-    known = {unit_id(unit): number for number, unit in enumerate(earlier.samples.units)}
-    units = later.samples.units
-    twin = np.array([known.get(unit_id(unit), -1) for unit in units], np.int64)
+    """Each rate of each kind of subject that both runs have measured alike."""
+    known = {subject_id(subject): number for number, subject in enumerate(earlier.samples.subjects)}
+    subjects = later.samples.subjects
+    twin = np.array([known.get(subject_id(subject), -1) for subject in subjects], np.int64)
     alike = np.array(
         [
-            at >= 0 and _kind(units[i]) == _kind(earlier.samples.units[at])
+            at >= 0 and _kind(subjects[i]) == _kind(earlier.samples.subjects[at])
             for i, at in enumerate(twin.tolist())
         ],
         np.bool_,
     )  # fmt: skip
-    models = np.array([unit.model for unit in units], object)
+    models = np.array([subject.model for subject in subjects], object)
     revisions = _revisions(earlier), _revisions(later)
     before = {column.key: column for column in values[0]}
     for column in values[1]:
@@ -156,23 +156,23 @@ def _pairs(
         if old is None or why:
             not_compared[column.key] = why
             continue
-        number = np.full(len(earlier.samples.units) + 1, np.nan)  # the last stands for -1
-        number[old.unit] = old.value
-        was = np.where(alike[column.unit], number[twin[column.unit]], np.nan)
+        number = np.full(len(earlier.samples.subjects) + 1, np.nan)  # the last stands for -1
+        number[old.subject] = old.value
+        was = np.where(alike[column.subject], number[twin[column.subject]], np.nan)
         good = np.isfinite(was) & (was > 0) & np.isfinite(column.value)
         if not good.any():
             not_compared[column.key] = "no unit of the same device model and setting has it in both runs"
-        for model in sorted(set(models[column.unit[good]])):
-            mine = good & (models[column.unit] == model)
-            some = tuple(units[i] for i in column.unit[mine].tolist())
+        for model in sorted(set(models[column.subject[good]])):
+            mine = good & (models[column.subject] == model)
+            some = tuple(subjects[i] for i in column.subject[mine].tolist())
             # Few pairs do not know their own width: then the floor of the peers counts.
             own = column.metric.past_floor if len(some) >= KNOWN_WIDTH else column.metric.peer_floor
             floor = max(floors_of(column, run, own or column.metric.past_floor)[1] for run in (earlier, later))
             yield _Pairs(column.key, column.metric, some, was[mine], column.value[mine], floor)
 
 
-def _kind(unit: Unit) -> tuple[str, str]:
-    return unit.model, unit.setting
+def _kind(subject: MeasuredSubject) -> tuple[str, str]:
+    return subject.model, subject.setting
 
 
 def _revisions(evidence: Evidence) -> dict[str, int]:
@@ -198,25 +198,25 @@ def _change(pairs: _Pairs, z: float, new_environment: bool) -> MetricChange:
     return MetricChange(
         key=pairs.key,
         si_unit=pairs.metric.unit,
-        model=pairs.units[0].model,
+        model=pairs.subjects[0].model,
         pairs=count,
         common=common,
         common_seen=float(common_seen),
         sigma=sigma,
         seen=float(seen),
         cause=cause,
-        worse=_units(pairs, loss, own, own > seen),
-        better=_units(pairs, loss, own, own < -seen),
+        worse=_subjects(pairs, loss, own, own > seen),
+        better=_subjects(pairs, loss, own, own < -seen),
     )
 
 
-def _units(pairs: _Pairs, loss: Floats, own: Floats, mask: npt.NDArray[np.bool_]) -> tuple[UnitChange, ...]:
+def _subjects(pairs: _Pairs, loss: Floats, own: Floats, mask: npt.NDArray[np.bool_]) -> tuple[SubjectChange, ...]:
     rows = np.flatnonzero(mask)
     rows = rows[np.argsort(-np.abs(own[rows]), kind="stable")]
     return tuple(
-        UnitChange(
-            unit=unit_id(pairs.units[i]),
-            where=str(Subject(pairs.units[i].node, pairs.units[i].device)),
+        SubjectChange(
+            subject=subject_id(pairs.subjects[i]),
+            where=str(Subject(pairs.subjects[i].node, pairs.subjects[i].device)),
             before=float(pairs.before[i]),
             now=float(pairs.now[i]),
             loss=float(loss[i]),
@@ -260,7 +260,7 @@ def _conclusion(
             )
         for change in metric.worse:
             yield (
-                f"{metric.key}: {change.where} ({change.unit}) lost {change.beyond:.1%}"
+                f"{metric.key}: {change.where} ({change.subject}) lost {change.beyond:.1%}"
                 f"{' beyond the others' if abs(metric.common) > metric.common_seen else ''}: hardware. "
                 f"{show(change.before, metric.si_unit)} → {show(change.now, metric.si_unit)}."
             )

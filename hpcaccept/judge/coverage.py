@@ -37,13 +37,13 @@ class Coverage:
 def coverage_of(evidence: Evidence, table: VerdictTable) -> Coverage:
     """Count. A verdict on all nodes together is one of no node in particular and counts for none."""
     number = {node: i for i, node in enumerate(evidence.nodes)}
-    # The node of each unit; the last column is for units of no node of the job.
-    nodes, of = numbered([unit.node for unit in table.units])
+    # The node of each subject; the last column is for subjects of no node of the job.
+    nodes, of = numbered([subject.node for subject in table.subjects])
     node = np.array([number.get(name, len(number)) for name in nodes], np.intp)[of]
     spoken: dict[str, np.ndarray] = {}
     for answer in table.answers:
         mine = spoken.setdefault(answer.check, np.zeros(len(number) + 1, bool))
-        mine[node[answer.unit[answer.outcome <= CODE[Outcome.FAIL]]]] = True
+        mine[node[answer.subject[answer.outcome <= CODE[Outcome.FAIL]]]] = True
     asked_nodes = evidence.plan.request.nodes
     names = [spec.name for spec in evidence.plan.suite.checks]
     gaps: dict[str, tuple[str, ...]] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hpcaccept.model.metric_key import check_of
 from hpcaccept.model.record_table import MEASURED
 
 if TYPE_CHECKING:
@@ -14,5 +15,5 @@ if TYPE_CHECKING:
 def identities(evidence: Evidence) -> list[Record]:
     """The records of ``identity`` and ``identity:label``."""
     records = evidence.record_table
-    names = [name for name in records.checks if name.partition(":")[0] == "identity"]
+    names = [name for name in records.checks if check_of(name) == "identity"]
     return records.rows(records.of_checks(names) & ((records.flags & MEASURED) > 0))

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from hpcaccept.model.table import Unit
+    from hpcaccept.model.table import MeasuredSubject
     from hpcaccept.model.verdict_table import JudgedColumn, VerdictTable
 
 #: How the reason of a verdict begins where the peers cannot decide: such checks are measured again, like those of suspects.
 UNDECIDED = "the peers differ too much to say"
-#: More missing baselines than this are said once per metric and kind of unit.
+#: More missing baselines than this are said once per metric and kind of subject.
 ONE_BY_ONE = 1000
-#: More bad verdicts than this as well, where a metric has more than ``ONE_BY_ONE`` of them: then it is no single unit's story.
+#: More bad verdicts than this as well, where a metric has more than ``ONE_BY_ONE`` of them: then it is no single subject's story.
 TOO_MANY = 100_000
 
 _REMEDY = {
@@ -39,9 +39,9 @@ _REMEDY = {
 }
 
 
-def subject_of(unit: Unit) -> Subject:
+def subject_of(subject: MeasuredSubject) -> Subject:
     """Whom a value speaks of."""
-    return Subject(unit.node, unit.device)
+    return Subject(subject.node, subject.device)
 
 
 def verdict_of(table: VerdictTable, answer: JudgedColumn, row: int) -> Verdict:
@@ -51,7 +51,7 @@ def verdict_of(table: VerdictTable, answer: JudgedColumn, row: int) -> Verdict:
     # An ERROR that was a FAIL before somebody else was found on the device keeps the limit that was missed.
     limited = outcome.is_judged or outcome is Outcome.ERROR
     return Verdict(
-        subject=subject_of(table.units[answer.unit[row]]),
+        subject=subject_of(table.subjects[answer.subject[row]]),
         check=answer.check,
         outcome=outcome,
         reason=reason,
@@ -110,13 +110,6 @@ def _remedy(answer: JudgedColumn, outcome: Outcome) -> str:
     return _REMEDY.get((answer.question, outcome), "")
 
 
-def every_verdict(table: VerdictTable) -> Iterator[Verdict]:
-    """Each row, PASS too: built one after another, as they are asked for."""
-    for answer in table.answers:
-        for row in range(len(answer)):
-            yield verdict_of(table, answer, row)
-
-
 def passing_verdicts(table: VerdictTable) -> Iterator[Verdict]:
     """Each row that is PASS."""
     for answer in table.answers:
@@ -125,11 +118,11 @@ def passing_verdicts(table: VerdictTable) -> Iterator[Verdict]:
 
 
 def readable_verdicts(table: VerdictTable, nodes: Mapping[int, Sequence[npt.NDArray[np.intp]]]) -> Iterator[Verdict]:
-    """What is not PASS. What would be a thousand sentences alike is one, about all of its units.
+    """What is not PASS. What would be a thousand sentences alike is one, about all of its subjects.
 
     Args:
         table: of the run.
-        nodes: number of an answer → the rows of each node of which all like units are slow: one finding about the node.
+        nodes: number of an answer → the rows of each node of which all like subjects are slow: one finding about the node.
     """
     counts = table.counts()
     gaps = counts[Outcome.NO_BASELINE]
@@ -158,14 +151,14 @@ def _worst_of(answer: JudgedColumn, rows: npt.NDArray[np.intp]) -> int:
 
 
 def _of_node(table: VerdictTable, answer: JudgedColumn, rows: npt.NDArray[np.intp]) -> Verdict:
-    """One verdict about a node of which all like units are slow: in the words of the slowest."""
+    """One verdict about a node of which all like subjects are slow: in the words of the slowest."""
     one = verdict_of(table, answer, _worst_of(answer, rows))
     who = f"the slowest of {len(rows)}, {one.subject.device}: " if len(rows) > 1 else ""
     return replace(one, subject=Subject(one.subject.node), reason=f"{who}{one.reason}")
 
 
 def _together(table: VerdictTable, answer: JudgedColumn, rows: npt.NDArray[np.intp]) -> Verdict:
-    """One verdict for many units: the words of the worst of them."""
+    """One verdict for many subjects: the words of the worst of them."""
     one = verdict_of(table, answer, _worst_of(answer, rows))
     reason = answer.said or f"the worst is {one.subject}: {one.reason}"
     return replace(one, subject=Subject(), reason=f"{len(rows)} of {len(answer)} units: {reason}")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Place:
+class RankPlacement:
     """Where a rank stands: among all ranks, on its node, and on its kernel (virtual nodes may share one).
 
     Attributes:
@@ -67,7 +67,7 @@ class MpiContext:
     """``hpcaccept.model.check.CheckContext`` for one check on one rank; holds what the check emitted."""
 
     comm: Any  # MPI.Intracomm; importing the type would start MPI
-    place: Place
+    place: RankPlacement
     check: str
     metrics: Sequence[Metric]
     deadline_s: float

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 #: ``draft``: learned or imported, nobody has vouched for it. ``approved``: somebody has. ``expired``: it may not judge any
 #: more. ``shipped``: published figures that come with hpcaccept; what a site has learned itself goes before them.
@@ -16,30 +16,30 @@ _PREFIXED_UNIT = re.compile(r"^(?:[kKMGTPE]i?)(?:B|b|bit|FLOP|FLOPS|OP|Hz)\b|bps
 
 @dataclass(frozen=True)
 class BaselineEntry:
-    """What a healthy unit of the model reaches in one metric.
+    """What a healthy subject of the model reaches in one metric.
 
     Attributes:
         key: metric key (``matmul.rate_flops[fp32]``); in what hpcaccept ships ``*`` stands for any text.
         revision: of the check's method.
         unit: SI unit.
         direction: ``higher`` or ``lower`` is better.
-        center: median over units, in ``unit``; None where a source gives only a limit.
-        spread: robust standard deviation over units (1.4826 × MAD), in ``unit``; None where nobody has published one.
+        center: median over subjects, in ``unit``; None where a source gives only a limit.
+        spread: robust standard deviation over subjects (1.4826 × MAD), in ``unit``; None where nobody has published one.
         lower: failing limit, or None.
         upper: failing limit, or None.
-        units: how many units it was learned from.
+        subjects: how many subjects it was learned from.
         source: how the limits follow from centre and spread, or who published them.
-        values: how many numbers those units gave, over all runs.
+        values: how many numbers those subjects gave, over all runs.
         nodes: on how many nodes.
-        center_low: lower end of the 95 % interval of the centre; None with fewer than six units.
+        center_low: lower end of the 95 % interval of the centre; None with fewer than six subjects.
         center_high: its upper end.
-        next_low: lower end of the interval in which one further healthy unit lies with 95 %; None for a single unit.
-        next_high: its upper end.
         setting: threads, turns and scale, where they are not those of the whole baseline (numbers of all ranks together).
         gpus: GPUs per node that the number is of; 0: any.
         date: when the source was read, ISO 8601; empty for what was learned.
         accepted: why it may be lower than what was approved before; empty where it is not.
     """
+
+    FORMER: ClassVar[dict[str, str]] = {"units": "subjects", "next_low": "", "next_high": ""}
 
     key: str
     revision: int
@@ -49,14 +49,12 @@ class BaselineEntry:
     spread: float | None
     lower: float | None
     upper: float | None
-    units: int
+    subjects: int
     source: str
     values: int = 0
     nodes: int = 0
     center_low: float | None = None
     center_high: float | None = None
-    next_low: float | None = None
-    next_high: float | None = None
     setting: str = ""
     gpus: int = 0
     date: str = ""
@@ -65,7 +63,7 @@ class BaselineEntry:
 
 @dataclass(frozen=True)
 class Peak:
-    """What the part cannot exceed: nominal rate of a data sheet, or of a link's lanes. It judges no unit.
+    """What the part cannot exceed: nominal rate of a data sheet, or of a link's lanes. It judges no subject.
 
     Attributes:
         key: metric key; ``*`` stands for any text.
@@ -103,7 +101,7 @@ class Provenance:
             fact all are kept, with `` | `` between.
         version: of hpcaccept.
         commit: git commit of hpcaccept.
-        left_out: units that were suspect and not learned from, with the reason.
+        left_out: subjects that were suspect and not learned from, with the reason.
         device_serials: serial numbers of the GPUs, where there are any.
     """
 

@@ -5,25 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-#: ``alike``: nothing beyond the noise. ``hardware``: units, or all of them in the same environment, became slower.
+#: ``alike``: nothing beyond the noise. ``hardware``: subjects, or all of them in the same environment, became slower.
 #: ``environment``: all moved alike where the environment changed. ``undecided``: too little in common to say.
 Cause = Literal["alike", "hardware", "environment", "undecided"]
 
 
 @dataclass(frozen=True)
-class UnitChange:
-    """One unit that moved otherwise than the rest.
+class SubjectChange:
+    """One subject that moved otherwise than the rest.
 
     Attributes:
-        unit: its id.
+        subject: its id.
         where: node and device in the later run.
         before: number of the earlier run, in the SI unit of the metric.
         now: of the later one.
         loss: relative; positive is worse.
-        beyond: loss less what all units have in common.
+        beyond: loss less what all subjects have in common.
     """
 
-    unit: str
+    subject: str
     where: str
     before: float
     now: float
@@ -33,20 +33,20 @@ class UnitChange:
 
 @dataclass(frozen=True)
 class MetricChange:
-    """One metric of like units that were measured in both runs.
+    """One metric of like subjects that were measured in both runs.
 
     Attributes:
         key: metric key.
         si_unit: of its values.
         model: device model.
-        pairs: units that have it in both runs.
+        pairs: subjects that have it in both runs.
         common: relative loss that they have in common (median); positive is worse.
         common_seen: the smallest common loss that this many pairs can tell from noise.
         sigma: robust width of what is left without it; 0 where there are too few pairs to tell.
-        seen: the smallest loss of one unit, beyond the common one, that can be told from noise.
+        seen: the smallest loss of one subject, beyond the common one, that can be told from noise.
         cause: of the common loss.
-        worse: units that lost more than that, the worst first.
-        better: units that gained as much.
+        worse: subjects that lost more than that, the worst first.
+        better: subjects that gained as much.
     """
 
     key: str
@@ -58,8 +58,8 @@ class MetricChange:
     sigma: float
     seen: float
     cause: Cause
-    worse: tuple[UnitChange, ...] = ()
-    better: tuple[UnitChange, ...] = ()
+    worse: tuple[SubjectChange, ...] = ()
+    better: tuple[SubjectChange, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ class Comparison:
         later: run id.
         nodes_gone: in the earlier run only.
         nodes_new: in the later run only.
-        units_gone: ids of units in the earlier run only.
-        units_new: ids of units in the later run only.
-        moved: unit id → (where it was, where it is).
+        subjects_gone: ids of subjects in the earlier run only.
+        subjects_new: ids of subjects in the later run only.
+        moved: subject id → (where it was, where it is).
         environment: fact → (before, now), those that differ.
         outcomes: node → (before, now), the worst that was said of it, where that differs.
         metrics: those that were compared.
@@ -89,8 +89,8 @@ class Comparison:
     later: str
     nodes_gone: tuple[str, ...]
     nodes_new: tuple[str, ...]
-    units_gone: tuple[str, ...]
-    units_new: tuple[str, ...]
+    subjects_gone: tuple[str, ...]
+    subjects_new: tuple[str, ...]
     moved: dict[str, tuple[str, str]]
     environment: dict[str, tuple[str, str]]
     outcomes: dict[str, tuple[str, str]]

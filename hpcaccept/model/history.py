@@ -1,4 +1,4 @@
-"""What is remembered of past runs? Numbers of units by an identity that outlives names, and what they were measured with."""
+"""What is remembered of past runs? Numbers of subjects by an identity that outlives names, and what they were measured with."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from hpcaccept.model.record import Record
-    from hpcaccept.model.table import Unit
+    from hpcaccept.model.table import MeasuredSubject
 
 #: Codes of a remembered value. What failed or was disturbed is kept and shown, but never taken for normal.
 #: Of several answers about one value the highest counts: what one question could not judge, another may have passed.
@@ -35,7 +35,7 @@ ENVIRONMENT_FACTS = (
     "kernel",
     "hpcaccept",
 )
-#: The unit of numbers that speak of all ranks together.
+#: The subject of numbers that speak of all ranks together.
 WORLD = "*"
 
 
@@ -58,27 +58,27 @@ class PastRun:
 
 @dataclass(frozen=True)
 class Past:
-    """What some units reached in earlier runs.
+    """What some subjects reached in earlier runs.
 
     Attributes:
         runs: oldest first.
-        units: unit ids (``unit_id``), one per column.
-        values: metric key → float64[r, u] in the metric's SI unit; NaN where the run has no value of the unit, none of the same
+        subjects: subject ids (``subject_id``), one per column.
+        values: metric key → float64[r, u] in the metric's SI unit; NaN where the run has no value of the subject, none of the same
             revision, device model and setting, or one that failed or was disturbed.
         outcomes: metric key → uint8[r, u], what was said of the value then; who failed again and again is told by it.
         facts: of the environment, one mapping per run: what changed since is told by them. Empty: not known.
     """
 
     runs: tuple[PastRun, ...]
-    units: tuple[str, ...]
+    subjects: tuple[str, ...]
     values: Mapping[str, npt.NDArray[np.float64]]
     outcomes: Mapping[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
     facts: tuple[Mapping[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
-class Place:
-    """Who and where a unit was in one run.
+class PastSubject:
+    """Who and where a subject was in one run.
 
     Attributes:
         node: name of the node; empty for all ranks together.
@@ -111,68 +111,66 @@ class RunToRemember:
         run: which one.
         facts: of its environment.
         revisions: check → revision of its method.
-        units: unit ids; nodes of which nothing was measured are among them.
-        places: of each unit.
-        standing: uint8[u], the worst that was said of the unit's node (of all, for ``WORLD``): PASSED is accepted.
+        subjects: subject ids; nodes of which nothing was measured are among them.
+        places: of each subject.
+        standing: uint8[u], the worst that was said of the subject's node (of all, for ``WORLD``): PASSED is accepted.
         keys: metric keys.
         values: float64[k, u], SI; NaN where absent.
         outcomes: uint8[k, u], codes.
 
     Raises:
-        ValueError: shapes that do not fit, or a unit twice.
+        ValueError: shapes that do not fit, or a subject twice.
     """
 
     run: PastRun
     facts: Mapping[str, str]
     revisions: Mapping[str, int]
-    units: tuple[str, ...]
-    places: tuple[Place, ...]
+    subjects: tuple[str, ...]
+    places: tuple[PastSubject, ...]
     standing: npt.NDArray[np.uint8]
     keys: tuple[str, ...]
     values: npt.NDArray[np.float64]
     outcomes: npt.NDArray[np.uint8]
 
     def __post_init__(self) -> None:
-        shape = (len(self.keys), len(self.units))
+        shape = (len(self.keys), len(self.subjects))
         if self.values.shape != shape or self.outcomes.shape != shape:
             raise ValueError(f"values {self.values.shape} and outcomes {self.outcomes.shape}, expected {shape}")
-        if not len(self.units) == len(self.places) == len(self.standing) == len(set(self.units)):
-            raise ValueError("units, their places and standings are of unlike number, or a unit is there twice")
+        if not len(self.subjects) == len(self.places) == len(self.standing) == len(set(self.subjects)):
+            raise ValueError("subjects, their places and standings are of unlike number, or a subject is there twice")
 
 
 @dataclass(frozen=True)
-class UnitStory:
-    """What became of one unit.
+class SubjectStory:
+    """What became of one subject.
 
     Attributes:
-        unit: its id.
+        subject: its id.
         serial: number on the board, empty where it is not known.
         model: device model.
         places: where it was, in the order of time, each once: more than one says that it was moved or its node renamed.
         runs: in which it was.
         failed: in how many of those it failed.
         warned: in how many it was warned of.
-        last_seen: when the last of them was planned.
         last_accepted: when the last run that accepted it was planned; empty: never.
     """
 
-    unit: str
+    subject: str
     serial: str
     model: str
     places: tuple[str, ...]
     runs: int
     failed: int
     warned: int
-    last_seen: str
     last_accepted: str
 
 
 @dataclass(frozen=True)
-class UnitTrend:
-    """What became of one number of one unit.
+class SubjectTrend:
+    """What became of one number of one subject.
 
     Attributes:
-        unit: its id.
+        subject: its id.
         place: where it was seen last.
         key: metric key.
         si_unit: unit of the values.
@@ -180,27 +178,25 @@ class UnitTrend:
         size: relative loss of the recent runs against the first ones; 0 where steady.
         since: when the run was planned from which on it is so; empty where steady.
         values: oldest first, gaps left out.
-        last_run: when the run of the last value was planned.
     """
 
-    unit: str
-    place: Place
+    subject: str
+    place: PastSubject
     key: str
     si_unit: str
     word: str
     size: float
     since: str
     values: tuple[float, ...]
-    last_run: str
 
 
-def unit_id(unit: Unit) -> str:
-    """Who a unit is: its GPU UUID, which survives renames and swaps of nodes; else ``node/device``, the node, or ``WORLD``."""
-    if unit.device_id:
-        return unit.device_id
-    if not unit.node:
+def subject_id(subject: MeasuredSubject) -> str:
+    """Who a subject is: its GPU UUID, which survives renames and swaps of nodes; else ``node/device``, the node, or ``WORLD``."""
+    if subject.device_id:
+        return subject.device_id
+    if not subject.node:
         return WORLD
-    return f"{unit.node}/{unit.device}" if unit.device else unit.node
+    return f"{subject.node}/{subject.device}" if subject.device else subject.node
 
 
 def environment_of(records: Iterable[Record]) -> dict[str, str]:

@@ -11,9 +11,13 @@ from hpcaccept.units import show
 Direction = Literal["higher", "lower", "exact"]
 #: Whom a number speaks of: one GPU (or the CPU of one rank), one node, or all ranks together.
 Scope = Literal["device", "node", "world"]
-#: How the repeats of one unit become one number. Capability (``best``) is the best launch by the median of its blocks: a
+#: How the repeats of one subject become one number. Capability (``best``) is the best launch by the median of its blocks: a
 #: launch can be slow for its whole life, a block can be fast by chance (under a CPU quota). Of counted faults the worst counts.
 Statistic = Literal["best", "median", "worst"]
+#: ``timed``: two measurements of one thing differ. ``counted``: they do not (cores, bytes of memory), so that no floor for noise
+#: is added and a second measurement tells nothing.
+Noise = Literal["timed", "counted"]
+Cells = Literal["", "pair", "partner"]
 Origin = Literal["built-in", "request", "suite", "baseline", "peers", "history"]
 
 
@@ -76,9 +80,12 @@ class Metric:
         limit: a limit that needs no baseline (a wrong element is always a fault).
         peer_floor: smallest relative loss against the peers that may count as slow on a GPU; None: never judged
             against peers.
-        history_floor: the same against the unit's own past runs; None: a quarter of ``peer_floor`` (``past_floor``).
+        history_floor: the same against the subject's own past runs; None: a quarter of ``peer_floor`` (``past_floor``).
         required: a measured record of the check without this metric is an ERROR.
         headline: shown on the first page of a report; the others are in report.json and run.h5.
+        cells: what a variant names where each is a cell of a matrix: ``pair`` two ends (``metric_key.Pair``), ``partner`` the
+            node at the other end; empty: variants are kinds of measurement.
+        noise: whether two measurements of one thing differ.
     """
 
     name: str
@@ -94,6 +101,8 @@ class Metric:
     history_floor: float | None = None
     required: bool = True
     headline: bool = True
+    cells: Cells = ""
+    noise: Noise = "timed"
 
     @property
     def is_rate(self) -> bool:
@@ -102,9 +111,9 @@ class Metric:
 
     @property
     def past_floor(self) -> float | None:
-        """Smallest relative loss against the unit's own past runs that may count as slow; None: never judged so.
+        """Smallest relative loss against the subject's own past runs that may count as slow; None: never judged so.
 
-        A unit repeats itself far better than it agrees with its like: 0.05 to 0.5 % against 0.5 to 5 % (published MLPerf
+        A subject repeats itself far better than it agrees with its like: 0.05 to 0.5 % against 0.5 to 5 % (published MLPerf
         logs and fleet studies), so that a quarter of the peers' floor is still several widths.
         """
         if self.history_floor is not None or self.peer_floor is None:
@@ -120,21 +129,3 @@ def at_most(value: float, unit: str, source: str) -> Limit:
 def at_least(value: float, unit: str, source: str) -> Limit:
     """A built-in lower limit."""
     return Limit(value, None, unit, "built-in", source)
-
-
-def metric_key(check: str, metric: str, variant: str = "") -> str:
-    """``matmul.rate_flops[fp32]``: the full name of what was measured."""
-    return f"{check}.{metric}[{variant}]" if variant else f"{check}.{metric}"
-
-
-def split_key(key: str) -> tuple[str, str, str]:
-    """``("matmul", "rate_flops", "fp32")`` from ``matmul.rate_flops[fp32]``.
-
-    Raises:
-        ValueError: the text has no ``check.metric`` form.
-    """
-    name, _, variant = key.partition("[")
-    check, dot, metric = name.partition(".")
-    if not (dot and check and metric) or (variant and not variant.endswith("]")):
-        raise ValueError(f"found {key!r}, expected check.metric or check.metric[variant]")
-    return check, metric, variant[:-1]

@@ -33,12 +33,14 @@ class Reserved:
         start_s: seconds since the epoch.
         end_s: seconds since the epoch; infinite for a job that waits: nobody knows.
         nodes: their names.
+        for_job: True where a job waits for them, False for a reservation.
     """
 
     name: str
     start_s: float
     end_s: float
     nodes: frozenset[str]
+    for_job: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Outcome = Literal["measured", "not_run", "error"]
-#: How the cause begins of a rank that saw a hole in its own time (SIGSTOP, a frozen virtual machine).
-STOPPED = "stopped: "
+#: What kept a rank from saying what it measured: ``stopped``, it saw a hole in its own time (SIGSTOP, a frozen virtual machine);
+#: ``deadline``, it was overdue or waited in vain; ``terminated``, a SIGTERM ended it. Empty: something else, or nothing.
+Interruption = Literal["", "stopped", "deadline", "terminated"]
 #: The fact by which a check says that somebody else was using the device, and who.
 DISTURBED = "disturbed"
 
@@ -48,6 +49,7 @@ class Record:
         remedy: what to do about the cause.
         cut_short: True for the last words of a rank that was ended in the middle of the check.
         by_peer: True when another rank's death or hang cut this one short: it is a victim, not a suspect.
+        interruption: what kept the rank from finishing, where it knows.
         beat: progress when it was cut short: phase and iteration.
         samples: every repeat.
         unsupported: variant → why this device cannot do it.
@@ -70,6 +72,7 @@ class Record:
     remedy: str = ""
     cut_short: bool = False
     by_peer: bool = False
+    interruption: Interruption = ""
     beat: str = ""
     samples: tuple[Sample, ...] = ()
     unsupported: dict[str, str] = field(default_factory=dict)

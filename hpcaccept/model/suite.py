@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from hpcaccept.model.metric import Limit
 
@@ -29,11 +29,11 @@ class CheckSpec:
 
 @dataclass(frozen=True)
 class PeerRule:
-    """How units are compared with their peers in the run.
+    """How subjects are compared with their peers in the run.
 
     Attributes:
         enabled: False switches the question off.
-        min_units: fewer comparable units than this cannot say who is slow.
+        min_subjects: fewer comparable subjects than this cannot say who is slow.
         false_alarm_rate: chance that a run in which all is well blames anybody (the cut follows from the number of
             comparisons).
         floor: smallest relative loss that may be blamed; None: each metric's own floor.
@@ -41,8 +41,10 @@ class PeerRule:
         shared_host_floor: the same where several nodes share one kernel and its cores (virtual nodes).
     """
 
+    FORMER: ClassVar[dict[str, str]] = {"min_units": "min_subjects"}
+
     enabled: bool = True
-    min_units: int = 3
+    min_subjects: int = 3
     false_alarm_rate: float = 0.01
     floor: float | None = None
     shared_host_floor: float = 0.5

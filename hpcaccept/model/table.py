@@ -9,14 +9,14 @@ import numpy.typing as npt
 
 
 @dataclass(frozen=True)
-class Unit:
+class MeasuredSubject:
     """One measured device of one node.
 
     Attributes:
         node: name of the node.
         device: ``cuda:3`` or ``cpu``; with several CPU ranks per node ``cpu:1``.
         device_id: GPU UUID, or empty.
-        model: name the driver gives the GPU or model name of the CPU: only like units are peers.
+        model: name the driver gives the GPU or model name of the CPU: only like subjects are peers.
         setting: what else must be alike for numbers to be compared (threads, in turn or not).
     """
 
@@ -33,18 +33,18 @@ class SampleTable:
 
     Attributes:
         keys: metric keys (``matmul.rate_flops[fp32]``).
-        units: measured devices.
+        subjects: measured devices.
         key: int32[n], index into keys.
-        unit: int32[n], index into units; -1 for numbers that speak of all nodes together.
+        subject: int32[n], index into subjects; -1 for numbers that speak of all nodes together.
         launch: int32[n], number of the step it was measured in: a retest is another launch.
         repeat: int32[n], block within the launch.
         value: float64[n], SI units.
     """
 
     keys: tuple[str, ...]
-    units: tuple[Unit, ...]
+    subjects: tuple[MeasuredSubject, ...]
     key: npt.NDArray[np.int32]
-    unit: npt.NDArray[np.int32]
+    subject: npt.NDArray[np.int32]
     launch: npt.NDArray[np.int32]
     repeat: npt.NDArray[np.int32]
     value: npt.NDArray[np.float64]

@@ -6,7 +6,8 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from hpcaccept.model.metric import Limit, metric_key
+from hpcaccept.model.metric import Limit
+from hpcaccept.model.metric_key import MetricKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -103,7 +104,7 @@ class Verdict:
     @property
     def key(self) -> str:
         """``matmul.rate_flops[fp32]``, or the check alone when nothing was measured."""
-        return metric_key(self.check, self.metric, self.variant) if self.metric else self.check
+        return str(MetricKey.of(self.check, self.metric, self.variant)) if self.metric else self.check
 
 
 def worst(outcomes: list[Outcome]) -> Outcome:

@@ -11,8 +11,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from hpcaccept.model.metric import Metric, Origin, split_key
-from hpcaccept.model.table import Unit
+from hpcaccept.model.metric import Metric, Origin
+from hpcaccept.model.metric_key import MetricKey
+from hpcaccept.model.table import MeasuredSubject
 from hpcaccept.model.verdict import CODE, OUTCOMES, QUESTIONS, Outcome, Question
 
 Floats = npt.NDArray[np.float64]
@@ -20,14 +21,14 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class JudgedColumn:
-    """One question about one metric, answered for many like units: as columns, so that nothing is built for who passes.
+    """One question about one metric, answered for many like subjects: as columns, so that nothing is built for who passes.
 
     Attributes:
         question: that is answered.
         key: metric key.
         metric: its declaration.
         origin: of the limits.
-        unit: int32[u], index into the units of the table.
+        subject: int32[u], index into the subjects of the table.
         outcome: int8[u], index into ``OUTCOMES``.
         value: float64[u], in the unit of the metric.
         lower: float64[u], smallest value that meets the limit, NaN: none.
@@ -36,7 +37,8 @@ class JudgedColumn:
         compared: what the centre is (``median of 7 peers``), empty without one.
         detail: how the limit follows from it.
         source: where the limits come from, where ``compared`` and ``detail`` do not say it.
-        said: why there is no limit, where there is none for all of these units.
+        said: why there is no limit, where there is none for all of these subjects.
+        unknown_model: True where that is because the device model has no baseline at all.
         required: as of a verdict; what peers or past cannot decide is never required.
         remarks: row → (reason, remedy) of its own.
 
@@ -49,7 +51,7 @@ class JudgedColumn:
     key: str
     metric: Metric
     origin: Origin
-    unit: npt.NDArray[np.int32]
+    subject: npt.NDArray[np.int32]
     outcome: npt.NDArray[np.int8]
     value: Floats
     lower: Floats
@@ -59,12 +61,13 @@ class JudgedColumn:
     detail: str = ""
     source: str = ""
     said: str = ""
+    unknown_model: bool = False
     required: bool = True
     remarks: Mapping[int, tuple[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        columns = (self.unit, self.outcome, self.value, self.lower, self.upper, self.center)
-        if any(len(column) != len(self.unit) for column in columns):
+        columns = (self.subject, self.outcome, self.value, self.lower, self.upper, self.center)
+        if any(len(column) != len(self.subject) for column in columns):
             raise ValueError(f"columns of {self.key} are of unlike length")
         above = (self.value >= self.lower) | (self.lower != self.lower)
         below = (self.value <= self.upper) | (self.upper != self.upper)
@@ -76,7 +79,7 @@ class JudgedColumn:
             raise ValueError(f"a PASS of {self.key} has a value outside its limit")
 
     def __len__(self) -> int:
-        return len(self.unit)
+        return len(self.subject)
 
     @cached_property
     def demanded(self) -> npt.NDArray[np.bool_]:
@@ -91,14 +94,19 @@ class JudgedColumn:
         return {OUTCOMES[code]: count for code, count in enumerate(number) if count}
 
     @property
+    def parts(self) -> MetricKey:
+        """The key taken apart."""
+        return MetricKey.parse(self.key)
+
+    @property
     def check(self) -> str:
-        """Name of the check."""
-        return split_key(self.key)[0]
+        """Name of the check in its suite."""
+        return self.parts.check_name
 
     @property
     def variant(self) -> str:
         """Of the metric."""
-        return split_key(self.key)[2]
+        return self.parts.variant
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,11 +114,11 @@ class VerdictTable:
     """Every value of a run that was asked about, by every question: what 16,384 nodes have room for.
 
     Attributes:
-        units: of whom the answers speak.
-        answers: by question, then by metric; a metric has several where its units are not all alike.
+        subjects: of whom the answers speak.
+        answers: by question, then by metric; a metric has several where its subjects are not all alike.
     """
 
-    units: tuple[Unit, ...]
+    subjects: tuple[MeasuredSubject, ...]
     answers: tuple[JudgedColumn, ...]
 
     def __len__(self) -> int:
@@ -145,7 +153,7 @@ class VerdictTable:
         each = np.array([number[answer.key] for answer in self.answers], np.int32)
         return np.repeat(each, [len(answer) for answer in self.answers])
 
-    def column(self, name: Literal["unit", "outcome", "value", "lower", "upper", "center"]) -> npt.NDArray[Any]:
+    def column(self, name: Literal["subject", "outcome", "value", "lower", "upper", "center"]) -> npt.NDArray[Any]:
         """One column of all answers, n entries, in their order."""
         parts = [getattr(answer, name) for answer in self.answers]
         return np.concatenate(parts) if parts else np.zeros(0)

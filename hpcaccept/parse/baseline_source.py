@@ -24,7 +24,7 @@
     band = 0.10                       # … share beyond it that fails,
     lower = 48                        # or the failing limit itself (upper: where lower is better)
     unit = "TFLOP/s"
-    units = 1                         # boards it is of; absent: nobody says
+    subjects = 1                      # boards it is of; absent: nobody says
     gpus = 8                          # per node; absent: any number
     center = false                    # measured in another way: a limit, but no centre
     source = "…"
@@ -48,7 +48,7 @@ _HEAD = {
     "peaks", "limits", "unused",
 }  # fmt: skip
 _PEAK = {"keys", "value", "unit", "note"}
-_LIMIT = {"keys", "value", "band", "lower", "upper", "unit", "units", "gpus", "center", "source", "why"}
+_LIMIT = {"keys", "value", "band", "lower", "upper", "unit", "subjects", "gpus", "center", "source", "why"}
 _UNUSED = {"figure", "source", "why"}
 
 
@@ -79,7 +79,7 @@ class StatedLimit:
         lower: failing limit, or None.
         upper: failing limit, or None.
         unit: SI unit.
-        units: boards it is of; 0: nobody says.
+        subjects: boards it is of; 0: nobody says.
         gpus: GPUs per node; 0: any.
         source: who published it, and how the limit follows.
     """
@@ -89,7 +89,7 @@ class StatedLimit:
     lower: float | None
     upper: float | None
     unit: str
-    units: int
+    subjects: int
     gpus: int
     source: str
 
@@ -188,7 +188,7 @@ def _limit(row: dict[str, Any], place: str) -> StatedLimit:
         )
     center = value if row.get("center", True) else None
     return StatedLimit(
-        keys, center, lower, upper, unit, row.get("units", 0), row.get("gpus", 0), f"{row['source']}; {why}"
+        keys, center, lower, upper, unit, row.get("subjects", 0), row.get("gpus", 0), f"{row['source']}; {why}"
     )
 
 

@@ -66,7 +66,7 @@ class Row:
     center: float | None
     lower: float | None
     upper: float | None
-    units: int
+    subjects: int
     gpus: int
     revision: int
     source: str

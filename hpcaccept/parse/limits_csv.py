@@ -1,6 +1,6 @@
 """What does a table of limits say? CSV with our own columns in, rows in SI out.
 
-Columns: ``key,unit`` and at least one of ``center,lower,upper``; also ``units,gpus,revision,source``. An empty cell is a blank.
+Columns: ``key,unit`` and at least one of ``center,lower,upper``; also ``subjects,gpus,revision,source``. An empty cell is a blank.
 The unit may have a prefix (``GB/s``, ``TFLOP/s``, ``Gb/s``): it is converted; one that is not known refuses the row.
 """
 
@@ -11,12 +11,12 @@ import io
 import math
 
 from hpcaccept.errors import NotUnderstood, nearest
-from hpcaccept.model.metric import split_key
+from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.parse.imported_limits import Imported, Row
 from hpcaccept.units import to_si
 
 _NUMBERS = ("center", "lower", "upper")
-_COUNTS = ("units", "gpus", "revision")
+_COUNTS = ("subjects", "gpus", "revision")
 COLUMNS = ("key", "unit", *_NUMBERS, *_COUNTS, "source")
 
 
@@ -47,16 +47,16 @@ def parse_limits_csv(text: str) -> Imported:
 def _row(cells: dict[str, str]) -> Row:
     """One row in SI. Raises ValueError with the reason where it cannot be taken."""
     key = cells["key"]
-    split_key(key)
+    MetricKey.parse(key)
     numbers = {name: _number(name, cells.get(name, ""), cells["unit"]) for name in _NUMBERS}
     if all(number is None for number in numbers.values()):
         raise ValueError("neither centre nor limit")
-    units, gpus, revision = (_count(name, cells.get(name, "")) for name in _COUNTS)
+    subjects, gpus, revision = (_count(name, cells.get(name, "")) for name in _COUNTS)
     unit = to_si(0.0, cells["unit"])[1]
     center, lower, upper = (numbers[name] for name in _NUMBERS)
     if center is not None and lower is not None and lower < center / 2:
         raise ValueError("its limit is less than half of its centre: nothing but a wreck would miss it")
-    return Row(key, unit, center, lower, upper, units, gpus, revision, cells.get("source", ""))
+    return Row(key, unit, center, lower, upper, subjects, gpus, revision, cells.get("source", ""))
 
 
 def _number(name: str, text: str, unit: str) -> float | None:

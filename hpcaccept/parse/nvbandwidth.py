@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from hpcaccept.errors import NotUnderstood
+from hpcaccept.model.metric_key import Pair
 
 Status = Literal["Passed", "Waived", "Not Found", "Error", "Running"]
 _STATUSES: dict[str, Status] = {
@@ -175,5 +176,5 @@ def _cell(row_kind: str | None, arrow: str | None, row: int, column: int) -> str
         return f"gpu{column}"
     here, there = ("cpu" if row_kind == "CPU" else f"gpu{row}"), f"gpu{column}"
     if arrow == "<->":
-        return f"{here}↔{there}"
-    return f"{here}→{there}" if arrow == "->" else f"{there}→{here}"
+        return str(Pair(here, there, both_ways=True))
+    return str(Pair(here, there) if arrow == "->" else Pair(there, here))

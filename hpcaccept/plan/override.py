@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpcaccept.config.suites import SuiteText
-from hpcaccept.model.metric import split_key
+from hpcaccept.model.metric_key import MetricKey, check_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,11 +32,11 @@ def overridden(text: SuiteText, overrides: Sequence[SuiteText]) -> tuple[SuiteTe
     for override in overrides:
         place = str(override.file)
         for name, table in override.tables.get("checks", {}).items():
-            for mine in (c for c in checks if name in (c, c.partition(":")[0])):
+            for mine in (c for c in checks if name in (c, check_of(c))):
                 checks[mine].update(table)
                 origins.update({("checks", mine, key): place for key in table})
         for limit, table in override.tables.get("limits", {}).items():
-            if split_key(limit)[0] in checks:
+            if MetricKey.parse(limit).check_name in checks:
                 limits[limit] = dict(table)  # whole: half a limit of another file would be nobody's limit
                 origins.update({("limits", limit, key): place for key in table})
         found = override.tables.get("peers", {})

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from hpcaccept import checks
 from hpcaccept.errors import UsageError, nearest
-from hpcaccept.model.metric import Limit, split_key
+from hpcaccept.model.metric import Limit
+from hpcaccept.model.metric_key import MetricKey, check_of
 from hpcaccept.model.suite import CheckSpec, PeerRule, Suite
 from hpcaccept.plan.override import overridden
 
@@ -85,24 +86,28 @@ def _validate(override: SuiteText) -> None:
     for key, table in limits.items():
         where = f'{place}: [limits."{key}"]'
         try:
-            check = split_key(key)[0]
+            parts = MetricKey.parse(key)
         except ValueError as fault:
             raise UsageError(f"{where}: {fault}.") from None
-        if not checks.exists(check):
-            raise UsageError(f"{where}: there is no check {check!r}.", nearest(check, checks.names()))
-        _limits({key: table}, (CheckSpec(check),), place)
+        if not checks.exists(parts.check):
+            raise UsageError(f"{where}: there is no check {parts.check_name!r}.", nearest(parts.check, checks.names()))
+        _limits({key: table}, (CheckSpec(parts.check_name),), place)
 
 
 def _of_present(limits: Mapping[str, Any], named: Mapping[str, Any], specs: tuple[CheckSpec, ...]) -> dict[str, Any]:
     """Without the limits of checks that are switched off: those match nothing on purpose."""
     off = set(named) - {spec.name for spec in specs}
-    return {key: table for key, table in limits.items() if key.partition(".")[0] not in off}
+    return {key: table for key, table in limits.items() if not any(key.startswith(f"{name}.") for name in off)}
 
 
 def _check(name: str, table: Mapping[str, Any], place: str) -> CheckSpec:
     where = f"{place}: [checks.{name}]"
     if not checks.exists(name):
         raise UsageError(f"{where}: there is no check {name!r}.", nearest(name, checks.names()))
+    if name.endswith(":"):
+        raise UsageError(
+            f"{where}: found no label after the colon.", f'Write it like [checks."{check_of(name)}:small"].'
+        )
     parameters = {f.name for f in fields(checks.load(name))}
     _only(table, (*_OF_EVERY_CHECK, *parameters), where, "key")
     params = {key: value for key, value in table.items() if key in parameters}
@@ -148,9 +153,9 @@ def _peers(table: Mapping[str, Any], place: str) -> PeerRule:
     rule = PeerRule(**values)
     if not 0 < rule.false_alarm_rate < 1:
         raise UsageError(f"{where}: false_alarm_rate is {rule.false_alarm_rate}, expected a share between 0 and 1.")
-    if rule.min_units != int(rule.min_units) or rule.min_units < 3:
+    if rule.min_subjects != int(rule.min_subjects) or rule.min_subjects < 3:
         # A unit alone is its own median, and of two nobody can say which one is slow: all of them would pass.
-        raise UsageError(f"{where}: min_units is {rule.min_units}, expected a whole number of at least 3.")
+        raise UsageError(f"{where}: min_subjects is {rule.min_subjects}, expected a whole number of at least 3.")
     if rule.retests != int(rule.retests) or rule.retests < 0:
         raise UsageError(f"{where}: retests is {rule.retests}, expected a whole number of at least 0.")
     for name, floor in (("floor", rule.floor), ("shared_host_floor", rule.shared_host_floor)):
@@ -166,12 +171,12 @@ def _limits(table: Mapping[str, Any], specs: tuple[CheckSpec, ...], place: str) 
     for key, values in table.items():
         where = f'{place}: [limits."{key}"]'
         try:
-            check, metric, _ = split_key(key)
+            parts = MetricKey.parse(key)
         except ValueError as fault:
             raise UsageError(f"{where}: {fault}.", f'Write it like [limits."{known[0]}"].') from None
-        if f"{check}.{metric}" not in known:
-            raise UsageError(f"{where}: no check of this suite measures it.", nearest(f"{check}.{metric}", known))
-        limits[key] = _limit(_table(values, where), catalogue[check][metric].unit, where)
+        if (bare := str(parts.bare)) not in known:
+            raise UsageError(f"{where}: no check of this suite measures it.", nearest(bare, known))
+        limits[key] = _limit(_table(values, where), catalogue[parts.check_name][parts.metric].unit, where)
     return limits
 
 

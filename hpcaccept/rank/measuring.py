@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from hpcaccept import checks
 from hpcaccept.errors import HpcacceptError, RunError, RunFolderFull
 from hpcaccept.measure import device as devices
-from hpcaccept.measure.context import MpiContext, Place
+from hpcaccept.measure.context import MpiContext, RankPlacement
 from hpcaccept.measure.ranks import mpi
 from hpcaccept.model.check import Check, Unavailable
 from hpcaccept.model.record import ModuleImported, Record
@@ -88,6 +88,7 @@ def measure_check(rank: Rank, comm: MPI.Intracomm, task: Task, watch: Watch) -> 
         timed(lambda: kept.append(check.measure(ctx)))
 
     fault: Exception | None = obstacle
+    stopped = ""
     try:
         if check.scope == "world" and obstacle is None:
             measure()
@@ -107,11 +108,13 @@ def measure_check(rank: Rank, comm: MPI.Intracomm, task: Task, watch: Watch) -> 
         stopped = watch.stopped_since(begun) if check.scope == "world" else ""
         fault = RunError(f"{stopped}; then {why}") if stopped else why
     record = _conclude(rank, spec, ctx, fault, started_at, duration_s[0])
+    if stopped:
+        record = replace(record, interruption="stopped")
     rank.journal.write(record)
     return not (check.scope == "world" and record.outcome == "error")
 
 
-def _longest_queue(place: Place) -> int:
+def _longest_queue(place: RankPlacement) -> int:
     # Other hosts may hold more ranks than this one; nobody can hold more than all.
     return place.size if place.in_turn or not place.shared_kernel else 1
 
@@ -168,7 +171,7 @@ def _obstacle_elsewhere(obstacles: list[tuple[str, str]]) -> Unavailable | None:
 
 def _in_turn(
     queue: MPI.Comm,
-    place: Place,
+    place: RankPlacement,
     watch: Watch,
     deadline_s: float,
     measure: Callable[[], None],

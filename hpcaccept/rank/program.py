@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hpcaccept import __version__
 from hpcaccept.errors import HpcacceptError, RunFolderFull
-from hpcaccept.measure.context import Place
+from hpcaccept.measure.context import RankPlacement
 from hpcaccept.measure.gpu import driver
 from hpcaccept.measure.host import host
 from hpcaccept.measure.ranks import mpi, pmix
@@ -132,7 +132,7 @@ def _settle(rank: Rank, comm: MPI.Intracomm) -> None:
     host_cores = min(float(shared), sum({world[r]["group"]: world[r]["cores"] for r in host_ranks}.values()))
     local = node_ranks.index(rank.number)
     device = driver.installed().device(local) if rank.step.gpus_per_node else "cpu"
-    rank.place = Place(
+    rank.place = RankPlacement(
         rank=rank.number,
         size=len(world),
         node=rank.node,

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from hpcaccept import checks
-from hpcaccept.measure.context import Place
+from hpcaccept.measure.context import RankPlacement
 from hpcaccept.model.plan import Step
-from hpcaccept.model.record import RankStopped, Record
+from hpcaccept.model.record import Interruption, RankStopped, Record
 from hpcaccept.model.suite import CheckSpec
 from hpcaccept.store.journal import Journal
 
@@ -22,7 +22,7 @@ class Rank:
     journal: Journal
     node: str
     number: int
-    place: Place | None = None
+    place: RankPlacement | None = None
     current: CheckSpec | None = None
     model: str = ""
     image: str = ""
@@ -52,11 +52,19 @@ class Rank:
         several = self.place.device == "cpu" and len(self.place.node_ranks) > 1
         return f"cpu:{self.place.local_rank}" if several else self.place.device
 
-    def last_words(self, cause: str, by_peer: bool, beat: str) -> None:
+    def last_words(self, cause: str, by_peer: bool, beat: str, interruption: Interruption) -> None:
         """Called by the watch thread: what this rank was doing when it was ended."""
         if self.current is None:
             self.journal.write_last(RankStopped(cause, by_peer, beat))
         else:
             self.journal.write_last(
-                self.record(self.current, "error", cause=cause, cut_short=True, by_peer=by_peer, beat=beat)
+                self.record(
+                    self.current,
+                    "error",
+                    cause=cause,
+                    cut_short=True,
+                    by_peer=by_peer,
+                    beat=beat,
+                    interruption=interruption,
+                )
             )

@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpcaccept.errors import RunFolderFull
-from hpcaccept.model.record import STOPPED
 from hpcaccept.rank import EXIT_DEADLINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from hpcaccept.model.record import Interruption
 
 #: A rank that waits gives the one that measures this much longer, so that the culprit can speak first.
 PATIENCE_S = 1.0
@@ -45,9 +46,9 @@ class Doing:
 
 
 class Watch:
-    """The thread. ``last_words(cause, by_peer, beat)`` must write the record and not use MPI."""
+    """The thread. ``last_words(cause, by_peer, beat, interruption)`` must write the record and not use MPI."""
 
-    def __init__(self, last_words: Callable[[str, bool, str], None]) -> None:
+    def __init__(self, last_words: Callable[[str, bool, str, Interruption], None]) -> None:
         self._last_words = last_words
         self._doing: Doing | None = None
         self._lock = threading.Lock()
@@ -80,7 +81,7 @@ class Watch:
             begin: by ``time.monotonic``.
         """
         hole_s, woke = self._look()
-        return f"{STOPPED}this process did not run for {hole_s:.0f} s" if woke >= begin else ""
+        return f"stopped: this process did not run for {hole_s:.0f} s" if woke >= begin else ""
 
     def _look(self) -> tuple[float, float]:
         """Look at the clock; gives the last hole in this process's time, and when it ended."""
@@ -103,20 +104,24 @@ class Watch:
             if not told and not overdue:
                 continue
             if stopped := self.stopped_since(now - HOLE_S):
-                self._end(stopped, doing, by_peer=False, code=143)
+                self._end(stopped, doing, "stopped", by_peer=False, code=143)
             elif told:
                 self._end(
-                    "ended by SIGTERM: another rank or the scheduler ended the step", doing, by_peer=True, code=143
+                    "ended by SIGTERM: another rank or the scheduler ended the step",
+                    doing,
+                    "terminated",
+                    by_peer=True,
+                    code=143,
                 )
             elif doing:
                 # Being overdue oneself and being kept waiting are different things: only the first is suspect.
                 what = "waited in vain for" if doing.waits else "did not finish within"
                 cause = f"deadline: {what} {doing.limit_s:g} s ({doing.phase})"
-                self._end(cause, doing, by_peer=doing.waits, code=EXIT_DEADLINE)
+                self._end(cause, doing, "deadline", by_peer=doing.waits, code=EXIT_DEADLINE)
 
-    def _end(self, cause: str, doing: Doing | None, *, by_peer: bool, code: int) -> None:
+    def _end(self, cause: str, doing: Doing | None, interruption: Interruption, *, by_peer: bool, code: int) -> None:
         with contextlib.suppress(RunFolderFull):
-            self._last_words(cause, by_peer, doing.phase if doing else "")
+            self._last_words(cause, by_peer, doing.phase if doing else "", interruption)
         if code == EXIT_DEADLINE:
             time.sleep(LINGER_S)
         os._exit(code)

@@ -28,16 +28,16 @@ _RANK = np.array([SEVERITY[outcome] for outcome in OUTCOMES])
 
 @dataclass(frozen=True)
 class Figure:
-    """One metric over all units.
+    """One metric over all subjects.
 
     Attributes:
         key: metric key.
         unit: SI unit.
-        units: how many units.
+        units: how many subjects.
         low: smallest.
-        median: over units.
+        median: over subjects.
         high: largest.
-        spread: largest spread of the repeats of one unit, relative.
+        spread: largest spread of the repeats of one subject, relative.
     """
 
     key: str
@@ -98,8 +98,8 @@ def summarise(evidence: Evidence, judgement: Judgement, values: list[Values]) ->
         by_check.setdefault(column.check, []).append(column)
     rows = tuple(_row(spec.name, judgement, by_check.get(spec.name, [])) for spec in evidence.plan.suite.checks)
     bad = [v for v in judgement.verdicts if v.required or v.outcome is Outcome.FAIL or v.question == "history"]
-    models = {unit.model for unit in evidence.samples.units if unit.model}
-    lacking = any("no baseline of" in answer.said for answer in judgement.table.answering("baseline"))
+    models = {subject.model for subject in evidence.samples.subjects if subject.model}
+    lacking = any(answer.unknown_model for answer in judgement.table.answering("baseline"))
     return Summary(
         rows=rows,
         bad=tuple(ranked(bad)),
@@ -135,11 +135,13 @@ def _nodes(evidence: Evidence, judgement: Judgement) -> dict[str, Outcome]:
     number = {node: i for i, node in enumerate(evidence.nodes)}
     table = judgement.table
     # The last one is for what speaks of no node of the job.
-    node = np.fromiter((number.get(unit.node, len(number)) for unit in table.units), np.intp, len(table.units))
+    node = np.fromiter(
+        (number.get(subject.node, len(number)) for subject in table.subjects), np.intp, len(table.subjects)
+    )
     found = np.full(len(number) + 1, -1)
     for answer in table.answers:
         counts = counting(answer)
-        np.maximum.at(found, node[answer.unit[counts]], _RANK[answer.outcome[counts]])
+        np.maximum.at(found, node[answer.subject[counts]], _RANK[answer.outcome[counts]])
     for verdict in judgement.said:
         if verdict.required:
             at = number.get(verdict.subject.node, len(number))
@@ -174,7 +176,7 @@ def _figure(values: Values) -> Figure:
     return Figure(
         key=values.key,
         unit=values.metric.unit,
-        units=len(values.unit),
+        units=len(values.subject),
         low=float(values.value.min()),
         median=2 * float(np.median(values.value / 2)),  # the middle of two may be the largest number there is
         high=float(values.value.max()),

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hpcaccept.model.metric import metric_key
+from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.model.verdict import Outcome, Subject, Verdict
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def what_of(verdicts: Sequence[Verdict]) -> str:
     metrics = list(dict.fromkeys((v.check, v.metric) for v in verdicts))
     if len(metrics) == 1:
         check, metric = metrics[0]
-        return f"{metric_key(check, metric)}, {len(keys)} variants" if metric else check
+        return f"{MetricKey.of(check, metric)}, {len(keys)} variants" if metric else check
     checks = list(dict.fromkeys(check for check, _ in metrics))
     some = f"{', '.join(checks[:6])}{' …' if len(checks) > 6 else ''}"
     return some if all(verdict.value is None for verdict in verdicts) else f"{some}, {len(keys)} kinds of numbers"

@@ -1,7 +1,7 @@
 """Whom would the rules of others blame, as they are and with the retests that ours has?
 
 As they are, they see the first launch. On equal terms, a metric in which a rule finds anybody is launched again on all nodes, and the
-best launch of each unit counts: what ``launch.job.retest`` does for ours, and as often.
+best launch of each subject counts: what ``launch.job.retest`` does for ours, and as often.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def failed_by(
 def failed_by_past(
     cut: float, floor: float, runs: Sequence[Mapping[str, Floats]], past: int, site: Site
 ) -> Iterator[tuple[int, int, str]]:
-    """The same of a plain rule on the own past: median and MAD of the unit's own runs.
+    """The same of a plain rule on the own past: median and MAD of the subject's own runs.
 
     Args:
-        cut: widths beyond which a unit is slow.
+        cut: widths beyond which a subject is slow.
         floor: relative loss that it must have as well; with one, it must be slow in both of the last two runs.
         runs: short name → float64[u], medians of the first launch of each run, oldest first.
         past: so many of them are the past.

@@ -81,7 +81,7 @@ class Fault:
         return range(self.node, self.node + 1)
 
     def rows(self, name: str, site: Site) -> npt.NDArray[np.intp]:
-        """Which units of a metric are slow."""
+        """Which subjects of a metric are slow."""
         if SPREADS[name].scope == "node":
             return np.asarray(self.nodes(site))
         if KINDS[self.kind].reach == "gpu":
@@ -91,7 +91,7 @@ class Fault:
 
 
 def left_of(faults: Sequence[Fault], site: Site, rng: np.random.Generator) -> dict[str, Floats]:
-    """Short name → float64[u]: what is left of each unit's rate in one launch; metrics that nothing spoils are absent."""
+    """Short name → float64[u]: what is left of each subject's rate in one launch; metrics that nothing spoils are absent."""
     left: dict[str, Floats] = {}
     for fault in faults:
         kind = KINDS[fault.kind]

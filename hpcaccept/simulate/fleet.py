@@ -1,6 +1,6 @@
 """What do the GPUs of a healthy fleet measure? Factors of site, rack, node, GPU and run, with the spreads that fleets show.
 
-A value is the product of what its unit is like (site × rack × node × GPU: it stays) and of what happens in a run: each
+A value is the product of what its subject is like (site × rack × node × GPU: it stays) and of what happens in a run: each
 block has its noise (Student's t of 5 degrees of freedom), and now and then a whole launch is disturbed. The spreads of A100 and
 H100 nodes are read from published healthy fleets and single nodes (SC'22 "Not all GPUs are created equal", arXiv 2208.11035;
 MLPerf training logs; SuperBench's and AzureHPC's published results); ``PRESETS`` scales them.
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from hpcaccept.model.table import SampleTable, Unit
+from hpcaccept.model.table import MeasuredSubject, SampleTable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,20 +33,20 @@ MODEL = "NVIDIA H100 80GB HBM3"
 
 @dataclass(frozen=True)
 class Spread:
-    """How much healthy units differ in one metric, as relative standard deviations.
+    """How much healthy subjects differ in one metric, as relative standard deviations.
 
     Attributes:
         key: of a real metric, so that its declared floor counts.
         scope: whose number it is.
-        unit: between the GPUs of a node (of a number of the node: 0).
+        device: between the GPUs of a node (of a number of the node: 0).
         node: between nodes.
         rack: between racks.
-        run: between measurements of one unit.
+        run: between measurements of one subject.
     """
 
     key: str
     scope: Literal["device", "node"]
-    unit: float
+    device: float
     node: float
     run: float
     rack: float = 0.0
@@ -76,10 +76,10 @@ class Site:
         nodes: how many.
         gpus: per node.
         preset: of ``PRESETS``.
-        disturbed: chance that one launch of one metric is slow on one unit, by 3 to 15 %.
-        heavy: units differ by a t of 5 degrees of freedom instead of a normal distribution: a fleet that nobody sorted.
+        disturbed: chance that one launch of one metric is slow on one subject, by 3 to 15 %.
+        heavy: subjects differ by a t of 5 degrees of freedom instead of a normal distribution: a fleet that nobody sorted.
         firmware: share of nodes with another firmware, which is 1.5 % slower in everything and no fault.
-        missing: chance that a unit has no value of a metric.
+        missing: chance that a subject has no value of a metric.
         crashed: chance that a node has no values at all.
     """
 
@@ -95,12 +95,12 @@ class Site:
 
 @dataclass(eq=False)
 class Fleet:
-    """One fleet whose units stay what they are, from run to run.
+    """One fleet whose subjects stay what they are, from run to run.
 
     Attributes:
         site: what kind.
         rng: of this fleet; the same seed gives the same fleet and the same runs.
-        like: short name → float64[u]: what each unit of the metric reaches, 1 is typical.
+        like: short name → float64[u]: what each subject of the metric reaches, 1 is typical.
         gone: bool[nodes], nodes that crash.
     """
 
@@ -120,11 +120,11 @@ class Fleet:
             rack = np.repeat(self._between(-(-site.nodes // NODES_PER_RACK)), NODES_PER_RACK)[: site.nodes]
             node = 1 + scale * (spread.rack * rack + spread.node * self._between(site.nodes))
             node = node * np.where(other, 0.985, 1.0) * (1 + 0.01 * rng.standard_normal())
-            unit = 1 + scale * spread.unit * self._between(site.nodes * per_node)
-            self.like[name] = np.maximum(np.repeat(node, per_node) * unit, 0.01)
+            device = 1 + scale * spread.device * self._between(site.nodes * per_node)
+            self.like[name] = np.maximum(np.repeat(node, per_node) * device, 0.01)
 
     def _between(self, count: int) -> Floats:
-        """Deviations of healthy units, of standard deviation 1."""
+        """Deviations of healthy subjects, of standard deviation 1."""
         if self.site.heavy:
             return np.asarray(self.rng.standard_t(5, count) / _T5)
         return self.rng.standard_normal(count)
@@ -134,7 +134,7 @@ class Fleet:
 
         Args:
             names: metrics that are measured.
-            faults: short name → float64[u], what is left of each unit's rate now.
+            faults: short name → float64[u], what is left of each subject's rate now.
         """
         found = {}
         for name in names:
@@ -149,7 +149,7 @@ class Fleet:
         return found
 
     def present(self) -> dict[str, npt.NDArray[np.bool_]]:
-        """Short name → bool[u]: which units have a value in this run; crashed nodes have none."""
+        """Short name → bool[u]: which subjects have a value in this run; crashed nodes have none."""
         found = {}
         for name, like in self.like.items():
             here = ~np.repeat(self.gone, len(like) // self.site.nodes)
@@ -158,11 +158,11 @@ class Fleet:
 
 
 @lru_cache(maxsize=8)
-def units_of(nodes: int, gpus: int) -> tuple[Unit, ...]:
+def subjects_of(nodes: int, gpus: int) -> tuple[MeasuredSubject, ...]:
     """The GPUs, node by node, then the nodes themselves."""
     names = [f"n{number:05d}" for number in range(nodes)]
-    cards = [Unit(node, f"cuda:{i}", f"GPU-{node}-{i}", MODEL) for node in names for i in range(gpus)]
-    return (*cards, *(Unit(node, "", "", MODEL) for node in names))
+    cards = [MeasuredSubject(node, f"cuda:{i}", f"GPU-{node}-{i}", MODEL) for node in names for i in range(gpus)]
+    return (*cards, *(MeasuredSubject(node, "", "", MODEL) for node in names))
 
 
 def table_of(
@@ -179,9 +179,9 @@ def table_of(
     sizes = [len(rows) * BLOCKS for _, rows, _, _ in parts]
     return SampleTable(
         keys=tuple(SPREADS[name].key for name in names),
-        units=units_of(site.nodes, site.gpus),
+        subjects=subjects_of(site.nodes, site.gpus),
         key=np.repeat(np.array([key for key, *_ in parts], np.int32), sizes),
-        unit=np.concatenate([np.repeat(rows, BLOCKS) for _, rows, _, _ in parts]).astype(np.int32),
+        subject=np.concatenate([np.repeat(rows, BLOCKS) for _, rows, _, _ in parts]).astype(np.int32),
         launch=np.repeat(np.array([number for _, _, number, _ in parts], np.int32), sizes),
         repeat=np.concatenate([np.tile(np.arange(BLOCKS), len(rows)) for _, rows, _, _ in parts]).astype(np.int32),
         value=np.concatenate([value.ravel() for *_, value in parts]),

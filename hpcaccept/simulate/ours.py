@@ -8,7 +8,7 @@ Nothing of the rule is written here: samples become values (``judge.statistics.a
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -22,18 +22,19 @@ from hpcaccept.judge.statistics.aggregate import Values, values_of
 from hpcaccept.judge.statistics.grouping import Alike, alike_of
 from hpcaccept.launch.job.retest import checks_again
 from hpcaccept.model.evidence import Evidence
-from hpcaccept.model.history import FAILED, PASSED, SUSPECT, WARNED, Past, PastRun, unit_id
-from hpcaccept.model.metric import Metric, split_key
+from hpcaccept.model.history import FAILED, PASSED, SUSPECT, WARNED, Past, PastRun, subject_id
+from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.model.plan import Image, Plan, Request
 from hpcaccept.model.suite import CheckSpec, PeerRule, Suite
 from hpcaccept.model.verdict import CODE, Outcome
 from hpcaccept.model.verdict_table import JudgedColumn
 from hpcaccept.simulate.faults import left_of
-from hpcaccept.simulate.fleet import SPREADS, Fleet, Site, table_of, units_of
+from hpcaccept.simulate.fleet import SPREADS, Fleet, Site, subjects_of, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from hpcaccept.model.metric import Metric
     from hpcaccept.simulate.faults import Fault
 
 Floats = npt.NDArray[np.float64]
@@ -69,7 +70,7 @@ class Run:
             else (row - site.nodes * site.gpus, -1, _SHORT[answer.key])
             for answer in self.answers
             if answer.key in _SHORT
-            for row in answer.unit[answer.outcome == CODE[Outcome.FAIL]].tolist()
+            for row in answer.subject[answer.outcome == CODE[Outcome.FAIL]].tolist()
         ]
 
 
@@ -84,16 +85,16 @@ class Memory:
 
     def remember(self, run: Run) -> None:
         """Keep the values, and what was said of them."""
-        units = len(units_of(self.site.nodes, self.site.gpus))
+        subjects = len(subjects_of(self.site.nodes, self.site.gpus))
         self.runs.append(PastRun(f"run{len(self.runs)}", f"2026-01-{len(self.runs) + 1:02d}", "", "simulated"))
         for column in run.values:
-            value = np.full(units, np.nan)
-            value[column.unit] = column.value
-            said = np.zeros(units, np.uint8)
+            value = np.full(subjects, np.nan)
+            value[column.subject] = column.value
+            said = np.zeros(subjects, np.uint8)
             for answer in run.answers:
                 if answer.key == column.key:
                     coded = np.array([_REMEMBERED.get(code, 1) for code in answer.outcome.tolist()], np.uint8)
-                    said[answer.unit] = np.maximum(said[answer.unit], coded)
+                    said[answer.subject] = np.maximum(said[answer.subject], coded)
             value[np.isin(said, SUSPECT)] = np.nan
             self.values.setdefault(column.key, []).append(value)
             self.outcomes.setdefault(column.key, []).append(said)
@@ -102,7 +103,7 @@ class Memory:
         """For the judge."""
         return Past(
             tuple(self.runs),
-            tuple(unit_id(unit) for unit in units_of(self.site.nodes, self.site.gpus)),
+            tuple(subject_id(subject) for subject in subjects_of(self.site.nodes, self.site.gpus)),
             {key: np.stack(rows) for key, rows in self.values.items()},
             {key: np.stack(rows) for key, rows in self.outcomes.items()},
         )
@@ -130,7 +131,7 @@ def run_of(fleet: Fleet, faults: Sequence[Fault], rule: PeerRule | None = None, 
         again = checks_again(plan.suite.peers, answers, len(launches) - 1)
         if not again:
             break
-        names = [name for name, spread in SPREADS.items() if split_key(spread.key)[0] in again]
+        names = [name for name, spread in SPREADS.items() if MetricKey.parse(spread.key).check_name in again]
         launches.append(fleet.launch(names, left_of(faults, site, fleet.rng)))
     if memory is not None and memory.runs:
         answers = [*answers, *judge_against_history(evidence, values, alike, memory.past())[0]]
@@ -150,7 +151,7 @@ _SHORT = {spread.key: name for name, spread in SPREADS.items()}
 
 
 def _checks() -> list[str]:
-    return sorted({split_key(spread.key)[0] for spread in SPREADS.values()})
+    return sorted({MetricKey.parse(spread.key).check_name for spread in SPREADS.values()})
 
 
 @lru_cache(maxsize=8)
@@ -164,7 +165,7 @@ def _plan(nodes: int, gpus: int, rule: PeerRule) -> Plan:
 
 @lru_cache(maxsize=8)
 def _alike(nodes: int, gpus: int) -> Alike:
-    return alike_of(units_of(nodes, gpus))
+    return alike_of(subjects_of(nodes, gpus))
 
 
 def _evidence(
@@ -173,8 +174,3 @@ def _evidence(
     return Evidence(
         plan=plan, nodes=(), steps=(), rank_starts=(), records=(), samples=table_of(site, launches, present), events=(),
     )  # fmt: skip
-
-
-def with_rate(rate: float) -> PeerRule:
-    """The usual rule with another stated false-alarm rate."""
-    return replace(PeerRule(), false_alarm_rate=rate)

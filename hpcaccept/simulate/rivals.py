@@ -80,7 +80,7 @@ def boxplot(reach: float) -> Callable[[Floats], Slow]:
 
 
 def distributions(similarity: float) -> Callable[[Floats], Slow]:
-    """Area between a unit's cumulated distribution and the fleet's, relative to where the fleet's lies."""
+    """Area between a subject's cumulated distribution and the fleet's, relative to where the fleet's lies."""
 
     def rule(blocks: Floats) -> Slow:
         mine = np.sort(blocks, axis=1)
@@ -92,7 +92,7 @@ def distributions(similarity: float) -> Callable[[Floats], Slow]:
 
 
 def own_past(cut: float, past: Floats, now: Floats) -> Slow:
-    """Median and MAD of the unit's own runs, float64[r, u], as a plain reading of the idea has it."""
+    """Median and MAD of the subject's own runs, float64[r, u], as a plain reading of the idea has it."""
     center = middle_of(past)
     width = MAD_TO_SIGMA * middle_of(np.abs(past - center))
     return np.asarray(now - center < -cut * width)
@@ -101,7 +101,7 @@ def own_past(cut: float, past: Floats, now: Floats) -> Slow:
 def cusum(
     series: Floats, forgiven: float = 0.75, alarm: float = 8.0, clipped: float = math.inf
 ) -> npt.NDArray[np.intp]:
-    """The run of float64[r, u] at which each unit's CUSUM alarms, -1: never; centre and width of its first ten runs."""
+    """The run of float64[r, u] at which each subject's CUSUM alarms, -1: never; centre and width of its first ten runs."""
     first = series[:10]
     center = np.median(first, axis=0)
     width = MAD_TO_SIGMA * np.median(np.abs(first - center), axis=0)
@@ -122,14 +122,14 @@ def changed(series: Floats, penalty: float = 12.0) -> npt.NDArray[np.intp]:
     first = series[:10]
     width = MAD_TO_SIGMA * np.median(np.abs(first - np.median(first, axis=0)), axis=0)
     score = (series - np.median(first, axis=0)) / width
-    runs, units = series.shape
-    sums = np.vstack([np.zeros(units), np.cumsum(score, axis=0)])
-    squares = np.vstack([np.zeros(units), np.cumsum(score**2, axis=0)])
-    best = np.full((runs + 1, units), np.inf)
+    runs, subjects = series.shape
+    sums = np.vstack([np.zeros(subjects), np.cumsum(score, axis=0)])
+    squares = np.vstack([np.zeros(subjects), np.cumsum(score**2, axis=0)])
+    best = np.full((runs + 1, subjects), np.inf)
     best[0] = -penalty
-    begins = np.zeros((runs + 1, units), np.intp)
-    found = np.full(units, -1)
-    columns = np.arange(units)
+    begins = np.zeros((runs + 1, subjects), np.intp)
+    found = np.full(subjects, -1)
+    columns = np.arange(subjects)
     for end in range(2, runs + 1):
         begin = np.arange(end - 1)
         length = (end - begin)[:, None]

@@ -217,7 +217,7 @@ def _rivals(
 
 
 def _where(launch: dict[str, Floats], present: dict[str, Floats]) -> dict[str, Floats]:
-    """A launch, of the units alone that had values before."""
+    """A launch, of the subjects alone that had values before."""
     return {name: np.where(np.isfinite(present[name]), value, np.nan) for name, value in launch.items()}
 
 
@@ -236,20 +236,20 @@ class Calibration:
     """Is the stated rate the real one?
 
     Attributes:
-        units: like units of the comparison.
+        subjects: like subjects of the comparison.
         tail: ``normal``, or ``t(5)``.
         stated: chance that a run blames anybody.
         real: runs that did.
     """
 
-    units: int
+    subjects: int
     tail: str
     stated: float
     real: Share
 
 
 def calibration(
-    units: int,
+    subjects: int,
     stated: float,
     runs: int,
     rng: np.random.Generator,
@@ -258,42 +258,42 @@ def calibration(
     floor: float = 0.0,
     noise: float = 0.01,
 ) -> Calibration:
-    """One comparison without retests: the cut alone, on healthy units.
+    """One comparison without retests: the cut alone, on healthy subjects.
 
     Args:
-        units: like units.
+        subjects: like subjects.
         stated: chance that a run blames anybody.
         runs: how many.
         rng: of these runs.
         heavy: noise is a t of 5 degrees of freedom.
         floor: of the metric; 0: none, and nothing is known of its class.
-        noise: standard deviation of the units; what is known of a class is a quarter of its floor.
+        noise: standard deviation of the subjects; what is known of a class is a quarter of its floor.
     """
     from hpcaccept.judge.statistics.peer_rule import compare_with_peers, cut
 
-    z, nodes, blamed = cut(units, stated), np.arange(units), 0
+    z, nodes, blamed = cut(subjects, stated), np.arange(subjects), 0
     for _ in range(runs):
-        made = rng.standard_t(5, units) if heavy else rng.standard_normal(units)
+        made = rng.standard_t(5, subjects) if heavy else rng.standard_normal(subjects)
         compared = compare_with_peers(1 + noise * made, True, nodes, (floor / 2, floor), z)
         blamed += bool((compared.loss > compared.fail_at).any())
-    return Calibration(units, "t(5)" if heavy else "normal", stated, Share(blamed, runs))
+    return Calibration(subjects, "t(5)" if heavy else "normal", stated, Share(blamed, runs))
 
 
 def calibration_past(
-    units: int, past: int, stated: float, runs: int, rng: np.random.Generator, *, heavy: bool = False
+    subjects: int, past: int, stated: float, runs: int, rng: np.random.Generator, *, heavy: bool = False
 ) -> Calibration:
     """The same for the comparison with the own past, seen once."""
     from hpcaccept.judge.statistics.history_rule import compare_with_past
     from hpcaccept.judge.statistics.peer_rule import cut
 
-    z, blamed = cut(units, stated), 0
+    z, blamed = cut(subjects, stated), 0
     for _ in range(runs):
-        shape = (past + 1, units)
+        shape = (past + 1, subjects)
         noise = rng.standard_t(5, shape) if heavy else rng.standard_normal(shape)
-        table = (1 + 0.02 * rng.standard_normal(units)) * (1 + 0.002 * noise)
+        table = (1 + 0.02 * rng.standard_normal(subjects)) * (1 + 0.002 * noise)
         compared = compare_with_past(table[:-1], table[-1], True, (0.0, 0.0), z)
         blamed += bool((compared.loss > compared.fail_at).any())
-    return Calibration(units, "t(5)" if heavy else "normal", stated, Share(blamed, runs))
+    return Calibration(subjects, "t(5)" if heavy else "normal", stated, Share(blamed, runs))
 
 
 @dataclass(frozen=True)
@@ -302,8 +302,8 @@ class Trending:
 
     Attributes:
         what: happens at run 40 (a step) or from run 20 on (a decline).
-        twice: units of which the step was seen, and the median delay in runs.
-        slow: units of which the decline (or the step) was seen, and the median delay.
+        twice: subjects of which the step was seen, and the median delay in runs.
+        slow: subjects of which the decline (or the step) was seen, and the median delay.
         others: name of another detector → the same.
     """
 
@@ -313,13 +313,13 @@ class Trending:
     others: dict[str, tuple[Share, float]]
 
 
-def trending(what: str, step: float, decline: float, units: int, rng: np.random.Generator) -> Trending:
+def trending(what: str, step: float, decline: float, subjects: int, rng: np.random.Generator) -> Trending:
     """Series of 60 runs: 0.2 % noise (t of 5 degrees of freedom), 1 % disturbed, judged after every run from the tenth on."""
     from hpcaccept.judge.statistics.history_rule import DECLINE, STEP, trend
 
-    series = _series(step, decline, units, rng)
+    series = _series(step, decline, subjects, rng)
     begin = 40 if step else 20
-    first = {STEP: np.full(units, -1), DECLINE: np.full(units, -1)}
+    first = {STEP: np.full(subjects, -1), DECLINE: np.full(subjects, -1)}
     healthy = not (step or decline)
     for runs in range(10 if healthy else begin + 1, len(series) + 1):
         code = trend(series[:runs], True).code
@@ -342,7 +342,7 @@ def _fixed_twice(series: Floats) -> npt.NDArray[np.intp]:
     return np.where(twice.any(axis=0), twice.argmax(axis=0), -1)
 
 
-#: Detectors of others: the run of float64[r, u] at which each unit's alarms, -1: never.
+#: Detectors of others: the run of float64[r, u] at which each subject's alarms, -1: never.
 DETECTORS: dict[str, Callable[[Floats], npt.NDArray[np.intp]]] = {
     "5 % low, twice": _fixed_twice,
     "CUSUM (k 0.75, h 8)": cusum,
@@ -351,8 +351,8 @@ DETECTORS: dict[str, Callable[[Floats], npt.NDArray[np.intp]]] = {
 }
 
 
-def _series(step: float, decline: float, units: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    series = 1 + 0.002 * rng.standard_t(5, (60, units)) / math.sqrt(5 / 3)
+def _series(step: float, decline: float, subjects: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    series = 1 + 0.002 * rng.standard_t(5, (60, subjects)) / math.sqrt(5 / 3)
     series *= 1 - (rng.random(series.shape) < 0.01) * rng.uniform(0.03, 0.15, series.shape)
     run = np.arange(60)[:, None]
     return np.asarray(series * (1 - step * (run >= 40)) * (1 - decline * np.maximum(run - 20, 0)))

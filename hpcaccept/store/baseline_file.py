@@ -1,20 +1,21 @@
-"""How is a baseline kept? ``<device-model>.h5``, format 2: every generation of the model, and a checksum over all of them.
+"""How is a baseline kept? ``<device-model>.h5``, format 3: every generation of the model, and a checksum over all of them.
 
 ::
 
-    /                          attributes: format "hpcaccept-baseline", version 2, model, checksum
+    /                          attributes: format "hpcaccept-baseline", version 3, model, checksum
     /generations/0001          attributes: state, changed_at
     /generations/0001/head     JSON: model, state, strict, provenance, changes
     /generations/0001/entries  JSON of BaselineEntry, one string per metric, sorted by key
     /generations/0001/peaks    JSON of Peak, one string each
     /generations/0001/columns  the same numbers for other tools: key, unit, center, spread, lower, upper, center_low,
-                               center_high, next_low, next_high (float64, NaN where there is none), units, values (int64)
+                               center_high (float64, NaN where there is none), subjects, values (int64)
 
 The checksum is the SHA-256 of the model and of every JSON text in order. A file is written whole beside its place and renamed,
 under a lock (``store.one_writer``): readers never see half of one, and writers lose nothing of each other. Nothing is ever taken
 out of a file: what was learned before is a generation of its own. The same content gives the same bytes.
 
-Format 1 (one table without a life cycle) is read as one draft; the next change writes format 2.
+Format 1 (one table without a life cycle) is read as one draft. Format 2 kept the number of subjects as ``units``, and an interval
+that judged nothing. Both are read; the next change writes format 3.
 """
 
 from __future__ import annotations
@@ -42,11 +43,11 @@ if TYPE_CHECKING:
 
     Generations = tuple[Baseline, ...]
 
-FORMAT, VERSION = "hpcaccept-baseline", 2
+FORMAT, VERSION = "hpcaccept-baseline", 3
 #: Baselines that come with hpcaccept.
 SHIPPED = SHARE / "baselines"
 _REMEDY = "Restore it from a copy, or learn it again."
-_NUMBERS = ("center", "spread", "lower", "upper", "center_low", "center_high", "next_low", "next_high")
+_NUMBERS = ("center", "spread", "lower", "upper", "center_low", "center_high")
 #: Who is asked first: what somebody has vouched for, then what was learned, then what is shipped. Expired ones are asked
 #: last, so that the reason of a refusal can name them.
 _ORDER = {"approved": 0, "draft": 1, "shipped": 2, "expired": 3}
@@ -133,15 +134,14 @@ def write_generations(file: Path, generations: Generations) -> None:
 
 
 def read_generations(file: Path) -> Generations:
-    """Every generation of a file, oldest first, of format 1 or 2.
+    """Every generation of a file, oldest first, of format 1, 2 or 3.
 
     Raises:
         StoreError: absent, damaged, foreign, without provenance, or with a limit that is impossible.
     """
-    version = _version(file)
-    with open_h5(file, FORMAT, version) as h5:
+    with open_h5(file, FORMAT, VERSION, oldest=1) as h5:
         try:
-            found = _read_first_format(h5, file) if version == 1 else _read(h5, file)
+            found = _read_first_format(h5, file) if h5.attrs["version"] == 1 else _read(h5, file)
         except DAMAGE as fault:
             raise StoreError(f"{file} is damaged: {fault}.", _REMEDY) from None
     for one in found:
@@ -149,21 +149,13 @@ def read_generations(file: Path) -> Generations:
     return found
 
 
-def read_baseline(file: Path, at: str = "") -> Baseline:
-    """The generation of a file that is asked first, with the others as its alternatives.
+def chained(generations: Generations, at: str = "") -> Baseline:
+    """Generations in the order in which they are asked, the first with the others as its alternatives.
 
     Args:
-        file: to read.
+        generations: of one model, oldest first.
         at: day of judging (ISO 8601); approvals that ended before it are expired. Empty: today.
-
-    Raises:
-        StoreError: see ``read_generations``.
     """
-    return chained(read_generations(file), at)
-
-
-def chained(generations: Generations, at: str = "") -> Baseline:
-    """Generations in the order in which they are asked, the first with the others as its alternatives."""
     day = at[:10] or datetime.now(timezone.utc).date().isoformat()
     newest_first = [_on_day(one, day) for one in reversed(generations)]
     first, *others = sorted(newest_first, key=lambda one: _ORDER[one.state])
@@ -215,17 +207,8 @@ def _write_columns(group: h5py.Group, rows: list[BaselineEntry]) -> None:
     for name in _NUMBERS:
         numbers = [getattr(row, name) for row in rows]
         group[f"columns/{name}"] = np.array([np.nan if x is None else x for x in numbers], np.float64)
-    for name in ("units", "values"):
+    for name in ("subjects", "values"):
         group[f"columns/{name}"] = np.array([getattr(row, name) for row in rows], np.int64)
-
-
-def _version(file: Path) -> int:
-    """1 or 2; for all else 2, so that the error names what is expected."""
-    try:
-        with h5py.File(file, "r") as h5:
-            return 1 if h5.attrs.get("format") == FORMAT and h5.attrs.get("version") == 1 else VERSION
-    except DAMAGE:
-        return VERSION
 
 
 def _read(h5: h5py.File, file: Path) -> Generations:

@@ -31,6 +31,8 @@ from hpcaccept.serial import dumps, from_plain
 T = TypeVar("T")
 #: Bytes held back, so that a job on a full disk can still say that the disk is full.
 RESERVE_BYTES = 64 * 1024
+#: Errors of a file system without room: the disk is full, or the quota.
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ class RunFolder:
 
     def refused(self, fault: OSError) -> RunError:
         """The error for a folder that takes no writing."""
-        if fault.errno in (errno.ENOSPC, errno.EDQUOT):
+        if fault.errno in FULL:
             return RunFolderFull(
                 f"There is no space left under {self.path}.", "Free some, or choose another place with --runs-dir."
             )

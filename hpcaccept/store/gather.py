@@ -10,9 +10,10 @@ import numpy as np
 
 from hpcaccept.model.event import Event
 from hpcaccept.model.evidence import Evidence
-from hpcaccept.model.metric import Metric, metric_key
+from hpcaccept.model.metric import Metric
+from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.model.record import ModuleImported, RankStarted, Record, Sample, UnreadableLine
-from hpcaccept.model.table import SampleTable, Unit
+from hpcaccept.model.table import MeasuredSubject, SampleTable
 from hpcaccept.store.journal import JournalEntry, read
 
 if TYPE_CHECKING:
@@ -137,28 +138,30 @@ def table_of(
     settings = {rank_started.node: _setting(rank_started) for rank_started in rank_starts}
     # What all ranks reach together depends on how many they are.
     scales = {step.id: f", {len(step.nodes)} nodes × {step.ranks_per_node}" for step in steps}
-    keys: dict[str, int] = {}
-    units: dict[Unit, int] = {}
+    keys: dict[tuple[str, str, str], int] = {}
+    subjects: dict[MeasuredSubject, int] = {}
     rows: list[tuple[int, int, int, int, float]] = []
     for record in records:
         metrics = catalogue[record.check]
         setting = settings.get(record.node, "")
         by_scope = {
-            "device": Unit(record.node, record.device, record.device_id, record.device_model, setting),
-            "node": Unit(record.node, "", "", record.device_model, setting),
-            "world": Unit("", "", "", record.device_model, setting and setting + scales.get(record.step, "")),
+            "device": MeasuredSubject(record.node, record.device, record.device_id, record.device_model, setting),
+            "node": MeasuredSubject(record.node, "", "", record.device_model, setting),
+            "world": MeasuredSubject(
+                "", "", "", record.device_model, setting and setting + scales.get(record.step, "")
+            ),
         }
         for sample in record.samples:
-            unit = by_scope[metrics[sample.metric].scope]
-            key = metric_key(record.check, sample.metric, sample.variant)
-            at = (keys.setdefault(key, len(keys)), units.setdefault(unit, len(units)))
+            subject = by_scope[metrics[sample.metric].scope]
+            key = (record.check, sample.metric, sample.variant)
+            at = (keys.setdefault(key, len(keys)), subjects.setdefault(subject, len(subjects)))
             rows.append((*at, int(record.step), sample.repeat, sample.value))
     columns: Any = list(zip(*rows, strict=True)) if rows else ((), (), (), (), ())
     return SampleTable(
-        keys=tuple(keys),
-        units=tuple(units),
+        keys=tuple(str(MetricKey.of(*key)) for key in keys),
+        subjects=tuple(subjects),
         key=np.asarray(columns[0], np.int32),
-        unit=np.asarray(columns[1], np.int32),
+        subject=np.asarray(columns[1], np.int32),
         launch=np.asarray(columns[2], np.int32),
         repeat=np.asarray(columns[3], np.int32),
         value=np.asarray(columns[4], np.float64),

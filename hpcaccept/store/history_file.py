@@ -1,29 +1,31 @@
-"""How is the past kept? ``history/NNNNNN.h5``: segments that are written whole, format 1.
+"""How is the past kept? ``history/NNNNNN.h5``: segments that are written whole, format 2.
 
 ::
 
     history/.lock            who writes (store.one_writer)
     history/000001.h5        the first runs that were remembered; the last segment grows until it is full
-      /           attributes: format "hpcaccept-history", version 1
+      /           attributes: format "hpcaccept-history", version 2
       /runs       str[r]          JSON of ``KeptRun``, as remembered; readers sort by time
-      /units      str[u]          GPU UUIDs, "node/device", node names, "*" for all ranks together
+      /subjects   str[u]          GPU UUIDs, "node/device", node names, "*" for all ranks together
       /keys       str[k]          metric keys
       /values     float32[r,k,u]  SI units, NaN where absent
       /outcomes   uint8[r,k,u]    model.history: absent, unjudged, passed, warned, failed, disturbed
-      /standing   uint8[r,u]      the worst that was said of the unit
-      /place      int32[r,u]      index into /places/…, -1 where the unit was not in the run
+      /standing   uint8[r,u]      the worst that was said of the subject
+      /place      int32[r,u]      index into /places/…, -1 where the subject was not in the run
       /places/node, device, serial  str[p]; /places/kind  int32[p], index into /kinds
       /kinds      str[q]          JSON of (device model, setting): only like is put beside like
 
 Why not one ``history.h5`` that grows: a writer that is killed inside HDF5 leaves a file that cannot be opened, with a year in
 it. A segment is written beside its place, synced and renamed, so that a kill at any moment loses at most the run that was
 being remembered, and readers need no lock. It is closed at ``MAX_CELLS`` values, which bounds what a night rewrites
-whatever the size of the fleet. Within a segment a metric of some units over all its runs is one chunk: one GPU's year touches a few
+whatever the size of the fleet. Within a segment a metric of some subjects over all its runs is one chunk: one GPU's year touches a few
 chunks per segment, and a whole fleet's last runs are read at the speed of inflating.
 
 float32 is exact to 6e-8, a thousandth of the width of the quietest metric; counts are exact to 16.7 million. Strings are of
 fixed length, because only those can carry a checksum (Fletcher-32, on every dataset). No pickle, no object references: any
 HDF5 tool reads it.
+
+Version 1, in which ``/subjects`` was called ``/units``, is read too; a segment that grows is written in version 2.
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hpcaccept.errors import StoreError
-from hpcaccept.model.history import ABSENT, CODE_WORDS, SUSPECT, Past, PastRun, Place, RunToRemember
+from hpcaccept.model.history import ABSENT, CODE_WORDS, SUSPECT, Past, PastRun, PastSubject, RunToRemember
+from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.serial import dumps, from_plain
 from hpcaccept.store.one_writer import locked
 from hpcaccept.store.run_file import DAMAGE, open_h5, write_h5
@@ -48,16 +51,16 @@ from hpcaccept.store.run_file import DAMAGE, open_h5, write_h5
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-FORMAT, VERSION = "hpcaccept-history", 1
-#: Values of one segment (runs × metrics × units), the room for absent ones included: 32 MiB of float32.
+FORMAT, VERSION = "hpcaccept-history", 2
+#: Values of one segment (runs × metrics × subjects), the room for absent ones included: 32 MiB of float32.
 MAX_CELLS = 8 * 1024 * 1024
-#: Runs of one segment, where a site has few units.
+#: Runs of one segment, where a site has few subjects.
 MAX_RUNS = 256
 #: Values of one chunk: 16 KiB.
 _CHUNK_CELLS = 4096
-#: Up to so many units are read one by one; for more, whole metrics are read.
-_FEW_UNITS = 24
-#: How far back to look for the last runs of units that are seldom tested, in multiples of what is asked for.
+#: Up to so many subjects are read one by one; for more, whole metrics are read.
+_FEW_SUBJECTS = 24
+#: How far back to look for the last runs of subjects that are seldom tested, in multiples of what is asked for.
 _FURTHEST = 10
 
 
@@ -78,10 +81,10 @@ class KeptRun:
 
 @dataclass(frozen=True)
 class Track:
-    """One unit over all runs that knew it, oldest first.
+    """One subject over all runs that knew it, oldest first.
 
     Attributes:
-        unit: its id.
+        subject: its id.
         runs: r of them.
         places: where it was in each.
         standing: uint8[r], the worst that was said of it.
@@ -90,9 +93,9 @@ class Track:
         outcomes: uint8[r, k], codes of model.history.
     """
 
-    unit: str
+    subject: str
     runs: tuple[KeptRun, ...]
-    places: tuple[Place, ...]
+    places: tuple[PastSubject, ...]
     standing: npt.NDArray[np.uint8]
     keys: tuple[str, ...]
     values: npt.NDArray[np.float64]
@@ -101,19 +104,19 @@ class Track:
 
 @dataclass(frozen=True)
 class Whereabouts:
-    """Where every unit was in every run, and what was said of it.
+    """Where every subject was in every run, and what was said of it.
 
     Attributes:
         runs: oldest first.
-        units: unit ids.
+        subjects: subject ids.
         places: every place there was.
-        place: int32[r, u], index into places, -1 where the unit was not in the run.
+        place: int32[r, u], index into places, -1 where the subject was not in the run.
         standing: uint8[r, u], codes of model.history.
     """
 
     runs: tuple[KeptRun, ...]
-    units: tuple[str, ...]
-    places: tuple[Place, ...]
+    subjects: tuple[str, ...]
+    places: tuple[PastSubject, ...]
     place: npt.NDArray[np.int32]
     standing: npt.NDArray[np.uint8]
 
@@ -123,9 +126,9 @@ class _Segment:
     """One file in memory; the arrays as in the file."""
 
     runs: tuple[KeptRun, ...]
-    units: tuple[str, ...]
+    subjects: tuple[str, ...]
     keys: tuple[str, ...]
-    places: tuple[Place, ...]
+    places: tuple[PastSubject, ...]
     place: npt.NDArray[np.int32]
     standing: npt.NDArray[np.uint8]
     values: npt.NDArray[np.float32]
@@ -215,55 +218,55 @@ def _after(file: Path) -> Path:
 
 def _fits(segment: _Segment, run: RunToRemember) -> bool:
     rows = len(segment.runs) + 1
-    keys, units = len(_union(segment.keys, run.keys)), len(_union(segment.units, run.units))
-    return rows <= MAX_RUNS and rows * keys * units <= MAX_CELLS
+    keys, subjects = len(_union(segment.keys, run.keys)), len(_union(segment.subjects, run.subjects))
+    return rows <= MAX_RUNS and rows * keys * subjects <= MAX_CELLS
 
 
 def _joined(old: _Segment | None, run: RunToRemember) -> _Segment:
-    """The segment with one more run; its units and metrics are the union of both."""
-    units = _union(old.units if old else (), run.units)
+    """The segment with one more run; its subjects and metrics are the union of both."""
+    subjects = _union(old.subjects if old else (), run.subjects)
     keys = _union(old.keys if old else (), run.keys)
     places = _union(old.places if old else (), run.places)
     before = len(old.runs) if old else 0
     count = before + 1
-    place = np.full((count, len(units)), -1, np.int32)
-    standing = np.zeros((count, len(units)), np.uint8)
-    values = np.full((count, len(keys), len(units)), np.nan, np.float32)
-    outcomes = np.full((count, len(keys), len(units)), ABSENT, np.uint8)
+    place = np.full((count, len(subjects)), -1, np.int32)
+    standing = np.zeros((count, len(subjects)), np.uint8)
+    values = np.full((count, len(keys), len(subjects)), np.nan, np.float32)
+    outcomes = np.full((count, len(keys), len(subjects)), ABSENT, np.uint8)
     if old is not None:
-        k, u = len(old.keys), len(old.units)
+        k, u = len(old.keys), len(old.subjects)
         place[:before, :u], standing[:before, :u] = old.place, old.standing
         values[:before, :k, :u], outcomes[:before, :k, :u] = old.values, old.outcomes
-    column, row = _numbers(units, run.units), _numbers(keys, run.keys)
+    column, row = _numbers(subjects, run.subjects), _numbers(keys, run.keys)
     place[before, column] = _numbers(places, run.places)
     standing[before, column] = run.standing
     values[before, row[:, None], column] = _single(run.values)
     outcomes[before, row[:, None], column] = run.outcomes
     kept = KeptRun(run.run, dict(run.facts), dict(run.revisions))
-    return _Segment((*(old.runs if old else ()), kept), units, keys, places, place, standing, values, outcomes)
+    return _Segment((*(old.runs if old else ()), kept), subjects, keys, places, place, standing, values, outcomes)
 
 
 def _without(segment: _Segment, names: set[str]) -> _Segment | None:
-    """The segment without some runs, and without units, metrics and places that only they had; None when nothing is left."""
+    """The segment without some runs, and without subjects, metrics and places that only they had; None when nothing is left."""
     rows = np.array([kept.run.run_id not in names for kept in segment.runs])
     if rows.all():
         return segment
     if not rows.any():
         return None
     place, outcomes = segment.place[rows], segment.outcomes[rows]
-    units, keys = (place >= 0).any(axis=0), (outcomes != ABSENT).any(axis=(0, 2))
+    subjects, keys = (place >= 0).any(axis=0), (outcomes != ABSENT).any(axis=(0, 2))
     used = np.unique(place[place >= 0])
     renumbered = np.full(len(segment.places) + 1, -1, np.int32)  # the last stands for -1
     renumbered[used] = np.arange(len(used), dtype=np.int32)
     return _Segment(
         runs=tuple(kept for kept, stays in zip(segment.runs, rows, strict=True) if stays),
-        units=_picked(segment.units, units),
+        subjects=_picked(segment.subjects, subjects),
         keys=_picked(segment.keys, keys),
         places=tuple(segment.places[i] for i in used.tolist()),
-        place=renumbered[place][:, units],
-        standing=segment.standing[rows][:, units],
-        values=segment.values[rows][:, keys][:, :, units],
-        outcomes=outcomes[:, keys][:, :, units],
+        place=renumbered[place][:, subjects],
+        standing=segment.standing[rows][:, subjects],
+        values=segment.values[rows][:, keys][:, :, subjects],
+        outcomes=outcomes[:, keys][:, :, subjects],
     )
 
 
@@ -295,7 +298,7 @@ def _write_segment(file: Path, segment: _Segment) -> None:
     def fill(h5: h5py.File) -> None:
         h5.attrs.update({"format": FORMAT, "version": VERSION})
         _put(h5, "runs", _bytes(dumps(kept) for kept in segment.runs))
-        _put(h5, "units", _bytes(segment.units))
+        _put(h5, "subjects", _bytes(segment.subjects))
         _put(h5, "keys", _bytes(segment.keys))
         _put(h5, "kinds", _bytes(json.dumps(kind) for kind in kinds))
         for name in ("node", "device", "serial"):
@@ -311,7 +314,7 @@ def _write_segment(file: Path, segment: _Segment) -> None:
 
 
 def _put(h5: h5py.File, name: str, data: npt.NDArray[Any]) -> None:
-    """A dataset with a checksum; numbers are deflated, names of units are not: they hardly shrink and are read most."""
+    """A dataset with a checksum; numbers are deflated, names of subjects are not: they hardly shrink and are read most."""
     more: dict[str, Any] = {}
     if data.size:
         more = {"chunks": _chunks(data.shape), "fletcher32": True}
@@ -322,11 +325,11 @@ def _put(h5: h5py.File, name: str, data: npt.NDArray[Any]) -> None:
 
 
 def _chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """All runs of as many units as fit, then of as many metrics as still fit."""
+    """All runs of as many subjects as fit, then of as many metrics as still fit."""
     if len(shape) == 1:
         return (min(shape[0], _CHUNK_CELLS),)
-    runs, units = shape[0], shape[-1]
-    wide = max(1, min(units, _CHUNK_CELLS // runs))
+    runs, subjects = shape[0], shape[-1]
+    wide = max(1, min(subjects, _CHUNK_CELLS // runs))
     if len(shape) == 2:
         return runs, wide
     return runs, max(1, min(shape[1], _CHUNK_CELLS // (runs * wide))), wide
@@ -373,7 +376,7 @@ def read_keys(folder: Path) -> tuple[str, ...]:
 
 def read_past(
     folder: Path,
-    unit_ids: Sequence[str],
+    subject_ids: Sequence[str],
     keys: Sequence[str],
     last: int = 20,
     *,
@@ -383,14 +386,14 @@ def read_past(
     without: str = "",
     leave_out: tuple[int, ...] = SUSPECT,
 ) -> Past:
-    """What these units reached in their last runs.
+    """What these subjects reached in their last runs.
 
     Args:
         folder: of the history; no history is an empty past.
-        unit_ids: whom to look for.
+        subject_ids: whom to look for.
         keys: metric keys.
-        last: at least so many runs of each unit, where it has them and they do not lie ten times as far back.
-        kinds: unit id → (device model, setting) that a value must have been measured with; None: whatever it was.
+        last: at least so many runs of each subject, where it has them and they do not lie ten times as far back.
+        kinds: subject id → (device model, setting) that a value must have been measured with; None: whatever it was.
         revisions: check → revision that a value must have been measured by; None: whatever it was.
         before: only runs planned before this moment (UTC, ISO 8601): a run that is judged again must not see its future.
         without: a run that is left out.
@@ -399,13 +402,13 @@ def read_past(
     Raises:
         StoreError: a segment is damaged, foreign or of another version.
     """
-    parts = [_Part.open_part(file, unit_ids, kinds, before, without) for file in _segments(folder)]
+    parts = [_Part.open_part(file, subject_ids, kinds, before, without) for file in _segments(folder)]
     runs = [(kept, part, row) for part in parts for row, kept in enumerate(part.runs)]
     order = sorted(range(len(runs)), key=lambda i: _when(runs[i][0]))
-    seen = np.concatenate([part.eligible for part in parts]) if parts else np.zeros((0, len(unit_ids)), np.bool_)
+    seen = np.concatenate([part.eligible for part in parts]) if parts else np.zeros((0, len(subject_ids)), np.bool_)
     rows = _last_rows(seen[order], last)
     chosen = [runs[order[i]] for i in rows]
-    shape = (len(chosen), len(unit_ids))
+    shape = (len(chosen), len(subject_ids))
     good = np.array([code not in (ABSENT, *leave_out) for code in range(len(CODE_WORDS))])
     values = {key: np.full(shape, np.nan) for key in keys}
     outcomes = {key: np.full(shape, ABSENT, np.uint8) for key in keys}
@@ -414,20 +417,20 @@ def read_past(
         if mine:
             _fill(values, outcomes, part, np.array(mine), revisions, good)
     kept = tuple(kept for kept, _, _ in chosen)
-    return Past(tuple(k.run for k in kept), tuple(unit_ids), values, outcomes, tuple(k.facts for k in kept))
+    return Past(tuple(k.run for k in kept), tuple(subject_ids), values, outcomes, tuple(k.facts for k in kept))
 
 
-def read_track(folder: Path, unit: str) -> Track | None:
-    """All that is remembered of one unit; None when nothing is.
+def read_track(folder: Path, subject: str) -> Track | None:
+    """All that is remembered of one subject; None when nothing is.
 
     Raises:
         StoreError: a segment is damaged, foreign or of another version.
     """
-    found: list[tuple[KeptRun, Place, int, dict[str, tuple[float, int]]]] = []
+    found: list[tuple[KeptRun, PastSubject, int, dict[str, tuple[float, int]]]] = []
     keys: dict[str, None] = {}
     for file in _segments(folder):
         with _opened(file) as h5:
-            (at,) = np.nonzero(h5["units"][:] == unit.encode())
+            (at,) = np.nonzero(_subjects(h5)[:] == subject.encode())
             if not len(at):
                 continue
             place, standing = h5["place"][:, at[0]], h5["standing"][:, at[0]]
@@ -449,7 +452,7 @@ def read_track(folder: Path, unit: str) -> Track | None:
     nothing = (np.nan, ABSENT)
     table = [[cells.get(key, nothing) for key in keys] for *_, cells in found]
     return Track(
-        unit=unit,
+        subject=subject,
         runs=tuple(row[0] for row in found),
         places=tuple(row[1] for row in found),
         standing=np.array([row[2] for row in found], np.uint8),
@@ -460,29 +463,29 @@ def read_track(folder: Path, unit: str) -> Track | None:
 
 
 def read_whereabouts(folder: Path) -> Whereabouts:
-    """Where every unit was and what was said of it; the measured values are not read.
+    """Where every subject was and what was said of it; the measured values are not read.
 
     Raises:
         StoreError: a segment is damaged, foreign or of another version.
     """
     runs: list[KeptRun] = []
-    units: dict[str, int] = {}
-    places: dict[Place, int] = {}
+    subjects: dict[str, int] = {}
+    places: dict[PastSubject, int] = {}
     parts = []
     for file in _segments(folder):
         with _opened(file) as h5:
             runs += _runs(h5)
-            column = np.array([units.setdefault(name, len(units)) for name in _texts(h5, "units")], np.int64)
+            column = np.array([subjects.setdefault(name, len(subjects)) for name in _subject_ids(h5)], np.int64)
             number = np.array([places.setdefault(place, len(places)) for place in _places(h5)] + [-1], np.int32)
             parts.append((column, number[h5["place"][:]], h5["standing"][:]))
-    place = np.full((len(runs), len(units)), -1, np.int32)
-    standing = np.zeros((len(runs), len(units)), np.uint8)
+    place = np.full((len(runs), len(subjects)), -1, np.int32)
+    standing = np.zeros((len(runs), len(subjects)), np.uint8)
     row = 0
     for column, where, said in parts:
         place[row : row + len(where), column], standing[row : row + len(where), column] = where, said
         row += len(where)
     order = sorted(range(len(runs)), key=lambda i: _when(runs[i]))
-    return Whereabouts(tuple(runs[i] for i in order), tuple(units), tuple(places), place[order], standing[order])
+    return Whereabouts(tuple(runs[i] for i in order), tuple(subjects), tuple(places), place[order], standing[order])
 
 
 @dataclass(frozen=True, eq=False)
@@ -492,8 +495,8 @@ class _Part:
     Attributes:
         file: of the segment.
         runs: all of it.
-        column: int64[w], index of each wanted unit in the segment; 0 where it is not there.
-        eligible: bool[r, w], where a wanted unit may have comparable values.
+        column: int64[w], index of each wanted subject in the segment; 0 where it is not there.
+        eligible: bool[r, w], where a wanted subject may have comparable values.
     """
 
     file: Path
@@ -512,12 +515,12 @@ class _Part:
         """Read who was where, not yet what was measured."""
         with _opened(file) as h5:
             runs = tuple(_runs(h5))
-            column, there = _found(h5["units"][:], _bytes(wanted))
+            column, there = _found(_subjects(h5)[:], _bytes(wanted))
             allowed = np.array([k.run.run_id != without and (not before or k.run.at < before) for k in runs], np.bool_)
             place = h5["place"][:][:, column] if there.any() else np.full((len(runs), len(wanted)), -1)
             eligible = (place >= 0) & there & allowed[:, None]
             if kinds is not None and eligible.any():
-                eligible &= _of_kind(h5, place, [kinds.get(unit) for unit in wanted])
+                eligible &= _of_kind(h5, place, [kinds.get(subject) for subject in wanted])
         return _Part(file, runs, column, eligible)
 
 
@@ -540,7 +543,7 @@ def _of_kind(h5: h5py.File, place: npt.NDArray[Any], wanted: list[tuple[str, str
 
 
 def _last_rows(seen: npt.NDArray[np.bool_], last: int) -> list[int]:
-    """Rows (oldest first) that are among the last of some unit, and not too far back."""
+    """Rows (oldest first) that are among the last of some subject, and not too far back."""
     newest_first = seen[::-1]
     needed = (newest_first & (np.cumsum(newest_first, axis=0) <= last)).any(axis=1)
     rows = np.flatnonzero(needed)[: last * _FURTHEST]
@@ -556,7 +559,7 @@ def _fill(
     revisions: Mapping[str, int] | None,
     good: npt.NDArray[np.bool_],
 ) -> None:
-    """Put what one segment has of the wanted units into their columns; of the values only the good ones."""
+    """Put what one segment has of the wanted subjects into their columns; of the values only the good ones."""
     to, row = mine[:, 0], mine[:, 1]
     wanted = np.flatnonzero(part.eligible[row].any(axis=0))
     column, allowed = part.column[wanted], part.eligible[row][:, wanted]
@@ -564,7 +567,7 @@ def _fill(
         names = {key: i for i, key in enumerate(_texts(h5, "keys"))}
         read = _reader(h5, column)
         for key in values.keys() & names.keys():
-            check = key.partition(".")[0]
+            check = MetricKey.parse(key).check_name
             alike = np.array(
                 [revisions is None or part.runs[i].revisions.get(check) == revisions.get(check) for i in row]
             )
@@ -575,9 +578,9 @@ def _fill(
 
 
 def _reader(h5: h5py.File, column: npt.NDArray[np.int64]) -> Any:
-    """Metric number → (values, outcomes) [r, w] of these columns: few units are read whole, of many one metric after another."""
+    """Metric number → (values, outcomes) [r, w] of these columns: few subjects are read whole, of many one metric after another."""
     values, outcomes = h5["values"], h5["outcomes"]
-    if len(column) > _FEW_UNITS:
+    if len(column) > _FEW_SUBJECTS:
         return lambda i: (values[:, i, :][:, column], outcomes[:, i, :][:, column])
     some = np.stack([values[:, :, u] for u in column.tolist()], axis=2)
     said = np.stack([outcomes[:, :, u] for u in column.tolist()], axis=2)
@@ -588,7 +591,7 @@ def _read_segment(file: Path) -> _Segment:
     with _opened(file) as h5:
         return _Segment(
             runs=tuple(_runs(h5)),
-            units=_texts(h5, "units"),
+            subjects=_subject_ids(h5),
             keys=_texts(h5, "keys"),
             places=_places(h5),
             place=h5["place"][:],
@@ -600,7 +603,7 @@ def _read_segment(file: Path) -> _Segment:
 
 @contextlib.contextmanager
 def _opened(file: Path) -> Iterator[h5py.File]:
-    with open_h5(file, FORMAT, VERSION) as h5, _damage_named(file):
+    with open_h5(file, FORMAT, VERSION, oldest=1) as h5, _damage_named(file):
         yield h5
 
 
@@ -619,24 +622,32 @@ def _texts(h5: h5py.File, name: str) -> tuple[str, ...]:
     return tuple(text.decode() for text in h5[name][:].tolist())
 
 
+def _subjects(h5: h5py.File) -> h5py.Dataset:
+    return h5["units" if h5.attrs["version"] == 1 else "subjects"]
+
+
+def _subject_ids(h5: h5py.File) -> tuple[str, ...]:
+    return tuple(text.decode() for text in _subjects(h5)[:].tolist())
+
+
 def _runs(h5: h5py.File) -> list[KeptRun]:
     return [from_plain(json.loads(text), KeptRun) for text in _texts(h5, "runs")]
 
 
-def _places(h5: h5py.File) -> tuple[Place, ...]:
+def _places(h5: h5py.File) -> tuple[PastSubject, ...]:
     columns = (_texts(h5, f"places/{name}") for name in ("node", "device", "serial"))
     kinds = [json.loads(text) for text in _texts(h5, "kinds")]
     return tuple(
-        Place(node, device, kinds[kind][0], kinds[kind][1], serial)
+        PastSubject(node, device, kinds[kind][0], kinds[kind][1], serial)
         for node, device, serial, kind in zip(*columns, h5["places/kind"][:].tolist(), strict=True)
     )
 
 
-def _place(h5: h5py.File, number: int) -> Place:
+def _place(h5: h5py.File, number: int) -> PastSubject:
     """One place, without reading thousands of others."""
     node, device, serial = (h5[f"places/{name}"][number].decode() for name in ("node", "device", "serial"))
     model, setting = json.loads(h5["kinds"][h5["places/kind"][number]])
-    return Place(node, device, model, setting, serial)
+    return PastSubject(node, device, model, setting, serial)
 
 
 def _when(kept: KeptRun) -> tuple[str, str]:

@@ -1,10 +1,10 @@
-"""How is a run kept in HDF5? ``run.h5``, version 2, written whole by one writer, then renamed.
+"""How is a run kept in HDF5? ``run.h5``, version 3, written whole by one writer, then renamed.
 
 ::
 
-    /                attributes: format "hpcaccept-run", version 2, written_at
+    /                attributes: format "hpcaccept-run", version 3, written_at
     /plan            JSON
-    /evidence        steps, hellos, events, torn: one JSON list each
+    /evidence        steps, rank_starts, events, unreadable: one JSON list each
     /records/check   int32[r]   index into /records/checks
     /records/place   int32[r]   index into /records/places
     /records/revision int32[r]  of the check's method
@@ -14,15 +14,15 @@
     /records/checks  JSON list of names
     /records/places  JSON list of [node, device]
     /samples/key     int32[n]   index into /samples/keys
-    /samples/unit    int32[n]   index into /samples/units
+    /samples/subject int32[n]   index into /samples/subjects
     /samples/launch  int32[n]   number of the step
     /samples/repeat  int32[n]   block within the step
     /samples/value   float64[n] SI units
     /samples/keys    str[k]     metric keys
-    /samples/units   JSON list of [node, device, device_id, model, setting]
+    /samples/subjects JSON list of [node, device, device_id, model, setting]
 
-Reports read thousands of records and need what few of them say: the rest stays text. Version 1 (a string per record, unit and
-hello) is read too. No pickle, no object references: any HDF5 tool reads it.
+Reports read thousands of records and need what few of them say: the rest stays text. Versions 1 (a string per record, subject and
+rank start) and 2 (other names of datasets) are read too. No pickle, no object references: any HDF5 tool reads it.
 """
 
 from __future__ import annotations
@@ -44,18 +44,26 @@ from hpcaccept.model.job import JobStatus
 from hpcaccept.model.plan import Plan, Step
 from hpcaccept.model.record import RankStarted, Record, UnreadableLine
 from hpcaccept.model.record_table import RecordTable
-from hpcaccept.model.table import SampleTable, Unit
+from hpcaccept.model.table import MeasuredSubject, SampleTable
 from hpcaccept.serial import dumps, from_plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
-FORMAT, VERSION = "hpcaccept-run", 2
+FORMAT, VERSION = "hpcaccept-run", 3
 #: What h5py, json and the nouns raise on content that cannot be.
 DAMAGE = (KeyError, ValueError, OSError, RuntimeError, TypeError, AttributeError)
 T = TypeVar("T")
-#: Fields of a unit, in the order in which they are kept.
-_UNIT = ("node", "device", "device_id", "model", "setting")
+_SAMPLE_COLUMNS = ("key", "subject", "launch", "repeat", "value")
+#: Dataset → its name in versions 1 and 2.
+_FORMER = {
+    "evidence/rank_starts": "evidence/hellos",
+    "evidence/unreadable": "evidence/torn",
+    "samples/subject": "samples/unit",
+    "samples/subjects": "samples/units",
+}
+#: Fields of a subject, in the order in which they are kept.
+_SUBJECT = ("node", "device", "device_id", "model", "setting")
 
 
 def write_run(file: Path, evidence: Evidence, now: str) -> None:
@@ -71,19 +79,14 @@ def write_run(file: Path, evidence: Evidence, now: str) -> None:
         h5["nodes"] = json.dumps(evidence.nodes)
         h5["imports_s"] = json.dumps(evidence.imports_s)
         h5["job"] = dumps(evidence.job) if evidence.job else ""
-        for name, field in (
-            ("steps", "steps"),
-            ("hellos", "rank_starts"),
-            ("events", "events"),
-            ("torn", "unreadable"),
-        ):
-            h5[f"evidence/{name}"] = f"[{','.join(dumps(thing) for thing in getattr(evidence, field))}]"
+        for name in ("steps", "rank_starts", "events", "unreadable"):
+            h5[f"evidence/{name}"] = f"[{','.join(dumps(thing) for thing in getattr(evidence, name))}]"
         _write_records(h5, evidence.record_table)
         table = evidence.samples
-        for column in ("key", "unit", "launch", "repeat", "value"):
+        for column in _SAMPLE_COLUMNS:
             _numbers(h5, f"samples/{column}", getattr(table, column))
         _strings(h5, "samples/keys", table.keys)
-        h5["samples/units"] = _json([[getattr(unit, name) for name in _UNIT] for unit in table.units])
+        h5["samples/subjects"] = _json([[getattr(subject, name) for name in _SUBJECT] for subject in table.subjects])
 
     write_h5(file, fill)
 
@@ -96,27 +99,16 @@ def read_run(file: Path) -> Evidence:
     """
     with open_h5(file, FORMAT, VERSION, oldest=1) as h5:
         try:
-            old = h5.attrs["version"] == 1
             job = h5["job"].asstr()[()]
-            table = SampleTable(
-                keys=tuple(h5["samples/keys"].asstr()[:]),
-                units=_old_things(h5["samples/units"], Unit) if old else _units(h5),
-                key=h5["samples/key"][:],
-                unit=h5["samples/unit"][:],
-                launch=h5["samples/launch"][:],
-                repeat=h5["samples/repeat"][:],
-                value=h5["samples/value"][:],
-            )
-            _must_fit(table)
             return Evidence(
                 plan=from_plain(json.loads(h5["plan"].asstr()[()]), Plan),
                 nodes=tuple(json.loads(h5["nodes"].asstr()[()])),
                 steps=_things(h5, "steps", Step),
-                rank_starts=_things(h5, "hellos", RankStarted),
-                records=_old_things(h5["evidence/records"], Record) if old else _records(h5),
-                samples=table,
+                rank_starts=_things(h5, "rank_starts", RankStarted),
+                records=_records(h5),
+                samples=_samples(h5),
                 events=_things(h5, "events", Event),
-                unreadable=_things(h5, "torn", UnreadableLine),
+                unreadable=_things(h5, "unreadable", UnreadableLine),
                 imports_s=json.loads(h5["imports_s"].asstr()[()]),
                 job=from_plain(json.loads(job), JobStatus) if job else None,
             )
@@ -124,17 +116,29 @@ def read_run(file: Path) -> Evidence:
             raise StoreError(f"{file} is damaged: {fault}.", "Write it again: hpcaccept collect.") from None
 
 
+def _samples(h5: h5py.File) -> SampleTable:
+    columns = {name: _of(h5, f"samples/{name}")[:] for name in _SAMPLE_COLUMNS}
+    table = SampleTable(keys=tuple(h5["samples/keys"].asstr()[:]), subjects=_subjects(h5), **columns)
+    _must_fit(table)
+    return table
+
+
+def _of(h5: h5py.File, name: str) -> h5py.Dataset:
+    """A dataset by the name that it has now."""
+    return h5[_FORMER.get(name, name) if h5.attrs["version"] < VERSION else name]
+
+
 def _must_fit(table: SampleTable) -> None:
-    columns = (table.key, table.unit, table.launch, table.repeat)
+    columns = (table.key, table.subject, table.launch, table.repeat)
     if any(len(column) != len(table) for column in columns):
         raise ValueError("the columns of the samples are of unlike length")
-    for column, names in ((table.key, table.keys), (table.unit, table.units)):
+    for column, names in ((table.key, table.keys), (table.subject, table.subjects)):
         if len(column) and not 0 <= column.min() <= column.max() < len(names):
-            raise ValueError("a sample points to no key or unit")
+            raise ValueError("a sample points to no key or subject")
 
 
 def _things(h5: h5py.File, name: str, kind: type[T]) -> tuple[T, ...]:
-    found = h5[f"evidence/{name}"]
+    found = _of(h5, f"evidence/{name}")
     if found.shape:  # version 1
         return _old_things(found, kind)
     return tuple(from_plain(plain, kind) for plain in json.loads(found.asstr()[()]))
@@ -144,11 +148,14 @@ def _old_things(found: h5py.Dataset, kind: type[T]) -> tuple[T, ...]:
     return tuple(from_plain(json.loads(text), kind) for text in found.asstr()[:])
 
 
-def _units(h5: h5py.File) -> tuple[Unit, ...]:
-    rows = json.loads(h5["samples/units"].asstr()[()])
-    if not all(len(row) == len(_UNIT) and all(type(text) is str for text in row) for row in rows):
-        raise ValueError("a unit is not five texts")
-    return tuple(Unit(*row) for row in rows)
+def _subjects(h5: h5py.File) -> tuple[MeasuredSubject, ...]:
+    kept = _of(h5, "samples/subjects")
+    if kept.shape:  # version 1
+        return _old_things(kept, MeasuredSubject)
+    rows = json.loads(kept.asstr()[()])
+    if not all(len(row) == len(_SUBJECT) and all(type(text) is str for text in row) for row in rows):
+        raise ValueError("a subject is not five texts")
+    return tuple(MeasuredSubject(*row) for row in rows)
 
 
 def _write_records(h5: h5py.File, table: RecordTable) -> None:
@@ -160,7 +167,9 @@ def _write_records(h5: h5py.File, table: RecordTable) -> None:
     h5["records/checks"], h5["records/places"] = _json(table.checks), _json(table.places)
 
 
-def _records(h5: h5py.File) -> RecordTable:
+def _records(h5: h5py.File) -> Sequence[Record]:
+    if h5.attrs["version"] == 1:
+        return _old_things(h5["evidence/records"], Record)
     columns = {name: h5[f"records/{name}"][:] for name in ("check", "place", "revision", "flags", "ends")}
     text: bytes = h5["records/text"][:].tobytes()
     checks = tuple(json.loads(h5["records/checks"].asstr()[()]))

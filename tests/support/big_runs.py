@@ -17,9 +17,9 @@ from hpcaccept.judge import judge_values
 from hpcaccept.judge.statistics.aggregate import values_of
 from hpcaccept.model.event import Event
 from hpcaccept.model.evidence import Evidence
-from hpcaccept.model.history import Past, PastRun, unit_id
+from hpcaccept.model.history import Past, PastRun, subject_id
 from hpcaccept.model.record import Record
-from hpcaccept.model.table import SampleTable, Unit
+from hpcaccept.model.table import MeasuredSubject, SampleTable
 from hpcaccept.report.judged import Judged
 from hpcaccept.report.model import summarise
 from support.builders import AT, H100, plan, rank_started, suite
@@ -38,19 +38,19 @@ class _Columns:
     """Samples while they are made."""
 
     keys: list[str] = field(default_factory=list)
-    unit: list[npt.NDArray[np.intp]] = field(default_factory=list)
+    subject: list[npt.NDArray[np.intp]] = field(default_factory=list)
     value: list[npt.NDArray[np.float64]] = field(default_factory=list)
 
-    def add(self, key: str, unit: npt.NDArray[np.intp], value: npt.NDArray[np.float64]) -> None:
+    def add(self, key: str, subject: npt.NDArray[np.intp], value: npt.NDArray[np.float64]) -> None:
         self.keys.append(key)
-        self.unit.append(unit)
+        self.subject.append(subject)
         self.value.append(value)
 
-    def table(self, units: tuple[Unit, ...]) -> SampleTable:
+    def table(self, subjects: tuple[MeasuredSubject, ...]) -> SampleTable:
         key = np.repeat(np.arange(len(self.keys), dtype=np.int32), [len(part) for part in self.value])
         zeros = np.zeros(len(key), np.int32)
-        unit = np.concatenate(self.unit).astype(np.int32)
-        return SampleTable(tuple(self.keys), units, key, unit, zeros, zeros, np.concatenate(self.value))
+        subject = np.concatenate(self.subject).astype(np.int32)
+        return SampleTable(tuple(self.keys), subjects, key, subject, zeros, zeros, np.concatenate(self.value))
 
 
 def names(count: int) -> tuple[str, ...]:
@@ -64,11 +64,11 @@ def big_run(
     rng, columns = np.random.default_rng(4), _Columns()
     there = names(nodes) if healthy else names(nodes)[:-1]
     devices = tuple(
-        Unit(node, f"cuda:{j}", f"GPU-{i:08x}-{j:04x}-4bcd-9e2f-0123456789ab", H100, SETTING)
+        MeasuredSubject(node, f"cuda:{j}", f"GPU-{i:08x}-{j:04x}-4bcd-9e2f-0123456789ab", H100, SETTING)
         for i, node in enumerate(there)
         for j in range(gpus)
     )
-    whole = tuple(Unit(node, "", "", H100, SETTING) for node in there)
+    whole = tuple(MeasuredSubject(node, "", "", H100, SETTING) for node in there)
     every = np.arange(len(devices))
     for number in range(metrics):
         check, (metric, center, kind) = list(_RATES.items())[number % 3]
@@ -124,16 +124,16 @@ def _add_pairs(columns: _Columns, rng: np.random.Generator, there: tuple[str, ..
     columns.add("pairs.node_bytes", np.arange(len(node)), np.median(rates, axis=0))
 
 
-def _records(asked: list[str], devices: tuple[Unit, ...]) -> list[Record]:
+def _records(asked: list[str], devices: tuple[MeasuredSubject, ...]) -> list[Record]:
     """Every device has measured every check."""
     revision = {name: checks.load(name).revision for name in asked}
     return [
         Record(
-            check=name, revision=revision[name], step="00", rank=rank, node=unit.node, device=unit.device,
-            device_id=unit.device_id, device_model=H100, outcome="measured", duration_s=4.0,
+            check=name, revision=revision[name], step="00", rank=rank, node=subject.node, device=subject.device,
+            device_id=subject.device_id, device_model=H100, outcome="measured", duration_s=4.0,
         )
         for name in asked
-        for rank, unit in enumerate(devices)
+        for rank, subject in enumerate(devices)
     ]  # fmt: skip
 
 
@@ -154,10 +154,10 @@ def past_of(found: Evidence, runs: int = 12) -> Past:
         if "rate" not in key:
             continue
         mine = table.key == number
-        past = np.full((runs, len(table.units)), np.nan)
+        past = np.full((runs, len(table.subjects)), np.nan)
         middle = float(np.median(table.value[mine]))
-        past[:, table.unit[mine]] = middle * (1 + 0.004 * rng.standard_normal((runs, int(mine.sum()))))
+        past[:, table.subject[mine]] = middle * (1 + 0.004 * rng.standard_normal((runs, int(mine.sum()))))
         past[3] = np.nan
         values[key] = past
     made = tuple(PastRun(f"run-{i}", AT, "new" if i >= runs - 5 else "old", "test") for i in range(runs))
-    return Past(made, tuple(unit_id(unit) for unit in table.units), values)
+    return Past(made, tuple(subject_id(subject) for subject in table.subjects), values)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpcaccept.judge import Judgement, judge
 from hpcaccept.judge.statistics.aggregate import values_of
+from hpcaccept.judge.verdict_text import verdict_of
 from hpcaccept.model.baseline import Baseline, BaselineEntry, Provenance
 from hpcaccept.model.event import Event
 from hpcaccept.model.evidence import Evidence
@@ -41,7 +42,7 @@ WRONG = Metric(
 SPREAD = Metric("spread", "share", "exact", "How far blocks lie apart.", required=False)
 WORLD = Metric("busbw_bytes", "B/s", "higher", "Bandwidth of all.", scope="world", required=False)
 GPUS = Metric("gpu_count", "GPUs", "exact", "GPUs that are there.", scope="node", statistic="worst", required=False)
-CORES = Metric("cores", "cores", "higher", "Processors.", scope="node", peer_floor=0.001)
+CORES = Metric("cores", "cores", "higher", "Processors.", scope="node", peer_floor=0.001, noise="counted")
 
 CATALOGUE: dict[str, dict[str, Metric]] = {
     "identity": {m.name: m for m in (GPUS, CORES)},
@@ -179,7 +180,9 @@ def judged_run_of(found: Evidence, baselines: Mapping[str, Baseline] | None = No
 
 def every(judgement: Judgement) -> list[Verdict]:
     """All verdicts, PASS too."""
-    return list(judgement.all_verdicts())
+    table = judgement.table
+    rows = (verdict_of(table, column, row) for column in table.answers for row in range(len(column)))
+    return [*judgement.said, *rows]
 
 
 def of(verdicts: Iterable[Verdict], outcome: Outcome) -> list[Verdict]:
@@ -194,7 +197,7 @@ def where(verdicts: Iterable[Verdict], outcome: Outcome) -> set[str]:
 def entry(key: str = "speed.rate_flops", **more: Any) -> BaselineEntry:
     values = {
         "key": key, "revision": 1, "unit": "FLOP/s", "direction": "higher", "center": 100.0, "spread": 1.0,
-        "lower": 90.0, "upper": None, "units": 8, "source": "median of 8 values",
+        "lower": 90.0, "upper": None, "subjects": 8, "source": "median of 8 values",
     }  # fmt: skip
     return BaselineEntry(**{**values, **more})
 

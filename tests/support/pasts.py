@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hpcaccept.model.history import PASSED, PastRun, Place, RunToRemember
+from hpcaccept.model.history import PASSED, PastRun, PastSubject, RunToRemember
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,8 +26,8 @@ def past_run(
     night: int,
     values: Mapping[str, Sequence[float]],
     *,
-    units: Sequence[str] = ("GPU-a", "GPU-b"),
-    places: Sequence[Place] | None = None,
+    subjects: Sequence[str] = ("GPU-a", "GPU-b"),
+    places: Sequence[PastSubject] | None = None,
     outcome: int | Mapping[tuple[str, str], int] = PASSED,
     standing: Sequence[int] | None = None,
     environment: str = "e1",
@@ -35,20 +35,22 @@ def past_run(
     name: str = "",
 ) -> RunToRemember:
     """A run of some night: metric key → value of each unit (NaN where absent)."""
-    table = np.array(list(values.values()), np.float64).reshape(len(values), len(units))
+    table = np.array(list(values.values()), np.float64).reshape(len(values), len(subjects))
     said = np.full(table.shape, outcome if isinstance(outcome, int) else PASSED, np.uint8)
     if not isinstance(outcome, int):
-        for (key, unit), code in outcome.items():
-            said[list(values).index(key), list(units).index(unit)] = code
+        for (key, subject), code in outcome.items():
+            said[list(values).index(key), list(subjects).index(subject)] = code
     said[np.isnan(table)] = 0
-    where = places or [Place(f"node{i}", "cuda:0", MODEL, SETTING, f"serial-{unit}") for i, unit in enumerate(units)]
+    where = places or [
+        PastSubject(f"node{i}", "cuda:0", MODEL, SETTING, f"serial-{subject}") for i, subject in enumerate(subjects)
+    ]
     return RunToRemember(
         run=PastRun(name or f"run{night:03d}", at(night), environment, "full"),
         facts={"driver": environment},
         revisions={key.partition(".")[0]: revision for key in values},
-        units=tuple(units),
+        subjects=tuple(subjects),
         places=tuple(where),
-        standing=np.array(standing if standing is not None else [PASSED] * len(units), np.uint8),
+        standing=np.array(standing if standing is not None else [PASSED] * len(subjects), np.uint8),
         keys=tuple(values),
         values=table,
         outcomes=said,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.builders import H100, baseline, entry, evidence, judged, plan, rank_started, record, suite
+from support.builders import H100, baseline, entry, every, evidence, judged, plan, rank_started, record, suite
 from support.nvml.build import build, describe, environment, h100
 from support.solo_context import SoloContext
 
@@ -80,7 +80,7 @@ def judged_by_the_real_catalogue(records: list[Record], asked: int, *names: str)
 
 
 def found(judgement: Judgement, outcome: Outcome) -> list[Verdict]:
-    return [verdict for verdict in judgement.all_verdicts() if verdict.outcome is outcome]
+    return [verdict for verdict in every(judgement) if verdict.outcome is outcome]
 
 
 def eight(**changes: str) -> list[dict[str, str]]:
@@ -185,7 +185,7 @@ def test_seven_of_eight_gpus_fail_the_node_and_the_eighth_passes_nothing(node: N
     judgement = node(eight()[:7])
     (failed,) = found(judgement, Outcome.FAIL)
     assert (failed.metric, failed.value) == ("gpu_count", 7)
-    eighth = [v for v in judgement.all_verdicts() if v.subject.device == "cuda:7" and v.check == "health"]
+    eighth = [v for v in every(judgement) if v.subject.device == "cuda:7" and v.check == "health"]
     assert {v.outcome for v in eighth} == {Outcome.NOT_RUN}
     assert judgement.exit_code == 1
 

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -18,7 +18,7 @@ from hpcaccept.model.metric import Limit
 from hpcaccept.model.plan import Image, Plan, Request, Step
 from hpcaccept.model.record import RankStarted, Record, Sample, UnreadableLine
 from hpcaccept.model.suite import CheckSpec, PeerRule, Suite
-from hpcaccept.model.table import Unit
+from hpcaccept.model.table import MeasuredSubject
 from hpcaccept.serial import dumps, from_plain, to_plain
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def test_what_is_written_as_json_comes_back_equal(thing: object) -> None:
         JobRef("local", "77", 1.25, "vm", "2026-11-22T00:00:00"),
         JobStatus("stuck", "PENDING, JobHeldUser", "scontrol release 3"),
         UnreadableLine("r000001.jsonl", '{"kind":"rec'),
-        Unit("node0", "cuda:3", "GPU-1", "H100", "8 threads"),
+        MeasuredSubject("node0", "cuda:3", "GPU-1", "H100", "8 threads"),
         baseline().provenance,
         baseline().entries["speed.rate_flops"],
     ],
@@ -185,3 +185,17 @@ def test_evidence_of_a_fleet_is_built_of_things_that_travel() -> None:
     found = fleet([1.0, 2.0])
     for thing in (*found.records, *found.rank_starts, *found.events, found.plan, evidence([]).plan):
         assert back(thing) == thing
+
+
+@dataclass(frozen=True)
+class Renamed:
+    FORMER: ClassVar[dict[str, str]] = {"old": "new", "gone": ""}
+
+    new: int
+
+
+def test_keys_of_older_files_are_read_and_never_written() -> None:
+    assert from_plain({"old": 3, "gone": "x"}, Renamed) == Renamed(3)
+    assert dumps(Renamed(3)) == '{"new":3}'
+    with pytest.raises(ValueError, match="unknown key 'older'"):
+        from_plain({"older": 3}, Renamed)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hpcaccept import checks
 from hpcaccept.errors import RunError, UsageError
 from hpcaccept.model.baseline import Baseline, BaselineEntry, Peak, Provenance, impossible
-from hpcaccept.model.metric import split_key
+from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.parse.baseline_source import Source, StatedLimit, parse_source
 from hpcaccept.store.baseline_file import SHIPPED, file_name, read_generations, write_generations
 
@@ -25,7 +25,7 @@ def build(sources: Path, output: Path) -> Iterable[str]:
     """Write the baseline of every source; tells which.
 
     Raises:
-        UsageError: a source is wrong: a metric or unit that is none, a limit above the physical peak.
+        UsageError: a source is wrong: a metric or subject that is none, a limit above the physical peak.
         RunError: a file holds what a site has learned itself; it is left as it is.
     """
     for file, baseline in _built(sources):
@@ -53,29 +53,30 @@ def check(sources: Path, output: Path) -> Iterable[str]:
             name = file_name(baseline.model)
             expected.add(name)
             write_generations(Path(folder, name), (baseline,))
-            verdict = _compared(Path(folder, name), output / name)
-            if verdict.startswith("differs"):
-                differing.append(f"{name} {verdict} (from {file.name})")
+            alike, words = _compared(Path(folder, name), output / name)
+            if alike:
+                yield f"{name}: {words}"
             else:
-                yield f"{name}: {verdict}"
+                differing.append(f"{name} {words} (from {file.name})")
     strays = sorted(file.name for file in output.glob("*.h5") if file.name not in expected)
     differing += [f"{name} has no source" for name in strays if read_generations(output / name)[0].state == "shipped"]
     if differing:
         raise RunError("\n".join(differing) + ".", "Build them again: hpcaccept baseline build")
 
 
-def _compared(built: Path, there: Path) -> str:
+def _compared(built: Path, there: Path) -> tuple[bool, str]:
+    """Whether a file has what its source says, and in words how."""
     if not there.exists():
-        return "differs: it is missing"
+        return False, "differs: it is missing"
     if built.read_bytes() == there.read_bytes():
-        return "the same bytes"
+        return True, "the same bytes"
     generations = read_generations(there)
     shipped = tuple(one for one in generations if one.state == "shipped")
     if read_generations(built) != shipped:
-        return "differs from its source"
+        return False, "differs from its source"
     if own := len(generations) - len(shipped):
-        return f"the same content, beside {own} generation(s) that were learned or imported here"
-    return "the same content, in other bytes (another version of HDF5)"
+        return True, f"the same content, beside {own} generation(s) that were learned or imported here"
+    return True, "the same content, in other bytes (another version of HDF5)"
 
 
 def _built(sources: Path) -> Iterable[tuple[Path, Baseline]]:
@@ -131,7 +132,7 @@ def _entry(key: str, stated: StatedLimit, source: Source, place: str) -> Baselin
     metric = _metric(key, place)
     if metric.unit != stated.unit:
         raise UsageError(f"{place}: the limit of {key} is in {stated.unit}, the metric in {metric.unit}.")
-    check = split_key(key)[0]
+    check = MetricKey.parse(key).check
     revision = checks.load(check).revision
     if source.revisions.get(check) != revision:
         raise UsageError(
@@ -147,7 +148,7 @@ def _entry(key: str, stated: StatedLimit, source: Source, place: str) -> Baselin
         spread=None,
         lower=stated.lower,
         upper=stated.upper,
-        units=stated.units,
+        subjects=stated.subjects,
         source=stated.source,
         gpus=stated.gpus,
         date=source.date,
@@ -156,10 +157,10 @@ def _entry(key: str, stated: StatedLimit, source: Source, place: str) -> Baselin
 
 def _metric(key: str, place: str) -> Metric:
     try:
-        check, name, _ = split_key(key)
+        parts = MetricKey.parse(key)
     except ValueError as fault:
         raise UsageError(f"{place}: {fault}.") from None
-    metric = checks.load(check).metric(name)
+    metric = checks.load(parts.check).metric(parts.metric)
     if metric is None:
-        raise UsageError(f"{place}: {key} is no metric of the check {check!r}.")
+        raise UsageError(f"{place}: {key} is no metric of the check {parts.check!r}.")
     return metric

@@ -13,6 +13,7 @@ from hpcaccept.errors import StoreError
 from hpcaccept.judge.baseline.match import KEY_FACTS, fitting_entry, unusable
 from hpcaccept.judge.questions.peers import is_compared
 from hpcaccept.judge.statistics.aggregate import values_of
+from hpcaccept.model.metric_key import check_of
 from hpcaccept.store.baseline_file import SHIPPED, chained, find_baseline, read_generations
 from hpcaccept.store.folder import find
 from hpcaccept.units import show_duration
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from hpcaccept.model.baseline import Baseline
     from hpcaccept.model.evidence import Evidence
-    from hpcaccept.model.table import Unit
+    from hpcaccept.model.table import MeasuredSubject
 
 _DAY_S = 86400.0
 
@@ -95,23 +96,23 @@ def check_run(runs_dir: Path, run: str, baselines_dir: Path) -> Looked:
         if c.metric.is_rate and (is_compared(c) or c.metric.scope == "world")
     ]
     facts = _facts(evidence)
-    for unit in _kinds(evidence, facts):
-        found = find_baseline((baselines_dir, SHIPPED), unit.model, evidence.plan.created_at)
+    for subject in _kinds(evidence, facts):
+        found = find_baseline((baselines_dir, SHIPPED), subject.model, evidence.plan.created_at)
         baseline = found[1] if found else None
-        keys = [c for c in columns if unit in c.units]
+        keys = [c for c in columns if subject in c.subjects]
         answers = [
             fitting_entry(
                 baseline,
                 c.key,
                 revisions.get(c.check, 0),
                 c.metric.unit,
-                unit.setting,
-                facts.get((unit.node, unit.device), {}),
+                subject.setting,
+                facts.get((subject.node, subject.device), {}),
             )
             for c in keys
         ]
         fits = [word for entry, word in answers if entry is not None]
-        who = f"{unit.model or 'a device without a name'} ({unit.device or 'node' if unit.node else 'all nodes'}, {unit.setting})"
+        who = f"{subject.model or 'a device without a name'} ({subject.device or 'node' if subject.node else 'all nodes'}, {subject.setting})"
         line = f"{who}: {len(fits)} of {len(keys)} rates can be judged"
         if fits:
             looked.lines.append(line)
@@ -126,7 +127,7 @@ def _facts(evidence: Evidence) -> dict[tuple[str, str], dict[str, str]]:
     """Identity facts by place; of a node, and of all nodes, those of the first device that spoke."""
     said: dict[tuple[str, str], dict[str, str]] = {}
     for record in evidence.records:
-        if record.check.partition(":")[0] == "identity":
+        if check_of(record.check) == "identity":
             facts = {name: record.facts[name] for name in KEY_FACTS if record.facts.get(name)}
             said[(record.node, record.device)] = facts
             said.setdefault((record.node, ""), facts)
@@ -134,12 +135,12 @@ def _facts(evidence: Evidence) -> dict[tuple[str, str], dict[str, str]]:
     return said
 
 
-def _kinds(evidence: Evidence, facts: dict[tuple[str, str], dict[str, str]]) -> list[Unit]:
-    """One unit of each kind: scope, model, setting and facts."""
-    kinds: dict[object, Unit] = {}
-    for unit in evidence.samples.units:
-        about = tuple(sorted(facts.get((unit.node, unit.device), {}).items()))
-        kinds.setdefault((bool(unit.node), bool(unit.device), unit.model, unit.setting, about), unit)
+def _kinds(evidence: Evidence, facts: dict[tuple[str, str], dict[str, str]]) -> list[MeasuredSubject]:
+    """One subject of each kind: scope, model, setting and facts."""
+    kinds: dict[object, MeasuredSubject] = {}
+    for subject in evidence.samples.subjects:
+        about = tuple(sorted(facts.get((subject.node, subject.device), {}).items()))
+        kinds.setdefault((bool(subject.node), bool(subject.device), subject.model, subject.setting, about), subject)
     return list(kinds.values())
 
 

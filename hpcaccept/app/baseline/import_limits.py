@@ -12,7 +12,7 @@ from hpcaccept.errors import NotUnderstood, RunError, UsageError
 from hpcaccept.judge.baseline.learn import SIGMAS
 from hpcaccept.judge.statistics.peer_rule import MAD_TO_SIGMA
 from hpcaccept.model.baseline import Baseline, BaselineEntry, Provenance, impossible, stands_for
-from hpcaccept.model.metric import split_key
+from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.parse.aznhc_conf import parse_aznhc_conf
 from hpcaccept.parse.limits_csv import parse_limits_csv
 from hpcaccept.parse.superbench import parse_superbench
@@ -144,7 +144,7 @@ def _entries(found: Imported, name: str, left: list[tuple[str, str, str]]) -> It
 
 
 def _of_limit(key: str, limited: Limited, name: str) -> BaselineEntry:
-    check = checks.load(split_key(key)[0])
+    check = checks.load(MetricKey.parse(key).check)
     lower = limited.limit if limited.direction == "higher" else None
     upper = None if limited.direction == "higher" else limited.limit
     source = f"{name}: {limited.text}"
@@ -154,9 +154,9 @@ def _of_limit(key: str, limited: Limited, name: str) -> BaselineEntry:
 
 
 def _of_values(key: str, measured: Measured, name: str) -> BaselineEntry:
-    check, metric, _ = split_key(key)
-    kind = checks.load(check)
-    declared = kind.metric(metric)
+    parts = MetricKey.parse(key)
+    kind = checks.load(parts.check)
+    declared = kind.metric(parts.metric)
     floor = max((declared.peer_floor if declared else None) or BAND, BAND if measured.alike else BAND_OTHERWISE)
     center = median(measured.values)
     spread = MAD_TO_SIGMA * median(abs(value - center) for value in measured.values)
@@ -180,13 +180,13 @@ def _of_values(key: str, measured: Measured, name: str) -> BaselineEntry:
 
 def _metric(row: Row) -> tuple[Metric | None, str]:
     """The metric of a row, or why it has none that can be compared."""
-    check, name, _ = split_key(row.key)
-    kind = checks.find(check)
+    parts = MetricKey.parse(row.key)
+    kind = checks.find(parts.check)
     if kind is None:
-        return None, f"there is no check {check!r}"
-    metric = kind.metric(name)
+        return None, f"there is no check {parts.check_name!r}"
+    metric = kind.metric(parts.metric)
     if metric is None:
-        return None, f"the check {check!r} has no metric {name!r}"
+        return None, f"the check {parts.check_name!r} has no metric {parts.metric!r}"
     if not metric.is_rate:
         return None, "it has a limit of its own, or none is judged"
     if metric.unit != row.unit:
@@ -203,7 +203,7 @@ def _of_row(row: Row, metric: Metric, name: str) -> BaselineEntry:
         lower = row.center * (1 - BAND) if higher else None
         upper = None if higher else row.center * (1 + BAND)
         how = f"{how or name}, loss > {BAND:g}"
-    revision = checks.load(split_key(row.key)[0]).revision
+    revision = checks.load(MetricKey.parse(row.key).check).revision
     return BaselineEntry(
         row.key,
         revision,
@@ -213,7 +213,7 @@ def _of_row(row: Row, metric: Metric, name: str) -> BaselineEntry:
         None,
         lower,
         upper,
-        row.units,
+        row.subjects,
         how or name,
         gpus=row.gpus,
     )

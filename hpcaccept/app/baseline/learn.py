@@ -14,6 +14,7 @@ from hpcaccept.errors import RunError
 from hpcaccept.judge.baseline.learn import learn, only_at, suspects
 from hpcaccept.judge.baseline.match import DEVICE_FACTS, GPUS_FACT, SEVERAL, SOFTWARE_FACTS, beyond_peak
 from hpcaccept.model.baseline import Baseline, Provenance, impossible
+from hpcaccept.model.metric_key import check_of
 from hpcaccept.store.baseline_file import SHIPPED, change_file, file_name
 from hpcaccept.store.folder import find
 
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
 
     from hpcaccept.judge.statistics.aggregate import Values
     from hpcaccept.model.record import Record
-    from hpcaccept.model.table import Unit
+    from hpcaccept.model.table import MeasuredSubject
     from hpcaccept.report.judged import Judged
 
 #: Facts that would change the numbers and so belong to the provenance.
 _FACTS = (*DEVICE_FACTS, *SOFTWARE_FACTS, GPUS_FACT, "cuda_driver", "kernel", "numpy")
 _DEVICE_FACTS = tuple(DEVICE_FACTS)
-Place = tuple[str, str]
+SubjectKey = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -39,32 +40,30 @@ class _Kind:
     Attributes:
         model: name the driver gives the GPU, or the CPU's.
         setting: threads and turns.
-        device_facts: power limit, memory, ECC and MIG mode, as far as known.
         places: run → (node, device) of each: one board may have another power limit in the next run.
     """
 
     model: str
     setting: str
-    device_facts: tuple[str, ...]
-    places: Mapping[str, frozenset[Place]]
+    places: Mapping[str, frozenset[SubjectKey]]
 
 
 @dataclass
 class _Known:
     """What the runs say of their devices: identity facts by place, and those of a node by its name alone."""
 
-    facts: dict[Place, dict[str, str]] = field(default_factory=dict)
+    facts: dict[SubjectKey, dict[str, str]] = field(default_factory=dict)
     nodes: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def add(self, record: Record) -> None:
         """Keep what one rank says."""
-        if record.check.partition(":")[0] == "identity":
+        if check_of(record.check) == "identity":
             self.facts[(record.node, record.device)] = record.facts
             self.nodes.setdefault(record.node, record.facts)
 
-    def facts_of(self, unit: Unit) -> dict[str, str]:
+    def facts_of(self, subject: MeasuredSubject) -> dict[str, str]:
         """Of a device, else of its node."""
-        return self.facts.get((unit.node, unit.device)) or self.nodes.get(unit.node, {})
+        return self.facts.get((subject.node, subject.device)) or self.nodes.get(subject.node, {})
 
 
 def learn_from(
@@ -117,10 +116,10 @@ def _keep(baselines_dir: Path, learned: Baseline, accepted: Sequence[str]) -> It
         return (*earlier, kept[0])
 
     generations = change_file(file, learned.model, add)
-    units = max(entry.units for entry in learned.entries.values())
+    subjects = max(entry.subjects for entry in learned.entries.values())
     runs = len(learned.provenance.runs)
     number = len(generations)
-    yield f"{file}: {len(learned.entries)} metrics of {learned.model} from {units} unit(s) in {runs} run(s), draft {number}"
+    yield f"{file}: {len(learned.entries)} metrics of {learned.model} from {subjects} unit(s) in {runs} run(s), draft {number}"
     for entry in kept[0].entries.values():
         if entry.accepted:
             yield f"  accepted {entry.key}: {entry.accepted}"
@@ -149,30 +148,30 @@ def _kinds(judged: Mapping[str, Judged]) -> list[_Kind]:
     Raises:
         RunError: one model was measured with unlike threads or turns.
     """
-    units = {u for run in judged.values() for u in run.evidence.samples.units if u.model and u.node}
+    subjects = {u for run in judged.values() for u in run.evidence.samples.subjects if u.model and u.node}
     found: list[_Kind] = []
-    for model in sorted({unit.model for unit in units}):
-        settings = {unit.setting for unit in units if unit.model == model}
+    for model in sorted({subject.model for subject in subjects}):
+        settings = {subject.setting for subject in subjects if subject.model == model}
         if len(settings) > 1:
             listed = "; ".join(sorted(settings))
             raise RunError(
                 f"The runs measured {model} in unlike ways: {listed}.", "Learn from runs of one kind at a time."
             )
         groups = _groups(judged, model)
-        found += [_Kind(model, min(settings), facts, places) for facts, places in sorted(groups.items())]
+        found += [_Kind(model, min(settings), places) for _, places in sorted(groups.items())]
     return found
 
 
-def _groups(judged: Mapping[str, Judged], model: str) -> dict[tuple[str, ...], dict[str, frozenset[Place]]]:
+def _groups(judged: Mapping[str, Judged], model: str) -> dict[tuple[str, ...], dict[str, frozenset[SubjectKey]]]:
     """Device facts → run → places of the model's devices."""
-    groups: dict[tuple[str, ...], dict[str, frozenset[Place]]] = {}
+    groups: dict[tuple[str, ...], dict[str, frozenset[SubjectKey]]] = {}
     for run_id, run in judged.items():
         known = _known(run)
-        units = [unit for unit in run.evidence.samples.units if unit.model == model and unit.node]
-        for unit in [unit for unit in units if unit.device] or units:
-            facts = known.facts_of(unit)
+        subjects = [subject for subject in run.evidence.samples.subjects if subject.model == model and subject.node]
+        for subject in [subject for subject in subjects if subject.device] or subjects:
+            facts = known.facts_of(subject)
             places = groups.setdefault(tuple(facts.get(name, "") for name in _DEVICE_FACTS), {})
-            places[run_id] = places.get(run_id, frozenset()) | {(unit.node, unit.device)}
+            places[run_id] = places.get(run_id, frozenset()) | {(subject.node, subject.device)}
     return groups
 
 
@@ -201,20 +200,22 @@ def _learn_one(judged: Mapping[str, Judged], kind: _Kind) -> Baseline:
 
 def _provenance(judged: Mapping[str, Judged], kind: _Kind, left_out: dict[str, str]) -> Provenance:
     said: list[dict[str, str]] = []
-    used: set[Unit] = set()
+    used: set[MeasuredSubject] = set()
     for run_id, places in kind.places.items():
         known = _known(judged[run_id])
         mine = [
-            u for u in judged[run_id].evidence.samples.units if (u.node, u.device) in places and u.node not in left_out
+            u
+            for u in judged[run_id].evidence.samples.subjects
+            if (u.node, u.device) in places and u.node not in left_out
         ]
-        said += [known.facts_of(unit) for unit in mine]
+        said += [known.facts_of(subject) for subject in mine]
         used |= set(mine)
     nodes = {node for places in kind.places.values() for node, _ in places}
     return Provenance(
         learned_at=now(),
         runs=tuple(kind.places),
-        nodes=tuple(sorted({unit.node for unit in used})),
-        device_ids=tuple(sorted({unit.device_id for unit in used if unit.device_id})),
+        nodes=tuple(sorted({subject.node for subject in used})),
+        device_ids=tuple(sorted({subject.device_id for subject in used if subject.device_id})),
         setting=kind.setting,
         facts={
             name: SEVERAL.join(sorted(texts))

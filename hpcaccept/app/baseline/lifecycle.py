@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hpcaccept.errors import RunError, StoreError, UsageError
 from hpcaccept.judge.baseline.decline import accept, declines
 from hpcaccept.model.baseline import Baseline, Change
-from hpcaccept.store.baseline_file import SHIPPED, change_file, file_name, read_generations
+from hpcaccept.store.baseline_file import SHIPPED, VERSION, change_file, file_name, read_generations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -236,8 +236,7 @@ def upgrade(baselines_dir: Path, model: str = "") -> Iterable[str]:
         with h5py.File(file, "r") as h5:
             version = int(h5.attrs["version"])
         change_file(file, name, lambda there: there)
-        yield (
-            f"{file}: {name}, format {version} → 2" if version == 1 else f"{file}: {name}, format {version}, unchanged"
-        )
+        became = f" → {VERSION}" if version < VERSION else ", unchanged"
+        yield f"{file}: {name}, format {version}{became}"
     if not files:
         raise StoreError(f"There is no baseline in {baselines_dir}.", "Name another folder with --baselines-dir.")

@@ -234,12 +234,12 @@ def code_of(report: Mapping[str, Any], node: str) -> int:
 
 def rank_logs_of(report: Mapping[str, Any], node: str = "") -> str:
     """What is the matter with a node (or with any), the worst first, in as many characters as a termination message has."""
+    told = sorted(report.get("verdicts", ()), key=lambda v: bool(v["outcome"] != "FAIL"))
     bad = [
         f"{v['outcome']} {v['node'] or 'all nodes'} {v['device']} {v['check']}: {v['reason']}"
-        for v in report.get("verdicts", ())
+        for v in told
         if v["outcome"] in ("FAIL", "ERROR") and node in ("", v["node"])
     ]
-    bad.sort(key=lambda line: not line.startswith("FAIL"))
     return "\n".join(bad)[:_MOST_CHARACTERS]
 
 

@@ -51,21 +51,37 @@ class Terms:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """Why a node is not taken.
+
+    Attributes:
+        kind: the same for all nodes that are left out alike.
+        detail: of this one; empty where the kind says it.
+    """
+
+    kind: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.detail}" if self.detail else self.kind
+
+
+@dataclass(frozen=True)
 class Choice:
     """What was chosen, and why nothing else.
 
     Attributes:
         nodes: the one that was tested longest ago first.
-        left_out: every other node of the partition → why; the words before a colon are the same for all of a kind.
+        left_out: every other node of the partition → why.
     """
 
     nodes: tuple[str, ...]
-    left_out: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, LeftOut] = field(default_factory=dict)
 
     @property
     def reasons(self) -> dict[str, int]:
         """Kind of reason → how many nodes, the most frequent first."""
-        return dict(Counter(why.partition(":")[0] for why in self.left_out.values()).most_common())
+        return dict(Counter(why.kind for why in self.left_out.values()).most_common())
 
 
 def cap_of(nodes: int, max_nodes: int, max_share: float) -> int:
@@ -89,7 +105,7 @@ def choose(
     mine = [node for node in nodes if terms.partition in node.partitions]
     left_out = {node.name: why for node in mine if (why := _why_not(node, kept, terms))}
     idle = sorted((node.name for node in mine if node.name not in left_out), key=lambda name: _age(name, tested))
-    late = dict.fromkeys(idle[terms.cap :], "beyond the cap: tested more recently than those chosen")
+    late = dict.fromkeys(idle[terms.cap :], LeftOut("beyond the cap", "tested more recently than those chosen"))
     return Choice(tuple(idle[: terms.cap]), {**left_out, **late})
 
 
@@ -98,28 +114,28 @@ def _age(name: str, tested: Mapping[str, LastTest]) -> tuple[str, str, str]:
     return (found.at, found.accepted_at, name) if found else ("", "", name)
 
 
-def _why_not(node: NodeState, kept: Sequence[Reserved], terms: Terms) -> str:
-    """Empty for a node that may be taken."""
+def _why_not(node: NodeState, kept: Sequence[Reserved], terms: Terms) -> LeftOut | None:
+    """None for a node that may be taken."""
     if terms.only is not None and node.name not in terms.only:
-        return "not among those named"
+        return LeftOut("not among those named")
     if node.name in terms.exclude:
-        return "excluded"
+        return LeftOut("excluded")
     ours = any(r.name == terms.reservation and node.name in r.nodes and r.start_s <= terms.now_s for r in kept)
     if terms.reservation and not ours:
-        return f"not in the reservation: {terms.reservation}"
+        return LeftOut("not in the reservation", terms.reservation)
     if "PLANNED" in node.flags:
-        return "planned for a job that waits"
+        return LeftOut("planned for a job that waits")
     base, *more = node.flags
     if base != "IDLE" or set(more) - _HARMLESS - (_OURS if ours else set()):
-        return f"not idle: {'+'.join(node.flags)}"
+        return LeftOut("not idle", "+".join(node.flags))
     if node.busy_cpus:
-        return f"not idle: {node.busy_cpus} CPUs in use"
+        return LeftOut("not idle", f"{node.busy_cpus} CPUs in use")
     if node.gpus < terms.gpus:
-        return f"fewer GPUs than asked for: {node.gpus} of {terms.gpus}"
+        return LeftOut("fewer GPUs than asked for", f"{node.gpus} of {terms.gpus}")
     for other in kept:
         if node.name in other.nodes and other.name != terms.reservation and _meet(other, terms):
-            return f"{'planned for a job that waits' if other.name.startswith('job ') else 'reserved'}: {other.name}"
-    return ""
+            return LeftOut("planned for a job that waits" if other.for_job else "reserved", other.name)
+    return None
 
 
 def _meet(other: Reserved, terms: Terms) -> bool:

@@ -86,7 +86,7 @@ def judge_run(evidence: Evidence, baselines_dir: Path, history: Path | None = No
     from hpcaccept.checks.identity import UNIQUE_FACTS
 
     catalogue = checks.catalogue(spec.name for spec in evidence.plan.suite.checks)
-    models = {unit.model for unit in evidence.samples.units if unit.model}
+    models = {subject.model for subject in evidence.samples.subjects if subject.model}
     baselines: dict[str, Baseline] = {}
     for model in models:
         found = find_baseline((baselines_dir, SHIPPED), model, evidence.plan.created_at)

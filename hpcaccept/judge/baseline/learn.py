@@ -1,8 +1,8 @@
-"""What does a run teach? Baseline entries from the units that are not suspect.
+"""What does a run teach? Baseline entries from the subjects that are not suspect.
 
-Each unit speaks once, by the median of its runs. The failing limit lies ``max(floor, k × spread)`` below (or above) the
-median of the units: the floor of the metric keeps a baseline of few, very even units from blaming the next healthy one; k is
-4, and more where so few units were measured that the 95 % interval of a further one is wider.
+Each subject speaks once, by the median of its runs. The failing limit lies ``max(floor, k × spread)`` below (or above) the
+median of the subjects: the floor of the metric keeps a baseline of few, very even subjects from blaming the next healthy one; k is
+4, and more where so few subjects were measured that the 95 % interval of a further one is wider.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hpcaccept.judge.statistics.aggregate import Values
 from hpcaccept.judge.statistics.peer_rule import CPU_FLOOR, MAD_TO_SIGMA
 from hpcaccept.judge.statistics.student_t import t_quantile
 from hpcaccept.model.baseline import BaselineEntry
-from hpcaccept.model.table import Unit
+from hpcaccept.model.table import MeasuredSubject
 from hpcaccept.model.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -37,45 +37,47 @@ class _Pool:
 
     Attributes:
         column: one that they are of.
-        unit: int64[…] of each run: number of the unit.
+        subject: int64[…] of each run: number of the subject.
         node: int64[…] of each run: number of its node.
         value: float64[…] of each run.
     """
 
     column: Values
-    unit: list[Ints] = field(default_factory=list)
+    subject: list[Ints] = field(default_factory=list)
     node: list[Ints] = field(default_factory=list)
     value: list[npt.NDArray[np.float64]] = field(default_factory=list)
 
 
 @dataclass
 class _Roll:
-    """Which units may be learned from, looked up once for each table of units and not for each value.
+    """Which subjects may be learned from, looked up once for each table of subjects and not for each value.
 
     Attributes:
         model: of the device.
         setting: that must be alike.
         left_out: suspect nodes.
-        units: number of each unit.
+        subjects: number of each subject.
         nodes: number of each node.
-        tables: identity of a table of units → the table (so that no other takes its place), whether, and number of unit and node.
+        tables: identity of a table of subjects → the table (so that no other takes its place), whether, and number of subject and node.
     """
 
     model: str
     setting: str
     left_out: Mapping[str, str]
-    units: dict[Unit, int] = field(default_factory=dict)
+    subjects: dict[MeasuredSubject, int] = field(default_factory=dict)
     nodes: dict[str, int] = field(default_factory=dict)
-    tables: dict[int, tuple[tuple[Unit, ...], npt.NDArray[np.bool_], Ints, Ints]] = field(default_factory=dict)
+    tables: dict[int, tuple[tuple[MeasuredSubject, ...], npt.NDArray[np.bool_], Ints, Ints]] = field(
+        default_factory=dict
+    )
 
-    def columns_of(self, table: tuple[Unit, ...]) -> tuple[npt.NDArray[np.bool_], Ints, Ints]:
-        """bool[u], int64[u], int64[u] for the units of a run."""
+    def columns_of(self, table: tuple[MeasuredSubject, ...]) -> tuple[npt.NDArray[np.bool_], Ints, Ints]:
+        """bool[u], int64[u], int64[u] for the subjects of a run."""
         known = self.tables.get(id(table))
         if known is None:
             fits = np.array([_fits(u, self.model, self.setting) and u.node not in self.left_out for u in table], bool)
-            unit = np.array([self.units.setdefault(u, len(self.units)) for u in table], np.int64)
+            subject = np.array([self.subjects.setdefault(u, len(self.subjects)) for u in table], np.int64)
             node = np.array([self.nodes.setdefault(u.node, len(self.nodes)) for u in table], np.int64)
-            known = self.tables[id(table)] = (table, fits, unit, node)
+            known = self.tables[id(table)] = (table, fits, subject, node)
         return known[1:]
 
 
@@ -98,7 +100,7 @@ def learn(
     revisions: Mapping[str, int],
     shared_floor: float,
 ) -> dict[str, BaselineEntry]:
-    """Entries for every rate that like, unsuspected units of a model have.
+    """Entries for every rate that like, unsuspected subjects of a model have.
 
     Args:
         values: of one or several runs.
@@ -113,22 +115,24 @@ def learn(
     for column in values:
         if not column.metric.is_rate or (column.metric.peer_floor is None and column.metric.scope != "world"):
             continue
-        fits, unit, node = roll.columns_of(column.table_units)
-        for own, rows in _by_setting(column, np.flatnonzero(fits[column.unit]), setting):
+        fits, subject, node = roll.columns_of(column.table_subjects)
+        for own, rows in _by_setting(column, np.flatnonzero(fits[column.subject]), setting):
             pool = pools.setdefault((column.key, own), _Pool(column))
-            pool.unit.append(unit[column.unit[rows]])
-            pool.node.append(node[column.unit[rows]])
+            pool.subject.append(subject[column.subject[rows]])
+            pool.node.append(node[column.subject[rows]])
             pool.value.append(column.value[rows])
     # Of one metric in several scales (4 nodes, 8 nodes) the last one measured is kept: a file has one entry per key.
     entries = {
         key: _entry(pool, own, revisions.get(pool.column.check, 0), shared_floor) for (key, own), pool in pools.items()
     }
-    # Of units that differ so much (or are all at 0) nothing is learned: "at least 0" would be met by every broken one.
+    # Of subjects that differ so much (or are all at 0) nothing is learned: "at least 0" would be met by every broken one.
     return {key: one for key, one in entries.items() if (one.center or 0) > 0 and (one.lower is None or one.lower > 0)}
 
 
-def _fits(unit: Unit, model: str, setting: str) -> bool:
-    return unit.model == model and (unit.setting == setting or (not unit.node and unit.setting.startswith(setting)))
+def _fits(subject: MeasuredSubject, model: str, setting: str) -> bool:
+    return subject.model == model and (
+        subject.setting == setting or (not subject.node and subject.setting.startswith(setting))
+    )
 
 
 def _by_setting(column: Values, rows: npt.NDArray[np.intp], setting: str) -> Iterable[tuple[str, npt.NDArray[np.intp]]]:
@@ -138,7 +142,7 @@ def _by_setting(column: Values, rows: npt.NDArray[np.intp], setting: str) -> Ite
             yield "", rows
         return
     for row in rows.tolist():
-        own = column.table_units[column.unit[row]].setting
+        own = column.table_subjects[column.subject[row]].setting
         yield (own if own != setting else ""), np.array([row])
 
 
@@ -150,40 +154,41 @@ def only_at(columns: Iterable[Values], places: frozenset[tuple[str, str]]) -> It
         places: (node, device).
     """
     nodes = {node for node, _ in places}
-    units: tuple[Unit, ...] | None = None
+    subjects: tuple[MeasuredSubject, ...] | None = None
     mask = np.empty(0, bool)
     for column in columns:
-        if column.table_units is not units:
-            units = column.table_units
+        if column.table_subjects is not subjects:
+            subjects = column.table_subjects
             mask = np.array(
-                [not u.node or (u.node, u.device) in places or (not u.device and u.node in nodes) for u in units], bool
+                [not u.node or (u.node, u.device) in places or (not u.device and u.node in nodes) for u in subjects],
+                bool,
             )
-        kept = mask[column.unit]
+        kept = mask[column.subject]
         yield replace(
             column,
-            unit=column.unit[kept],
+            subject=column.subject[kept],
             value=column.value[kept],
             spread=column.spread[kept],
             launches=column.launches[kept],
         )
 
 
-def _medians(unit: Ints, value: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The median of each unit's numbers, in no order."""
-    order = np.lexsort((value, unit))
-    unit, value = unit[order], value[order]
-    starts = np.flatnonzero(np.r_[True, unit[1:] != unit[:-1]])
-    ends = np.r_[starts[1:], len(unit)]
+def _medians(subject: Ints, value: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The median of each subject's numbers, in no order."""
+    order = np.lexsort((value, subject))
+    subject, value = subject[order], value[order]
+    starts = np.flatnonzero(np.r_[True, subject[1:] != subject[:-1]])
+    ends = np.r_[starts[1:], len(subject)]
     middle: npt.NDArray[np.float64] = value[(starts + ends - 1) // 2] / 2 + value[(starts + ends) // 2] / 2
     return middle
 
 
 def _entry(pool: _Pool, setting: str, revision: int, shared_floor: float) -> BaselineEntry:
     metric = pool.column.metric
-    unit, value = np.concatenate(pool.unit), np.concatenate(pool.value)
-    units = len(np.unique(unit))
-    # All ranks together are one unit, which speaks anew in every run.
-    numbers = np.sort(value if metric.scope == "world" else _medians(unit, value))
+    subject, value = np.concatenate(pool.subject), np.concatenate(pool.value)
+    subjects = len(np.unique(subject))
+    # All ranks together are one subject, which speaks anew in every run.
+    numbers = np.sort(value if metric.scope == "world" else _medians(subject, value))
     center = float(np.median(numbers))
     spread = MAD_TO_SIGMA * float(np.median(np.abs(numbers - center)))
     wide = prediction_factor(len(numbers))
@@ -192,7 +197,6 @@ def _entry(pool: _Pool, setting: str, revision: int, shared_floor: float) -> Bas
     loss = max(floor * abs(center), sigmas * spread)
     higher = metric.direction == "higher"
     low, high = median_interval(numbers.tolist())
-    known = len(numbers) > 1
     return BaselineEntry(
         key=pool.column.key,
         revision=revision,
@@ -202,14 +206,12 @@ def _entry(pool: _Pool, setting: str, revision: int, shared_floor: float) -> Bas
         spread=spread,
         lower=center - loss if higher else None,
         upper=None if higher else center + loss,
-        units=units,
-        source=f"median of {len(value)} values of {units} unit(s), loss > max({floor:.3g}, {sigmas:.3g} robust sigma)",
+        subjects=subjects,
+        source=f"median of {len(value)} values of {subjects} unit(s), loss > max({floor:.3g}, {sigmas:.3g} robust sigma)",
         values=len(value),
         nodes=0 if metric.scope == "world" else len(np.unique(np.concatenate(pool.node))),
         center_low=low,
         center_high=high,
-        next_low=center - wide * spread if known else None,
-        next_high=center + wide * spread if known else None,
         setting=setting,
     )
 
@@ -234,10 +236,10 @@ def median_interval(ordered: list[float]) -> tuple[float | None, float | None]:
 
 
 def prediction_factor(count: int) -> float:
-    """How many standard deviations around the centre of n units one further unit lies in with 95 %: t · sqrt(1 + 1/n).
+    """How many standard deviations around the centre of n subjects one further subject lies in with 95 %: t · sqrt(1 + 1/n).
 
-    Inf for fewer than two. G. Hahn, W. Meeker, Statistical Intervals (1991), section 4.7; for units that are normally
-    distributed. With the robust deviation in place of the usual one it is a little too narrow for few units.
+    Inf for fewer than two. G. Hahn, W. Meeker, Statistical Intervals (1991), section 4.7; for subjects that are normally
+    distributed. With the robust deviation in place of the usual one it is a little too narrow for few subjects.
     """
     if count < 2:
         return math.inf

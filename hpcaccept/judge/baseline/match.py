@@ -2,7 +2,7 @@
 
 The rule (docs/how-to/baselines.md):
 
-* Refused: another unit, revision, setting (threads, turns, scale) or number of GPUs per node; another power limit, memory
+* Refused: another subject, revision, setting (threads, turns, scale) or number of GPUs per node; another power limit, memory
   size, ECC or MIG mode of the device; an expired baseline; and, where the suite requires a baseline, a draft.
 * Said, and refused by a ``strict`` baseline: another driver, CUDA, torch, NCCL, MPI or image; a fact of the device that the
   run does not tell.
@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hpcaccept.model.baseline import peak_of, stands_for
-from hpcaccept.model.metric import split_key
+from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.units import show
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ SOFTWARE_FACTS = {
 }
 #: How many GPUs of a node took part: what nodes reach together depends on it.
 GPUS_FACT = "gpus_per_node"
-#: Facts of ``identity`` that decide whether a baseline fits: units that agree in these (and in model and setting) need one look.
+#: Facts of ``identity`` that decide whether a baseline fits: subjects that agree in these (and in model and setting) need one look.
 KEY_FACTS = (*DEVICE_FACTS, *SOFTWARE_FACTS, GPUS_FACT)
 #: Relative difference up to which two numbers are one: limits are set in whole watts; drivers reserve some memory, and data
 #: sheets round (inline ECC of GDDR takes 6 %).
@@ -77,7 +77,7 @@ def fitting_entry(
         key: metric key.
         revision: of the check's method in this run.
         unit: SI unit of the metric.
-        setting: threads and turns of the measured unit.
+        setting: threads and turns of the measured subject.
         facts: of the measured device (``KEY_FACTS``).
         drafts: False where a suite requires a baseline: a draft does not count then.
     """
@@ -214,7 +214,7 @@ def _software_remarks(baseline: Baseline, facts: Mapping[str, str]) -> Iterator[
 def unusable(
     baseline: Baseline, catalogue: Mapping[str, Mapping[str, Metric]], revisions: Mapping[str, int]
 ) -> Iterator[str]:
-    """Entries that judge nothing with this hpcaccept, one sentence each: unknown metrics, other units, other revisions.
+    """Entries that judge nothing with this hpcaccept, one sentence each: unknown metrics, other subjects, other revisions.
 
     Args:
         baseline: to look at.
@@ -222,14 +222,13 @@ def unusable(
         revisions: check → revision of its method.
     """
     for entry in baseline.entries.values():
-        check, name, _ = split_key(entry.key)
-        kind = check.partition(":")[0]
-        metric = catalogue.get(kind, {}).get(name)
+        key = MetricKey.parse(entry.key)
+        metric = catalogue.get(key.check, {}).get(key.metric)
         if metric is None:
             yield f"{entry.key}: there is no such metric"
         elif metric.unit != entry.unit:
             yield f"{entry.key}: its unit is {entry.unit}, the metric has {metric.unit}"
         elif metric.direction != entry.direction:
             yield f"{entry.key}: {entry.direction} is better, of the metric {metric.direction}"
-        elif revisions[kind] != entry.revision:
-            yield f"{entry.key}: revision {entry.revision}, the check has {revisions[kind]}; learn it again"
+        elif revisions[key.check] != entry.revision:
+            yield f"{entry.key}: revision {entry.revision}, the check has {revisions[key.check]}; learn it again"

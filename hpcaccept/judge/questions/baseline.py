@@ -1,4 +1,4 @@
-"""Is a unit slower than what its device model is known to reach?"""
+"""Is a subject slower than what its device model is known to reach?"""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def judge_against_baseline(
     evidence: Evidence, values: Sequence[Values], alike: Alike, baselines: Mapping[str, Baseline]
 ) -> tuple[list[JudgedColumn], Sensitivity]:
-    """An answer per rate and kind of unit: PASS or FAIL with a fitting baseline, NO_BASELINE with the reason otherwise.
+    """An answer per rate and kind of subject: PASS or FAIL with a fitting baseline, NO_BASELINE with the reason otherwise.
 
     A kind is what decides which entry fits: device model, setting, and the facts of ``fitting.KEY_FACTS``.
     """
@@ -47,7 +47,7 @@ def judge_against_baseline(
         if not is_compared(column) and not (column.metric.is_rate and column.metric.scope == "world"):
             continue
         needed = required.get(column.check, demanded)
-        for number, rows in _groups(kind[column.unit]):
+        for number, rows in _groups(kind[column.subject]):
             model, setting, facts = kinds[number]
             entry, why = fitting_entry(
                 baselines.get(model),
@@ -60,8 +60,13 @@ def judge_against_baseline(
             )
             if entry is None or entry.lower is entry.upper is None:
                 why = why if entry is None else "the baseline has no limit for it"
-                said = why if model in baselines else f"no baseline of {model or 'this device'}"
-                answers.append(unanswered("baseline", column, rows, Outcome.NO_BASELINE, said, required=needed))
+                unknown = model not in baselines
+                said = f"no baseline of {model or 'this device'}" if unknown else why
+                answers.append(
+                    unanswered(
+                        "baseline", column, rows, Outcome.NO_BASELINE, said, required=needed, unknown_model=unknown
+                    )
+                )
                 continue
             answers.append(_against(column, rows, entry, why, needed))
             comparisons += len(rows)
@@ -96,7 +101,7 @@ def _groups(kinds: npt.NDArray[np.int32]) -> Iterable[tuple[int, npt.NDArray[np.
 
 
 def _kinds_of(evidence: Evidence, alike: Alike, with_facts: bool) -> tuple[list[Kind], npt.NDArray[np.int32]]:
-    """The kinds of units there are, and the kind of each: int32[units]."""
+    """The kinds of subjects there are, and the kind of each: int32[subjects]."""
     if not with_facts:
         return [(model, setting, ()) for model, setting in alike.kinds], alike.kind
     said: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -107,9 +112,9 @@ def _kinds_of(evidence: Evidence, alike: Alike, with_facts: bool) -> tuple[list[
         said.setdefault((record.node, ""), facts)
         said.setdefault(("", ""), facts)
     kinds: dict[Kind, int] = {}
-    units = evidence.samples.units
-    kind = np.empty(len(units), np.int32)
-    for number, unit in enumerate(units):
-        facts = said.get((unit.node, unit.device)) or said.get((unit.node, ""), ())
-        kind[number] = kinds.setdefault((unit.model, unit.setting, facts), len(kinds))
+    subjects = evidence.samples.subjects
+    kind = np.empty(len(subjects), np.int32)
+    for number, subject in enumerate(subjects):
+        facts = said.get((subject.node, subject.device)) or said.get((subject.node, ""), ())
+        kind[number] = kinds.setdefault((subject.model, subject.setting, facts), len(kinds))
     return list(kinds), kind

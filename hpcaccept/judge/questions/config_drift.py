@@ -9,7 +9,7 @@ import numpy as np
 
 from hpcaccept.judge.identities import identities
 from hpcaccept.model.metric import Metric, at_most
-from hpcaccept.model.table import Unit
+from hpcaccept.model.table import MeasuredSubject
 from hpcaccept.model.verdict import CODE, Outcome
 from hpcaccept.model.verdict_table import JudgedColumn
 
@@ -22,13 +22,13 @@ _DRIFT = Metric("drift", "differences", "lower", "Facts in which a node differs 
 
 def judge_drift(
     evidence: Evidence, unique_facts: frozenset[str], first: int
-) -> tuple[list[JudgedColumn], tuple[Unit, ...]]:
+) -> tuple[list[JudgedColumn], tuple[MeasuredSubject, ...]]:
     """PASS for a node that agrees with the majority in every fact, WARN for each fact in which it does not.
 
     Args:
         evidence: of one run.
         unique_facts: that differ between healthy nodes by nature.
-        first: index that the first of the nodes will have among the units of the table.
+        first: index that the first of the nodes will have among the subjects of the table.
 
     Returns:
         The answers, and the nodes they speak of.
@@ -57,23 +57,23 @@ def judge_drift(
         _answer(f"identity.drift[{name}]", Outcome.WARN, list(found), "", dict(enumerate(found.values())))
         for name, found in odd.items()
     ]
-    return answers, tuple(Unit(node, "") for node in facts)
+    return answers, tuple(MeasuredSubject(node, "") for node in facts)
 
 
 def _answer(
-    key: str, outcome: Outcome, units: list[int], said: str, remarks: dict[int, tuple[str, str]]
+    key: str, outcome: Outcome, subjects: list[int], said: str, remarks: dict[int, tuple[str, str]]
 ) -> JudgedColumn:
-    none = np.full(len(units), np.nan)
+    none = np.full(len(subjects), np.nan)
     return JudgedColumn(
         question="limits",
         key=key,
         metric=_DRIFT,
         origin=_LIMIT.origin,
-        unit=np.asarray(units, np.int32),
-        outcome=np.full(len(units), CODE[outcome], np.int8),
-        value=np.full(len(units), 0.0 if outcome is Outcome.PASS else 1.0),
+        subject=np.asarray(subjects, np.int32),
+        outcome=np.full(len(subjects), CODE[outcome], np.int8),
+        value=np.full(len(subjects), 0.0 if outcome is Outcome.PASS else 1.0),
         lower=none,
-        upper=np.zeros(len(units)),
+        upper=np.zeros(len(subjects)),
         center=none,
         source=_LIMIT.source,
         said=said,

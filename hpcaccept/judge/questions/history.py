@@ -1,8 +1,8 @@
-"""Is a unit slower than it used to be? Its own past runs are the best peers it has, where they were measured with the same.
+"""Is a subject slower than it used to be? Its own past runs are the best peers it has, where they were measured with the same.
 
 The rules are ``judge.statistics.history_rule``. A sudden loss is a FAIL when it was seen twice: in another launch of this run (the retest of
-suspects) or in the run before; seen once it is a WARN. A slow decline is a WARN, and so is a unit that failed again and again.
-A new driver moves every unit alike: that shift is taken out before anybody is blamed, and said once. So is what all virtual nodes of
+suspects) or in the run before; seen once it is a WARN. A slow decline is a WARN, and so is a subject that failed again and again.
+A new driver moves every subject alike: that shift is taken out before anybody is blamed, and said once. So is what all virtual nodes of
 one machine have in common, who share its cores with whatever else it does; a slow decline of theirs is the machine's.
 """
 
@@ -19,7 +19,7 @@ from hpcaccept.judge.statistics.history_rule import DECLINE, MIN_PAST, STEADY, c
 from hpcaccept.judge.statistics.peer_rule import cut
 from hpcaccept.judge.statistics.sensitivity import Sensitivity, span_of
 from hpcaccept.judge.verdict_text import extended
-from hpcaccept.model.history import FAILED, WARNED, environment_digest, environment_of, unit_id
+from hpcaccept.model.history import FAILED, WARNED, environment_digest, environment_of, subject_id
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.model.verdict import CODE, Outcome
 from hpcaccept.model.verdict_table import JudgedColumn
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
     Rows = npt.NDArray[np.intp]
 
-#: So many like units must have a past before a common shift can be told from a slow unit.
+#: So many like subjects must have a past before a common shift can be told from a slow subject.
 _ENOUGH_TO_SHIFT = 4
 #: A common shift is said from here on.
 _WORTH_SAYING = 0.005
-#: Units that say how much like units vary from run to run.
+#: Subjects that say how much like subjects vary from run to run.
 _REFERENCES = 512
 #: So many failed runs make a repeat offender.
 _AGAIN = 2
@@ -53,10 +53,10 @@ _FAILED_RUNS = Metric("failed_runs", "runs", "lower", "Earlier runs in which the
 def judge_against_history(
     evidence: Evidence, values: Sequence[Values], alike: Alike, past: Past
 ) -> tuple[list[JudgedColumn], Sensitivity, tuple[str, ...]]:
-    """An answer per rate and kind of unit, of the units with enough of a past; what it could see; what changed for all."""
-    column_of = {name: number for number, name in enumerate(past.units)}
-    units = evidence.samples.units
-    place = np.fromiter((column_of.get(unit_id(unit), -1) for unit in units), np.intp, len(units))
+    """An answer per rate and kind of subject, of the subjects with enough of a past; what it could see; what changed for all."""
+    column_of = {name: number for number, name in enumerate(past.subjects)}
+    subjects = evidence.samples.subjects
+    place = np.fromiter((column_of.get(subject_id(subject), -1) for subject in subjects), np.intp, len(subjects))
     like, changes = _like_runs(evidence, past)
     asked = [
         (column, rows, seen)
@@ -73,7 +73,7 @@ def judge_against_history(
     for column, rows, _ in asked:
         # As among the peers: an equal share of the rate for each comparison.
         z = cut(len(asked) * len(rows), rule.false_alarm_rate)
-        mine = place[column.unit[rows]]
+        mine = place[column.subject[rows]]
         before = _rows_of(past.values[column.key], like)
         if len(mine) != before.shape[1] or (mine != np.arange(len(mine))).any():
             before = before[:, mine]
@@ -107,19 +107,19 @@ def _rows_of(values: Floats, like: npt.NDArray[np.intp]) -> Floats:
 
 
 def _with_a_past(column: Values, before: Floats, place: npt.NDArray[np.intp], alike: Alike) -> list[tuple[Rows, int]]:
-    """The rows of each kind of unit that have enough past values and a number to compare, and the fewest values of any."""
-    mine = place[column.unit]
+    """The rows of each kind of subject that have enough past values and a number to compare, and the fewest values of any."""
+    mine = place[column.subject]
     count = np.isfinite(before).sum(axis=0)
     ready = (mine >= 0) & (np.abs(column.value) < 1e150)
     ready[ready] &= count[mine[ready]] >= MIN_PAST
-    kinds = [rows[ready[rows]] for _, rows in alike.groups(column.unit)]
+    kinds = [rows[ready[rows]] for _, rows in alike.groups(column.subject)]
     return [(rows, int(count[mine[rows]].min())) for rows in kinds if len(rows)]
 
 
 def _like_runs(evidence: Evidence, past: Past) -> tuple[npt.NDArray[np.intp], dict[str, tuple[str, str]]]:
     """Which past runs are compared with, and what changed since: fact → (before, now).
 
-    Runs of today's environment where there are enough of them; else all, and what all units moved by is taken out.
+    Runs of today's environment where there are enough of them; else all, and what all subjects moved by is taken out.
     """
     now = environment_of(identities(evidence))
     digest = environment_digest(now)
@@ -140,7 +140,7 @@ def _like_runs(evidence: Evidence, past: Past) -> tuple[npt.NDArray[np.intp], di
 
 
 def _shifted(compared: Compared, value: Floats, higher: bool) -> tuple[Compared, float | None]:
-    """The comparison without what all units gained or lost; None where too few units could tell."""
+    """The comparison without what all subjects gained or lost; None where too few subjects could tell."""
     known = np.isfinite(compared.center) & (compared.center > 0)
     if known.sum() < _ENOUGH_TO_SHIFT:
         return compared, None
@@ -180,7 +180,7 @@ def _declining(
     first, last = middle_of(runs[: max(MIN_PAST, len(runs) // 2)]), middle_of(runs[-3:])
     with np.errstate(divide="ignore", invalid="ignore"):
         loss = 1 - last / first if higher else last / first - 1
-    # Who has hardly lost anything needs no closer look; some of the others say how much healthy units vary.
+    # Who has hardly lost anything needs no closer look; some of the others say how much healthy subjects vary.
     looked_at = (answer.outcome == CODE[Outcome.PASS]) & ~(loss < floor / 2)
     if not looked_at.any():
         return answer
@@ -202,19 +202,21 @@ def _declining(
 
 
 def _offenders(past: Past, place: npt.NDArray[np.intp]) -> list[JudgedColumn]:
-    """WARN for each unit of this run that failed in several of its last runs."""
+    """WARN for each subject of this run that failed in several of its last runs."""
     if not past.outcomes or not past.runs:
         return []
     failed = np.logical_or.reduce([said == FAILED for said in past.outcomes.values()])
     runs = np.where(place >= 0, failed.sum(axis=0)[place], 0)
-    units = np.flatnonzero(runs >= _AGAIN)
-    if not len(units):
+    subjects = np.flatnonzero(runs >= _AGAIN)
+    if not len(subjects):
         return []
-    none = np.full(len(units), np.nan)
+    none = np.full(len(subjects), np.nan)
     remarks = {}
-    for row, unit in enumerate(units.tolist()):
-        last = past.runs[int(np.flatnonzero(failed[:, place[unit]])[-1])]
-        reason = f"failed in {runs[unit]} of its last {len(past.runs)} runs, at last in {last.run_id} ({last.at[:10]})"
+    for row, subject in enumerate(subjects.tolist()):
+        last = past.runs[int(np.flatnonzero(failed[:, place[subject]])[-1])]
+        reason = (
+            f"failed in {runs[subject]} of its last {len(past.runs)} runs, at last in {last.run_id} ({last.at[:10]})"
+        )
         remarks[row] = (reason, "A retest will not mend it: have it repaired, or ask the vendor.")
     return [
         JudgedColumn(
@@ -222,11 +224,11 @@ def _offenders(past: Past, place: npt.NDArray[np.intp]) -> list[JudgedColumn]:
             key="history.failed_runs",
             metric=_FAILED_RUNS,
             origin="history",
-            unit=units.astype(np.int32),
-            outcome=np.full(len(units), CODE[Outcome.WARN], np.int8),
-            value=runs[units].astype(np.float64),
+            subject=subjects.astype(np.int32),
+            outcome=np.full(len(subjects), CODE[Outcome.WARN], np.int8),
+            value=runs[subjects].astype(np.float64),
             lower=none,
-            upper=np.full(len(units), _OFTEN.upper),
+            upper=np.full(len(subjects), _OFTEN.upper),
             center=none,
             source=_OFTEN.source,
             required=False,

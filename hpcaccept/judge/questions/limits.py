@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpcaccept.judge.verdict_text import extended
-from hpcaccept.model.metric import Limit, describe, metric_key, split_key
+from hpcaccept.model.metric import Limit, describe
+from hpcaccept.model.metric_key import MetricKey, check_of
 from hpcaccept.model.record_table import MEASURED
 from hpcaccept.model.verdict import CODE, Outcome, Subject, Verdict
 from hpcaccept.model.verdict_table import JudgedColumn
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from hpcaccept.model.evidence import Evidence
     from hpcaccept.model.plan import Request
     from hpcaccept.model.record import Record
-    from hpcaccept.model.table import Unit
+    from hpcaccept.model.table import MeasuredSubject
     from hpcaccept.model.verdict import Question
 
 
@@ -47,7 +48,8 @@ def judge_against_limits(evidence: Evidence, values: Sequence[Values]) -> tuple[
     said = list(_unanswered(evidence, asked, values))
     measured = {column.check for column in values}
     for key in sorted(set(evidence.plan.suite.limits) - used):
-        check, metric, variant = split_key(key)
+        name = MetricKey.parse(key)
+        check, metric, variant = name.check_name, name.metric, name.variant
         if check in required and check not in measured:
             continue  # nobody has measured the check, which is told with its cause: nothing is known of the limit's name
         said.append(
@@ -85,7 +87,7 @@ def held_against(
         key=column.key,
         metric=column.metric,
         origin=limit.origin,
-        unit=column.unit[rows],
+        subject=column.subject[rows],
         outcome=np.where(met, CODE[Outcome.PASS], CODE[Outcome.FAIL]).astype(np.int8),
         value=value,
         lower=np.broadcast_to(np.float64(lower), value.shape),
@@ -101,12 +103,13 @@ def held_against(
 def _unanswered(evidence: Evidence, asked: dict[str, Limit], values: Sequence[Values]) -> Iterable[Verdict]:
     """What the request demands of each node and a check should have counted there, but did not."""
     for key in sorted(asked):
-        check, metric, _ = split_key(key)
+        name = MetricKey.parse(key)
+        check, metric = name.check, name.metric
         records = evidence.record_table
-        mine = records.of_checks([name for name in records.checks if _plain(name) == check])
+        mine = records.of_checks([mine for mine in records.checks if check_of(mine) == check])
         places = np.unique(records.place[mine & ((records.flags & MEASURED) > 0)])
         measured = {records.places[place][0] for place in places.tolist()}
-        answered = {u.node for c in values if _plain(c.check) == check and c.metric.name == metric for u in c.units}
+        answered = {u.node for c in values if c.parts.check == check and c.metric.name == metric for u in c.subjects}
         for node in sorted(measured - answered):
             reason = f"the request demands {describe(asked[key])}, and nothing counted them here"
             yield Verdict(Subject(node), check, Outcome.ERROR, reason, metric)
@@ -114,11 +117,11 @@ def _unanswered(evidence: Evidence, asked: dict[str, Limit], values: Sequence[Va
 
 def _with_what_was_found(answers: list[JudgedColumn], evidence: Evidence) -> list[JudgedColumn]:
     """The answers; a FAIL quotes what the check found beside the number."""
-    units = evidence.samples.units
+    subjects = evidence.samples.subjects
     failed = {i: np.flatnonzero(a.outcome == CODE[Outcome.FAIL]).tolist() for i, a in enumerate(answers)}
     places: dict[tuple[str, str], list[Record]] = {}
     if any(failed.values()):
-        wanted = {(units[a.unit[row]].node, a.check) for i, a in enumerate(answers) for row in failed[i]}
+        wanted = {(subjects[a.subject[row]].node, a.check) for i, a in enumerate(answers) for row in failed[i]}
         records = evidence.record_table
         nodes = {node for node, _ in wanted}
         there = np.array([node in nodes for node, _ in records.places], bool)[records.place]
@@ -126,14 +129,14 @@ def _with_what_was_found(answers: list[JudgedColumn], evidence: Evidence) -> lis
             places.setdefault((record.node, record.check), []).append(record)
     found = []
     for number, answer in enumerate(answers):
-        texts = {row: text for row in failed[number] if (text := _found(answer, units[answer.unit[row]], places))}
+        texts = {row: text for row in failed[number] if (text := _found(answer, subjects[answer.subject[row]], places))}
         found.append(replace(answer, remarks=extended(answer, texts)) if texts else answer)
     return found
 
 
-def _found(answer: JudgedColumn, unit: Unit, places: dict[tuple[str, str], list[Record]]) -> str:
+def _found(answer: JudgedColumn, subject: MeasuredSubject, places: dict[tuple[str, str], list[Record]]) -> str:
     """What the check found beside the number: facts that carry the variant (``found[memory/gpu3]``) or the metric's name."""
-    mine = [r for r in places.get((unit.node, answer.check), []) if unit.device in ("", r.device)]
+    mine = [r for r in places.get((subject.node, answer.check), []) if subject.device in ("", r.device)]
     ends = f"[{answer.variant}]"
     said = [
         text
@@ -144,23 +147,17 @@ def _found(answer: JudgedColumn, unit: Unit, places: dict[tuple[str, str], list[
     return "; ".join(dict.fromkeys(said))
 
 
-def _plain(check: str) -> str:
-    """Without its label: ``identity`` for ``identity:again``."""
-    return check.partition(":")[0]
-
-
 def _limits_for(column: Values, asked: dict[str, Limit], suite: dict[str, Limit], used: set[str]) -> Iterable[Limit]:
     """Built-in, request and suite; in the suite the key with its variant comes before the one without."""
-    check, metric, _ = split_key(column.key)
-    bare = metric_key(check, metric)
+    bare = column.parts.bare
     overridden = False
-    for key in (column.key, bare):
+    for key in (column.key, str(bare)):
         if key in suite and not overridden:
             used.add(key)
             overridden = True
             yield suite[key]
     # A label (identity:again) changes nothing about what the request demands.
-    if (plain := metric_key(_plain(check), metric)) in asked:
+    if (plain := str(bare.unlabelled)) in asked:
         yield asked[plain]
     # A limit of the suite replaces the built-in one: that is what a site override is.
     if column.metric.limit and not overridden:

@@ -79,23 +79,23 @@ class _Numbers:
 
     Attributes:
         place: (node, device) → index; the last one is for places without any number.
-        unit: int64[places + 1], index of the unit at the place.
-        of_unit: int64[units], index of the place of the unit.
+        subject: int64[places + 1], index of the subject at the place.
+        of_subject: int64[subjects], index of the place of the subject.
         has: (check, metric) → bool[places + 1].
     """
 
     place: dict[tuple[str, str], int]
-    unit: npt.NDArray[np.int64]
-    of_unit: npt.NDArray[np.int64]
+    subject: npt.NDArray[np.int64]
+    of_subject: npt.NDArray[np.int64]
     has: dict[tuple[str, str], Bools]
 
     @staticmethod
     def from_evidence(evidence: Evidence, values: Sequence[Values]) -> _Numbers:
-        units = evidence.samples.units
-        place, of_unit = numbered([(unit.node, unit.device) for unit in units])
+        subjects = evidence.samples.subjects
+        place, of_subject = numbered([(subject.node, subject.device) for subject in subjects])
         at = np.full(len(place) + 1, -1)
-        at[of_unit] = np.arange(len(units))
-        numbers = _Numbers(place, at, of_unit, {})
+        at[of_subject] = np.arange(len(subjects))
+        numbers = _Numbers(place, at, of_subject, {})
         for column in values:
             name = (column.check, column.metric.name)
             numbers.has[name] = numbers.having(column) | numbers.has.get(name, np.zeros(len(at), bool))
@@ -103,8 +103,8 @@ class _Numbers:
 
     def having(self, column: Values) -> Bools:
         """bool[places + 1]: who has a number in a column."""
-        has = np.zeros(len(self.unit), bool)
-        has[self.of_unit[column.unit]] = True
+        has = np.zeros(len(self.subject), bool)
+        has[self.of_subject[column.subject]] = True
         return has
 
 
@@ -202,7 +202,7 @@ def _metricless(
     roll: _Roll, places: Sequence[tuple[str, str]], check: str, metric: Metric, numbers: _Numbers, required: bool
 ) -> Iterator[Verdict]:
     """A measured record without a number that it should have is never a pass."""
-    has = numbers.has.get((check, metric.name), np.zeros(len(numbers.unit), bool))
+    has = numbers.has.get((check, metric.name), np.zeros(len(numbers.subject), bool))
     for row in np.flatnonzero(~has[roll.at[metric.scope]]).tolist():
         yield Verdict(
             Subject(*places[roll.subjects[row]]),
@@ -216,31 +216,31 @@ def _metricless(
 
 
 def _unlike_its_like(roll: _Roll, column: Values, numbers: _Numbers, alike: Alike, required: bool) -> Iterator[Verdict]:
-    """A rate that most like units have, and that one has neither measured nor called unsupported, is never a pass."""
+    """A rate that most like subjects have, and that one has neither measured nor called unsupported, is never a pass."""
     has = numbers.having(column)
     if has[roll.at[column.metric.scope]].all():
         return
-    spoke = np.zeros(len(numbers.unit), bool)
+    spoke = np.zeros(len(numbers.subject), bool)
     spoke[roll.at[column.metric.scope]] = True
     places = np.flatnonzero(spoke[:-1])
     if column.metric.required:
         # Whoever has no number of the metric at all was told by ``_metricless``.
         places = places[numbers.has[(column.check, column.metric.name)][places]]
     has = has[places]
-    units = numbers.unit[places]
+    subjects = numbers.subject[places]
     unsupported: set[tuple[str, str]] = set()
     for record in roll.told:
         if any(said in column.variant or said == column.metric.name for said in record.unsupported):
             unsupported |= {(record.node, record.device), (record.node, "")}
-    for _, rows in alike.groups(units.astype(np.int32)):
+    for _, rows in alike.groups(subjects.astype(np.int32)):
         having = int(has[rows].sum())
         if having < 2 or 2 * having <= len(rows):
             continue
-        for at in units[rows[~has[rows]]].tolist():
-            unit = column.table_units[at]
-            if (unit.node, unit.device) not in unsupported:
+        for at in subjects[rows[~has[rows]]].tolist():
+            subject = column.table_subjects[at]
+            if (subject.node, subject.device) not in unsupported:
                 yield Verdict(
-                    Subject(unit.node, unit.device),
+                    Subject(subject.node, subject.device),
                     column.check,
                     Outcome.ERROR,
                     f"{column.key} is absent here; {having} of {len(rows)} like units have it",

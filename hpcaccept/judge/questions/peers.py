@@ -1,8 +1,8 @@
-"""Is a unit slower than its peers in this run?
+"""Is a subject slower than its peers in this run?
 
-The rule is ``judge.statistics.peer_rule``: a unit is blamed when it is slower by more than the *floor* of its metric **and** by more
-than ``z`` robust widths of its like units, where ``z`` follows from the number of comparisons and the stated false-alarm rate.
-Fewer than ``min_units`` like units cannot say who is slow. WARN (GPUs only): beyond the widths and half of the floor.
+The rule is ``judge.statistics.peer_rule``: a subject is blamed when it is slower by more than the *floor* of its metric **and** by more
+than ``z`` robust widths of its like subjects, where ``z`` follows from the number of comparisons and the stated false-alarm rate.
+Fewer than ``min_subjects`` like subjects cannot say who is slow. WARN (GPUs only): beyond the widths and half of the floor.
 The whole fleet judges; the neighbours on the node explain (``judge.revise.node_level``). Before a run ends, the checks of its suspects
 are launched again (hpcaccept.launch.job.retest).
 """
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 def judge_against_peers(
     evidence: Evidence, values: Sequence[Values], alike: Alike
 ) -> tuple[list[JudgedColumn], Sensitivity]:
-    """An answer per rate and kind of unit, and what the comparison could see."""
+    """An answer per rate and kind of subject, and what the comparison could see."""
     rule = evidence.plan.suite.peers
     columns = [c for c in values if rule.enabled and is_compared(c) and c.metric.scope != "world"]
-    groups = [(column, rows) for column in columns for _, rows in alike.groups(column.unit)]
-    sizes = [len(rows) for _, rows in groups if len(rows) >= rule.min_units]
+    groups = [(column, rows) for column in columns for _, rows in alike.groups(column.subject)]
+    sizes = [len(rows) for _, rows in groups if len(rows) >= rule.min_subjects]
     required = {spec.name: spec.required for spec in evidence.plan.suite.checks}
     answers: list[JudgedColumn] = []
     losses: list[float] = []
@@ -47,8 +47,8 @@ def judge_against_peers(
         # Each comparison has an equal share of the rate: the few nodes are not judged by the number of their GPUs.
         z = cut(len(sizes) * len(rows), rule.false_alarm_rate)
         needed = required.get(column.check, True)
-        if len(rows) < rule.min_units:
-            why = f"{len(rows)} like unit(s) in this run, {rule.min_units} are needed to say who is slow"
+        if len(rows) < rule.min_subjects:
+            why = f"{len(rows)} like unit(s) in this run, {rule.min_subjects} are needed to say who is slow"
             answers.append(unanswered("peers", column, rows, Outcome.NO_BASELINE, why, required=False))
             continue
         floors = floors_of(column, evidence, column.metric.peer_floor or 0.0)
@@ -67,13 +67,8 @@ def judge_against_peers(
 
 
 def is_compared(column: Values) -> bool:
-    """True for a rate that has a floor: it can be compared with other units."""
+    """True for a rate that has a floor: it can be compared with other subjects."""
     return column.metric.is_rate and column.metric.peer_floor is not None
-
-
-def is_counted(column: Values) -> bool:
-    """True for cores and bytes of memory: what is counted has no noise, what is timed has."""
-    return column.metric.unit in ("cores", "B")
 
 
 def floors_of(column: Values, evidence: Evidence, own: float) -> tuple[float, float]:
@@ -85,7 +80,7 @@ def floors_of(column: Values, evidence: Evidence, own: float) -> tuple[float, fl
         own: floor of the metric.
     """
     rule, on_cpu = evidence.plan.suite.peers, evidence.plan.request.device == "cpu"
-    if not is_counted(column):
+    if column.metric.noise == "timed":
         if rule.floor is not None:
             own = rule.floor
         elif on_cpu:
@@ -96,11 +91,11 @@ def floors_of(column: Values, evidence: Evidence, own: float) -> tuple[float, fl
 
 
 def _compare(column: Values, rows: Rows, alike: Alike, floors: tuple[float, float], z: float) -> Compared | None:
-    """The comparison of like units; None where their middle is 0 or less, or a number so large that squares overflow."""
+    """The comparison of like subjects; None where their middle is 0 or less, or a number so large that squares overflow."""
     value = column.value[rows]
     if not np.abs(value).max() < 1e150 or not np.median(value) > 0:
         return None
-    higher, node = column.metric.direction == "higher", alike.node[column.unit[rows]]
+    higher, node = column.metric.direction == "higher", alike.node[column.subject[rows]]
     # A width a thousand orders above its centre is infinite: nobody can be blamed, and nobody passes.
     with np.errstate(over="ignore", invalid="ignore"):
         compared = compare_with_peers(value, higher, node, floors, z)
@@ -117,9 +112,9 @@ def answer_of(
     *,
     required: bool,
 ) -> JudgedColumn:
-    """What a comparison says of each unit: PASS inside the worrying limit, WARN inside the failing one, FAIL beyond.
+    """What a comparison says of each subject: PASS inside the worrying limit, WARN inside the failing one, FAIL beyond.
 
-    Where not even a rate of 0 could be blamed, that is no pass: the unit is undecided, NO_BASELINE without a limit.
+    Where not even a rate of 0 could be blamed, that is no pass: the subject is undecided, NO_BASELINE without a limit.
     """
     value, center = column.value[rows], compared.center
     higher = column.metric.direction == "higher"
@@ -139,7 +134,7 @@ def answer_of(
         key=column.key,
         metric=column.metric,
         origin=question,
-        unit=column.unit[rows],
+        subject=column.subject[rows],
         outcome=outcome,
         value=value,
         lower=bound if higher else none,
@@ -152,7 +147,14 @@ def answer_of(
 
 
 def unanswered(
-    question: Question, column: Values, rows: Rows, outcome: Outcome, said: str, *, required: bool
+    question: Question,
+    column: Values,
+    rows: Rows,
+    outcome: Outcome,
+    said: str,
+    *,
+    required: bool,
+    unknown_model: bool = False,
 ) -> JudgedColumn:
     """Measured, and nothing to compare it with."""
     value = column.value[rows]
@@ -162,12 +164,13 @@ def unanswered(
         key=column.key,
         metric=column.metric,
         origin="peers" if question == "peers" else "baseline",
-        unit=column.unit[rows],
+        subject=column.subject[rows],
         outcome=np.broadcast_to(np.int8(CODE[outcome]), value.shape),
         value=value,
         lower=none,
         upper=none,
         center=none,
         said=said,
+        unknown_model=unknown_model,
         required=required,
     )

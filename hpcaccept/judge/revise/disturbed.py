@@ -1,4 +1,4 @@
-"""Was a slow unit slow by itself? What somebody else was using cannot be blamed for its speed; wrong results still can.
+"""Was a slow subject slow by itself? What somebody else was using cannot be blamed for its speed; wrong results still can.
 
 A check says so with the fact ``DISTURBED`` of a record (``health``: a process of a former user is still on the GPU).
 """
@@ -29,13 +29,13 @@ def without_disturbed(answers: Iterable[JudgedColumn], evidence: Evidence) -> It
     records = evidence.record_table
     disturbed = records.rows((records.flags & IS_DISTURBED) > 0)
     by = {(r.node, r.device): r.facts[DISTURBED] for r in disturbed}
-    units = evidence.samples.units
+    subjects = evidence.samples.subjects
     for answer in answers:
         why = {}
         if by:
             for row in np.flatnonzero(np.isin(answer.outcome, _BLAMES)).tolist():
-                unit = units[answer.unit[row]]
-                if reason := by.get((unit.node, unit.device)):
+                subject = subjects[answer.subject[row]]
+                if reason := by.get((subject.node, subject.device)):
                     why[row] = f"not blamed on it: {reason}"
         if not why:
             yield answer

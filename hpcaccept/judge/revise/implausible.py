@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from hpcaccept.model.baseline import Baseline
-    from hpcaccept.model.table import Unit
+    from hpcaccept.model.table import MeasuredSubject
     from hpcaccept.model.verdict_table import JudgedColumn
 
 _REMEDY = "Do not trust this run: look at the clock, the sizes and the library that it was measured with."
 
 
 def without_impossible(
-    answers: Iterable[JudgedColumn], units: Sequence[Unit], baselines: Mapping[str, Baseline]
+    answers: Iterable[JudgedColumn], subjects: Sequence[MeasuredSubject], baselines: Mapping[str, Baseline]
 ) -> Iterator[JudgedColumn]:
     """The answers about the baseline; rates that no part of the model can reach are ERRORs, and leave the run unjudged.
 
     Args:
-        answers: each about units of one device model.
-        units: of the run.
+        answers: each about subjects of one device model.
+        subjects: of the run.
         baselines: device model → baseline, with its peaks.
     """
     for answer in answers:
-        baseline = baselines.get(units[answer.unit[0]].model) if len(answer) else None
+        baseline = baselines.get(subjects[answer.subject[0]].model) if len(answer) else None
         most = most_of(baseline, answer.key, answer.metric.unit)
         if baseline is None or not (wrong := answer.value > most).any():
             yield answer
@@ -57,7 +57,7 @@ def _rows(answer: JudgedColumn, rows: npt.NDArray[np.intp]) -> JudgedColumn:
     kept = {number: answer.remarks[row] for number, row in enumerate(rows.tolist()) if row in answer.remarks}
     return replace(
         answer,
-        unit=answer.unit[rows],
+        subject=answer.subject[rows],
         outcome=answer.outcome[rows],
         value=answer.value[rows],
         lower=answer.lower[rows],

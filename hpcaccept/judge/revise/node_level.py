@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from hpcaccept.judge.statistics.grouping import Alike
     from hpcaccept.model.verdict_table import JudgedColumn
 
-#: So many like units on a node can tell whether one of them is the odd one.
+#: So many like subjects on a node can tell whether one of them is the odd one.
 ENOUGH_NEIGHBOURS = 4
 BLAMED = (CODE[Outcome.WARN], CODE[Outcome.FAIL])
 
 
 @dataclass(frozen=True, eq=False)
 class Neighbourhood:
-    """The like units of one node on which somebody is slow.
+    """The like subjects of one node on which somebody is slow.
 
     Attributes:
         rows: of the answer, all of the node.
@@ -41,11 +41,11 @@ class Neighbourhood:
 
 
 def neighbourhoods(answer: JudgedColumn, alike: Alike) -> Iterator[Neighbourhood]:
-    """Every node with enough like units of which at least one is blamed by its peers of the fleet."""
+    """Every node with enough like subjects of which at least one is blamed by its peers of the fleet."""
     blamed = np.isin(answer.outcome, BLAMED)
     if answer.question != "peers" or not blamed.any():
         return
-    node = alike.node[answer.unit]
+    node = alike.node[answer.subject]
     rows = np.flatnonzero(np.isin(node, node[blamed]))
     rows = rows[np.argsort(node[rows], kind="stable")]
     for mine in np.split(rows, np.flatnonzero(np.diff(node[rows])) + 1):

@@ -1,4 +1,4 @@
-"""How do the repeats of one unit become one number, and how suspect is its spread?"""
+"""How do the repeats of one subject become one number, and how suspect is its spread?"""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from hpcaccept.model.metric import Metric, split_key
-from hpcaccept.model.table import SampleTable, Unit
+from hpcaccept.model.metric import Metric
+from hpcaccept.model.metric_key import MetricKey
+from hpcaccept.model.table import MeasuredSubject, SampleTable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,40 +21,45 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Values:
-    """One metric of all units that have it.
+    """One metric of all subjects that have it.
 
     Attributes:
         key: metric key.
         metric: its declaration.
-        table_units: measured units of the run.
-        unit: int32[u], index into ``table_units``, ascending.
-        value: float64[u], one number per unit by the metric's statistic; ``best``: the best launch, by its median block.
-        spread: float64[u], (max − min) / |median| of the unit's repeats; 0 for a single one.
-        launches: int32[u], in how many launches the unit was measured: more than one after a retest.
+        table_subjects: measured subjects of the run.
+        subject: int32[u], index into ``table_subjects``, ascending.
+        value: float64[u], one number per subject by the metric's statistic; ``best``: the best launch, by its median block.
+        spread: float64[u], (max − min) / |median| of the subject's repeats; 0 for a single one.
+        launches: int32[u], in how many launches the subject was measured: more than one after a retest.
     """
 
     key: str
     metric: Metric
-    table_units: tuple[Unit, ...]
-    unit: npt.NDArray[np.int32]
+    table_subjects: tuple[MeasuredSubject, ...]
+    subject: npt.NDArray[np.int32]
     value: npt.NDArray[np.float64]
     spread: npt.NDArray[np.float64]
     launches: npt.NDArray[np.int32]
 
     @cached_property
-    def units(self) -> tuple[Unit, ...]:
-        """The unit of each value; made when it is asked for: judging needs only the numbers of units."""
-        return tuple(self.table_units[number] for number in self.unit.tolist())
+    def subjects(self) -> tuple[MeasuredSubject, ...]:
+        """The subject of each value; made when it is asked for: judging needs only the numbers of subjects."""
+        return tuple(self.table_subjects[number] for number in self.subject.tolist())
+
+    @property
+    def parts(self) -> MetricKey:
+        """The key taken apart."""
+        return MetricKey.parse(self.key)
 
     @property
     def check(self) -> str:
-        """Name of the check."""
-        return split_key(self.key)[0]
+        """Name of the check in its suite."""
+        return self.parts.check_name
 
     @property
     def variant(self) -> str:
         """Of the metric."""
-        return split_key(self.key)[2]
+        return self.parts.variant
 
 
 def values_of(table: SampleTable, catalogue: Mapping[str, Mapping[str, Metric]]) -> list[Values]:
@@ -64,8 +70,8 @@ def values_of(table: SampleTable, catalogue: Mapping[str, Mapping[str, Metric]])
     ends = np.cumsum(np.bincount(table.key, minlength=len(table.keys))).tolist()
     found = []
     for name, begin, end in zip(table.keys, [0, *ends], ends, strict=False):
-        check, metric_name, _ = split_key(name)
-        metric = catalogue.get(check, {}).get(metric_name)
+        key = MetricKey.parse(name)
+        metric = catalogue.get(key.check_name, {}).get(key.metric)
         if metric is not None and end > begin:
             found.append(_column(table, name, metric, order[begin:end]))
     return found
@@ -74,21 +80,21 @@ def values_of(table: SampleTable, catalogue: Mapping[str, Mapping[str, Metric]])
 def _column(table: SampleTable, key: str, metric: Metric, rows: npt.NDArray[np.intp]) -> Values:
     value = table.value[rows]
     launch = table.launch[rows].astype(np.int64)
-    place = table.unit[rows] * (launch.max() - launch.min() + 1) + launch - launch.min()
+    place = table.subject[rows] * (launch.max() - launch.min() + 1) + launch - launch.min()
     if (place[1:] < place[:-1]).any():
         order = np.argsort(place, kind="stable")
         rows, value, place = rows[order], value[order], place[order]
-    unit = table.unit[rows]
-    if (unit[1:] != unit[:-1]).all():  # one number each
-        once = np.ones(len(unit), np.int32)
-        return Values(key, metric, table.units, unit, value, np.zeros(len(value)), once)
-    # Where each launch of each unit begins, and each unit.
+    subject = table.subject[rows]
+    if (subject[1:] != subject[:-1]).all():  # one number each
+        once = np.ones(len(subject), np.int32)
+        return Values(key, metric, table.subjects, subject, value, np.zeros(len(value)), once)
+    # Where each launch of each subject begins, and each subject.
     launches = np.flatnonzero(np.r_[True, place[1:] != place[:-1]])
-    units = np.flatnonzero(np.r_[True, unit[1:] != unit[:-1]])
-    first = np.searchsorted(launches, units)
+    subjects = np.flatnonzero(np.r_[True, subject[1:] != subject[:-1]])
+    first = np.searchsorted(launches, subjects)
     count = np.diff(np.r_[first, len(launches)]).astype(np.int32)
-    low, high = np.minimum.reduceat(value, units), np.maximum.reduceat(value, units)
-    middle = _medians(value, units)
+    low, high = np.minimum.reduceat(value, subjects), np.maximum.reduceat(value, subjects)
+    middle = _medians(value, subjects)
     if metric.statistic == "median":
         chosen = middle
     elif metric.statistic == "best":
@@ -96,7 +102,7 @@ def _column(table: SampleTable, key: str, metric: Metric, rows: npt.NDArray[np.i
         chosen = extreme.reduceat(_medians(value, launches), first)
     else:
         chosen = low if metric.direction == "higher" else high
-    return Values(key, metric, table.units, unit[units], chosen, _spread(low, high, np.abs(middle)), count)
+    return Values(key, metric, table.subjects, subject[subjects], chosen, _spread(low, high, np.abs(middle)), count)
 
 
 def _spread(low: Floats, high: Floats, middle: Floats) -> Floats:

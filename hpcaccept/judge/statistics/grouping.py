@@ -1,4 +1,4 @@
-"""Which units may be compared, and which share a node? Looked up once for a run; afterwards they are numbers."""
+"""Which subjects may be compared, and which share a node? Looked up once for a run; afterwards they are numbers."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from hpcaccept.model.table import Unit
+    from hpcaccept.model.table import MeasuredSubject
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
 class Alike:
-    """The units of a run as numbers.
+    """The subjects of a run as numbers.
 
     Attributes:
-        kinds: (device model, setting) of each kind: only units of one kind are compared.
+        kinds: (device model, setting) of each kind: only subjects of one kind are compared.
         kind: int32[u], index into kinds.
         nodes: names.
         node: int[u], index into nodes.
@@ -32,17 +32,17 @@ class Alike:
     nodes: tuple[str, ...]
     node: npt.NDArray[np.intp]
 
-    def groups(self, unit: npt.NDArray[np.int32]) -> Iterable[tuple[tuple[str, str], npt.NDArray[np.intp]]]:
-        """Each kind among some units, and the rows that are of it."""
-        kinds = self.kind[unit]
+    def groups(self, subject: npt.NDArray[np.int32]) -> Iterable[tuple[tuple[str, str], npt.NDArray[np.intp]]]:
+        """Each kind among some subjects, and the rows that are of it."""
+        kinds = self.kind[subject]
         for number in np.flatnonzero(np.bincount(kinds, minlength=len(self.kinds))).tolist():
             yield self.kinds[number], np.flatnonzero(kinds == number)
 
 
-def alike_of(units: Sequence[Unit]) -> Alike:
-    """Look every unit up once."""
-    kinds, kind = numbered([(unit.model, unit.setting) for unit in units])
-    nodes, node = numbered([unit.node for unit in units])
+def alike_of(subjects: Sequence[MeasuredSubject]) -> Alike:
+    """Look every subject up once."""
+    kinds, kind = numbered([(subject.model, subject.setting) for subject in subjects])
+    nodes, node = numbered([subject.node for subject in subjects])
     return Alike(tuple(kinds), kind.astype(np.int32), tuple(nodes), node)
 
 

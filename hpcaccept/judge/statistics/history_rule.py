@@ -1,7 +1,7 @@
-"""Is a unit slower than it used to be, suddenly or slowly? Its own past runs are the best peers it has: numbers only.
+"""Is a subject slower than it used to be, suddenly or slowly? Its own past runs are the best peers it has: numbers only.
 
-A unit repeats itself far better than it agrees with its like, but five runs tell its width badly. So the widths of all like
-units are put together: each unit's own width and the typical one, weighted by how much the units differ in width (the
+A subject repeats itself far better than it agrees with its like, but five runs tell its width badly. So the widths of all like
+subjects are put together: each subject's own width and the typical one, weighted by how much the subjects differ in width (the
 moderated t of G. K. Smyth, 2004, https://doi.org/10.2202/1544-6115.1027, with robust widths).
 """
 
@@ -17,11 +17,11 @@ from hpcaccept.judge.statistics.peer_rule import MAD_TO_SIGMA, WIDTHS_IN_FLOOR, 
 from hpcaccept.judge.statistics.student_t import normal_tail, t_quantile, t_tail
 
 Floats = npt.NDArray[np.float64]
-#: Fewer past values than this say nothing of a unit's own width.
+#: Fewer past values than this say nothing of a subject's own width.
 MIN_PAST = 5
-#: From so many units on it is estimated how much their widths differ; below, the class of the metric counts like so many runs.
+#: From so many subjects on it is estimated how much their widths differ; below, the class of the metric counts like so many runs.
 _POOL_FROM, _PRIOR_DF = 16, 8.0
-#: The common width never counts for more runs than this: healthy units do differ.
+#: The common width never counts for more runs than this: healthy subjects do differ.
 _MOST_DF = 200.0
 #: A step is as far out as this, in widths and relatively, in the last two runs (simulated in docs/explanation/detection.md).
 STEP_WIDTHS, STEP_FLOOR = 5.0, 0.004
@@ -29,7 +29,7 @@ STEP_WIDTHS, STEP_FLOOR = 5.0, 0.004
 FORGIVEN, ALARM, CLIPPED = 0.75, 10.0, 3.0
 #: A width of twenty values is known to a sixth: it need not be found more closely than this.
 _SETTLED = 0.01
-#: The first runs, up to this many, say what a unit was like.
+#: The first runs, up to this many, say what a subject was like.
 REFERENCE = 12
 #: Codes of ``Trend.code``.
 STEADY, STEP, DECLINE = 0, 1, 2
@@ -37,7 +37,7 @@ STEADY, STEP, DECLINE = 0, 1, 2
 
 @dataclass(frozen=True)
 class Trend:
-    """What became of each unit over its runs.
+    """What became of each subject over its runs.
 
     Attributes:
         code: int8[u]: STEADY, STEP (the last two runs lie beyond the cut) or DECLINE (slow, by the CUSUM).
@@ -51,17 +51,17 @@ class Trend:
 
 
 def compare_with_past(past: Floats, now: Floats, higher: bool, floors: tuple[float, float], z: float) -> Compared:
-    """Each unit against its own past runs.
+    """Each subject against its own past runs.
 
     Args:
-        past: float64[r, u], oldest first, NaN where a run has no (good) value of the unit. All units are alike: their widths
+        past: float64[r, u], oldest first, NaN where a run has no (good) value of the subject. All subjects are alike: their widths
             are put together.
         now: float64[u], the number of this run.
         higher: True where larger numbers are better.
         floors: smallest relative loss that is worth a WARN, and a FAIL.
         z: peer_rule.cut of all comparisons of the run.
 
-    Units with fewer than ``MIN_PAST`` values have centre, loss and width NaN and limits inf: nothing can be said.
+    Subjects with fewer than ``MIN_PAST`` values have centre, loss and width NaN and limits inf: nothing can be said.
     """
     center, own, count = _own(past)
     enough = count >= MIN_PAST
@@ -80,7 +80,7 @@ def compare_with_past(past: Floats, now: Floats, higher: bool, floors: tuple[flo
 
 
 def _chance(at: Floats, width: Floats, freedoms: Floats, which: npt.NDArray[np.intp]) -> Floats:
-    """That a healthy unit lies beyond ``at``; between a hundred points of the tail its logarithm is drawn straight."""
+    """That a healthy subject lies beyond ``at``; between a hundred points of the tail its logarithm is drawn straight."""
     with np.errstate(divide="ignore", invalid="ignore"):
         widths = np.where(width > 0, at / width, np.inf)
     found = np.zeros(len(at))
@@ -94,23 +94,23 @@ def _chance(at: Floats, width: Floats, freedoms: Floats, which: npt.NDArray[np.i
 
 
 def trend(past: Floats, higher: bool) -> Trend:
-    """What became of each unit: a step that was seen twice, or a slow decline.
+    """What became of each subject: a step that was seen twice, or a slow decline.
 
     Args:
-        past: float64[r, u], oldest first, this run included; NaN where a run has no value of the unit.
+        past: float64[r, u], oldest first, this run included; NaN where a run has no value of the subject.
         higher: True where larger numbers are better.
 
-    A step is what the last two values of a unit have in common (one bad night is none). A decline is found by a CUSUM
+    A step is what the last two values of a subject have in common (one bad night is none). A decline is found by a CUSUM
     (E. S. Page, 1954) whose scores are clipped, so that no single run can raise the alarm.
     """
-    runs, units = past.shape
+    runs, subjects = past.shape
     count = np.isfinite(past).sum(axis=0)
     enough = count >= MIN_PAST + 1
-    steady = Trend(np.zeros(units, np.int8), np.where(enough, 0.0, np.nan), np.full(units, -1, np.int64))
+    steady = Trend(np.zeros(subjects, np.int8), np.where(enough, 0.0, np.nan), np.full(subjects, -1, np.int64))
     if not enough.any():
         return steady
     first = past[: max(MIN_PAST, min(REFERENCE, runs // 2))]
-    # A unit that joined later has its own first runs.
+    # A subject that joined later has its own first runs.
     late = np.isfinite(first).sum(axis=0) < MIN_PAST
     center = middle_of(first)
     if late.any():
@@ -119,7 +119,7 @@ def trend(past: Floats, higher: bool) -> Trend:
     with np.errstate(divide="ignore", invalid="ignore"):
         loss = _loss(past, center, higher)
         score = np.where(np.isfinite(loss), loss / sigma, 0.0)
-    total, begin = np.zeros(units), np.zeros(units, np.int64)
+    total, begin = np.zeros(subjects), np.zeros(subjects, np.int64)
     for run in range(runs):
         added = np.maximum(total + np.clip(score[run], -CLIPPED, CLIPPED) - FORGIVEN, 0.0)
         # A run without a value says nothing: neither worse nor forgiven.
@@ -140,7 +140,7 @@ def _loss(value: Floats, center: Floats, higher: bool) -> Floats:
 
 
 def middle_of(past: Floats) -> Floats:
-    """Median of each unit's values; NaN without any."""
+    """Median of each subject's values; NaN without any."""
     count = np.isfinite(past).sum(axis=0)
     ranked = np.sort(past, axis=0)  # NaN last
     columns = np.arange(past.shape[1])
@@ -148,7 +148,7 @@ def middle_of(past: Floats) -> Floats:
 
 
 def _own(past: Floats) -> tuple[Floats, Floats, npt.NDArray[np.intp]]:
-    """Median, relative robust width and number of each unit's values; NaN without any."""
+    """Median, relative robust width and number of each subject's values; NaN without any."""
     count = np.isfinite(past).sum(axis=0)
     center, width = np.full(past.shape[1], np.nan), np.full(past.shape[1], np.nan)
     ranked = np.sort(past, axis=0)  # NaN last
@@ -162,7 +162,7 @@ def _own(past: Floats) -> tuple[Floats, Floats, npt.NDArray[np.intp]]:
 def _moderated(
     own: Floats, count: npt.NDArray[np.intp], enough: npt.NDArray[np.bool_], floor: float
 ) -> tuple[Floats, Floats]:
-    """Relative width of each unit and its degrees of freedom, its own runs and all like units put together."""
+    """Relative width of each subject and its degrees of freedom, its own runs and all like subjects put together."""
     # Fitted to simulated robust widths of 5 to 60 normal values: their logarithms scatter as those of so many degrees of freedom.
     freedom = np.asarray(0.75 * count + 0.3, np.float64)
     known = enough & np.isfinite(own) & (own > 0)
@@ -180,8 +180,8 @@ def _common(variance: Floats, freedom: Floats) -> tuple[float, float]:
     middle = float(np.median(logs))
     spread = (MAD_TO_SIGMA * float(np.median(np.abs(logs - middle)))) ** 2
     mean = float(freedom.mean())
-    # Variance of log chi² / df: trigamma(df / 2). What is surely beyond it (a standard error of the spread of so many units is
-    # left out) is how much units differ.
+    # Variance of log chi² / df: trigamma(df / 2). What is surely beyond it (a standard error of the spread of so many subjects is
+    # left out) is how much subjects differ.
     excess = spread * (1 - 2.3 / math.sqrt(len(logs))) - _trigamma(mean / 2)
     worth = _MOST_DF if excess <= 2 / _MOST_DF else max(2 * (1 + math.sqrt(1 + 2 * excess)) / (2 * excess), 2.0)
     # The median of the squared robust width is right within 3 % from five values on (simulated).
@@ -198,7 +198,7 @@ def _trigamma(x: float) -> float:
 
 
 def _first_values(past: Floats, number: int) -> Floats:
-    """The first ``number`` values of each unit, whatever their runs."""
+    """The first ``number`` values of each subject, whatever their runs."""
     if np.isfinite(past[:number]).all():
         return past[:number]
     order = np.argsort(~np.isfinite(past), axis=0, kind="stable")
@@ -206,7 +206,7 @@ def _first_values(past: Floats, number: int) -> Floats:
 
 
 def _run_widths(past: Floats, center: Floats, enough: npt.NDArray[np.bool_]) -> Floats:
-    """Relative width of a run of each unit, by the differences of runs that follow each other: a drift does not widen it."""
+    """Relative width of a run of each subject, by the differences of runs that follow each other: a drift does not widen it."""
     runs = past.shape[0]
     dense = _first_values(past, runs)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -224,7 +224,7 @@ def _run_widths(past: Floats, center: Floats, enough: npt.NDArray[np.bool_]) -> 
 
 
 def _recent_loss(loss: Floats) -> Floats:
-    """Median loss of the last three values of each unit."""
+    """Median loss of the last three values of each subject."""
     return np.asarray(np.nan_to_num(middle_of(_first_values(loss[::-1], 3))))
 
 

@@ -1,16 +1,16 @@
-"""When is a unit too slow among its like? Numbers in, numbers out: centre, loss and cut of each unit of one comparison.
+"""When is a subject too slow among its like? Numbers in, numbers out: centre, loss and cut of each subject of one comparison.
 
-A unit is blamed when its loss is beyond the *floor* of its metric **and** beyond the *cut*, which follows from the chance
-that one healthy unit may be blamed by:
+A subject is blamed when its loss is beyond the *floor* of its metric **and** beyond the *cut*, which follows from the chance
+that one healthy subject may be blamed by:
 
 - **Centre** is the median, **width** the robust standard deviation of ISO 13528 (algorithm A: values are drawn in to 1.5
   widths of the mean until nothing changes). It starts from median and MAD, keeps three quarters of the information in
-  normal noise where the MAD keeps a third, and a tenth of bad units moves it little.
-- **Few units** know their width badly: the cut is a quantile of Student's t, not of the normal distribution. Where the width
+  normal noise where the MAD keeps a third, and a tenth of bad subjects moves it little.
+- **Few subjects** know their width badly: the cut is a quantile of Student's t, not of the normal distribution. Where the width
   does not contradict it, what is known of the class of the metric counts as well (the floor is some four healthy widths), as
-  if ``PRIOR_DF`` more units had been seen.
-- **Heavy tails** of many units are read off the fast side, on which there are no faults, and widen the cut.
-- **A node** whose middle unit is slow is compared with the other nodes' middle units, which vary less: heat and power
+  if ``PRIOR_DF`` more subjects had been seen.
+- **Heavy tails** of many subjects are read off the fast side, on which there are no faults, and widen the cut.
+- **A node** whose middle subject is slow is compared with the other nodes' middle subjects, which vary less: heat and power
   are shared by a node.
 """
 
@@ -30,26 +30,26 @@ Floats = npt.NDArray[np.float64]
 MAD_TO_SIGMA = 1.4826
 #: Algorithm A of ISO 13528: values are drawn in to so many widths; the factor makes the result right for normal noise.
 _DRAWN_IN, _TO_SIGMA = 1.5, 1.134
-#: Up to so many like units each is compared with the others only: among four, one slow unit is a quarter of the evidence.
+#: Up to so many like subjects each is compared with the others only: among four, one slow subject is a quarter of the evidence.
 ALONE_AMONG = 32
-#: Healthy widths in a floor (facts of fleets, docs/explanation/detection.md), and how many units that knowledge is worth.
+#: Healthy widths in a floor (facts of fleets, docs/explanation/detection.md), and how many subjects that knowledge is worth.
 WIDTHS_IN_FLOOR, PRIOR_DF = 4.0, 16.0
-#: From so many units on the tail is estimated.
+#: From so many subjects on the tail is estimated.
 TAIL_FROM = 64
 #: A tail is never given less than this chance per value: with 30 such values on a node, 0.1 % of the nodes.
 TAIL_CHANCE = 3e-5
 #: Degrees of freedom of the tails that are tried → what ``robust`` finds for such a t of scale 1 (of 4,000 exact quantiles:
 #: found once, because finding it takes seconds; a test finds one again).
 _TAILS = {5.0: 1.119895166, 7.0: 1.083792938, 10.0: 1.057485938, 20.0: 1.028241120}
-#: Logarithm of how much likelier than the normal one each must be: few units look heavier or lighter than they are.
+#: Logarithm of how much likelier than the normal one each must be: few subjects look heavier or lighter than they are.
 _TAIL_GAINS = {5.0: 2.0, 7.0: 1.5, 10.0: 1.0, 20.0: 0.5}
-#: Few others → degrees of freedom and blur of ``_Tail``, which no formula fits: of a million simulated units for each number,
+#: Few others → degrees of freedom and blur of ``_Tail``, which no formula fits: of a million simulated subjects for each number,
 #: tails from 5e-2 to 3e-5 within 7 % (with two others 12 %).
 _FEW = {1: (0.5, 1.0), 2: (1.0, 1.115), 3: (1.9, 0.96), 4: (2.9, 0.974), 5: (3.45, 0.957), 6: (4.1, 0.983)}
 #: Rows that are drawn in at once.
 _BLOCK = 2048
-#: Nodes are compared by their middle unit from so many units per node and so many nodes on.
-_UNITS_OF_NODE, _NODES = 3, 4
+#: Nodes are compared by their middle subject from so many subjects per node and so many nodes on.
+_SUBJECTS_OF_NODE, _NODES = 3, 4
 #: Smallest loss a CPU may be blamed for on kernels of their own: CPUs boost, throttle and share caches.
 #: (Process medians of one healthy, idle machine differ by 2 to 20 %.)
 CPU_FLOOR = 0.25
@@ -57,16 +57,16 @@ CPU_FLOOR = 0.25
 
 @dataclass(frozen=True)
 class Compared:
-    """One comparison: float64[u] each, one entry per unit.
+    """One comparison: float64[u] each, one entry per subject.
 
     Attributes:
-        center: what the unit is compared with, in the unit of the values; NaN: there is nothing to compare it with.
+        center: what the subject is compared with, in the unit of the values; NaN: there is nothing to compare it with.
         loss: relative loss against the centre; positive is worse, in both directions.
-        warn_at: relative loss beyond which the unit is a WARN; inf: never.
+        warn_at: relative loss beyond which the subject is a WARN; inf: never.
         fail_at: relative loss beyond which it is a FAIL; from 1 on no rate could be blamed: the comparison is undecided.
-        sigma: robust relative width of what the unit is compared with.
-        chance: that a healthy unit lies beyond ``fail_at``, by width, number and tails of these units. Its sum over a run
-            is the number of healthy units that will be blamed, without retests.
+        sigma: robust relative width of what the subject is compared with.
+        chance: that a healthy subject lies beyond ``fail_at``, by width, number and tails of these subjects. Its sum over a run
+            is the number of healthy subjects that will be blamed, without retests.
     """
 
     center: Floats
@@ -78,7 +78,7 @@ class Compared:
 
 
 def cut(comparisons: int, false_alarm_rate: float) -> float:
-    """Widths beyond which a unit is blamed, so that a healthy run of normal noise blames anybody at the stated rate (Šidák)."""
+    """Widths beyond which a subject is blamed, so that a healthy run of normal noise blames anybody at the stated rate (Šidák)."""
     if not comparisons:
         return 0.0
     # expm1, log1p and the lower tail: 1 - each would be 1 for rates below 1e-16, which has no quantile.
@@ -89,12 +89,12 @@ def cut(comparisons: int, false_alarm_rate: float) -> float:
 def compare_with_peers(
     value: Floats, higher: bool, node: npt.NDArray[np.intp], floors: tuple[float, float], z: float
 ) -> Compared:
-    """Each unit against its like units of the run.
+    """Each subject against its like subjects of the run.
 
     Args:
-        value: float64[u], one number per unit, finite, of like units (device model, setting).
+        value: float64[u], one number per subject, finite, of like subjects (device model, setting).
         higher: True where larger numbers are better.
-        node: int[u], index of the node of each unit.
+        node: int[u], index of the node of each subject.
         floors: smallest relative loss that is worth a WARN, and a FAIL.
         z: ``cut`` of all comparisons of the run.
     """
@@ -112,10 +112,10 @@ def compare_with_peers(
 
 @dataclass(frozen=True)
 class _Tail:
-    """How far out a healthy unit of such a comparison may lie.
+    """How far out a healthy subject of such a comparison may lie.
 
     Attributes:
-        each: chance that one healthy unit may be blamed by.
+        each: chance that one healthy subject may be blamed by.
         z: the same as normal widths.
         df: degrees of freedom of the width.
         blur: widths by which a difference from the centre varies, which is itself the centre of few (the median's variance
@@ -143,7 +143,7 @@ class _Tail:
         return cls(normal_tail(z), z, df, blur, heavy)
 
     def cut(self, sigma: Floats, floor: float) -> Floats:
-        """Relative loss beyond which a unit is too far out."""
+        """Relative loss beyond which a subject is too far out."""
         if not 0 < self.each < 0.5:
             return np.asarray(self.z * sigma)
         alone = self.blur * t_quantile(self.each, self.df) * sigma
@@ -156,7 +156,7 @@ class _Tail:
         return np.asarray(at)
 
     def chance(self, at: Floats, sigma: Floats, floor: float) -> Floats:
-        """That a healthy unit has a loss beyond ``at``."""
+        """That a healthy subject has a loss beyond ``at``."""
         agrees = self._agrees(sigma, floor)
         if math.isfinite(self.heavy):
             width, df = sigma / _TAILS[self.heavy], np.full(len(at), self.heavy)
@@ -175,24 +175,24 @@ class _Tail:
         """True where the width is no larger than the class of the metric, and the scatter of the width itself, let expect.
 
         Of three others one in a thousand healthy widths lies beyond (chi² of 1.9 degrees of freedom). Asking for more would leave a
-        unit unblamed that is three times as slow as three others which differ by a quarter.
+        subject unblamed that is three times as slow as three others which differ by a quarter.
         """
         return np.asarray(sigma <= floor / WIDTHS_IN_FLOOR * 4 / 3 * math.sqrt(1 + 6 / self.df))
 
     def _known(self, sigma: Floats, floor: float) -> Floats:
-        """Width of these units and of the class together."""
+        """Width of these subjects and of the class together."""
         usual = floor / WIDTHS_IN_FLOOR
         return np.asarray(np.sqrt((PRIOR_DF * usual**2 + self.df * sigma**2) / (PRIOR_DF + self.df)))
 
 
 def tail_of(loss: Floats, sigma: Floats) -> float:
-    """Degrees of freedom of the t that the fast side of many units looks like; inf: the normal one is likely enough.
+    """Degrees of freedom of the t that the fast side of many subjects looks like; inf: the normal one is likely enough.
 
     Faults are on the slow side. Healthy values whose slow side alone is heavy are not seen by this.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         fast = -(loss / sigma)[(loss < 0) & (sigma > 0)]
-    # Beyond 30 widths nothing healthy lies: an empty measurement that reads as a miracle must not hide slow units.
+    # Beyond 30 widths nothing healthy lies: an empty measurement that reads as a miracle must not hide slow subjects.
     fast = fast[np.isfinite(fast) & (fast < 30)]
     if len(fast) < TAIL_FROM // 4:
         return math.inf
@@ -253,11 +253,11 @@ def _median(table: Floats) -> Floats:
 
 
 def _peers_of(values: Floats) -> tuple[Floats, Floats]:
-    """Centre and robust width of each unit's peers, without the unit itself where it could hide behind its own weight."""
+    """Centre and robust width of each subject's peers, without the subject itself where it could hide behind its own weight."""
     if len(values) > ALONE_AMONG:
         center, width = robust(values[None, :])
         return np.full(len(values), center[0]), np.full(len(values), width[0])
-    # In order, so that the sums do not depend on the order of the units.
+    # In order, so that the sums do not depend on the order of the subjects.
     return robust(np.sort(_others(values), axis=1))
 
 
@@ -270,10 +270,10 @@ def _others(values: Floats) -> Floats:
 def _slow_nodes(
     value: Floats, higher: bool, node: npt.NDArray[np.intp], floors: tuple[float, float], z: float
 ) -> Floats:
-    """float64[u]: relative loss beyond which a unit of a slow node is blamed with its node; inf on other nodes."""
+    """float64[u]: relative loss beyond which a subject of a slow node is blamed with its node; inf on other nodes."""
     number = np.bincount(node)
     counts = number[number > 0]
-    if len(counts) < _NODES or counts.min() < _UNITS_OF_NODE:
+    if len(counts) < _NODES or counts.min() < _SUBJECTS_OF_NODE:
         return np.full(len(value), np.inf)
     which = (np.cumsum(number > 0) - 1)[node]
     if counts.min() == counts.max():

@@ -19,7 +19,7 @@ class Sensitivity:
             they state none.
         z: robust widths that follow from the two; None likewise.
         smallest_loss: relative loss that would have been blamed, smallest and largest over the metrics; None without any.
-        fewest: units in the smallest comparison (runs, for the own past). Few know their width badly, so that only larger losses
+        fewest: subjects in the smallest comparison (runs, for the own past). Few know their width badly, so that only larger losses
             are seen (judge.peer_rule).
     """
 

@@ -24,7 +24,7 @@ from hpcaccept.launch.job.rank_logs import first_rank_started, rank_logs_of
 from hpcaccept.launch.job.retest import retest_of
 from hpcaccept.parse.rank_exits import parse_deaths
 from hpcaccept.parse.ssh_errors import explain_ssh
-from hpcaccept.store.folder import RunFolder
+from hpcaccept.store.folder import FULL, RunFolder
 from hpcaccept.transport.process import run_until
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def _tell(events: Events, step: Step, loss: Loss, fault: container.Fault | None)
     several = len(loss.ranks) > 1
     who = f"rank{'s' if several else ''} {', '.join(map(str, loss.ranks))} on {', '.join(loss.nodes)}"
     during = f" during {loss.check}" if loss.check else " before the first check"
-    what = "stopped" if loss.how.startswith(("stopped:", "deadline:")) else "were lost" if several else "was lost"
+    what = "stopped" if loss.kind in ("stopped", "overdue") else "were lost" if several else "was lost"
     if not loss.ranks:
         who, what = "some rank", "was lost"
     events.say(
@@ -312,7 +312,7 @@ def _is_full(folder: RunFolder) -> bool:
     try:
         probe.write_bytes(b"\1" * 8192)
     except OSError as fault:
-        return "space left" in str(folder.refused(fault))
+        return fault.errno in FULL
     finally:
         with contextlib.suppress(OSError):
             probe.unlink(missing_ok=True)

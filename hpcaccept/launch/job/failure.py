@@ -15,10 +15,10 @@ from __future__ import annotations
 import signal
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from hpcaccept import checks
-from hpcaccept.model.record import STOPPED, RankExited, Record
+from hpcaccept.model.record import RankExited, Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,6 +51,11 @@ class RankLogs:
     exits: dict[int, RankExited] = field(default_factory=dict)
 
 
+#: How ranks were lost: ``died``, their parent or the launcher says so; ``silent``, without a word; ``stopped``, a hole in their own time;
+#: ``overdue``, by their own deadline; ``failed``, an error of the check; ``unreachable``, their host is; ``unknown``.
+LossKind = Literal["died", "silent", "stopped", "overdue", "failed", "unreachable", "unknown"]
+
+
 @dataclass(frozen=True)
 class Loss:
     """Ranks that a step has lost.
@@ -60,12 +65,14 @@ class Loss:
         nodes: theirs.
         check: what was running, empty before the first.
         how: evidence, a sentence.
+        kind: see ``LossKind``.
     """
 
     ranks: tuple[int, ...]
     nodes: tuple[str, ...]
     check: str
     how: str
+    kind: LossKind = "unknown"
 
 
 def loss_of(step: Step, words: RankLogs, deaths: Sequence[Death], late: bool) -> Loss | None:
@@ -84,29 +91,31 @@ def loss_of(step: Step, words: RankLogs, deaths: Sequence[Death], late: bool) ->
     victims = {rank for rank, (_, by_peer) in words.stopped.items() if by_peer}
     victims |= {r.rank for r in words.records if r.check == broken and r.by_peer}
     if died := _died(words, silent):
-        return _loss(step, words, died, broken, _ending(words.exits.get(died[0]), late=late))
+        end = words.exits.get(died[0])
+        return _loss(step, words, died, broken, _ending(end, late=late), "died" if end else "silent")
     silent = [rank for rank in silent if rank not in words.exits]
     told = {d.rank: d for d in deaths if d.rank not in victims and d.rank not in words.finished}
     # A launcher tells of everyone it ended; the first that left no word of its own is the root cause.
     first_told = next((d for d in deaths if d.rank in told and d.rank in silent), None)
     if first_told:
         same = sorted({d.rank for d in deaths if d.rank in silent and d.how == first_told.how})
-        return _loss(step, words, same, broken, f"the launcher reports {first_told.how!r}")
+        return _loss(step, words, same, broken, f"the launcher reports {first_told.how!r}", "died")
     if silent:
-        return _loss(step, words, silent, broken, _ending(None, late=late))
+        return _loss(step, words, silent, broken, _ending(None, late=late), "silent")
     # Who was stopped and woken says so; whoever waited for it inside a collective can only say that it was late.
-    stopped = [r for r in words.records if r.check == broken and r.cause.startswith(STOPPED)]
+    stopped = [r for r in words.records if r.check == broken and r.interruption == "stopped"]
     if stopped:
-        return _loss(step, words, [r.rank for r in stopped], broken, stopped[0].cause)
+        return _loss(step, words, [r.rank for r in stopped], broken, stopped[0].cause, "stopped")
     overdue = [r for r in words.records if r.check == broken and r.outcome == "error" and not r.by_peer]
     if overdue:
         # What happened to all of them alike singles nobody out: the check is over, and the rest goes on with everyone.
         suspects = [r.rank for r in overdue] if len(overdue) < step.ranks else []
-        return _loss(step, words, suspects, broken, overdue[0].cause)
+        kind: LossKind = "overdue" if overdue[0].interruption == "deadline" else "failed"
+        return _loss(step, words, suspects, broken, overdue[0].cause, kind)
     told_cause = next(
         (cause for cause, by_peer in words.stopped.values() if not by_peer), "no rank could be singled out"
     )
-    return _loss(step, words, [], broken, told_cause)
+    return _loss(step, words, [], broken, told_cause, "unknown")
 
 
 def _died(words: RankLogs, silent: Sequence[int]) -> list[int]:
@@ -157,8 +166,8 @@ def _broken_check(step: Step, words: RankLogs) -> str:
     return ""
 
 
-def _loss(step: Step, words: RankLogs, ranks: Sequence[int], check: str, how: str) -> Loss:
-    return Loss(tuple(ranks), node_names(step, words, ranks), check, how)
+def _loss(step: Step, words: RankLogs, ranks: Sequence[int], check: str, how: str, kind: LossKind) -> Loss:
+    return Loss(tuple(ranks), node_names(step, words, ranks), check, how, kind)
 
 
 def narrowed(step: Step, words: RankLogs, loss: Loss, gone: Mapping[str, str]) -> Loss:
@@ -172,7 +181,7 @@ def narrowed(step: Step, words: RankLogs, loss: Loss, gone: Mapping[str, str]) -
     """
     ranks = [rank for rank in loss.ranks if node_names(step, words, [rank])[0] in gone]
     how = "; ".join(f"{node} {cause}" for node, cause in gone.items())
-    return _loss(step, words, ranks, loss.check, how) if ranks else loss
+    return _loss(step, words, ranks, loss.check, how, "unreachable") if ranks else loss
 
 
 def node_names(step: Step, words: RankLogs, ranks: Sequence[int]) -> tuple[str, ...]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hpcaccept.launch.job.failure import RankLogs
-from hpcaccept.model.record import RankExited, RankFinished, RankStarted, RankStopped, Record
+from hpcaccept.model.record import Interruption, RankExited, RankFinished, RankStarted, RankStopped, Record
 from hpcaccept.store.journal import read
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def rank_logs_of(folder: RunFolder, step: str) -> RankLogs:
             if isinstance(word, RankStarted):
                 spoke[rank] = word.node
             elif isinstance(word, Record):
-                records.append(word)
+                records.append(_with_interruption(word))
                 spoke[rank] = word.node
             elif isinstance(word, RankFinished):
                 finished.add(rank)
@@ -34,6 +35,17 @@ def rank_logs_of(folder: RunFolder, step: str) -> RankLogs:
             elif isinstance(word, RankExited):
                 exits[rank] = word
     return RankLogs(spoke, tuple(records), frozenset(finished), stopped, exits)
+
+
+#: How the cause of a record begins that was written before records said what had interrupted the rank.
+_FORMER_CAUSES: tuple[tuple[str, Interruption], ...] = (("stopped: ", "stopped"), ("deadline: ", "deadline"))
+
+
+def _with_interruption(record: Record) -> Record:
+    if record.outcome != "error" or record.interruption:
+        return record
+    found = next((kind for begin, kind in _FORMER_CAUSES if record.cause.startswith(begin)), None)
+    return replace(record, interruption=found) if found else record
 
 
 def first_rank_started(folder: RunFolder, step: str) -> RankStarted | None:

@@ -2,7 +2,7 @@
 
 A launch can be slow for its whole life, whatever its iterations, and a neighbour can take a core for a second. Before a run
 ends, the checks in which somebody is slower than the peers are launched again on all nodes that measured them; the best
-launch counts. A unit that is really slow is slow again.
+launch counts. A subject that is really slow is slow again.
 """
 
 from __future__ import annotations
@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 def has_timed_rates(plan: Plan) -> bool:
     """True when anything in the plan could be suspect: else numpy need not be imported to know that nothing is."""
     kinds = (checks.load(spec.name) for spec in plan.suite.checks)
-    return any(
-        m.is_rate and m.peer_floor is not None and m.unit not in ("cores", "B") for k in kinds for m in k.metrics
-    )
+    return any(m.is_rate and m.peer_floor is not None and m.noise == "timed" for k in kinds for m in k.metrics)
 
 
 def retest_of(folder: RunFolder, plan: Plan, last: Step, done: int) -> tuple[Step, str] | None:
@@ -41,7 +39,7 @@ def retest_of(folder: RunFolder, plan: Plan, last: Step, done: int) -> tuple[Ste
     rule = plan.suite.peers
     if done >= rule.retests or not rule.enabled or not has_timed_rates(plan):
         return None
-    from hpcaccept.judge.questions.peers import is_counted, judge_against_peers
+    from hpcaccept.judge.questions.peers import judge_against_peers
     from hpcaccept.judge.statistics.aggregate import values_of
     from hpcaccept.judge.statistics.grouping import alike_of
     from hpcaccept.judge.verdict_text import verdict_of
@@ -50,9 +48,9 @@ def retest_of(folder: RunFolder, plan: Plan, last: Step, done: int) -> tuple[Ste
 
     catalogue = checks.catalogue(spec.name for spec in plan.suite.checks)
     evidence = gather(folder, catalogue)
-    units = evidence.samples.units
-    values = [column for column in values_of(evidence.samples, catalogue) if not is_counted(column)]
-    table = VerdictTable(units, tuple(judge_against_peers(evidence, values, alike_of(units))[0]))
+    subjects = evidence.samples.subjects
+    values = [column for column in values_of(evidence.samples, catalogue) if column.metric.noise == "timed"]
+    table = VerdictTable(subjects, tuple(judge_against_peers(evidence, values, alike_of(subjects))[0]))
     names = checks_again(rule, table.answers, done)
     if not names:
         return None
@@ -90,7 +88,7 @@ def checks_again(rule: PeerRule, answers: Iterable[JudgedColumn], done: int) -> 
 
 
 def suspects_of(answer: JudgedColumn) -> list[int]:
-    """Rows of an answer that another launch must confirm: who is slow, and where the units differ too much to say."""
+    """Rows of an answer that another launch must confirm: who is slow, and where the subjects differ too much to say."""
     slow = answer.outcome == CODE[Outcome.FAIL]
     slow |= answer.outcome == CODE[Outcome.WARN]
     if not answer.said:

@@ -71,7 +71,7 @@ def parse_planned(text: str) -> list[Reserved]:
     """From ``squeue -h -t PD -o '%i|%S|%Y'``: nodes on which Slurm means to start jobs that wait."""
     rows = (line.strip().split("|") for line in text.splitlines())
     found = [(row[0], _seconds(row[1], math.inf), _names(row[2])) for row in rows if len(row) == 3]
-    return [Reserved(f"job {job}", start, math.inf, nodes) for job, start, nodes in found if nodes]
+    return [Reserved(f"job {job}", start, math.inf, nodes, for_job=True) for job, start, nodes in found if nodes]
 
 
 def parse_job_with(text: str, comment: str) -> str:

@@ -6,7 +6,7 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
-from hpcaccept.model.metric import split_key
+from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.report.printable import safe
 
 if TYPE_CHECKING:
@@ -26,11 +26,12 @@ def render(judged: Judged) -> str:
     """
     evidence = judged.evidence
     table = evidence.samples
-    units = [tuple(map(_cell, (unit.node, unit.device, unit.device_id))) for unit in table.units]
-    keys = [tuple(map(_cell, split_key(key))) for key in table.keys]
+    subjects = [tuple(map(_cell, (subject.node, subject.device, subject.device_id))) for subject in table.subjects]
+    named = map(MetricKey.parse, table.keys)
+    keys = [tuple(map(_cell, (key.check_name, key.metric, key.variant))) for key in named]
     run = _cell(evidence.plan.run_id)
     columns = (
-        table.unit.tolist(),
+        table.subject.tolist(),
         table.key.tolist(),
         table.launch.tolist(),
         table.repeat.tolist(),
@@ -40,8 +41,8 @@ def render(judged: Judged) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(HEADER)
     writer.writerows(
-        (run, *units[unit], *keys[key], launch, repeat, value)
-        for unit, key, launch, repeat, value in zip(*columns, strict=True)
+        (run, *subjects[subject], *keys[key], launch, repeat, value)
+        for subject, key, launch, repeat, value in zip(*columns, strict=True)
     )
     return out.getvalue()
 

@@ -1,7 +1,7 @@
 """How does a run look in a browser? One page that carries everything: no network, no code but its own, no text that acts.
 
-Verdict first, then what to do, every bad unit with its plots, what was measured, matrices, every node and device, and what the run
-was. Verdicts and bad units are plain HTML; only the long tables need the page's script. The Content-Security-Policy
+Verdict first, then what to do, every bad subject with its plots, what was measured, matrices, every node and device, and what the run
+was. Verdicts and bad subjects are plain HTML; only the long tables need the page's script. The Content-Security-Policy
 allows exactly the style and the script of this page, by their hashes.
 """
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from hpcaccept.model.verdict import Outcome
 from hpcaccept.report.model import ORDER
 from hpcaccept.report.page import matrix
-from hpcaccept.report.page.bad_units import CARDS, Gallery, badge, measured_units
+from hpcaccept.report.page.bad_subjects import CARDS, Gallery, badge, measured_subjects
 from hpcaccept.report.page.columns import Fleet, tables
 from hpcaccept.report.page.markup import Markup, data_block, joined, tag, verbatim
 from hpcaccept.report.page.measured import measured
@@ -46,7 +46,7 @@ def render(judged: Judged) -> str:
     evidence, values, judgement = judged.evidence, judged.values, judged.judgement
     summary, past = judged.summary, judged.past
     ended = conclusion(judged)
-    fleet = Fleet(evidence, judgement.table.units)
+    fleet = Fleet(evidence, judgement.table.subjects)
     gallery = Gallery(values, judgement.table, fleet, past)
     data, left_out = tables(evidence, values, judgement, summary, fleet)
     cards = gallery.cards(summary.bad)
@@ -63,7 +63,7 @@ def render(judged: Judged) -> str:
             "main",
             _verdict(judged, ended),
             _to_do(troubles(summary.bad)),
-            _bad_units(cards, summary, past),
+            _bad_subjects(cards, summary, past),
             _checks(values, summary, gallery, fleet),
             _matrices(values, fleet, summary),
             _grid("nodes", "Nodes", counted(len(fleet.nodes), "node")),
@@ -247,10 +247,10 @@ def _trouble(trouble: Trouble) -> Markup:
     )
 
 
-def _bad_units(cards: list[Markup], summary: Summary, past: Past | None) -> Markup | str:
+def _bad_subjects(cards: list[Markup], summary: Summary, past: Past | None) -> Markup | str:
     if not cards:
         return ""
-    units = len(measured_units(summary.bad))
+    subjects = len(measured_subjects(summary.bad))
     marks = [
         tag("li", tag("span", class_="key mark"), "this unit"),
         tag("li", tag("span", class_="key bars"), "its like, √ count"),
@@ -261,10 +261,10 @@ def _bad_units(cards: list[Markup], summary: Summary, past: Past | None) -> Mark
     marks += (
         [tag("li", tag("span", class_="key line"), "earlier runs; dashed: the environment changed")] if past else []
     )
-    rest = f"{units - CARDS:,} more: they are in the tables below and in report.json." if units > CARDS else ""
+    rest = f"{subjects - CARDS:,} more: they are in the tables below and in report.json." if subjects > CARDS else ""
     return _section(
         "bad", "Bad units", tag("ul", joined(marks), class_="legend"), tag("div", joined(cards), class_="cards"),
-        tag("p", rest, class_="note") if rest else "", note=counted(units, "unit"),
+        tag("p", rest, class_="note") if rest else "", note=counted(subjects, "unit"),
     )  # fmt: skip
 
 
@@ -308,7 +308,7 @@ def _about(evidence: Evidence, left_out: list[str]) -> Markup:
         "Image": image or "none: the ranks ran on the nodes themselves",
         "hpcaccept": f"{plan.version} {plan.commit}".strip(),
         "Nodes": _span(evidence.nodes),
-        "Kinds of devices": ", ".join(sorted({unit.model for unit in evidence.samples.units if unit.model})) or "none",
+        "Kinds of devices": ", ".join(sorted({subject.model for subject in evidence.samples.subjects if subject.model})) or "none",
         "Numbers": f"{len(evidence.samples):,} samples of {len(evidence.samples.keys):,} metrics in {len(evidence.records):,} records",
         "Not on this page": "; ".join(left_out) if left_out else "single repeats, texts that checks recorded, outputs of tools",
         "All of it": "run.h5 and report.json beside this page; as text: hpcaccept report --format csv",

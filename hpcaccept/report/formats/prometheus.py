@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from hpcaccept.model.metric import split_key
+from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.model.verdict import Outcome
 from hpcaccept.report.printable import safe
 
@@ -56,8 +56,14 @@ def render(judged: Judged) -> str:
 def _figures(summary: Summary, suite: Mapping[str, str]) -> Iterable[Sample]:
     for row in summary.rows:
         for figure in row.figures:
-            check, metric, variant = split_key(figure.key)
-            labels = {**suite, "check": check, "metric": metric, "variant": variant, "unit": figure.unit}
+            key = MetricKey.parse(figure.key)
+            labels = {
+                **suite,
+                "check": key.check_name,
+                "metric": key.metric,
+                "variant": key.variant,
+                "unit": figure.unit,
+            }
             for stat, value in (("min", figure.low), ("median", figure.median), ("max", figure.high)):
                 yield {**labels, "stat": stat}, value
 

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from hpcaccept.model.metric import split_key
+from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.model.verdict import Outcome
 from hpcaccept.report.phrases import EVERYBODY, conclusion, counted, fold, troubles
 from hpcaccept.report.printable import safe
@@ -76,14 +76,14 @@ def _checks(summary: Summary) -> Table:
 
 
 def _figures(row: CheckRow) -> list[str]:
-    several = len({split_key(figure.key)[1] for figure in row.figures}) > 1
+    several = len({MetricKey.parse(figure.key).metric for figure in row.figures}) > 1
     return [_figure(figure, several) for figure in row.figures]
 
 
 def _figure(figure: Figure, several: bool) -> str:
     """``fp32 97.6 GFLOP/s (87.9 … 110)``: the variant names it where the check has one kind of rate only."""
-    _, metric, variant = split_key(figure.key)
-    name = f"{metric} {variant}".strip() if several else variant or metric
+    key = MetricKey.parse(figure.key)
+    name = f"{key.metric} {key.variant}".strip() if several else key.variant or key.metric
     text = f"{name} {show(figure.median, figure.unit)}"
     return text if figure.units < 2 or figure.low == figure.high else f"{text} ({_span(figure)})"
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from hpcaccept.model.metric import split_key
 from hpcaccept.model.verdict import CODE, OUTCOMES, SEVERITY, Outcome
 from hpcaccept.report.model import counting
 from hpcaccept.report.page.matrix import is_cell
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from hpcaccept.judge import Judgement
     from hpcaccept.judge.statistics.aggregate import Values
     from hpcaccept.model.evidence import Evidence
-    from hpcaccept.model.table import Unit
+    from hpcaccept.model.table import MeasuredSubject
     from hpcaccept.model.verdict import Verdict
     from hpcaccept.report.model import Summary
 
@@ -35,7 +34,7 @@ Ints = npt.NDArray[np.intp]
 ABSENT, FAR = 65535, 65534
 #: Values a page may hold: 131,072 devices × 40 metrics. What comes after that is left out, and the page says so.
 MOST_VALUES = 131_072 * 40
-#: So many device ids are in the page, so that they can be searched; of larger fleets only those of bad units.
+#: So many device ids are in the page, so that they can be searched; of larger fleets only those of bad subjects.
 MOST_IDS = 32_768
 #: How many spans of 99 % of the values a scale reaches to each side.
 _REACH = 4.0
@@ -49,28 +48,30 @@ class Fleet:
 
     Attributes:
         nodes: names, those of the job first.
-        units: of the verdicts: everything measured, then whom else they speak of.
-        devices: int[d], which of the units are devices of nodes.
+        subjects: of the verdicts: everything measured, then whom else they speak of.
+        devices: int[d], which of the subjects are devices of nodes.
         node_of: int[u], index into nodes; -1: all nodes together.
-        group: int[u], index into groups: only units of one group are compared.
+        group: int[u], index into groups: only subjects of one group are compared.
         groups: device model and setting.
     """
 
-    def __init__(self, evidence: Evidence, units: tuple[Unit, ...]) -> None:
-        self.units = units
+    def __init__(self, evidence: Evidence, subjects: tuple[MeasuredSubject, ...]) -> None:
+        self.subjects = subjects
         names = dict.fromkeys(evidence.nodes)
-        names.update(dict.fromkeys(unit.node for unit in self.units if unit.node))
+        names.update(dict.fromkeys(subject.node for subject in self.subjects if subject.node))
         self.nodes = tuple(names)
         place = {name: number for number, name in enumerate(self.nodes)}
-        self.node_of = np.array([place.get(unit.node, -1) for unit in self.units], np.intp)
-        self.devices = np.array([i for i, unit in enumerate(self.units) if unit.node and unit.device], np.intp)
+        self.node_of = np.array([place.get(subject.node, -1) for subject in self.subjects], np.intp)
+        self.devices = np.array(
+            [i for i, subject in enumerate(self.subjects) if subject.node and subject.device], np.intp
+        )
         kinds: dict[tuple[str, str], int] = {}
-        self.group = np.array([kinds.setdefault((u.model, u.setting), len(kinds)) for u in self.units], np.intp)
+        self.group = np.array([kinds.setdefault((u.model, u.setting), len(kinds)) for u in self.subjects], np.intp)
         self.groups = tuple(" · ".join(part for part in kind if part) for kind in kinds)
-        self._subjects = {(unit.node, unit.device): number for number, unit in enumerate(self.units)}
+        self._subjects = {(subject.node, subject.device): number for number, subject in enumerate(self.subjects)}
 
-    def unit_of(self, node: str, device: str) -> int | None:
-        """The unit of a verdict's subject; None when nothing was measured there."""
+    def index_of(self, node: str, device: str) -> int | None:
+        """Index of a verdict's subject; None when nothing was measured there."""
         return self._subjects.get((node, device))
 
 
@@ -145,7 +146,7 @@ def _metrics(values: Sequence[Values], fleet: Fleet) -> tuple[list[dict[str, Any
     size, left_out = 0, 0
     for column in sorted(values, key=lambda v: not (v.metric.headline and v.metric.is_rate)):
         metric, width = column.metric, len(fleet.devices) if column.metric.scope == "device" else len(fleet.nodes)
-        if metric.scope == "world" or is_cell(column.variant, nodes):
+        if metric.scope == "world" or is_cell(column, nodes):
             continue
         if not metric.is_rate and column.value.min() == column.value.max():
             continue
@@ -159,21 +160,21 @@ def _metrics(values: Sequence[Values], fleet: Fleet) -> tuple[list[dict[str, Any
 
 
 def _metric(column: Values, fleet: Fleet) -> dict[str, Any]:
-    rows = column.unit
+    rows = column.subject
     metric = column.metric
-    by_unit = np.full(len(fleet.units), np.nan)
-    by_unit[rows] = column.value
+    by_subject = np.full(len(fleet.subjects), np.nan)
+    by_subject[rows] = column.value
     if metric.scope == "device":
-        dense = by_unit[fleet.devices]
+        dense = by_subject[fleet.devices]
     else:
         dense = np.full(len(fleet.nodes), np.nan)
         dense[fleet.node_of[rows]] = column.value
-    check, name, variant = split_key(column.key)
+    parts = column.parts
     centers = [_median(column.value[fleet.group[rows] == number]) for number in range(len(fleet.groups))]
     return {
         "key": safe(column.key),
-        "check": safe(check),
-        "name": safe(f"{name} {variant}".strip()),
+        "check": safe(parts.check_name),
+        "name": safe(f"{parts.metric} {parts.variant}".strip()),
         "unit": metric.unit,
         "direction": metric.direction,
         "scope": metric.scope,
@@ -188,7 +189,7 @@ def _median(values: Floats) -> float | None:
 
 
 def _margins(judgement: Judgement, fleet: Fleet) -> tuple[Floats, Ints, tuple[str, ...]]:
-    """How much of the way from its peers to the failing limit each unit has gone, at most, and by which metric.
+    """How much of the way from its peers to the failing limit each subject has gone, at most, and by which metric.
 
     Returns:
         float64[u] (1: at the limit; NaN: not compared), int[u] index into the keys, and the keys.
@@ -196,19 +197,19 @@ def _margins(judgement: Judgement, fleet: Fleet) -> tuple[Floats, Ints, tuple[st
     answers = [answer for answer in judgement.table.answers if answer.question == "peers"]
     keys = tuple(dict.fromkeys(answer.key for answer in answers))
     number = {key: i for i, key in enumerate(keys)}
-    used, which = np.full(len(fleet.units), np.nan), np.zeros(len(fleet.units), np.intp)
+    used, which = np.full(len(fleet.subjects), np.nan), np.zeros(len(fleet.subjects), np.intp)
     for answer in answers:
         bound = np.where(np.isfinite(answer.lower), answer.lower, answer.upper)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             share = (answer.center - answer.value) / (answer.center - bound)
-        more = np.isfinite(share) & ~(share <= used[answer.unit])
-        used[answer.unit[more]] = share[more]
-        which[answer.unit[more]] = number[answer.key]
+        more = np.isfinite(share) & ~(share <= used[answer.subject])
+        used[answer.subject[more]] = share[more]
+        which[answer.subject[more]] = number[answer.key]
     return used, which, keys
 
 
 def _worst_of(used: Floats, fleet: Fleet) -> Floats:
-    """float64[n], the largest of each node's units."""
+    """float64[n], the largest of each node's subjects."""
     worst = np.full(len(fleet.nodes), -np.inf)
     mine = (fleet.node_of >= 0) & np.isfinite(used)
     np.maximum.at(worst, fleet.node_of[mine], used[mine])
@@ -246,8 +247,8 @@ def _notes(bad: Sequence[Verdict], places: Mapping[str, int]) -> dict[str, str]:
 def _devices(judgement: Judgement, bad: Sequence[Verdict], fleet: Fleet, used: Floats, which: Ints) -> dict[str, Any]:
     outcome = _outcomes(judgement, bad, fleet)
     labels: dict[str, int] = {}
-    label = [labels.setdefault(fleet.units[i].device, len(labels)) for i in fleet.devices]
-    ids = [safe(fleet.units[i].device_id) for i in fleet.devices] if len(fleet.devices) <= MOST_IDS else []
+    label = [labels.setdefault(fleet.subjects[i].device, len(labels)) for i in fleet.devices]
+    ids = [safe(fleet.subjects[i].device_id) for i in fleet.devices] if len(fleet.devices) <= MOST_IDS else []
     return {
         "node": base64.b64encode(fleet.node_of[fleet.devices].astype("<u4").tobytes()).decode(),
         "label": _text(np.array(label, np.intp)),
@@ -261,17 +262,17 @@ def _devices(judgement: Judgement, bad: Sequence[Verdict], fleet: Fleet, used: F
 
 
 def _outcomes(judgement: Judgement, bad: Sequence[Verdict], fleet: Fleet) -> Ints:
-    """int[u], code of the worst that was judged of each unit; NOT_RUN where nothing was."""
-    rank = np.full(len(fleet.units), SEVERITY[Outcome.NOT_RUN], np.intp)
-    told = np.zeros(len(fleet.units), bool)
+    """int[u], code of the worst that was judged of each subject; NOT_RUN where nothing was."""
+    rank = np.full(len(fleet.subjects), SEVERITY[Outcome.NOT_RUN], np.intp)
+    told = np.zeros(len(fleet.subjects), bool)
     for answer in judgement.table.answers:
         counts = counting(answer)
-        rows, here = answer.unit[counts], _SEVERITY[answer.outcome[counts]]
-        # A unit stands once in an answer.
+        rows, here = answer.subject[counts], _SEVERITY[answer.outcome[counts]]
+        # A subject stands once in an answer.
         rank[rows] = np.where(told[rows], np.maximum(rank[rows], here), here)
         told[rows] = True
     for verdict in bad:
-        unit = fleet.unit_of(verdict.subject.node, verdict.subject.device)
-        if unit is not None:
-            rank[unit] = max(rank[unit], SEVERITY[verdict.outcome])
+        number = fleet.index_of(verdict.subject.node, verdict.subject.device)
+        if number is not None:
+            rank[number] = max(rank[number], SEVERITY[verdict.outcome])
     return _OF_RANK[rank]

@@ -1,19 +1,19 @@
 """Which pair is the slow one? Heat maps of what was measured between nodes, and between the GPUs of a node.
 
-A matrix is recognised by its variants: ``0→3`` or ``test/gpu3→gpu5`` (within a node), or the names of nodes (between them). Colours
+A metric says whether its variants are cells (``Metric.cells``): pairs within a node, or partners of a node. Colours
 are shares of the median of the matrix, in classes; a cell that was judged bad has a border, and small matrices have numbers.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from hpcaccept.model.metric import metric_key, split_key
+from hpcaccept.model.metric_key import MetricKey, Pair
 from hpcaccept.report.page.markup import Markup, joined, tag
 from hpcaccept.units import show
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 
-_PAIR = re.compile(r"(?:(?P<test>.*)/)?(?P<a>[^/→↔]+)(?P<way>[→↔])(?P<b>[^/→↔]+)")
 #: Lower bounds of the classes of colour, as shares of the median; the last class is all above.
 CLASSES = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98)
 #: From so many rows on cells have no numbers; no names; are drawn as a whole; and stand for several pairs each.
@@ -58,9 +57,11 @@ class Matrix:
     merged: int = 1
 
 
-def is_cell(variant: str, nodes: frozenset[str]) -> bool:
-    """True for a variant that names a pair or a partner, not a kind of measurement."""
-    return variant in nodes or _PAIR.fullmatch(variant) is not None
+def is_cell(column: Values, nodes: frozenset[str]) -> bool:
+    """True for a column whose variant names a pair or a partner, not a kind of measurement."""
+    if column.metric.cells == "pair":
+        return Pair.parse(column.variant) is not None
+    return column.metric.cells == "partner" and column.variant in nodes
 
 
 def matrices(values: Sequence[Values], nodes: tuple[str, ...], bad: Mapping[str, set[str]]) -> list[Matrix]:
@@ -72,23 +73,23 @@ def matrices(values: Sequence[Values], nodes: tuple[str, ...], bad: Mapping[str,
         bad: metric key → nodes that were judged bad by it.
     """
     known = frozenset(nodes)
-    groups: dict[tuple[str, ...], list[Values]] = {}
+    groups: dict[tuple[MetricKey, bool], list[Values]] = {}
     for column in values:
-        match = _PAIR.fullmatch(column.variant)
-        check, metric, _ = split_key(column.key)
-        if not column.metric.is_rate:
-            continue
-        if match:
-            groups.setdefault((check, metric, match["test"] or "", match["way"]), []).append(column)
-        elif column.variant in known:
-            groups.setdefault((check, metric), []).append(column)
+        if column.metric.is_rate and is_cell(column, known):
+            groups.setdefault(_matrix_of(column), []).append(column)
     found: list[Matrix] = []
-    for place, columns in groups.items():
-        if len(place) == 2:
-            found += _between(metric_key(*place), columns, nodes, bad)
+    for (key, both_ways), columns in groups.items():
+        if columns[0].metric.cells == "partner":
+            found += _between(str(key), columns, nodes, bad)
         else:
-            found += _within(place, columns, bad)
+            found += _within(f"{key}, both ways at once" if both_ways else str(key), columns, bad)
     return found
+
+
+def _matrix_of(column: Values) -> tuple[MetricKey, bool]:
+    """Which cells belong together: those of one metric and test, one way or both ways."""
+    pair = Pair.parse(column.variant) if column.metric.cells == "pair" else None
+    return (replace(column.parts, variant=pair.test), pair.both_ways) if pair else (column.parts.bare, False)
 
 
 def _between(title: str, columns: list[Values], nodes: tuple[str, ...], bad: Mapping[str, set[str]]) -> list[Matrix]:
@@ -100,10 +101,10 @@ def _between(title: str, columns: list[Values], nodes: tuple[str, ...], bad: Map
     worst = np.full((size, size), np.inf if higher else -np.inf)
     marked = np.zeros((size, size), bool)
     keep = np.minimum if higher else np.maximum
-    at_node = np.array([place.get(unit.node, -1) for unit in columns[0].table_units], np.intp)
+    at_node = np.array([place.get(subject.node, -1) for subject in columns[0].table_subjects], np.intp)
     for column in columns:
         partner = place[column.variant] // merged
-        rows = at_node[column.unit] // merged
+        rows = at_node[column.subject] // merged
         keep.at(worst[:, partner], rows[rows >= 0], column.value[rows >= 0])
         for node in bad.get(column.key, ()):
             marked[place[node] // merged, partner] = True
@@ -112,16 +113,16 @@ def _between(title: str, columns: list[Values], nodes: tuple[str, ...], bad: Map
     return [Matrix(title, columns[0].metric.unit, higher, names, names, worst, marked, merged)]
 
 
-def _within(place: tuple[str, ...], columns: list[Values], bad: Mapping[str, set[str]]) -> list[Matrix]:
+def _within(title: str, columns: list[Values], bad: Mapping[str, set[str]]) -> list[Matrix]:
     """The worst over all nodes, then each bad node alone."""
-    check, metric, test, way = place
-    title = metric_key(check, metric, test) + (", both ways at once" if way == "↔" else "")
-    cells = [(column, match["a"], match["b"]) for column in columns if (match := _PAIR.fullmatch(column.variant))]
+    cells = [(column, pair.first, pair.second) for column in columns if (pair := Pair.parse(column.variant))]
     rows = tuple(sorted({a for _, a, _ in cells}, key=_natural))
     across = tuple(sorted({b for _, _, b in cells}, key=_natural))
     higher, unit = columns[0].metric.direction == "higher", columns[0].metric.unit
-    units = columns[0].table_units
-    measured = {units[number].node: number for number in np.unique(np.concatenate([c.unit for c in columns])).tolist()}
+    subjects = columns[0].table_subjects
+    measured = {
+        subjects[number].node: number for number in np.unique(np.concatenate([c.subject for c in columns])).tolist()
+    }
     suspects = sorted({node for column in columns for node in bad.get(column.key, ())} & measured.keys())
     found = []
     if len(measured) > 1:
@@ -136,7 +137,7 @@ def _within(place: tuple[str, ...], columns: list[Values], bad: Mapping[str, set
         value, marked = _empty(rows, across)
         for column, a, b in cells:
             at = rows.index(a), across.index(b)
-            mine = column.value[column.unit == measured[node]]
+            mine = column.value[column.subject == measured[node]]
             value[at] = mine[0] if len(mine) else np.nan
             marked[at] = node in bad.get(column.key, ())
         found.append(Matrix(f"{title}: {node}", unit, higher, rows, across, value, marked))

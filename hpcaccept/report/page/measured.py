@@ -1,4 +1,4 @@
-"""What did every check measure, over all units? Rates first, what is the same everywhere in a line, the rest folded away."""
+"""What did every check measure, over all subjects? Rates first, what is the same everywhere in a line, the rest folded away."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hpcaccept.model.metric import describe, split_key
-from hpcaccept.report.page.bad_units import badge
+from hpcaccept.model.metric import describe
+from hpcaccept.report.page.bad_subjects import badge
 from hpcaccept.report.page.markup import Markup, joined, tag
 from hpcaccept.report.page.matrix import is_cell
 from hpcaccept.report.phrases import counted
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from hpcaccept.judge.statistics.aggregate import Values
     from hpcaccept.report.model import CheckRow, Summary
-    from hpcaccept.report.page.bad_units import Gallery
+    from hpcaccept.report.page.bad_subjects import Gallery
 
 _NUMBERS = ("units", "slowest", "median", "fastest")
 
@@ -36,7 +36,7 @@ def measured(values: Sequence[Values], summary: Summary, gallery: Gallery, nodes
     by_check: dict[str, dict[str, list[Values]]] = {row.name: {} for row in summary.rows}
     for column in values:
         if column.check in by_check:
-            by_check[column.check].setdefault(split_key(column.key)[1], []).append(column)
+            by_check[column.check].setdefault(column.parts.metric, []).append(column)
     groups, others = [], []
     for row in summary.rows:
         lines: list[Markup] = []
@@ -83,8 +83,8 @@ def _lines(
     columns: Sequence[Values], gallery: Gallery, bad: set[str], nodes: frozenset[str]
 ) -> tuple[list[Markup], list[Markup]]:
     """The lines of one metric with all its variants: those that count, and the others."""
-    metric, name = columns[0].metric, split_key(columns[0].key)[1]
-    cells = [column for column in columns if metric.is_rate and is_cell(column.variant, nodes)]
+    metric, name = columns[0].metric, columns[0].parts.metric
+    cells = [column for column in columns if metric.is_rate and is_cell(column, nodes)]
     first: list[Markup] = []
     if cells:
         first.append(tag("td", f"{name} of {counted(len(cells), 'pair')}, as maps below", colspan=6, class_="quiet"))
@@ -99,22 +99,22 @@ def _lines(
 
 def _same(columns: Sequence[Values]) -> Markup:
     """Variants of a metric that all have one value."""
-    metric, name = columns[0].metric, split_key(columns[0].key)[1]
+    metric, name = columns[0].metric, columns[0].parts.metric
     several = tag("span", f"{len(columns)} variants", class_="variant") if len(columns) > 1 else _variant(columns[0])
     limit = tag("span", describe(metric.limit), class_="quiet") if metric.limit else ""
-    units = max(len(column.value) for column in columns)
+    subjects = max(len(column.value) for column in columns)
     value = show(float(columns[0].value[0]), metric.unit)
     return joined([
         tag("td", tag("span", name, title=metric.help), " ", several, " ", limit),
-        tag("td", f"{units:,}", class_="number"),
+        tag("td", f"{subjects:,}", class_="number"),
         tag("td", f"{value} everywhere", colspan=3, class_="number same"),
         tag("td"),
     ])  # fmt: skip
 
 
 def _figure(column: Values, gallery: Gallery) -> Markup:
-    """The cells of one metric over all units."""
-    name, unit, value = split_key(column.key)[1], column.metric.unit, column.value
+    """The cells of one metric over all subjects."""
+    name, unit, value = column.parts.metric, column.metric.unit, column.value
     low, middle, high = float(value.min()), 2 * float(np.median(value / 2)), float(value.max())
     if low == high and len(value) > 1:
         return _same([column])

@@ -66,7 +66,7 @@ def scale_of(values: Floats, marks: Iterable[float]) -> Scale:
 def symbol(ident: str, values: Floats, scale: Scale) -> Markup:
     """The distribution of values, to be used by its id.
 
-    The height of a bar is the square root of its count, so that one unit among 10,000 is still seen.
+    The height of a bar is the square root of its count, so that one subject among 10,000 is still seen.
     """
     inside = values[(values >= scale.low) & (values <= scale.high)]
     places = (inside / 2 - scale.low / 2) / (scale.high / 2 - scale.low / 2) * BINS
@@ -131,7 +131,7 @@ def _mark(scale: Scale, value: float) -> Markup:
 
 
 def over_runs(values: Sequence[float], now: float, changes: Sequence[int], label: str) -> Markup:
-    """One unit's value over its runs, this one last.
+    """One subject's value over its runs, this one last.
 
     Args:
         values: oldest first, NaN where a run has none.

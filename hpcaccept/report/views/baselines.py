@@ -49,7 +49,7 @@ def _entry_line(entry: BaselineEntry) -> str:
         if bound is not None
     ]
     center = "" if entry.center is None else f"{show(entry.center, entry.unit)}, "
-    whence = f" ({entry.units} units)" if entry.units else ""
+    whence = f" ({entry.subjects} units)" if entry.subjects else ""
     # What was learned says by itself how its limit follows.
     source = "" if entry.values else f"; {entry.source}"
     interval = ""

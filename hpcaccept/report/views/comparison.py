@@ -24,9 +24,9 @@ def render_comparison(found: Comparison) -> RenderableType:
     for what, names in (
         ("nodes gone", found.nodes_gone),
         ("nodes new", found.nodes_new),
-        ("units gone", found.units_gone),
-        ("units new", found.units_new),
-        ("units moved", tuple(f"{unit}: {old} → {new}" for unit, (old, new) in found.moved.items())),
+        ("subjects gone", found.subjects_gone),
+        ("subjects new", found.subjects_new),
+        ("subjects moved", tuple(f"{subject}: {old} → {new}" for subject, (old, new) in found.moved.items())),
         ("verdicts", tuple(f"{node}: {old} → {new}" for node, (old, new) in found.outcomes.items())),
     ):
         if names:

@@ -1,4 +1,4 @@
-"""How does the past look at a terminal? A line per number with its course, a line per unit with where it has been."""
+"""How does the past look at a terminal? A line per number with its course, a line per subject with where it has been."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hpcaccept.units import show
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hpcaccept.model.history import UnitStory, UnitTrend
+    from hpcaccept.model.history import SubjectStory, SubjectTrend
 
 _BARS = "▁▂▃▄▅▆▇█"
 _STYLES = {"steady": "green", "step": "bold red", "decline": "yellow"}
@@ -33,13 +33,13 @@ def sparkline(values: Sequence[float], width: int = 32) -> str:
     return "".join(_BARS[min(int((value / 2 - low / 2) / span * len(_BARS)), len(_BARS) - 1)] for value in some)
 
 
-def trend_table(rows: Sequence[UnitTrend]) -> Table:
-    """One line per unit and metric: what it reached last, what became of it since when, and its course."""
-    table = _table("unit", "where", "metric", "last", "runs", "what", "course")
+def trend_table(rows: Sequence[SubjectTrend]) -> Table:
+    """One line per subject and metric: what it reached last, what became of it since when, and its course."""
+    table = _table("subject", "where", "metric", "last", "runs", "what", "course")
     for row in rows:
         what = row.word if not row.size else f"{row.word}: {_change(row.size)} since {row.since[:10]}"
         table.add_row(
-            Text(safe(row.unit)),
+            Text(safe(row.subject)),
             Text(safe(str(row.place))),
             Text(safe(row.key)),
             show(row.values[-1], row.si_unit) if row.values else "",
@@ -50,12 +50,12 @@ def trend_table(rows: Sequence[UnitTrend]) -> Table:
     return table
 
 
-def unit_table(stories: Sequence[UnitStory]) -> Table:
-    """One line per unit: where it is, where it was before, and how it fared."""
-    table = _table("unit", "serial", "where", "was before", "runs", "failed", "warned", "last accepted")
+def subject_table(stories: Sequence[SubjectStory]) -> Table:
+    """One line per subject: where it is, where it was before, and how it fared."""
+    table = _table("subject", "serial", "where", "was before", "runs", "failed", "warned", "last accepted")
     for story in stories:
         table.add_row(
-            Text(safe(story.unit)),
+            Text(safe(story.subject)),
             Text(safe(story.serial)),
             Text(safe(story.places[-1])),
             Text(safe(", ".join(story.places[:-1]))),
@@ -76,6 +76,6 @@ def _table(*names: str) -> Table:
     for name in names:
         right = name in ("runs", "failed", "warned", "last")
         table.add_column(
-            name, justify="right" if right else "left", overflow="fold", no_wrap=name in ("unit", "course")
+            name, justify="right" if right else "left", overflow="fold", no_wrap=name in ("subject", "course")
         )
     return table

@@ -54,8 +54,8 @@ def test_a_good_run_certifies_its_nodes_by_gpu_and_limit(place: Path) -> None:
     assert (found.exit_code, found.others) == (0, {})
     said = document(file)
     assert [node["node"] for node in said["nodes"]] == ["node0", "node1", "node2", "node3"]
-    unit = {"device": "cuda:0", "model": "NVIDIA H100 80GB HBM3", "uuid": "GPU-0", "serial": "serial-of-GPU-0"}
-    assert said["nodes"][0]["units"] == [unit]
+    subject = {"device": "cuda:0", "model": "NVIDIA H100 80GB HBM3", "uuid": "GPU-0", "serial": "serial-of-GPU-0"}
+    assert said["nodes"][0]["units"] == [subject]
     (told,) = said["runs"]
     assert told["coverage"] == {"asked": 12, "judged": 12, "silent": []}
     limits = {(limit["key"], limit["question"]): limit for limit in told["limits"]}

@@ -70,7 +70,7 @@ def test_one_that_lost_more_than_all_with_a_new_driver_is_hardware(tmp_path: Pat
     found = compared(tmp_path, noisy(), now, facts=NEW)
     assert (found.cause, found.exit_code) == ("hardware", 1)
     (worst,) = of(found).worse
-    assert (worst.unit, worst.where) == ("GPU-5", "node5 cuda:0")
+    assert (worst.subject, worst.where) == ("GPU-5", "node5 cuda:0")
     assert worst.beyond == pytest.approx(0.065, abs=0.01)
     assert of(found).cause == "environment"
 
@@ -88,21 +88,21 @@ def test_a_gpu_is_compared_with_itself_where_it_is_now(tmp_path: Path) -> None:
 def test_nodes_that_came_and_went_are_named(tmp_path: Path) -> None:
     found = compared(tmp_path, noisy(6), noisy(8))
     assert (found.nodes_gone, found.nodes_new) == ((), ("node6", "node7"))
-    assert found.units_new == ("GPU-6", "GPU-7")
+    assert found.subjects_new == ("GPU-6", "GPU-7")
     assert of(found).pairs == 6
 
 
-def test_too_few_units_and_a_new_driver_cannot_be_told_apart(tmp_path: Path) -> None:
+def test_too_few_subjects_and_a_new_driver_cannot_be_told_apart(tmp_path: Path) -> None:
     found = compared(tmp_path, noisy(2), noisy(2, loss=0.2), facts=NEW)
     assert (found.cause, found.exit_code) == ("undecided", 3)
     assert of(found).worse == ()
 
 
-def test_few_units_in_the_same_environment_are_judged_each_by_itself(tmp_path: Path) -> None:
+def test_few_subjects_in_the_same_environment_are_judged_each_by_itself(tmp_path: Path) -> None:
     now = noisy(2)
     now[1] *= 0.85
     found = compared(tmp_path, noisy(2), now)
-    assert [change.unit for change in of(found).worse] == ["GPU-1"]
+    assert [change.subject for change in of(found).worse] == ["GPU-1"]
     assert found.exit_code == 1
 
 
@@ -128,7 +128,7 @@ def test_noise_alone_blames_nobody_and_a_tenth_is_always_found(
     now = noisy(16, seed + 1, loss=common)
     now[seed % 16] *= 0.9
     found = compared(place, noisy(16, seed), now, facts=NEW if new else None)
-    assert [change.unit for change in of(found).worse] == [f"GPU-{seed % 16}"]
+    assert [change.subject for change in of(found).worse] == [f"GPU-{seed % 16}"]
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,8 @@ from hpcaccept.app import history
 from hpcaccept.cli import main
 from hpcaccept.errors import UsageError
 from hpcaccept.judge.statistics.aggregate import values_of
-from hpcaccept.model.history import DISTURBED, FAILED, PASSED, UNJUDGED, WARNED, Place, environment_of, unit_id
-from hpcaccept.model.table import Unit
+from hpcaccept.model.history import DISTURBED, FAILED, PASSED, UNJUDGED, WARNED, PastSubject, environment_of, subject_id
+from hpcaccept.model.table import MeasuredSubject
 from hpcaccept.report.judged import Judged
 from hpcaccept.report.model import summarise
 from hpcaccept.report.views.history import sparkline
@@ -59,22 +59,22 @@ def judged_run(found: Evidence) -> Judged:
 FOUR = {"node0": 100.0, "node1": 101.0, "node2": 99.0, "node3": 100.5}
 
 
-def test_who_a_unit_is_survives_its_name() -> None:
-    assert unit_id(Unit("node0", "cuda:1", "GPU-1")) == "GPU-1"
-    assert unit_id(Unit("node0", "cpu:1")) == "node0/cpu:1"
-    assert unit_id(Unit("node0", "")) == "node0"
-    assert unit_id(Unit("", "")) == "*"
+def test_who_a_subject_is_survives_its_name() -> None:
+    assert subject_id(MeasuredSubject("node0", "cuda:1", "GPU-1")) == "GPU-1"
+    assert subject_id(MeasuredSubject("node0", "cpu:1")) == "node0/cpu:1"
+    assert subject_id(MeasuredSubject("node0", "")) == "node0"
+    assert subject_id(MeasuredSubject("", "")) == "*"
 
 
 def test_a_run_is_remembered_with_what_was_said_of_each_value() -> None:
     kept = history.to_remember(judged_run(run_of(0, FOUR, wrong="node1", busy="node2", silent=("node9",))))
-    column = {unit: i for i, unit in enumerate(kept.units)}
+    column = {subject: i for i, subject in enumerate(kept.subjects)}
     row = {key: i for i, key in enumerate(kept.keys)}
     assert kept.values[row["speed.rate_flops"], column["GPU-3"]] == 100.5
     assert kept.outcomes[row["speed.wrong_elements"], column["GPU-1"]] == FAILED
     assert kept.outcomes[row["speed.rate_flops"], column["GPU-2"]] == DISTURBED
     assert kept.outcomes[row["speed.rate_flops"], column["GPU-0"]] == PASSED
-    assert kept.places[column["GPU-3"]] == Place("node3", "cuda:0", MODEL, "8 threads, all at once", "163")
+    assert kept.places[column["GPU-3"]] == PastSubject("node3", "cuda:0", MODEL, "8 threads, all at once", "163")
     assert kept.standing[column["node1"]] == FAILED, "a node has what its GPUs have"
     assert kept.standing[column["GPU-0"]] in (PASSED, WARNED, UNJUDGED)
     assert kept.standing[column["node9"]] in (UNJUDGED, FAILED), "a node that never spoke is no accepted node"
@@ -82,14 +82,14 @@ def test_a_run_is_remembered_with_what_was_said_of_each_value() -> None:
     assert kept.revisions == {"speed": 1, "identity": 1}
 
 
-def test_the_past_of_a_run_is_what_its_units_reached_before_it(tmp_path: Path) -> None:
+def test_the_past_of_a_run_is_what_its_subjects_reached_before_it(tmp_path: Path) -> None:
     for night in range(3):
         history.remember(judged_run(run_of(night, {name: rate + night for name, rate in FOUR.items()})), tmp_path)
     now = run_of(2, FOUR)
     past = history.past_for(tmp_path, now)
     assert past is not None
     assert [run.run_id for run in past.runs] == ["night0", "night1"]
-    assert past.values["speed.rate_flops"][:, past.units.index("GPU-0")].tolist() == [100.0, 101.0]
+    assert past.values["speed.rate_flops"][:, past.subjects.index("GPU-0")].tolist() == [100.0, 101.0]
     assert history.past_for(tmp_path, run_of(0, FOUR)) is None, "nothing came before the first"
 
 
@@ -101,7 +101,7 @@ def test_a_retest_by_fewer_nodes_does_not_stand_for_all() -> None:
         ]
     )
     kept = history.to_remember(judged_run(both))
-    assert kept.values[kept.keys.index("fabric.busbw_bytes"), kept.units.index("*")] == 10.0
+    assert kept.values[kept.keys.index("fabric.busbw_bytes"), kept.subjects.index("*")] == 10.0
 
 
 def test_the_environment_is_what_most_nodes_say() -> None:
@@ -113,9 +113,9 @@ def test_the_environment_is_what_most_nodes_say() -> None:
 
 
 def test_accepted_last(tmp_path: Path) -> None:
-    nodes = [Place("node0"), Place("node1")]
+    nodes = [PastSubject("node0"), PastSubject("node1")]
     for night, standing in enumerate(([PASSED, FAILED], [WARNED, FAILED], [FAILED, UNJUDGED])):
-        append(tmp_path, [past_run(night, {}, units=("node0", "node1"), places=nodes, standing=standing)])
+        append(tmp_path, [past_run(night, {}, subjects=("node0", "node1"), places=nodes, standing=standing)])
     assert history.last_accepted(tmp_path) == {"node0": at(1)}
 
 
@@ -124,7 +124,7 @@ def declining(folder: Path, nights: int = 30) -> None:
     noise = np.random.default_rng(5).normal(0, 0.0005, (nights, 2))
     for night in range(nights):
         places = [
-            Place(f"node{i ^ (night >= 10)}", "cuda:0", MODEL, SETTING, f"serial-{u}") for i, u in enumerate("ab")
+            PastSubject(f"node{i ^ (night >= 10)}", "cuda:0", MODEL, SETTING, f"serial-{u}") for i, u in enumerate("ab")
         ]
         values = [1e14 * (1 + noise[night, 0]), 1e14 * (1 + noise[night, 1]) * (0.95 if night >= 20 else 1)]
         standing = [PASSED, FAILED if night >= 20 else PASSED]
@@ -139,45 +139,46 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_trend_names_the_unit_the_size_and_the_day(told: Path) -> None:
+def test_a_trend_names_the_subject_the_size_and_the_day(told: Path) -> None:
     rows, counts = history.trends(told, metric="matmul")
     assert +counts == {"step": 1, "steady": 1}
-    assert [(row.unit, row.word) for row in rows] == [("GPU-b", "step"), ("GPU-a", "steady")]
+    assert [(row.subject, row.word) for row in rows] == [("GPU-b", "step"), ("GPU-a", "steady")]
     assert rows[0].size == pytest.approx(0.05, abs=0.005)
     assert rows[0].since == at(20)
 
 
 def test_a_new_driver_is_no_step_of_every_gpu(tmp_path: Path) -> None:
     """All lose 3 % with a new driver; one loses 4 % more with it."""
-    units = [f"GPU-{i}" for i in range(6)]
+    subjects = [f"GPU-{i}" for i in range(6)]
     noise = np.random.default_rng(3).normal(0, 0.0005, (20, 6))
     for night in range(20):
         values = 1e14 * (1 + noise[night]) * (0.97 if night >= 12 else 1)
         values[4] *= 0.96 if night >= 12 else 1
         append(
-            tmp_path, [past_run(night, {FP32: list(values)}, units=units, environment="e2" if night >= 12 else "e1")]
+            tmp_path,
+            [past_run(night, {FP32: list(values)}, subjects=subjects, environment="e2" if night >= 12 else "e1")],
         )
     rows, counts = history.trends(tmp_path, steady=False)
-    assert [(row.unit, row.word, row.since) for row in rows] == [("GPU-4", "step", at(12))]
+    assert [(row.subject, row.word, row.since) for row in rows] == [("GPU-4", "step", at(12))]
     assert rows[0].size == pytest.approx(0.04, abs=0.005)
     assert counts["steady"] == 5
 
 
-def test_units_tell_offenders_and_moves(told: Path) -> None:
+def test_subjects_tell_offenders_and_moves(told: Path) -> None:
     first, second = history.stories(told)
-    assert (first.unit, first.failed, first.runs, first.last_accepted) == ("GPU-b", 10, 30, at(19))
+    assert (first.subject, first.failed, first.runs, first.last_accepted) == ("GPU-b", 10, 30, at(19))
     assert first.places == ("node1 cuda:0", "node0 cuda:0")
-    assert (second.failed, second.last_seen, second.serial) == (0, at(29), "serial-a")
+    assert (second.failed, second.serial) == (0, "serial-a")
 
 
 @pytest.mark.parametrize(("name", "found"), [("GPU-b", "GPU-b"), ("serial-a", "GPU-a"), ("node0/cuda:0", "GPU-b")])
-def test_a_unit_is_found_by_id_serial_or_place(told: Path, name: str, found: str) -> None:
-    assert history.find_units(told, name) == (found,)
+def test_a_subject_is_found_by_id_serial_or_place(told: Path, name: str, found: str) -> None:
+    assert history.find_subjects(told, name) == (found,)
 
 
-def test_an_unknown_unit_is_an_error_with_a_remedy(told: Path) -> None:
-    with pytest.raises(UsageError, match="history units"):
-        history.find_units(told, "GPU-z")
+def test_an_unknown_subject_is_an_error_with_a_remedy(told: Path) -> None:
+    with pytest.raises(UsageError, match="history subjects"):
+        history.find_subjects(told, "GPU-z")
 
 
 def test_old_enough_is_counted_from_now(told: Path) -> None:
@@ -207,8 +208,8 @@ def test_commands(told: Path, capsys: pytest.CaptureFixture[str], monkeypatch: p
     assert "4 numbers with a past: 3 steady, 1 step." in text
     code, text = cli(capsys, "trend", "GPU-a", "--all", "--json", *place)
     assert {row["key"] for row in json.loads(text)} == {FP32, TRIAD}
-    code, text = cli(capsys, "units", "--failed", *place)
-    assert "1 units." in text
+    code, text = cli(capsys, "subjects", "--failed", *place)
+    assert "1 subjects." in text
     assert "node1 cuda:0" in text
     code, text = cli(capsys, "show", "serial-b", *place)
     assert "GPU-b" in text

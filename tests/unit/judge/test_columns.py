@@ -25,7 +25,7 @@ def answer(outcome: Outcome, value: float, lower: float = np.nan, upper: float =
     return JudgedColumn(
         **{
             "question": "peers", "key": "speed.rate_flops", "metric": RATE, "origin": "peers",
-            "unit": np.array([0], np.int32), "outcome": np.array([CODE[outcome]], np.int8),
+            "subject": np.array([0], np.int32), "outcome": np.array([CODE[outcome]], np.int8),
             "value": np.array([value]), "lower": np.array([lower]), "upper": np.array([upper]),
             "center": np.array([np.nan]), **more,
         }
@@ -95,10 +95,10 @@ def table_of(found: Evidence) -> VerdictTable:
 def test_the_flat_columns_tell_the_same_as_the_verdicts() -> None:
     judgement = judged(fleet([100.0, 100.0, 97.0, 50.0, 100.0]))
     table = judgement.table
-    units, outcomes, values = (table.column(name) for name in ("unit", "outcome", "value"))
+    subjects, outcomes, values = (table.column(name) for name in ("subject", "outcome", "value"))
     flat = [
-        (QUESTIONS[q], table.keys[k], str(table.units[u].node), OUTCOMES[o], float(v))
-        for q, k, u, o, v in zip(table.question, table.key, units, outcomes, values, strict=True)
+        (QUESTIONS[q], table.keys[k], str(table.subjects[u].node), OUTCOMES[o], float(v))
+        for q, k, u, o, v in zip(table.question, table.key, subjects, outcomes, values, strict=True)
     ]
     told = [(v.question, v.key, v.subject.node, v.outcome, v.value) for v in every(judgement)]
     assert flat == told[len(judgement.said) :]
@@ -137,14 +137,14 @@ def test_whatever_fails_by_the_hundred_thousand_is_told_per_metric(monkeypatch: 
     assert set(summary.nodes.values()) == {Outcome.FAIL}
 
 
-def test_values_know_in_how_many_launches_a_unit_was_measured() -> None:
+def test_values_know_in_how_many_launches_a_subject_was_measured() -> None:
     records = [
         record("speed", node, {"rate_flops": [1.0, 2.0]}, step=step)
         for step, names in (("00", nodes(3)), ("01", nodes(2)))
         for node in names
     ]
     (column,) = values_of(evidence(records).samples, CATALOGUE)
-    assert dict(zip([u.node for u in column.units], column.launches.tolist(), strict=True)) == {
+    assert dict(zip([u.node for u in column.subjects], column.launches.tolist(), strict=True)) == {
         "node0": 2, "node1": 2, "node2": 1,
     }  # fmt: skip
 
@@ -155,7 +155,7 @@ def test_a_hostile_history_of_samples_is_judged_by_its_own_rows_only() -> None:
     order = np.array([7, 2, 5, 0, 3, 6, 1, 4])
     shuffled = replace(
         turned,
-        **{name: getattr(turned, name)[order] for name in ("key", "unit", "launch", "repeat", "value")},
+        **{name: getattr(turned, name)[order] for name in ("key", "subject", "launch", "repeat", "value")},
     )
     one, other = judged(found), judged(replace(found, samples=shuffled))
     assert set(every(one)) == set(every(other))

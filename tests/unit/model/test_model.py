@@ -14,7 +14,7 @@ from support.builders import plan, step, suite
 
 import hpcaccept.model
 from hpcaccept.model.job import OVER, JobStatus
-from hpcaccept.model.metric import Limit, Metric, at_least, at_most, metric_key, split_key
+from hpcaccept.model.metric import Limit, Metric, at_least, at_most
 from hpcaccept.model.suite import CheckSpec
 from hpcaccept.model.verdict import Outcome, Subject, Verdict, exit_code, worst
 
@@ -157,19 +157,6 @@ def test_a_subject_names_itself(subject: Subject, text: str) -> None:
 
 
 # --- metrics ----------------------------------------------------------------------------------------------------------
-
-names = st.text(st.characters(exclude_characters=".[]", exclude_categories=["Cs"]), min_size=1)
-
-
-@given(names, st.text(st.characters(exclude_characters="[]", exclude_categories=["Cs"]), min_size=1), st.text())
-def test_a_metric_key_comes_apart_as_it_was_put_together(check: str, metric: str, variant: str) -> None:
-    assert split_key(metric_key(check, metric, variant)) == (check, metric, variant)
-
-
-@pytest.mark.parametrize("key", ["", "matmul", ".rate", "matmul.", "[x]", "matmul.rate[fp32", "matmul[fp32].rate"])
-def test_another_text_is_no_metric_key(key: str) -> None:
-    with pytest.raises(ValueError, match=r"expected check\.metric"):
-        split_key(key)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hpcaccept.errors import NotUnderstood
 from hpcaccept.parse.imported_limits import Row
 from hpcaccept.parse.limits_csv import parse_limits_csv
 
-HEAD = "key,unit,center,lower,units,gpus,source\n"
+HEAD = "key,unit,center,lower,subjects,gpus,source\n"
 
 
 def test_a_row_is_turned_into_si() -> None:
@@ -44,7 +44,7 @@ def test_times_are_seconds_and_counts_stay() -> None:
         ("a.b,GB/s,,-3,,,", "above 0"),
         ("a.b,GB/s,,inf,,,", "above 0"),
         ("a.b,GB/s,,,,,", "neither centre nor limit"),
-        ("a.b,GB/s,,3,many,,", "units is 'many'"),
+        ("a.b,GB/s,,3,many,,", "subjects is 'many'"),
         ("a.b,GB/s,10,4,,,", "less than half of its centre"),
     ],
 )

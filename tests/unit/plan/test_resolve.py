@@ -78,7 +78,7 @@ def test_a_whole_suite_file_means_what_it_says() -> None:
     assert small == CheckSpec("matmul:small", {"size": 64}, 120.0, required=False)
     assert found.limits["matmul.rate_flops[fp32]"] == Limit(1e9, None, "FLOP/s", "suite", "contract, page 3")
     assert found.limits["identity.cores"].upper == 128.0
-    assert (found.peers.min_units, found.peers.floor, found.peers.enabled) == (5, 0.1, True)
+    assert (found.peers.min_subjects, found.peers.floor, found.peers.enabled) == (5, 0.1, True)
     assert found.source == str(SUITES / "site.toml")
 
 
@@ -141,11 +141,12 @@ LIMIT = f'{MATMUL}[limits."matmul.rate_flops[fp32]"]\n'
         ("[checks.matmul\n", ["is not TOML", "line 1"]),
         (f"{MATMUL}[checks.matmul]\n", ["is not TOML"]),
         # peers
-        (f"{MATMUL}[peers]\nmin_unit = 3\n", ["[peers]", "'min_unit'", "Did you mean 'min_units'?"]),
+        ('[checks."matmul:"]\n', ["no label after the colon", "matmul:small"]),
+        (f"{MATMUL}[peers]\nmin_subject = 3\n", ["[peers]", "'min_subject'", "Did you mean 'min_subjects'?"]),
         (f'{MATMUL}[peers]\nenabled = "yes"\n', ["[peers]", "enabled is 'yes'"]),
-        (f"{MATMUL}[peers]\nmin_units = true\n", ["[peers]", "min_units is True"]),
-        (f"{MATMUL}[peers]\nmin_units = 1\n", ["[peers]", "min_units is 1", "at least 3"]),
-        (f"{MATMUL}[peers]\nmin_units = 3.5\n", ["[peers]", "min_units is 3.5"]),
+        (f"{MATMUL}[peers]\nmin_subjects = true\n", ["[peers]", "min_subjects is True"]),
+        (f"{MATMUL}[peers]\nmin_subjects = 1\n", ["[peers]", "min_subjects is 1", "at least 3"]),
+        (f"{MATMUL}[peers]\nmin_subjects = 3.5\n", ["[peers]", "min_subjects is 3.5"]),
         (f"{MATMUL}[peers]\nfalse_alarm_rate = 0\n", ["false_alarm_rate is 0", "between 0 and 1"]),
         (f"{MATMUL}[peers]\nfalse_alarm_rate = 1.0\n", ["false_alarm_rate is 1.0", "between 0 and 1"]),
         (f"{MATMUL}[peers]\nfloor = nan\n", ["[peers]", "floor is nan"]),

@@ -164,7 +164,7 @@ def test_virtual_nodes_and_turns_are_noted_because_they_change_how_numbers_are_r
     assert "50%" in text
 
 
-def test_units_that_fail_alike_are_one_entry_with_folded_names() -> None:
+def test_subjects_that_fail_alike_are_one_entry_with_folded_names() -> None:
     text = one_line(shown(fleet([0.0] * 8)))
     assert "node[0-7]" in text
     assert text.count("→ This is a fault") == 1
@@ -180,7 +180,7 @@ def test_a_check_of_several_figures_shows_each_with_median_and_range() -> None:
     assert "fp64 500 GFLOP/s" in text
 
 
-def test_more_bad_units_than_fit_a_page_are_counted() -> None:
+def test_more_bad_subjects_than_fit_a_page_are_counted() -> None:
     found = judged_with_many_reasons()
     text = one_line(shown(found))
     assert "more: hpcaccept report --format json" in text
@@ -234,9 +234,11 @@ def evil_run() -> Evidence:
         events=(Event("death", AT, nodes=(EVIL, "node2"), check="speed", detail=EVIL, remedy=EVIL), Event("ended", AT, detail=EVIL)),
         unreadable=(UnreadableLine(EVIL, EVIL),), job=JobStatus("lost", EVIL, EVIL),
     )  # fmt: skip
-    units = tuple(replace(unit, model=EVIL, device=EVIL if unit.device else "") for unit in found.samples.units)
+    subjects = tuple(
+        replace(subject, model=EVIL, device=EVIL if subject.device else "") for subject in found.samples.subjects
+    )
     keys = tuple(key.replace("[x]", f"[{EVIL}]") for key in found.samples.keys)
-    return replace(found, samples=replace(found.samples, units=units, keys=keys))
+    return replace(found, samples=replace(found.samples, subjects=subjects, keys=keys))
 
 
 @pytest.mark.parametrize("color", [False, True])
@@ -392,7 +394,7 @@ def test_a_check_row_counts_nodes_and_speaks_for_the_worst() -> None:
     assert (fabric.outcome, fabric.judged, fabric.figures) == (Outcome.ERROR, 0, ())
 
 
-def test_a_figure_is_the_range_over_units_of_a_rate() -> None:
+def test_a_figure_is_the_range_over_subjects_of_a_rate() -> None:
     (figure,) = summary_of(fleet([90.0, 100.0, 110.0, 100.0])).rows[0].figures
     assert (figure.key, figure.unit, figure.units) == ("speed.rate_flops", "FLOP/s", 4)
     assert (figure.low, figure.median, figure.high) == (90.0, 100.0, 110.0)

@@ -46,7 +46,7 @@ def test_every_simulated_metric_is_a_real_one_that_is_compared() -> None:
 def test_the_spreads_are_those_that_are_stated() -> None:
     for name, spread in SPREADS.items():
         value = fleet(replace(SITE, nodes=1024)).like[name]
-        stated = (spread.unit**2 + spread.node**2 + spread.rack**2) ** 0.5
+        stated = (spread.device**2 + spread.node**2 + spread.rack**2) ** 0.5
         assert np.std(value) / np.mean(value) == pytest.approx(stated, rel=0.12)
 
 
@@ -69,7 +69,7 @@ def test_the_table_is_read_by_the_judge_as_it_was_made() -> None:
     for name, blocks in made.items():
         column = found[SPREADS[name].key]
         np.testing.assert_allclose(column.value, np.median(blocks, axis=1))
-    assert [unit.device for unit in found[SPREADS["nvlink"].key].units] == [""] * SITE.nodes
+    assert [subject.device for subject in found[SPREADS["nvlink"].key].subjects] == [""] * SITE.nodes
 
 
 def test_disturbed_launches_are_as_many_as_asked_for() -> None:
@@ -151,7 +151,7 @@ def test_what_failed_is_not_remembered_as_normal() -> None:
     memory = Memory(SITE)
     memory.remember(run_of(fleet(), [Fault("memory", 0.3, 3, 1)]))
     past = memory.past()
-    column = past.units.index("GPU-n00003-1")
+    column = past.subjects.index("GPU-n00003-1")
     assert np.isnan(past.values[SPREADS["hbm"].key][0, column])
     assert np.isfinite(past.values[SPREADS["h2d"].key][0, column])
 
@@ -165,7 +165,7 @@ def test_crashed_nodes_and_missing_values_blame_nobody() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in RIVALS if "25" not in name])
-def test_every_rival_sees_a_lone_unit_at_half_its_rate_and_only_that(name: str) -> None:
+def test_every_rival_sees_a_lone_subject_at_half_its_rate_and_only_that(name: str) -> None:
     rng = np.random.default_rng(2)
     blocks = 1 + 0.0005 * rng.uniform(-1, 1, (200, 3))
     blocks[17] = 0.5
@@ -204,7 +204,7 @@ def test_the_least_squares_segments_end_where_the_level_falls() -> None:
     assert (found[[0, 1, 2, 4, 5]] == -1).all()
 
 
-def test_a_rule_that_is_given_retests_forgives_a_slow_launch_and_no_slow_unit() -> None:
+def test_a_rule_that_is_given_retests_forgives_a_slow_launch_and_no_slow_subject() -> None:
     site = replace(SITE, disturbed=0.0)
     launches = [fleet(site, seed).launch(["hbm"], {}) for seed in (1, 1, 1)]
     launches[0]["hbm"][9] *= 0.8

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.baseline_files import read_baseline
 from support.builders import AT, H100, baseline, entry
 from support.gpu_runs import first_format
 
@@ -20,7 +21,6 @@ from hpcaccept.store.baseline_file import (
     change_file,
     file_name,
     find_baseline,
-    read_baseline,
     read_generations,
     write_baseline,
 )
@@ -71,7 +71,7 @@ def test_the_numbers_stand_as_columns_for_other_tools(tmp_path: Path) -> None:
         assert columns["center"][1] == 100.0
         assert np.isnan(columns["center"][0]), "a blank stays blank"
         assert np.isnan(columns["upper"][1])
-        assert (columns["units"][1], columns["values"][0]) == (8, 7)
+        assert (columns["subjects"][1], columns["values"][0]) == (8, 7)
         assert h5["generations/0001"].attrs["state"] == "approved"
 
 
@@ -230,7 +230,7 @@ def test_the_next_change_writes_todays_format_and_keeps_what_was_there(tmp_path:
     file = write_baseline(tmp_path, baseline(entry(center=101.0)))
     assert [one.state for one in read_generations(file)] == ["draft", "approved"]
     with h5py.File(file) as h5:
-        assert h5.attrs["version"] == 2
+        assert h5.attrs["version"] == 3
 
 
 def test_a_damaged_file_of_the_first_format_is_told(tmp_path: Path) -> None:
@@ -357,5 +357,5 @@ def test_a_flipped_bit_anywhere_is_told_or_changes_nothing(
 def test_a_run_file_is_no_baseline(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "x.h5", "w") as h5:
         h5.attrs.update({"format": "hpcaccept-run", "version": 1})
-    with pytest.raises(StoreError, match="'hpcaccept-run' version 1, expected 'hpcaccept-baseline' version 2"):
+    with pytest.raises(StoreError, match="'hpcaccept-run' version 1, expected 'hpcaccept-baseline' version 3"):
         read_baseline(tmp_path / "x.h5")

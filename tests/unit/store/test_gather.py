@@ -62,7 +62,7 @@ def values(evidence: Any, key: str) -> dict[str, list[float]]:
         return {}
     found: dict[str, list[float]] = {}
     for row in np.flatnonzero(table.key == table.keys.index(key)):
-        found.setdefault(table.units[table.unit[row]].node, []).append(float(table.value[row]))
+        found.setdefault(table.subjects[table.subject[row]].node, []).append(float(table.value[row]))
     return found
 
 
@@ -83,8 +83,8 @@ def test_records_of_all_ranks_become_columns(folder: RunFolder) -> None:
         "node0": [1.0, 2.0], "node1": [2.0, 2.0], "node2": [3.0, 2.0], "node3": [4.0, 2.0],
     }  # fmt: skip
     assert evidence.samples.repeat.tolist() == [0, 1] * 4
-    assert {u.setting for u in evidence.samples.units} == {"8 threads, all at once"}
-    assert {u.model for u in evidence.samples.units} == {H100}
+    assert {u.setting for u in evidence.samples.subjects} == {"8 threads, all at once"}
+    assert {u.model for u in evidence.samples.subjects} == {H100}
     assert evidence.last_word is not None
     assert all(r.samples == () for r in evidence.records)
 
@@ -97,7 +97,8 @@ def test_a_number_stands_where_its_metric_says_device_node_or_world(folder: RunF
     )  # fmt: skip
     table = gather(folder, CATALOGUE).samples
     where = {
-        table.keys[k]: (table.units[u].node, table.units[u].device) for k, u in zip(table.key, table.unit, strict=True)
+        table.keys[k]: (table.subjects[u].node, table.subjects[u].device)
+        for k, u in zip(table.key, table.subject, strict=True)
     }
     assert where == {
         "identity.cores": ("node0", ""),

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from support.pasts import FP32, MODEL, SETTING, TRIAD, at, past_run
 
 from hpcaccept.errors import RunError, StoreError
-from hpcaccept.model.history import DISTURBED, FAILED, PASSED, WARNED, Place
+from hpcaccept.model.history import DISTURBED, FAILED, PASSED, WARNED, PastSubject
 from hpcaccept.store import history_file
-from hpcaccept.store.history_file import append, prune, read_past, read_runs, read_track, read_whereabouts
+from hpcaccept.store.history_file import VERSION, append, prune, read_past, read_runs, read_track, read_whereabouts
 from hpcaccept.store.one_writer import locked
 
 if TYPE_CHECKING:
@@ -74,7 +74,10 @@ def test_what_failed_or_was_disturbed_is_kept_and_not_taken_for_normal(tmp_path:
 
 
 def test_only_like_is_put_beside_like(tmp_path: Path) -> None:
-    other = [Place("node0", "cuda:0", MODEL, "1 threads, in turn"), Place("node1", "cuda:0", MODEL, SETTING)]
+    other = [
+        PastSubject("node0", "cuda:0", MODEL, "1 threads, in turn"),
+        PastSubject("node1", "cuda:0", MODEL, SETTING),
+    ]
     append(tmp_path, [past_run(0, {FP32: [1.0, 1.0]}, places=other), past_run(1, {FP32: [2.0, 2.0]}, revision=2)])
     append(tmp_path, [past_run(2, {FP32: [3.0, 3.0]})])
     kinds = {"GPU-a": (MODEL, SETTING), "GPU-b": (MODEL, SETTING)}
@@ -89,10 +92,12 @@ def test_a_run_does_not_see_itself_nor_its_future(tmp_path: Path) -> None:
     assert [run.run_id for run in past.runs] == ["run001"]
 
 
-def test_units_that_are_seldom_tested_get_their_last_runs_too(tmp_path: Path) -> None:
+def test_subjects_that_are_seldom_tested_get_their_last_runs_too(tmp_path: Path) -> None:
     for night in range(12):
-        append(tmp_path, [past_run(night, {FP32: [1.0, NAN] if night % 4 else [1.0, 2.0]}, units=("GPU-a", "GPU-b"))])
-    rare = [past_run(20 + i, {FP32: [5.0]}, units=("GPU-rare",)) for i in range(3)]
+        append(
+            tmp_path, [past_run(night, {FP32: [1.0, NAN] if night % 4 else [1.0, 2.0]}, subjects=("GPU-a", "GPU-b"))]
+        )
+    rare = [past_run(20 + i, {FP32: [5.0]}, subjects=("GPU-rare",)) for i in range(3)]
     append(tmp_path, rare)
     past = read_past(tmp_path, ["GPU-a", "GPU-rare"], [FP32], last=2)
     assert [run.run_id for run in past.runs] == ["run010", "run011", "run021", "run022"]
@@ -113,7 +118,10 @@ def test_a_full_segment_is_left_alone(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_the_track_of_a_gpu_follows_it_through_a_swap(tmp_path: Path) -> None:
-    swapped = [Place("node1", "cuda:0", MODEL, SETTING, "s-a"), Place("node0", "cuda:3", MODEL, SETTING, "s-b")]
+    swapped = [
+        PastSubject("node1", "cuda:0", MODEL, SETTING, "s-a"),
+        PastSubject("node0", "cuda:3", MODEL, SETTING, "s-b"),
+    ]
     append(tmp_path, [past_run(0, {FP32: [1.0, 2.0]}), past_run(1, {TRIAD: [3.0, 4.0]}, places=swapped)])
     track = read_track(tmp_path, "GPU-a")
     assert track is not None
@@ -121,7 +129,7 @@ def test_the_track_of_a_gpu_follows_it_through_a_swap(tmp_path: Path) -> None:
     assert track.keys == (FP32, TRIAD)
     np.testing.assert_array_equal(track.values, [[1.0, NAN], [NAN, 3.0]])
     where = read_whereabouts(tmp_path)
-    assert [str(where.places[i]) for i in where.place[:, where.units.index("GPU-b")]] == [
+    assert [str(where.places[i]) for i in where.place[:, where.subjects.index("GPU-b")]] == [
         "node1 cuda:0",
         "node0 cuda:3",
     ]
@@ -129,12 +137,15 @@ def test_the_track_of_a_gpu_follows_it_through_a_swap(tmp_path: Path) -> None:
 
 def test_pruning_forgets_old_runs_and_who_was_only_in_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history_file, "MAX_RUNS", 2)
-    append(tmp_path, [past_run(0, {TRIAD: [1.0]}, units=("GPU-gone",))])
+    append(tmp_path, [past_run(0, {TRIAD: [1.0]}, subjects=("GPU-gone",))])
     append(tmp_path, [past_run(night, {FP32: [float(night), 1.0]}) for night in (1, 2, 3)])
-    append(tmp_path, [past_run(-9, {FP32: [0.5]}, units=("GPU-gone",)), past_run(-8, {FP32: [0.5]}, units=("GPU-x",))])
+    append(
+        tmp_path,
+        [past_run(-9, {FP32: [0.5]}, subjects=("GPU-gone",)), past_run(-8, {FP32: [0.5]}, subjects=("GPU-x",))],
+    )
     prune(tmp_path, at(1))
     assert names(tmp_path) == ["run001", "run002", "run003"]
-    assert read_whereabouts(tmp_path).units == ("GPU-a", "GPU-b")
+    assert read_whereabouts(tmp_path).subjects == ("GPU-a", "GPU-b")
     assert read_past(tmp_path, ["GPU-a"], [FP32]).values[FP32].ravel().tolist() == [1.0, 2.0, 3.0]
 
 
@@ -159,7 +170,7 @@ def test_a_damaged_segment_is_named_and_never_read_as_numbers(tmp_path: Path, ha
         file.write_bytes(raw[: begin + 3] + bytes([raw[begin + 3] ^ 0x10]) + raw[begin + 4 :])
     else:
         with h5py.File(file, "a") as h5:
-            h5.attrs.update({"format": "other"} if harm == "foreign" else {"version": 2})
+            h5.attrs.update({"format": "other"} if harm == "foreign" else {"version": VERSION + 1})
     with pytest.raises(StoreError, match=r"000001\.h5"):
         read_past(tmp_path, ["GPU-a"], [FP32])
 
@@ -184,32 +195,32 @@ def test_what_went_in_comes_out(
 ) -> None:
     folder = tmp_path_factory.mktemp("history")
     expected: dict[tuple[str, str, str], float] = {}
-    for night, units, data in nights:
+    for night, subjects, data in nights:
         keys = data.draw(st.lists(st.sampled_from([FP32, TRIAD, "stream.copy_bytes"]), unique=True))
-        values = {key: data.draw(st.lists(cells, min_size=len(units), max_size=len(units))) for key in keys}
-        run = past_run(night, values, units=units)
+        values = {key: data.draw(st.lists(cells, min_size=len(subjects), max_size=len(subjects))) for key in keys}
+        run = past_run(night, values, subjects=subjects)
         append(folder, [run])
         expected = {cell: value for cell, value in expected.items() if cell[0] != run.run.run_id}
         for key in keys:
-            expected |= {(run.run.run_id, key, u): v for u, v in zip(units, values[key], strict=True) if v == v}
+            expected |= {(run.run.run_id, key, u): v for u, v in zip(subjects, values[key], strict=True) if v == v}
     past = read_past(folder, "abcdef", [FP32, TRIAD, "stream.copy_bytes"])
     found = {
-        (run.run_id, key, unit): values[row, column]
+        (run.run_id, key, subject): values[row, column]
         for key, values in past.values.items()
         for row, run in enumerate(past.runs)
-        for column, unit in enumerate(past.units)
+        for column, subject in enumerate(past.subjects)
         if np.isfinite(values[row, column])
     }
     assert found == expected
-    for unit in "abcdef":
-        track = read_track(folder, unit)
+    for subject in "abcdef":
+        track = read_track(folder, subject)
         mine = {} if track is None else {
-            (kept.run.run_id, key, unit): track.values[row, i]
+            (kept.run.run_id, key, subject): track.values[row, i]
             for row, kept in enumerate(track.runs)
             for i, key in enumerate(track.keys)
             if np.isfinite(track.values[row, i])
         }  # fmt: skip
-        assert mine == {cell: value for cell, value in expected.items() if cell[2] == unit}
+        assert mine == {cell: value for cell, value in expected.items() if cell[2] == subject}
 
 
 _WRITER = """
@@ -220,9 +231,9 @@ from hpcaccept.store import history_file
 
 folder, first = Path(sys.argv[1]), int(sys.argv[2])
 history_file.MAX_RUNS = 5
-units = tuple(f"GPU-{i}" for i in range(200))
+subjects = tuple(f"GPU-{i}" for i in range(200))
 for night in range(first, 10_000):
-    history_file.append(folder, [past_run(night, {FP32: [float(night)] * 200}, units=units)])
+    history_file.append(folder, [past_run(night, {FP32: [float(night)] * 200}, subjects=subjects)])
     print(night, flush=True)
 """
 
@@ -254,6 +265,6 @@ def test_a_writer_that_is_killed_loses_at_most_the_run_it_was_remembering(tmp_pa
     assert not list(tmp_path.glob(".*.h5.*")), "what killed writers left is swept"
 
 
-def test_units_twice_in_a_run_are_refused() -> None:
+def test_subjects_twice_in_a_run_are_refused() -> None:
     with pytest.raises(ValueError, match="twice"):
-        replace(past_run(0, {FP32: [1.0, 2.0]}), units=("GPU-a", "GPU-a"))
+        replace(past_run(0, {FP32: [1.0, 2.0]}), subjects=("GPU-a", "GPU-a"))

@@ -16,7 +16,6 @@ from hpcaccept.model.event import Event
 from hpcaccept.model.job import JobStatus
 from hpcaccept.model.record import UnreadableLine
 from hpcaccept.model.table import SampleTable
-from hpcaccept.serial import dumps
 from hpcaccept.store.run_file import FORMAT, VERSION, open_h5, read_run, write_h5, write_run
 
 if TYPE_CHECKING:
@@ -82,28 +81,6 @@ def test_a_run_file_says_what_it_is_to_any_hdf5_tool(tmp_path: Path) -> None:
         assert h5["samples/value"].dtype == np.float64
         assert json.loads(h5["plan"].asstr()[()])["run_id"] == everything().plan.run_id
         assert h5["samples/keys"].asstr()[0] == "speed.rate_flops[fp32]"
-
-
-def test_a_run_of_version_1_is_read(tmp_path: Path) -> None:
-    found = everything()
-    write_run(tmp_path / "run.h5", found, AT)
-    with h5py.File(tmp_path / "run.h5", "a") as h5:
-        h5.attrs["version"] = 1
-        del h5["records"], h5["samples/units"]
-        for name, field in (
-            ("steps", "steps"),
-            ("hellos", "rank_starts"),
-            ("records", "records"),
-            ("events", "events"),
-            ("torn", "unreadable"),
-        ):
-            if name != "records":
-                del h5[f"evidence/{name}"]
-            things = [dumps(thing) for thing in getattr(found, field)]
-            h5.create_dataset(f"evidence/{name}", data=np.array(things, object), dtype=h5py.string_dtype())
-        units = [dumps(unit) for unit in found.samples.units]
-        h5.create_dataset("samples/units", data=np.array(units, object), dtype=h5py.string_dtype())
-    assert same(read_run(tmp_path / "run.h5"), found)
 
 
 def test_the_columns_of_the_records_come_back(tmp_path: Path) -> None:
@@ -185,7 +162,8 @@ def test_a_foreign_file_is_refused_by_format_and_version(
 
 
 @pytest.mark.parametrize(
-    "name", ["plan", "nodes", "job", "imports_s", "evidence/hellos", "records/text", "samples/value", "samples/launch"]
+    "name",
+    ["plan", "nodes", "job", "imports_s", "evidence/rank_starts", "records/text", "samples/value", "samples/launch"],
 )
 def test_a_run_file_that_lacks_a_part_is_told_with_how_to_mend_it(tmp_path: Path, name: str) -> None:
     file = tmp_path / "run.h5"
@@ -223,7 +201,7 @@ def test_an_index_that_points_nowhere_is_damage(tmp_path: Path) -> None:
     file = tmp_path / "run.h5"
     write_run(file, everything(), AT)
     with h5py.File(file, "a") as h5:
-        h5["samples/unit"][0] = 99
+        h5["samples/subject"][0] = 99
     with pytest.raises(StoreError, match="is damaged"):
         read_run(file)
 
@@ -270,9 +248,9 @@ def test_a_file_that_is_refused_is_not_left_open(tmp_path: Path) -> None:
         h5.attrs["format"] = "still writable"
 
 
-def test_hellos_and_device_models_are_kept(tmp_path: Path) -> None:
+def test_rank_starts_and_device_models_are_kept(tmp_path: Path) -> None:
     found = fleet([1.0], rank_starts=(rank_started(0, "node0", in_turn=True),))
     write_run(tmp_path / "run.h5", found, AT)
     back = read_run(tmp_path / "run.h5")
     assert back.in_turn
-    assert back.samples.units[0].model == H100
+    assert back.samples.subjects[0].model == H100

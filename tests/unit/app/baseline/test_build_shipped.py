@@ -40,7 +40,7 @@ keys = "matmul.rate_flops[bf16]"
 value = 80
 band = 0.10
 unit = "TFLOP/s"
-units = 1
+subjects = 1
 source = "somebody"
 why = "one board"
 """
@@ -123,7 +123,7 @@ def test_a_source_is_read_in_si() -> None:
     [
         ('source = "somebody"\n', "", "source is missing"),
         ('why = "one board"\n', "", "why is missing"),
-        ('unit = "TFLOP/s"\nunits', "units", "unit is missing"),
+        ('unit = "TFLOP/s"\nsubjects', "subjects", "unit is missing"),
         ("date = 2026-11-22\n", "", "date is missing"),
         ("date = 2026-11-22", 'date = "today"', "expected a TOML date"),
         ('peak_source = "a data sheet"\n', "", "peak_source is missing"),
@@ -137,7 +137,7 @@ def test_a_source_is_read_in_si() -> None:
         ("value = 100\n", "", "value is missing"),
         ("keys = \"matmul.rate_flops[bf16]\"\nvalue = 80", "value = 80", "keys is None"),
         ("band = 0.10", 'band = 0.10\nwhen = "now"', "there is no key 'when'"),
-        ('unit = "TFLOP/s"\nunits', 'unit = "TF"\nunits', "found the unit 'TF'"),
+        ('unit = "TFLOP/s"\nsubjects', 'unit = "TF"\nsubjects', "found the unit 'TF'"),
         ("model", "[model", "is not TOML"),
         ('why = "one board"\n', 'why = "one board"\n[[unused]]\nfigure = "x"\n', "unused 'x': expected"),
     ],
@@ -153,7 +153,7 @@ def test_a_source_without_what_it_must_say_is_refused(old: str, new: str, why: s
     [
         ("value = 80", "value = 120", "above the physical peak"),
         ('value = 100\nunit = "TFLOP/s"', 'value = 100\nunit = "TB/s"', "is in B/s, the metric in FLOP/s"),
-        ('unit = "TFLOP/s"\nunits', 'unit = "GB/s"\nunits', "is in B/s, the metric in FLOP/s"),
+        ('unit = "TFLOP/s"\nsubjects', 'unit = "GB/s"\nsubjects', "is in B/s, the metric in FLOP/s"),
         ("matmul = 2", "matmul = 1", "mapped to revision 1 of matmul, which is now 2"),
         ("revisions = { matmul = 2 }", "", "mapped to revision None"),
         ("rate_flops[bf16]\"\nvalue = 80", "speed\"\nvalue = 80", "is no metric of the check"),

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from support.baseline_files import read_baseline
 from support.builders import DATA, H100
 from support.gpu_runs import file_of, typed
-
-from hpcaccept.store.baseline_file import read_baseline
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +42,7 @@ def test_results_of_superbench_become_centre_spread_and_limit(capsys: pytest.Cap
     assert typed(capsys, "import", str(DATA / "superbench/results.jsonl"), "--model", A100)[0] == 0
     found = read_baseline(file_of(place, A100)).entries
     copies, products = found["transfers.rate_bytes[h2d]"], found["matmul.rate_flops[bf16]"]
-    assert (copies.center, copies.units) == (26.1e9, 3)
+    assert (copies.center, copies.subjects) == (26.1e9, 3)
     assert copies.lower == pytest.approx(26.1e9 * 0.9)
     assert products.center is None, "CUTLASS in other shapes: a limit, no centre"
     assert products.lower == pytest.approx(2.62e14 * 0.85)

@@ -9,11 +9,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from support.baseline_files import read_baseline
 from support.builders import H100, baseline, entry
 from support.gpu_runs import BF16, file_of, first_format, gpu_run, typed
 
 from hpcaccept.cli import main
-from hpcaccept.store.baseline_file import read_baseline, read_generations, write_baseline
+from hpcaccept.store.baseline_file import read_generations, write_baseline
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +58,7 @@ def test_a_learned_draft_has_its_whole_provenance(capsys: pytest.CaptureFixture[
     assert origin.facts["gpu_power_limit_w"] == "700"
     assert set(origin.left_out) == {"node3"}
     bf16 = one.entries[BF16]
-    assert (bf16.center, bf16.units, bf16.nodes, bf16.revision) == (7.85e14, 3, 3, 2)
+    assert (bf16.center, bf16.subjects, bf16.nodes, bf16.revision) == (7.85e14, 3, 3, 2)
     assert one.peaks, "what the part cannot exceed goes with it"
 
 
@@ -236,8 +237,8 @@ def test_check_of_a_run_says_what_can_be_judged(capsys: pytest.CaptureFixture[st
 def test_an_old_file_is_upgraded(capsys: pytest.CaptureFixture[str], place: Path) -> None:
     (place / "baselines").mkdir()
     first_format(file_of(place))
-    assert "format 1 → 2" in typed(capsys, "upgrade")[1]
-    assert "format 2, unchanged" in typed(capsys, "upgrade")[1]
+    assert "format 1 → 3" in typed(capsys, "upgrade")[1]
+    assert "format 3, unchanged" in typed(capsys, "upgrade")[1]
     assert read_baseline(file_of(place)).state == "draft"
 
 

@@ -39,7 +39,7 @@ def test_the_interval_of_a_median_has_the_ranks_of_the_tables(count: int, low: i
 
 
 @pytest.mark.parametrize("count", range(6))
-def test_fewer_than_six_units_have_no_such_interval(count: int) -> None:
+def test_fewer_than_six_subjects_have_no_such_interval(count: int) -> None:
     assert median_interval([1.0] * count) == (None, None)
 
 
@@ -62,33 +62,30 @@ def test_the_prediction_interval_has_the_factors_of_the_tables(count: int, facto
     assert prediction_factor(count) == pytest.approx(factor, rel=0.002)
 
 
-def test_a_single_unit_predicts_nothing() -> None:
+def test_a_single_subject_predicts_nothing() -> None:
     assert prediction_factor(1) == math.inf
     one = learned(fleet([100.0]))
-    assert (one.next_low, one.next_high, one.center_low) == (None, None, None)
+    assert one.center_low is None
 
 
-def test_an_entry_says_of_how_many_units_nodes_and_values_it_is() -> None:
+def test_an_entry_says_of_how_many_subjects_nodes_and_values_it_is() -> None:
     runs = [
         fleet([100.0, 101.0, 102.0, 103.0, 104.0, 105.0, 106.0]),
         fleet([100.0, 101.0, 102.0, 103.0, 104.0, 105.0, 106.0]),
     ]
     one = learned(*runs)
-    assert (one.units, one.nodes, one.values) == (7, 7, 14)
+    assert (one.subjects, one.nodes, one.values) == (7, 7, 14)
     assert (one.center, one.center_low, one.center_high) == (103.0, 100.0, 106.0)
-    assert one.next_low is not None
-    assert one.spread is not None
-    assert one.next_low == pytest.approx(103.0 - prediction_factor(7) * one.spread)
 
 
-def test_a_unit_speaks_once_however_often_it_was_measured() -> None:
+def test_a_subject_speaks_once_however_often_it_was_measured() -> None:
     # node0 was in three runs: it must not outvote the two others.
     runs = [fleet([90.0, 100.0, 102.0]), fleet([90.0], plan(nodes=1)), fleet([90.0], plan(nodes=1))]
     assert learned(*runs).center == 100.0
 
 
 @pytest.mark.parametrize(("rates", "sigmas"), [([100.0, 110.0, 120.0], 4.968), ([100.0, 110.0, 120.0, 130.0], 4.0)])
-def test_of_few_units_the_limit_is_as_wide_as_a_further_one_may_lie(rates: list[float], sigmas: float) -> None:
+def test_of_few_subjects_the_limit_is_as_wide_as_a_further_one_may_lie(rates: list[float], sigmas: float) -> None:
     one = learned(fleet(rates))
     assert one.center is not None
     assert one.spread is not None
@@ -98,17 +95,17 @@ def test_of_few_units_the_limit_is_as_wide_as_a_further_one_may_lie(rates: list[
 def test_a_number_of_all_ranks_speaks_anew_in_every_run_and_keeps_its_scale() -> None:
     def run(rate: float) -> Evidence:
         found = evidence([record("fabric", "node0", {"busbw_bytes": rate})], plan(suite("fabric")), names=nodes(4))
-        units = tuple(replace(unit, setting=f"{SETTING}, 4 nodes × 1") for unit in found.samples.units)
-        return replace(found, samples=replace(found.samples, units=units))
+        subjects = tuple(replace(subject, setting=f"{SETTING}, 4 nodes × 1") for subject in found.samples.subjects)
+        return replace(found, samples=replace(found.samples, subjects=subjects))
 
     one = learned(run(99.0), run(100.0), run(101.0))
-    assert (one.center, one.units, one.values) == (100.0, 1, 3)
+    assert (one.center, one.subjects, one.values) == (100.0, 1, 3)
     assert one.setting == f"{SETTING}, 4 nodes × 1"
 
 
 def test_only_the_devices_that_are_alike_are_learned_from() -> None:
     one = learned(fleet([100.0, 100.0, 50.0, 50.0]), places=frozenset({("node0", "cuda:0"), ("node1", "cuda:0")}))
-    assert (one.center, one.units) == (100.0, 2)
+    assert (one.center, one.subjects) == (100.0, 2)
 
 
 @settings(max_examples=50, deadline=None)
@@ -117,8 +114,5 @@ def test_intervals_enclose_the_centre(rates: list[float]) -> None:
     values = values_of(fleet(rates).samples, CATALOGUE)
     for one in learn(values, H100, SETTING, {}, {"speed": 1}, 0.0).values():
         assert one.center is not None
-        assert one.next_low is not None
-        assert one.next_high is not None
-        assert one.next_low <= one.center <= one.next_high
         if one.center_low is not None and one.center_high is not None:
             assert one.center_low <= one.center <= one.center_high

@@ -87,6 +87,12 @@ def test_unlike_things_refuse_to_be_compared_and_say_why(known: Baseline | None,
     assert verdict.value == 95.0
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_model_without_a_baseline_is_told_from_a_baseline_that_does_not_fit(known: bool) -> None:
+    found = judged(fleet([95.0]), {H100: baseline(entry(revision=2))} if known else {})
+    assert [column.unknown_model for column in found.table.answering("baseline")] == [not known]
+
+
 def test_another_model_is_not_compared() -> None:
     (verdict,) = verdicts(1.0, baseline(), device_model="NVIDIA A100-SXM4-80GB")
     assert verdict.outcome is Outcome.NO_BASELINE
@@ -128,8 +134,8 @@ def test_a_number_of_all_ranks_together_is_held_against_the_baseline_too() -> No
     records = [record("fabric", node, {"busbw_bytes": 10.0} if node == "node0" else {}) for node in nodes(4)]
     the_plan = plan(suite("fabric"))
     found = evidence(records, the_plan)
-    unit = found.samples.units[0]
-    known = replace(known, provenance=replace(known.provenance, setting=unit.setting))
+    subject = found.samples.subjects[0]
+    known = replace(known, provenance=replace(known.provenance, setting=subject.setting))
     failed = of(judged(found, {H100: known}).verdicts, Outcome.FAIL)
     assert [str(v.subject) for v in failed] == ["all nodes"]
 
@@ -145,13 +151,13 @@ def learned(found: Evidence, left_out: dict[str, str] | None = None, shared: flo
 def test_a_run_teaches_centre_spread_and_limit_of_each_rate() -> None:
     found = learned(fleet([98.0, 100.0, 102.0, 100.0]))
     (one,) = found.values()
-    assert (one.key, one.center, one.units, one.revision, one.unit) == ("speed.rate_flops", 100.0, 4, 1, "FLOP/s")
+    assert (one.key, one.center, one.subjects, one.revision, one.unit) == ("speed.rate_flops", 100.0, 4, 1, "FLOP/s")
     assert one.lower is not None
     assert one.lower == pytest.approx(100.0 - max(4.0, 4 * 1.4826))
     assert one.upper is None
 
 
-def test_units_that_agree_too_well_do_not_blame_the_next_healthy_one() -> None:
+def test_subjects_that_agree_too_well_do_not_blame_the_next_healthy_one() -> None:
     (one,) = learned(fleet([100.0] * 4)).values()
     assert one.lower == pytest.approx(96.0)
 
@@ -170,15 +176,15 @@ def test_virtual_nodes_teach_wide_limits() -> None:
 
 def test_suspects_are_not_learned_from() -> None:
     (one,) = learned(fleet([100.0, 100.0, 100.0, 10.0]), {"node3": "FAIL"}).values()
-    assert (one.center, one.units) == (100.0, 3)
+    assert (one.center, one.subjects) == (100.0, 3)
 
 
 @pytest.mark.parametrize("what", ["model", "setting"])
-def test_unlike_units_are_not_learned_together(what: str) -> None:
+def test_unlike_subjects_are_not_learned_together(what: str) -> None:
     found = fleet([100.0, 100.0, 100.0, 10.0])
-    units = tuple(replace(u, **{what: "other"}) if u.node == "node3" else u for u in found.samples.units)
-    (one,) = learned(replace(found, samples=replace(found.samples, units=units))).values()
-    assert one.units == 3
+    subjects = tuple(replace(u, **{what: "other"}) if u.node == "node3" else u for u in found.samples.subjects)
+    (one,) = learned(replace(found, samples=replace(found.samples, subjects=subjects))).values()
+    assert one.subjects == 3
 
 
 def test_what_has_a_limit_of_its_own_or_no_better_side_is_not_learned() -> None:
@@ -207,7 +213,7 @@ def test_what_is_learned_can_be_missed_and_is_met_by_its_centre(rates: list[floa
 
 @settings(max_examples=40, deadline=None)
 @given(st.floats(1.0, 1e15), st.integers(1, 8))
-def test_equal_units_pass_what_they_taught(rate: float, count: int) -> None:
+def test_equal_subjects_pass_what_they_taught(rate: float, count: int) -> None:
     found = fleet([rate] * count)
     known = Baseline(H100, baseline().provenance, learned(found))
     outcomes = {v.outcome for v in every(judged(found, {H100: known})) if v.limit and v.limit.origin == "baseline"}
@@ -221,14 +227,14 @@ def test_suspects_are_nodes_with_a_fail_or_a_warning_and_the_first_reason() -> N
     assert found["node5"].startswith("FAIL speed.rate_flops: ")
 
 
-def test_a_unit_whose_value_cannot_be_true_is_not_learned_from() -> None:
+def test_a_subject_whose_value_cannot_be_true_is_not_learned_from() -> None:
     known = replace(baseline(), peaks=(Peak("speed.*", "FLOP/s", 100.0, "a data sheet", ""),))
     found = suspects(judged(fleet([100.0, 200.0, 100.0, 100.0]), {H100: known}).verdicts)
     assert set(found) == {"node1"}
     assert found["node1"].startswith("ERROR speed.rate_flops: ")
 
 
-def test_a_baseline_says_from_how_many_values_of_how_many_units() -> None:
+def test_a_baseline_says_from_how_many_values_of_how_many_subjects() -> None:
     (one,) = learned(fleet([100.0] * 4)).values()
     assert "4 values of 4 unit(s)" in one.source
     assert one.spread == 0.0

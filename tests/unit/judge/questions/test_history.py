@@ -21,7 +21,7 @@ ENVIRONMENT = {"driver": "550.54"}
 
 def past(values: np.ndarray, *, facts: dict[str, str] | None = None, outcomes: np.ndarray | None = None) -> Past:
     """float64[r, u] of node0, node1, …, one run a day."""
-    runs, units = values.shape
+    runs, subjects = values.shape
     facts = facts or {}
     return Past(
         runs=tuple(
@@ -30,16 +30,16 @@ def past(values: np.ndarray, *, facts: dict[str, str] | None = None, outcomes: n
             )
             for i in range(runs)
         ),
-        units=tuple(f"{node}/cuda:0" for node in nodes(units)),
+        subjects=tuple(f"{node}/cuda:0" for node in nodes(subjects)),
         values={KEY: values},
         outcomes={} if outcomes is None else {KEY: outcomes.astype(np.uint8)},
         facts=(facts,) * runs if facts else (),
     )
 
 
-def steady(runs: int = 8, units: int = 8, rate: float = 100.0, width: float = 0.001) -> np.ndarray:
+def steady(runs: int = 8, subjects: int = 8, rate: float = 100.0, width: float = 0.001) -> np.ndarray:
     """What healthy units repeat: within a tenth of a percent."""
-    return np.asarray(rate * (1 + width * np.random.default_rng(4).standard_normal((runs, units))))
+    return np.asarray(rate * (1 + width * np.random.default_rng(4).standard_normal((runs, subjects))))
 
 
 def now(rates: list[float], *, launches: int = 1, driver: str = "") -> Evidence:
@@ -62,8 +62,8 @@ def said(judgement: Judgement) -> list[Verdict]:
     return [v for v in every(judgement) if v.question == "history"]
 
 
-def one_slow(loss: float, units: int = 8) -> list[float]:
-    return [100.0] * (units - 1) + [100.0 * (1 - loss)]
+def one_slow(loss: float, subjects: int = 8) -> list[float]:
+    return [100.0] * (subjects - 1) + [100.0 * (1 - loss)]
 
 
 def test_a_small_loss_that_no_peer_could_show_is_a_fail_against_the_own_past() -> None:
@@ -96,7 +96,7 @@ def test_what_failed_in_the_run_before_too_is_a_fail_although_its_value_is_not_t
     assert where(said(judged(now(one_slow(0.02)), past(before, outcomes=outcomes))), Outcome.FAIL) == {"node7"}
 
 
-def test_healthy_units_pass_and_the_number_of_comparisons_is_stated() -> None:
+def test_healthy_subjects_pass_and_the_number_of_comparisons_is_stated() -> None:
     judgement = judged(now([100.0] * 8, launches=2), past(steady()))
     assert {v.outcome for v in said(judgement)} == {Outcome.PASS}
     sensitivity = judgement.sensitivity["history"]
@@ -116,12 +116,12 @@ def test_a_short_past_says_nothing(runs: int) -> None:
     assert said(judged(now(one_slow(0.5), launches=2), past(steady(runs)))) == []
 
 
-def test_a_unit_without_a_past_is_not_judged_by_that_of_others() -> None:
+def test_a_subject_without_a_past_is_not_judged_by_that_of_others() -> None:
     before = past(steady(8, 7))
     assert "node7" not in {v.subject.node for v in said(judged(now(one_slow(0.5), launches=2), before))}
 
 
-def test_a_unit_that_got_faster_is_not_blamed() -> None:
+def test_a_subject_that_got_faster_is_not_blamed() -> None:
     assert {v.outcome for v in said(judged(now(one_slow(-0.3), launches=2), past(steady())))} == {Outcome.PASS}
 
 
@@ -135,14 +135,14 @@ def test_a_slow_decline_is_a_warning_that_says_since_when() -> None:
     assert "1.4% since 2026-10-10" in warnings[0].reason
 
 
-def test_a_decline_of_half_a_sigma_per_run_finds_its_unit() -> None:
-    before = steady(40, units=32, width=0.002)
+def test_a_decline_of_half_a_sigma_per_run_finds_its_subject() -> None:
+    before = steady(40, subjects=32, width=0.002)
     before[:, 7] *= 1 - 0.0006 * np.arange(40).clip(min=15) + 0.0006 * 15
     judgement = judged(now([100.0] * 7 + [before[-1, 7]] + [100.0] * 24), past(before))
     assert {v.subject.node for v in said(judgement) if v.outcome is not Outcome.PASS} == {"node7"}
 
 
-def test_a_unit_that_failed_again_and_again_is_named_whatever_it_does_today() -> None:
+def test_a_subject_that_failed_again_and_again_is_named_whatever_it_does_today() -> None:
     outcomes = np.full((8, 8), PASSED)
     outcomes[[2, 5], 3] = FAILED
     judgement = judged(now([100.0] * 8), past(steady(), outcomes=outcomes))
@@ -181,7 +181,7 @@ def test_with_the_same_driver_a_common_loss_is_a_loss() -> None:
     assert judgement.notes == ()
 
 
-def test_too_few_units_cannot_tell_a_new_driver_from_a_slow_unit() -> None:
+def test_too_few_subjects_cannot_tell_a_new_driver_from_a_slow_subject() -> None:
     judgement = judged(now([97.9] * 2, launches=2, driver="570.10"), past(steady(8, 2), facts=ENVIRONMENT))
     assert said(judgement) == []
     assert "too few units" in judgement.notes[0]
@@ -189,7 +189,7 @@ def test_too_few_units_cannot_tell_a_new_driver_from_a_slow_unit() -> None:
 
 def test_nobody_is_a_suspect_for_the_past_of_another_metric() -> None:
     before = past(steady())
-    other = Past(before.runs, before.units, {"speed.latency_s": before.values[KEY]})
+    other = Past(before.runs, before.subjects, {"speed.latency_s": before.values[KEY]})
     assert said(judged(now(one_slow(0.5), launches=2), other)) == []
 
 

@@ -335,7 +335,7 @@ def test_a_variant_that_only_few_have_is_missing_nowhere() -> None:
     assert of(judged(evidence(records)).verdicts, Outcome.ERROR) == []
 
 
-def test_what_is_found_by_name_of_a_port_or_a_fault_may_differ_between_units() -> None:
+def test_what_is_found_by_name_of_a_port_or_a_fault_may_differ_between_subjects() -> None:
     records = [
         record("speed", n, {"rate_flops": 1.0, **({"wrong_elements[mlx5_0]": 0} if n != "node3" else {})})
         for n in nodes(4)

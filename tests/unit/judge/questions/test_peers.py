@@ -38,7 +38,7 @@ def rule(**more: object) -> PeerRule:
 
 @pytest.mark.parametrize("count", [3, 4, 5, 8, 32, 33, 64])
 @pytest.mark.parametrize("slow", [0.9, 0.5, 0.01])
-def test_one_slow_unit_among_equal_ones_is_a_fail_and_the_others_are_not(count: int, slow: float) -> None:
+def test_one_slow_subject_among_equal_ones_is_a_fail_and_the_others_are_not(count: int, slow: float) -> None:
     found = judged(fleet([100.0] * (count - 1) + [100.0 * slow]))
     assert where(peers(found), Outcome.FAIL) == {f"node{count - 1}"}
     assert where(peers(found), Outcome.WARN) == set()
@@ -96,7 +96,7 @@ def test_where_lower_is_better_the_higher_one_is_slow(slowest: float, blamed: se
     assert {v.subject.node for v in of(found.verdicts, Outcome.FAIL)} == blamed
 
 
-def test_two_slow_units_among_eight_are_both_blamed() -> None:
+def test_two_slow_subjects_among_eight_are_both_blamed() -> None:
     assert where(peers(judged(fleet([100.0] * 6 + [60.0, 70.0]))), Outcome.FAIL) == {"node6", "node7"}
 
 
@@ -116,7 +116,7 @@ def test_one_slow_gpu_of_eight_is_named_with_its_device() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.floats(1.0, 100.0), min_size=3, max_size=12), st.randoms(use_true_random=False))
-def test_the_order_of_the_units_changes_no_verdict(rates: list[float], dice: random.Random) -> None:
+def test_the_order_of_the_subjects_changes_no_verdict(rates: list[float], dice: random.Random) -> None:
     records = [
         record("speed", f"node{number}", {"rate_flops": rate, "wrong_elements": 0}) for number, rate in enumerate(rates)
     ]
@@ -137,31 +137,31 @@ def test_who_gets_slower_is_never_judged_better(rates: list[float], at: int) -> 
     at %= len(rates)
     order = [Outcome.PASS, Outcome.NO_BASELINE, Outcome.WARN, Outcome.FAIL]
 
-    def of_unit(rate: float) -> int:
+    def of_subject(rate: float) -> int:
         changed = [*rates[:at], rate, *rates[at + 1 :]]
         (verdict,) = [v for v in peers(judged(fleet(changed))) if v.subject.node == f"node{at}"]
         return order.index(verdict.outcome)
 
-    assert of_unit(rates[at] * 0.5) >= of_unit(rates[at])
+    assert of_subject(rates[at] * 0.5) >= of_subject(rates[at])
 
 
 # --- what cannot be said is not said ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_fewer_than_three_like_units_cannot_say_who_is_slow(count: int) -> None:
+def test_fewer_than_three_like_subjects_cannot_say_who_is_slow(count: int) -> None:
     found = judged(fleet([100.0, 1.0][:count]))
     assert {v.outcome for v in peers(found)} == {Outcome.NO_BASELINE}
     assert all(not v.required and "needed to say who is slow" in v.reason for v in peers(found))
 
 
 @pytest.mark.parametrize("what", ["device_model", "setting"])
-def test_unlike_units_are_not_compared(what: str) -> None:
+def test_unlike_subjects_are_not_compared(what: str) -> None:
     found = fleet([100.0, 100.0, 100.0, 10.0])
-    units = list(found.samples.units)
-    odd = next(i for i, unit in enumerate(units) if unit.node == "node3")
-    units[odd] = replace(units[odd], **{"model" if what == "device_model" else what: "another"})
-    judgement = judged(replace(found, samples=replace(found.samples, units=tuple(units))))
+    subjects = list(found.samples.subjects)
+    odd = next(i for i, subject in enumerate(subjects) if subject.node == "node3")
+    subjects[odd] = replace(subjects[odd], **{"model" if what == "device_model" else what: "another"})
+    judgement = judged(replace(found, samples=replace(found.samples, subjects=tuple(subjects))))
     assert where(peers(judgement), Outcome.FAIL) == set()
     (lonely,) = [v for v in peers(judgement) if v.subject.node == "node3"]
     assert lonely.outcome is Outcome.NO_BASELINE

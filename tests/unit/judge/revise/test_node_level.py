@@ -52,7 +52,7 @@ def test_some_slow_gpus_of_a_node_are_told_by_their_number() -> None:
 
 
 @pytest.mark.parametrize("gpus", [1, 3])
-def test_few_units_of_a_node_explain_nothing(gpus: int) -> None:
+def test_few_subjects_of_a_node_explain_nothing(gpus: int) -> None:
     records = [
         record("speed", node, {"rate_flops": 50.0 if node == "node1" else 100.0}, device=f"cuda:{gpu}", rank=gpu)
         for node in nodes(8)

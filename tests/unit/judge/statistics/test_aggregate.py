@@ -39,7 +39,7 @@ def one(statistic: Statistic, direction: str, blocks: list[float]) -> float:
         ("worst", "lower", 9.0),
     ],
 )
-def test_the_repeats_of_a_unit_become_one_number_by_the_statistic_of_the_metric(
+def test_the_repeats_of_a_subject_become_one_number_by_the_statistic_of_the_metric(
     statistic: Statistic, direction: str, number: float
 ) -> None:
     assert one(statistic, direction, [9.0, 1.0, 3.0]) == number
@@ -74,13 +74,13 @@ def test_of_several_launches_the_worst_counts_for_a_fault() -> None:
     assert columns(launches)["speed.wrong_elements"].value.tolist() == [3.0]
 
 
-def test_each_unit_has_its_own_number_whatever_the_order_of_the_rows() -> None:
+def test_each_subject_has_its_own_number_whatever_the_order_of_the_rows() -> None:
     records = [record("speed", node, {"rate_flops[fp32]": [10.0 + i, 20.0 + i]}) for i, node in enumerate(nodes(5))]
     forth, back = columns(records), columns(records[::-1])
     expected = {f"node{i}": 15.0 + i for i in range(5)}
     for found in (forth, back):
         column = found["speed.rate_flops[fp32]"]
-        spread = dict(zip([u.node for u in column.units], column.spread.tolist(), strict=True))
+        spread = dict(zip([u.node for u in column.subjects], column.spread.tolist(), strict=True))
         assert spread == pytest.approx({node: 10.0 / middle for node, middle in expected.items()})
         assert len(column.value) == 5
 

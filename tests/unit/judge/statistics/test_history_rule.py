@@ -13,10 +13,10 @@ Floats = npt.NDArray[np.float64]
 FLOORS = (0.0025, 0.005)
 
 
-def series(runs: int, units: int, sigma: float = 0.002, seed: int = 1) -> Floats:
+def series(runs: int, subjects: int, sigma: float = 0.002, seed: int = 1) -> Floats:
     """Units that differ by 2 %, and repeat themselves within sigma."""
     rng = np.random.default_rng(seed)
-    return np.asarray((1 + 0.02 * rng.standard_normal(units)) * (1 + sigma * rng.standard_normal((runs, units))))
+    return np.asarray((1 + 0.02 * rng.standard_normal(subjects)) * (1 + sigma * rng.standard_normal((runs, subjects))))
 
 
 def failed(found: Compared) -> list[int]:
@@ -28,7 +28,7 @@ def failed(found: Compared) -> list[int]:
 
 
 @pytest.mark.parametrize("higher", [True, False])
-def test_two_percent_are_found_although_units_differ_by_more(higher: bool) -> None:
+def test_two_percent_are_found_although_subjects_differ_by_more(higher: bool) -> None:
     runs = series(6, 64)
     runs[-1, 9] *= 0.98 if higher else 1.02
     found = compare_with_past(runs[:5], runs[5], higher, FLOORS, cut(64, 0.01))
@@ -60,7 +60,7 @@ def test_one_bad_night_in_the_past_hides_nothing() -> None:
     assert failed(compare_with_past(runs[:6], runs[6], True, FLOORS, cut(64, 0.01))) == [9]
 
 
-def test_widths_of_like_units_are_put_together() -> None:
+def test_widths_of_like_subjects_are_put_together() -> None:
     # Five runs that happen to agree do not make a unit exact: its limit is near that of the others.
     runs = series(5, 64)
     runs[:, 3] = 1.0
@@ -68,19 +68,19 @@ def test_widths_of_like_units_are_put_together() -> None:
     assert found.fail_at[3] > 0.5 * np.median(found.fail_at)
 
 
-def test_a_restless_unit_keeps_a_wider_limit() -> None:
+def test_a_restless_subject_keeps_a_wider_limit() -> None:
     runs = series(40, 64)
     runs[:, 3] = 1 + 0.02 * np.random.default_rng(2).standard_normal(40)
     found = compare_with_past(runs, np.ones(64), True, (0.0, 0.0), 4.0)
     assert found.fail_at[3] > 3 * np.median(found.fail_at)
 
 
-@pytest.mark.parametrize(("units", "runs"), [(64, 5), (64, 20)])
-def test_the_stated_rate_is_the_real_one_within_a_factor_of_two(units: int, runs: int) -> None:
+@pytest.mark.parametrize(("subjects", "runs"), [(64, 5), (64, 20)])
+def test_the_stated_rate_is_the_real_one_within_a_factor_of_two(subjects: int, runs: int) -> None:
     # 200 healthy fleets, stated 10 %: 20 are expected; 10 to 40 is a factor of two on both sides.
-    z, blamed = cut(units, 0.1), 0
+    z, blamed = cut(subjects, 0.1), 0
     for seed in range(200):
-        table = series(runs + 1, units, seed=seed)
+        table = series(runs + 1, subjects, seed=seed)
         blamed += bool(failed(compare_with_past(table[:-1], table[-1], True, (0.0, 0.0), z)))
     assert 10 <= blamed <= 40
 
@@ -128,7 +128,7 @@ def test_who_gets_better_does_not_decline() -> None:
     assert trend(runs, True).code[5] == STEADY
 
 
-def test_healthy_units_rarely_have_a_trend() -> None:
+def test_healthy_subjects_rarely_have_a_trend() -> None:
     # 2,048 series of 60 runs, looked at once: ours alarm in about 1 % of series that are looked at after every run.
     rng = np.random.default_rng(4)
     runs = 1 + 0.002 * rng.standard_t(5, (60, 2048))
@@ -144,7 +144,7 @@ def test_runs_that_are_missing_are_neither_worse_nor_better() -> None:
     assert trend(gaps, True).code[5] != STEADY
 
 
-def test_a_unit_that_joined_late_has_its_own_first_runs() -> None:
+def test_a_subject_that_joined_late_has_its_own_first_runs() -> None:
     runs = series(40, 64)
     runs[:25, 5] = np.nan
     assert trend(runs, True).code[5] == STEADY

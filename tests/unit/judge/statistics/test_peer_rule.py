@@ -74,7 +74,7 @@ def test_all_comparisons_together_have_the_stated_rate(comparisons: int, rate: f
 # --- width ------------------------------------------------------------------------------------------------------------
 
 
-def test_the_width_is_the_standard_deviation_of_normal_noise_and_hardly_moved_by_bad_units() -> None:
+def test_the_width_is_the_standard_deviation_of_normal_noise_and_hardly_moved_by_bad_subjects() -> None:
     value = noise(20_000, 0.01)
     assert robust(value[None, :])[1][0] == pytest.approx(0.01, rel=0.03)
     value[:1000] *= 0.5  # one in twenty
@@ -97,7 +97,7 @@ def test_what_is_known_of_heavy_tails_is_what_the_width_of_such_a_tail_is(df: fl
 
 
 @pytest.mark.parametrize("count", [4, 16, 64, 512])
-def test_a_unit_far_out_is_blamed_and_nobody_else(count: int) -> None:
+def test_a_subject_far_out_is_blamed_and_nobody_else(count: int) -> None:
     value = noise(count, 0.002)
     value[2] = 0.9
     assert failed(compared(value)) == [2]
@@ -134,7 +134,7 @@ def test_the_unit_of_measure_changes_nothing(values: list[float], scale: float, 
     assert (one.warn_at <= one.fail_at).all()
 
 
-def test_few_units_pay_with_a_wider_cut() -> None:
+def test_few_subjects_pay_with_a_wider_cut() -> None:
     cuts = []
     for count in (6, 16, 64, 4096):
         found = compared(noise(count, 0.01), NO_FLOORS)
@@ -143,20 +143,20 @@ def test_few_units_pay_with_a_wider_cut() -> None:
     assert cuts[-1] == pytest.approx(4.0, rel=0.02)
 
 
-def test_what_is_known_of_a_class_helps_few_units_unless_they_contradict_it() -> None:
+def test_what_is_known_of_a_class_helps_few_subjects_unless_they_contradict_it() -> None:
     quiet, wild = noise(8, 0.005), noise(8, 0.05)
     assert np.median(compared(quiet).fail_at) < np.median(compared(quiet, NO_FLOORS).fail_at)
     assert np.median(compared(wild).fail_at) == pytest.approx(np.median(compared(wild, NO_FLOORS).fail_at))
 
 
-def test_a_slow_node_is_seen_by_its_middle_unit() -> None:
+def test_a_slow_node_is_seen_by_its_middle_subject() -> None:
     # 5 % of a metric whose GPUs differ by 1.2 %: few of the eight stand out of 512 by themselves.
     value = noise(512, 0.012)
     value[80:88] *= 0.95
     node_of = np.arange(512) // 8
-    by_units = compare_with_peers(value, True, np.arange(512), (0.015, 0.03), 5.0)
+    by_subjects = compare_with_peers(value, True, np.arange(512), (0.015, 0.03), 5.0)
     by_nodes = compare_with_peers(value, True, node_of, (0.015, 0.03), 5.0)
-    assert len(failed(by_units)) <= 4
+    assert len(failed(by_subjects)) <= 4
     found = failed(by_nodes)
     assert len(found) >= 7
     assert set(found) <= set(range(80, 88))
@@ -180,7 +180,7 @@ def test_heavy_tails_are_read_off_the_fast_side() -> None:
     assert wide.fail_at[0] / wide.sigma[0] > 1.5 * narrow.fail_at[0] / narrow.sigma[0]
 
 
-def test_slow_units_do_not_look_like_a_heavy_tail() -> None:
+def test_slow_subjects_do_not_look_like_a_heavy_tail() -> None:
     value = noise(4096, 0.01)
     value[:40] *= 0.8
     assert len(failed(compared(value, NO_FLOORS, z=5.0))) == 40
@@ -189,32 +189,32 @@ def test_slow_units_do_not_look_like_a_heavy_tail() -> None:
 # --- calibration ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("units", [3, 4, 5, 8, 16, 64, 512])
-def test_the_stated_rate_is_the_real_one_within_a_factor_of_two(units: int) -> None:
+@pytest.mark.parametrize("subjects", [3, 4, 5, 8, 16, 64, 512])
+def test_the_stated_rate_is_the_real_one_within_a_factor_of_two(subjects: int) -> None:
     # 250 healthy runs, stated 10 %: 25 are expected, 50 is more than five standard deviations above.
-    rng, runs, rate = np.random.default_rng(units), 250, 0.1
-    z, node = cut(units, rate), np.arange(units)
+    rng, runs, rate = np.random.default_rng(subjects), 250, 0.1
+    z, node = cut(subjects, rate), np.arange(subjects)
     blamed = 0
     for _ in range(runs):
-        found = compare_with_peers(1 + 0.01 * rng.standard_normal(units), True, node, NO_FLOORS, z)
+        found = compare_with_peers(1 + 0.01 * rng.standard_normal(subjects), True, node, NO_FLOORS, z)
         blamed += bool((found.loss > found.fail_at).any())
     assert blamed <= 2 * rate * runs
     assert blamed >= rate * runs / 2
 
 
-def test_the_chance_that_is_stated_for_a_unit_sums_to_the_rate() -> None:
-    units = 512
-    found = compared(noise(units, 0.01), NO_FLOORS, z=cut(units, 0.05))
+def test_the_chance_that_is_stated_for_a_subject_sums_to_the_rate() -> None:
+    subjects = 512
+    found = compared(noise(subjects, 0.01), NO_FLOORS, z=cut(subjects, 0.05))
     assert found.chance.sum() == pytest.approx(0.05, rel=0.1)
 
 
-@pytest.mark.parametrize("units", [4, 16, 256])
-def test_a_floor_of_four_widths_makes_false_alarms_rare(units: int) -> None:
-    rng, runs = np.random.default_rng(units), 200
-    z, node = cut(units, 0.01), np.arange(units)
+@pytest.mark.parametrize("subjects", [4, 16, 256])
+def test_a_floor_of_four_widths_makes_false_alarms_rare(subjects: int) -> None:
+    rng, runs = np.random.default_rng(subjects), 200
+    z, node = cut(subjects, 0.01), np.arange(subjects)
     blamed = 0
     for _ in range(runs):
-        found = compare_with_peers(1 + 0.01 * rng.standard_normal(units), True, node, (0.02, 0.04), z)
+        found = compare_with_peers(1 + 0.01 * rng.standard_normal(subjects), True, node, (0.02, 0.04), z)
         blamed += bool((found.loss > found.fail_at).any())
     # Stated: 2 of 200. More than 8 would come by chance once in five thousand.
     assert blamed <= 8
@@ -223,14 +223,14 @@ def test_a_floor_of_four_widths_makes_false_alarms_rare(units: int) -> None:
 # --- edges ------------------------------------------------------------------------------------------------------------
 
 
-def test_units_that_are_all_alike_are_all_well() -> None:
+def test_subjects_that_are_all_alike_are_all_well() -> None:
     found = compared(np.full(50, 7.0))
     assert failed(found) == []
     assert found.chance.sum() < 1e-6
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
-def test_the_fewest_units_give_finite_answers(count: int) -> None:
+def test_the_fewest_subjects_give_finite_answers(count: int) -> None:
     found = compared(noise(count, 0.01))
     assert np.isfinite(found.loss).all()
     assert (found.fail_at >= 0.04).all()

@@ -69,7 +69,16 @@ def words(
                 "ended by SIGTERM" if victim else "deadline: did not finish within 5 s" if rank in overdue else "Boom"
             )
             records.append(
-                said(the_step, rank, broken, outcome="error", cause=cause, cut_short=rank not in failed, by_peer=victim)
+                said(
+                    the_step,
+                    rank,
+                    broken,
+                    outcome="error",
+                    cause=cause,
+                    cut_short=rank not in failed,
+                    by_peer=victim,
+                    interruption="terminated" if victim else "deadline" if rank in overdue else "",
+                )
             )
     return RankLogs(
         spoke={rank: node_of(the_step, rank) for rank in ranks if rank not in mute},
@@ -91,7 +100,7 @@ def test_the_words_of_the_launcher_name_the_rank_that_died() -> None:
     the_step = step(CHECKS)
     deaths = parse_deaths((DATA / "launchers" / "srun_one_killed.err").read_text())
     loss = loss_of(the_step, words(the_step, "matmul", silent=[2]), deaths, late=False)
-    assert loss == Loss((2,), ("node2",), "matmul", "the launcher reports 'Killed'")
+    assert loss == Loss((2,), ("node2",), "matmul", "the launcher reports 'Killed'", "died")
 
 
 def test_those_that_the_launcher_ended_are_victims_though_it_tells_of_them_too() -> None:
@@ -133,7 +142,7 @@ def test_mpiexec_names_no_node_that_counts_so_the_rank_itself_tells(recorded: st
 def test_without_the_launchers_words_the_rank_without_a_word_is_the_one() -> None:
     the_step = step(CHECKS)
     loss = loss_of(the_step, words(the_step, "allreduce", silent=[3]), [], late=False)
-    assert loss == Loss((3,), ("node3",), "allreduce", "left no word while the others were ended waiting")
+    assert loss == Loss((3,), ("node3",), "allreduce", "left no word while the others were ended waiting", "silent")
 
 
 def test_a_step_that_ran_out_of_time_says_so() -> None:
@@ -146,7 +155,7 @@ def test_a_step_that_ran_out_of_time_says_so() -> None:
 def test_when_everyone_has_spoken_the_overdue_one_is_suspect_and_the_waiting_are_not() -> None:
     the_step = step(CHECKS)
     loss = loss_of(the_step, words(the_step, "matmul", overdue=[1]), [], late=False)
-    assert loss == Loss((1,), ("node1",), "matmul", "deadline: did not finish within 5 s")
+    assert loss == Loss((1,), ("node1",), "matmul", "deadline: did not finish within 5 s", "overdue")
 
 
 def test_a_rank_that_is_silent_outweighs_one_that_was_overdue() -> None:
@@ -160,7 +169,7 @@ def test_a_rank_that_failed_in_a_collective_is_the_one_and_not_those_it_left_wai
     the_step = step(CHECKS)
     deaths = [Death(2, "node2", "Exited with exit code 76"), Death(0, "node0", "Terminated")]
     loss = loss_of(the_step, words(the_step, "allreduce", failed=[2]), deaths, late=False)
-    assert loss == Loss((2,), ("node2",), "allreduce", "Boom")
+    assert loss == Loss((2,), ("node2",), "allreduce", "Boom", "failed")
 
 
 def test_when_all_were_only_waiting_nobody_is_blamed() -> None:
@@ -436,7 +445,7 @@ def test_a_check_of_all_ranks_that_fails_on_all_of_them_alike_is_over_and_nobody
     records = tuple(said(both, rank, "allreduce", outcome="error", cause="no rendezvous") for rank in everyone)
     spoke = {rank: node_of(both, rank) for rank in everyone}
     loss = loss_of(both, RankLogs(spoke, records, frozenset(), {}), [], late=False)
-    assert loss == Loss((), (), "allreduce", "no rendezvous")
+    assert loss == Loss((), (), "allreduce", "no rendezvous", "failed")
     (rest,) = next_steps(both, loss, {})
     assert [spec.name for spec in rest.checks] == ["identity"]
     assert rest.nodes == both.nodes
@@ -456,22 +465,29 @@ def test_one_rank_that_fails_late_in_a_check_of_all_is_its_suspect_not_that_of_t
     assert (loss.check, loss.ranks) == ("allreduce", (0,))
 
 
-@pytest.mark.parametrize(
-    "cause", ["stopped: this process did not run for 9 s", "stopped: … for 9 s; then Connection closed"]
-)
-def test_in_a_collective_the_rank_that_was_stopped_is_the_suspect_not_those_that_were_late_because_of_it(
-    cause: str,
-) -> None:
+def test_in_a_collective_the_rank_that_was_stopped_is_the_suspect_not_those_that_were_late_because_of_it() -> None:
     one = step(("allreduce", "identity"))
     late = [
         said(one, rank, "allreduce", outcome="error", cause="deadline: did not finish within 5 s", cut_short=True)
         for rank in range(1, one.ranks)
     ]
-    stopped = said(one, 0, "allreduce", outcome="error", cause=cause)
+    cause = "did not run for 9 s; then Connection closed"
+    stopped = said(one, 0, "allreduce", outcome="error", cause=cause, interruption="stopped")
     spoke = {rank: node_of(one, rank) for rank in range(one.ranks)}
     loss = loss_of(one, RankLogs(spoke, (*late, stopped), frozenset(), {}), [], late=False)
     assert loss
-    assert (loss.check, loss.ranks, loss.nodes) == ("allreduce", (0,), (node_of(one, 0),))
+    assert (loss.check, loss.ranks, loss.nodes, loss.kind) == ("allreduce", (0,), (node_of(one, 0),), "stopped")
+
+
+@pytest.mark.parametrize(
+    ("how", "kind"),
+    [({"overdue": (1,)}, "overdue"), ({"failed": (1,)}, "failed"), ({"silent": (1,)}, "silent")],
+)
+def test_a_loss_says_how_the_ranks_were_lost(how: dict[str, tuple[int, ...]], kind: str) -> None:
+    one = step(("allreduce", "identity"))
+    loss = loss_of(one, words(one, "allreduce", **how), [], late=False)
+    assert loss
+    assert (loss.ranks, loss.kind) == ((1,), kind)
 
 
 # --- what the parents of the ranks saw --------------------------------------------------------------------------------

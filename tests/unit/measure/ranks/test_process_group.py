@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from hpcaccept.measure.context import MpiContext, Place
+from hpcaccept.measure.context import MpiContext, RankPlacement
 from hpcaccept.measure.ranks.process_group import (
     NoRendezvousError,
     log_nccl,
@@ -114,7 +114,7 @@ def test_a_log_that_is_not_there_is_empty(tmp_path: Path) -> None:
 def test_every_check_s_group_lets_nccl_log_into_the_run_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: dict[str, Any] = {}
     monkeypatch.setattr("hpcaccept.measure.ranks.process_group.process_group", lambda *_, **words: asked.update(words))
-    place = Place(0, 1, "node0", (0,), (0,), 1.0, 1.0, "cuda:0", 1, shared_kernel=True)
+    place = RankPlacement(0, 1, "node0", (0,), (0,), 1.0, 1.0, "cuda:0", 1, shared_kernel=True)
     comm: Any = None
     MpiContext(comm, place, "allreduce", (), 60.0, on_beat=print, folder=tmp_path).process_group()
     assert asked["log_folder"] == tmp_path

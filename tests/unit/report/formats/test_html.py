@@ -23,7 +23,7 @@ from hpcaccept.judge.statistics.aggregate import values_of
 from hpcaccept.model.record import UnreadableLine
 from hpcaccept.report.formats import html
 from hpcaccept.report.page import columns, matrix, plots
-from hpcaccept.report.page.bad_units import CARDS
+from hpcaccept.report.page.bad_subjects import CARDS
 from hpcaccept.report.page.markup import Markup, data_block, tag, verbatim
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def test_a_run_of_which_nothing_is_known_has_a_page() -> None:
     assert "nothing was measured" in page.sections["checks"]
 
 
-def test_more_bad_units_than_anybody_reads_are_counted() -> None:
+def test_more_bad_subjects_than_anybody_reads_are_counted() -> None:
     count = CARDS + 20
     found = evidence(
         [record("speed", f"node{i}", {"rate_flops": 100.0, "wrong_elements": i + 1}) for i in range(count)],
@@ -148,7 +148,7 @@ def test_more_bad_units_than_anybody_reads_are_counted() -> None:
 # --- plots, tables, matrices ------------------------------------------------------------------------------------------
 
 
-def test_every_bad_unit_has_its_plots_among_its_like_and_over_its_runs(big: Page) -> None:
+def test_every_bad_subject_has_its_plots_among_its_like_and_over_its_runs(big: Page) -> None:
     titles = [a["aria-label"] for a in big.all("svg", "dist")]
     assert any("peer_to_peer.bandwidth_bytes[0→7]" in title and "lowest of 11" in title for title in titles)
     assert any("over runs: median of 11 earlier runs" in a["aria-label"] for a in big.all("svg", "past"))
@@ -235,18 +235,24 @@ def test_less_is_better_in_a_matrix_of_latencies() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variant", "cell"),
+    ("check", "sample", "cell"),
     [
-        ("0→3", True),
-        ("test/gpu3→gpu5", True),
-        ("1↔2", True),
-        ("node7", True),
-        ("fp32", False),
-        ("node1 – node2", False),
+        ("peer_to_peer", "bandwidth_bytes[0→3]", True),
+        ("peer_to_peer", "bandwidth_bytes[1↔2]", True),
+        ("nvbandwidth", "rate_bytes[test/gpu3→gpu5]", True),
+        ("nvbandwidth", "rate_bytes[test/gpu3]", False),
+        ("pairs", "exchange_bytes[node7]", True),
+        ("pairs", "link_share[node1 – node2]", False),
+        ("matmul", "rate_flops[node7]", False),
     ],
 )
-def test_a_cell_is_known_by_its_variant(variant: str, cell: bool) -> None:
-    assert matrix.is_cell(variant, frozenset({"node7"})) is cell
+def test_a_metric_says_whether_its_variants_are_cells(check: str, sample: str, cell: bool) -> None:
+    from hpcaccept import checks
+
+    catalogue = checks.catalogue([check])
+    found = evidence([record(check, "node7", {sample: 1.0})], plan(suite(check)), catalogue=catalogue)
+    (column,) = values_of(found.samples, catalogue)
+    assert matrix.is_cell(column, frozenset({"node7"})) is cell
 
 
 def test_what_does_not_fit_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,7 +299,7 @@ def test_a_column_survives_its_journey(values: Any) -> None:
         assert (np.abs(back[known] / 4 - values[known] / 4) <= column["step"] / 4 + np.abs(values[known]) * 1e-15).all()
 
 
-def test_one_step_of_a_column_is_below_the_noise_even_beside_a_dead_unit() -> None:
+def test_one_step_of_a_column_is_below_the_noise_even_beside_a_dead_subject() -> None:
     values = 100 + np.random.default_rng(1).standard_normal(10_000)
     values[17] = 0.0
     column = columns.encoded(values)

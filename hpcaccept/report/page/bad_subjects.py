@@ -1,4 +1,4 @@
-"""What is bad, unit by unit, and how does it look? A card each: what was found, what to do, and a plot per judged value."""
+"""What is bad, subject by subject, and how does it look? A card each: what was found, what to do, and a plot per judged value."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from hpcaccept.model.history import unit_id
+from hpcaccept.model.history import subject_id
 from hpcaccept.model.metric import describe
 from hpcaccept.report.page import plots
 from hpcaccept.report.page.markup import Markup, joined, tag
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
     from hpcaccept.judge.statistics.aggregate import Values
     from hpcaccept.model.history import Past
-    from hpcaccept.model.table import Unit
+    from hpcaccept.model.table import MeasuredSubject
     from hpcaccept.model.verdict import Subject, Verdict
     from hpcaccept.model.verdict_table import JudgedColumn, VerdictTable
     from hpcaccept.report.page.columns import Fleet
 
-#: Units that get a card, and verdicts shown on one; what comes after that is counted.
+#: Subjects that get a card, and verdicts shown on one; what comes after that is counted.
 CARDS, SHOWN = 60, 8
 
 
@@ -50,7 +50,7 @@ class _Like:
 
 
 class Gallery:
-    """Cards of bad units. Open while a page is made: distributions are drawn once and shared by the plots that need them."""
+    """Cards of bad subjects. Open while a page is made: distributions are drawn once and shared by the plots that need them."""
 
     def __init__(self, values: Sequence[Values], table: VerdictTable, fleet: Fleet, past: Past | None) -> None:
         self._values = {column.key: column for column in values}
@@ -58,14 +58,14 @@ class Gallery:
         self._marks = _marks(table, fleet)
         self._fleet = fleet
         self._past = past
-        self._past_unit = {name: number for number, name in enumerate(past.units)} if past else {}
+        self._past_subject = {name: number for number, name in enumerate(past.subjects)} if past else {}
         self._drawn: dict[tuple[str, int], _Like] = {}
         self._symbols: list[Markup] = []
 
     def cards(self, bad: Sequence[Verdict]) -> list[Markup]:
-        """One per unit of which something was measured, in the order of the first verdict of each; at most ``CARDS``."""
-        units = measured_units(bad)
-        return [self._card(subject, units[subject]) for subject in list(units)[:CARDS]]
+        """One per subject of which something was measured, in the order of the first verdict of each; at most ``CARDS``."""
+        subjects = measured_subjects(bad)
+        return [self._card(subject, subjects[subject]) for subject in list(subjects)[:CARDS]]
 
     def symbols(self) -> Markup:
         """The distributions of everything that was drawn so far."""
@@ -74,13 +74,13 @@ class Gallery:
         return tag("svg", joined(self._symbols), class_="symbols", width=0, height=0, aria_hidden="true")
 
     def draw(self, key: str, group: int) -> _Like | None:
-        """The distribution of a metric among the units of a group; None where there is nothing to draw."""
+        """The distribution of a metric among the subjects of a group; None where there is nothing to draw."""
         if (key, group) in self._drawn:
             return self._drawn[key, group]
         column = self._values.get(key)
         if column is None:
             return None
-        mine = column.value[self._fleet.group[column.unit] == group]
+        mine = column.value[self._fleet.group[column.subject] == group]
         if not len(mine):
             return None
         ident = f"d{len(self._drawn)}"
@@ -91,8 +91,8 @@ class Gallery:
         return like
 
     def _card(self, subject: Subject, verdicts: list[Verdict]) -> Markup:
-        unit = self._fleet.unit_of(subject.node, subject.device)
-        known = self._fleet.units[unit] if unit is not None else None
+        number = self._fleet.index_of(subject.node, subject.device)
+        known = self._fleet.subjects[number] if number is not None else None
         identity = " · ".join(text for text in (known.model, known.device_id) if text) if known else ""
         more = f"and {counted(len(verdicts) - SHOWN, 'more finding')}: report.json" if len(verdicts) > SHOWN else ""
         return tag(
@@ -104,14 +104,14 @@ class Gallery:
                 tag("span", identity, class_="quiet") if identity else "",
             ),
             joined(
-                self._finding(verdict, unit, verdict.remedy if new else "")
+                self._finding(verdict, number, verdict.remedy if new else "")
                 for verdict, new in zip(verdicts[:SHOWN], _first_time(verdicts), strict=False)
             ),
             tag("p", more, class_="quiet") if more else "",
             class_=f"card {verdicts[0].outcome.value}",
         )
 
-    def _finding(self, verdict: Verdict, unit: int | None, remedy: str) -> Markup:
+    def _finding(self, verdict: Verdict, number: int | None, remedy: str) -> Markup:
         return tag(
             "section",
             tag(
@@ -121,14 +121,14 @@ class Gallery:
                 tag("p", remedy, class_="remedy") if remedy else "",
                 class_="words",
             ),
-            self._plots(verdict, unit),
+            self._plots(verdict, number),
             class_="finding",
         )
 
-    def _plots(self, verdict: Verdict, unit: int | None) -> Markup:
-        if verdict.value is None or unit is None or not math.isfinite(verdict.value):
+    def _plots(self, verdict: Verdict, number: int | None) -> Markup:
+        if verdict.value is None or number is None or not math.isfinite(verdict.value):
             return Markup("")
-        group = int(self._fleet.group[unit])
+        group = int(self._fleet.group[number])
         like = self.draw(verdict.key, group)
         if like is None or len(like.values) < 2:
             return Markup("")
@@ -136,18 +136,18 @@ class Gallery:
         where = place_of(int((like.values < verdict.value).sum()), int((like.values > verdict.value).sum()))
         text = f"{show(verdict.value, verdict.unit)}, {where} of {len(like.values):,}; median {show(like.center, verdict.unit)}"
         label = f"{verdict.key}: {text}" + (f"; expected {describe(verdict.limit)}" if verdict.limit else "")
-        band = self._bands.get((verdict.key, unit))
+        band = self._bands.get((verdict.key, number))
         among = plots.distribution(like.ident, like.scale, verdict.value, limits, like.center, band, label)
         words = [text, f"baseline {_band_text(band, verdict.unit)}" if band else ""]
         return tag(
             "div",
             tag("figure", among, tag("figcaption", "; ".join(word for word in words if word))),
-            self._over_runs(verdict, self._fleet.units[unit]),
+            self._over_runs(verdict, self._fleet.subjects[number]),
             class_="plots",
         )
 
-    def _over_runs(self, verdict: Verdict, unit: Unit) -> Markup:
-        past, place = self._past, self._past_unit.get(unit_id(unit))
+    def _over_runs(self, verdict: Verdict, subject: MeasuredSubject) -> Markup:
+        past, place = self._past, self._past_subject.get(subject_id(subject))
         if past is None or place is None or verdict.key not in past.values or verdict.value is None:
             return Markup("")
         values = past.values[verdict.key][:, place].tolist()
@@ -167,12 +167,12 @@ class Gallery:
         return tag("figure", drawing, tag("figcaption", text))
 
 
-def measured_units(bad: Sequence[Verdict]) -> dict[Subject, list[Verdict]]:
-    """Unit → what is bad of it, where any of it is a number; of what was not measured there is no more than its cause."""
-    units: dict[Subject, list[Verdict]] = {}
+def measured_subjects(bad: Sequence[Verdict]) -> dict[Subject, list[Verdict]]:
+    """Subject → what is bad of it, where any of it is a number; of what was not measured there is no more than its cause."""
+    subjects: dict[Subject, list[Verdict]] = {}
     for verdict in bad:
-        units.setdefault(verdict.subject, []).append(verdict)
-    return {subject: found for subject, found in units.items() if any(v.value is not None for v in found)}
+        subjects.setdefault(verdict.subject, []).append(verdict)
+    return {subject: found for subject, found in subjects.items() if any(v.value is not None for v in found)}
 
 
 def _first_time(verdicts: Sequence[Verdict]) -> list[bool]:
@@ -207,18 +207,18 @@ def _bands(table: VerdictTable) -> _Bands:
 
 
 class _Bands:
-    """What the baseline allows a unit in a metric, looked up only for what is drawn."""
+    """What the baseline allows a subject in a metric, looked up only for what is drawn."""
 
     def __init__(self, answers: list[JudgedColumn]) -> None:
         self._answers = answers
 
     def get(self, place: tuple[str, int]) -> tuple[float | None, float | None] | None:
         """Lower and upper; None where no baseline fits."""
-        key, unit = place
+        key, subject = place
         for answer in self._answers:
             if answer.key != key:
                 continue
-            rows = np.flatnonzero(answer.unit == unit)
+            rows = np.flatnonzero(answer.subject == subject)
             if len(rows):
                 bounds = [float(x) for x in (answer.lower[rows[0]], answer.upper[rows[0]])]
                 lower, upper = (bound if math.isfinite(bound) else None for bound in bounds)
@@ -227,14 +227,14 @@ class _Bands:
 
 
 def _marks(table: VerdictTable, fleet: Fleet) -> dict[tuple[str, int], set[float]]:
-    """(metric key, group) → limits that a plot of it must show: those of the unit that has the tightest ones, and the loosest."""
+    """(metric key, group) → limits that a plot of it must show: those of the subject that has the tightest ones, and the loosest."""
     found: dict[tuple[str, int], set[float]] = {}
     for answer in table.answers:
         for bounds in (answer.lower, answer.upper):
             known = np.isfinite(bounds)
             if not known.any():
                 continue
-            groups = fleet.group[answer.unit[known]]
+            groups = fleet.group[answer.subject[known]]
             for group in np.unique(groups).tolist():
                 mine = bounds[known][groups == group]
                 found.setdefault((answer.key, group), set()).update((float(mine.min()), float(mine.max())))
