@@ -20,6 +20,8 @@ _MPIEXEC_SIGNAL = re.compile(
 _MPIEXEC_EXIT = re.compile(
     r"Process name:\s+\[(?:\[\d+,\d+\]|[^\],]*@\d+),(?P<rank>\d+)\]\s+Exit code:\s+(?P<code>\d+)"
 )
+#: [node1:11236] Delaying for 10 seconds before aborting
+_ABORTING = re.compile(r"^\[(?P<node>[^\]:\s]+):(?P<pid>\d+)\] Delaying for \d+ seconds before aborting", re.M)
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,11 @@ def parse_deaths(text: str) -> list[Death]:
         for match in _MPIEXEC_EXIT.finditer(text)
     ]
     return [death for _, death in sorted(found, key=lambda pair: pair[0])]
+
+
+def parse_aborting(text: str) -> frozenset[tuple[str, int]]:
+    """Host and process id of every rank that Open MPI was about to abort: most often because a peer was gone."""
+    return frozenset((match["node"], int(match["pid"])) for match in _ABORTING.finditer(text))
 
 
 def _ranks(text: str) -> list[int]:

@@ -177,8 +177,8 @@ def reckon(
 def _reckon_losses(
     folder: RunFolder, events: Events, queue: StepQueue, step: Step, *, code: int, late: bool, runtime: str
 ) -> tuple[StepQueue, tuple[str, str] | None]:
-    words = rank_logs_of(folder, step.id)
     stderr = _tail(folder.logs / f"step-{step.id}.err")
+    words = rank_logs_of(folder, step.id, stderr)
     if not step.checks:
         return reckon_entry(events, queue, step, words, stderr, late=late, runtime=runtime)
     loss = loss_of(step, words, parse_deaths(stderr), late)

@@ -4,7 +4,7 @@ One crash costs one check. The ranks that died or stopped are told from those th
 
 1. the launcher's own words (``task 2: Killed``), where it has any;
 2. else *the rank without a word*: whoever is ended by SIGTERM or waits in vain writes a last record, a killed or
-   stopped one cannot;
+   stopped one cannot (one that its MPI aborts cannot either, but Open MPI says which those are);
 3. else, when everyone has spoken, those that saw a hole in their own time: they were stopped;
 4. else those that were overdue themselves rather than waiting for others.
 """
@@ -33,12 +33,14 @@ class RankLogs:
         records: of all ranks.
         finished: ranks that said everything they had to say.
         stopped: rank → last words outside a check (MPI start).
+        aborted: ranks that their own MPI was about to abort.
     """
 
     spoke: dict[int, str]
     records: tuple[Record, ...]
     finished: frozenset[int]
     stopped: dict[int, tuple[str, bool]]
+    aborted: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ def loss_of(step: Step, words: RankLogs, deaths: Sequence[Death], late: bool) ->
         for rank in range(step.ranks)
         if rank not in words.finished and (rank, broken) not in by_rank and rank not in words.stopped
     ]
+    # MPI aborts whoever finds a peer gone. Where nobody else is silent, it aborted that rank for a reason of its own.
+    silent = [rank for rank in silent if rank not in words.aborted] or silent
     victims = {rank for rank, (_, by_peer) in words.stopped.items() if by_peer}
     victims |= {r.rank for r in words.records if r.check == broken and r.by_peer}
     told = {d.rank: d for d in deaths if d.rank not in victims and d.rank not in words.finished}

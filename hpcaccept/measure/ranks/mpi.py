@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 SHORTEST_PAUSE_S = 50e-6
 LONGEST_PAUSE_S = 2e-3
+#: Seconds for which Open MPI holds a rank that it is about to abort. Since 5.0 a rank that finds the connection of a dead peer closed
+#: aborts the job: within milliseconds, before the launcher has noticed the death, and with it everyone's last words.
+ABORT_DELAY_S = 10
 #: Where launchers put the rank, so that a rank can name itself before MPI has started.
 _RANK_VARIABLES = ("PMIX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 
@@ -30,10 +33,13 @@ def rank_from_environment(environ: Mapping[str, str]) -> int | None:
 def start() -> MPI.Intracomm:
     """Initialise MPI and give the world. Waiting ranks yield their core from now on.
 
+    A rank that Open MPI aborts stays for ``ABORT_DELAY_S``, so that the launcher reports the one that died first.
+
     Raises:
         ImportError: mpi4py or the MPI library is missing.
     """
     os.environ.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")
+    os.environ.setdefault("OMPI_MCA_opal_abort_delay", str(ABORT_DELAY_S))
     from mpi4py import MPI
 
     return MPI.COMM_WORLD

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import DATA
 
-from hpcaccept.parse.rank_exits import Death, parse_deaths
+from hpcaccept.parse.rank_exits import Death, parse_aborting, parse_deaths
 
 LAUNCHERS = DATA / "launchers"
 
@@ -20,6 +20,7 @@ def deaths(name: str) -> list[Death]:
         ("srun_one_killed", (2,), "Killed"),
         ("srun_two_exit_3", (2, 3), "Exited with exit code 3"),
         ("srun_segfault", (1,), "Segmentation fault (core dumped)"),
+        ("srun_mpi5_one_killed", (2,), "Killed"),
         ("srun_no_program", (0, 1, 2, 3), "Exited with exit code 2"),
         ("srun_ranks_with_gap", (0, 1, 3), "Exited with exit code 9"),
         ("mpiexec_one_killed", (2,), "signal 9 (Killed)"),
@@ -59,6 +60,12 @@ def test_every_rank_of_a_group_is_told() -> None:
 
 def test_a_node_failure_tells_of_ranks_that_were_ended() -> None:
     assert {d.how for d in deaths("srun_node_failure")} == {"Terminated"}
+
+
+def test_open_mpi_says_which_ranks_it_is_about_to_abort() -> None:
+    said = (LAUNCHERS / "srun_mpi5_one_killed.err").read_text("utf-8")
+    assert parse_aborting(said) == {("node1", 14221), ("node3", 14212)}
+    assert parse_aborting((LAUNCHERS / "srun_mpi5_peers_abort.err").read_text("utf-8")) == frozenset()
 
 
 @pytest.mark.parametrize(

@@ -256,6 +256,20 @@ def test_the_driver_hears_who_spoke_finished_and_stopped(folder: RunFolder) -> N
     assert [r.cut_short for r in words.records] == [False, True]
 
 
+@pytest.mark.parametrize(
+    ("host", "aborted"),
+    [("node1", {1}), ("node0", set()), ("login7", {1})],
+    ids=["as the run calls it", "another node's process of that number", "a host that calls itself otherwise"],
+)
+def test_a_rank_that_open_mpi_aborts_is_known_by_host_and_process(
+    folder: RunFolder, host: str, aborted: set[int]
+) -> None:
+    for rank, pid in enumerate((4, 77)):
+        say(folder, rank, rank_started(rank, f"node{rank}", pid=pid))
+    words = rank_logs_of(folder, "00", f"srun: hm\n[{host}:77] Delaying for 10 seconds before aborting\n")
+    assert words.aborted == aborted
+
+
 def test_a_step_that_nobody_spoke_in_has_no_words(folder: RunFolder) -> None:
     words = rank_logs_of(folder, "00")
     assert (words.spoke, words.records, words.finished, words.stopped) == ({}, (), frozenset(), {})

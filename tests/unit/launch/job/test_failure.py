@@ -119,6 +119,25 @@ def test_a_silent_rank_that_the_launcher_ended_later_did_not_die_the_same_death(
     assert loss.ranks == (1,)
 
 
+def test_those_that_open_mpi_aborts_for_a_dead_peer_are_not_blamed() -> None:
+    the_step = step(CHECKS)
+    deaths = parse_deaths((DATA / "launchers" / "srun_mpi5_peers_abort.err").read_text())
+    left = replace(words(the_step, "matmul", silent=[1, 2, 3]), aborted=frozenset({1, 3}))
+    loss = loss_of(the_step, left, deaths, late=False)
+    assert loss == Loss((2,), ("node2",), "matmul", "the launcher reports 'Killed'")
+    # Its node is gone, and the launcher has not noticed yet.
+    loss = loss_of(the_step, left, deaths[:2], late=False)
+    assert loss == Loss((2,), ("node2",), "matmul", "left no word while the others were ended waiting")
+
+
+def test_a_rank_that_open_mpi_aborts_while_nobody_else_is_silent_is_the_one() -> None:
+    the_step = step(CHECKS)
+    left = replace(words(the_step, "matmul", silent=[1]), aborted=frozenset({1}))
+    loss = loss_of(the_step, left, [Death(1, "node1", "Exited with exit code 14")], late=False)
+    assert loss is not None
+    assert (loss.ranks, loss.nodes) == ((1,), ("node1",))
+
+
 @pytest.mark.parametrize("recorded", ["mpiexec_one_killed", "mpiexec5_one_killed"])
 def test_mpiexec_names_no_node_that_counts_so_the_rank_itself_tells(recorded: str) -> None:
     # For virtual nodes mpiexec calls all of them by the name of the host.
