@@ -39,7 +39,8 @@ def start() -> MPI.Intracomm:
         ImportError: mpi4py or the MPI library is missing.
     """
     os.environ.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")
-    os.environ.setdefault("OMPI_MCA_opal_abort_delay", str(ABORT_DELAY_S))
+    if rank_from_environment(os.environ) is not None:  # a singleton has no peer whose death it could report
+        os.environ.setdefault("OMPI_MCA_opal_abort_delay", str(ABORT_DELAY_S))
     from mpi4py import MPI
 
     return MPI.COMM_WORLD
