@@ -5,16 +5,31 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+from typing import TYPE_CHECKING
 
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    import pytest
 
 #: The real Slurm (tests/support/slurm_fixtures.py), and a real browser.
 pytest_plugins = ["support.slurm_fixtures", "support.browser_fixtures"]
 
 # A busy machine is slow, which is no fault of what is tested. CI tries the same examples each time, so that a change is not refused
 # for what it has not changed; here each run tries new ones, and what it finds becomes an @example.
-settings.register_profile("here", deadline=None, max_examples=60, derandomize="CI" in os.environ)
-settings.load_profile("here")
+for _profile, _examples in (("here", 30), ("quick", 10), ("thorough", 300)):
+    settings.register_profile(_profile, deadline=None, max_examples=_examples, derandomize="CI" in os.environ)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "here"))
+
+#: Files that take longest, the longest first: a row that begins with one of them has time for it, the other row takes the rest.
+_LONGEST = (
+    "test_image.py",
+    "test_bad_days.py",
+    "test_doctor_paths.py",
+    "test_health_run.py",
+    "test_nightly.py",
+    "test_launchers.py",
+)
 
 _MATTER = ("torch", "mpi4py", "numpy", "h5py", "submitit", "click", "rich", "hypothesis")
 
@@ -29,3 +44,9 @@ def pytest_report_header() -> str:
             found.append(f"{name} –")
     cores = len(os.sched_getaffinity(0))
     return f"hpcaccept on {platform.platform()}, {cores} cores: {', '.join(found)}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first; within a file the order stays."""
+    place = {name: number for number, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(_LONGEST)))

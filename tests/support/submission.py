@@ -117,11 +117,11 @@ def until(look: Callable[[], Any], timeout_s: float, state: Callable[[], str] = 
 
 
 def command(
-    *words: str, env: Mapping[str, str] | None = None, timeout_s: float = 120
+    *words: str, env: Mapping[str, str] | None = None, timeout_s: float = 120, python: str = sys.executable
 ) -> subprocess.CompletedProcess[str]:
     """``python -m hpcaccept …`` to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "hpcaccept", *words],
+        [python, "-m", "hpcaccept", *words],
         env={**os.environ, **(env or {})},
         capture_output=True,
         text=True,

@@ -28,9 +28,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.mpi
 
 
-def examine(*words: str, env: Mapping[str, str], timeout_s: float = 60) -> tuple[int, list[dict[str, Any]], str]:
+def examine(
+    *words: str, env: Mapping[str, str], timeout_s: float = 150, python: str = sys.executable
+) -> tuple[int, list[dict[str, Any]], str]:
     """Exit code, findings and standard error of ``hpcaccept doctor --json``."""
-    done = command("doctor", "--json", *words, env={"HPCACCEPT_GPUS_PER_NODE": "0", **env}, timeout_s=timeout_s)
+    env = {"HPCACCEPT_GPUS_PER_NODE": "0", **env}
+    done = command("doctor", "--json", *words, env=env, timeout_s=timeout_s, python=python)
     assert done.stdout.startswith("{"), done.stdout + done.stderr
     said = json.loads(done.stdout)
     assert said["exit_code"] == done.returncode
@@ -308,8 +311,20 @@ def test_a_machine_without_slurm_is_looked_at_by_itself(tmp_path: Path) -> None:
     assert {"torch", "/dev/shm", "cores"} <= set(looks)
 
 
+def python_alone(folder: Path) -> str:
+    """This Python with its packages, in a virtual environment without the mpiexec that ``make`` may have installed beside it."""
+    (folder / "alone/bin").mkdir(parents=True)
+    shutil.copy(Path(sys.prefix, "pyvenv.cfg"), folder / "alone")
+    (folder / "alone/lib").symlink_to(Path(sys.prefix, "lib"))
+    python = folder / "alone/bin/python"
+    python.symlink_to(Path(sys.executable).resolve())
+    return str(python)
+
+
 def test_a_machine_without_slurm_and_mpi_says_so_and_what_it_is(tmp_path: Path) -> None:
-    code, findings, out = examine("--runs-dir", str(tmp_path / "runs"), env={"PATH": str(tmp_path)})
+    code, findings, out = examine(
+        "--runs-dir", str(tmp_path / "runs"), env={"PATH": str(tmp_path)}, python=python_alone(tmp_path)
+    )
     assert code == 3, out
     # Open MPI's own singletons need its daemon on the PATH, others need nothing.
     assert {"mpiexec"} <= set(bad(findings)) <= {"mpiexec", "MPI"}

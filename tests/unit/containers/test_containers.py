@@ -173,7 +173,7 @@ def first_words(module: ast.Module) -> set[str]:
                 return set().union(*map(words, values))
             case ast.Subscript(value=inner) | ast.Starred(value=inner):
                 return words(inner)
-            case ast.Call(func=ast.Name(id="found"), args=[inner, *_]):
+            case ast.Call(func=ast.Name(id="found" | "param"), args=[inner, *_]):
                 return words(inner)
             # A method that makes the command line, or a parameter of the same name that was given one.
             case ast.Call(func=ast.Attribute(attr=name)) | ast.Name(id=name) if name in returned:

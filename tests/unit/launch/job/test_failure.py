@@ -499,9 +499,7 @@ def exits(**status: int) -> dict[int, RankExited]:
 
 
 #: What srun says when rank 2 was killed and ranks 1 and 3 were ended by their own MPI before it could end them.
-SURVIVORS_FIRST = [
-    Death(3, "node3", "Exited with exit code 14"), Death(1, "node1", "Exited with exit code 14"), Death(2, "node2", "Killed"),
-]  # fmt: skip
+SURVIVORS_FIRST = parse_deaths((DATA / "launchers/srun_mpi5_peers_abort.err").read_text())
 
 
 @pytest.mark.parametrize(
