@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from hpcaccept.errors import UsageError
 from hpcaccept.measure import device as devices
 from hpcaccept.measure.gpu import telemetry
 from hpcaccept.measure.gpu.telemetry import Seen
@@ -60,8 +61,9 @@ class Matmul(Check):
     for seconds, whatever the state of this machine. It says "works", not "how fast".
 
     With ``search`` the best shape is looked for, a grid of multiples of 1024 around the shapes that are best on known
-    GPUs, and measured like any other as ``searched_flops``; the fact ``toml`` is the line to freeze it with. That is for
-    making baselines; a searched rate is never compared with a frozen one.
+    GPUs, and measured like any other as ``searched_flops``; a searched rate is never compared with a frozen one. The fact
+    ``suite[FORMAT]`` is what to put into a suite or the site's settings so that this shape is measured from now on, under a
+    label and so with baselines of its own; ``toml[FORMAT]`` is the line for the table that hpcaccept brings.
 
     What the rate does not mean: it is the rate of one shape through torch's BLAS on a device that does nothing else, not
     the peak of the part and not the speed of a training. ``wrong_elements`` is a lower bound when it is not 0, and 0
@@ -70,6 +72,7 @@ class Matmul(Check):
     Parameters:
         size: n of n × n matrices, the same for all formats; 0 takes the frozen shape, or on a CPU 1024 (fp64 768, narrow
             formats 256).
+        shape: M, N, K of a product of M × K and K × N, for the one format in ``dtypes``; empty takes ``size``.
         dtypes: formats to measure; empty means all that this kind of device may have.
         blocks: timed blocks, all of them kept.
         block_s: seconds per block; 0 means 1.0 on a GPU and 0.04 on a CPU.
@@ -128,12 +131,21 @@ class Matmul(Check):
     )  # fmt: skip
 
     size: int = param(0, at_least=0, at_most=MOST_ROWS)
+    shape: tuple[int, ...] = param((), at_least=1, at_most=MOST_ROWS)
     dtypes: tuple[str, ...] = param((), one_of=tuple(gemm.FORMATS))
     blocks: int = param(5, at_least=1, at_most=MOST_BLOCKS)
     block_s: float = param(0.0, at_least=0, at_most=HOUR_S, unit="s")
     warm_s: float = param(0.0, at_least=0, at_most=HOUR_S, unit="s")
     search: bool = False
     search_s: float = param(0.0, at_least=0, at_most=WEEK_S, unit="s")
+
+    def __post_init__(self) -> None:
+        if self.shape and (len(self.shape) != 3 or len(self.dtypes) != 1 or self.size or self.search):
+            raise UsageError(
+                f"matmul.shape is {list(self.shape)} with dtypes = {list(self.dtypes)}, size = {self.size}, search = {self.search}; "
+                "expected three sizes M, N, K of one format, without size and search.",
+                'For example: checks."matmul:bf16" = { dtypes = ["bf16"], shape = [2048, 2048, 13312] }',
+            )
 
     def measure(self, ctx: CheckContext) -> dict[str, tuple[float, float]]:
         """Each format in turn; see the class. Gives format → begin and end of its timed blocks."""
@@ -188,6 +200,7 @@ class Matmul(Check):
                 f"hpcaccept matmul search, best of {tried} shapes: {statistics.median(timed.rates_flops):.4g} FLOP/s"
             )
             today = dt.datetime.now(dt.timezone.utc).date()
+            ctx.fact(f"suite[{form.name}]", gemm_shapes.as_suite(form, shape))
             ctx.fact(f"toml[{form.name}]", gemm_shapes.as_toml(ctx.model, form, shape, source, today))
         if device.kind == "cuda":
             _emit_clock(ctx, variant, timed)
@@ -207,6 +220,8 @@ class Matmul(Check):
             tried = search(form, device, gemm_shapes.candidates(form, device, ctx.model), search_s, ctx)
             shape = max(tried, key=lambda shape: tried[shape])
             return shape, f"the best of {len(tried)} shapes", len(tried)
+        if self.shape:
+            return Shape(*self.shape), "parameter shape", 0
         if self.size:
             return Shape.from_size(self.size), "parameter size", 0
         return *gemm_shapes.shape_of(form, device, ctx.model), 0

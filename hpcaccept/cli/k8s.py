@@ -39,7 +39,9 @@ def _what_is_tested(command: F) -> F:
             metavar="S",
             help="Seconds for MPI to start.  [default: 300]",
         ),
-        click.option("--search", is_flag=True, help="Let matmul search its best shapes, for making a baseline."),
+        click.option(
+            "--search", is_flag=True, help="Let matmul search its best shapes; the report says how to keep them."
+        ),
         click.option(
             "--set", "changes", multiple=True, metavar="CHECK.PARAM=VALUE", help="Change a parameter; may be repeated."
         ),

@@ -32,7 +32,7 @@ from hpcaccept.cli.options import (
     metavar="CHECK.PARAM=VALUE",
     help="Change a parameter of a check; may be repeated. 'hpcaccept config --suite' shows all.",
 )
-@click.option("--search", is_flag=True, help="Let matmul search its best shapes, for making a baseline.")
+@click.option("--search", is_flag=True, help="Let matmul search its best shapes; the report says how to keep them.")
 @click.option("-p", "--partition", metavar="NAME", help="Slurm partition.")
 @click.option("-A", "--account", metavar="NAME", help="Slurm account.")
 @click.option(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from hpcaccept.model.evidence import Evidence
     from hpcaccept.model.verdict_table import JudgedColumn
 
+#: Lines that a search for shapes may take of the first page.
+_SHAPES_SHOWN = 16
 #: From what must be looked at first to what is well.
 ORDER = tuple(sorted(OUTCOMES, key=SEVERITY.__getitem__, reverse=True))
 #: How bad each code of a column is.
@@ -204,4 +206,17 @@ def _notes(evidence: Evidence) -> list[str]:
         notes.append(f"The job ended as {evidence.job.state}: {evidence.job.detail}.")
     if evidence.unreadable:
         notes.append(f"{len(evidence.unreadable)} line(s) of the records cannot be read.")
-    return notes
+    return [*notes, *_found_shapes(evidence)]
+
+
+def _found_shapes(evidence: Evidence) -> list[str]:
+    """What a search for shapes has found, as lines for a suite; of a fleet as many as anybody reads."""
+    searching = [spec.name for spec in evidence.plan.suite.checks if spec.params.get("search")]
+    records = evidence.record_table.rows(evidence.record_table.of_checks(searching)) if searching else []
+    found = {
+        f"Best shape found for {record.device_model}, to keep it in a suite: {text}"
+        for record in records
+        for fact, text in record.facts.items()
+        if fact.startswith("suite[")
+    }
+    return sorted(found)[:_SHAPES_SHOWN]

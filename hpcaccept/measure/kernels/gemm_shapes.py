@@ -1,7 +1,7 @@
 """Which shape of a matrix product is measured on which GPU, and where is a better one looked for?
 
 The best shape differs by model and library version, and a rate of one shape says nothing about another one: so it is
-frozen per GPU model in ``shapes.toml`` and searched only to make such a line, never to judge a node.
+frozen per GPU model in ``gemm_shapes.toml`` and searched only to make such a line, never to judge a node.
 """
 
 from __future__ import annotations
@@ -108,6 +108,11 @@ def _grid(seeds: Iterable[Shape], step: int, reach: int, most: int) -> Iterable[
         for seed in seeds
     )
     return dict.fromkeys((*seeds, *moved))
+
+
+def as_suite(form: Format, shape: Shape) -> str:
+    """What makes a suite, or a site by its settings, measure this shape: a check under a label, with baselines of its own."""
+    return f'checks."matmul:{form.name}" = {{ dtypes = ["{form.name}"], shape = [{shape.m}, {shape.n}, {shape.k}] }}'
 
 
 def as_toml(model: str, form: Format, shape: Shape, source: str, date: dt.date) -> str:

@@ -14,6 +14,8 @@ from support.solo_context import SoloContext
 from hpcaccept import checks
 from hpcaccept.checks import matmul
 from hpcaccept.checks.matmul import Matmul
+from hpcaccept.config.suites import SuiteText
+from hpcaccept.config.toml import read_toml
 from hpcaccept.errors import UsageError
 from hpcaccept.measure import device
 from hpcaccept.measure.device import Cpu
@@ -23,6 +25,7 @@ from hpcaccept.measure.gpu.telemetry import Seen
 from hpcaccept.measure.kernels import gemm, gemm_shapes
 from hpcaccept.measure.kernels.gemm import Shape
 from hpcaccept.model.check import Unavailable
+from hpcaccept.plan.resolve import resolve_suite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -186,6 +189,33 @@ def test_a_search_gives_the_best_shape_as_a_line_of_the_table(tmp_path: Path) ->
     assert key == ("NVIDIA H100 80GB HBM3", "bf16")
     assert str(line.shape) == ctx.facts["shape[search/bf16]"]
     assert "best of" in line.source
+
+
+def test_what_a_search_finds_can_be_measured_from_then_on_under_a_label(tmp_path: Path) -> None:
+    found = SoloContext(Matmul(blocks=2, block_s=0.001, dtypes=("fp32",), search=True, search_s=0.01)).run()
+    file = tmp_path / "mine.toml"
+    file.write_text(found.facts["suite[fp32]"] + "\n")
+    (spec,) = resolve_suite(SuiteText(file, read_toml(file))).checks
+    assert spec.name == "matmul:fp32"
+    again = SoloContext(checks.build(spec.name, {**spec.params, "blocks": 2, "block_s": 0.001})).run()
+    assert again.facts["shape[fp32]"] == found.facts["shape[search/fp32]"]
+    assert again.variants("rate_flops") == {"fp32"}
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"shape": [64, 64]},
+        {"shape": [64, 64, 64]},
+        {"shape": [64, 64, 64], "dtypes": ["fp32", "fp64"]},
+        {"shape": [64, 64, 64], "dtypes": ["fp32"], "size": 64},
+        {"shape": [64, 64, 64], "dtypes": ["fp32"], "search": True},
+        {"shape": [64, 0, 64], "dtypes": ["fp32"]},
+    ],
+)
+def test_a_shape_is_three_sizes_of_one_format(params: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="shape"):
+        checks.build("matmul", params)
 
 
 def test_a_searched_rate_has_a_name_of_its_own_and_is_verified() -> None:

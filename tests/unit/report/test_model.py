@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 
 import pytest
+from support.builders import H100, evidence, judged, nodes, plan, record, suite
 
 from hpcaccept.model.metric import Limit
+from hpcaccept.model.suite import CheckSpec
 from hpcaccept.model.verdict import Outcome, Subject, Verdict
-from hpcaccept.report.model import ORDER, ranked, shortfall
+from hpcaccept.report.model import ORDER, ranked, shortfall, summarise
 
 
 def verdict(outcome: Outcome, node: str, value: float | None = None, limit: Limit | None = None) -> Verdict:
@@ -60,3 +62,15 @@ def test_the_worst_comes_first_and_names_decide_only_between_equals() -> None:
     ]
     assert [v.subject.node for v in ranked(made)] == ["y", "b", "c", "x", "d", "z", "a"]
     assert ranked(reversed(made)) == ranked(made)
+
+
+def test_a_search_for_shapes_ends_with_lines_for_a_suite() -> None:
+    line = 'checks."matmul:bf16" = { dtypes = ["bf16"], shape = [2048, 2048, 13312] }'
+    the_plan = plan(suite(CheckSpec("speed", params={"search": True})), nodes=2)
+    records = [
+        record("speed", node, {}, facts={"suite[bf16]": line, "toml[bf16]": "…"}, device_model=H100)
+        for node in nodes(2)
+    ]
+    found = evidence(records, the_plan)
+    notes = [note for note in summarise(found, judged(found), []).notes if "shape" in note]
+    assert notes == [f"Best shape found for {H100}, to keep it in a suite: {line}"]
