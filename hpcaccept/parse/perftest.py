@@ -40,14 +40,12 @@ class Row:
     Attributes:
         size_bytes: of a message.
         iterations: messages sent.
-        rate_bytes: mean, bytes per second; of both directions together in a bidirectional test.
-        peak_bytes: best moment, None where it was not measured.
+        rate_bytes: mean, bytes per second.
     """
 
     size_bytes: int
     iterations: int
     rate_bytes: float
-    peak_bytes: float | None
 
 
 @dataclass(frozen=True)
@@ -56,13 +54,11 @@ class Bandwidth:
 
     Attributes:
         test: its title (``RDMA_Write BW Test``), empty where it printed none.
-        bidirectional: True when both ends wrote.
         settings: what the preamble says (``Device``, ``Link type``, ``Mtu`` …).
         rows: by message size.
     """
 
     test: str
-    bidirectional: bool
     settings: dict[str, str]
     rows: tuple[Row, ...]
 
@@ -71,7 +67,7 @@ def parse_write_bw(text: str) -> Bandwidth:
     """The result in the output of client or server.
 
     Raises:
-        NotUnderstood: no heading with a known unit, or no row of numbers below it.
+        NotUnderstood: no heading with a known unit, no row of numbers below it, or a test in both directions at once.
     """
     lines = text.splitlines()
     at = next((n for n, line in enumerate(lines) if _HEADING.match(line)), None)
@@ -85,8 +81,10 @@ def parse_write_bw(text: str) -> Bandwidth:
     if not rows:
         raise NotUnderstood(f"ib_write_bw printed a heading and no row of numbers: {text[-300:]!r}")
     title = next((line.strip() for line in lines if line.strip().endswith("BW Test")), "")
+    if "Bidirectional" in title:
+        raise NotUnderstood(f"ib_write_bw printed the sum of both directions ({title}), expected a test in one direction.")
     settings = dict(_SETTING.findall("\n".join(lines[:at])))
-    return Bandwidth(title, "Bidirectional" in title, settings, rows)
+    return Bandwidth(title, settings, rows)
 
 
 def complaint(text: str) -> str:
@@ -97,5 +95,4 @@ def complaint(text: str) -> str:
 
 
 def _row(match: re.Match[str], scale: float) -> Row:
-    peak = float(match[3]) * scale
-    return Row(int(match[1]), int(match[2]), float(match[4]) * scale, peak or None)
+    return Row(int(match[1]), int(match[2]), float(match[4]) * scale)

@@ -33,7 +33,6 @@ _FIRST = "nvidia"
 #: temperature in °C, PCIe as its generation and its lanes, memory in bytes without what the driver reserves.
 Quantity = Literal[
     "clock",
-    "clock_max",
     "power",
     "energy",
     "temperature",

@@ -43,7 +43,6 @@ class Seen:
     Attributes:
         clock_hz: mean clock of the compute units, idle samples included.
         clock_busy_hz: the same without idle samples.
-        clock_max_hz: highest clock that the part may reach.
         power_w: mean power since the first sample.
         energy_j: energy since the first sample, by the GPU's own counter.
         temperature_max_c: highest temperature of the GPU.
@@ -60,7 +59,6 @@ class Seen:
 
     clock_hz: float | None = None
     clock_busy_hz: float | None = None
-    clock_max_hz: float | None = None
     power_w: float | None = None
     energy_j: float | None = None
     temperature_max_c: float | None = None
@@ -141,7 +139,6 @@ class Sampler:
 
     def start(self) -> None:
         """Ask what does not change, and how much energy was taken until now; the thread does the rest."""
-        self._seen.clock_max_hz = self._read("clock_max")
         self._pcie_max = (self._whole("pcie_gen_max"), self._whole("pcie_width_max"))
         self._start_s = time.monotonic()
         self._first = self._energy()

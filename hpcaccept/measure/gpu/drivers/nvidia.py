@@ -160,7 +160,6 @@ def _temperature(api: Any, gpu: Any) -> float:
 
 _TELEMETRY: dict[Quantity, Callable[[Any, Any], float]] = {
     "clock": lambda api, gpu: api.nvmlDeviceGetClockInfo(gpu, api.NVML_CLOCK_SM) * 1e6,
-    "clock_max": lambda api, gpu: api.nvmlDeviceGetMaxClockInfo(gpu, api.NVML_CLOCK_SM) * 1e6,
     "power": lambda api, gpu: api.nvmlDeviceGetPowerUsage(gpu) / 1000,
     "energy": lambda api, gpu: api.nvmlDeviceGetTotalEnergyConsumption(gpu) / 1000,
     "temperature": _temperature,

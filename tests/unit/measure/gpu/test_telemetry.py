@@ -65,7 +65,6 @@ def watch(library: Path, tmp_path: Path) -> Any:
 def test_clock_power_heat_and_link_of_a_busy_gpu(watch: Any) -> None:
     seen = watch(h100(0, clock_mhz="1410", power_mw="612000", temperature_c="66"))
     assert seen["clock_hz"] == seen["clock_busy_hz"] == 1410e6
-    assert seen["clock_max_hz"] == 1980e6
     assert seen["power_w"] == pytest.approx(612, rel=0.01)
     assert seen["energy_j"] == pytest.approx(612 * seen["duration_s"], rel=0.2)
     assert seen["temperature_max_c"] == 66
