@@ -82,7 +82,9 @@ def parse_write_bw(text: str) -> Bandwidth:
         raise NotUnderstood(f"ib_write_bw printed a heading and no row of numbers: {text[-300:]!r}")
     title = next((line.strip() for line in lines if line.strip().endswith("BW Test")), "")
     if "Bidirectional" in title:
-        raise NotUnderstood(f"ib_write_bw printed the sum of both directions ({title}), expected a test in one direction.")
+        raise NotUnderstood(
+            f"ib_write_bw printed the sum of both directions ({title}), expected a test in one direction."
+        )
     settings = dict(_SETTING.findall("\n".join(lines[:at])))
     return Bandwidth(title, settings, rows)
 

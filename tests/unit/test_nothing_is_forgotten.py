@@ -1,4 +1,4 @@
-"""Who adds a check is told what else belongs to it."""
+"""Whoever adds a check or a format is told what else belongs to it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from hpcaccept import checks
+from hpcaccept import checks, container
 from hpcaccept.config.suites import built_in, read_suite
 from hpcaccept.plan.resolve import resolve_suite
+from hpcaccept.report import formats
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,3 +39,26 @@ def test_a_check_stands_in_the_table_of_the_readme(name: str) -> None:
 def test_a_check_shows_a_value_at_the_terminal(name: str) -> None:
     shown = [metric.name for metric in checks.load(name).metrics if metric.headline]
     assert shown, f"no metric of {name} has headline=True: the first page of a report would say nothing of it"
+
+
+@pytest.mark.parametrize("name", formats.names())
+def test_a_format_stands_in_the_table_of_the_reports_page(name: str) -> None:
+    line = f"| `{name}` | {formats.about(name)} |"
+    assert line in (ROOT / "docs/how-to/reports.md").read_text("utf-8"), (
+        f"docs/how-to/reports.md lacks the line: {line}"
+    )
+
+
+@pytest.mark.parametrize("name", formats.names())
+def test_a_format_is_tried_by_name(name: str) -> None:
+    folder = ROOT / "tests" / "unit" / "report"
+    named = [file for file in folder.rglob("test_*.py") if f'"{name}"' in file.read_text("utf-8")]
+    assert named, f"write {folder.relative_to(ROOT)}/formats/test_{name.replace('-', '_')}.py"
+
+
+@pytest.mark.parametrize("name", sorted(set(container.names()) - {"none"}))
+def test_a_container_runtime_stands_in_the_docs(name: str) -> None:
+    pages = [page for page in (ROOT / "docs/how-to").glob("*.md") if page.name != "extend.md"]
+    words = (f"`{name}`", f"container-runtime {name}")
+    told = [page for page in pages if page.stem == name or any(word in page.read_text("utf-8") for word in words)]
+    assert told, f"no page of docs/how-to says what --container-runtime {name} is for"
