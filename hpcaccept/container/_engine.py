@@ -79,6 +79,8 @@ def unfit(image: Image) -> str:
         return f"{image.reference!r} is an image of Enroot's: use --container-runtime enroot"
     if image.reference.endswith(".sif"):
         return f"{image.reference!r} is an image of Apptainer's: use --container-runtime apptainer"
+    if image.reference.startswith("/"):
+        return f"{image.reference!r} is a path: the name of an image is expected here, REGISTRY/PATH:TAG"
     if "#" in image.reference:
         return f"{image.reference!r} is Enroot's way of writing: REGISTRY/PATH:TAG is expected here"
     return ""

@@ -32,7 +32,7 @@ def test_a_check_has_a_test(name: str) -> None:
 @pytest.mark.parametrize("name", checks.names())
 def test_a_check_stands_in_the_table_of_the_readme(name: str) -> None:
     table = (ROOT / "README.md").read_text("utf-8").partition("## What is checked")[2].partition("\n## ")[0]
-    assert f"`{name}`" in table, f"name {name} in README's table under 'What is checked'"
+    assert f"`{name}`" in table, f"add `{name}` to README's table under 'What is checked'"
 
 
 @pytest.mark.parametrize("name", checks.names())
@@ -62,3 +62,12 @@ def test_a_container_runtime_stands_in_the_docs(name: str) -> None:
     words = (f"`{name}`", f"container-runtime {name}")
     told = [page for page in pages if page.stem == name or any(word in page.read_text("utf-8") for word in words)]
     assert told, f"no page of docs/how-to says what --container-runtime {name} is for"
+
+
+@pytest.mark.parametrize("name", sorted(set(container.names()) - {"none"}))
+def test_a_container_runtime_is_tried_by_name(name: str) -> None:
+    folder = ROOT / "tests" / "unit" / "container"
+    named = [file for file in folder.glob("test_*.py") if f'"{name}' in file.read_text("utf-8")]
+    assert named, (
+        f"write {folder.relative_to(ROOT)}/test_{name}.py: how it enters, and each of its failures by its own words"
+    )

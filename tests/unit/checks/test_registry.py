@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 
 import pytest
 
@@ -80,7 +81,8 @@ def test_a_check_is_called_like_its_file_and_keeps_what_every_check_promises(nam
 def test_a_size_a_time_and_a_share_have_their_unit(name: str) -> None:
     for parameter in parameters(checks.load(name)).values():
         suffix = parameter.name.rpartition("_")[2]
-        assert parameter.bounds.unit == UNITS.get(suffix, parameter.bounds.unit), f"{name}.{parameter.name}"
+        unit = UNITS.get(suffix, parameter.bounds.unit)
+        assert parameter.bounds.unit == unit, f"write {name}.{parameter.name} = param(…, unit={unit!r})"
 
 
 @every_check
@@ -122,3 +124,11 @@ def test_a_manual_page_fits_a_terminal_and_loses_no_word(name: str) -> None:
     assert all(len(line) <= 79 or " " not in line.strip() for line in shown.splitlines())
     parameters = [line for line in page.splitlines() if line.startswith("  ") and " = " in line and line[2] != " "]
     assert [line for line in parameters if line not in shown.splitlines() and len(line) <= 79] == []
+
+
+@every_check
+def test_the_manual_of_a_check_describes_each_parameter(name: str) -> None:
+    kind = checks.load(name)
+    manual = (kind.__doc__ or "").partition("Parameters:")[2]
+    missing = [key for key in parameters(kind) if not re.search(rf"^\s+(\w+, )*{key}(, \w+)*:", manual, re.MULTILINE)]
+    assert not missing, f"add to 'Parameters:' in the docstring of {kind.__name__}: {', '.join(missing)}"

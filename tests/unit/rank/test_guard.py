@@ -7,20 +7,19 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from hpcaccept.model.record import CheckStarted, RankExited, UnreadableLine
 from hpcaccept.store.journal import read
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+ROOT = Path(__file__).parents[3]
 #: A rank whose program is the text in ``argv[1]``.
 RANK = """
-import os, signal, sys, time
+import os, resource, signal, sys, time
 from hpcaccept.rank import guard, program
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 def main(argv):
     print(os.getpid(), flush=True)
     exec(body)
@@ -36,7 +35,8 @@ def start(folder: Path, body: str, rank: str | None = "3") -> subprocess.Popen[s
     if rank is not None:
         environ["PMI_RANK"] = rank
     command = [sys.executable, "-c", RANK, body, str(folder), "00"]
-    return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True)
+    environ["PYTHONPATH"] = str(ROOT)
+    return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True, cwd=folder)
 
 
 def ended(folder: Path, body: str, rank: str | None = "3") -> int:
