@@ -5,7 +5,6 @@ A package of the site adds checks by entry points of the group ``hpcaccept.check
 
 from __future__ import annotations
 
-from types import GenericAlias
 from typing import TYPE_CHECKING, Any
 
 from hpcaccept import discover
@@ -36,8 +35,8 @@ def the_check_of(module: ModuleType) -> type[Check]:
 
 def _is_check(thing: object, module: str) -> bool:
     # Python 3.10 calls an alias like dict[str, int] a type too, and then issubclass refuses it.
-    is_class = isinstance(thing, type) and not isinstance(thing, GenericAlias)
-    return is_class and issubclass(thing, Check) and thing.__module__ == module
+    is_class = isinstance(thing, type) and not hasattr(thing, "__origin__")
+    return is_class and issubclass(thing, Check) and thing.__module__ == module  # type: ignore[arg-type]
 
 
 KIND = discover.Kind("check", __name__, "hpcaccept.checks", "List them with 'hpcaccept checks'.", holds=the_check_of)

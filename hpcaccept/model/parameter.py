@@ -11,6 +11,7 @@ import json
 import math
 import re
 import shlex
+import sys
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
@@ -205,7 +206,9 @@ class Parameter:
 @functools.cache
 def parameters(kind: type) -> Mapping[str, Parameter]:
     """The parameters of a check, by name, in the order of its fields."""
-    hints = get_type_hints(kind)
+    # Of the fields alone: Python 3.10 takes a bare ClassVar, as the others have it, for no type.
+    bare = type(kind.__name__, (), {"__annotations__": {f.name: f.type for f in fields(kind)}})
+    hints = get_type_hints(bare, vars(sys.modules[kind.__module__]))
     return {f.name: _parameter(f.name, hints[f.name], f.default, f.metadata) for f in fields(kind)}
 
 
