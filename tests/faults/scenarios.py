@@ -91,9 +91,9 @@ def _broken(folder: Path, suite: str, *faults: Mapping[str, Any], env: Mapping[s
     return submit(folder / "runs", suite_file(folder, suite), *words, env=environment).finish(300)
 
 
-def _flipped(check: str, **fault: Any) -> Callable[[Path, VirtualSlurm | None], Finished]:
+def _flipped(check: str, parameters: str = "", **fault: Any) -> Callable[[Path, VirtualSlurm | None], Finished]:
     def run(folder: Path, _: VirtualSlurm | None) -> Finished:
-        return _broken(folder, _ONE_CHECK.format(check=check), {"ranks": [2], **fault})
+        return _broken(folder, _ONE_CHECK.format(check=check) + parameters, {"ranks": [2], **fault})
 
     return run
 
@@ -137,11 +137,11 @@ SCENARIOS = (
     Scenario("healthy", "nothing", _healthy, names=""),
     Scenario(
         "flipped product", "node2 flips one bit of each 50th matrix product",
-        _flipped("burn", kind="product", every=50), names="node2",
+        _flipped("burn", "duration_s = 2.0\n", kind="product", every=50), names="node2",
     ),
     Scenario(
         "wrong products", "node2 flips the same bit of every matrix product, so that it always agrees with itself",
-        _flipped("burn", kind="product", every=1), names="node2",
+        _flipped("burn", "duration_s = 2.0\n", kind="product", every=1), names="node2",
     ),
     Scenario(
         "flipped weight", "node2 flips the lowest bit of one weight in the tenth training step",

@@ -9,7 +9,9 @@ import pytest
 from support.submission import Finished, submit, suite_file
 
 DATA = Path(__file__).parents[1] / "data" / "nccl_log"
-pytestmark = [pytest.mark.mpi, pytest.mark.alone]
+pytestmark = pytest.mark.mpi
+#: Rails are held against each other's rates.
+alone = pytest.mark.alone
 
 SUITE = """
 [checks.allreduce]
@@ -105,6 +107,7 @@ def only(check: str) -> str:
     return f"[checks.{check}]{params}[peers]\nenabled = false\n"
 
 
+@alone
 def test_healthy_ranks_exchange_rightly_in_every_way(tmp_path: Path) -> None:
     done = run(tmp_path, SUITE)
     assert done.code == 0, done.out + done.err
@@ -136,6 +139,7 @@ def test_healthy_ranks_exchange_rightly_in_every_way(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two ranks need two cores to measure side by side")
+@alone
 def test_one_node_alone_has_numbers_of_its_own_and_no_world(tmp_path: Path) -> None:
     done = run(tmp_path, only("collectives") + "[checks.transfers]\nsize_bytes = 1048576\nblock_s = 0.002\n", nodes=1)
     assert done.code == 0, done.out + done.err
@@ -149,6 +153,7 @@ def test_one_node_alone_has_numbers_of_its_own_and_no_world(tmp_path: Path) -> N
     assert {v["variant"] for v in copied} == WAYS | {f"{way}/together" for way in WAYS}
 
 
+@alone
 def test_a_spoilt_element_is_found_on_the_rank_and_in_the_collective_that_have_it(tmp_path: Path) -> None:
     done = run(tmp_path, only("collectives"), harm("2", "collectives", SPOILT_SHARE))
     assert done.code == 1, done.out + done.err
@@ -156,6 +161,7 @@ def test_a_spoilt_element_is_found_on_the_rank_and_in_the_collective_that_have_i
     assert "NOT ACCEPTED: node1" in done.out
 
 
+@alone
 def test_a_collective_that_the_backend_lacks_is_not_run_and_says_why(tmp_path: Path) -> None:
     done = run(tmp_path, only("collectives"), harm("0123", "collectives", NO_REDUCE_SCATTER))
     assert done.code == 0, done.out + done.err

@@ -10,7 +10,7 @@ from support.submission import ANY_NOISE, submit, suite_file
 
 QUIET = (Path(__file__).parents[1] / "data/kernel_log/quiet.kmsg").read_text()
 FLAPS = "sys/class/infiniband/mlx5_0/ports/1/counters/link_downed"
-pytestmark = [pytest.mark.mpi, pytest.mark.alone]
+pytestmark = pytest.mark.mpi
 
 
 def test_a_flap_and_an_xid_during_the_run_are_found_and_those_of_before_are_not(tmp_path: Path) -> None:
