@@ -11,6 +11,8 @@ from support.apptainer import sif_of_nothing, why_not, with_apptainer
 from support.pyxis_image import mounts
 from support.submission import Finished, noise, submit, suite_file
 
+from hpcaccept.launch.job.this_machine import mpiexec
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -85,6 +87,7 @@ def test_a_host_without_the_runtime_says_which_program_is_missing(tmp_path: Path
     bare.mkdir()
     for program in ("sh", "env"):
         (bare / program).symlink_to(f"/bin/{program}")
+    (bare / "mpiexec").symlink_to(mpiexec())
     done = _run(tmp_path, str(sif), {**LOCAL, "PATH": str(bare)}, "--nodes", "1")
     assert done.code == 3, done.out + done.err
     (ended,) = done.events("ended")

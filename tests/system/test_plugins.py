@@ -56,7 +56,7 @@ def test_pip_installs_it_and_hpcaccept_lists_it_with_its_origin(site: Path) -> N
     added = shown.partition("From installed packages:")[2]
     assert [line.split() for line in added.splitlines() if line] == [
         ["clock_step", "check", "of", "site-checks", "1.2"],
-        ["one_line", "format", "of", "site-checks", "1.2"],
+        ["one_line", "report", "format", "of", "site-checks", "1.2"],
     ]
     assert "From the installed package site-checks 1.2." in ask(
         site, "-m", "hpcaccept", "checks", "explain", "clock_step"
