@@ -1,6 +1,6 @@
 # make accept   install into .venv and test four (virtual) nodes
 # make test     install and run every test, those on a real Slurm included where Debian's packages may be installed
-# make test-quick  unit tests, and the contract of the launchers that need no package of Debian: under three minutes on two cores
+# make test-quick  unit tests and contracts but for those that take seconds each or need a package of Debian: under three minutes on two cores
 # make lint     ruff, mypy, import-linter, shellcheck
 # make bench    the numbers of docs/reference/performance.md, as ratios
 # make gpu      every check, plain loops and telemetry on the GPUs of this machine; OUT=FOLDER for gpu-report.json and .txt
@@ -65,14 +65,14 @@ test: .venv/stamp-dev slurm-packages browser-packages image-packages
 	@$(if $(COVERAGE),$(BIN)/coverage erase)
 	@failed=0; pytest() { echo "pytest $$*"; $(BIN)/$(if $(COVERAGE),coverage run,python) -m pytest "$$@" || failed=1; }; \
 	if [ -n "$(ARGS)" ]; then pytest $(ARGS); else \
-	  pytest tests/unit -n auto --maxprocesses 8; \
+	  pytest tests/unit -n auto --maxprocesses 8 --dist worksteal; \
 	  pytest tests --ignore tests/unit -m "not alone" -n 2 --dist loadfile --no-loadscope-reorder; \
 	  pytest tests --ignore tests/unit -m alone; fi; \
 	$(if $(COVERAGE),$(BIN)/coverage combine --quiet && $(BIN)/coverage report --skip-covered --show-missing | tail -n 40;) exit $$failed
 
 # Nothing is installed but what Python needs. The contract of Slurm and of hosts by ssh is kept by "make test".
 test-quick: .venv/stamp-dev
-	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest tests/unit tests/contract -n auto --maxprocesses 8 -k "not (test_launchers and (slurm or hosts))" $(ARGS)
+	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest tests/unit tests/contract -n auto --maxprocesses 8 --dist worksteal -m "not slow" -k "not (test_launchers and (slurm or hosts))" $(ARGS)
 
 lint: .venv/stamp-dev
 	$(BIN)/ruff check .

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     Node = Callable[..., Judgement]
 
+pytestmark = pytest.mark.slow
+
 TESTS = Path(__file__).parents[1]
 CATALOGUE = checks.catalogue(["identity", "health", "kernel_log"])
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from hpcaccept.measure.kernels.gemm import Format, Operands
 
+pytestmark = pytest.mark.slow
+
 real_call = gemm.product_call
 DATA = Path(__file__).parents[2] / "data/stress_ng"
 HEALTHY = (DATA / "two_workers.yaml").read_text()

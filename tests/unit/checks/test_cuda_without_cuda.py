@@ -35,6 +35,8 @@ from hpcaccept.measure.kernels.stress import Engine
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.slow
+
 GPU = "cuda:3"
 each_format = pytest.mark.parametrize("form", FORMATS.values(), ids=lambda form: form.name)
 

@@ -20,6 +20,8 @@ from hpcaccept.model.check import Unavailable
 if TYPE_CHECKING:
     from hpcaccept.model.metric import Limit
 
+pytestmark = pytest.mark.slow
+
 
 class TwinBench(SoloContext):
     """Rank 0 of two that do exactly the same, so that a real group of one stands for both."""

@@ -17,6 +17,8 @@ from hpcaccept.model.check import Unavailable
 if TYPE_CHECKING:
     from hpcaccept.model.metric import Metric
 
+pytestmark = pytest.mark.slow
+
 TESTS = Path(__file__).parents[2]
 WHO = "GPU 0 at 00000000:18:00.0 uuid GPU-00000000-aaaa-bbbb-cccc-000000000000 serial 1652324000000"
 METRICS: dict[str, Metric] = {metric.name: metric for metric in Health.metrics}

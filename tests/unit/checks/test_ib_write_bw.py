@@ -24,6 +24,8 @@ from hpcaccept.checks.ib_write_bw import IbWriteBw, listening, rounds
 from hpcaccept.errors import ToolError, UsageError
 from hpcaccept.model.check import Unavailable
 
+pytestmark = pytest.mark.slow
+
 STAND_IN = Path(__file__).parents[2] / "support" / "perftest_stand_in.py"
 DEVICES = ("mlx5_0", "mlx5_1")
 

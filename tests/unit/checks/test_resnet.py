@@ -22,6 +22,8 @@ from hpcaccept.measure.kernels import training
 if TYPE_CHECKING:
     from hpcaccept.model.metric import Limit
 
+pytestmark = pytest.mark.slow
+
 SMALL: dict[str, Any] = {"models": ("resnet18",), "modes": ("train",), "precisions": ("fp32",), "blocks": 1}
 
 

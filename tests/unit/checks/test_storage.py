@@ -29,6 +29,8 @@ from hpcaccept.transport.process import Done
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+pytestmark = pytest.mark.slow
+
 needs_fio = pytest.mark.skipif(shutil.which("fio") is None, reason="fio is not installed")
 SIZE = 2 << 20
 

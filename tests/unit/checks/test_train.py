@@ -15,6 +15,8 @@ from hpcaccept.checks.train import REFERENCE, Train
 from hpcaccept.errors import UsageError
 from hpcaccept.measure.kernels import training
 
+pytestmark = pytest.mark.slow
+
 
 def curve_by_numpy() -> list[float]:
     """The whole training in numpy float64, gradients by hand: where REFERENCE comes from."""

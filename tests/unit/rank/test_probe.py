@@ -22,6 +22,8 @@ from hpcaccept.serial import dumps
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 
 def heard(*lines: str) -> ProbeReader:
     hearing = ProbeReader()

@@ -26,6 +26,8 @@ from hpcaccept.units import parse_slurm_time
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+pytestmark = pytest.mark.slow
+
 SCRIPTS = {file.stem: file for file in sorted((ROOT / "sbatch").glob("*.sbatch"))}
 PARTS = [*SCRIPTS.values(), ROOT / "sbatch/steps.sh"]
 

@@ -19,6 +19,8 @@ from hpcaccept.measure.gpu.nvml_counters import fabric_faults
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 LIST = """
 import dataclasses, json
 from hpcaccept.measure.gpu.driver import DriverMissing

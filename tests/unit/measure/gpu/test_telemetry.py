@@ -16,6 +16,8 @@ from hpcaccept.measure.gpu.telemetry import Seen, sampling
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 #: ``argv``: device, the description while the block runs (or nothing), seconds.
 WATCH = """
 import dataclasses, json, os, sys, time
