@@ -142,7 +142,8 @@ class TestOnRealSlurm:
     def test_mpi_ranks_find_each_other_through_pmix(self, cluster: VirtualSlurm, shape: list[str]) -> None:
         pytest.importorskip("mpi4py")
         program = "from mpi4py import MPI; print(MPI.COMM_WORLD.allreduce(1))"
-        text = typed(cluster, "srun", "--mpi=pmix", *shape, sys.executable, "-c", program)
+        # The first import of an MPI takes long while an image is built beside it.
+        text = typed(cluster, "srun", "--mpi=pmix", *shape, sys.executable, "-c", program, timeout_s=240)
         ranks = shape[1].removeprefix("-n")
         assert text.split() == [ranks] * int(ranks)
 
