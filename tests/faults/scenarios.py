@@ -137,7 +137,7 @@ SCENARIOS = (
     Scenario("healthy", "nothing", _healthy, names=""),
     Scenario(
         "flipped product", "node2 flips one bit of each 50th matrix product",
-        _flipped("burn", "duration_s = 2.0\n", kind="product", every=50), names="node2",
+        _flipped("burn", kind="product", every=50), names="node2",
     ),
     Scenario(
         "wrong products", "node2 flips the same bit of every matrix product, so that it always agrees with itself",
