@@ -34,7 +34,7 @@ USUAL = 2
 def enter(
     image: Image, command: Sequence[str], *, step: str, names: Sequence[str] = (), gpus: bool = False
 ) -> Sequence[str]:
-    """``docker run``, as the user who asks: the records belong to him."""
+    """``docker run``, as the user who submits, so that the records belong to that user."""
     engine = ("docker", "run", "--init", f"--user={os.getuid()}:{os.getgid()}")
     return run(engine, image, command, step, names, ["--gpus=all"] if gpus else [])
 

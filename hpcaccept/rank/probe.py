@@ -2,7 +2,7 @@
 
 One process per node, inside the image. It says what it knows as soon as it knows it (``parse.probe_lines``), from what cannot hang
 to what may: files of the kernel, the runs folder, the GPU driver, torch (in a process of its own), and last MPI, which may end this process.
-Whoever asked may write lines to its standard input, the time by his clock, and is answered with the time by this one.
+Whoever asked may write lines to its standard input, the time by their clock, and is answered with the time by this one.
 """
 
 from __future__ import annotations

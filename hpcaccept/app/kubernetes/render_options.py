@@ -44,16 +44,8 @@ def asked_of(
     suite = options["suite"] or ("quick" if gpus else "cpu")
     text = read_suite(suite)
     own = (text.file.name, text.file.read_text("utf-8")) if suite.endswith(".toml") else None
-    words = ["--suite", suite_path(own[0]) if own else suite]
-    for name in skip:
-        words += ["--skip", name]
-    for change in changes:
-        words += ["--set", change]
-    words += ["--search"] if search else []
-    settings = Settings(nodes=options["nodes"])
-    if options["start_timeout_s"]:
-        settings = Settings(nodes=options["nodes"], start_timeout_s=options["start_timeout_s"])
-        words += ["--start-timeout", f"{settings.start_timeout_s:g}"]
+    start = {"start_timeout_s": options["start_timeout_s"]} if options["start_timeout_s"] else {}
+    settings = Settings(nodes=options["nodes"], **start)
     overrides = (SuiteText(Path("command line"), {"checks": suite_options}),) if suite_options else ()
     plan = make_plan(
         settings,
@@ -70,7 +62,7 @@ def asked_of(
         name=options["name"],
         nodes=options["nodes"],
         image=options["image"],
-        submit=tuple(words),
+        submit=_submit_words(suite_path(own[0]) if own else suite, skip, changes, search, options["start_timeout_s"]),
         estimate_s=math.ceil(time_limit_s(plan)),
         pods_timeout_s=options["pods_timeout"],
         gpus_per_node=gpus,
@@ -91,6 +83,22 @@ def asked_of(
         keep_s=options["keep"],
         kube=_minor(options["kube_version"]),
     )
+
+
+def _submit_words(
+    suite: str, skip: Sequence[str], changes: Sequence[str], search: bool, start_timeout_s: float | None
+) -> tuple[str, ...]:
+    """What the pod that submits is told: the options that differ from submit's own defaults, and the suite."""
+    words = ["--suite", suite]
+    for name in skip:
+        words += ["--skip", name]
+    for change in changes:
+        words += ["--set", change]
+    if search:
+        words.append("--search")
+    if start_timeout_s:
+        words += ["--start-timeout", f"{start_timeout_s:g}"]
+    return tuple(words)
 
 
 def _label(text: str) -> tuple[str, str]:
