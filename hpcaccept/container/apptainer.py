@@ -33,6 +33,7 @@ _START = (
 #: Ranks in user namespaces of their own may not read each other's memory, and Open MPI 4 waits for ever when it tries.
 _APART = {"OMPI_MCA_btl_vader_single_copy_mechanism": "none"}
 _PULL_ONCE = "Pull the image once on the login node ('apptainer pull FILE.sif docker://…'), and name the .sif."
+_MOUNT_TMPFS = "Mount that into the container: 'scontrol show config | grep TmpFS' says DIR, --container-mounts DIR:DIR (/tmp is mounted always)."
 
 #: Wording of Apptainer 1.4, recorded (tests/data/apptainer); SingularityCE has the same up to details.
 _SIGNS = (
@@ -132,7 +133,13 @@ _SIGNS = (
         "MPI cannot join",
         r"ORTE_ERROR_LOG: .*session_dir\.c",
         "Open MPI cannot make its folder, below Slurm's TmpFS",
-        "Mount that into the container: 'scontrol show config | grep TmpFS' says DIR, --container-mounts DIR:DIR (/tmp is mounted always).",
+        _MOUNT_TMPFS,
+    ),
+    Sign(
+        "MPI cannot join",
+        r"Signal: Segmentation fault",
+        "the ranks crashed as MPI started; Open MPI 5 does so where it cannot make its folder, below Slurm's TmpFS",
+        _MOUNT_TMPFS,
     ),
     Sign(
         "python missing",

@@ -195,7 +195,7 @@ def step_environment(environ: Mapping[str, str]) -> dict[str, str]:
     # Since Slurm 22.05 srun ignores SLURM_CPUS_PER_TASK, before it conflicts with --cpus-per-task of the steps.
     dropped = {"SLURM_CPUS_PER_TASK", "SLURM_NTASKS_PER_NODE", "SLURM_TRES_PER_TASK"}
     kept = {key: value for key, value in environ.items() if key not in dropped}
-    return {"OMPI_MCA_mpi_yield_when_idle": "1", **kept}
+    return {"OMPI_MCA_mpi_yield_when_idle": "1", "HPCACCEPT_PREFER_SITE_MPI": "1", **kept}
 
 
 def _executor(plan: Plan, folder: RunFolder) -> SlurmExecutor:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from hpcaccept import __version__
 from hpcaccept.measure.host import host
-from hpcaccept.measure.ranks import pmix
+from hpcaccept.measure.ranks import mpi, pmix
 from hpcaccept.model.record import RankFinished, RankStarted, RankStopped
 from hpcaccept.rank import EXIT_CANNOT_START
 
@@ -65,6 +65,7 @@ def _image_version() -> str:
 
     # Loads the MPI library without starting it: it brings its PMIx along.
     mpi4py.rc.initialize = False
+    mpi.choose_library(os.environ)
     try:
         from mpi4py import MPI  # noqa: F401
     except (ImportError, RuntimeError):

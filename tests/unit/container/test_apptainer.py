@@ -107,6 +107,7 @@ RECORDED = [
     ("no_fuse", "not permitted", "/dev/fuse"),
     ("no_space", "no space", "APPTAINER_TMPDIR"),
     ("no_tmpfs_of_slurm", "MPI cannot join", "TmpFS"),
+    ("no_tmpfs_of_slurm_open_mpi_5", "MPI cannot join", "TmpFS"),
     ("no_apptainer", "no runtime", "Install Apptainer"),
 ]
 
