@@ -136,7 +136,7 @@ def slow_fleet(loss: float, site: Site, rng: np.random.Generator) -> tuple[int, 
     """Nodes that the peers, and that a baseline of the same fleet blame, when every unit of it has become slower by one share."""
     fleet = Fleet(site, rng)
     before, after = (_run(fleet, share) for share in (0.0, loss))
-    entries = learn(before[1], MODEL, "", {}, {}, 0.0)
+    entries = learn(before[1], MODEL, "", {}, {}, 0.0)[0]
     known = Baseline(MODEL, Provenance("2026-01-01", ("before",), (), (), ""), entries, "approved")
     evidence, values = after
     alike = alike_of(evidence.samples.subjects)

@@ -54,7 +54,7 @@ _CODES = np.array([_CODE_OF.get(outcome, UNJUDGED) for outcome in OUTCOMES], np.
 _ENOUGH_TO_SHIFT = 4
 _TREND_WORDS = {STEP: "step", DECLINE: "decline"}
 #: What makes a subject accepted, as exit code 0 does a run.
-ACCEPTED = (PASSED, WARNED)
+ACCEPTED = (PASSED,)
 
 
 def remember(judged: Judged, folder: Path) -> None:

@@ -41,10 +41,10 @@ _COMMANDS = {
 
 _EPILOG = """\b
 Exit codes, of every command:
-  0  everything that is required passed
+  0  every node that was asked for passed all that is required
   1  at least one FAIL: a node, GPU or link is not fit for work
   2  the command line or a configuration file is wrong
-  3  something that is required could not be judged
+  3  anything else: something required could not be judged, or is in doubt (WARN)
   130  interrupted; the job goes on
 
 \b

@@ -27,18 +27,27 @@ def baseline() -> None:
 @click.argument("runs", nargs=-1, metavar="RUN...")
 @_accept
 @click.option("--strict", is_flag=True, help="Refuse to judge with another driver, CUDA, torch or image.")
+@click.option(
+    "--unaccepted",
+    multiple=True,
+    metavar="RUN",
+    help="Learn from this run although something in it failed or broke: what is not suspect in it. Repeatable.",
+)
 @runs_dir_option
 @baselines_dir_option
-def learn(runs: tuple[str, ...], accepted: tuple[str, ...], strict: bool, **options: Any) -> int:
+def learn(
+    runs: tuple[str, ...], accepted: tuple[str, ...], strict: bool, unaccepted: tuple[str, ...], **options: Any
+) -> int:
     """Learn a draft from good runs (the latest by default), one generation per device model and power limit.
 
-    Nodes with a FAIL or WARN are left out and named. What is worse than what was vouched for is refused.
+    A run with a FAIL, or of which something required was not measured, is refused unless it is named. Nodes with a FAIL or WARN, and
+    metrics whose units differ too much, are left out and named. What is worse than what was vouched for is refused.
     """
     from hpcaccept.app.baseline.learn import learn_from
     from hpcaccept.report.printable import safe
 
     runs_dir, baselines_dir = paths(**options)
-    for line in learn_from(runs_dir, runs or ("",), baselines_dir, accepted, strict):
+    for line in learn_from(runs_dir, runs or unaccepted or ("",), baselines_dir, accepted, strict, unaccepted):
         click.echo(safe(line))
     return 0
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcaccept.config.nightly import NightlySettings, check
+from hpcaccept.config.slurm_options import check_slurm_options
 from hpcaccept.config.suites import SuiteText
 from hpcaccept.config.toml import read_toml
 from hpcaccept.errors import UsageError, nearest
@@ -21,6 +22,10 @@ ENVIRONMENT_PREFIX = "HPCACCEPT_"
 OVERRIDES = ("checks", "limits", "peers")
 #: Table of a settings file with settings of its own.
 NIGHTLY = "nightly"
+#: Characters of a value: as many as a path may have (PATH_MAX), and of a list of nodes as many as one argument of a program may have.
+_LONGEST, _LONGEST_LIST = 4096, 131_072
+#: Settings that hold lists of nodes.
+_NODE_LISTS = ("nodelist", "exclude")
 
 
 @dataclass(frozen=True)
@@ -182,6 +187,15 @@ def _layers(
     return values, origin
 
 
+def _one_line(key: str, text: str, place: str) -> None:
+    """Everything is written into scripts and commands sooner or later, where a line more is a command more."""
+    longest = _LONGEST_LIST if key in _NODE_LISTS else _LONGEST
+    if any(ord(character) < 32 or ord(character) == 127 for character in text) or len(text) > longest:
+        shown = f"{text[:60]!r}{'…' if len(text) > 60 else ''}"
+        expected = f"expected one line of at most {longest:,} characters, none of them a control character"
+        raise UsageError(f"{place}: setting {key!r} is {shown}, {expected}.")
+
+
 def _from_environment(environ: Mapping[str, str], settings: type, prefix: str) -> dict[str, Any]:
     known = {f.name: f for f in fields(settings)}
     found: dict[str, Any] = {}
@@ -231,5 +245,14 @@ def _fit(key: str, value: object, place: str, settings: type) -> object:
     if not right:
         raise UsageError(f"{place}: setting {key!r} is {value!r}, expected {kind}.")
     if kind.startswith("dict") and isinstance(value, Mapping):
-        return {str(k): str(v) for k, v in value.items()}
+        table = {str(k): str(v) for k, v in value.items()}
+        for text in (*table, *table.values()):
+            _one_line(key, text, place)
+        if name == "slurm":
+            check_slurm_options(table, place)
+        return table
+    if isinstance(value, str):
+        _one_line(key, value, place)
+        if name in _NODE_LISTS and any(part.strip().startswith("-") for part in value.split(",")):
+            raise UsageError(f"{place}: {key} is {value[:80]!r}: no node has a name that begins with '-'.")
     return float(value) if kind == "float" and isinstance(value, (int, float)) else value

@@ -12,13 +12,15 @@ import numpy as np
 from hpcaccept.judge.coverage import Coverage, coverage_of
 from hpcaccept.judge.questions.baseline import judge_against_baseline
 from hpcaccept.judge.questions.config_drift import judge_drift
+from hpcaccept.judge.questions.floor import judge_against_floor
 from hpcaccept.judge.questions.history import judge_against_history
 from hpcaccept.judge.questions.limits import judge_against_limits
 from hpcaccept.judge.questions.missing import judge_absent
 from hpcaccept.judge.questions.peers import judge_against_peers
 from hpcaccept.judge.revise.disturbed import without_disturbed
-from hpcaccept.judge.revise.implausible import without_impossible
+from hpcaccept.judge.revise.implausible import without_impossible, without_unreachable
 from hpcaccept.judge.revise.node_level import explained, neighbourhoods
+from hpcaccept.judge.revise.unjudged import with_owed
 from hpcaccept.judge.statistics.aggregate import Values, values_of
 from hpcaccept.judge.statistics.grouping import alike_of
 from hpcaccept.judge.statistics.sensitivity import Sensitivity
@@ -48,7 +50,7 @@ class Judgement:
         coverage: what was judged of what was asked.
         power: what each comparison could see: ``peers``, ``baseline``, and ``history`` where there is one.
         notes: what changes how the numbers are read.
-        exit_code: 0 all that is required passed · 1 at least one FAIL · 3 something required could not be judged.
+        exit_code: 0 every node is PASS · 1 at least one FAIL · 3 anything else.
     """
 
     table: VerdictTable
@@ -99,6 +101,8 @@ def judge_values(
     subjects = evidence.samples.subjects
     alike = alike_of(subjects)
     limits, said = judge_against_limits(evidence, values)
+    limits = list(without_unreachable(limits, subjects, baselines))
+    floors = judge_against_floor(evidence, values, alike, baselines)
     peers, peer_sensitivity = judge_against_peers(evidence, values, alike)
     known, baseline_sensitivity = judge_against_baseline(evidence, values, alike, baselines)
     known = list(without_impossible(known, subjects, baselines))
@@ -109,8 +113,10 @@ def judge_values(
         before, sensitivity["history"], notes = judge_against_history(evidence, values, alike, past)
     drift, nodes = judge_drift(evidence, unique_facts, len(subjects))
     compared = [explained(answer, alike) for answer in without_disturbed([*peers, *known, *before], evidence)]
-    table = VerdictTable((*subjects, *nodes), (*limits, *compared, *drift))
     said = [*judge_absent(evidence, catalogue, values, alike), *said]
+    answers, unjudged = with_owed([*limits, *floors, *compared, *drift], evidence, (*subjects, *nodes), said)
+    table = VerdictTable((*subjects, *nodes), tuple(answers))
+    said += unjudged
     slow_nodes = {
         number: [there.rows for there in neighbourhoods(answer, alike) if there.is_the_node]
         for number, answer in enumerate(table.answers)
@@ -119,7 +125,7 @@ def judge_values(
         table=table,
         said=tuple(said),
         verdicts=(*said, *readable_verdicts(table, slow_nodes)),
-        coverage=coverage_of(evidence, table),
+        coverage=coverage_of(evidence, table, said),
         sensitivity=sensitivity,
         notes=notes,
         exit_code=exit_code(_kinds(table, said)),

@@ -26,6 +26,10 @@ ONE_BY_ONE = 1000
 #: More bad verdicts than this as well, where a metric has more than ``ONE_BY_ONE`` of them: then it is no single subject's story.
 TOO_MANY = 100_000
 
+_AGAIN_ALONE = (
+    "Measure it again, alone: hpcaccept submit --nodes 1 --nodelist NODE. If it stays, take the node out of service; "
+    "hpcaccept bundle --node NODE packs the evidence."
+)
 _REMEDY = {
     ("peers", Outcome.FAIL): "Run it once more on this node and two others before it is drained.",
     ("peers", Outcome.WARN): "Run it once more on this node and two others before it is drained.",
@@ -60,7 +64,7 @@ def verdict_of(table: VerdictTable, answer: JudgedColumn, row: int) -> Verdict:
         value=float(answer.value[row]),
         unit=answer.metric.unit,
         limit=limit_of(answer, row) if limited else None,
-        remedy=remedy,
+        remedy=remedy.replace("NODE", table.subjects[answer.subject[row]].node or "NODE"),
         required=bool(answer.demanded[row]),
         question=answer.question,
     )
@@ -102,8 +106,10 @@ def _compared(answer: JudgedColumn, row: int) -> str:
 def _remedy(answer: JudgedColumn, outcome: Outcome) -> str:
     if outcome is Outcome.PASS:
         return ""
+    if outcome is Outcome.WARN and answer.question == "baseline":
+        return "Nobody has vouched for this draft: approve it (hpcaccept baseline approve), or learn it anew from a run that was accepted."
     if outcome is Outcome.FAIL and answer.question in ("limits", "baseline"):
-        return answer.metric.help
+        return _AGAIN_ALONE
     if answer.question == "peers" and outcome is Outcome.NO_BASELINE:
         undecided = "Run again when the machines are quiet, with more nodes, or against a baseline."
         return "Run with more nodes, or learn a baseline." if answer.said else undecided

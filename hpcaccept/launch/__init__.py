@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, cast
 
 from hpcaccept import container, discover
-from hpcaccept.errors import UsageError
+from hpcaccept.errors import LaunchError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -146,18 +146,47 @@ def providing(*needs: str) -> tuple[str, ...]:
     return tuple(name for name in by_priority() if load(name).TRAITS.provides.issuperset(needs))
 
 
-def choose(name: str) -> str:
+def choose(name: str, asked: Sequence[str] = ()) -> str:
     """The launcher for ``--launcher``: ``auto`` is the first scheduler that answers, else this machine.
 
+    This machine is no substitute for a cluster: where there is a scheduler that does not answer, or the request names what only
+    one has, nothing is tested in its place.
+
+    Args:
+        name: of the launcher, or ``auto``.
+        asked: settings that are given and mean something to a scheduler only.
+
     Raises:
-        UsageError: the named launcher does not exist or cannot be used here.
+        LaunchError: with ``auto``, there is a scheduler, and it does not answer.
+        UsageError: the named launcher does not exist or cannot be used here; with ``auto``, nothing is here that knows what was asked for.
     """
     if name == "auto":
-        return _first_of(auto_order())
+        found = _first_of(auto_order())
+        if load(found).TRAITS.virtual:
+            _must_not_stand_in(found, asked)
+        return found
     why_not = load(name).available()
     if why_not:
         raise UsageError(f"Launcher {name!r} cannot be used here: {why_not}", f"Try --launcher {auto_order()[-1]}.")
     return name
+
+
+def _must_not_stand_in(found: str, asked: Sequence[str]) -> None:
+    for passed_over in auto_order():
+        place = load(passed_over)
+        if place.TRAITS.virtual:
+            continue
+        expected, look = place.missing_words()
+        if expected:
+            raise LaunchError(
+                f"Expected {expected}, found: {place.available()}",
+                f"Ask it: {look}. Nothing was tested; to test this machine instead: --launcher {found}.",
+            )
+        if asked:
+            raise UsageError(
+                f"{', '.join(asked)} {'is' if len(asked) == 1 else 'are'} given, and nothing here knows what that is: {place.available()}",
+                f"Submit where the cluster is, or leave it out to test this machine (--launcher {found}).",
+            )
 
 
 def choose_unattended(name: str) -> str:

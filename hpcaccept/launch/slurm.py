@@ -19,7 +19,7 @@ from hpcaccept import container
 from hpcaccept.errors import LaunchError
 from hpcaccept.launch._slurm.behind_others import behind_others
 from hpcaccept.launch._slurm.cluster_now import cluster_now
-from hpcaccept.launch._slurm.doctor_job import as_job, begun, outside_environment
+from hpcaccept.launch._slurm.doctor_job import SBATCH_OPTIONS, as_job, begun, outside_environment
 
 # Slurm gives only nodes that answer it; which of them can be entered, a step of its own asks (launch.job.preflight).
 from hpcaccept.launch.job.defaults import unreachable
@@ -38,8 +38,7 @@ from hpcaccept.units import parse_slurm_time
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from submitit import SlurmExecutor
-
+    from hpcaccept.launch._slurm.sbatch import Sbatch
     from hpcaccept.model.plan import Plan, Step
     from hpcaccept.store.folder import RunFolder
 
@@ -115,8 +114,13 @@ def nodes(plan: Plan, environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def missing_words() -> tuple[str, str]:
-    """Where Slurm is installed: what was expected of it, and how to ask it by hand."""
-    return ("a Slurm controller that answers", "'scontrol ping'") if shutil.which("sbatch") else ("", "")
+    """Where there is a Slurm: what was expected of it, and how to ask it by hand."""
+    if not shutil.which("sbatch"):
+        return ("", "")
+    pong = _quietly(["scontrol", "ping"])
+    # The programs without a slurm.conf: some package has brought them, and there is no cluster.
+    no_cluster = pong is not None and "Could not establish a configuration source" in pong.stderr
+    return ("", "") if no_cluster else ("a Slurm controller that answers", "'scontrol ping'")
 
 
 def default_mpi(listed: str | None = None) -> str:
@@ -159,6 +163,7 @@ def step_command(plan: Plan, step: Step, folder: RunFolder) -> tuple[str, ...]:
         f"--ntasks-per-node={step.ranks_per_node}",
         f"--nodelist={','.join(step.nodes)}",
         "--distribution=block",
+        f"--chdir={folder.path}",
         *together,
         "--cpu-bind=none",
         *([f"--gpus-per-node={step.gpus_per_node}"] if step.gpus_per_node else []),
@@ -198,14 +203,17 @@ def step_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {"OMPI_MCA_mpi_yield_when_idle": "1", "HPCACCEPT_PREFER_SITE_MPI": "1", **kept}
 
 
-def _executor(plan: Plan, folder: RunFolder) -> SlurmExecutor:
-    from submitit import SlurmExecutor
+def _executor(plan: Plan, folder: RunFolder) -> Sbatch:
+    from hpcaccept.launch._slurm.sbatch import Sbatch
 
     request = plan.request
     # An empty value is a flag (--slurm hold).
     extra: dict[str, Any] = {option: value or True for option, value in request.slurm.items()}
+    # One run is one attempt: a node that is lost must not start the job again in a folder that was judged.
+    extra["no_requeue"] = True
+    extra["chdir"] = str(folder.path)
     # No folder of the job's own: submitit makes it after sbatch, and a job that begins before that cannot open its output.
-    executor = SlurmExecutor(folder=folder.logs, python=sys.executable)
+    executor = Sbatch(folder=folder.logs, python=sys.executable)
     named: dict[str, Any] = {
         "job_name": f"hpcaccept-{plan.suite.name}",
         "nodes": request.nodes,
@@ -242,7 +250,7 @@ def render(plan: Plan, folder: RunFolder) -> Rendered:
     return Rendered(
         files={str(folder.plan_file): dumps(plan), batch: script},
         commands=(
-            ("submitted by submitit", ("sbatch", batch)),
+            ("submitted by submitit", ("sbatch", *SBATCH_OPTIONS, batch)),
             *(
                 (f"step {number} of the driver, inside the job; NODE… are the names that Slurm chooses", step)
                 for number, step in enumerate(steps)
@@ -258,11 +266,11 @@ def submit(plan: Plan, folder: RunFolder) -> JobRef:
     Raises:
         LaunchError: Slurm refused, with its own words.
     """
-    from submitit.core.utils import FailedJobError
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
 
     try:
         job = _executor(plan, folder)._submit_command(shlex.join(driver_command(folder)))
-    except (FailedJobError, OSError) as fault:
+    except (FailedJobError, FailedSubmissionError, OSError) as fault:
         raise LaunchError(f"Slurm refused the job: {_slurms_words(str(fault))}") from None
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     return JobRef("slurm", str(job.job_id), host=os.uname().nodename, submitted_at=now)

@@ -186,6 +186,11 @@ def peak_of(baseline: Baseline | None, key: str) -> Peak | None:
 def impossible(baseline: Baseline) -> list[str]:
     """Why a baseline must not judge, one sentence for each fault: wrong units, limits that no part can reach or miss."""
     faults = []
+    unsourced = [entry.key for entry in baseline.entries.values() if not (entry.source and entry.date)]
+    if unsourced and not (baseline.provenance.learned_at and baseline.provenance.runs):
+        faults.append(
+            f"{unsourced[0]}: neither the baseline nor this entry says where it comes from (runs, or source and date)"
+        )
     for entry in baseline.entries.values():
         faults += [f"{entry.key}: {why}" for why in _faults(entry, peak_of(baseline, entry.key))]
     faults += [

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["started", "step_started", "step_ended", "not_entered", "death", "excluded", "retest", "ended"]
+Kind = Literal[
+    "started", "started_again", "step_started", "step_ended", "not_entered", "death", "excluded", "retest", "ended"
+]
 
 
 @dataclass(frozen=True)
@@ -13,7 +15,7 @@ class Event:
     """One thing that happened to the job.
 
     Attributes:
-        kind: ``started`` (nodes), ``step_started``, ``step_ended``, nodes ``not_entered`` because nothing could be started
+        kind: ``started`` (nodes), ``started_again`` (a second attempt, which measured nothing), ``step_started``, ``step_ended``, nodes ``not_entered`` because nothing could be started
             there, ``death`` of ranks, a node ``excluded`` from the rest, a ``retest`` of suspects, ``ended`` (the driver's last word).
         at: UTC, ISO 8601.
         step: which step, where it belongs to one.

@@ -18,7 +18,7 @@ Statistic = Literal["best", "median", "worst"]
 #: is added and a second measurement tells nothing.
 Noise = Literal["timed", "counted"]
 Cells = Literal["", "pair", "partner"]
-Origin = Literal["built-in", "request", "suite", "baseline", "peers", "history"]
+Origin = Literal["built-in", "floor", "request", "suite", "baseline", "peers", "history"]
 
 
 @dataclass(frozen=True)

@@ -168,8 +168,10 @@ class UnreadableLine:
 
     Attributes:
         file: name of the journal.
-        text: its raw beginning.
+        text: its raw beginning, or what is wrong with it.
+        node: whose journal it is, where that is known.
     """
 
     file: str
     text: str
+    node: str = ""

@@ -113,7 +113,7 @@ def worst(outcomes: list[Outcome]) -> Outcome:
 
 
 def exit_code(said: Iterable[tuple[Outcome, bool]]) -> int:
-    """0 all that is required passed · 1 at least one FAIL · 3 something required could not be judged.
+    """0 every node is PASS · 1 at least one FAIL · 3 anything else: something required was not judged, or a WARN leaves it in doubt.
 
     Args:
         said: outcome and whether it is required, of every verdict (or once for all that are alike).
@@ -122,5 +122,6 @@ def exit_code(said: Iterable[tuple[Outcome, bool]]) -> int:
     if any(outcome is Outcome.FAIL for outcome, _ in kinds):
         return 1
     # A run of which nothing was judged is not accepted, whatever was required of it.
-    judged = any(outcome.is_judged for outcome, _ in kinds)
-    return 0 if judged and not any(required and not outcome.is_judged for outcome, required in kinds) else 3
+    passed = any(outcome is Outcome.PASS for outcome, _ in kinds)
+    doubt = any(outcome is Outcome.WARN or (required and not outcome.is_judged) for outcome, required in kinds)
+    return 0 if passed and not doubt else 3

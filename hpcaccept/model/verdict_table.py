@@ -39,8 +39,9 @@ class JudgedColumn:
         source: where the limits come from, where ``compared`` and ``detail`` do not say it.
         said: why there is no limit, where there is none for all of these subjects.
         unknown_model: True where that is because the device model has no baseline at all.
-        required: as of a verdict; what peers or past cannot decide is never required.
+        required: as of a verdict; what peers or past cannot decide is not required by itself.
         remarks: row → (reason, remedy) of its own.
+        owed: bool[u], rows without an answer that no other question has answered, where one should have; None: none.
 
     Raises:
         ValueError: as of ``Verdict``: PASS, WARN or FAIL without a value and a limit, a PASS outside its limit; or columns
@@ -64,6 +65,7 @@ class JudgedColumn:
     unknown_model: bool = False
     required: bool = True
     remarks: Mapping[int, tuple[str, str]] = field(default_factory=dict)
+    owed: npt.NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         columns = (self.subject, self.outcome, self.value, self.lower, self.upper, self.center)
@@ -83,9 +85,12 @@ class JudgedColumn:
 
     @cached_property
     def demanded(self) -> npt.NDArray[np.bool_]:
-        """bool[u]: rows that leave the run unjudged where they are not judged. A comparison that cannot decide is nobody's fault."""
+        """bool[u]: rows that leave the run unjudged where they are not judged. A comparison that cannot decide is nobody's fault, as
+        long as another question has an answer.
+        """
         undecided = (self.outcome == CODE[Outcome.NO_BASELINE]) & (self.question in ("peers", "history"))
-        return np.asarray(self.required & ~undecided)
+        wanted = self.required & ~undecided
+        return np.asarray(wanted if self.owed is None else wanted | self.owed)
 
     @cached_property
     def counts(self) -> Mapping[Outcome, int]:

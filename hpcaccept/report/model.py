@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.model.verdict import CODE, OUTCOMES, SEVERITY, Outcome, Verdict, worst
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Summary:
         counts: outcome → how many verdicts.
         notes: sentences that change how the numbers are read.
         no_baseline: device models without a fitting baseline.
+        left_out: what nothing has judged, and what the suite does without: metric keys of rates, and checks that are not required.
     """
 
     rows: tuple[CheckRow, ...]
@@ -91,6 +93,7 @@ class Summary:
     counts: dict[str, int]
     notes: tuple[str, ...]
     no_baseline: tuple[str, ...]
+    left_out: tuple[str, ...]
 
 
 def summarise(evidence: Evidence, judgement: Judgement, values: list[Values]) -> Summary:
@@ -109,7 +112,21 @@ def summarise(evidence: Evidence, judgement: Judgement, values: list[Values]) ->
         counts={outcome.value: count for outcome, count in judgement.counts().items()},
         notes=(*_notes(evidence), *judgement.notes),
         no_baseline=tuple(sorted(models)) if lacking else (),
+        left_out=_left_out(evidence, judgement),
     )
+
+
+def _left_out(evidence: Evidence, judgement: Judgement) -> tuple[str, ...]:
+    """Rates of the first page that no question has judged on any subject, then optional checks that have gaps."""
+    judged: dict[str, bool] = {}
+    for answer in judgement.table.answers:
+        if answer.metric.is_rate and answer.metric.headline and answer.metric.noise == "timed":
+            judged[answer.key] = judged.get(answer.key, False) or any(outcome.is_judged for outcome in answer.counts)
+    optional = [spec.name for spec in evidence.plan.suite.checks if not spec.required]
+    # One metric has many variants (sizes, libraries): each is told once.
+    bare = {str(MetricKey.parse(key).bare): key for key, spoken in judged.items() if not spoken}
+    rates = tuple(bare)
+    return (*rates, *(name for name in dict.fromkeys(optional) if name in judgement.coverage.gaps))
 
 
 def ranked(verdicts: Iterable[Verdict]) -> list[Verdict]:
@@ -204,6 +221,7 @@ def _notes(evidence: Evidence) -> list[str]:
         notes.append(f"The job ended early: {last.detail}.")
     elif evidence.job and not last:
         notes.append(f"The job ended as {evidence.job.state}: {evidence.job.detail}.")
+    notes += [f"The job came back: {e.detail}." for e in evidence.events if e.kind == "started_again"]
     if evidence.unreadable:
         notes.append(f"{len(evidence.unreadable)} line(s) of the records cannot be read.")
     return [*notes, *_found_shapes(evidence)]

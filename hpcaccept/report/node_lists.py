@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 #: Kind of list → worst verdicts of the nodes in it; every outcome is in exactly one.
 KINDS: Mapping[str, frozenset[Outcome]] = {
     "bad": frozenset({Outcome.FAIL}),
-    "good": frozenset({Outcome.PASS, Outcome.WARN}),
-    "unjudged": frozenset({Outcome.ERROR, Outcome.NOT_RUN, Outcome.NO_BASELINE}),
+    "good": frozenset({Outcome.PASS}),
+    "unjudged": frozenset({Outcome.WARN, Outcome.ERROR, Outcome.NOT_RUN, Outcome.NO_BASELINE}),
 }
 
 

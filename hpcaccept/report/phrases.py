@@ -10,7 +10,7 @@ from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.model.verdict import Outcome, Subject, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from hpcaccept.report.judged import Judged
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 EVERYBODY = "all nodes together"
 #: Nodes that a sentence names: so many are folded at most (16,384 take a second), into so many characters; else the first few.
 _FOLDED, _CHARACTERS, _FEW = 1024, 300, 16
+#: Checks or metrics that a sentence names.
+_LISTED = 6
 #: What a host may be called (RFC 1123, and underscores, which sites use). Other names are never folded or put into commands.
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?")
 
@@ -39,7 +41,9 @@ def conclusion(judged: Judged) -> Conclusion:
     """The verdict on the whole run, in one sentence that names the nodes that failed."""
     asked, code = judged.evidence.plan.request.nodes, judged.judgement.exit_code
     if code == 0:
-        return Conclusion("ACCEPTED", f"{asked:,} of {counted(asked, 'node')} passed all that is required.")
+        passed = f"{asked:,} of {counted(asked, 'node')} passed all that is required."
+        left_out = judged.summary.left_out
+        return Conclusion("ACCEPTED", f"{passed} Not judged: {_listed(left_out)}." if left_out else passed)
     failed = [node for node, outcome in judged.summary.nodes.items() if outcome is Outcome.FAIL]
     if code == 1:
         if not failed:
@@ -47,7 +51,32 @@ def conclusion(judged: Judged) -> Conclusion:
         verb = "is" if len(failed) == 1 else "are"
         share = f"{len(failed):,} of {counted(asked, 'node')}"
         return Conclusion("NOT ACCEPTED", f"{_some(failed)} {verb} not fit for work ({share}).")
-    return Conclusion("NOT JUDGED", "Something that is required could not be judged; no node is blamed for that.")
+    return Conclusion("NOT JUDGED", " ".join([*_what_is_missing(judged), "No node is blamed."]))
+
+
+def _what_is_missing(judged: Judged) -> Iterator[str]:
+    """Why a run without a FAIL is not accepted, a sentence each."""
+    cover, nodes = judged.judgement.coverage, judged.summary.nodes
+    absent = cover.nodes_asked - len(nodes)
+    if absent > 0:
+        verb = "is" if absent == 1 else "are"
+        yield f"{absent:,} of {counted(cover.nodes_asked, 'node')} that {'was' if absent == 1 else 'were'} asked for {verb} not in the job."
+    doubtful = [node for node, outcome in nodes.items() if outcome is Outcome.WARN]
+    if doubtful:
+        yield f"{_some(doubtful)} {'is' if len(doubtful) == 1 else 'are'} in doubt (WARN)."
+    required = [spec.name for spec in judged.evidence.plan.suite.checks if spec.required]
+    gaps = {name: len(cover.gaps[name]) for name in dict.fromkeys(required) if name in cover.gaps}
+    if gaps:
+        where = [f"{name} on {counted(many, 'node')}" for name, many in gaps.items()]
+        yield f"Not judged, or not all of it: {_listed(where)}."
+    elif absent <= 0 and not doubtful:
+        yield "Something that is required of all nodes together could not be judged."
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first few, and how many more there are."""
+    more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
+    return f"{', '.join(names[:_LISTED])}{more}"
 
 
 def _some(names: Sequence[str]) -> str:

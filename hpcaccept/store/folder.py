@@ -8,6 +8,7 @@
       steps/00.json    each step that was launched, with its nodes and checks
       records/00/…     one journal per rank (store.journal)
       outputs/00/…     what tools said and wrote, as it was
+      attempt          which start of the driver has taken it
       driver.jsonl     what happened to the job
       logs/            output of every launcher and rank
       run.h5           everything above as tables (store.run_file)
@@ -60,6 +61,11 @@ class RunFolder:
     def driver_log(self) -> Path:
         """What happened to the job."""
         return self.path / "driver.jsonl"
+
+    @property
+    def attempt_file(self) -> Path:
+        """Which start of the driver this run belongs to: the first one."""
+        return self.path / "attempt"
 
     @property
     def logs(self) -> Path:

@@ -14,6 +14,7 @@ from hpcaccept.model.metric import Metric
 from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.model.record import ModuleImported, RankStarted, Record, Sample, UnreadableLine
 from hpcaccept.model.table import MeasuredSubject, SampleTable
+from hpcaccept.store.authors import authors, own_words
 from hpcaccept.store.journal import JournalEntry, read
 
 if TYPE_CHECKING:
@@ -60,8 +61,10 @@ def gather(folder: RunFolder, catalogue: Catalogue, job: JobStatus | None = None
     plan, steps = folder.read_plan(), folder.read_steps()
     heap = _Heap()
     for step in steps:
-        for file in sorted(folder.records(step.id).glob("*.jsonl")):
-            for word in read(file):
+        journals = {file.name: list(read(file)) for file in sorted(folder.records(step.id).glob("*.jsonl"))}
+        of = authors(step, journals)
+        for name, words in journals.items():
+            for word in own_words(step, name, words, of[name]):
                 heap.add(word)
     events, unreadable = _events(folder)
     known, foreign = _declared(heap.records, catalogue, {step.id for step in steps})
@@ -96,7 +99,9 @@ def _declared(
         if metrics is None or record.step not in steps:
             foreign.append(
                 UnreadableLine(
-                    f"rank {record.rank} of {record.node}", f"a record of {record.check!r}, which was not asked for"
+                    f"rank {record.rank} of {record.node}",
+                    f"a record of {record.check!r}, which was not asked for",
+                    record.node,
                 )
             )
             continue
@@ -104,7 +109,7 @@ def _declared(
         if len(mine) < len(record.samples):
             odd = sorted({f"{s.metric}[{s.variant}] = {s.value}" for s in record.samples if s not in mine})
             text = f"{len(odd)} samples of {record.check} that are none: {', '.join(odd)}"
-            foreign.append(UnreadableLine(f"rank {record.rank} of {record.node}", text[:2000]))
+            foreign.append(UnreadableLine(f"rank {record.rank} of {record.node}", text[:2000], record.node))
         known.append(replace(record, samples=mine))
     return known, foreign
 

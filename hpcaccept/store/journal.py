@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
+import stat
 import threading
 from typing import TYPE_CHECKING
 
@@ -50,6 +52,10 @@ _OLD_KINDS: dict[str, type[JournalEntry]] = {
     "stopped": RankStopped,
     "bye": RankFinished,
 }
+
+
+#: A rank writes some kilobytes a check, and a megabyte where it has thousands of partners.
+MOST_BYTES = 256 * 1024 * 1024
 
 
 class Journal:
@@ -124,15 +130,44 @@ class full_disk_named:  # noqa: N801 (a context manager, used like a function)
 
 def read(file: Path) -> Iterator[JournalEntry | UnreadableLine]:
     """What a journal says, in order; a line that cannot be read, or is of another version, is a ``UnreadableLine``."""
-    for raw in file.read_bytes().splitlines():
+    try:
+        content = _content_of(file)
+    except OSError as fault:
+        yield UnreadableLine(file.name, f"it cannot be opened: {fault.strerror}")
+        return
+    for raw in content.splitlines():
         text = raw.decode("utf-8", "replace")
         try:
-            thing = json.loads(text, parse_constant=_refuse)
+            thing = json.loads(text, parse_constant=_refuse, parse_float=_finite)
             if "\\u" in text:  # an escaped lone surrogate could be written nowhere: UnicodeEncodeError, so torn
                 json.dumps(thing, ensure_ascii=False).encode()
             yield from_plain(thing["data"], (_KINDS | _OLD_KINDS)[thing["kind"]])
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
             yield UnreadableLine(file.name, text[:2000])
+
+
+def _content_of(file: Path) -> bytes:
+    """The bytes of a regular file. A pipe would wait for ever, a link leads anywhere: neither is what a rank writes.
+
+    Raises:
+        OSError: it is no regular file, larger than any journal, or cannot be read.
+    """
+    handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as stream:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        if found.st_size > MOST_BYTES:
+            raise OSError(errno.EFBIG, f"it has {found.st_size:,} bytes, a journal has at most {MOST_BYTES:,}")
+        return stream.read()
+
+
+def _finite(text: str) -> float:
+    """``1e400`` is infinite, and that is no measurement either."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number")
+    return number
 
 
 def _refuse(constant: str) -> None:

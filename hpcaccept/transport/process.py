@@ -162,10 +162,16 @@ def _signal_group(group: int, number: int) -> None:
         os.killpg(group, number)
 
 
-def spawn_detached(command: Sequence[str], *, log: Path, env: Mapping[str, str]) -> int:
+def spawn_detached(command: Sequence[str], *, log: Path, env: Mapping[str, str], cwd: Path) -> int:
     """Start a process that outlives this one, in a session of its own; gives its number."""
     with log.open("ab") as out:
         process = subprocess.Popen(
-            list(command), stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=dict(env), start_new_session=True
+            list(command),
+            stdout=out,
+            stderr=out,
+            stdin=subprocess.DEVNULL,
+            env=dict(env),
+            cwd=cwd,
+            start_new_session=True,
         )
     return process.pid

@@ -136,8 +136,8 @@ _NETWORK = network.why_not()
 SCENARIOS = (
     Scenario("healthy", "nothing", _healthy, names=""),
     Scenario(
-        "flipped product", "node2 flips one bit of each 50th matrix product",
-        _flipped("burn", kind="product", every=50), names="node2",
+        "flipped product", "node2 flips one bit of each 20th matrix product",
+        _flipped("burn", kind="product", every=20), names="node2",
     ),
     Scenario(
         "wrong products", "node2 flips the same bit of every matrix product, so that it always agrees with itself",

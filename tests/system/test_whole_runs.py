@@ -51,7 +51,7 @@ def test_a_node_with_a_quarter_of_its_cpu_is_found_and_no_other_is_blamed(
         done = run.finish(300)
     assert done.code == 1, done.out + done.err
     assert {v["node"] for v in done.verdicts(outcome="FAIL")} == {"node2"}, done.out
-    assert done.verdicts(outcome="FAIL", check="matmul", node="node2")
+    assert done.verdicts(outcome="FAIL", check="matmul", node="node2"), done.out
     assert "NOT ACCEPTED: node2" in done.out
     assert len(done.events("retest")) == 1, "nobody is blamed before it was slow in another launch"
 

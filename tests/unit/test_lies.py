@@ -144,7 +144,9 @@ def aznhc(monkeypatch: pytest.MonkeyPatch, folder: Path, log: Path, status: int 
 def test_an_honest_output_is_accepted(monkeypatch: pytest.MonkeyPatch, check: Check, out: str) -> None:
     found = through(monkeypatch, check, DATA / out)
     assert {v.outcome for v in found.verdicts} <= {Outcome.PASS, Outcome.NO_BASELINE}
-    assert found.exit_code == 0
+    # One node has no peers, and its rates no baseline here: read rightly, and not accepted for that.
+    owed = [answer for answer in found.table.answers if answer.owed is not None]
+    assert found.exit_code == (3 if owed else 0)
 
 
 def test_an_honest_log_is_accepted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -439,7 +441,7 @@ MET = {"value": 1.0, "limit": Limit(0.5, None, "share", "built-in")}
     ("outcome", "code"),
     [
         (Outcome.PASS, 0),
-        (Outcome.WARN, 0),
+        (Outcome.WARN, 3),
         (Outcome.FAIL, 1),
         (Outcome.ERROR, 3),
         (Outcome.NOT_RUN, 3),

@@ -111,14 +111,14 @@ def check_run(runs_dir: Path, run: str, baselines_dir: Path) -> Looked:
             )
             for c in keys
         ]
-        fits = [word for entry, word in answers if entry is not None]
+        fits = [word for entry, word, _ in answers if entry is not None]
         who = f"{subject.model or 'a device without a name'} ({subject.device or 'node' if subject.node else 'all nodes'}, {subject.setting})"
         line = f"{who}: {len(fits)} of {len(keys)} rates can be judged"
         if fits:
             looked.lines.append(line)
         elif keys:
             looked.trouble(line)
-        said = Counter(why for entry, why in answers if why)
+        said = Counter(why for _, why, _ in answers if why)
         looked.lines += [f"  {count} × {why}" for why, count in said.most_common()]
     return looked
 

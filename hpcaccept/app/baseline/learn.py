@@ -15,6 +15,7 @@ from hpcaccept.judge.baseline.learn import learn, only_at, suspects
 from hpcaccept.judge.baseline.match import DEVICE_FACTS, GPUS_FACT, SEVERAL, SOFTWARE_FACTS, beyond_peak
 from hpcaccept.model.baseline import Baseline, Provenance, impossible
 from hpcaccept.model.metric_key import check_of
+from hpcaccept.model.verdict import Outcome
 from hpcaccept.store.baseline_file import SHIPPED, change_file, file_name
 from hpcaccept.store.folder import find
 
@@ -72,6 +73,7 @@ def learn_from(
     baselines_dir: Path,
     accepted: Sequence[str] = (),
     strict: bool = False,
+    unaccepted: Sequence[str] = (),
 ) -> Iterable[str]:
     """Learn a draft per device model, power limit and memory; tells what was done.
 
@@ -81,26 +83,45 @@ def learn_from(
         baselines_dir: where the files are.
         accepted: keys (``*`` for any text) that may be worse than what was vouched for.
         strict: another driver, CUDA, torch or image will be refused instead of said.
+        unaccepted: runs that are learned from although something in them failed or was not measured.
 
     Raises:
-        RunError: a run does not exist, nothing can be learned from them, or a metric has declined; the file is untouched then.
+        RunError: a run does not exist or was not accepted, nothing can be learned from them, or a metric has declined; the file is untouched then.
         StoreError: the file that is there is damaged.
     """
     judged = {}
-    for name in runs:
+    anyway = {find(runs_dir, name).run_id for name in unaccepted}
+    for name in dict.fromkeys((*runs, *unaccepted)):
         folder = find(runs_dir, name)
         judged[folder.run_id] = judge_run(evidence_of(folder), baselines_dir)
+        if folder.run_id not in anyway and (why := _why_not(judged[folder.run_id])):
+            raise RunError(
+                f"The run {folder.run_id} was not accepted: {why}.",
+                f"Learn from one that was, or name it: hpcaccept baseline learn --unaccepted {folder.run_id}",
+            )
     kinds = _kinds(judged)
     if not kinds:
         raise RunError("These runs hold no measured device.", "hpcaccept report shows why.")
     for kind in kinds:
-        learned = replace(_learn_one(judged, kind), strict=strict)
+        draft, useless = _learn_one(judged, kind)
+        learned = replace(draft, strict=strict)
         if not learned.entries:
             raise RunError(
                 f"Nothing can be learned about {kind.model}: no unsuspected unit has a rate."
                 + "".join(f"\n  left out {node}: {why}" for node, why in learned.provenance.left_out.items())
             )
         yield from _keep(baselines_dir, learned, accepted)
+        for key, why in useless.items():
+            yield f"  not learned {key}: {why}"
+
+
+def _why_not(judged: Judged) -> str:
+    """Why a run is no example of healthy machines; a missing baseline and a WARN are no reason."""
+    counts = (Outcome.FAIL, Outcome.ERROR, Outcome.NOT_RUN)
+    for verdict in judged.summary.bad:
+        if verdict.outcome is Outcome.FAIL or (verdict.required and verdict.outcome in counts):
+            return f"{verdict.outcome.value} {verdict.subject}, {verdict.key}"
+    return ""
 
 
 def _keep(baselines_dir: Path, learned: Baseline, accepted: Sequence[str]) -> Iterable[str]:
@@ -182,7 +203,8 @@ def _known(run: Judged) -> _Known:
     return known
 
 
-def _learn_one(judged: Mapping[str, Judged], kind: _Kind) -> Baseline:
+def _learn_one(judged: Mapping[str, Judged], kind: _Kind) -> tuple[Baseline, dict[str, str]]:
+    """The draft, and metric key → why nothing was learned of it."""
     left_out: dict[str, str] = {}
     revisions: dict[str, int] = {}
     shared = 0.0
@@ -194,8 +216,8 @@ def _learn_one(judged: Mapping[str, Judged], kind: _Kind) -> Baseline:
         values += only_at(run.values, places)
         if run.evidence.shared_host:
             shared = max(shared, run.evidence.plan.suite.peers.shared_host_floor)
-    entries = learn(values, kind.model, kind.setting, left_out, revisions, shared)
-    return Baseline(kind.model, _provenance(judged, kind, left_out), entries)
+    entries, useless = learn(values, kind.model, kind.setting, left_out, revisions, shared)
+    return Baseline(kind.model, _provenance(judged, kind, left_out), entries), useless
 
 
 def _provenance(judged: Mapping[str, Judged], kind: _Kind, left_out: dict[str, str]) -> Provenance:

@@ -147,16 +147,17 @@ def _launcher(settings: Settings) -> tuple[str, list[Finding]]:
     if settings.launcher != "auto":
         launch.load(settings.launcher)
         return settings.launcher, []
-    chosen, passed_over = launch.choose("auto"), launch.choose_unattended("auto")
-    if not launch.load(chosen).TRAITS.virtual:
-        return chosen, []
+    passed_over = launch.choose_unattended("auto")
+    if not launch.load(passed_over).available():
+        return passed_over, []
+    chosen = next(name for name in launch.auto_order() if launch.load(name).TRAITS.virtual)
+    expected, _ = launch.load(passed_over).missing_words()
+    if expected:
+        # A submission stops there, and the looks at that launcher say why.
+        return passed_over, []
     # What follows the colon are the scheduler's own words, which its command says again.
     why = launch.load(passed_over).available().partition(":")[0].rstrip(".")
-    expected, look = launch.load(passed_over).missing_words()
-    if not expected:
-        return chosen, [Finding("launcher", "ok", f"{chosen}, this machine alone: {why}")]
-    remedy = f"A submission would test this machine alone. {look}, or --launcher {passed_over} to insist"
-    return chosen, [Finding("launcher", "warning", why, expected, remedy)]
+    return chosen, [Finding("launcher", "ok", f"{chosen}, this machine alone: {why}")]
 
 
 def _case(settings: Settings, overrides: Sequence[SuiteText], quick: bool) -> tuple[Case, list[Finding]]:

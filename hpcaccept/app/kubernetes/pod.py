@@ -46,7 +46,7 @@ SILENCE_S = 180.0
 #: A name of a pod that has just started may be unknown for a while.
 SETTLE_S = 60.0
 NOT_JUDGED = 3
-_CODES = {Outcome.PASS.value: 0, Outcome.WARN.value: 0, Outcome.FAIL.value: 1}
+_CODES = {Outcome.PASS.value: 0, Outcome.FAIL.value: 1}
 #: A termination message is cut from the end of the log: https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/
 _MOST_CHARACTERS = 1800
 

@@ -7,7 +7,6 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from hpcaccept.model.nightly.night import (
-    ACCEPTED,
     Began,
     Concluded,
     Ended,
@@ -90,7 +89,7 @@ def with_runs(tested: Mapping[str, LastTest], runs: Iterable[Concluded]) -> dict
     for run in runs:
         for node, outcome in run.nodes.items():
             earlier = found.get(node)
-            accepted_at = run.at if outcome in ACCEPTED else ""
+            accepted_at = run.at if outcome == "PASS" else ""
             if earlier is None or earlier.at <= run.at:
                 accepted_at = accepted_at or (earlier.accepted_at if earlier else "")
                 found[node] = LastTest(run.at, outcome, run.run, run.reasons.get(node, ""), accepted_at)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from hpcaccept.app.nightly.changes import Change, Changes
-from hpcaccept.model.nightly.night import ACCEPTED
 from hpcaccept.report.phrases import folded, is_host
 from hpcaccept.report.printable import safe
 from hpcaccept.serial import to_plain
@@ -159,7 +158,7 @@ def node_lists(tested: Mapping[str, LastTest]) -> dict[str, str]:
     kinds: dict[str, list[str]] = {"bad": [], "good": [], "unjudged": []}
     for name, last in tested.items():
         if is_host(name):
-            kinds["good" if last.outcome in ACCEPTED else "bad" if last.outcome == "FAIL" else "unjudged"].append(name)
+            kinds["good" if last.outcome == "PASS" else "bad" if last.outcome == "FAIL" else "unjudged"].append(name)
     return {f"nodes-{kind}.txt": f"{folded(names)}\n" if names else "\n" for kind, names in kinds.items()}
 
 

@@ -25,7 +25,7 @@ from hpcaccept.app.run.submit import dry_run, plan_run
 from hpcaccept.app.run.wait import events_of
 from hpcaccept.config.settings import Layered
 from hpcaccept.errors import HpcacceptError, RunError, StoreError, UsageError
-from hpcaccept.model.nightly.night import ACCEPTED, Began, Chosen, Concluded, Ended, Missed, Submitting, Withdrawn
+from hpcaccept.model.nightly.night import Began, Chosen, Concluded, Ended, Missed, Submitting, Withdrawn
 from hpcaccept.model.nightly.window import Here, Window
 from hpcaccept.store import night_journal
 from hpcaccept.store.folder import RunFolder, all_runs, write_whole
@@ -339,7 +339,7 @@ def _see_through(site: Site, night: str, opened: list[runs.Open], wait_s: float,
             continue
         site.write(word)
         found.concluded.append(word)
-        good = sum(outcome in ACCEPTED for outcome in word.nodes.values())
+        good = sum(outcome == "PASS" for outcome in word.nodes.values())
         site.say(f"{name}: {good} of {len(word.nodes)} nodes accepted, exit code {word.exit_code}")
 
 

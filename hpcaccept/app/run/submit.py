@@ -38,7 +38,7 @@ def plan_run(settings: Settings, overrides: Sequence[SuiteText] = ()) -> tuple[P
     Raises:
         UsageError: settings or suite are wrong, or the launcher cannot be used here.
     """
-    launcher = launch.choose(settings.launcher)
+    launcher = launch.choose(settings.launcher, schedulers_words(settings))
     place = launch.load(launcher)
     if settings.gpus_per_node < 0:
         settings = replace(settings, gpus_per_node=place.default_gpus(settings.partition))
@@ -46,6 +46,18 @@ def plan_run(settings: Settings, overrides: Sequence[SuiteText] = ()) -> tuple[P
         settings = replace(settings, mpi=place.default_mpi())
     plan = plan_of(settings, overrides, launcher)
     return plan, RunFolder(Path(settings.runs_dir).absolute() / plan.run_id)
+
+
+def schedulers_words(settings: Settings) -> tuple[str, ...]:
+    """Options that are given and mean nothing without a scheduler."""
+    named = {
+        "--partition": settings.partition,
+        "--account": settings.account,
+        "--nodelist": settings.nodelist,
+        "--exclude": settings.exclude,
+        "--slurm": settings.slurm,
+    }
+    return tuple(name for name, value in named.items() if value)
 
 
 def plan_of(settings: Settings, overrides: Sequence[SuiteText], launcher: str, run_id: str = "") -> Plan:

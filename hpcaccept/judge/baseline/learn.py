@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 Ints = npt.NDArray[np.int64]
 SIGMAS = 4.0
+#: A limit further below the middle than this finds nothing that anybody would call slow.
+_MOST_LOSS = 0.5
 _CONFIDENCE = 0.95
 
 
@@ -99,8 +101,8 @@ def learn(
     left_out: Mapping[str, str],
     revisions: Mapping[str, int],
     shared_floor: float,
-) -> dict[str, BaselineEntry]:
-    """Entries for every rate that like, unsuspected subjects of a model have.
+) -> tuple[dict[str, BaselineEntry], dict[str, str]]:
+    """Entries for every rate that like, unsuspected subjects of a model have; and metric key → why nothing was learned of it.
 
     Args:
         values: of one or several runs.
@@ -125,8 +127,20 @@ def learn(
     entries = {
         key: _entry(pool, own, revisions.get(pool.column.check, 0), shared_floor) for (key, own), pool in pools.items()
     }
-    # Of subjects that differ so much (or are all at 0) nothing is learned: "at least 0" would be met by every broken one.
-    return {key: one for key, one in entries.items() if (one.center or 0) > 0 and (one.lower is None or one.lower > 0)}
+    useless = {key: why for key, one in entries.items() if (why := _useless(one))}
+    return {key: one for key, one in entries.items() if key not in useless}, useless
+
+
+def _useless(entry: BaselineEntry) -> str:
+    """Why a limit would be met by the broken too; empty for one that finds something."""
+    center = entry.center or 0.0
+    if center <= 0:
+        return "the middle is 0"
+    loss = 1 - entry.lower / center if entry.lower is not None else (entry.upper or math.inf) / center - 1
+    # Rounding: half, as nodes that share a kernel are given, is still a limit.
+    if loss > (_MOST_LOSS if entry.lower is not None else 1.0) + 1e-9:
+        return f"the units differ so much that a loss of {loss:.0%} would still pass"
+    return ""
 
 
 def _fits(subject: MeasuredSubject, model: str, setting: str) -> bool:

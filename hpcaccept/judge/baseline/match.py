@@ -21,7 +21,7 @@ from hpcaccept.units import show
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from hpcaccept.model.baseline import Baseline, BaselineEntry
+    from hpcaccept.model.baseline import Baseline, BaselineEntry, State
     from hpcaccept.model.metric import Metric
 
 #: Facts of the device: another value is another kind of device. Fact → how it is called.
@@ -66,8 +66,8 @@ def fitting_entry(
     facts: Mapping[str, str],
     *,
     drafts: bool = True,
-) -> tuple[BaselineEntry | None, str]:
-    """The entry that may judge, with what must be said beside it; or None, with the reason why not.
+) -> tuple[BaselineEntry | None, str, State | None]:
+    """The entry that may judge, with what must be said beside it and the state of its baseline; or None, with the reason why not.
 
     Of several that fit the approved ones come first, then drafts, then what is shipped; among those one about which
     nothing needs to be said, then the newest.
@@ -82,8 +82,8 @@ def fitting_entry(
         drafts: False where a suite requires a baseline: a draft does not count then.
     """
     if baseline is None:
-        return None, "there is no baseline of this device"
-    fits: list[tuple[int, bool, BaselineEntry, str]] = []
+        return None, "there is no baseline of this device", None
+    fits: list[tuple[int, bool, BaselineEntry, str, State]] = []
     reasons: list[str] = []
     for one in (baseline, *baseline.alternatives):
         entry = _entry_of(one, key)
@@ -97,11 +97,11 @@ def fitting_entry(
             reasons.insert(0, f"the baseline is strict, and {'; '.join(remarks)}")
             continue
         word = "; ".join([*_state_remark(one), *remarks])
-        fits.append((_ORDER[one.state], bool(remarks), replace(entry, key=key), word))
+        fits.append((_ORDER[one.state], bool(remarks), replace(entry, key=key), word, one.state))
     if not fits:
-        return None, reasons[0]
-    _, _, entry, word = min(fits, key=lambda fit: fit[:2])
-    return entry, word
+        return None, reasons[0], None
+    _, _, entry, word, state = min(fits, key=lambda fit: fit[:2])
+    return entry, word, state
 
 
 def beyond_peak(baseline: Baseline | None, key: str, value: float, unit: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ from hpcaccept.judge.questions.limits import held_against
 from hpcaccept.judge.questions.peers import is_compared, unanswered
 from hpcaccept.judge.statistics.sensitivity import Sensitivity, span_of
 from hpcaccept.model.metric import Limit
-from hpcaccept.model.verdict import Outcome
+from hpcaccept.model.verdict import CODE, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 def judge_against_baseline(
     evidence: Evidence, values: Sequence[Values], alike: Alike, baselines: Mapping[str, Baseline]
 ) -> tuple[list[JudgedColumn], Sensitivity]:
-    """An answer per rate and kind of subject: PASS or FAIL with a fitting baseline, NO_BASELINE with the reason otherwise.
+    """An answer per rate and kind of subject: PASS or FAIL (of a draft WARN) with a fitting baseline, NO_BASELINE with the reason otherwise.
 
     A kind is what decides which entry fits: device model, setting, and the facts of ``fitting.KEY_FACTS``.
     """
@@ -39,7 +40,7 @@ def judge_against_baseline(
     required = {spec.name: spec.required and demanded for spec in evidence.plan.suite.checks}
     revisions = evidence.record_table.revisions()
     asked = {GPUS_FACT: str(evidence.plan.request.gpus_per_node)}
-    kinds, kind = _kinds_of(evidence, alike, bool(baselines))
+    kinds, kind = kinds_of(evidence, alike, bool(baselines))
     answers: list[JudgedColumn] = []
     losses: list[float] = []
     comparisons = 0
@@ -47,9 +48,9 @@ def judge_against_baseline(
         if not is_compared(column) and not (column.metric.is_rate and column.metric.scope == "world"):
             continue
         needed = required.get(column.check, demanded)
-        for number, rows in _groups(kind[column.subject]):
+        for number, rows in rows_by_kind(kind[column.subject]):
             model, setting, facts = kinds[number]
-            entry, why = fitting_entry(
+            entry, why, state = fitting_entry(
                 baselines.get(model),
                 column.key,
                 revisions.get(column.check, 0),
@@ -68,16 +69,17 @@ def judge_against_baseline(
                     )
                 )
                 continue
-            answers.append(_against(column, rows, entry, why, needed))
+            answers.append(_against(column, rows, entry, why, required=needed, draft=state == "draft"))
             comparisons += len(rows)
             losses.append(_loss_to(entry))
     return answers, Sensitivity(comparisons, None, None, span_of([loss for loss in losses if np.isfinite(loss)]))
 
 
 def _against(
-    column: Values, rows: npt.NDArray[np.intp], entry: BaselineEntry, beside: str, required: bool
+    column: Values, rows: npt.NDArray[np.intp], entry: BaselineEntry, beside: str, *, required: bool, draft: bool
 ) -> JudgedColumn:
-    return held_against(
+    """Nobody has vouched for a draft: who misses it is in doubt, not failed."""
+    answer = held_against(
         "baseline",
         column,
         rows,
@@ -87,6 +89,10 @@ def _against(
         center=np.nan if entry.center is None else entry.center,
         detail=beside,
     )
+    if not draft:
+        return answer
+    doubt = np.where(answer.outcome == CODE[Outcome.FAIL], CODE[Outcome.WARN], answer.outcome).astype(np.int8)
+    return replace(answer, outcome=doubt)
 
 
 def _loss_to(entry: BaselineEntry) -> float:
@@ -95,12 +101,13 @@ def _loss_to(entry: BaselineEntry) -> float:
     return abs(1 - bound / entry.center) if bound is not None and entry.center else np.nan
 
 
-def _groups(kinds: npt.NDArray[np.int32]) -> Iterable[tuple[int, npt.NDArray[np.intp]]]:
+def rows_by_kind(kinds: npt.NDArray[np.int32]) -> Iterable[tuple[int, npt.NDArray[np.intp]]]:
+    """Number of each kind that there is, and its rows."""
     for number in np.flatnonzero(np.bincount(kinds)).tolist():
         yield number, np.flatnonzero(kinds == number)
 
 
-def _kinds_of(evidence: Evidence, alike: Alike, with_facts: bool) -> tuple[list[Kind], npt.NDArray[np.int32]]:
+def kinds_of(evidence: Evidence, alike: Alike, with_facts: bool) -> tuple[list[Kind], npt.NDArray[np.int32]]:
     """The kinds of subjects there are, and the kind of each: int32[subjects]."""
     if not with_facts:
         return [(model, setting, ()) for model, setting in alike.kinds], alike.kind

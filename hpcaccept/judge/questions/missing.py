@@ -36,6 +36,7 @@ def judge_absent(
     if not evidence.nodes:
         yield from _never_started(evidence)
         return
+    yield from _not_in_the_job(evidence)
     numbers = _Numbers.from_evidence(evidence, values)
     rolls = _call_the_roll(evidence, numbers)
     places = evidence.record_table.places
@@ -187,13 +188,25 @@ def _never_started(evidence: Evidence) -> Iterable[Verdict]:
         yield Verdict(Subject(), spec.name, Outcome.ERROR, reason, remedy=remedy, required=spec.required)
 
 
+def _not_in_the_job(evidence: Evidence) -> Iterable[Verdict]:
+    asked, there = evidence.plan.request.nodes, len(evidence.nodes)
+    if there < asked:
+        yield Verdict(
+            Subject(),
+            "nodes",
+            Outcome.ERROR,
+            f"{there} of the {asked} nodes that were asked for are in the job",
+            remedy="Nothing is known of the others: run again with as many nodes as there are, or find out why they were not given.",
+        )
+
+
 def _torn(evidence: Evidence) -> Iterable[Verdict]:
     for unreadable in evidence.unreadable:
         yield Verdict(
-            Subject(),
+            Subject(unreadable.node),
             "records",
             Outcome.ERROR,
-            f"a line of {unreadable.file} cannot be read: {unreadable.text[:120]!r}",
+            f"a line of {unreadable.file} cannot be read: {unreadable.text[:160]!r}",
             remedy="Was the disk full, or the node lost? What was before it is kept and judged.",
         )
 

@@ -10,6 +10,7 @@ import numpy as np
 from hpcaccept.judge.baseline.match import beyond_peak, most_of
 from hpcaccept.judge.verdict_text import extended
 from hpcaccept.model.verdict import CODE, Outcome
+from hpcaccept.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from hpcaccept.model.table import MeasuredSubject
     from hpcaccept.model.verdict_table import JudgedColumn
 
+_LIMIT_REMEDY = "Correct the limit where it is given (hpcaccept config shows the file); nothing can meet it."
 _REMEDY = "Do not trust this run: look at the clock, the sizes and the library that it was measured with."
 
 
@@ -42,6 +44,33 @@ def without_impossible(
         if not wrong.all():
             yield _rows(answer, np.flatnonzero(~wrong))
         yield _impossible(_rows(answer, np.flatnonzero(wrong)), baseline)
+
+
+def without_unreachable(
+    answers: Iterable[JudgedColumn], subjects: Sequence[MeasuredSubject], baselines: Mapping[str, Baseline]
+) -> Iterator[JudgedColumn]:
+    """The answers about limits; one that lies above what the part can do blames nobody: it is an ERROR of who wrote it.
+
+    Args:
+        answers: about any subjects.
+        subjects: of the run.
+        baselines: device model → baseline, with its peaks.
+    """
+    for answer in answers:
+        key, unit = answer.key, answer.metric.unit
+        most = {u: most_of(baselines.get(subjects[u].model), key, unit) for u in answer.subject.tolist()}
+        ceiling = np.array([most[u] for u in answer.subject.tolist()])
+        wrong = np.flatnonzero((answer.lower > ceiling) & (answer.outcome == CODE[Outcome.FAIL]))
+        if not len(wrong):
+            yield answer
+            continue
+        why = {
+            row: f"the limit is more than the part can do: {show(float(ceiling[row]), unit)}" for row in wrong.tolist()
+        }
+        outcome = answer.outcome.copy()
+        outcome[wrong] = CODE[Outcome.ERROR]
+        remarks = extended(answer, why, dict.fromkeys(why, _LIMIT_REMEDY))
+        yield replace(answer, outcome=outcome, remarks=remarks)
 
 
 def _impossible(answer: JudgedColumn, baseline: Baseline) -> JudgedColumn:

@@ -30,7 +30,4 @@ def _modest(asked: dict[str, str], nice: int) -> dict[str, str]:
     modest: dict[str, str] = {}
     if nice and not {"nice", "priority", "qos"} & asked.keys():
         modest["nice"] = str(nice)
-    if "requeue" not in asked:
-        # A job that makes room for others must not come back in the morning.
-        modest["no_requeue"] = ""
     return modest

@@ -20,9 +20,20 @@ _WHERE = {"cluster_constraint", "clusters", "constraint", "cpus_per_gpu", "gres"
           "mem_per_gpu", "network", "nice", "prefer", "priority", "qos", "reservation", "switches", "tmp", "wckey"}  # fmt: skip
 
 
+#: The number alone, and the environment that is there.
+SBATCH_OPTIONS = ("--parsable", "--export=ALL")
+#: Variables of Slurm and of process managers that speak of a job, or are options of sbatch and salloc.
+_OF_A_JOB = ("SLURM_", "SLURMD_", "SBATCH_", "SALLOC_", "PMI_", "PMIX_", "OMPI_COMM_", "PRTE_LAUNCHED")
+#: Where the cluster is and who asks; and where a user's jobs go, which is a choice of the account and not of this shell.
+_KEPT = {
+    "SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT", "SLURM_CLUSTERS", "SBATCH_ACCOUNT", "SBATCH_PARTITION", "SBATCH_QOS",
+    "SBATCH_RESERVATION", "SBATCH_WCKEY", "SALLOC_ACCOUNT", "SALLOC_PARTITION", "SALLOC_QOS", "SALLOC_RESERVATION", "SALLOC_WCKEY",
+}  # fmt: skip
+
+
 def outside_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment without the job in which this is typed."""
-    return {key: value for key, value in environ.items() if not key.startswith("SLURM_") or key == "SLURM_CONF"}
+    """The environment without the job in which this is typed, and without options that nobody has typed."""
+    return {key: value for key, value in environ.items() if key in _KEPT or not key.startswith(_OF_A_JOB)}
 
 
 def as_job(command: Sequence[str], plan: Plan, word: str, limit_s: float) -> tuple[str, ...]:

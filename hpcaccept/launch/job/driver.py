@@ -40,6 +40,9 @@ MARGIN_S = 330.0
 WARNING_S = 20
 FOLDER_FULL = "no space left under the run folder"
 CANCELLED = "the job was cancelled"
+SUBMIT_ANEW = "One run is one attempt: submit again, for a run of its own."
+#: By which attempts of a job differ (https://slurm.schedmd.com/sbatch.html).
+_ATTEMPT_NAMES = ("SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT")
 TIME_IS_UP = "the time limit of the job is near"
 #: What to do about either.
 KEPT = "Records so far are kept and judged: 'hpcaccept report'."
@@ -50,7 +53,10 @@ EXIT_FOLDER_FULL = 74
 
 
 def driver_command(folder: RunFolder) -> tuple[str, ...]:
-    """The command that drives a run folder."""
+    """The command that drives a run folder.
+
+    It is to be started in that folder: Python looks for modules where it is started, and a queue.py beside whoever typed ``submit`` is none.
+    """
     return (sys.executable, "-m", "hpcaccept.launch.job.driver", str(folder.path))
 
 
@@ -65,6 +71,10 @@ def drive(path: str) -> int:
     """Run the job of a run folder to its end. Always leaves a last word (``ended``) while it lives."""
     folder = RunFolder(Path(path))
     events = Events(folder)
+    if again := _attempt(folder):
+        # No last word: what ended the first attempt is what the scheduler says of it.
+        events.say("started_again", detail=again, remedy=SUBMIT_ANEW)
+        return 3
     try:
         detail, remedy = _drive(folder, events)
     except HpcacceptError as fault:
@@ -74,6 +84,21 @@ def drive(path: str) -> int:
         detail, remedy = error.message, error.remedy
     events.say("ended", detail=detail, remedy=remedy)
     return 1 if detail else 0
+
+
+def _attempt(folder: RunFolder) -> str:
+    """Take the folder for this start of the driver; why that cannot be, when it was started before (a requeue, an array)."""
+    mine = " ".join(f"{name}={os.environ[name]}" for name in _ATTEMPT_NAMES if os.environ.get(name))
+    mine = mine or f"process {os.getpid()} on {os.uname().nodename}"
+    try:
+        with folder.attempt_file.open("x", encoding="utf-8") as file:
+            file.write(mine + "\n")
+    except FileExistsError:
+        first = folder.attempt_file.read_text("utf-8", "replace").strip()[:200]
+        return f"this run was already started ({first}), and started again ({mine}): nothing was measured by the second start"
+    except OSError:
+        return ""  # the folder takes no writing: the first step says so better
+    return ""
 
 
 class _Stop:

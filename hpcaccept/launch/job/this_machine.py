@@ -55,7 +55,7 @@ def step_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The caller's, less what would make mpiexec believe that it runs under a scheduler."""
     foreign = ("SLURM_", "PMI_", "PMIX_", "OMPI_COMM_", "PRTE_LAUNCHED")
     mine = {key: value for key, value in environ.items() if not key.startswith(foreign)}
-    return {**mine, **{key: value for key, value in OPEN_MPI.items() if key not in mine}}
+    return {**OPEN_MPI, **mine}
 
 
 def submit(plan: Plan, folder: RunFolder) -> JobRef:
@@ -64,7 +64,7 @@ def submit(plan: Plan, folder: RunFolder) -> JobRef:
 
     from hpcaccept.transport.process import spawn_detached
 
-    pid = spawn_detached(driver_command(folder), log=folder.logs / "driver.log", env=os.environ)
+    pid = spawn_detached(driver_command(folder), log=folder.logs / "driver.log", env=os.environ, cwd=folder.path)
     try:
         started = psutil.Process(pid).create_time()
     except psutil.NoSuchProcess:

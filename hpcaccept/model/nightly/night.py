@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-#: Outcomes (of ``model.verdict``) with which a node counts as accepted.
+#: Outcomes (of ``model.verdict``) of nodes that were judged and have not failed; one with a WARN is in doubt.
 ACCEPTED = ("PASS", "WARN")
 
 

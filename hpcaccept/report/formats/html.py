@@ -162,7 +162,7 @@ def _nodes_tile(evidence: Evidence, summary: Summary) -> Markup:
     unknown = max(asked - len(summary.nodes), 0)
     words = [f"{count:,} {outcome.value.replace('_', ' ')}" for outcome, count in counts.items() if count]
     words += [f"{unknown:,} without a name"] if unknown else []
-    good = counts[Outcome.PASS] + counts[Outcome.WARN]
+    good = counts[Outcome.PASS]
     return _tile("Nodes that passed", f"{good:,} of {asked:,}", ", ".join(words), _bar(counts, max(asked, 1)))
 
 
@@ -205,7 +205,7 @@ def _power_tiles(judgement: Judgement) -> Iterable[Markup]:
 
 
 def _baseline_tile(summary: Summary) -> Markup:
-    if not summary.no_baseline:
+    if not summary.no_baseline or Outcome.FAIL in summary.nodes.values():
         return Markup("")
     return _tile("Baseline", "none fits", f"{', '.join(summary.no_baseline)}: when these nodes are good, learn one")
 

@@ -36,18 +36,17 @@ def render(judged: Judged) -> str:
     unknown = max(plan.request.nodes - len(summary.nodes), 0)
     counts = {o.value: sum(outcome is o for _, outcome in nodes) for o in Outcome}
     counts[Outcome.NOT_RUN.value] += unknown
-    good = (Outcome.PASS, Outcome.WARN)
     families: list[tuple[str, str, Iterable[Sample]]] = [
         ("run_info", "The run that the other numbers speak of.", [(info, 1)]),
         ("run_created_timestamp_seconds", "When the run was planned.", [(suite, _seconds(plan.created_at))]),
-        ("run_exit_code", "0 accepted, 1 at least one FAIL, 3 something required was not judged.", [(suite, judgement.exit_code)]),
+        ("run_exit_code", "0 accepted, 1 at least one FAIL, 3 anything else: not judged, or in doubt.", [(suite, judgement.exit_code)]),
         ("run_nodes_asked", "Nodes that were asked for.", [(suite, plan.request.nodes)]),
         ("run_nodes", "Nodes by their worst verdict.", [({**suite, "outcome": o}, n) for o, n in counts.items()]),
         ("run_verdicts", "Verdicts by outcome.", [({**suite, "outcome": o.value}, summary.counts.get(o.value, 0)) for o in Outcome]),
         ("run_coverage_ratio", "Checks on nodes that were judged, of those asked for.", [(suite, cover.judged / cover.asked if cover.asked else 0.0)]),
         ("check_nodes_judged", "Nodes on which a check was judged.", [({**suite, "check": row.name}, row.judged) for row in summary.rows]),
-        ("check_accepted", "1 when the worst verdict of a check is PASS or WARN.", [({**suite, "check": row.name, "outcome": row.outcome.value}, row.outcome in good) for row in summary.rows]),
-        ("node_accepted", "1 when the worst verdict of a node is PASS or WARN.", [({**suite, "node": n, "outcome": o.value}, o in good) for n, o in nodes]),
+        ("check_accepted", "1 when the worst verdict of a check is PASS.", [({**suite, "check": row.name, "outcome": row.outcome.value}, row.outcome is Outcome.PASS) for row in summary.rows]),
+        ("node_accepted", "1 when the worst verdict of a node is PASS.", [({**suite, "node": n, "outcome": o.value}, o is Outcome.PASS) for n, o in nodes]),
         ("figure", "A rate over all units, in the SI unit of its label.", _figures(summary, suite)),
     ]  # fmt: skip
     return "".join(_family(f"hpcaccept_{name}", help_, samples) for name, help_, samples in families)

@@ -128,8 +128,7 @@ def _conclusion(judged: Judged) -> Text:
 
 def _footer(judged: Judged) -> list[RenderableType]:
     judgement, summary, cover = judged.judgement, judged.summary, judged.judgement.coverage
-    share = cover.judged / cover.asked if cover.asked else 0.0
-    lines = [f"Coverage: {cover.judged} of {cover.asked} checks on nodes judged ({share:.0%})."]
+    lines = [f"Coverage: {cover.judged:,} of {cover.asked:,} checks on nodes judged ({cover.percent} %)."]
     if cover.nodes_silent:
         lines.append(f"Nothing is known of: {', '.join(cover.nodes_silent[:16])}.")
     lines += [
@@ -137,7 +136,7 @@ def _footer(judged: Judged) -> list[RenderableType]:
         for question, sensitivity in judgement.sensitivity.items()
         if sensitivity.smallest_loss
     ]
-    if summary.no_baseline:
+    if summary.no_baseline and judgement.exit_code != 1:
         models = ", ".join(summary.no_baseline)
         lines.append(
             f"No baseline fits {models}; when these nodes are good: hpcaccept baseline learn {judged.evidence.plan.run_id}"

@@ -195,7 +195,12 @@ def test_help_lists_every_command_and_the_exit_codes(capsys: pytest.CaptureFixtu
     text = capsys.readouterr().out
     for name in _COMMANDS:
         assert f"\n  {name} " in text or name == "plan"
-    for code in ("0  everything that is required passed", "1  at least one FAIL", "3  something", "130  interrupted"):
+    for code in (
+        "0  every node that was asked for passed",
+        "1  at least one FAIL",
+        "3  anything else",
+        "130  interrupted",
+    ):
         assert code in text
 
 
@@ -505,8 +510,10 @@ def test_learning_from_a_run_writes_a_baseline_that_the_next_report_uses(
 
 
 def test_nothing_is_learned_from_nodes_that_failed(capsys: pytest.CaptureFixture[str], place: Path) -> None:
-    a_run(place, wrong="node2")
-    assert main(["baseline", "learn"]) == 0
+    run = a_run(place, wrong="node2").run_id
+    assert main(["baseline", "learn"]) == 3
+    assert f"--unaccepted {run}" in capsys.readouterr().err
+    assert main(["baseline", "learn", "--unaccepted", run]) == 0
     text = capsys.readouterr().out
     assert "from 3 unit(s)" in text
     assert "left out node2: FAIL matmul.wrong_elements[fp32]" in text

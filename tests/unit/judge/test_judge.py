@@ -162,9 +162,11 @@ def test_the_judge_changes_nothing_it_was_given() -> None:
     assert (found.samples.value == before).all()
 
 
-def test_peers_that_cannot_decide_do_not_leave_a_run_unjudged_that_is_judged_otherwise() -> None:
+def test_peers_that_cannot_decide_leave_a_run_unjudged_that_nothing_else_judges() -> None:
     found = judged(fleet([1.0, 100.0, 10_000.0, 1_000_000.0]))
     undecided = [v for v in every(found) if v.question == "peers" and v.outcome is Outcome.NO_BASELINE]
     assert undecided
-    assert not any(v.required for v in undecided)
+    assert found.exit_code == (1 if found.counts()[Outcome.FAIL] else 3)
+    with_a_limit = suite(limits={"speed.rate_flops": Limit(0.5, None, "FLOP/s", "suite", "test.toml")})
+    found = judged(fleet([1.0, 100.0, 10_000.0, 1_000_000.0], plan(with_a_limit)))
     assert found.exit_code == (1 if found.counts()[Outcome.FAIL] else 0)

@@ -115,7 +115,7 @@ def test_the_worst_verdict_speaks_for_all(outcomes: list[Outcome], speaks: Outco
     [
         ([], 3),
         ([verdict(Outcome.PASS)], 0),
-        ([verdict(Outcome.PASS), verdict(Outcome.WARN)], 0),
+        ([verdict(Outcome.PASS), verdict(Outcome.WARN)], 3),
         ([verdict(Outcome.PASS), verdict(Outcome.FAIL)], 1),
         ([verdict(Outcome.FAIL), verdict(Outcome.ERROR)], 1),
         ([verdict(Outcome.FAIL, required=False), verdict(Outcome.PASS)], 1),
@@ -136,13 +136,13 @@ def test_the_exit_code_of_a_run(verdicts: list[Verdict], code: int) -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(Outcome), st.booleans())))
-def test_exit_0_needs_something_judged_no_fail_and_nothing_required_left_open(
+def test_exit_0_needs_a_pass_no_fail_no_warning_and_nothing_required_left_open(
     drawn: list[tuple[Outcome, bool]],
 ) -> None:
     verdicts = [verdict(outcome, required=required) for outcome, required in drawn]
     good = (
-        any(v.outcome.is_judged for v in verdicts)
-        and all(v.outcome is not Outcome.FAIL for v in verdicts)
+        any(v.outcome is Outcome.PASS for v in verdicts)
+        and all(v.outcome not in (Outcome.FAIL, Outcome.WARN) for v in verdicts)
         and all(v.outcome.is_judged or not v.required for v in verdicts)
     )
     assert (exit_code((v.outcome, v.required) for v in verdicts) == 0) == good

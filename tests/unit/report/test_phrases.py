@@ -40,8 +40,21 @@ def test_more_nodes_than_a_sentence_holds_are_counted(count: int) -> None:
 
 
 def test_what_passed_and_what_could_not_be_judged_have_a_sentence() -> None:
-    assert said({}, 1, 0) == "ACCEPTED: 1 of 1 node passed all that is required."
-    assert said({}, 4, 3).startswith("NOT JUDGED: Something that is required could not be judged")
+    assert said({}, 4, 0) == "ACCEPTED: 4 of 4 nodes passed all that is required."
+    well = dict.fromkeys(["node0", "node1", "node2"], Outcome.PASS)
+    assert said({**well, "node3": Outcome.WARN}, 4, 3) == "NOT JUDGED: node3 is in doubt (WARN). No node is blamed."
+    assert said(well, 4, 3) == "NOT JUDGED: 1 of 4 nodes that was asked for is not in the job. No node is blamed."
+    everybody = {**well, "node3": Outcome.PASS}
+    assert said(everybody, 4, 3).startswith("NOT JUDGED: Something that is required of all nodes together could not be")
+
+
+def test_what_nothing_has_judged_is_named_also_when_the_run_is_accepted() -> None:
+    (alone,) = [conclusion(judged_run_of(fleet([100.0])))]
+    assert alone.sentence == "Not judged, or not all of it: speed on 1 node. No node is blamed."
+    records = [record("fabric", f"node{i}", {"busbw_bytes": 1e9, "wrong_elements": 0}, step=0) for i in range(4)]
+    together = conclusion(judged_run_of(evidence(records, plan(suite("fabric")))))
+    assert together.word == "ACCEPTED"
+    assert together.sentence.endswith("passed all that is required. Not judged: fabric.busbw_bytes.")
 
 
 def test_a_trouble_of_one_device_names_it_and_one_of_all_names_nobody() -> None:

@@ -111,7 +111,7 @@ def test_the_first_page_says_what_was_tested_and_how_it_ended() -> None:
     text = shown(fleet([100.0] * 4))
     assert "20261122-010000-test-4n-abcd: suite test, 4 node(s), cuda, slurm" in text
     assert "ACCEPTED: 4 of 4 nodes" in text
-    assert "Coverage: 4 of 4 checks on nodes judged (100%)." in text
+    assert "Coverage: 4 of 4 checks on nodes judged (100 %)." in text
     assert "Exit code 0." in text
     assert "report.json" in text
 
@@ -136,7 +136,7 @@ def test_what_could_not_be_judged_is_not_called_accepted() -> None:
 
 def test_nodes_of_which_no_name_is_known_still_count() -> None:
     text = one_line(shown(evidence([], names=(), rank_starts=(), job=JobStatus("timeout", "TIMEOUT"))))
-    assert "Coverage: 0 of 4 checks on nodes judged (0%)." in text
+    assert "Coverage: 0 of 4 checks on nodes judged (0 %)." in text
     assert "The job ended as timeout: TIMEOUT." in text
     assert "NOT JUDGED" in text
 

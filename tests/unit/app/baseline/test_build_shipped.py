@@ -104,7 +104,7 @@ def test_the_shipped_one_judges_where_a_site_has_nothing_of_its_own(tmp_path: Pa
     found = find_baseline((tmp_path, SHIPPED), "NVIDIA H100 80GB HBM3")
     assert found is not None
     key, facts = "matmul.rate_flops[bf16]", {"gpu_power_limit_w": "700", "gpu_memory_gib": "79.6"}
-    entry, word = fitting_entry(found[1], key, 2, "FLOP/s", "12 threads, all at once", facts)
+    entry, word, _ = fitting_entry(found[1], key, 2, "FLOP/s", "12 threads, all at once", facts)
     assert entry is not None
     assert entry.center == 7.945e14
     assert entry.lower == pytest.approx(7.1505e14)

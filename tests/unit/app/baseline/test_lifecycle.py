@@ -46,7 +46,11 @@ def against_baseline(capsys: pytest.CaptureFixture[str], run: str) -> list[tuple
 
 def test_a_learned_draft_has_its_whole_provenance(capsys: pytest.CaptureFixture[str], place: Path) -> None:
     gpu_run(place, "run-1", wrong="node3")
-    code, out, _ = typed(capsys, "learn", "run-1")
+    code, _, err = typed(capsys, "learn", "run-1")
+    assert code == 3
+    assert "run-1 was not accepted: FAIL node3 cuda:0" in err
+    assert not file_of(place).exists()
+    code, out, _ = typed(capsys, "learn", "--unaccepted", "run-1")
     assert code == 0
     assert "left out node3: FAIL matmul.wrong_elements[bf16]" in out
     assert "baseline approve" in out
@@ -80,7 +84,7 @@ def test_boards_of_another_power_limit_are_another_generation(capsys: pytest.Cap
 
 def test_what_is_faster_than_the_part_can_be_is_not_learned(capsys: pytest.CaptureFixture[str], place: Path) -> None:
     gpu_run(place, "run-1", [2e15] * 4)
-    code, _, err = typed(capsys, "learn", "run-1")
+    code, _, err = typed(capsys, "learn", "--unaccepted", "run-1")
     assert code == 3
     assert "left out node0: ERROR matmul.rate_flops[bf16]" in err
     assert "more than the part can do" in err
@@ -92,7 +96,7 @@ def test_a_fleet_below_what_is_published_is_not_learned_unless_it_is_named(
 ) -> None:
     # Each of them FAILs against the shipped limit, so nobody is left to learn from: a fleet cannot become its own measure.
     gpu_run(place, "run-1", [6.0e14] * 4)
-    code, _, err = typed(capsys, "learn", "run-1")
+    code, _, err = typed(capsys, "learn", "--unaccepted", "run-1")
     assert code == 3
     assert "Nothing can be learned" in err
 

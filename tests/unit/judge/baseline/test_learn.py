@@ -25,7 +25,7 @@ SETTING = "8 threads, all at once"
 def learned(*runs: Evidence, setting: str = SETTING, places: frozenset[tuple[str, str]] | None = None) -> BaselineEntry:
     values = [column for run in runs for column in values_of(run.samples, CATALOGUE)]
     values = values if places is None else list(only_at(values, places))
-    (one,) = learn(values, H100, setting, {}, {"speed": 1, "fabric": 1}, 0.0).values()
+    (one,) = learn(values, H100, setting, {}, {"speed": 1, "fabric": 1}, 0.0)[0].values()
     return one
 
 
@@ -84,7 +84,7 @@ def test_a_subject_speaks_once_however_often_it_was_measured() -> None:
     assert learned(*runs).center == 100.0
 
 
-@pytest.mark.parametrize(("rates", "sigmas"), [([100.0, 110.0, 120.0], 4.968), ([100.0, 110.0, 120.0, 130.0], 4.0)])
+@pytest.mark.parametrize(("rates", "sigmas"), [([100.0, 103.0, 106.0], 4.968), ([100.0, 103.0, 106.0, 109.0], 4.0)])
 def test_of_few_subjects_the_limit_is_as_wide_as_a_further_one_may_lie(rates: list[float], sigmas: float) -> None:
     one = learned(fleet(rates))
     assert one.center is not None
@@ -112,7 +112,7 @@ def test_only_the_devices_that_are_alike_are_learned_from() -> None:
 @given(st.lists(st.floats(50.0, 150.0), min_size=2, max_size=30))
 def test_intervals_enclose_the_centre(rates: list[float]) -> None:
     values = values_of(fleet(rates).samples, CATALOGUE)
-    for one in learn(values, H100, SETTING, {}, {"speed": 1}, 0.0).values():
+    for one in learn(values, H100, SETTING, {}, {"speed": 1}, 0.0)[0].values():
         assert one.center is not None
         if one.center_low is not None and one.center_high is not None:
             assert one.center_low <= one.center <= one.center_high

@@ -28,7 +28,7 @@ def known(facts: dict[str, str] | None = None, **more: Any) -> Baseline:
 def ask(one: Baseline | None, facts: dict[str, str] | None = None, **more: Any) -> tuple[float | None, str]:
     """Centre of the entry that fits (None when none does), and what is said."""
     call = {"key": KEY, "revision": 1, "unit": "FLOP/s", "setting": SETTING, **more}
-    found, word = fitting_entry(one, facts=FACTS if facts is None else facts, **call)
+    found, word, _ = fitting_entry(one, facts=FACTS if facts is None else facts, **call)
     return (found.center if found else None), word
 
 
@@ -185,7 +185,7 @@ def test_no_baseline_at_all() -> None:
 def test_a_pattern_judges_every_cell_and_the_exact_key_goes_before_it() -> None:
     pattern, exact = entry("links.rate_bytes[a/*]", unit="B/s"), entry("links.rate_bytes[a/3]", unit="B/s", center=7.0)
     one = replace(baseline(pattern, exact), provenance=known().provenance)
-    found, _ = fitting_entry(one, "links.rate_bytes[a/2]", 1, "B/s", SETTING, FACTS)
+    found, _, _ = fitting_entry(one, "links.rate_bytes[a/2]", 1, "B/s", SETTING, FACTS)
     assert found is not None
     assert (found.key, found.center) == ("links.rate_bytes[a/2]", 100.0)
     assert fitting_entry(one, "links.rate_bytes[a/3]", 1, "B/s", SETTING, FACTS)[0] == exact

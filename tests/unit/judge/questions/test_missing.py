@@ -234,7 +234,7 @@ def test_alone_there_is_nothing_to_differ_from(count: int) -> None:
 def test_drift_is_a_warning_and_no_fail() -> None:
     the_plan = plan(suite("identity"), nodes=3, gpus_per_node=0)
     records = [record("identity", node, {"cores": 8}, facts={"kernel": node}) for node in nodes(3)]
-    assert judged(evidence(records, the_plan)).exit_code == 0
+    assert judged(evidence(records, the_plan)).exit_code == 3
 
 
 # --- coverage ---------------------------------------------------------------------------------------------------------

@@ -74,7 +74,7 @@ def test_who_loses_less_than_half_of_the_floor_passes(count: int, rate: float, l
 def test_between_half_of_the_floor_and_the_floor_lies_a_warning() -> None:
     found = judged(fleet([100.0, 100.0, 100.0, 97.0]))
     assert where(peers(found), Outcome.WARN) == {"node3"}
-    assert found.exit_code == 0
+    assert found.exit_code == 3
 
 
 @pytest.mark.parametrize("fast", [1.02, 1.5, 100.0])

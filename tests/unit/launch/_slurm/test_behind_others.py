@@ -21,10 +21,10 @@ def request_behind(asked: dict[str, str], nice: int = 10000, within_s: float | N
 @pytest.mark.parametrize(
     ("asked", "nice", "options"),
     [
-        ({}, 10000, {"nice": "10000", "no_requeue": "", "comment": "run-7"}),
-        ({"qos": "scavenger"}, 10000, {"qos": "scavenger", "no_requeue": "", "comment": "run-7"}),
-        ({"nice": "5", "requeue": ""}, 10000, {"nice": "5", "requeue": "", "comment": "run-7"}),
-        ({"comment": "ops"}, 0, {"no_requeue": "", "comment": "ops run-7"}),
+        ({}, 10000, {"nice": "10000", "comment": "run-7"}),
+        ({"qos": "scavenger"}, 10000, {"qos": "scavenger", "comment": "run-7"}),
+        ({"nice": "5"}, 10000, {"nice": "5", "comment": "run-7"}),
+        ({"comment": "ops"}, 0, {"comment": "ops run-7"}),
     ],
 )
 def test_jobs_are_modest_unless_the_site_says_how(asked: dict[str, str], nice: int, options: dict[str, Any]) -> None:
