@@ -21,9 +21,10 @@ ROOT = Path(__file__).parents[2]
 ANY_NOISE = '[limits."{label}.lost_share"]\nupper = 1.0\nunit = "share"\n'
 
 
-def noise(duration_s: float, *labels: str, deadline_s: float = 60.0) -> str:
+def noise(duration_s: float, *labels: str, deadline_s: float = 60.0, cores: float = 0.01) -> str:
     """A suite of identity and os_noise under labels (``os_noise`` alone, else ``os_noise:later`` …); only the first lasts."""
-    text = "[checks.identity]\n"
+    # Of one or two nodes nothing else judges what identity counts.
+    text = f'[checks.identity]\n[limits."identity.cores"]\nlower = {cores}\nunit = "cores"\n'
     names = labels or ("os_noise",)
     for number, label in enumerate(names):
         text += f'[checks."{label}"]\nduration_s = {duration_s if number == 0 else 0.1}\ndeadline_s = {deadline_s}\n'

@@ -98,6 +98,7 @@ VENDOR = Vendor(
 #: Every Python of a run begins with it: from then on the toy vendor is the only one.
 SITECUSTOMIZE = "from hpcaccept.measure.gpu import drivers\ndrivers.__path__[:] = [{folder!r}]\n"
 SUITE = "[checks.identity]\n[checks.matmul]\ndtypes = ['fp32']\nsize = 128\nblocks = 2\nblock_s = 0.1\n[checks.health]\nperiod_s = 0.02\n"
+SUITE += '[limits."matmul.rate_flops"]\nlower = 1e6\nunit = "FLOP/s"\n'
 HEALTHY: dict[str, Any] = {
     "count": 2,
     "events": [],

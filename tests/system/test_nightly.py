@@ -109,7 +109,6 @@ def test_idle_nodes_have_their_turn_and_a_users_node_is_left_alone(site: Site) -
     plan = json.loads((site.runs / site.journal("submitting")[0]["run"] / "plan.json").read_text())
     options = plan["request"]["slurm"]
     assert options["nice"] == "10000"
-    assert options["no_requeue"] == ""
     assert 6900 <= int(options["deadline"].removeprefix("now+").removesuffix("seconds")) <= 7200
     code, status = site.status()
     assert (code, status["running"], status["open_runs"]) == (0, False, [])

@@ -25,7 +25,6 @@ pytestmark = pytest.mark.mpi
 UID = 10001
 COUNT = 3
 IMAGE = 'an image of "the site", \\ and more'
-CORES = '[limits."identity.cores"]\nlower = 2\nunit = "cores"\n'
 
 
 @dataclass
@@ -121,7 +120,7 @@ def job() -> Iterator[Job]:
 def test_every_pod_exits_with_the_verdict_of_its_node(job: Job) -> None:
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("this machine has one core: none of its nodes could have fewer")
-    suite = suite_file(job.folder, noise(0.1) + CORES)
+    suite = suite_file(job.folder, noise(0.1, cores=2))
     job.start(0, 1, 2, suite=suite, timeout_s=60, one_core=1)
     codes = job.finish(0, 1, 2)
     assert codes == {0: 1, 1: 1, 2: 0}, job.log(0) + job.log(1) + job.log(2)

@@ -46,18 +46,25 @@ def _end_of(job: str, slurm: VirtualSlurm, timeout_s: float = 120) -> str:
     return str(until(state, timeout_s))
 
 
+#: One node without a baseline has nothing else that judges its rates.
+ANY_BURN = "[checks.burn]\n" + "".join(
+    f'[limits."burn.{name}"]\nlower = 1.0\nunit = "{unit}"\n'
+    for name, unit in (("rate_flops", "FLOP/s"), ("stress_per_s", "1/s"))
+)
+
+
 def test_every_script_leaves_a_judged_run(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
     # All at once: most of a script's time is waiting for Slurm and for imports.
     jobs: dict[Path, str] = {}
     for script in SCRIPTS:
         folder = tmp_path / script.stem
         folder.mkdir()
-        (folder / "short.toml").write_text(noise(0.1) + ("[checks.burn]\n" if script.stem == "burn" else ""))
+        (folder / "short.toml").write_text(noise(0.1) + (ANY_BURN if script.stem == "burn" else ""))
         more = {"SUITE": str(folder / "short.toml"), "DURATION": "1", "AGAIN": "0", "WINDOW": "00:00-00:00"}
         words = ["-N", "1", "--time=01:00:00"]
         if script.stem == "multi_node_ddp":
-            # One as it is: a model is trained across two nodes without any setting.
-            words, more = [], {}
+            # One as it is: a model is trained across nodes without any setting. Two ranks alone could not judge each other.
+            words, more = ["-N", "3"], {}
         jobs[folder] = _sbatch(script, folder, plain_slurm, *words, **more)
     for folder, job in jobs.items():
         assert _end_of(job, plain_slurm) == "COMPLETED", _output(folder)
