@@ -25,6 +25,7 @@ blocks = 2
 [checks.transfers]
 size_bytes = 1048576
 block_s = 0.002
+required = false
 [checks.peer_to_peer]
 size_bytes = 1048576
 block_s = 0.002

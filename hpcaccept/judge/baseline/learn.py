@@ -184,6 +184,7 @@ def only_at(columns: Iterable[Values], places: frozenset[tuple[str, str]]) -> It
             value=column.value[kept],
             spread=column.spread[kept],
             launches=column.launches[kept],
+            level=column.level[kept],
         )
 
 

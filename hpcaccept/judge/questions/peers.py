@@ -2,13 +2,14 @@
 
 The rule is ``judge.statistics.peer_rule``: a subject is blamed when it is slower by more than the *floor* of its metric **and** by more
 than ``z`` robust widths of its like subjects, where ``z`` follows from the number of comparisons and the stated false-alarm rate.
-Fewer than ``min_subjects`` like subjects cannot say who is slow. WARN (GPUs only): beyond the widths and half of the floor.
+Launches of one run are put on one level first (``Values.level``): what slowed all of them blames nobody. Fewer than ``min_subjects`` like subjects cannot say who is slow. WARN (GPUs only): beyond the widths and half of the floor.
 The whole fleet judges; the neighbours on the node explain (``judge.revise.node_level``). Before a run ends, the checks of its suspects
 are launched again (hpcaccept.launch.job.retest).
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -60,7 +61,15 @@ def judge_against_peers(
         losses.append(float(compared.fail_at.max()))
         detail = f"loss > {floors[1]:.3g} and > {z:.2f} robust sigma"
         answers.append(
-            answer_of("peers", column, rows, compared, f"median of {len(rows) - 1} peers", detail, required=needed)
+            answer_of(
+                "peers",
+                replace(column, value=column.level),
+                rows,
+                compared,
+                f"median of {len(rows) - 1} peers",
+                detail,
+                required=needed,
+            )
         )
     z = cut(sum(sizes), rule.false_alarm_rate)
     return answers, Sensitivity(sum(sizes), rule.false_alarm_rate, z, span_of(losses), min(sizes, default=0))
@@ -92,7 +101,7 @@ def floors_of(column: Values, evidence: Evidence, own: float) -> tuple[float, fl
 
 def _compare(column: Values, rows: Rows, alike: Alike, floors: tuple[float, float], z: float) -> Compared | None:
     """The comparison of like subjects; None where their middle is 0 or less, or a number so large that squares overflow."""
-    value = column.value[rows]
+    value = column.level[rows]
     if not np.abs(value).max() < 1e150 or not np.median(value) > 0:
         return None
     higher, node = column.metric.direction == "higher", alike.node[column.subject[rows]]

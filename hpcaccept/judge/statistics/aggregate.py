@@ -31,6 +31,7 @@ class Values:
         value: float64[u], one number per subject by the metric's statistic; ``best``: the best launch, by its median block.
         spread: float64[u], (max − min) / |median| of the subject's repeats; 0 for a single one.
         launches: int32[u], in how many launches the subject was measured: more than one after a retest.
+        level: float64[u], as ``value``, with the launches put on one level: for a comparison of subjects of one run.
     """
 
     key: str
@@ -40,6 +41,7 @@ class Values:
     value: npt.NDArray[np.float64]
     spread: npt.NDArray[np.float64]
     launches: npt.NDArray[np.int32]
+    level: npt.NDArray[np.float64]
 
     @cached_property
     def subjects(self) -> tuple[MeasuredSubject, ...]:
@@ -87,7 +89,7 @@ def _column(table: SampleTable, key: str, metric: Metric, rows: npt.NDArray[np.i
     subject = table.subject[rows]
     if (subject[1:] != subject[:-1]).all():  # one number each
         once = np.ones(len(subject), np.int32)
-        return Values(key, metric, table.subjects, subject, value, np.zeros(len(value)), once)
+        return Values(key, metric, table.subjects, subject, value, np.zeros(len(value)), once, value)
     # Where each launch of each subject begins, and each subject.
     launches = np.flatnonzero(np.r_[True, place[1:] != place[:-1]])
     subjects = np.flatnonzero(np.r_[True, subject[1:] != subject[:-1]])
@@ -95,14 +97,57 @@ def _column(table: SampleTable, key: str, metric: Metric, rows: npt.NDArray[np.i
     count = np.diff(np.r_[first, len(launches)]).astype(np.int32)
     low, high = np.minimum.reduceat(value, subjects), np.maximum.reduceat(value, subjects)
     middle = _medians(value, subjects)
+    level: Floats | None = None
     if metric.statistic == "median":
         chosen = middle
     elif metric.statistic == "best":
         extreme = np.maximum if metric.direction == "higher" else np.minimum
-        chosen = extreme.reduceat(_medians(value, launches), first)
+        by_launch = _medians(value, launches)
+        chosen = extreme.reduceat(by_launch, first)
+        if metric.noise == "timed" and (count > 1).any():
+            level = extreme.reduceat(_levelled(by_launch, table.launch[rows[launches]], first, count), first)
     else:
         chosen = low if metric.direction == "higher" else high
-    return Values(key, metric, table.subjects, subject[subjects], chosen, _spread(low, high, np.abs(middle)), count)
+    return Values(
+        key=key,
+        metric=metric,
+        table_subjects=table.subjects,
+        subject=subject[subjects],
+        value=chosen,
+        spread=_spread(low, high, np.abs(middle)),
+        launches=count,
+        level=chosen if level is None else level,
+    )
+
+
+def _levelled(
+    by_launch: Floats, launch: npt.NDArray[np.int32], first: npt.NDArray[np.intp], count: npt.NDArray[np.int32]
+) -> Floats:
+    """What each launch of each subject reached, divided by what that launch was for everybody.
+
+    One launch is slow for all of them (cold caches, a busy file system, other programs on the machine), another is not. Put side by side
+    as they are, a subject that was disturbed in the good launch competes with the others' good one, and one that has only the slow
+    launch competes with everybody's. What a launch was for everybody is the median, over its subjects, of what each reached there against
+    its own middle over all launches.
+
+    Args:
+        by_launch: float64[l], of each subject in each of its launches.
+        launch: int32[l], number of the launch.
+        first: int[u], where the launches of each subject begin.
+        count: int32[u], how many there are.
+    """
+    of = np.repeat(np.arange(len(first)), count)
+    own = _medians(by_launch, first)[of]
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        share = by_launch / own
+    usable = (own > 0) & np.isfinite(share) & (share > 0) & (count > 1)[of]
+    levelled = by_launch.copy()
+    for number in np.unique(launch[usable]).tolist():
+        mine = launch == number
+        with np.errstate(over="ignore"):
+            levelled[mine] = by_launch[mine] / float(np.median(share[mine & usable]))
+    finite: Floats = np.where(np.isfinite(levelled), levelled, by_launch)
+    return finite
 
 
 def _spread(low: Floats, high: Floats, middle: Floats) -> Floats:
