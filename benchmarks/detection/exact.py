@@ -141,7 +141,7 @@ def slow_fleet(loss: float, site: Site, rng: np.random.Generator) -> tuple[int, 
     evidence, values = after
     alike = alike_of(evidence.samples.subjects)
     peers, _ = judge_against_peers(evidence, values, alike)
-    baseline, _ = judge_against_baseline(evidence, values, alike, {MODEL: known})
+    baseline, _ = judge_against_baseline(evidence, values, {MODEL: known})
     subjects = evidence.samples.subjects
     blamed = [
         {subjects[row].node for a in answers for row in a.subject[a.outcome == CODE[Outcome.FAIL]].tolist()}

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpcaccept import __version__
+from hpcaccept import __version__, launch
 from hpcaccept.app.commit import commit
 from hpcaccept.app.history import ACCEPTED, to_remember
 from hpcaccept.app.run.conclude import evidence_of, judge_run
@@ -31,6 +31,7 @@ from hpcaccept.store.signing import canonical, check_signature, key_id, read_pri
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from hpcaccept.model.plan import Plan
     from hpcaccept.report.judged import Judged
 
 FORMAT, VERSION = "hpcaccept-certificate", 1
@@ -97,6 +98,7 @@ def issue(
     runs = []
     for folder in folders:
         evidence = evidence_of(folder)  # writes run.h5 where it is missing: its digest is taken after that
+        _ran_where_it_was_asked(evidence.plan)
         runs.append((folder, judge_run(evidence, baselines_dir, history)))
     statement = statement_of(runs, now, valid)
     certified = tuple(node["node"] for node in statement["nodes"])
@@ -108,6 +110,19 @@ def issue(
     failed = any(node["verdict"] == CODE_WORDS[FAILED] for node in statement["not_certified"])
     code = 1 if failed else 3 if others or statement["reservations"] else 0
     return Issued(file, certified, others, signature["key_id"], code)
+
+
+def _ran_where_it_was_asked(plan: Plan) -> None:
+    """Refuse nodes that are names of one machine: nobody can be sold a node that does not exist.
+
+    Raises:
+        RunError: the run's nodes were virtual.
+    """
+    if launch.load(plan.launcher).TRAITS.virtual and not plan.request.nodelist:
+        raise RunError(
+            f"The nodes of {plan.run_id} are virtual: --launcher {plan.launcher} gives one machine the names of {plan.request.nodes}.",
+            "Certify a run of a scheduler, or of hosts by their names.",
+        )
 
 
 def statement_of(runs: Sequence[tuple[RunFolder, Judged]], now: datetime, valid: timedelta) -> dict[str, Any]:

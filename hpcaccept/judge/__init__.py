@@ -102,9 +102,9 @@ def judge_values(
     alike = alike_of(subjects)
     limits, said = judge_against_limits(evidence, values)
     limits = list(without_unreachable(limits, subjects, baselines))
-    floors = judge_against_floor(evidence, values, alike, baselines)
+    floors = judge_against_floor(evidence, values, baselines)
     peers, peer_sensitivity = judge_against_peers(evidence, values, alike)
-    known, baseline_sensitivity = judge_against_baseline(evidence, values, alike, baselines)
+    known, baseline_sensitivity = judge_against_baseline(evidence, values, baselines)
     known = list(without_impossible(known, subjects, baselines))
     sensitivity: dict[Question, Sensitivity] = {"peers": peer_sensitivity, "baseline": baseline_sensitivity}
     before: list[JudgedColumn] = []

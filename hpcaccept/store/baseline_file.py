@@ -139,7 +139,7 @@ def read_generations(file: Path) -> Generations:
     Raises:
         StoreError: absent, damaged, foreign, without provenance, or with a limit that is impossible.
     """
-    with open_h5(file, FORMAT, VERSION, oldest=1) as h5:
+    with open_h5(file, FORMAT, VERSION, oldest=1, remedy=_REMEDY) as h5:
         try:
             found = _read_first_format(h5, file) if h5.attrs["version"] == 1 else _read(h5, file)
         except DAMAGE as fault:

@@ -21,17 +21,21 @@
     /samples/keys    str[k]     metric keys
     /samples/subjects JSON list of [node, device, device_id, model, setting]
 
+The file begins with a user block of 512 bytes: the SHA-256 of everything behind it, which every reader looks at first. One flipped bit
+anywhere, in a number, a text or HDF5's own tables, and the file is refused. (Files of earlier versions have none.)
+
 Reports read thousands of records and need what few of them say: the rest stays text. Versions 1 (a string per record, subject and
 rank start) and 2 (other names of datasets) are read too. No pickle, no object references: any HDF5 tool reads it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import h5py
 import numpy as np
@@ -53,6 +57,10 @@ if TYPE_CHECKING:
 FORMAT, VERSION = "hpcaccept-run", 3
 #: What h5py, json and the nouns raise on content that cannot be.
 DAMAGE = (KeyError, ValueError, OSError, RuntimeError, TypeError, AttributeError)
+#: Of what was written from a run; the records are still there.
+REMEDY = "Write it again from what it was made of: hpcaccept collect for a run."
+#: Smallest user block of HDF5, and what it begins with; a file without one begins with HDF5's own signature.
+_BLOCK, _SEAL, _SIGNATURE = 512, b"hpcaccept sha256 ", b"\x89HDF\r\n\x1a\n"
 T = TypeVar("T")
 _SAMPLE_COLUMNS = ("key", "subject", "launch", "repeat", "value")
 #: Dataset → its name in versions 1 and 2.
@@ -205,10 +213,9 @@ def write_h5(file: Path, fill: Callable[[h5py.File], None]) -> None:
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     os.close(handle)
     try:
-        with h5py.File(name, "w", track_order=True) as h5:
+        with h5py.File(name, "w", track_order=True, userblock_size=_BLOCK) as h5:
             fill(h5)
-        with Path(name).open("rb") as written:
-            os.fsync(written.fileno())
+        seal_h5(Path(name))
         Path(name).chmod(0o644)
         Path(name).replace(file)
     except BaseException:
@@ -216,7 +223,33 @@ def write_h5(file: Path, fill: Callable[[h5py.File], None]) -> None:
         raise
 
 
-def open_h5(file: Path, expected: str, version: int, oldest: int | None = None) -> Any:
+def seal_h5(file: Path) -> None:
+    """Write the checksum of a file into its user block, and sync it."""
+    with file.open("r+b") as written:
+        seal = _seal_of(written)
+        written.seek(0)
+        written.write(seal)
+        written.flush()
+        os.fsync(written.fileno())
+
+
+def _seal_of(file: BinaryIO) -> bytes:
+    """The user block that belongs to the rest of a file."""
+    file.seek(_BLOCK)
+    digest = hashlib.sha256()
+    while part := file.read(1 << 20):
+        digest.update(part)
+    return (_SEAL + digest.hexdigest().encode() + b"\n").ljust(_BLOCK, b"\0")
+
+
+def _is_whole(file: Path) -> bool:
+    """True when the bytes of a file are those that were written; of a file without a user block nobody can say."""
+    with file.open("rb") as stream:
+        block = stream.read(_BLOCK)
+        return block.startswith(_SIGNATURE) or block == _seal_of(stream)
+
+
+def open_h5(file: Path, expected: str, version: int, oldest: int | None = None, remedy: str = REMEDY) -> Any:
     """An HDF5 file for reading, after its format and version have been looked at.
 
     Args:
@@ -224,6 +257,7 @@ def open_h5(file: Path, expected: str, version: int, oldest: int | None = None) 
         expected: its format.
         version: the newest that can be read.
         oldest: that can be read; None: only the newest.
+        remedy: for one that is damaged.
 
     Raises:
         StoreError: absent, not HDF5, truncated, foreign, or of another version.
@@ -231,6 +265,8 @@ def open_h5(file: Path, expected: str, version: int, oldest: int | None = None) 
     if not file.exists():
         raise StoreError(f"{file} does not exist.")
     try:
+        if not _is_whole(file):
+            raise StoreError(f"{file} is damaged, or is not a readable HDF5 file: its checksum does not fit.", remedy)
         h5 = h5py.File(file, "r")
     except OSError as fault:
         raise StoreError(f"{file} is not a readable HDF5 file: {fault}.") from None

@@ -103,7 +103,7 @@ def finished_ranks(
     suite = resolve_suite(SuiteText(place / "mine.toml", dict(tables)))
     plan = make_plan(
         settings, suite, request_of(settings, gpus_per_node), Image(),
-        launcher="local", run_id=name, now=at, version=__version__, commit="c0ffee",
+        launcher="slurm", run_id=name, now=at, version=__version__, commit="c0ffee",
     )  # fmt: skip
     folder = RunFolder(place / "runs" / name)
     folder.create()

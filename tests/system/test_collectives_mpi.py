@@ -142,7 +142,11 @@ def test_healthy_ranks_exchange_rightly_in_every_way(tmp_path: Path) -> None:
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two ranks need two cores to measure side by side")
 @alone
 def test_one_node_alone_has_numbers_of_its_own_and_no_world(tmp_path: Path) -> None:
-    done = run(tmp_path, only("collectives") + "[checks.transfers]\nsize_bytes = 1048576\nblock_s = 0.002\n", nodes=1)
+    done = run(
+        tmp_path,
+        only("collectives") + "[checks.transfers]\nsize_bytes = 1048576\nblock_s = 0.002\nrequired = false\n",
+        nodes=1,
+    )
     assert done.code == 0, done.out + done.err
     for metric, size in (("node_busbw_bytes", "1MiB"), ("node_latency_s", "4KiB")):
         found = {(v["node"], v["variant"]) for v in done.verdicts(check="collectives", metric=metric)}

@@ -471,15 +471,15 @@ def test_blame_a_container_that_does_not_start_on_a_node_is_not_its_fault(name: 
     assert verdict.remedy
 
 
-def test_blame_a_node_whose_ranks_got_fewer_cores_is_not_compared_with_the_others() -> None:
+def test_a_node_whose_ranks_got_fewer_cores_is_compared_with_the_others_all_the_same() -> None:
     rates = [100.0] * 7 + [3.0]
     rank_starts = tuple(
         rank_started(n, f"node{n}", size=8, **({"threads": 1, "cores": 1.0} if n == 7 else {})) for n in range(8)
     )
     found = judged(fleet(rates, rank_starts=rank_starts))
-    told = {v.outcome for v in found.verdicts if v.metric == "rate_flops" and v.subject.node == "node7"}
-    assert told == {Outcome.NO_BASELINE}
-    assert not of(found.verdicts, Outcome.FAIL)
+    told = {v.outcome for v in found.verdicts if v.question == "peers" and v.subject.node == "node7"}
+    assert told == {Outcome.FAIL}, "what makes it slow must not choose its peers"
+    assert {v.subject.node for v in of(found.verdicts, Outcome.FAIL)} == {"node7"}
 
 
 def test_blame_a_log_of_the_instance_that_had_the_name_before_is_not_this_one_s(tmp_path: Path) -> None:

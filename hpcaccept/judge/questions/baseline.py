@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from hpcaccept.judge.statistics.aggregate import Values
-    from hpcaccept.judge.statistics.grouping import Alike
     from hpcaccept.model.baseline import Baseline, BaselineEntry
     from hpcaccept.model.evidence import Evidence
     from hpcaccept.model.verdict_table import JudgedColumn
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def judge_against_baseline(
-    evidence: Evidence, values: Sequence[Values], alike: Alike, baselines: Mapping[str, Baseline]
+    evidence: Evidence, values: Sequence[Values], baselines: Mapping[str, Baseline]
 ) -> tuple[list[JudgedColumn], Sensitivity]:
     """An answer per rate and kind of subject: PASS or FAIL (of a draft WARN) with a fitting baseline, NO_BASELINE with the reason otherwise.
 
@@ -40,7 +39,7 @@ def judge_against_baseline(
     required = {spec.name: spec.required and demanded for spec in evidence.plan.suite.checks}
     revisions = evidence.record_table.revisions()
     asked = {GPUS_FACT: str(evidence.plan.request.gpus_per_node)}
-    kinds, kind = kinds_of(evidence, alike, bool(baselines))
+    kinds, kind = kinds_of(evidence, bool(baselines))
     answers: list[JudgedColumn] = []
     losses: list[float] = []
     comparisons = 0
@@ -107,12 +106,10 @@ def rows_by_kind(kinds: npt.NDArray[np.int32]) -> Iterable[tuple[int, npt.NDArra
         yield number, np.flatnonzero(kinds == number)
 
 
-def kinds_of(evidence: Evidence, alike: Alike, with_facts: bool) -> tuple[list[Kind], npt.NDArray[np.int32]]:
+def kinds_of(evidence: Evidence, with_facts: bool) -> tuple[list[Kind], npt.NDArray[np.int32]]:
     """The kinds of subjects there are, and the kind of each: int32[subjects]."""
-    if not with_facts:
-        return [(model, setting, ()) for model, setting in alike.kinds], alike.kind
     said: dict[tuple[str, str], tuple[str, ...]] = {}
-    for record in identities(evidence):
+    for record in identities(evidence) if with_facts else ():
         facts = tuple(record.facts.get(name, "") for name in KEY_FACTS)
         said[(record.node, record.device)] = facts
         # A number of a node, or of all, is that of any of its devices: the first speaks for them.

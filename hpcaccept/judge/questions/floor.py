@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hpcaccept.judge.statistics.aggregate import Values
-    from hpcaccept.judge.statistics.grouping import Alike
     from hpcaccept.model.baseline import Baseline
     from hpcaccept.model.evidence import Evidence
     from hpcaccept.model.verdict_table import JudgedColumn
@@ -42,11 +41,11 @@ _MIG = KEY_FACTS.index("mig_mode")
 
 
 def judge_against_floor(
-    evidence: Evidence, values: Sequence[Values], alike: Alike, baselines: Mapping[str, Baseline]
+    evidence: Evidence, values: Sequence[Values], baselines: Mapping[str, Baseline]
 ) -> list[JudgedColumn]:
     """An answer per rate and kind of subject of which a peak is known: PASS or FAIL."""
     required = {spec.name: spec.required for spec in evidence.plan.suite.checks}
-    kinds, kind = kinds_of(evidence, alike, bool(baselines))
+    kinds, kind = kinds_of(evidence, bool(baselines))
     answers = []
     for column in values:
         if not column.metric.is_rate or column.metric.direction != "higher":

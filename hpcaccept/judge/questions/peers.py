@@ -16,6 +16,7 @@ import numpy as np
 
 from hpcaccept.judge.statistics.peer_rule import CPU_FLOOR, compare_with_peers, cut
 from hpcaccept.judge.statistics.sensitivity import Sensitivity, span_of
+from hpcaccept.judge.verdict_text import extended
 from hpcaccept.model.verdict import CODE, Outcome
 from hpcaccept.model.verdict_table import JudgedColumn
 
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
     from hpcaccept.model.verdict import Question
 
     Rows = npt.NDArray[np.intp]
+
+#: Healthy GPUs of one model differ by some percent (power, silicon; facts in peer_rule), CPU rates of a busy machine by several times.
+_MOST_ON_GPU, _MOST_ON_CPU = 2.0, 20.0
+#: Of fewer nobody can say who is the odd one.
+_TELLS_A_WONDER = 4
 
 
 def judge_against_peers(
@@ -59,20 +65,66 @@ def judge_against_peers(
             answers.append(unanswered("peers", column, rows, Outcome.ERROR, why, required=True))
             continue
         losses.append(float(compared.fail_at.max()))
+        most = _MOST_ON_CPU if evidence.plan.request.device == "cpu" else _MOST_ON_GPU
         detail = f"loss > {floors[1]:.3g} and > {z:.2f} robust sigma"
         answers.append(
-            answer_of(
-                "peers",
-                replace(column, value=column.level),
-                rows,
-                compared,
-                f"median of {len(rows) - 1} peers",
-                detail,
-                required=needed,
+            _verified(
+                evidence,
+                column.launches[rows],
+                answer_of(
+                    "peers",
+                    replace(column, value=column.level),
+                    rows,
+                    compared,
+                    f"median of {len(rows) - 1} peers",
+                    detail,
+                    required=needed,
+                ),
+                most,
             )
         )
     z = cut(sum(sizes), rule.false_alarm_rate)
     return answers, Sensitivity(sum(sizes), rule.false_alarm_rate, z, span_of(losses), min(sizes, default=0))
+
+
+def _verified(evidence: Evidence, launches: npt.NDArray[np.int32], answer: JudgedColumn, most: float) -> JudgedColumn:
+    """The answer without wonders; a FAIL that another launch should have confirmed, and did not, is a WARN."""
+    answer = without_wonders(answer, most)
+    last = evidence.last_word
+    again = bool(launches.max(initial=1) > 1)
+    cut_short = evidence.plan.suite.peers.retests > 0 and (last is None or bool(last.detail))
+    if answer.metric.noise == "counted" or not (again or cut_short):
+        return answer
+    rows = np.flatnonzero((answer.outcome == CODE[Outcome.FAIL]) & (launches < 2))
+    if not len(rows):
+        return answer
+    outcome = answer.outcome.copy()
+    outcome[rows] = CODE[Outcome.WARN]
+    why = "not confirmed: it was measured in one launch only, and another is needed to blame somebody"
+    remedy = "Run again: the run ended before this node was measured a second time."
+    texts = dict.fromkeys(rows.tolist(), why)
+    return replace(answer, outcome=outcome, remarks=extended(answer, texts, dict.fromkeys(texts, remedy)))
+
+
+def without_wonders(answer: JudgedColumn, most: float) -> JudgedColumn:
+    """The answer; who is faster than its like by more than any two healthy parts differ has measured something else: an ERROR.
+
+    Args:
+        answer: of a comparison of rates.
+        most: how many times the middle of the others a healthy subject may reach.
+    """
+    if answer.metric.noise == "counted" or len(answer) < _TELLS_A_WONDER:
+        return answer
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        faster = answer.value / answer.center if answer.metric.direction == "higher" else answer.center / answer.value
+    rows = np.flatnonzero((faster > most) & (answer.outcome == CODE[Outcome.PASS]))
+    if not len(rows):
+        return answer
+    outcome = answer.outcome.copy()
+    outcome[rows] = CODE[Outcome.ERROR]
+    why = {row: f"{faster[row]:.3g} times what its like reach is no speed of a like part" for row in rows.tolist()}
+    remedy = "Do not trust this number: look at the clock of the node, at its versions and at what else differs there."
+    return replace(answer, outcome=outcome, remarks=extended(answer, why, dict.fromkeys(why, remedy)))
 
 
 def is_compared(column: Values) -> bool:

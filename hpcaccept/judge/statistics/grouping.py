@@ -21,18 +21,19 @@ class Alike:
     """The subjects of a run as numbers.
 
     Attributes:
-        kinds: (device model, setting) of each kind: only subjects of one kind are compared.
+        kinds: device model of each kind: only subjects of one kind are compared. Never what a fault can change: a node that has lost half
+            of its cores, and so measures with half of the threads, is compared with those that have not.
         kind: int32[u], index into kinds.
         nodes: names.
         node: int[u], index into nodes.
     """
 
-    kinds: tuple[tuple[str, str], ...]
+    kinds: tuple[str, ...]
     kind: npt.NDArray[np.int32]
     nodes: tuple[str, ...]
     node: npt.NDArray[np.intp]
 
-    def groups(self, subject: npt.NDArray[np.int32]) -> Iterable[tuple[tuple[str, str], npt.NDArray[np.intp]]]:
+    def groups(self, subject: npt.NDArray[np.int32]) -> Iterable[tuple[str, npt.NDArray[np.intp]]]:
         """Each kind among some subjects, and the rows that are of it."""
         kinds = self.kind[subject]
         for number in np.flatnonzero(np.bincount(kinds, minlength=len(self.kinds))).tolist():
@@ -41,7 +42,7 @@ class Alike:
 
 def alike_of(subjects: Sequence[MeasuredSubject]) -> Alike:
     """Look every subject up once."""
-    kinds, kind = numbered([(subject.model, subject.setting) for subject in subjects])
+    kinds, kind = numbered([subject.model for subject in subjects])
     nodes, node = numbered([subject.node for subject in subjects])
     return Alike(tuple(kinds), kind.astype(np.int32), tuple(nodes), node)
 

@@ -216,6 +216,7 @@ SAME: dict[str, list[str]] = {
 }
 #: Option of sbatch → why submit asks for it and the scripts do not.
 ONLY_SUBMIT = {
+    "chdir": "a script starts its steps with srun --chdir",
     "gpus-per-node": "a script does not know the number before it runs; --exclusive gives a job every GPU of its nodes",
     "ntasks-per-node": "the same: --exclusive gives it every core, and each srun says how many tasks it starts",
     "signal": "submitit's; nobody listens to it: driver and scripts look at the clock",
@@ -226,7 +227,6 @@ ONLY_SCRIPT = {
     "burn": {"mem": "0: all memory of the node, also where Slurm shares it out"},
     "nightly": {
         "nice": "behind everybody, as 'hpcaccept nightly' asks",
-        "no-requeue": "the same",
         "dependency": "nights of one name never run side by side",
     },
 }
@@ -351,8 +351,14 @@ def test_the_neighbour_is_found_beside_the_original_and_where_sbatch_was_typed(s
     assert "HPCACCEPT_GPUS_PER_NODE=0" in site.run(SCRIPTS["burn"], COMMAND=command, GRES="(null)").err
 
 
-def test_a_folder_with_a_space_and_a_new_line_stays_one_word(site: Site, tmp_path: Path) -> None:
-    runs = tmp_path / "two\nlines, [a] *"
+def test_a_folder_with_a_new_line_is_refused_before_anything_is_written(site: Site, tmp_path: Path) -> None:
+    done = site.run(SCRIPTS["single_node_gpu"], RUNS_DIR=str(tmp_path / "two\nlines"))
+    assert done.code == 2
+    assert "expected one line" in done.err
+
+
+def test_a_folder_with_spaces_and_signs_stays_one_word(site: Site, tmp_path: Path) -> None:
+    runs = tmp_path / "two  words, [a] * ä"
     done = site.run(SCRIPTS["single_node_gpu"], RUNS_DIR=str(runs))
     assert done.words("step-00")[-2] == str(done.run)
     assert done.run.parent == runs

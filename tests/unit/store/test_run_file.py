@@ -16,7 +16,7 @@ from hpcaccept.model.event import Event
 from hpcaccept.model.job import JobStatus
 from hpcaccept.model.record import UnreadableLine
 from hpcaccept.model.table import SampleTable
-from hpcaccept.store.run_file import FORMAT, VERSION, open_h5, read_run, write_h5, write_run
+from hpcaccept.store.run_file import FORMAT, VERSION, open_h5, read_run, seal_h5, write_h5, write_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,6 +108,7 @@ def test_a_record_that_cannot_be_read_is_told_when_it_is_asked_for(tmp_path: Pat
     write_run(file, everything(), AT)
     with h5py.File(file, "a") as h5:
         h5["records/text"][0] = ord("[")
+    seal_h5(file)
     with pytest.raises(StoreError, match="Record 0 is damaged"):
         list(read_run(file).records)
 
@@ -254,3 +255,29 @@ def test_rank_starts_and_device_models_are_kept(tmp_path: Path) -> None:
     back = read_run(tmp_path / "run.h5")
     assert back.in_turn
     assert back.samples.subjects[0].model == H100
+
+
+# --- one flipped bit --------------------------------------------------------------------------------------------------
+
+
+def test_any_flipped_bit_is_found(tmp_path: Path) -> None:
+    file, harmed = tmp_path / "run.h5", tmp_path / "harmed.h5"
+    write_run(file, everything(), AT)
+    whole = file.read_bytes()
+    places = np.random.default_rng(7).choice(8 * len(whole), 400, replace=False)
+    # The first bytes are what tells a file with a checksum from one of an earlier version.
+    for place in [*range(8 * 24), *places.tolist()]:
+        raw = bytearray(whole)
+        raw[place // 8] ^= 1 << place % 8
+        harmed.write_bytes(bytes(raw))
+        with pytest.raises(StoreError, match="checksum does not fit"):
+            read_run(harmed)
+
+
+@pytest.mark.parametrize("size", [0, 5, 511, 512, 600])
+def test_a_torn_file_is_refused(tmp_path: Path, size: int) -> None:
+    file = tmp_path / "run.h5"
+    write_run(file, everything(), AT)
+    file.write_bytes(file.read_bytes()[:size])
+    with pytest.raises(StoreError):
+        read_run(file)

@@ -81,7 +81,9 @@ def test_between_half_of_the_floor_and_the_floor_lies_a_warning() -> None:
 def test_nobody_is_blamed_for_being_fast(fast: float) -> None:
     found = judged(fleet([100.0] * 7 + [100.0 * fast]))
     assert where(peers(found), Outcome.FAIL) == set()
-    assert "node7" in where(peers(found), Outcome.PASS)
+    # A hundred times what its like reach is a fault of the measurement, and accepts nobody.
+    assert where(peers(found), Outcome.ERROR) == ({"node7"} if fast > 2 else set())
+    assert found.exit_code == (3 if fast > 2 else 0)
 
 
 @pytest.mark.parametrize(("slowest", "blamed"), [(2.0, {"node3"}), (1.0, set()), (0.1, set())])
@@ -135,7 +137,7 @@ def test_the_order_of_the_subjects_changes_no_verdict(rates: list[float], dice: 
 @given(st.lists(st.floats(1.0, 100.0), min_size=3, max_size=12), st.integers(0, 11))
 def test_who_gets_slower_is_never_judged_better(rates: list[float], at: int) -> None:
     at %= len(rates)
-    order = [Outcome.PASS, Outcome.NO_BASELINE, Outcome.WARN, Outcome.FAIL]
+    order = [Outcome.ERROR, Outcome.PASS, Outcome.NO_BASELINE, Outcome.WARN, Outcome.FAIL]
 
     def of_subject(rate: float) -> int:
         changed = [*rates[:at], rate, *rates[at + 1 :]]
@@ -156,15 +158,16 @@ def test_fewer_than_three_like_subjects_cannot_say_who_is_slow(count: int) -> No
 
 
 @pytest.mark.parametrize("what", ["device_model", "setting"])
-def test_unlike_subjects_are_not_compared(what: str) -> None:
+def test_models_are_not_compared_and_what_a_fault_can_change_is_no_kind(what: str) -> None:
     found = fleet([100.0, 100.0, 100.0, 10.0])
     subjects = list(found.samples.subjects)
     odd = next(i for i, subject in enumerate(subjects) if subject.node == "node3")
     subjects[odd] = replace(subjects[odd], **{"model" if what == "device_model" else what: "another"})
     judgement = judged(replace(found, samples=replace(found.samples, subjects=tuple(subjects))))
-    assert where(peers(judgement), Outcome.FAIL) == set()
     (lonely,) = [v for v in peers(judgement) if v.subject.node == "node3"]
-    assert lonely.outcome is Outcome.NO_BASELINE
+    # Fewer threads than the others have may be the very fault that makes it slow; without peers it is not accepted either.
+    assert lonely.outcome is (Outcome.NO_BASELINE if what == "device_model" else Outcome.FAIL)
+    assert judgement.exit_code == (3 if what == "device_model" else 1)
 
 
 @pytest.mark.parametrize("rates", [[0.0] * 4, [0.0] * 3 + [100.0], [0.0, 0.0, 100.0, 100.0]])

@@ -108,3 +108,48 @@ def test_a_number_that_is_as_large_as_numbers_get_does_no_harm() -> None:
     largest = float(np.finfo(np.float64).max)
     column = columns([record("speed", "node0", {"rate_flops": [largest, largest]})])["speed.rate_flops"]
     assert column.value[0] == largest or np.isinf(column.value[0])
+
+
+# --- launches on one level --------------------------------------------------------------------------------------------
+
+
+def launches(rates: dict[str, list[float | None]]) -> list[Record]:
+    """Node → its rate in each launch; None where it was not measured."""
+    return [
+        record("speed", node, {"rate_flops": rate}, step=f"{number:02d}", device="cpu")
+        for node, mine in rates.items()
+        for number, rate in enumerate(mine)
+        if rate is not None
+    ]
+
+
+def levels(rates: dict[str, list[float | None]]) -> list[float]:
+    return [float(x) for x in columns(launches(rates))["speed.rate_flops"].level]
+
+
+def test_a_single_launch_stays_as_it_is() -> None:
+    found = columns([record("speed", node, {"rate_flops": [90.0, 100.0, 110.0]}) for node in nodes(4)])
+    assert found["speed.rate_flops"].level is found["speed.rate_flops"].value
+
+
+def test_what_slowed_a_launch_for_everybody_slows_nobody() -> None:
+    # node0 was disturbed in the good launch, and node3 has only the slow one.
+    found = levels({"node0": [80.0, 50.0], "node1": [100.0, 50.0], "node2": [100.0, 50.0], "node3": [None, 50.0]})
+    assert max(found) / min(found) < 1.01
+
+
+def test_who_is_slow_in_each_launch_stays_slow() -> None:
+    found = levels({"node0": [95.0, 57.0, 76.0], **{f"node{i}": [100.0, 60.0, 80.0] for i in range(1, 5)}})
+    assert found[0] / found[1] == pytest.approx(0.95, rel=1e-6)
+
+
+def test_an_uneven_load_in_other_launches_blames_nobody_by_the_best_one() -> None:
+    # Copies of four virtual nodes in three launches of a busy machine: raw, node0's best is 8 beside 20, 18 and 15.
+    found = levels({"node0": [8, 4, 7], "node1": [20, 4, 4], "node2": [18, 4, 3], "node3": [15, 6, 5]})
+    assert found[0] >= 0.9 * sorted(found)[1]
+
+
+@given(st.lists(st.lists(st.floats(0.0, 1e300), min_size=2, max_size=3), min_size=1, max_size=5))
+def test_every_level_is_a_number(rates: list[list[float]]) -> None:
+    found = levels({f"node{i}": list(mine) for i, mine in enumerate(rates)})
+    assert np.isfinite(found).all()
