@@ -86,11 +86,13 @@ def make_bundle(
     found = _gathered(folder, judged, node, history)
     redactor = Redactor([node], _hosts(judged, folder), _users(judged), keep_names)
     # The first time, what identifies people is learned from all texts; then none of them is before another.
-    for text in found.texts.values():
-        redactor.text(text)
+    for path, text in found.texts.items():
+        _redacted(redactor, path, text)
     redactor.counts.clear()
     root = redactor.text(f"hpcaccept-{folder.run_id}-{node}").replace("/", "-")
-    clean = {f"{root}/{redactor.text(path)}": redactor.text(text) for path, text in found.texts.items()}
+    clean = {
+        f"{root}/{redactor.text(path)}": _redacted(redactor, path, text) for path, text in found.texts.items()
+    }
     left_out = {redactor.text(path): why for path, why in found.left_out.items()}
     redacted = redactor.report()
     clean[f"{root}/REDACTED.txt"] = _redaction_note(redacted, left_out, keep_names)
@@ -99,6 +101,16 @@ def make_bundle(
     except OSError as fault:
         raise RunError(f"Cannot write {file}: {fault.strerror}.", "Choose another place with --out.") from fault
     return Bundle(clean, left_out, redacted)
+
+
+def _redacted(redactor: Redactor, path: str, text: str) -> str:
+    """The content of a file without what must not leave the site; JSON stays JSON."""
+    if path.endswith(".jsonl"):
+        return redactor.lines(text)
+    if path.endswith(".json"):
+        with contextlib.suppress(ValueError, RecursionError):
+            return _json(redactor.plain(json.loads(text)))
+    return redactor.text(text)
 
 
 def _gathered(folder: RunFolder, judged: Judged, node: str, history: Path) -> Bundle:

@@ -7,18 +7,21 @@ numbered word (``user-1``, ``node-7``, ``address-3``) is the same word everywher
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 #: Names whose value is nobody's business.
-_SECRET_NAME = (
+_SECRET_WORD = (
     r"(?:token|secret|passw(?:or)?d|passphrase|pwd|api[_.-]?key|access[_.-]?key|private[_.-]?key|signing[_.-]?key|credential|"
-    r"authorization|auth[_.-]?key|bearer|cookie|session[_.-]?id|webhook|dsn|connection[_.-]?string|sas[_.-]?url)[\w.-]{0,64}"
+    r"authorization|auth[_.-]?key|bearer|cookie|session[_.-]?id|webhook|dsn|connection[_.-]?string|sas[_.-]?url)"
 )
+_SECRET_NAME = _SECRET_WORD + r"[\w.-]{0,64}"
+_SECRET_KEY = re.compile(rf"(?:^|[\W_]){_SECRET_WORD}s?$", re.IGNORECASE)
 #: Whole, or torn: then what looks like its lines (a line end may be the two characters that JSON writes for it).
 _PEM = re.compile(
     r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?:(?:(?!-----BEGIN).)*?-----END [A-Z0-9 ]*PRIVATE KEY-----|"
@@ -27,10 +30,15 @@ _PEM = re.compile(
 )
 #: ``name=value``, ``name: value``, ``"name": "value"`` (also inside a JSON string, where quotes are escaped), ``--name value``.
 _NAMED = re.compile(
-    rf"(?P<name>{_SECRET_NAME})(?P<sign>\\?[\"']?\s*[=:]\s*|\s+(?=\S))"
-    r"(?P<value>\\\"(?:(?!\\\").)*\\\"|\"(?:\\.|[^\"\\\n])*\"|'[^'\n]*'|(?:(?:bearer|basic|token|negotiate)\s+)?[^\s\"'\\,;&]+)",
+    rf"(?P<name>{_SECRET_NAME})(?P<sign>\\{{0,8}}[\"']?\s*[=:]\s*|\s+(?=\S))"
+    r"(?P<value>\\{1,8}\"(?:(?!\\{1,8}\").)*\\{1,8}\"|\"(?:\\.|[^\"\\\n])*\"|'[^'\n]*'|(?:(?:bearer|basic|token|negotiate)\s+)?[^\s\"'\\,;&\ue001-\ue003]+)",
     re.IGNORECASE,
 )
+#: Escaped line ends and tabs, each as one character of the private area, which is part of no word.
+_APART = {"\\n": "\ue001", "\\r": "\ue002", "\\t": "\ue003"}
+_ESCAPED = re.compile(r"\\[nrt]")
+_TOGETHER = str.maketrans({word: escaped for escaped, word in _APART.items()})
+_QUOTE = re.compile(r"(?:\\{0,8}[\"'])?")
 _BEARER = re.compile(r"(?P<kind>\b(?:bearer|basic|negotiate)\s+)[A-Za-z0-9+/._~=-]{8,}", re.IGNORECASE)
 #: Forms that issuers have given their tokens so that they can be found.
 _KNOWN = re.compile(
@@ -106,6 +114,11 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """The text without secrets, people, addresses and names of other hosts."""
+        text = self._sub("private keys", _PEM, text, lambda m: SECRET)
+        # Written twice, as repr() and JSON do, a line end is a backslash and a letter, and the letter no part of what follows it.
+        return self._words_of(_ESCAPED.sub(lambda m: _APART[m[0]], text)).translate(_TOGETHER)
+
+    def _words_of(self, text: str) -> str:
         text = self._secrets(text)
         text = self._sub("mail addresses", _MAIL, text, lambda m: "[mail]")
         text = _HOME.sub(lambda m: m["base"] + self._user(m["user"]), text)
@@ -119,12 +132,46 @@ class Redactor:
         text = _IPV6.sub(lambda m: self._address(m[0]), text)
         return text if self._keep_names else self._names(text)
 
+    def plain(self, thing: Any) -> Any:
+        """What JSON can hold, without what must not leave the site: each text by itself, before it is written.
+
+        In written JSON a line end is two characters, and a secret behind it the rest of a word; a quote that is taken away with a value
+        breaks the file. A value whose key names a secret goes whole.
+        """
+        if isinstance(thing, str):
+            return self.text(thing)
+        if isinstance(thing, dict):
+            return {self.text(str(key)): self._under(str(key), value) for key, value in thing.items()}
+        if isinstance(thing, (list, tuple)):
+            return [self.plain(one) for one in thing]
+        return thing
+
+    def _under(self, key: str, value: Any) -> Any:
+        if not isinstance(value, str) or not value:
+            return self.plain(value)
+        if _SECRET_KEY.search(key):
+            self.counts["secrets"] += 1
+            return SECRET
+        # "user": "alice" is told as "user=alice" would be.
+        told = self.text(f"{key}={value}")
+        return told[len(key) + 1 :] if told.startswith(f"{key}=") else self.text(value)
+
+    def lines(self, text: str) -> str:
+        """A file of JSON lines; a line that is none is a text like any other."""
+        return "".join(f"{self._line(line)}\n" for line in text.splitlines())
+
+    def _line(self, line: str) -> str:
+        try:
+            thing = json.loads(line)
+        except (ValueError, RecursionError):
+            return self.text(line)
+        return json.dumps(self.plain(thing), ensure_ascii=False, separators=(",", ":"))
+
     def report(self) -> list[str]:
         """What was replaced, how often; never what it was."""
         return [f"{what}: {count}" for what, count in sorted(self.counts.items())]
 
     def _secrets(self, text: str) -> str:
-        text = self._sub("private keys", _PEM, text, lambda m: SECRET)
         text = self._sub("secrets", _NAMED, text, self._named)
         text = self._sub("secrets", _BEARER, text, lambda m: m["kind"] + SECRET)
         text = self._sub("secrets", _KNOWN, text, lambda m: SECRET)
@@ -144,7 +191,7 @@ class Redactor:
     def _named(match: re.Match[str]) -> str:
         """Only the value goes, its quotes stay; ``secrets: 12`` of our own report is no secret, but is not worth an exception."""
         value = match["value"]
-        quote = '\\"' if value.startswith('\\"') else value[0] if value[0] in "\"'" else ""
+        quote = _QUOTE.match(value)[0]  # type: ignore[index]
         return f"{match['name']}{match['sign']}{quote}{SECRET}{quote}"
 
     def _word(self, kind: str, thing: str) -> str:

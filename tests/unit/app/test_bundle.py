@@ -193,3 +193,52 @@ def test_a_node_of_another_run_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no node"):
         make_bundle(folder, "other", tmp_path, tmp_path, tmp_path / "x.tar.gz")
     assert not list(tmp_path.glob("*.tar.gz"))
+
+
+# --- in JSON: each text by itself -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("text", "secret"), PLANTED.items())
+@pytest.mark.parametrize("before", ["x\n", "failed\n", 'say "', "tab\t", "back\\slash "])
+def test_what_is_planted_in_a_field_of_json_goes_and_json_stays_json(text: str, secret: str, before: str) -> None:
+    planted = {"cause": before + text, "list": [{"deep": text}], "number": 1.5, text: "as a key"}
+    plain = redactor().plain(planted)
+    line = redactor().lines(json.dumps(planted, ensure_ascii=False) + "\n")
+    for told in (json.dumps(plain, ensure_ascii=False), line):
+        assert secret.lower() not in told.lower()
+        # Escaped, as JSON writes what is not a plain text.
+        assert json.dumps(secret, ensure_ascii=False)[1:-1].lower() not in told.lower()
+    assert json.loads(line)["number"] == plain["number"] == 1.5
+
+
+@pytest.mark.parametrize("value", ["two words\nand a line", 'with "quotes"', "a,b;c&d", "x" * 200])
+def test_the_value_of_a_secret_key_goes_whole(value: str) -> None:
+    for key in ("password", "HF_TOKEN", "registry.secret", "my-api-key", "Authorization"):
+        assert redactor().plain({key: value}) == {key: "[secret]"}
+    assert redactor().plain({"user": "emil"})["user"] == "user-1"
+
+
+def test_a_line_that_is_no_json_is_redacted_as_text() -> None:
+    assert redactor().lines('{"torn": "hf_AbCdEfGhIjKlMnOpQrSt\n') == '{"torn": "[secret]\n'
+
+
+def test_every_file_of_a_bundle_with_secrets_in_every_text_can_be_read(tmp_path: Path) -> None:
+    folder = gpu_run(tmp_path, wrong="node2")
+    journal = next(folder.records("00").glob("r000002.jsonl"))
+    lines = []
+    for line in journal.read_text().splitlines():
+        thing = json.loads(line)
+        if thing["kind"] == "record":
+            thing["data"]["facts"] = {f"note{i}": f"x\n{text}" for i, text in enumerate(PLANTED)}
+            thing["data"]["remedy"] = "failed\nalice@corp.example"
+        lines.append(json.dumps(thing))
+    journal.write_text("\n".join(lines) + "\n")
+    (folder.path / "run.h5").unlink(missing_ok=True)
+    found = make_bundle(folder, "node2", tmp_path / "none", tmp_path / "none", tmp_path / "b.tar.gz")
+    for path, text in found.texts.items():
+        for secret in (*PLANTED.values(), "alice@corp"):
+            assert secret.lower() not in text.lower(), (path, secret)
+        if path.endswith(".json"):
+            json.loads(text)
+        if path.endswith(".jsonl"):
+            assert [json.loads(line) for line in text.splitlines()]
