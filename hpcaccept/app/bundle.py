@@ -90,9 +90,7 @@ def make_bundle(
         _redacted(redactor, path, text)
     redactor.counts.clear()
     root = redactor.text(f"hpcaccept-{folder.run_id}-{node}").replace("/", "-")
-    clean = {
-        f"{root}/{redactor.text(path)}": _redacted(redactor, path, text) for path, text in found.texts.items()
-    }
+    clean = {f"{root}/{redactor.text(path)}": _redacted(redactor, path, text) for path, text in found.texts.items()}
     left_out = {redactor.text(path): why for path, why in found.left_out.items()}
     redacted = redactor.report()
     clean[f"{root}/REDACTED.txt"] = _redaction_note(redacted, left_out, keep_names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -91,6 +92,10 @@ class Commands(click.Group):
             formatter.write_dl([(name, _COMMANDS[name][2]) for name in self.list_commands(ctx)])
 
 
+#: Set by ``--debug``: an exception that nobody expected is shown whole.
+_DEBUG = False
+
+
 def _show_version(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
     """Print version and commit, and end."""
     if not asked or context.resilient_parsing:
@@ -100,6 +105,11 @@ def _show_version(context: click.Context, parameter: click.Parameter, asked: boo
     of = commit()
     click.echo(f"hpcaccept, version {__version__}" + (f" (commit {of})" if of else ""))
     context.exit()
+
+
+def _set_debug(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
+    global _DEBUG
+    _DEBUG = asked
 
 
 @click.command(
@@ -113,6 +123,14 @@ def _show_version(context: click.Context, parameter: click.Parameter, asked: boo
     callback=_show_version,
     help="Show version and commit.",
 )
+@click.option(
+    "--debug",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_set_debug,
+    help="Show the traceback of a fault.",
+)
 def group() -> None:
     """Acceptance testing for GPU clusters: which nodes, GPUs and links are not fit for work?
 
@@ -121,7 +139,11 @@ def group() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line; gives its exit code."""
+    """Run one command line; gives its exit code. 1 is a FAIL verdict and nothing else: a fault of our own is 3, with a sentence."""
+    for stream in (sys.stdout, sys.stderr):
+        # A locale that lacks a sign shows another in its place; a report is never lost to an encoding.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         code = group.main(list(argv) if argv is not None else None, prog_name="hpcaccept", standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -145,3 +167,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader (head, less) has gone: that is no error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as fault:
+        if _DEBUG:
+            raise
+        return _own_fault(fault)
+
+
+def _own_fault(fault: Exception) -> int:
+    """What is said of an exception that nobody expected."""
+    import traceback
+
+    from hpcaccept.report.printable import safe
+
+    where = traceback.extract_tb(fault.__traceback__)[-1:]
+    place = f" ({where[0].filename.rpartition(os.sep)[2]}:{where[0].lineno})" if where else ""
+    click.echo(f"Error: {safe(f'{type(fault).__name__}: {fault}'[:500])}{place}", err=True)
+    click.echo(
+        "  → This is a fault of hpcaccept or of its installation, and says nothing about a node. 'hpcaccept --debug …' shows where.",
+        err=True,
+    )
+    return 3

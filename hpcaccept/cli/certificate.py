@@ -80,7 +80,7 @@ def create(runs: tuple[str, ...], key: Path, valid_days: int, output: Path | Non
 def verify(file: Path, runs: tuple[str, ...], public_key: Path | None, **options: Any) -> int:
     """Say whether a certificate holds: signature, signer, expiry, and with --run whether the records are unchanged.
 
-    Exit code 1: something does not hold. 3: something could not be looked at (the signer, without --public-key).
+    Exit code 0: everything holds. 3: something does not, or could not be looked at (the signer, without --public-key).
     """
     from hpcaccept.app.certificate import verify as look
     from hpcaccept.report.printable import safe
@@ -91,7 +91,7 @@ def verify(file: Path, runs: tuple[str, ...], public_key: Path | None, **options
         found, statement = look(file, [find(runs_dir, run) for run in runs], public_key, datetime.now(timezone.utc))
     except StoreError as fault:
         click.echo("BAD " + safe(fault.message))
-        return 1
+        return 3
     for mark, texts in (("ok  ", found.good), ("BAD ", found.bad), ("?   ", found.open)):
         for text in texts:
             click.echo(mark + safe(text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from hpcaccept.model.suite import Suite
 
 
+#: As many nodes as a Slurm controller takes (MAX_SLURM_NODES, 65,533), and more ranks than any node has GPUs or cores.
+MOST_NODES, MOST_RANKS = 65_533, 4096
+
+
 def request_of(settings: Settings, gpus_per_node: int) -> Request:
     """What is asked for.
 
@@ -28,9 +33,13 @@ def request_of(settings: Settings, gpus_per_node: int) -> Request:
         if settings.nodes not in (1, named):
             raise UsageError(f"--nodes is {settings.nodes}, --nodelist names {named} nodes.", "Leave --nodes out.")
         nodes = named
-    for name, value, least in (("--nodes", nodes, 1), ("--ranks-per-node", settings.ranks_per_node, 0)):
-        if value < least:
-            raise UsageError(f"{name} is {value}, expected at least {least}.")
+    for name, value, least, most in (
+        ("--nodes", nodes, 1, MOST_NODES),
+        ("--ranks-per-node", settings.ranks_per_node, 0, MOST_RANKS),
+        ("--gpus-per-node", gpus_per_node, -1, MOST_RANKS),
+    ):
+        if not least <= value <= most:
+            raise UsageError(f"{name} is {_short(value)}, expected {max(0, least):,} to {most:,}.")
     ranks = settings.ranks_per_node or max(1, gpus_per_node)
     if gpus_per_node and ranks != gpus_per_node:
         raise UsageError(f"--ranks-per-node is {ranks} with {gpus_per_node} GPUs per node: each GPU needs one rank.")
@@ -50,6 +59,10 @@ def request_of(settings: Settings, gpus_per_node: int) -> Request:
         slurm=settings.slurm,
         mpi="pmix" if settings.mpi == "auto" else settings.mpi,
     )
+
+
+def _short(number: int) -> str:
+    return f"{number:,}" if number < 10**15 else f"a number of {int(math.log10(number)) + 1} digits"
 
 
 def _count(nodelist: str) -> int:

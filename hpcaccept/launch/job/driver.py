@@ -83,7 +83,7 @@ def drive(path: str) -> int:
         error = folder.refused(fault)
         detail, remedy = error.message, error.remedy
     events.say("ended", detail=detail, remedy=remedy)
-    return 1 if detail else 0
+    return 3 if detail else 0
 
 
 def _attempt(folder: RunFolder) -> str:

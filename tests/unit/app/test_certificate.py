@@ -97,8 +97,8 @@ def test_it_holds_for_who_trusts_the_key_until_it_expires(place: Path) -> None:
     assert look(place / "key.pub", NOW).exit_code == 0
     assert look(None, NOW).exit_code == 3, "who signed is not known"
     late = look(place / "key.pub", NOW + timedelta(days=11))
-    assert (late.exit_code, "expired" in late.bad[0]) == (1, True)
-    assert look(place / "key.pub", NOW - timedelta(days=1)).exit_code == 1
+    assert (late.exit_code, "expired" in late.bad[0]) == (3, True)
+    assert look(place / "key.pub", NOW - timedelta(days=1)).exit_code == 3
     make_key(place / "other")
     assert "not by" in look(place / "other.pub", NOW).bad[0]
 
@@ -120,7 +120,7 @@ def test_records_that_are_no_longer_the_same_are_named(
     assert verify(file, [folder], place / "key.pub", NOW)[0].bad == ()
     harm(folder)
     found = verify(file, [folder], place / "key.pub", NOW)[0]
-    assert (found.exit_code, found.bad) == (1, (f"run1: {said}.",))
+    assert (found.exit_code, found.bad) == (3, (f"run1: {said}.",))
 
 
 def test_a_run_of_another_certificate_is_a_mistake(place: Path) -> None:
@@ -183,7 +183,7 @@ def test_who_signs_it_anew_is_not_the_one_that_is_trusted(place: Path) -> None:
     make_key(place / "thief")
     whole["signature"] = sign(whole["certificate"], read_private_key(place / "thief"))
     (place / "stolen.json").write_bytes(canonical(whole))
-    assert verify(place / "stolen.json", [], place / "key.pub", NOW)[0].exit_code == 1
+    assert verify(place / "stolen.json", [], place / "key.pub", NOW)[0].exit_code == 3
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
@@ -220,7 +220,7 @@ def test_commands(place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: 
     assert main(["certificate", "verify", "c.json"]) == 3
     assert "Records not looked at: run1" in capsys.readouterr().out
     Path("c.json").write_text(Path("c.json").read_text("utf-8").replace("node0", "node7"), "utf-8")
-    assert main(["certificate", "verify", "c.json", "--public-key", "mine.pub"]) == 1
+    assert main(["certificate", "verify", "c.json", "--public-key", "mine.pub"]) == 3
     assert "BAD The signature does not fit" in capsys.readouterr().out
     Path("mine").chmod(0o644)
     assert main(["certificate", "create", "run1", "--key", "mine"]) == 2

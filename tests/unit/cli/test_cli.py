@@ -93,7 +93,7 @@ def a_run(
         (["submit", "--nods", "4"], "No such option"),
         (["submit", "--nodes", "four"], "'four' is not a valid integer"),
         (["submit", "--gpus-per-node", "-1"], "not in the range"),
-        (["submit", "--nodes", "0", "--launcher", "local"], "--nodes is 0, expected at least 1"),
+        (["submit", "--nodes", "0", "--launcher", "local"], "--nodes is 0, expected 1 to 65,533"),
         (["submit", "--suite", "quik", "--launcher", "local"], "There is no suite 'quik'."),
         (["submit", "--suite", "nowhere.toml", "--launcher", "local"], "Cannot read nowhere.toml"),
         (["submit", "--launcher", "lokal"], "Did you mean 'local'?"),

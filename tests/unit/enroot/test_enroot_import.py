@@ -136,7 +136,7 @@ class Site:
         """What it says when it refuses; it leaves nothing, prints no path, and always says what to do."""
         before = self.files
         ended = self.run(*words, env=env)
-        assert ended.returncode == 1, ended.stderr
+        assert ended.returncode == 3, ended.stderr
         assert ended.stdout == ""
         assert "→ " in ended.stderr
         assert "Traceback" not in ended.stderr
@@ -368,7 +368,7 @@ def test_a_full_disk_is_named_with_what_it_has_left(site: Site) -> None:
         timeout=40,
         check=False,
     )
-    assert ended.returncode == 1, ended.stderr
+    assert ended.returncode == 3, ended.stderr
     assert f"no space: {site.folder} has 0.0 GB free" in ended.stderr
     assert ended.stdout == ""
 

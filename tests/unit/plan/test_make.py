@@ -59,7 +59,7 @@ def test_a_node_list_says_how_many_nodes(nodelist: str, count: int) -> None:
 @pytest.mark.parametrize(
     ("settings", "gpus", "words"),
     [
-        ({"nodes": 0}, 0, "--nodes is 0, expected at least 1"),
+        ({"nodes": 0}, 0, "--nodes is 0, expected 1 to 65,533"),
         ({"nodes": -4}, 0, "--nodes is -4"),
         ({"ranks_per_node": -1}, 0, "--ranks-per-node is -1"),
         ({"ranks_per_node": 4}, 8, "--ranks-per-node is 4 with 8 GPUs per node: each GPU needs one rank"),

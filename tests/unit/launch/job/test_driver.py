@@ -269,7 +269,7 @@ def test_the_driver_says_its_last_word_even_when_the_plan_is_gone(
     monkeypatch.setattr("signal.signal", lambda *_: None)
     run = Run(tmp_path)
     run.folder.plan_file.unlink()
-    assert driver.drive(str(run.folder.path)) == 1
+    assert driver.drive(str(run.folder.path)) == 3
     (ended,) = run.told("ended")
     assert "plan.json does not exist" in ended.detail
     assert ended.at > AT
@@ -281,7 +281,7 @@ def test_the_driver_says_its_last_word_when_its_launcher_is_not_there(
     monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.delenv("SLURM_JOB_NODELIST", raising=False)
     run = Run(tmp_path)
-    assert driver.drive(str(run.folder.path)) == 1
+    assert driver.drive(str(run.folder.path)) == 3
     assert "SLURM_JOB_NODELIST" in run.told("ended")[0].detail
 
 
