@@ -99,9 +99,10 @@ def submit(
 ) -> int:
     """Test nodes: plan, run, judge and report.
 
-    With a Slurm that answers, one job runs on the nodes that Slurm chooses (or --nodelist names). Without one, the nodes
-    are virtual: groups of MPI ranks on this machine. What is expected of a node (GPUs) comes from the request, never
-    from what happens to be visible.
+    With a Slurm that answers, one job runs on the nodes that Slurm chooses (or --nodelist names). Where there is no Slurm,
+    the nodes are virtual: groups of MPI ranks on this machine. A Slurm that does not answer is an error, and nothing is
+    tested in its place. GPUs that were not asked for (-g), and that neither Slurm nor this machine's driver knows of, are
+    not tested, and the conclusion says so.
 
     Ctrl-C while waiting leaves the job running and says how to come back.
 
@@ -118,7 +119,7 @@ def submit(
     from hpcaccept.config.settings import load_settings
 
     layered = load_settings(options, suite_options=suite_options(skip, changes, search))
-    plan, folder = plan_run(layered.settings, layered.overrides)
+    plan, folder = plan_run(layered.settings, layered.overrides, to_show=dry_run)
     if dry_run:
         click.echo(show(plan, folder))
         return 0

@@ -11,6 +11,7 @@ and z robust widths, z from the number of comparisons and the stated false-alarm
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -81,7 +82,7 @@ def compare(
     """
     not_compared: dict[str, str] = {}
     pairs = list(_pairs(earlier, later, values, not_compared))
-    facts = environment_of(earlier.records), environment_of(later.records)
+    facts = _environment(earlier), _environment(later)
     names = [name for name in {**facts[0], **facts[1]} if facts[0].get(name) != facts[1].get(name)]
     environment = {name: (facts[0].get(name, ""), facts[1].get(name, "")) for name in names}
     rate = later.plan.suite.peers.false_alarm_rate
@@ -117,6 +118,24 @@ def compare(
         conclusion=tuple(_conclusion(metrics, environment, failed, comparisons, rate)),
         exit_code={"hardware": 1, "undecided": 3}.get(cause, 0),
     )
+
+
+def _environment(evidence: Evidence) -> dict[str, str]:
+    """What changes numbers and is no hardware: how it was launched, in which image, how many shared the cores, and what nodes say."""
+    plan = evidence.plan
+    of_ranks = Counter((r.mpi, r.threads, r.in_turn, r.ranks_on_host) for r in evidence.rank_starts if r.mpi)
+    (mpi, threads, in_turn, on_host), _ = max(
+        of_ranks.items(), key=lambda item: (item[1], item[0]), default=(("", 0, False, 0), 0)
+    )
+    of_run = {
+        "launcher": plan.launcher,
+        "image": plan.image.digest or plan.image.reference,
+        "MPI of the ranks": mpi,
+        "threads": f"{threads}, {'in turn' if in_turn else 'all at once'}, {on_host} ranks on a host"
+        if threads
+        else "",
+    }
+    return {name: text for name, text in of_run.items() if text} | environment_of(evidence.records)
 
 
 def _places(evidence: Evidence) -> dict[str, str]:

@@ -43,6 +43,8 @@ def conclusion(judged: Judged) -> Conclusion:
     if code == 0:
         passed = f"{asked:,} of {counted(asked, 'node')} passed all that is required."
         left_out = judged.summary.left_out
+        if not judged.evidence.plan.request.gpus_per_node:
+            passed += " No GPU was asked for, and none was tested."
         return Conclusion("ACCEPTED", f"{passed} Not judged: {_listed(left_out)}." if left_out else passed)
     failed = [node for node, outcome in judged.summary.nodes.items() if outcome is Outcome.FAIL]
     if code == 1:

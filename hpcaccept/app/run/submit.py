@@ -28,21 +28,26 @@ if TYPE_CHECKING:
     from hpcaccept.model.plan import Plan
 
 
-def plan_run(settings: Settings, overrides: Sequence[SuiteText] = ()) -> tuple[Plan, RunFolder]:
+def plan_run(
+    settings: Settings, overrides: Sequence[SuiteText] = (), *, to_show: bool = False
+) -> tuple[Plan, RunFolder]:
     """The plan and its folder, not yet made. Nothing is written or started.
 
     Args:
         settings: what is asked for.
         overrides: what the site and the command line change in the suite.
+        to_show: the plan is shown and not submitted: a launcher that is named need not answer.
 
     Raises:
         UsageError: settings or suite are wrong, or the launcher cannot be used here.
+        LaunchError: the scheduler does not answer.
     """
-    launcher = launch.choose(settings.launcher, schedulers_words(settings))
+    away = to_show and settings.launcher != "auto" and bool(launch.load(settings.launcher).available())
+    launcher = settings.launcher if away else launch.choose(settings.launcher, schedulers_words(settings))
     place = launch.load(launcher)
     if settings.gpus_per_node < 0:
-        settings = replace(settings, gpus_per_node=place.default_gpus(settings.partition))
-    if settings.mpi == "auto":
+        settings = replace(settings, gpus_per_node=0 if away else place.default_gpus(settings.partition))
+    if settings.mpi == "auto" and not away:
         settings = replace(settings, mpi=place.default_mpi())
     plan = plan_of(settings, overrides, launcher)
     return plan, RunFolder(Path(settings.runs_dir).absolute() / plan.run_id)

@@ -25,6 +25,8 @@ def judge_drift(
 ) -> tuple[list[JudgedColumn], tuple[MeasuredSubject, ...]]:
     """PASS for a node that agrees with the majority in every fact, WARN for each fact in which it does not.
 
+    Where no text of a fact has more nodes than every other, nobody knows who is the odd one: one WARN on all nodes together.
+
     Args:
         evidence: of one run.
         unique_facts: that differ between healthy nodes by nature.
@@ -40,15 +42,20 @@ def judge_drift(
     if len(facts) < 2:
         return [], ()
     names = sorted({name for mine in facts.values() for name in mine})
-    majority = {name: Counter(mine.get(name, "") for mine in facts.values()).most_common(1)[0] for name in names}
+    counts = {name: Counter(mine.get(name, "") for mine in facts.values()).most_common(3) for name in names}
+    ties = {name: found for name, found in counts.items() if len(found) > 1 and found[0][1] == found[1][1]}
+    majority = {name: found[0] for name, found in counts.items() if name not in ties}
     good: list[int] = []
     odd: dict[str, dict[int, tuple[str, str]]] = {}
     for number, mine in enumerate(facts.values(), start=first):
-        differing = [name for name in names if mine.get(name, "") != majority[name][0]]
+        differing = [name for name, (usual, _) in majority.items() if mine.get(name, "") != usual]
         for name in differing:
             usual, count = majority[name]
             reason = f"{name} is {mine.get(name) or 'absent'!r}, {count} of {len(facts)} nodes have {usual or 'none'!r}"
-            odd.setdefault(name, {})[number] = (reason, f"Bring {name} to the version of the other nodes.")
+            odd.setdefault(name, {})[number] = (
+                reason,
+                f"Make {name} what it is on the other nodes, or test these nodes apart.",
+            )
         if not differing:
             good.append(number)
     agreed = f"agrees with the majority of {len(facts)} nodes in {len(names)} facts"
@@ -57,7 +64,22 @@ def judge_drift(
         _answer(f"identity.drift[{name}]", Outcome.WARN, list(found), "", dict(enumerate(found.values())))
         for name, found in odd.items()
     ]
-    return answers, tuple(MeasuredSubject(node, "") for node in facts)
+    nodes = [MeasuredSubject(node, "") for node in facts]
+    everybody = first + len(nodes)
+    answers += [
+        _answer(f"identity.drift[{name}]", Outcome.WARN, [everybody], "", {0: _of_a_tie(name, found)})
+        for name, found in ties.items()
+    ]
+    return answers, (*nodes, *([MeasuredSubject("", "")] if ties else []))
+
+
+def _of_a_tie(name: str, found: list[tuple[str, int]]) -> tuple[str, str]:
+    """Reason and remedy where nobody is in the majority."""
+    said = ", ".join(f"{text or 'none'!r} on {count}" for text, count in found)
+    return (
+        f"{name} differs, and no text of it has the majority: {said}",
+        f"Make {name} the same everywhere, or test these nodes apart.",
+    )
 
 
 def _answer(

@@ -341,3 +341,15 @@ def test_what_is_found_by_name_of_a_port_or_a_fault_may_differ_between_subjects(
         for n in nodes(4)
     ]
     assert of(judged(evidence(records)).verdicts, Outcome.ERROR) == []
+
+
+def test_of_two_nodes_that_differ_nobody_is_the_odd_one() -> None:
+    records = [
+        record("identity", f"node{i}", {"cores": 8, "gpu_count": 1}, facts={"driver": text, "kernel": "6.1"})
+        for i, text in enumerate(["580", "570"])
+    ]
+    found = judged(evidence(records, plan(suite("identity"), nodes=2)))
+    (warning,) = [v for v in found.verdicts if v.metric == "drift"]
+    assert (str(warning.subject), warning.outcome) == ("all nodes", Outcome.WARN)
+    assert "'580' on 1, '570' on 1" in warning.reason
+    assert found.exit_code == 3
