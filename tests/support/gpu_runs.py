@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -15,7 +15,7 @@ from support.builders import H100, baseline, nodes, record
 from support.finished_runs import finished
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import pytest
@@ -39,9 +39,10 @@ def gpu_run(
     model: str = H100,
     wrong: str = "",
     demand: str = "optional",
+    more: Mapping[str, Any] | None = None,
 ) -> str:
     """A run of ``identity`` and ``matmul`` (bf16) on one GPU of each node, as its ranks would have left it."""
-    tables = {"baseline": demand, "checks": {"identity": {}, "matmul": {}}}
+    tables = {"baseline": demand, "checks": {"identity": {}, "matmul": {}}, **(more or {})}
     names = nodes(len(rates))
     spoken: dict[str, list[Record]] = {}
     for rank, (node, rate) in enumerate(zip(names, rates, strict=True)):

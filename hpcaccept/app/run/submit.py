@@ -14,10 +14,11 @@ from hpcaccept import __version__, launch
 from hpcaccept.app.commit import commit
 from hpcaccept.app.run.image_digest import identified, runtime_of
 from hpcaccept.config.suites import read_suite
-from hpcaccept.errors import LaunchError
+from hpcaccept.errors import LaunchError, UsageError
 from hpcaccept.plan.make import image_of, make_plan, request_of
 from hpcaccept.plan.resolve import resolve_suite
 from hpcaccept.store.folder import RunFolder
+from hpcaccept.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from hpcaccept.config.suites import SuiteText
     from hpcaccept.model.job import JobRef
     from hpcaccept.model.plan import Plan
+    from hpcaccept.model.suite import Suite
 
 
 def plan_run(
@@ -80,6 +82,7 @@ def plan_of(settings: Settings, overrides: Sequence[SuiteText], launcher: str, r
     gpus = settings.gpus_per_node
     name = settings.suite if settings.suite != "auto" else ("quick" if gpus else "cpu")
     suite = resolve_suite(read_suite(name), overrides)
+    _must_be_reachable(suite)
     request = request_of(settings, gpus)
     now = datetime.now(timezone.utc)
     image = identified(image_of(settings, sys.executable, runtime_of(launcher, settings.container_image)))
@@ -95,6 +98,31 @@ def plan_of(settings: Settings, overrides: Sequence[SuiteText], launcher: str, r
         version=__version__,
         commit=commit(),
     )
+
+
+def _must_be_reachable(suite: Suite) -> None:
+    """Refuse a limit that no GPU of any known model could meet.
+
+    Raises:
+        UsageError: with the limit, its place, and the highest peak there is.
+    """
+    rates = {key: limit for key, limit in suite.limits.items() if limit.lower and limit.unit in ("FLOP/s", "B/s")}
+    if not rates:
+        return
+    from hpcaccept.model.baseline import stands_for
+    from hpcaccept.store.baseline_file import SHIPPED, read_generations
+
+    peaks = [peak for file in SHIPPED.glob("*.h5") for one in read_generations(file) for peak in one.peaks]
+    for key, limit in rates.items():
+        # A limit without a variant is one of every variant.
+        known = [p for p in peaks if stands_for(p.key, key) or p.key.partition("[")[0] == key]
+        most = max(known, key=lambda peak: peak.ceiling, default=None)
+        if most is not None and limit.lower is not None and limit.lower > most.ceiling:
+            raise UsageError(
+                f"{limit.source or suite.source}: {key} must be at least {show(limit.lower, limit.unit)}, and no known GPU reaches "
+                f"more than {show(most.ceiling, limit.unit)}.",
+                f"Write it in {limit.unit}, without a prefix.",
+            )
 
 
 def start(plan: Plan, folder: RunFolder) -> JobRef:

@@ -9,7 +9,7 @@ from hpcaccept.report.node_lists import render_nodes
 if TYPE_CHECKING:
     from hpcaccept.report.judged import Judged
 
-ABOUT = "For --exclude and scontrol: the nodes that passed, WARN included, as one folded line."
+ABOUT = "For --exclude and scontrol: the nodes that passed, as one folded line."
 
 
 def render(judged: Judged) -> str:

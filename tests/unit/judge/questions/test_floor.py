@@ -9,6 +9,9 @@ from support.builders import evidence, judged_run_of, plan, record, suite
 from support.gpu_runs import gpu_run
 
 from hpcaccept.app.run.conclude import evidence_of, judge_run
+from hpcaccept.app.run.submit import plan_run
+from hpcaccept.config.settings import Settings
+from hpcaccept.errors import UsageError
 from hpcaccept.judge.questions.floor import LINKS, MEMORY, PRODUCTS, share_of_peak
 from hpcaccept.model.verdict import Outcome
 from hpcaccept.store.baseline_file import SHIPPED, read_generations
@@ -77,3 +80,29 @@ def test_every_shipped_model_but_one_has_a_peak() -> None:
     without = [file.stem for file in SHIPPED.glob("*.h5") if not read_generations(file)[-1].peaks]
     # Nobody has published the A10G's: its two limits are NVIDIA's own.
     assert without == ["nvidia-a10g"]
+
+
+# --- limits that nothing can meet -------------------------------------------------------------------------------------
+
+
+def settings_with(place: Path, limit: str) -> Settings:
+    file = place / "mine.toml"
+    file.write_text(f'[checks.matmul]\n[limits."matmul.rate_flops[bf16]"]\nlower = {limit}\nunit = "FLOP/s"\n')
+    return Settings(launcher="local", gpus_per_node=1, suite=str(file), mpi="none")
+
+
+def test_a_limit_that_no_known_part_reaches_is_refused_before_a_job_exists(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"mine\.toml.*matmul\.rate_flops\[bf16\].*no known GPU reaches") as refused:
+        plan_run(settings_with(tmp_path, "1e30"))
+    assert "without a prefix" in refused.value.remedy
+    assert plan_run(settings_with(tmp_path, "7e14"))[0].suite.limits
+
+
+def test_a_limit_above_the_peak_of_the_part_that_was_measured_blames_its_author(tmp_path: Path) -> None:
+    tables = {"limits": {"matmul.rate_flops[bf16]": {"lower": 9e14, "unit": "FLOP/s"}}}
+    name = gpu_run(tmp_path, "run", (1.6e14,) * 4, model=RTX, more=tables)
+    found = judge_run(evidence_of(find(tmp_path / "runs", name)), tmp_path / "baselines")
+    assert found.judgement.exit_code == 3
+    told = [v for v in found.summary.bad if v.outcome is Outcome.ERROR]
+    assert len(told) == 4
+    assert "the limit is more than the part can do" in told[0].reason
