@@ -95,6 +95,7 @@ gpu:
 
 faults: .venv/stamp-dev slurm-packages
 	PYTHONPATH=tests $(BIN)/python -m faults --write-docs
+	PYTHONPATH=tests $(BIN)/python -m faults.busy --write-docs
 
 detection: .venv/stamp-dev
 	$(BIN)/python -m benchmarks.detection --write-docs

@@ -114,7 +114,12 @@ class _Report(click.Command):
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write it to FILE instead, whole or not at all."
 )
-def report(run: str, form: str, output: Path | None, **options: Any) -> int:
+@click.option(
+    "--strict-exit",
+    is_flag=True,
+    help="Tell the reasons of exit code 3 apart: 3 ERROR or WARN, 4 NOT_RUN, 5 NO_BASELINE.",
+)
+def report(run: str, form: str, output: Path | None, strict_exit: bool, **options: Any) -> int:
     """Judge a run on whatever records exist, and show the report. The exit code is the run's."""
     from hpcaccept.app.run.conclude import evidence_of, judge_run, print_report, save_report, write_report
 
@@ -126,7 +131,7 @@ def report(run: str, form: str, output: Path | None, **options: Any) -> int:
     else:
         print_report(folder, judged, form)
     write_report(folder, judged)
-    return judged.judgement.exit_code
+    return judged.judgement.strict_exit_code if strict_exit else judged.judgement.exit_code
 
 
 def _judged(folder: RunFolder) -> str:

@@ -26,7 +26,7 @@ from hpcaccept.judge.statistics.grouping import alike_of
 from hpcaccept.judge.statistics.sensitivity import Sensitivity
 from hpcaccept.judge.verdict_text import passing_verdicts, readable_verdicts
 from hpcaccept.model.metric import Metric
-from hpcaccept.model.verdict import CODE, Outcome, Question, Verdict, exit_code
+from hpcaccept.model.verdict import CODE, Outcome, Question, Verdict, exit_code, strict_exit_code
 from hpcaccept.model.verdict_table import VerdictTable
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Judgement:
         power: what each comparison could see: ``peers``, ``baseline``, and ``history`` where there is one.
         notes: what changes how the numbers are read.
         exit_code: 0 every node is PASS · 1 at least one FAIL · 3 anything else.
+        strict_exit_code: the same, with the reasons of a 3 told apart (3, 4, 5).
     """
 
     table: VerdictTable
@@ -60,6 +61,7 @@ class Judgement:
     sensitivity: Mapping[Question, Sensitivity]
     notes: tuple[str, ...]
     exit_code: int
+    strict_exit_code: int
 
     def passes(self) -> Iterator[Verdict]:
         """The passing verdicts alone."""
@@ -129,6 +131,7 @@ def judge_values(
         sensitivity=sensitivity,
         notes=notes,
         exit_code=exit_code(_kinds(table, said)),
+        strict_exit_code=strict_exit_code(_kinds(table, said)),
     )
 
 

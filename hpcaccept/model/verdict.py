@@ -112,6 +112,22 @@ def worst(outcomes: list[Outcome]) -> Outcome:
     return max(outcomes, key=SEVERITY.__getitem__, default=Outcome.NOT_RUN)
 
 
+def strict_exit_code(said: Iterable[tuple[Outcome, bool]]) -> int:
+    """``exit_code``, with the reasons of a 3 told apart: 3 an ERROR or a WARN · 4 NOT_RUN · 5 NO_BASELINE, the worst that there is.
+
+    Args:
+        said: as of ``exit_code``.
+    """
+    kinds = list(said)
+    code = exit_code(kinds)
+    lacking = {
+        outcome for outcome, required in kinds if outcome is Outcome.WARN or (required and not outcome.is_judged)
+    }
+    if code != 3 or lacking & {Outcome.ERROR, Outcome.WARN}:
+        return code
+    return 4 if Outcome.NOT_RUN in lacking else 5 if Outcome.NO_BASELINE in lacking else 3
+
+
 def exit_code(said: Iterable[tuple[Outcome, bool]]) -> int:
     """0 every node is PASS · 1 at least one FAIL · 3 anything else: something required was not judged, or a WARN leaves it in doubt.
 

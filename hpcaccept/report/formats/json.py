@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from hpcaccept.model.verdict import Outcome, Verdict
+from hpcaccept.report.phrases import conclusion
 from hpcaccept.serial import to_plain
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ def render(judged: Judged) -> str:
         "hpcaccept": {"version": plan.version, "commit": plan.commit},
         "created_at": plan.created_at,
         "exit_code": judgement.exit_code,
+        "strict_exit_code": judgement.strict_exit_code,
+        "conclusion": to_plain(conclusion(judged)),
+        "left_out": list(summary.left_out),
         "suite": {"name": plan.suite.name, "source": plan.suite.source, "baseline": plan.suite.baseline},
         "request": to_plain(plan.request),
         "image": to_plain(plan.image),

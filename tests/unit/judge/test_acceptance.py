@@ -9,7 +9,7 @@ from support.builders import evidence, fleet, judged, judged_run_of, nodes, plan
 
 from hpcaccept.model.metric import Limit
 from hpcaccept.model.suite import CheckSpec
-from hpcaccept.model.verdict import Outcome
+from hpcaccept.model.verdict import Outcome, strict_exit_code
 
 LIMIT = {"speed.rate_flops": Limit(50.0, None, "FLOP/s", "suite", "test.toml")}
 
@@ -84,3 +84,23 @@ def test_coverage_is_never_rounded_up() -> None:
     cover = replace(judged(fleet([100.0] * 4)).coverage, asked=2048, judged=2046)
     assert cover.percent == 99
     assert replace(cover, judged=2048).percent == 100
+
+
+# --- why a run is not accepted, for scripts ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ([(Outcome.PASS, True)], 0),
+        ([(Outcome.PASS, True), (Outcome.FAIL, False), (Outcome.NO_BASELINE, True)], 1),
+        ([(Outcome.PASS, True), (Outcome.WARN, True), (Outcome.NO_BASELINE, True)], 3),
+        ([(Outcome.PASS, True), (Outcome.ERROR, True), (Outcome.NOT_RUN, True)], 3),
+        ([(Outcome.PASS, True), (Outcome.NOT_RUN, True), (Outcome.NO_BASELINE, True)], 4),
+        ([(Outcome.PASS, True), (Outcome.NO_BASELINE, True), (Outcome.ERROR, False)], 5),
+        ([(Outcome.NO_BASELINE, False)], 3),
+        ([], 3),
+    ],
+)
+def test_the_reasons_of_a_run_that_is_not_judged_are_told_apart(said: list[tuple[Outcome, bool]], code: int) -> None:
+    assert strict_exit_code(said) == code

@@ -447,8 +447,8 @@ def test_the_schema_refuses_what_it_should() -> None:
 
 def test_the_keys_of_a_report_are_in_a_fixed_order() -> None:
     assert list(document(fleet([1.0] * 4))) == [
-        "schema", "run", "hpcaccept", "created_at", "exit_code", "suite", "request", "image", "launcher", "nodes",
-        "counts", "coverage", "sensitivity", "notes", "checks", "imports_s", "events", "passes", "verdicts",
+        "schema", "run", "hpcaccept", "created_at", "exit_code", "strict_exit_code", "conclusion", "left_out",
+        "suite", "request", "image", "launcher", "nodes", "counts", "coverage", "sensitivity", "notes", "checks", "imports_s", "events", "passes", "verdicts",
     ]  # fmt: skip
 
 
