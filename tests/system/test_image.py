@@ -227,13 +227,13 @@ def test_the_suite_runs_in_the_image_and_its_records_name_it(workshop: Workshop)
     runs.mkdir()
     runs.chmod(0o777)
     done = workshop.run(
-        "submit", "--nodes", "2", "--launcher", "local", "--suite", "cpu", "--set", "burn.duration_s=1", runs=runs, timeout_s=200
+        "submit", "--nodes", "3", "--launcher", "local", "--suite", "cpu", "--set", "burn.duration_s=1", runs=runs, timeout_s=300
     )  # fmt: skip
     (folder,) = runs.glob("2*")
     report = json.loads((folder / "report.json").read_text())
-    # Two virtual nodes on a busy machine may differ in speed; that everything was measured and nothing is wrong must not.
+    # Virtual nodes on a busy machine may differ in speed; that everything was measured and nothing is wrong must not.
     assert done.returncode == report["exit_code"], done.stdout + done.stderr
-    assert report["coverage"]["judged"] == report["coverage"]["asked"] == 2 * 7, done.stdout
+    assert report["coverage"]["judged"] == report["coverage"]["asked"] == 3 * 7, done.stdout
     assert not [
         v for v in report["verdicts"] if v["outcome"] == "ERROR" or (v["required"] and v["outcome"] == "NOT_RUN")
     ]
