@@ -156,6 +156,8 @@ def main() -> int:
         for _ in range(options.repeats):
             for cell in cells:
                 one(cell, slurm)
+                sys.stdout.write("  ".join(cell.cells()) + "\n")
+                sys.stdout.flush()
             if options.write_docs:
                 _write(cells)
     slow = [cell for cell in cells if cell.slow]
