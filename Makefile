@@ -1,11 +1,15 @@
 # make accept   install into .venv and test four (virtual) nodes
 # make test     install and run every test, those on a real Slurm included where Debian's packages may be installed
 # make test-quick  unit tests and contracts but for those that take seconds each or need a package of Debian: under three minutes on two cores
+# make test-pythons  the login side under Python 3.10 and 3.13, where those are: VERSIONS="3.10 3.12", QUICK=1
 # make lint     ruff, mypy, import-linter, shellcheck
 # make bench    the numbers of docs/reference/performance.md, as ratios
 # make gpu      every check, plain loops and telemetry on the GPUs of this machine; OUT=FOLDER for gpu-report.json and .txt
 # make faults   faults made on purpose: what is found, and who is blamed (docs/explanation/detection.md)
 # make detection  simulated fleets: how small a fault is found, how often a healthy node is blamed (the same page)
+# make azure-oracle  the user's own az, in an environment of its own (733 MB), against the server of the tests
+# make vast-oracle  the official client of Vast.ai, in an environment of its own (200 MB), against the server of the tests
+# make mutants  small changes to what decides verdicts: how many of them a test notices (docs/explanation/proven.md); OPTIONS="--seed 2 --only PATH"
 # make cluster  a real Slurm with four virtual nodes on this machine; make cluster-down ends it
 # make image    the container image: VARIANT=cuda|micromamba|ngc|cpu, BASE=…, TAG=…, OPTIONS=… (docs/how-to/images.md)
 # make sqsh     that image as one file for Enroot and Pyxis: FILE=/shared/hpcaccept.sqsh
@@ -16,10 +20,10 @@ NODES ?= 4
 # Measured: torch 2.14.1 with CUDA 13, on x86_64.
 SIZE := 3 GB to download, 6 GB on disk
 .DEFAULT_GOAL := help
-.PHONY: help accept test test-quick lint format bench gpu faults detection cluster cluster-down slurm-packages browser-packages image-packages image sqsh clean
+.PHONY: help accept test test-quick test-pythons other-mpis azure-sdk azure-oracle vast-oracle lint format bench gpu faults detection mutants cluster cluster-down slurm-packages browser-packages image-packages image sqsh clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -11
+	@sed -n 's/^# //p' Makefile | head -15
 
 # Each stamp stands for one set of packages; a changed pyproject.toml installs again. The first is checked each time: the Python of
 # .venv must run and have its pip, whose script must name this very folder. A .venv copied from elsewhere runs the programs, and
@@ -59,9 +63,25 @@ browser-packages:
 image-packages:
 	@bash tests/system/image/install.sh || [ $$? -eq 77 ]
 
+# Two MPIs in environments of their own, for the tests that kill ranks under them.
+other-mpis: .venv/stamp-dev
+	@PYTHONPATH=tests $(BIN)/python -m support.other_mpis mpi-open mpi-mpich || echo "Not installed: tests under these MPIs report themselves as not run."
+
+# The SDK of Azure in an environment of its own; without it its tests report themselves as not run.
+azure-sdk: .venv/stamp-dev
+	@PYTHONPATH=tests $(BIN)/python -m support.azure_sdk || echo "Not installed: tests with the SDK of Azure report themselves as not run."
+
+azure-oracle: .venv/stamp-dev
+	PYTHONPATH=tests $(BIN)/python -m support.azure_az
+	$(BIN)/python -m pytest tests/system/test_azure_oracle.py
+
+vast-oracle: .venv/stamp-dev
+	PYTHONPATH=tests $(BIN)/python -m support.vastai_client
+	$(BIN)/python -m pytest tests/system/test_vast_oracle.py
+
 # Unit tests side by side, those that wait for clusters and hosts in two rows, and what is judged by what it measures alone.
 # make test ARGS=… runs what it names; COVERAGE=1 says which lines no test has reached, and takes two thirds longer where Python counts.
-test: .venv/stamp-dev slurm-packages browser-packages image-packages
+test: .venv/stamp-dev slurm-packages browser-packages image-packages other-mpis azure-sdk
 	@$(if $(COVERAGE),$(BIN)/coverage erase)
 	@failed=0; pytest() { echo "pytest $$*"; $(BIN)/$(if $(COVERAGE),coverage run,python) -m pytest "$$@" || failed=1; }; \
 	if [ -n "$(ARGS)" ]; then pytest $(ARGS); else \
@@ -73,6 +93,10 @@ test: .venv/stamp-dev slurm-packages browser-packages image-packages
 # Nothing is installed but what Python needs. The contract of Slurm and of hosts by ssh is kept by "make test".
 test-quick: .venv/stamp-dev
 	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest tests/unit tests/contract -n auto --maxprocesses 8 --dist worksteal -m "not slow" -k "not (test_launchers and (slurm or hosts))" $(ARGS)
+
+test-pythons: VERSIONS ?= 3.10 3.13
+test-pythons: .venv/stamp-pip
+	@QUICK="$(QUICK)" bash tests/pythons.sh $(VERSIONS)
 
 lint: .venv/stamp-dev
 	$(BIN)/ruff check .
@@ -96,9 +120,14 @@ gpu:
 faults: .venv/stamp-dev slurm-packages
 	PYTHONPATH=tests $(BIN)/python -m faults --write-docs
 	PYTHONPATH=tests $(BIN)/python -m faults.busy --write-docs
+	PYTHONPATH=tests $(BIN)/python -m faults.deaths --write-docs
 
 detection: .venv/stamp-dev
 	$(BIN)/python -m benchmarks.detection --write-docs
+
+# Minutes to hours: a test of the judge is run for each change. Not in CI.
+mutants: .venv/stamp-dev
+	PYTHONPATH=tests $(BIN)/python -m mutants --write-docs $(OPTIONS)
 
 cluster: slurm-packages
 	$(PYTHON) tests/system/cluster/virtual_slurm.py up $(if $(ACCOUNTING),--accounting)

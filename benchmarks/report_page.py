@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from benchmarks._child import ROOT, environment, rounds, seconds
 from benchmarks._row import CannotRun, Row, Target
 from hpcaccept.report.formats import html
-from hpcaccept.store.folder import RunFolder, write_whole
+from hpcaccept.store.folder import RunFolder
+from hpcaccept.store.replaced_files import replace_file
 from hpcaccept.store.run_file import write_run
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def measure(quick: bool) -> list[Row]:
         written = []
         for _ in range(times):
             begin = time.perf_counter()
-            write_whole(page, html.render(judged))
+            replace_file(page, html.render(judged))
             written.append(time.perf_counter() - begin)
         size = page.stat().st_size
         with browser_fixtures.start() as driver:

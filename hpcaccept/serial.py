@@ -11,6 +11,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
+import re
+import reprlib
 import types
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -33,6 +36,62 @@ class _Misfit(ValueError):
 
     def __str__(self) -> str:
         return f"{self.what} @ ${self.place}"
+
+
+#: Digits of a whole number: what 64 bits can hold, and its sign.
+_MOST_DIGITS = 20
+_LONG = re.compile(rf"[0-9]{{{_MOST_DIGITS}}}")
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 120
+
+
+def loads(text: str | bytes) -> Any:
+    """Plain values of JSON, strictly: what two readers could understand in two ways is refused.
+
+    Raises:
+        ValueError: it is no JSON or no UTF-8, nested too deeply, has a key twice, or a number that is none (NaN, 1e400) or has more
+            than 64 bits.
+    """
+    text = text.decode("utf-8") if isinstance(text, bytes) else text
+    # A call for each whole number is saved where none is long.
+    whole = _whole if _LONG.search(text) else None
+    try:
+        plain = json.loads(
+            text, parse_constant=_refuse, parse_float=_finite, parse_int=whole, object_pairs_hook=_each_key_once
+        )
+        if "\\u" in text:  # an escaped lone surrogate could be written nowhere: UnicodeEncodeError, a ValueError
+            json.dumps(plain, ensure_ascii=False).encode()
+        return plain
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _refuse(constant: str) -> None:
+    """NaN and Infinity are no JSON and no measurement."""
+    raise ValueError(f"{constant} is no number")
+
+
+def _finite(text: str) -> float:
+    """``1e400`` is infinite, and that is no measurement either."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is no number")
+    return number
+
+
+def _whole(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"{text[:40]}… has {len(text)} digits, expected at most {_MOST_DIGITS}")
+    return int(text)
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"key {twice[:80]!r} is there twice")
+    return table
 
 
 def to_plain(thing: object) -> Any:
@@ -105,8 +164,11 @@ def _scalar_reader(kind: type) -> Reader:
         if type(plain) is kind:
             return plain
         if kind is float and type(plain) is int:
-            return float(plain)
-        raise _Misfit(f"invalid value {plain!r}, expected {kind.__name__}")
+            try:
+                return float(plain)
+            except OverflowError:
+                raise _Misfit(f"invalid value of {plain.bit_length()} bits, expected a number") from None
+        raise _Misfit(f"invalid value {_SHORT.repr(plain)}, expected {kind.__name__}")
 
     return read
 
@@ -115,7 +177,7 @@ def _choice_reader(choices: tuple[Any, ...]) -> Reader:
     def read(plain: Any) -> Any:
         if plain in choices:
             return plain
-        raise _Misfit(f"invalid value {plain!r}, expected one of {choices}")
+        raise _Misfit(f"invalid value {_SHORT.repr(plain)}, expected one of {choices}")
 
     return read
 
@@ -123,7 +185,7 @@ def _choice_reader(choices: tuple[Any, ...]) -> Reader:
 def _list_reader(item: Reader, make: Callable[[list[Any]], Any]) -> Reader:
     def read(plain: Any) -> Any:
         if not isinstance(plain, (list, tuple)):
-            raise _Misfit(f"invalid value {plain!r}, expected a list")
+            raise _Misfit(f"invalid value {_SHORT.repr(plain)}, expected a list")
         try:
             return make([item(value) for value in plain])
         except _Misfit as fault:
@@ -135,7 +197,7 @@ def _list_reader(item: Reader, make: Callable[[list[Any]], Any]) -> Reader:
 def _dict_reader(item: Reader) -> Reader:
     def read(plain: Any) -> Any:
         if not isinstance(plain, dict):
-            raise _Misfit(f"invalid value {plain!r}, expected a table")
+            raise _Misfit(f"invalid value {_SHORT.repr(plain)}, expected a table")
         try:
             return {key: item(value) for key, value in plain.items()}
         except _Misfit as fault:
@@ -150,7 +212,7 @@ def _located(fault: _Misfit, item: Reader, pairs: Any, form: str) -> Any:
         try:
             item(value)
         except _Misfit as again:
-            again.place = form.format(place) + again.place
+            again.place = form.format(place if isinstance(place, int) else place[:80]) + again.place
             raise again from None
     raise fault
 
@@ -171,7 +233,7 @@ def _fields_reader(kind: Any) -> Reader:
 
     def read(plain: Any) -> Any:
         if not isinstance(plain, dict):
-            raise _Misfit(f"invalid value {plain!r}, expected a table for {kind.__name__}")
+            raise _Misfit(f"invalid value {_SHORT.repr(plain)}, expected a table for {kind.__name__}")
         if not former.keys().isdisjoint(plain):
             plain = _renamed(plain, former)
         values = dict(plain)
@@ -181,7 +243,7 @@ def _fields_reader(kind: Any) -> Reader:
             try:
                 values[name] = readers[name](value)
             except KeyError:
-                raise _Misfit(f"unknown key {name!r} in {kind.__name__}") from None
+                raise _Misfit(f"unknown key {_SHORT.repr(name)} in {kind.__name__}") from None
             except _Misfit as fault:
                 fault.place = f".{name}{fault.place}"
                 raise

@@ -7,6 +7,10 @@
 # which bash 4.4 or newer reads.
 
 judged=0
+# Slurm is asked for everything: options that somebody has set for their own convenience, and hidden partitions, leave out some.
+# The same as hpcaccept.transport.slurm does, which no script can call.
+unset "${!SQUEUE_@}" "${!SINFO_@}" "${!SCONTROL_@}" "${!SACCT_@}" "${!SCANCEL_@}" SLURM_TIME_FORMAT SLURM_BITSTR_LEN
+export SQUEUE_ALL=1 SINFO_ALL=1 SCONTROL_ALL=1
 # A container under a name outlives its job, with some gigabytes on every node. And 1 would call a node unfit: only a
 # verdict may say that.
 end() {

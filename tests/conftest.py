@@ -12,8 +12,8 @@ from hypothesis import settings
 if TYPE_CHECKING:
     import pytest
 
-#: The real Slurm (tests/support/slurm_fixtures.py), and a real browser.
-pytest_plugins = ["support.slurm_fixtures", "support.browser_fixtures"]
+#: The real Slurm (tests/support/slurm_fixtures.py), a real browser, and an Azure of this machine.
+pytest_plugins = ["support.slurm_fixtures", "support.browser_fixtures", "support.azure_fixtures"]
 
 # A busy machine is slow, which is no fault of what is tested. CI tries the same examples each time, so that a change is not refused
 # for what it has not changed; here each run tries new ones, and what it finds becomes an @example.

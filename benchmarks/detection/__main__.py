@@ -20,16 +20,25 @@ def main() -> int:
     parser.add_argument("--fleets", type=float, default=1.0, metavar="SHARE", help="of what is published (%(default)s)")
     parser.add_argument("--processes", type=int, default=0, metavar="N", help="0: one per core, four at most")
     parser.add_argument(
+        "--only",
+        default="",
+        metavar="NAME",
+        help="measure what begins so (nights, losses, past …); keep the rest as it is",
+    )
+    parser.add_argument(
         "--write-docs", action="store_true", help=f"put the tables into {PAGE.name}, the numbers beside it"
     )
     options = parser.parse_args()
-    found = measure(options.fleets, options.processes)
+    found = measure(options.fleets, options.processes, options.only)
+    if options.only:
+        before = json.loads(PAGE.with_suffix(".json").read_text("utf-8"))
+        found = {name: one for name, one in before.items() if not name.startswith(options.only)} | found
     text = tables(found)
     sys.stdout.write(text + "\n")
     if options.write_docs:
-        before, _, rest = PAGE.read_text("utf-8").partition(_MARK)
+        head, _, rest = PAGE.read_text("utf-8").partition(_MARK)
         _, _, after = rest.partition(_MARK)
-        PAGE.write_text(f"{before}{_MARK}\n{text}\n{_MARK}{after}", "utf-8")
+        PAGE.write_text(f"{head}{_MARK}\n{text}\n{_MARK}{after}", "utf-8")
         PAGE.with_suffix(".json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
     return 0
 

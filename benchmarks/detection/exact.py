@@ -153,7 +153,7 @@ def slow_fleet(loss: float, site: Site, rng: np.random.Generator) -> tuple[int, 
 def _run(fleet: Fleet, loss: float) -> tuple[Evidence, list[Values]]:
     site = fleet.site
     left = {name: like * 0 + 1 - loss for name, like in fleet.like.items()}
-    table = table_of(site, [fleet.launch(list(SPREADS), left)], fleet.present())
+    table = table_of(site, [fleet.launch(list(SPREADS), left)], fleet.begin_run())
     plan = _plan(tuple(rates()), site.nodes, site.gpus)
     evidence = Evidence(plan, (), (), (), (), table, ())
     return evidence, values_of(table, rates())

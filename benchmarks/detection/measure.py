@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.detection import past_cells
+from benchmarks.detection.audit import FAULTS, HEALTHY, audit_fault, audit_healthy
 from benchmarks.detection.exact import EXACT, corrupted, exact, slow_fleet
+from benchmarks.detection.learned import cells as learned_cells
 from benchmarks.detection.links import NODES_PER_LEAF, SCHEMES, Network, ours, slow_links
+from benchmarks.detection.nights import FAULT_FLEETS, FAULT_NOISES, FLEETS, NOISES, healthy_nights, losses_told
 from hpcaccept.simulate.faults import OTHER_KINDS, RATE_KINDS
 from hpcaccept.simulate.fleet import Site
 from hpcaccept.simulate.rivals import PAST_RIVALS, RIVALS
@@ -33,6 +37,8 @@ DISTURBANCES = (0.0, 0.001, 0.003, 0.01)
 #: Rules of others that do best with retests, which is asked of them in other fleets too.
 BEST_RIVALS = ("modified z −3.5", "boxplot 3")
 _SEED = 20261122
+#: Fleets of one job.
+_PART = 50
 #: Share of nodes with a fault, where there are any.
 _SHARE = 0.06
 _STANDARD = Site(disturbed=0.003)
@@ -50,12 +56,13 @@ OTHERS: tuple[tuple[str, Site, int], ...] = (
 )
 
 
-def measure(fleets: float = 1.0, processes: int = 0) -> dict[str, Any]:
+def measure(fleets: float = 1.0, processes: int = 0, only: str = "") -> dict[str, Any]:
     """All of it, as plain data.
 
     Args:
         fleets: of each cell, relative to what is published (a tenth tries the tables out).
         processes: 0: one per core, 4 at most.
+        only: beginning of the names of what is measured; empty: everything.
     """
     everybody = tuple(RIVALS)
     jobs: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {}
@@ -79,6 +86,28 @@ def measure(fleets: float = 1.0, processes: int = 0) -> dict[str, Any]:
         jobs[f"other {name} 0"] = (_scores, (_cell(site, 0.0, count, fleets), BEST_RIVALS))
         jobs[f"other {name} 0.05"] = (_scores, (_cell(site, 0.05, count, fleets), BEST_RIVALS))
         jobs[f"other {name} 0.1"] = (_scores, (_cell(site, 0.1, count, fleets), BEST_RIVALS))
+    for nodes, count in FLEETS.items():
+        for noise in NOISES:
+            for number in range(max(1, round(count * fleets))):
+                jobs[f"nights {nodes} {noise} {number}"] = (healthy_nights, (noise, nodes, number))
+    for noise in FAULT_NOISES:
+        for number in range(max(1, round(FAULT_FLEETS * fleets))):
+            jobs[f"losses {noise} {number}"] = (losses_told, (noise, number))
+    for noise in past_cells.NOISES:
+        for shape in past_cells.SHAPES:
+            for first, count in _parts(past_cells.fleets_of(noise, shape), fleets):
+                given = (noise, shape, first, count)
+                jobs[f"past-cells {shape} {noise} {first}"] = (past_cells.healthy_fleets, given)
+    for noise in past_cells.LOSS_NOISES:
+        for past in (past_cells.FEW, past_cells.MANY):
+            for first, count in _parts(past_cells.LOSS_FLEETS, fleets):
+                jobs[f"past-cells losses {noise} {past} {first}"] = (
+                    past_cells.lasting_losses,
+                    (noise, past, first, count),
+                )
+    jobs |= {f"audit healthy {name}": (audit_healthy, (name, fleets)) for name in HEALTHY}
+    jobs |= {f"audit fault {name}": (audit_fault, (name, fleets)) for name in FAULTS}
+    jobs |= learned_cells(fleets)
     jobs["calibration"] = (_calibrations, (fleets,))
     jobs["trends"] = (_trends, (fleets,))
     jobs["links"] = (_links, (fleets,))
@@ -90,8 +119,14 @@ def measure(fleets: float = 1.0, processes: int = 0) -> dict[str, Any]:
     with ProcessPoolExecutor(
         processes or min(4, os.cpu_count() or 1), mp_context=multiprocessing.get_context("spawn")
     ) as pool:
-        waiting = {name: pool.submit(call, *given) for name, (call, given) in jobs.items()}
+        waiting = {name: pool.submit(call, *given) for name, (call, given) in jobs.items() if name.startswith(only)}
         return {name: future.result() for name, future in waiting.items()}
+
+
+def _parts(count: int, fleets: float) -> list[tuple[int, int]]:
+    """First number and number of fleets of each job."""
+    count = max(1, round(count * fleets))
+    return [(first, min(_PART, count - first)) for first in range(0, count, _PART)]
 
 
 def _cell(site: Site, magnitude: float, count: int, fleets: float) -> Cell:

@@ -10,6 +10,7 @@
       history.json    what became of its subjects in earlier runs (where there is a history)
       run.json        what was run: suite, checks with parameters, versions
       driver.jsonl    what happened to the job
+      guest-health-report.json   what was reported to Azure of the machine below the node (where it is named)
       records/ outputs/   of the node's ranks, as they are but for what was redacted
       REDACTED.txt    what was replaced and left out
 """
@@ -25,33 +26,35 @@ import json
 import os
 import pwd
 import re
+import shlex
 import tarfile
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hpcaccept import __version__, checks
+from hpcaccept.app.azure.report_host import read_report
 from hpcaccept.app.run.conclude import evidence_of, judge_run
+from hpcaccept.bounded import open_regular, read_bytes
 from hpcaccept.errors import RunError, UsageError, nearest
 from hpcaccept.model.metric_key import check_of
 from hpcaccept.model.verdict import Outcome
 from hpcaccept.report.redact import Redactor
-from hpcaccept.serial import to_plain
+from hpcaccept.serial import loads, to_plain
+from hpcaccept.store.replaced_files import OWNER_ONLY, replacing
+from hpcaccept.transport.network import own_names
 from hpcaccept.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from hpcaccept.model.verdict import Verdict
     from hpcaccept.report.judged import Judged
     from hpcaccept.store.folder import RunFolder
-from hpcaccept.transport.network import own_names
-
-#: A longer text is cut in its middle: a fault shows at the beginning or at the end.
-_MOST_CHARACTERS = 8_000_000
+#: Bytes. A longer text is cut in its middle: a fault shows at the beginning or at the end.
+_MOST_OF_A_FILE = 8_000_000
 _RANK = re.compile(r"\br(\d{6})\b")
 
 
@@ -71,12 +74,27 @@ class Bundle:
 
 
 def make_bundle(
-    folder: RunFolder, node: str, baselines_dir: Path, history: Path, file: Path, keep_names: bool = False
+    folder: RunFolder,
+    node: str,
+    baselines_dir: Path,
+    history: Path,
+    file: Path,
+    keep_names: bool = False,
+    azure_report: Path | None = None,
 ) -> Bundle:
     """Gather, redact, and write the archive (0600); gives what is in it.
 
+    Args:
+        folder: of the run.
+        node: that the fault is on.
+        baselines_dir: where baselines are.
+        history: where the past is.
+        file: to be written.
+        keep_names: True to keep the names of other hosts.
+        azure_report: a Guest Health Report of this node, as ``azure report-host`` has written it down.
+
     Raises:
-        UsageError: the run has no such node.
+        UsageError: the run has no such node, or the report is none of it.
         RunError: the run cannot be read, or the archive cannot be written.
     """
     judged = judge_run(evidence_of(folder), baselines_dir, history)
@@ -84,6 +102,8 @@ def make_bundle(
     if node not in known:
         raise UsageError(f"{folder.run_id} has no node {node!r}.", nearest(node, known))
     found = _gathered(folder, judged, node, history)
+    if azure_report:
+        found.texts["guest-health-report.json"] = _json(_azure_report(azure_report, node))
     redactor = Redactor([node], _hosts(judged, folder), _users(judged), keep_names)
     # The first time, what identifies people is learned from all texts; then none of them is before another.
     for path, text in found.texts.items():
@@ -101,13 +121,26 @@ def make_bundle(
     return Bundle(clean, left_out, redacted)
 
 
+def _azure_report(file: Path, node: str) -> dict[str, Any]:
+    """Identity and body of a Guest Health Report; one of another node would accuse the wrong machine."""
+    report = read_report(file)
+    if report.node != node:
+        raise UsageError(
+            f"{file} is a report of {report.node or 'a node that it does not name'}, expected {node}.",
+            "hpcaccept azure report-host writes report-NODE-….json into the cluster's folder.",
+        )
+    return {"identity": report.identity, "body": report.body}
+
+
 def _redacted(redactor: Redactor, path: str, text: str) -> str:
     """The content of a file without what must not leave the site; JSON stays JSON."""
     if path.endswith(".jsonl"):
         return redactor.lines(text)
     if path.endswith(".json"):
-        with contextlib.suppress(ValueError, RecursionError):
-            return _json(redactor.plain(json.loads(text)))
+        with contextlib.suppress(ValueError):
+            return _json(redactor.plain(loads(text)))
+    if path == "figures.csv":
+        return redactor.table(text)
     return redactor.text(text)
 
 
@@ -123,7 +156,11 @@ def _gathered(folder: RunFolder, judged: Judged, node: str, history: Path) -> Bu
         found.texts["history.json"] = _json(past)
     found.texts["run.json"] = _json(to_plain(judged.evidence.plan))
     for file, path in _files(folder, node):
-        text = _text_of(file)
+        try:
+            text = _text_of(file)
+        except OSError as fault:
+            found.left_out[path] = f"it cannot be read: {fault.strerror}"
+            continue
         if text is None:
             found.left_out[path] = "it is no text, so nothing could be redacted in it"
         else:
@@ -133,31 +170,53 @@ def _gathered(folder: RunFolder, judged: Judged, node: str, history: Path) -> Bu
 
 def _files(folder: RunFolder, node: str) -> Iterator[tuple[Path, str]]:
     """The driver's log, the journals of the node's ranks, and what the tools of those ranks said."""
-    if folder.driver_log.exists():
+    if os.path.lexists(folder.driver_log):
         yield folder.driver_log, folder.driver_log.name
     # As serial.dumps writes it: a record of the node, or the first words of one of its ranks.
     sign = f'"node":{json.dumps(node, ensure_ascii=False)}'.encode()
-    for step in sorted(path.name for path in (folder.path / "records").glob("*") if path.is_dir()):
+    for step in sorted(path.name for path in (folder.path / "records").glob("*") if _is_own_folder(path)):
         ranks = set()
         for file in sorted(folder.records(step).glob("*.jsonl")):
-            if not file.is_symlink() and sign in file.read_bytes():
+            if sign in _bytes_of(file):
                 ranks |= set(_RANK.findall(file.stem))
                 yield file, f"records/{step}/{file.name}"
+        if not _is_own_folder(folder.outputs(step)):
+            continue
         for file in sorted(folder.outputs(step).rglob("*")):
             if file.is_file() and not file.is_symlink() and ranks & set(_RANK.findall(file.name)):
                 yield file, f"outputs/{step}/{file.relative_to(folder.outputs(step))}"
 
 
+def _is_own_folder(path: Path) -> bool:
+    """True for a folder of the run: a link may lead to anybody's files."""
+    return path.is_dir() and not path.is_symlink()
+
+
+def _bytes_of(file: Path) -> bytes:
+    try:
+        return read_bytes(file)
+    except OSError:
+        return b""
+
+
 def _text_of(file: Path) -> str | None:
-    """The text of a file, its middle left out where it is very long; None where it is none."""
-    raw = file.read_bytes()
-    if b"\0" in raw:
+    """The text of a file, its middle left out where it is very long; None where it is none.
+
+    Raises:
+        OSError: it is no regular file, or cannot be read.
+    """
+    with os.fdopen(open_regular(file), "rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size <= _MOST_OF_A_FILE:
+            parts = [stream.read(_MOST_OF_A_FILE)]
+        else:
+            parts = [stream.read(_MOST_OF_A_FILE // 2)]
+            stream.seek(size - _MOST_OF_A_FILE // 2)
+            parts.append(stream.read(_MOST_OF_A_FILE // 2))
+    if any(b"\0" in part for part in parts):
         return None
-    text = raw.decode("utf-8", "replace")
-    if len(text) <= _MOST_CHARACTERS:
-        return text
-    half = _MOST_CHARACTERS // 2
-    return f"{text[:half]}\n[… {len(text) - 2 * half} characters left out …]\n{text[-half:]}"
+    texts = [part.decode("utf-8", "replace") for part in parts]
+    return f"\n[… {size - _MOST_OF_A_FILE} bytes left out …]\n".join(texts)
 
 
 def _hosts(judged: Judged, folder: RunFolder) -> set[str]:
@@ -246,7 +305,7 @@ def _readme(judged: Judged, node: str, mine: list[Verdict], past: dict[str, Any]
     plan = judged.evidence.plan
     faults = [verdict for verdict in mine if verdict.outcome in (Outcome.FAIL, Outcome.ERROR, Outcome.WARN)]
     lines = [f"Node {node}: what hpcaccept {plan.version} found", "", "What"]
-    lines += [f"  {v.outcome.value:<5} {v.subject.device or 'node'}: {v.key}: {v.reason}" for v in faults]
+    lines += [f"  {v.outcome.value:<5} {v.subject.device or 'node'}: {v.key} [{v.code}]: {v.reason}" for v in faults]
     lines += [] if faults else ["  Nothing is wrong with this node in this run."]
     lines += ["", "Which hardware", *_hardware(judged, node)]
     lines += ["", "Since when", f"  Measured in run {plan.run_id}, planned {plan.created_at}.", *_since(past)]
@@ -299,13 +358,41 @@ def _methods(faults: list[Verdict]) -> Iterator[str]:
 
 def _again(judged: Judged, node: str, faults: list[Verdict]) -> Iterator[str]:
     plan = judged.evidence.plan
-    gpus = f" --gpus-per-node {plan.request.gpus_per_node}" if plan.request.gpus_per_node else ""
-    image = f" --container-image {plan.image.reference}" if plan.image.reference else ""
-    yield f"  hpcaccept submit --nodes 1 --nodelist {node}{gpus} --suite {plan.suite.name}{image}"
+    partners = _partners(judged, node, max((_needs(judged, verdict) for verdict in faults), default=1) - 1)
+    words = ["hpcaccept", "submit", "--nodes", str(1 + len(partners)), "--nodelist", ",".join([node, *partners])]
+    words += ["--gpus-per-node", plan.request.gpus] if plan.request.gpus else []
+    words += ["--suite", plan.suite.name, "--launcher", plan.launcher]
+    words += ["--container-image", plan.image.reference] if plan.image.reference else []
+    yield f"  {shlex.join(words)}"
+    if partners:
+        yield f"  {', '.join(partners)}: partners without a finding, which it takes to say who is slow; others of the same kind will do."
     blamed = sorted({verdict.check for verdict in faults})
     others = [spec.name for spec in plan.suite.checks if spec.name not in {*blamed, "identity"}]
     if blamed and others:
         yield f"  only {', '.join(blamed)}: add {' '.join(f'--skip {name}' for name in others)}"
+
+
+def _needs(judged: Judged, verdict: Verdict) -> int:
+    """Nodes with which a finding can be judged again: a peer rule needs like subjects, a check of all ranks a second node."""
+    kind = checks.find(verdict.check)
+    together = 2 if kind is not None and kind.scope == "world" else 1
+    if verdict.question != "peers":
+        return together
+    most = 1
+    for column in judged.values:
+        if column.key == verdict.key:
+            subjects = [column.table_subjects[i] for i in column.subject.tolist()]
+            most = max(most, sum(subject.node == verdict.subject.node for subject in subjects))
+    return max(together, -(-judged.evidence.plan.suite.peers.min_subjects // most))
+
+
+def _partners(judged: Judged, node: str, count: int) -> list[str]:
+    """Other nodes of the run for the same test, those without a finding first."""
+    mine = {subject.model for subject in judged.evidence.samples.subjects if subject.node == node}
+    alike = {s.node for s in judged.evidence.samples.subjects if s.node and s.node != node and s.model in mine}
+    rank = {outcome: number for number, outcome in enumerate((Outcome.PASS, Outcome.NO_BASELINE, Outcome.WARN))}
+    order = sorted(alike, key=lambda name: (rank.get(judged.summary.nodes.get(name, Outcome.ERROR), len(rank)), name))
+    return order[: max(0, count)]
 
 
 def _redaction_note(redacted: list[str], left_out: dict[str, str], keep_names: bool) -> str:
@@ -324,21 +411,14 @@ def _json(thing: Any) -> str:
 
 def _write(file: Path, texts: dict[str, str]) -> None:
     """Whole and renamed; owner-only, and without the names and times of who packed it."""
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "wb") as raw:
-            with (
-                gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed,
-                tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
-            ):
-                for path, text in texts.items():
-                    content = text.encode("utf-8", "replace")
-                    entry = tarfile.TarInfo(path)
-                    entry.size = len(content)
-                    archive.addfile(entry, io.BytesIO(content))
-            raw.flush()
-            os.fsync(raw.fileno())
-        Path(name).replace(file)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with (
+        replacing(file, OWNER_ONLY) as beside,
+        beside.open("wb") as raw,
+        gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        for path, text in texts.items():
+            content = text.encode("utf-8", "replace")
+            entry = tarfile.TarInfo(path)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))

@@ -7,7 +7,6 @@ all ranks too slow) cannot be certified around: then there is no certificate.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,19 +19,21 @@ from hpcaccept import __version__, launch
 from hpcaccept.app.commit import commit
 from hpcaccept.app.history import ACCEPTED, to_remember
 from hpcaccept.app.run.conclude import evidence_of, judge_run
+from hpcaccept.bounded import read_bytes
 from hpcaccept.errors import RunError, StoreError, UsageError
 from hpcaccept.model.history import CODE_WORDS, FAILED, environment_of
 from hpcaccept.model.verdict import OUTCOMES, Outcome
-from hpcaccept.serial import to_plain
+from hpcaccept.serial import loads, to_plain
 from hpcaccept.store.digests import changed, digests_of
-from hpcaccept.store.folder import RunFolder, write_whole
+from hpcaccept.store.replaced_files import replace_file
 from hpcaccept.store.signing import canonical, check_signature, key_id, read_private_key, read_public_key, sign
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from hpcaccept.model.plan import Plan
+    from hpcaccept.model.evidence import Evidence
     from hpcaccept.report.judged import Judged
+    from hpcaccept.store.folder import RunFolder
 
 FORMAT, VERSION = "hpcaccept-certificate", 1
 #: Reasons that are quoted of a node that is not certified.
@@ -98,30 +99,49 @@ def issue(
     runs = []
     for folder in folders:
         evidence = evidence_of(folder)  # writes run.h5 where it is missing: its digest is taken after that
-        _ran_where_it_was_asked(evidence.plan)
+        _ran_where_it_was_asked(evidence)
+        _came_to_its_end(evidence)
         runs.append((folder, judge_run(evidence, baselines_dir, history)))
     statement = statement_of(runs, now, valid)
     certified = tuple(node["node"] for node in statement["nodes"])
     if not certified:
         raise RunError("No node of these runs can be certified.", "See why: hpcaccept report " + folders[0].run_id)
     signature = sign(statement, key)
-    write_whole(file, canonical({"certificate": statement, "signature": signature}).decode())
+    replace_file(file, canonical({"certificate": statement, "signature": signature}).decode())
     others = {node["node"]: "; ".join(node["reasons"]) for node in statement["not_certified"]}
     failed = any(node["verdict"] == CODE_WORDS[FAILED] for node in statement["not_certified"])
     code = 1 if failed else 3 if others or statement["reservations"] else 0
     return Issued(file, certified, others, signature["key_id"], code)
 
 
-def _ran_where_it_was_asked(plan: Plan) -> None:
-    """Refuse nodes that are names of one machine: nobody can be sold a node that does not exist.
+def _ran_where_it_was_asked(evidence: Evidence) -> None:
+    """Refuse nodes that are names of one machine: nobody can be sold a node that does not exist. One machine may speak for itself.
 
     Raises:
         RunError: the run's nodes were virtual.
     """
-    if launch.load(plan.launcher).TRAITS.virtual and not plan.request.nodelist:
+    plan = evidence.plan
+    if not launch.load(plan.launcher).TRAITS.virtual:
+        return
+    names = {node.partition(".")[0] for node in evidence.nodes}
+    hosts = {record.facts.get("hostname", "").partition(".")[0] for record in evidence.records} - {""}
+    if len(evidence.nodes) != 1 or names != hosts:
         raise RunError(
             f"The nodes of {plan.run_id} are virtual: --launcher {plan.launcher} gives one machine the names of {plan.request.nodes}.",
-            "Certify a run of a scheduler, or of hosts by their names.",
+            "Certify a run of a scheduler, or of hosts by their names; or of this machine alone: --nodes 1 --nodelist $(hostname -s).",
+        )
+
+
+def _came_to_its_end(evidence: Evidence) -> None:
+    """Refuse a run that somebody ended: what it did not come to, nobody knows.
+
+    Raises:
+        RunError: it was cancelled.
+    """
+    end = evidence.ended_from_outside
+    if end and evidence.cancelled:
+        raise RunError(
+            f"{evidence.plan.run_id} did not come to its end: {end.sentence}.", "Certify a run that was not cancelled."
         )
 
 
@@ -299,11 +319,11 @@ def _some(names: Sequence[str], most: int = 8) -> str:
 def _read(file: Path) -> tuple[Any, Any]:
     """Statement and signature of a file that is exactly as it was written."""
     try:
-        raw = file.read_bytes()
-        document = json.loads(raw)
+        raw = read_bytes(file, follow=True)
+        document = loads(raw)
     except OSError as fault:
         raise UsageError(f"{file} cannot be read: {fault.strerror}.") from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise StoreError(f"{file} is no certificate: it is no JSON.") from None
     if not isinstance(document, dict) or set(document) != {"certificate", "signature"}:
         raise StoreError(f"{file} is no certificate of hpcaccept.")

@@ -1,26 +1,36 @@
-"""The commit of hpcaccept itself: of git in its own checkout, else as the build wrote it down.
+"""The commit of hpcaccept itself: of git in its own checkout, else as the build or the installer (``pip install git+…``) wrote it down.
 
 A checkout that merely surrounds the package (a virtual environment inside another project) is never asked.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from pathlib import Path
 
+from hpcaccept import __version__
 from hpcaccept.errors import LaunchError
 from hpcaccept.transport.process import ask
 
 #: Written into wheels and sdists by hatch_build.py, into images by their Containerfile.
 WRITTEN = "hpcaccept/_commit.txt"
 _OWN_FILE = "hpcaccept/__init__.py"
+#: Its entry in git's index, which saves asking git: 12 bits of length, the name, a zero (versions 2 and 3; gitformat-index).
+_OWN_ENTRY = len(_OWN_FILE).to_bytes(2, "big") + _OWN_FILE.encode() + b"\0"
 _FULL = re.compile(r"^([0-9a-f]{12})[0-9a-f]{28}(?![0-9a-f])")
 
 
 def commit() -> str:
     """The commit that is running, 12 digits, with ``-dirty`` when the tree was changed; empty when nobody knows."""
     return commit_of(Path(__file__).resolve().parents[2])
+
+
+def version_line() -> str:
+    """What ``hpcaccept --version`` prints."""
+    of = commit()
+    return f"hpcaccept, version {__version__}" + (f" (commit {of})" if of else "")
 
 
 def commit_of(root: Path) -> str:
@@ -36,6 +46,9 @@ def is_own_checkout(root: Path) -> bool:
     """True where a folder is the top of a git checkout that tracks this package."""
     if not (root / ".git").exists():
         return False
+    with contextlib.suppress(OSError):  # .git is a file: a worktree
+        if _OWN_ENTRY in (root / ".git/index").read_bytes():
+            return True
     # --full-name counts from the top of whatever git found: further up, another project's.
     return ask_git(root, "ls-files", "--error-unmatch", "--full-name", _OWN_FILE) == _OWN_FILE
 
@@ -52,7 +65,26 @@ def _as_built(root: Path) -> str:
     try:
         return _FULL.sub(r"\1", (root / WRITTEN).read_text(encoding="utf-8").strip())
     except OSError:
-        return ""
+        return _as_installed(root)
+
+
+def _as_installed(root: Path) -> str:
+    """The commit that pip noted beside the package, where it was installed from a repository.
+
+    Source: https://packaging.python.org/en/latest/specifications/direct-url/
+    """
+    import json
+
+    for file in sorted(root.glob("hpcaccept-*.dist-info/direct_url.json")):
+        try:
+            noted = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        origin = noted.get("vcs_info") if isinstance(noted, dict) else None
+        commit = origin.get("commit_id") if isinstance(origin, dict) else None
+        if isinstance(commit, str) and re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", commit):
+            return commit[:12]
+    return ""
 
 
 def ask_git(root: Path, *words: str) -> str:

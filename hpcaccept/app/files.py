@@ -32,6 +32,7 @@ def shipped() -> tuple[Shipped, ...]:
         Shipped("baselines", "published figures of GPU models", SHARE / "baselines"),
         Shipped("sbatch", "scripts for sites that only use sbatch", SHARE / "sbatch"),
         Shipped("enroot", "configuration, hooks and import for Enroot", SHARE / "enroot"),
+        Shipped("azure", "configurations and run book for Azure", SHARE / "azure"),
         Shipped("docs", "this version's documentation", SHARE / "docs"),
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,10 @@ import numpy.typing as npt
 from hpcaccept import checks
 from hpcaccept.errors import RunError, UsageError
 from hpcaccept.judge.identities import identities
-from hpcaccept.judge.statistics.history_rule import DECLINE, STEADY, STEP, trend
+from hpcaccept.judge.statistics.history_rule import ENOUGH_TO_SHIFT
+from hpcaccept.judge.statistics.peer_rule import cut
+from hpcaccept.judge.statistics.trend_rule import DECLINE, STEADY, STEP, trend
+from hpcaccept.judge.subject_columns import SubjectColumns, subject_columns
 from hpcaccept.model.history import (
     ABSENT,
     DISTURBED,
@@ -21,7 +23,6 @@ from hpcaccept.model.history import (
     PASSED,
     UNJUDGED,
     WARNED,
-    WORLD,
     Past,
     PastRun,
     PastSubject,
@@ -33,9 +34,10 @@ from hpcaccept.model.history import (
     subject_id,
 )
 from hpcaccept.model.metric_key import MetricKey
-from hpcaccept.model.record_table import IS_DISTURBED
+from hpcaccept.model.record_table import IS_CONTENDED, IS_DISTURBED
 from hpcaccept.model.verdict import OUTCOMES, Outcome
-from hpcaccept.store import history_file
+from hpcaccept.store import history_accepted, history_file
+from hpcaccept.store.history_accepted import Acceptance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -50,8 +52,8 @@ if TYPE_CHECKING:
 _CODE_OF = {Outcome.PASS: PASSED, Outcome.WARN: WARNED, Outcome.FAIL: FAILED}
 #: Code of the history by code of a verdict table.
 _CODES = np.array([_CODE_OF.get(outcome, UNJUDGED) for outcome in OUTCOMES], np.uint8)
-#: So many like subjects tell a new environment from a slow subject.
-_ENOUGH_TO_SHIFT = 4
+#: Stated chance that any series of a healthy fleet has a trend.
+_FALSE_TRENDS = 0.01
 _TREND_WORDS = {STEP: "step", DECLINE: "decline"}
 #: What makes a subject accepted, as exit code 0 does a run.
 ACCEPTED = (PASSED,)
@@ -73,32 +75,10 @@ def remember(judged: Judged, folder: Path) -> None:
         ) from fault
 
 
-def past_for(folder: Path, evidence: Evidence, last: int = 20) -> Past | None:
-    """What the subjects of a run reached before it; None where nothing is remembered of any of them.
-
-    Values of another revision, device model or setting are left out, and so are the run itself and what came after it.
-
-    Raises:
-        StoreError: a segment is damaged, foreign or of another version.
-    """
-    columns = _columns(evidence)
-    past = history_file.read_past(
-        folder,
-        tuple(columns.places),
-        evidence.samples.keys,
-        last,
-        kinds={name: place.kind for name, place in columns.places.items()},
-        revisions=_revisions(evidence),
-        before=evidence.plan.created_at,
-        without=evidence.plan.run_id,
-    )
-    return past if past.runs else None
-
-
 def last_accepted(folder: Path) -> dict[str, str]:
     """Node → when the last run that accepted it was planned (UTC, ISO 8601); nodes that never were are absent.
 
-    Raises: StoreError: as ``past_for``.
+    Raises: StoreError: a segment is damaged, foreign or of another version.
     """
     where = history_file.read_whereabouts(folder)
     nodes = {place.node for place in where.places}
@@ -109,62 +89,21 @@ def last_accepted(folder: Path) -> dict[str, str]:
 # --- a run as columns --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Columns:
-    """The subjects of a run by their ids.
-
-    Attributes:
-        places: subject id → where it was, in the order of the columns; silent nodes are among them.
-        of: int64[n], column of each subject of the sample table; -1 where another of the same id speaks for it.
-    """
-
-    places: dict[str, PastSubject]
-    of: npt.NDArray[np.int64]
-
-
-def _columns(evidence: Evidence) -> _Columns:
-    serials = {
-        (record.node, record.device): serial
-        for record in identities(evidence)
-        if (serial := record.facts.get("gpu_serial", ""))
-    }
-    places: dict[str, PastSubject] = {}
-    number: dict[str, int] = {}
-    of = np.empty(len(evidence.samples.subjects), np.int64)
-    for i, subject in enumerate(evidence.samples.subjects):
-        name = subject_id(subject)
-        place = PastSubject(
-            subject.node,
-            subject.device,
-            subject.model,
-            subject.setting,
-            serials.get((subject.node, subject.device), ""),
-        )
-        known = places.setdefault(name, place)
-        # A retest by fewer nodes is no measure of all: what all reach together depends on how many they are.
-        of[i] = -1 if name == WORLD and known.kind != place.kind else number.setdefault(name, len(number))
-    for node in evidence.nodes:
-        places.setdefault(node, PastSubject(node))
-    return _Columns(places, of)
-
-
-def _revisions(evidence: Evidence) -> dict[str, int]:
-    return evidence.record_table.revisions()
-
-
 def to_remember(judged: Judged) -> RunToRemember:
     """A judged run as the history keeps it."""
     evidence, plan = judged.evidence, judged.evidence.plan
-    columns = _columns(evidence)
+    columns = subject_columns(evidence)
     keys = tuple(dict.fromkeys(column.key for column in judged.values))
     row = {key: i for i, key in enumerate(keys)}
     values = np.full((len(keys), len(columns.places)), np.nan)
     outcomes = np.full(values.shape, ABSENT, np.uint8)
+    launches = np.zeros(values.shape, np.uint8)
     for column in judged.values:
         at = columns.of[column.subject]
         free = at >= 0
         free[free] &= np.isnan(values[row[column.key], at[free]])
         values[row[column.key], at[free]] = column.value[free]
+        launches[row[column.key], at[free]] = np.minimum(column.launches[free], np.iinfo(np.uint8).max)
         outcomes[row[column.key], at[free]] = UNJUDGED
     for answer in judged.judgement.table.answers:
         if answer.key in row and answer.subject.size and answer.subject.max() < len(columns.of):
@@ -172,32 +111,55 @@ def to_remember(judged: Judged) -> RunToRemember:
             mine = outcomes[row[answer.key]]
             mine[at[at >= 0]] = np.maximum(mine[at[at >= 0]], _CODES[answer.outcome[at >= 0]])
     _mark_disturbed(judged, columns, row, outcomes)
+    standing = _standing(judged, columns)
+    if _cut_short(evidence):
+        # Nobody confirmed it: no failure of the unit, and no normal value either.
+        outcomes[outcomes == FAILED], standing[standing == FAILED] = DISTURBED, UNJUDGED
     facts = environment_of(identities(evidence))
     return RunToRemember(
         run=PastRun(plan.run_id, plan.created_at, environment_digest(facts), plan.suite.name),
         facts=facts,
-        revisions=_revisions(evidence),
+        revisions=evidence.record_table.revisions(),
         subjects=tuple(columns.places),
         places=tuple(columns.places.values()),
-        standing=_standing(judged, columns),
+        standing=standing,
         keys=keys,
         values=values,
         outcomes=np.where(np.isnan(values), ABSENT, outcomes).astype(np.uint8),
+        launches=launches,
     )
 
 
-def _mark_disturbed(judged: Judged, columns: _Columns, row: Mapping[str, int], outcomes: npt.NDArray[np.uint8]) -> None:
-    """What somebody else was using says nothing of its speed, however fast it was."""
+def _cut_short(evidence: Evidence) -> bool:
+    """True where the job did not end by itself: cancelled, out of time, preempted, its driver gone."""
+    last = evidence.last_word
+    return last is None or bool(last.detail)
+
+
+def _mark_disturbed(
+    judged: Judged, columns: SubjectColumns, row: Mapping[str, int], outcomes: npt.NDArray[np.uint8]
+) -> None:
+    """What somebody else was using says nothing of its speed, however fast it was: the device, or the processors during one check."""
     records = judged.evidence.record_table
-    busy = {records.places[place] for place in records.place[(records.flags & IS_DISTURBED) > 0].tolist()}
     subjects = judged.evidence.samples.subjects
-    some = np.array([i for i, subject in enumerate(subjects) if (subject.node, subject.device) in busy], np.int64)
-    for column in judged.values:
-        if column.metric.is_rate:
-            outcomes[row[column.key], columns.of[some]] = DISTURBED
+    busy = {records.places[place] for place in records.place[(records.flags & IS_DISTURBED) > 0].tolist()}
+    shared: dict[str, set[tuple[str, str]]] = {}
+    for number in np.flatnonzero((records.flags & IS_CONTENDED) > 0).tolist():
+        node, device = records.places[records.place[number]]
+        shared.setdefault(records.checks[records.check[number]], set()).update([(node, device), (node, "")])
+    for check in {column.check for column in judged.values}:
+        where = busy | shared.get(check, set())
+        some = (
+            [number for number, subject in enumerate(subjects) if (subject.node, subject.device) in where]
+            if where
+            else []
+        )
+        for column in judged.values:
+            if some and column.check == check and column.metric.is_rate:
+                outcomes[row[column.key], columns.of[some]] = DISTURBED
 
 
-def _standing(judged: Judged, columns: _Columns) -> npt.NDArray[np.uint8]:
+def _standing(judged: Judged, columns: SubjectColumns) -> npt.NDArray[np.uint8]:
     """The worst that was said of each subject; of a node: of all that is in it. As exit codes do: FAIL, then what is lacking."""
     places = list(columns.places.values())
     number = {name: i for i, name in enumerate(columns.places)}
@@ -234,7 +196,7 @@ def _rest(subjects: Sequence[MeasuredSubject], number: Mapping[str, int]) -> npt
 def stories(folder: Path) -> list[SubjectStory]:
     """Every subject that is known, the most frequent offenders first.
 
-    Raises: StoreError: as ``past_for``.
+    Raises: StoreError: a segment is damaged, foreign or of another version.
     """
     where = history_file.read_whereabouts(folder)
     there = where.place >= 0
@@ -294,6 +256,48 @@ def _now_in(where: Whereabouts, node: str) -> tuple[str, ...]:
     return tuple(subject for subject, place in _latest_places(where).items() if place.node == node and subject != node)
 
 
+def acceptances(folder: Path, subjects: Sequence[str], now: datetime | None = None) -> list[Acceptance]:
+    """What it would be to accept what subjects reach now: of each, the runs in which it failed without a break, or, where it is repaired,
+    those since its last failure.
+
+    Raises:
+        UsageError: none of them ever failed.
+        StoreError: a segment is damaged, foreign or of another version.
+    """
+    where = history_file.read_whereabouts(folder)
+    at = (now or datetime.now(timezone.utc)).isoformat(timespec="seconds")
+    found = []
+    for subject in subjects:
+        column = where.subjects.index(subject)
+        rows = np.flatnonzero(where.place[:, column] >= 0)
+        failed = where.standing[rows, column] == FAILED
+        if failed.any():
+            # The last runs that are alike in this: all failed, or none did.
+            begin = len(rows) - int(np.argmin((failed == failed[-1])[::-1])) if not failed.all() else 0
+            found.append(Acceptance(subject, where.runs[int(rows[begin])].run.at, at))
+    if not found:
+        raise UsageError(
+            f"{', '.join(subjects)} never failed: there is no loss to accept.",
+            "See what is remembered with 'hpcaccept history show'.",
+        )
+    return found
+
+
+def accept(folder: Path, found: Sequence[Acceptance]) -> None:
+    """Make what failed normal.
+
+    Raises:
+        RunError: another process writes for half a minute, or the folder takes no writing.
+    """
+    try:
+        history_accepted.accept(folder, found)
+    except OSError as fault:
+        raise RunError(
+            f"Cannot write {folder / 'accepted.json'}: {fault.strerror or fault}.",
+            "Choose a writable history with --history.",
+        ) from fault
+
+
 def is_metric(folder: Path, text: str) -> bool:
     """True for the beginning of a metric key that is remembered."""
     return bool(text) and any(key.startswith(text) for key in history_file.read_keys(folder))
@@ -316,7 +320,7 @@ def trends(
     Returns:
         The trends, and how many there are of each word, those that were left out included.
 
-    Raises: StoreError: as ``past_for``.
+    Raises: StoreError: a segment is damaged, foreign or of another version.
     """
     where = history_file.read_whereabouts(folder)
     latest = _latest_places(where)
@@ -337,9 +341,10 @@ def trends(
     groups = _like_subjects([latest[subject].kind for subject in where.subjects])
     counts: Counter[str] = Counter()
     found: list[SubjectTrend] = []
+    z = cut(max(1, sum(int(np.isfinite(v).any(axis=0).sum()) for v in past.values.values())), _FALSE_TRENDS)
     for key, values in past.values.items():
         _to_one_environment(values, [run.environment for run in past.runs], groups)
-        found += _trends_of(key, metrics[key], values, past, latest, wanted, steady, counts)
+        found += _trends_of(key, metrics[key], values, past, latest, wanted, steady, counts, z)
     return sorted(
         found, key=lambda row: (row.word not in _TREND_WORDS.values(), -row.size, row.subject, row.key)
     ), counts
@@ -365,10 +370,10 @@ def _to_one_environment(
         for group in groups:
             old, new = values[np.ix_(before, group)], values[np.ix_(now, group)]
             both = np.isfinite(old).any(axis=0) & np.isfinite(new).any(axis=0)
-            if both.sum() >= _ENOUGH_TO_SHIFT:
+            if both.sum() >= ENOUGH_TO_SHIFT:
                 was = np.nanmedian(old[:, both], axis=0)
                 ratio = np.nanmedian(new[:, both], axis=0)[was > 0] / was[was > 0]
-                if len(ratio) >= _ENOUGH_TO_SHIFT:
+                if len(ratio) >= ENOUGH_TO_SHIFT:
                     values[np.ix_(before, group)] = old * np.median(ratio)
 
 
@@ -381,9 +386,10 @@ def _trends_of(
     wanted: npt.NDArray[np.bool_],
     steady: bool,
     counts: Counter[str],
+    z: float,
 ) -> Iterator[SubjectTrend]:
     known = wanted & np.isfinite(values).any(axis=0)
-    result = trend(values, metric.direction == "higher")
+    result = trend(values, metric.direction == "higher", z)
     few = np.isnan(result.size)
     with np.errstate(invalid="ignore"):
         moved = known & ~few & (result.code != STEADY) & (np.abs(result.size) >= (metric.past_floor or 0.0))

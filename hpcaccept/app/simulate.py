@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from hpcaccept.errors import RunError, UsageError
-from hpcaccept.store.folder import write_whole
+from hpcaccept.store.replaced_files import replace_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,7 @@ def simulate(
         UsageError: a history that is too short to be of use.
         RunError: the file cannot be written.
     """
-    from hpcaccept.judge.statistics.history_rule import MIN_PAST
+    from hpcaccept.judge.statistics.run_noise import MIN_PAST
     from hpcaccept.simulate.faults import RATE_KINDS
     from hpcaccept.simulate.fleet import Site
     from hpcaccept.simulate.rivals import PAST_RIVALS, RIVALS
@@ -53,7 +53,7 @@ def simulate(
     if json_file is not None:
         data: dict[str, Any] = {"cell": asdict(cell), "rules": {name: plain(one) for name, one in found.items()}}
         try:
-            write_whole(json_file, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+            replace_file(json_file, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
         except OSError as fault:
             raise RunError(
                 f"{json_file} cannot be written: {fault.strerror}.", "Name a file in a folder of yours."

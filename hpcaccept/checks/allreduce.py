@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,6 +13,7 @@ from hpcaccept.measure.kernels import pattern
 from hpcaccept.measure.ranks import collective
 from hpcaccept.measure.timing import spread
 from hpcaccept.model.check import Check, CheckContext, Unavailable
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.model.parameter import HOUR_S, MOST_BLOCKS, MOST_BYTES, param
 from hpcaccept.parse.nccl_log import EXPECTATIONS
@@ -96,6 +98,7 @@ class Allreduce(Check):
             "wrong_elements", "elements", "lower", "Elements of the sum that are wrong on this rank.",
             formula="count of result ≠ Σ over ranks", statistic="worst",
             limit=at_most(0, "elements", "sums of whole numbers below 2^24 are exact in float32, in any order"),
+            code=FindingCode.SUM_WRONG,
         ),
         *nccl_transport.METRICS,
     )  # fmt: skip
@@ -113,18 +116,24 @@ class Allreduce(Check):
         if ctx.size > collective.MOST_RANKS:
             raise Unavailable(f"Sums over {ctx.size} ranks would not be exact, {collective.MOST_RANKS} is the most.")
         device = open_device(ctx.device)
+        backend, rates = "mpi", []
         if "device" in self.backends:
             with ctx.process_group() as backend:
                 for size_bytes in self.sizes_bytes or (_NCCL_SIZES if backend == "nccl" else _HOST_SIZES):
-                    self._measure_size(ctx, device, backend, size_bytes)
+                    reached = self._measure_size(ctx, device, backend, size_bytes)
+                    rates.append((f"{backend}/{show_bytes(size_bytes)}", reached))
                 nccl_transport.report(ctx, backend, self.expect_transport)
         if "mpi" in self.backends:
             for size_bytes in self.sizes_bytes or _HOST_SIZES:
                 self._measure_size(ctx, Cpu(), "mpi", size_bytes)
             if "device" not in self.backends:
                 nccl_transport.report(ctx, "mpi", self.expect_transport)
+        nodes, each = nccl_transport.even_nodes(ctx.allgather(ctx.node))
+        bound = [nccl_transport.Rate(variant, "all_reduce", nodes, each, 1, busbw) for variant, busbw in rates if each]
+        nccl_transport.judge_rates(ctx, backend, bound)
 
-    def _measure_size(self, ctx: CheckContext, device: Device, backend: str, size_bytes: int) -> None:
+    def _measure_size(self, ctx: CheckContext, device: Device, backend: str, size_bytes: int) -> float:
+        """Measure and emit one size; its bus bandwidth on rank 0, 0 on others."""
         variant = f"{backend}/{show_bytes(size_bytes)}"
         ctx.beat(variant)
         length = max(1, size_bytes // _ITEM_BYTES)
@@ -142,8 +151,11 @@ class Allreduce(Check):
         device.synchronize()
         expected = collective.total(range(ctx.size)).to(buffer.device)
         ctx.emit("wrong_elements", pattern.wrong_elements(buffer, expected), variant)
-        if ctx.rank == 0:
-            _emit(ctx, variant, length * _ITEM_BYTES, collective.slowest(figures, range(ctx.size)))
+        if ctx.rank:
+            return 0.0
+        seconds = collective.slowest(figures, range(ctx.size))
+        _emit(ctx, variant, length * _ITEM_BYTES, seconds)
+        return 2 * (ctx.size - 1) / ctx.size * length * _ITEM_BYTES / statistics.median(seconds)
 
 
 def reduction(ctx: CheckContext, device: Device, backend: str, length: int) -> tuple[Tensor, Callable[[], object]]:

@@ -12,6 +12,7 @@ from typing import ClassVar
 from hpcaccept.errors import ToolError
 from hpcaccept.measure.host import host
 from hpcaccept.model.check import Check, CheckContext, Unavailable
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.model.parameter import HOUR_S, WEEK_S, param
 from hpcaccept.parse.aznhc import Checked, NodeRun, parse_aznhc
@@ -34,10 +35,13 @@ class Aznhc(Check):
     ``found[…]``. Bandwidths that it measured are ``rate_bytes``, judged against the other nodes.
 
     Where AzNHC passes and this does not: an Xid that an earlier run reported (it is logged only), a GPU that a hardware
-    limit slows down (logged only). NOT_RUN: a VM size it does not know (exit status 0), checks that were skipped for
-    want of a kernel log, limits that a size can never meet (issue 162), and a log that is too old. ERROR: NHCNA (the
+    limit slows down (logged only), an InfiniBand port below its limit (printed by a background process and not
+    counted). NOT_RUN: a VM size it does not know (exit status 0), checks that were skipped for want of a kernel log,
+    checks whose tool is missing or printed no figure, limits that a size can never meet (issue 162), and a log that is
+    too old. ERROR: NHCNA (the
     check is not set up), a run that did not end, a time-out (its watchdog ends it with 129, 130 or 143), a count or an
-    exit status that contradicts its lines, a log without ``-v`` (nothing says that a check ran) or of another machine.
+    exit status that contradicts its lines, a log without ``-v`` (nothing says that a check ran), of a configuration
+    without a check for this host, or of another machine.
 
     It needs root (or sudo without a password), docker and Azure's metadata service; without them it is NOT_RUN. The
     script itself adds a line to its configuration where it finds accelerated networking. When the time-out ends it, its
@@ -61,6 +65,7 @@ class Aznhc(Check):
             "failures", "failures", "lower", "Faults that a check of AzNHC found; the fact 'found[…]' has its words and what to do.",
             formula="failed lines of the check, and Xids and throttling that it only logs", source=_SOURCE, scope="node",
             statistic="worst", limit=at_most(0, "failures", "Azure's limits for the VM size"), required=False,
+            code=FindingCode.TOOL_FAULT,
         ),
         Metric(
             "rate_bytes", "B/s", "higher", "A bandwidth that AzNHC measured (host and peer copies, NCCL, InfiniBand).",
@@ -157,7 +162,7 @@ def _judge(ctx: CheckContext, run: NodeRun, status: int | None, said: str) -> No
         troubles += [f"{name} is not set up: {f.text}" for f in check.faults if f.blame(run.size) == "setup"]
     for name, rate in run.figures.items():
         ctx.emit("rate_bytes", rate, name)
-    troubles += _contradictions(run, status)
+    troubles += run.contradictions(status)
     if troubles:
         words = f". It said: {said}" if said and not ended else ""
         raise ToolError(
@@ -172,32 +177,9 @@ def _judge(ctx: CheckContext, run: NodeRun, status: int | None, said: str) -> No
 
 def _tell(ctx: CheckContext, run: NodeRun, name: str, check: Checked) -> None:
     """Words of a check, as facts and causes."""
-    limits = [wrong for fault in check.faults if (wrong := fault.wrong_limit(run.size))]
     if check.skipped:
-        ctx.unsupported(name, f"AzNHC skipped it: {check.skipped}")
-    elif limits and len(limits) == len(check.faults):
-        ctx.unsupported(name, f"a limit that this size can never meet: {limits[0].why} ({limits[0].source})")
+        ctx.unsupported(name, check.skipped if check.faults else f"AzNHC skipped it: {check.skipped}")
     if check.faults:
         ctx.fact(f"found[{name}]", "; ".join(f"{fault.text} → {fault.remedy}" for fault in check.faults))
     if check.warnings:
         ctx.fact(f"near_limit[{name}]", "; ".join(check.warnings))
-
-
-def _contradictions(run: NodeRun, status: int | None) -> list[str]:
-    """Why its silence, its count or its exit status cannot be trusted."""
-    found_wrong = []
-    if run.exit_code is None:
-        found_wrong.append(
-            f"the run did not end (exit status {status})" if status is not None else "the run did not end"
-        )
-    elif not 0 <= run.exit_code < 128:
-        found_wrong.append(f"the run was ended by a signal or its watchdog ({run.exit_code})")
-    elif run.exit_code and not run.errors:
-        found_wrong.append(f"exit status {run.exit_code}, and no check says why")
-    if not run.verbose:
-        found_wrong.append("it was run without -v: nothing says that a check ran")
-    if run.failed is not None and run.failed != run.errors:
-        found_wrong.append(f"it counts {run.failed} failed checks, its lines tell of {run.errors}")
-    if status is not None and run.exit_code is not None and status != run.exit_code:
-        found_wrong.append(f"the script ended with {status}, the checks with {run.exit_code}")
-    return found_wrong

@@ -15,6 +15,7 @@ from hpcaccept.measure.gpu.telemetry import Seen
 from hpcaccept.measure.kernels import gemm, replicas
 from hpcaccept.measure.kernels.stress import Block, Engine, first_and_last, over_time, rate
 from hpcaccept.model.check import Check, CheckContext, Unavailable
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_least, at_most
 from hpcaccept.model.parameter import MOST_ROWS, WEEK_S, param
 from hpcaccept.parse import stress_ng
@@ -101,17 +102,18 @@ class Burn(Check):
             "wrong_elements", "elements", "lower", "Elements of the engine's results that were wrong.",
             formula="wrong in the first result + bits that changed in later ones", statistic="worst",
             limit=at_most(0, "elements", "the same product of the same bits has the same bits"), required=False,
+            code=FindingCode.RESULT_WRONG,
         ),
         Metric(
             "differs_from_majority", "replicas", "lower", "1 when most like devices came to other bits, or in a tie.",
             formula="128-bit digest of the first product differs", statistic="worst",
             source="hpcaccept/measure/kernels/replicas.py", required=False,
-            limit=at_most(0, "replicas", "the same operations on the same bits give the same bits"),
+            limit=at_most(0, "replicas", "the same operations on the same bits give the same bits"), code=FindingCode.REPLICA_DIFFERS,
         ),
         Metric(
             "verify_failures", "failures", "lower", "Wrong results that stress-ng reports of the CPU.",
             formula="lines 'stress-ng: fail:' that speak of a result, of a run through all methods with --verify", statistic="worst", required=False,
-            limit=at_most(0, "failures", "a correct processor computes what it is asked to"),
+            limit=at_most(0, "failures", "a correct processor computes what it is asked to"), code=FindingCode.PROCESSOR_WRONG,
         ),
         Metric(
             "corruption_bound", "share", "exact", "Share of passes that may be wrong all the same (95 % confidence).",
@@ -126,30 +128,37 @@ class Burn(Check):
         Metric(
             "stress_per_s", "1/s", "higher", "Rounds (bogo operations) of stress-ng on the CPU, alone or together.",
             formula="rounds of all workers / seconds, one figure per run of stress-ng", peer_floor=0.05,
-            required=False,
+            required=False, kind="products",
         ),
         Metric(
             "kept_share_gpu", "share", "higher", "What the GPU keeps of its rate when the CPU works too.",
-            formula="rate together / rate alone", statistic="worst", limit=at_least(0.90, "share", _OURS), required=False,
+            formula="rate together / rate alone", statistic="worst", noise="ratio", limit=at_least(0.90, "share", _OURS), required=False,
+            code=FindingCode.SLOWS_DOWN,
         ),
         Metric(
             "kept_share_cpu", "share", "higher", "What the CPU keeps of its rate when the GPU works too.",
-            formula="rate together / rate alone", statistic="worst", limit=at_least(0.80, "share", _OURS), required=False,
+            formula="rate together / rate alone", statistic="worst", noise="ratio", limit=at_least(0.80, "share", _OURS), required=False,
+            code=FindingCode.SLOWS_DOWN,
         ),
         Metric(
             "sustained_share_gpu", "share", "higher", "What the GPU keeps of its rate until the end.",
-            formula="median block of the last window / of the first", statistic="worst",
-            limit=at_least(0.90, "share", _OURS), required=False,
+            formula="median block of the last window / of the first", statistic="worst", noise="ratio",
+            limit=at_least(0.90, "share", _OURS), required=False, code=FindingCode.SLOWS_DOWN,
         ),
         Metric(
             "sustained_share_cpu", "share", "higher", "What the CPU keeps of its rate until the end.",
-            formula="work per CPU second, best block of the last window / of the first", statistic="worst",
+            formula="work per CPU second, best block of the last window / of the first", statistic="worst", noise="ratio",
             limit=at_least(0.70, "share", f"{_OURS}; a halved clock gives 0.5, noise alone gave 0.70 at worst"),
+            code=FindingCode.SLOWS_DOWN,
         ),
         Metric("passes", "passes", "exact", "Products made and compared.", formula="count", required=False),
         Metric(
             "clock_hz", "Hz", "exact", "Mean SM clock of the busy GPU.", formula="the driver's clock of the compute units, every 0.1 s",
             source=_DRIVER_API, required=False, headline=False,
+        ),
+        Metric(
+            "flop_per_cycle", "FLOP", "exact", "Operations per cycle of the SM clock: what a lowered clock leaves alone.",
+            formula="median rate_flops / clock_hz", required=False, headline=False,
         ),
         Metric(
             "power_w", "W", "exact", "Mean power of the GPU.", source=_DRIVER_API, required=False, headline=False,
@@ -349,7 +358,7 @@ def _run_gpu(ctx: CheckContext, gpu: Engine, stage: str, duration_s: float) -> G
 def _emit_gpu(ctx: CheckContext, gpu: Engine, alone: GpuStage, both: GpuStage, window_s: float) -> None:
     for name, stage in (("alone", alone), ("together", both)):
         _emit_rates(ctx, "rate_flops", stage.blocks, f"gpu/{name}")
-        _emit_seen(ctx, stage.seen, f"gpu/{name}")
+        _emit_seen(ctx, stage, f"gpu/{name}")
     ctx.emit("kept_share_gpu", rate(both.blocks) / rate(alone.blocks))
     share = sustained_gpu(both.blocks, window_s)
     ctx.emit("sustained_share_gpu", share)
@@ -389,10 +398,13 @@ def _emit_results(ctx: CheckContext, name: str, engine: Engine, blocks: list[Blo
     ctx.fact(f"bound[{name}]", told)
 
 
-def _emit_seen(ctx: CheckContext, seen: Seen, variant: str) -> None:
+def _emit_seen(ctx: CheckContext, stage: GpuStage, variant: str) -> None:
     """What the driver said of the GPU; NOT_RUN with the cause for what it did not say."""
+    seen = stage.seen
+    per_cycle = rate(stage.blocks) / seen.clock_busy_hz if seen.clock_busy_hz else None
     for metric, value, question in (
         ("clock_hz", seen.clock_busy_hz, "clock"),
+        ("flop_per_cycle", per_cycle, "clock"),
         ("power_w", seen.power_w, "power"),
         ("temperature_c", seen.temperature_max_c, "temperature"),
     ):

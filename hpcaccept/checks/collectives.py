@@ -14,6 +14,7 @@ from hpcaccept.measure.device import is_fault, open_device
 from hpcaccept.measure.kernels import pattern
 from hpcaccept.measure.ranks import collective
 from hpcaccept.model.check import Check, CheckContext, Unavailable
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_least, at_most
 from hpcaccept.model.parameter import HOUR_S, MOST_BLOCKS, MOST_BYTES, param
 from hpcaccept.parse.nccl_log import EXPECTATIONS
@@ -106,9 +107,10 @@ class Collectives(Check):
             "rail_share", "share", "higher",
             "This rail over the median of the rails. Too small: look at the network card, cable and switch port of this local "
             "index on every node (check 'ib_links', 'pairs' between two nodes).", scope="world",
-            formula="median busbw_bytes of the rail / median over the rails", source=_SOURCE, statistic="median",
+            formula="median busbw_bytes of the rail / median over the rails", source=_SOURCE, statistic="median", noise="ratio",
             required=False, headline=False,
             limit=at_least(_LEAST_SHARE, "share", "ours: healthy rails differ by a few percent; half a link is 0.5"),
+            code=FindingCode.RAIL_SLOW,
         ),
         Metric(
             "node_latency_s", "s", "lower", "Time of one call on the slowest rank of the node.", scope="node",
@@ -126,12 +128,13 @@ class Collectives(Check):
             "wrong_elements", "elements", "lower", "Elements that this rank received and that are wrong.",
             formula="count of received ≠ what the others' numbers must give", statistic="worst",
             limit=at_most(0, "elements", "sums of whole numbers below 2^24 are exact in float32, in any order"),
+            code=FindingCode.SUM_WRONG,
         ),
         *nccl_transport.METRICS,
     )  # fmt: skip
 
     sizes_bytes: tuple[int, ...] = param((), at_least=1, at_most=MOST_BYTES, unit="B")
-    operations: tuple[str, ...] = param(tuple(_FACTORS), one_of=tuple(_FACTORS), not_empty=True)
+    operations: tuple[str, ...] = param(tuple(_FACTORS), one_of=tuple(_FACTORS), not_empty=True, variants=True)
     groups: tuple[str, ...] = param(_GROUPS, one_of=_GROUPS, not_empty=True)
     blocks: int = param(0, at_least=0, at_most=MOST_BLOCKS)
     block_s: float = param(0.0, at_least=0, at_most=HOUR_S, unit="s")
@@ -155,13 +158,19 @@ class Collectives(Check):
             for metric in ("node_latency_s", "node_busbw_bytes"):
                 ctx.unsupported(metric, "ranks outnumber cores: it would tell of the scheduler, not of the node")
         device = open_device(ctx.device)
+        rates: list[nccl_transport.Rate] = []
         with ctx.process_group() as backend:
             for group in self.groups:
                 if group in layouts:
-                    self._measure_group(ctx, device, Team.from_layout(group, layouts[group], ctx.rank))
+                    team = Team.from_layout(group, layouts[group], ctx.rank)
+                    rates += self._measure_group(ctx, device, team)
             nccl_transport.report(ctx, backend, self.expect_transport)
+            nccl_transport.judge_rates(ctx, backend, rates)
 
-    def _measure_group(self, ctx: CheckContext, device: Device, team: Team) -> None:
+    def _measure_group(self, ctx: CheckContext, device: Device, team: Team) -> list[nccl_transport.Rate]:
+        """Measure and emit a group; on rank 0 what its collectives between nodes reached."""
+        rates = []
+        nodes, each = nccl_transport.even_nodes(ctx.allgather(ctx.node))
         for operation in self.operations:
             if operation == "all_reduce" and team.group == "world":
                 continue  # is a check of its own
@@ -169,9 +178,18 @@ class Collectives(Check):
                 ctx.unsupported(f"{operation}/{team.group}", why)
                 continue
             for size_bytes in self.sizes_bytes or (_GPU_SIZES if device.kind == "cuda" else _HOST_SIZES):
-                self._measure_size(ctx, device, team, operation, size_bytes)
+                reached = self._measure_size(ctx, device, team, operation, size_bytes)
+                if not reached or not each or team.group == "node":
+                    continue
+                variant = f"{operation}/{team.group}/{show_bytes(size_bytes)}"
+                rail = team.group == "rail"
+                rates.append(
+                    nccl_transport.Rate(variant, operation, nodes, 1 if rail else each, each if rail else 1, reached)
+                )
+        return rates
 
-    def _measure_size(self, ctx: CheckContext, device: Device, team: Team, operation: str, size_bytes: int) -> None:
+    def _measure_size(self, ctx: CheckContext, device: Device, team: Team, operation: str, size_bytes: int) -> float:
+        """Measure and emit one size; on rank 0 its bus bandwidth, of rails their mean, elsewhere 0."""
         variant = f"{operation}/{team.name}/{show_bytes(size_bytes)}"
         ctx.beat(variant)
         length = length_of(size_bytes, len(team.ranks))
@@ -196,6 +214,8 @@ class Collectives(Check):
             if team.group == "rail" and bandwidth and device.kind == "cuda" and len(seconds) >= _FEWEST_RAILS:
                 for name, share in shares(seconds).items():
                     ctx.emit("rail_share", share, f"{operation}/{name}/{size}")
+            return statistics.fmean(moved[name] / statistics.median(figure) for name, figure in seconds.items())
+        return 0.0
 
 
 # --- groups -----------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from hpcaccept.errors import ToolError
 from hpcaccept.model.check import Check, CheckContext, Unavailable
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.model.parameter import WEEK_S, param
 from hpcaccept.parse.dcgm import Diag, Result, parse_diag, return_code
@@ -33,8 +34,9 @@ class DcgmDiag(Check):
         Fail: FAIL. Where all its errors speak of a setting (severity 5: persistence mode, power limit …) or of a test
             that could not be done (allocation, EUD permissions …): ERROR with the text; the hardware is not blamed.
         Warn: recorded, and ERROR: somebody must look.
-        Skip: NOT_RUN of that sub-test; all skipped: NOT_RUN of the check (dcgmi exits with 0 then).
-    An empty or unknown word, a test that passed on fewer GPUs than were asked for, and an exit status that contradicts
+        Skip: NOT_RUN of that sub-test; all skipped, or all but the looks at the software where 'level' is 2 or more: NOT_RUN
+            of the check (dcgmi exits with 0 then).
+    An empty or unknown word, a GPU whose hardware nothing tested, a test that passed on fewer GPUs than were asked for, and an exit status that contradicts
     the results are ERROR. No host engine, MIG, an unsupported GPU: NOT_RUN with what to do.
 
     Put it before the checks that use torch: their CUDA contexts hold memory that DCGM's memory tests would like to
@@ -60,7 +62,7 @@ class DcgmDiag(Check):
             "Errors of a sub-test of DCGM on a GPU. Read the fact 'found[…]'; severity 'isolate' means: take the GPU out of use.",
             formula="errors about hardware beside a Fail, at least 1; 0 for a Pass", scope="node", statistic="worst",
             source="https://docs.nvidia.com/datacenter/dcgm/latest/user-guide/dcgm-diagnostics.html",
-            limit=at_most(0, "failures", "NVIDIA's own limits for the part"), required=False,
+            limit=at_most(0, "failures", "NVIDIA's own limits for the part"), required=False, code=FindingCode.TOOL_FAULT,
         ),
     )  # fmt: skip
 
@@ -81,7 +83,7 @@ class DcgmDiag(Check):
         )
         if done.returncode and "{" not in done.stdout:
             raise _refusal(done.returncode, f"{done.stdout} {done.stderr}")
-        diag = parse_diag(done.stdout)
+        diag = parse_diag(done.stdout, software_is_enough=self.level == 1, iterations=self.iterations)
         if diag.runtime_error and not diag.results:
             raise _refusal(done.returncode, diag.runtime_error)
         for name, text in (("dcgm", diag.version), ("dcgm_driver", diag.driver)):
@@ -120,7 +122,7 @@ def _judge(ctx: CheckContext, diag: Diag, status: int) -> None:
         if result.said:
             serial = diag.serials.get(result.device)
             ctx.fact(f"found[{result.name}]", result.said + (f"; serial {serial}" if serial else ""))
-    troubles += _uncovered(diag, ctx.gpus_asked)
+    troubles += diag.uncovered(ctx.gpus_asked)
     if status and not failed and not troubles:
         code = return_code(status)
         troubles.append(f"dcgmi ended with {status} ({code.name}: {code.meaning}), and no sub-test says why")
@@ -138,18 +140,3 @@ def _errors(result: Result) -> int:
     if result.meaning == "passed":
         return 0
     return max(1, sum(result.blame(finding) == "failed" for finding in result.findings))
-
-
-def _uncovered(diag: Diag, asked: int) -> list[str]:
-    """Sub-tests that passed on fewer GPUs than were asked for."""
-    devices: dict[str, set[str]] = defaultdict(set)
-    for result in diag.results:
-        # Level 1 of 3.x (not the test "software" of 4.x) speaks of the node, and of a GPU only in an error.
-        speaks_of_all = result.category != "Deployment" or result.test == "software"
-        if result.device.startswith("gpu") and speaks_of_all:
-            devices[result.test].add(result.device)
-    return [
-        f"{test} speaks of {len(seen)} GPUs, {asked} were asked for ({', '.join(sorted(seen))})"
-        for test, seen in devices.items()
-        if len(seen) < asked
-    ]

@@ -12,6 +12,7 @@ from hpcaccept.measure.device import open_device, repeatable
 from hpcaccept.measure.kernels import replicas, step_times
 from hpcaccept.measure.kernels import training as recipe
 from hpcaccept.model.check import Check, CheckContext, Unavailable
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.model.parameter import HOUR_S, MOST_BLOCKS, param
 
@@ -80,34 +81,34 @@ class DdpTrain(Check):
         Metric(
             "wrong_elements", "elements", "lower", "Elements of the averaged gradient that are not the ranks' mean.",
             formula="count of |ddp gradient - mean| > (n + 2)·2^-24·mean of |gradient|, n ranks", statistic="worst",
-            limit=at_most(0, "elements", "n additions and a division, each rounded to nearest in float32"),
+            limit=at_most(0, "elements", "n additions and a division, each rounded to nearest in float32"), code=FindingCode.SUM_WRONG,
         ),
         Metric(
             "loss_error", "share", "lower", "Largest relative deviation of this rank's losses from the reference.",
             formula="max over 30 steps of |loss / reference - 1|; 1.8e308 when a loss is no number", statistic="worst",
             limit=at_most(
                 1e-5, "share", "float32 differs by 5e-7 over 30 steps; leaving one of 64 ranks out of one late step by 6e-4 (simulated)"
-            ),
+            ), code=FindingCode.TRAINING_OFF,
         ),
         Metric(
             "replica_mismatch", "replicas", "lower", "1 when this rank's parameters differ from most like ranks'.",
             formula="128-bit digest of the final parameters differs", source="hpcaccept/measure/kernels/replicas.py",
             statistic="worst", limit=at_most(0, "replicas", "equal parameters, equal gradients, equal steps"),
-            required=False,
+            required=False, code=FindingCode.REPLICA_DIFFERS,
         ),
         Metric(
             "loss_drop", "share", "lower", "Loss after 30 steps as a share of the first one, means over ranks.",
             scope="world", formula="Σ loss[30] / Σ loss[0]", statistic="worst",
-            limit=at_most(0.5, "share", "a healthy one falls below 0.1"),
+            limit=at_most(0.5, "share", "a healthy one falls below 0.1"), code=FindingCode.TRAINING_OFF,
         ),
         Metric(
             "samples_per_s", "1/s", "higher", "Samples that all ranks together train on per second.", scope="world",
-            formula="256 · ranks · steps / seconds of the slowest rank, one figure per block",
+            formula="256 · ranks · steps / seconds of the slowest rank, one figure per block", kind="training",
         ),
         Metric(
             "own_step_s", "s", "lower", "What this rank computes in a step before it waits for the others.",
             formula="begin of the step → its own gradient is ready; mean of each block", statistic="median",
-            source="hpcaccept/measure/kernels/step_times.py", peer_floor=0.30,
+            source="hpcaccept/measure/kernels/step_times.py", peer_floor=0.30, kind="training",
         ),
         Metric(
             "straggler_share", "share", "exact", "Own time of this rank, held against the other ranks'.",

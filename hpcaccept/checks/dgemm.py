@@ -10,6 +10,7 @@ from hpcaccept.measure.host import cpu_packages
 from hpcaccept.measure.kernels import gemm
 from hpcaccept.measure.timing import spread
 from hpcaccept.model.check import Check, CheckContext
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.model.parameter import HOUR_S, MOST_BLOCKS, MOST_ROWS, param
 
@@ -66,7 +67,7 @@ class Dgemm(Check):
             "wrong_elements", "elements", "lower", "Elements of all products that were wrong, at least.", scope="node",
             formula="wrong in the exact product + wrong float64 sums + bits that changed in later products",
             source="hpcaccept/measure/kernels/gemm.py", statistic="worst",
-            limit=at_most(0, "elements", "a correct processor makes no wrong product"),
+            limit=at_most(0, "elements", "a correct processor makes no wrong product"), code=FindingCode.RESULT_WRONG,
         ),
         Metric(
             "slowest_core_share", "share", "exact", "Rate of the slowest core as a share of the socket's median core.",

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from hpcaccept.errors import NotUnderstood, ToolError
+from hpcaccept.measure.gpu import driver
 from hpcaccept.model.check import Check, CheckContext, Unavailable
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.model.parameter import WEEK_S, param
 from hpcaccept.parse.gpu_burn import Burn, Burnt, parse_gpu_burn
@@ -60,11 +62,13 @@ class GpuBurn(Check):
             "errors", "elements", "lower", "Elements that gpu-burn found different from its first result.",
             formula="largest count of one report; at least 1 where it says FAULTY", source=_SOURCE, scope="node",
             statistic="worst", limit=at_most(0, "elements", "the same product of the same bits"), required=False,
+            code=FindingCode.RESULT_WRONG,
         ),
         Metric(
             "stopped", "GPUs", "lower", "A GPU that computed and then died or stood still. Look for Xids: dmesg | grep -i xid.",
             formula="1 if it died, or made no product in the second half of the run", source=_SOURCE, scope="node",
             statistic="worst", limit=at_most(0, "GPUs", "a load of constant size never ends by itself"), required=False,
+            code=FindingCode.GPU_LOST,
         ),
         Metric(
             "rate_flops", "FLOP/s", "higher", "Rate of gpu-burn's products, comparison included.",
@@ -122,11 +126,11 @@ def _judge(ctx: CheckContext, burn: Burn, status: int) -> None:
     """Emit what is known of each GPU, then say what is not."""
     troubles = []
     for gpu in burn.gpus:
-        ctx.fact(f"gpu_burn[gpu{gpu.index}]", _account(gpu))
+        ctx.fact(f"gpu_burn[{_named(gpu)}]", _account(gpu))
         if gpu.computed:
             _emit(ctx, gpu)
         else:
-            troubles.append(f"gpu{gpu.index} computed nothing (gpu-burn says {gpu.said or 'nothing'})")
+            troubles.append(f"{_named(gpu)} computed nothing (gpu-burn says {gpu.said or 'nothing'})")
     if len(burn.gpus) < ctx.gpus_asked:
         troubles.append(f"gpu-burn tested {len(burn.gpus)} GPUs, {ctx.gpus_asked} were asked for")
     if not burn.concluded:
@@ -141,12 +145,17 @@ def _judge(ctx: CheckContext, burn: Burn, status: int) -> None:
 
 
 def _emit(ctx: CheckContext, gpu: Burnt) -> None:
-    variant = f"gpu{gpu.index}"
+    variant = _named(gpu)
     # FAULTY from a test that computed is meant, even where the count was set back before it was printed.
     ctx.emit("errors", max(gpu.errors, int(gpu.said == "FAULTY" and not gpu.stopped)), variant)
     ctx.emit("stopped", int(gpu.stopped), variant)
     for repeat, rate in enumerate(gpu.rates_flops):
         ctx.emit("rate_flops", rate, variant, repeat)
+
+
+def _named(gpu: Burnt) -> str:
+    """By its place on the node: gpu-burn counts those that it sees."""
+    return f"gpu{driver.place_of(gpu.index)}"
 
 
 def _account(gpu: Burnt) -> str:

@@ -10,6 +10,7 @@ from hpcaccept.checks.shared.gpu_watch import Watch
 from hpcaccept.errors import NotUnderstood, ToolError
 from hpcaccept.measure.gpu import driver
 from hpcaccept.model.check import Check, CheckContext, Unavailable
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_least, at_most
 from hpcaccept.model.parameter import HOUR_S, param
 from hpcaccept.model.record import DISTURBED
@@ -38,8 +39,11 @@ class Health(Check):
     * What this driver or model does not know is NOT_RUN for that metric alone. An answer that is an error of the GPU
       (reset required, corrupted InfoROM, unknown error) counts in ``query_errors``.
     * Shares of clock event reasons count samples in which the GPU was busy; every bit of the mask counts for itself, and
-      a bit without a name is kept as ``0x…``. The PCIe link is judged by the best that was seen, and only where the GPU was
-      busy: an idle one trains its link down.
+      a bit without a name is kept as ``0x…``. The PCIe link is judged by the worst that lasted for two samples of a busy
+      GPU: an idle one trains its link down. Where GPU and CPU are joined chip to chip (GH200, GB200) PCIe is not judged.
+    * Uncorrectable errors that the driver counted before the run fail as well, and so does a recovery that it asked for:
+      what they have hit stays in use until the GPU is reset. Error counters are read under load too, so that one that is
+      reset meanwhile, and a burst that the mean of the run would hide, count.
     * Xids that come during the run: those of the class ``fault`` in ``measure/xid.toml`` are never allowed; the others are
       recorded. One that is in no class is an ERROR: what is not understood is neither a pass nor the GPU's fault. The
       driver tells each Xid once: those of before the run are found by the check ``kernel_log``.
@@ -53,7 +57,8 @@ class Health(Check):
     is not the hardware's fault, draining or returning the node would not be the remedy, and everything measured beside it
     (this check's clocks as well) speaks of both. Nor may it pass: the node is not fit for work until it is cleaned up.
     Whoever was there before any rank had opened the GPU, and is still there at the end, is somebody else; process numbers
-    may be those of another namespace, so they are told and nothing is done to them.
+    may be those of another namespace, so they are told and nothing is done to them. Where the memory of the GPU is a NUMA
+    node of the kernel (GH200, GB200), what the kernel keeps in it is nobody's: it is told, and not judged.
 
     What it does not mean: ECC does not see every flipped bit; one look each 0.25 s misses short throttling (the facts
     ``violations`` count it in full, where the driver does); and nobody has shown yet on a real NVSwitch fabric or on
@@ -80,101 +85,115 @@ class Health(Check):
             "GPU that fell off the bus: it answers no question. Drain the node; see 'dmesg | grep -i xid' (79), then "
             "power-cycle it; a second time: reseat or replace the part.",
             formula="1 when the driver says that the GPU is lost", source=_DRIVER_API, statistic="worst",
-            limit=at_most(0, "GPUs", "a lost GPU computes nothing"),
+            limit=at_most(0, "GPUs", "a lost GPU computes nothing"), code=FindingCode.GPU_LOST,
         ),
         Metric(
             "query_errors", "errors", "lower",
             "Questions that the driver answered with an error of the GPU. Read the fact of that name, then 'nvidia-smi -q'.",
             formula="answers other than success, lost, or 'not supported' and its like", source=_DRIVER_API, statistic="worst",
             limit=at_most(0, "errors", "a healthy GPU answers or does not know the question"), required=False,
+            code=FindingCode.GPU_NO_ANSWER,
         ),
         Metric(
             "ecc_uncorrected", "errors", "lower",
             "Uncorrectable memory errors during the run. Reset the GPU, and run again; see also row_remaps.",
-            formula="after − before of the volatile counter (after, where the counter was reset)", source=_MEMORY_ERRORS,
+            formula="after − before of the volatile counter (after, where the counter was reset), or what was seen under load if that is more",
+            source=_MEMORY_ERRORS,
             statistic="worst", limit=at_most(0, "errors", "each one has destroyed data"), required=False,
+            code=FindingCode.ECC_UNCORRECTED,
+        ),
+        Metric(
+            "ecc_uncorrected_before", "errors", "lower",
+            "Uncorrectable memory errors that the GPU had before the run, since its driver was loaded. Reset the GPU.",
+            formula="the volatile counter when the run began", source=_MEMORY_ERRORS, statistic="worst",
+            limit=at_most(0, "errors", "until the reset the memory that they have hit is in use"), required=False,
+            code=FindingCode.ECC_UNCORRECTED,
         ),
         Metric(
             "ecc_corrected_rate", "1/s", "lower",
             "Corrected memory errors per second during the run. Many announce an uncorrectable one.",
-            formula="(after − before) / seconds", source="https://github.com/NVIDIA/NVSentinel/issues/1748 (0/s idle, 17,657/s under load)",
+            formula="(after − before) / seconds, or the worst second under load if that is more", source="https://github.com/NVIDIA/NVSentinel/issues/1748 (0/s idle, 17,657/s under load)",
             statistic="worst", limit=at_most(100, "1/s", f"{_OURS}; far below the fault in the source, far above a healthy part"), required=False,
+            code=FindingCode.ECC_CORRECTED,
         ),
         Metric(
             "sram_threshold", "flags", "lower", "The driver says that the cache memory of the part is worn: replace the GPU.",
             formula="bThresholdExceeded", source=_MEMORY_ERRORS, statistic="worst",
-            limit=at_most(0, "flags", "NVIDIA's own condition of return"), required=False,
+            limit=at_most(0, "flags", "NVIDIA's own condition of return"), required=False, code=FindingCode.MEMORY_WORN,
         ),
         Metric(
             "row_remaps", "rows", "lower", "Memory rows that were replaced by spare ones during the run.",
             formula="after − before", source=_MEMORY_ERRORS, statistic="worst",
-            limit=at_most(0, "rows", "memory that fails under acceptance is not accepted"), required=False,
+            limit=at_most(0, "rows", "memory that fails under acceptance is not accepted"), required=False, code=FindingCode.MEMORY_ROW,
         ),
         Metric(
             "remap_pending", "flags", "lower", "A row waits to be replaced: reset the GPU and run again.",
             formula="flag after the run", source=_MEMORY_ERRORS, statistic="worst",
-            limit=at_most(0, "flags", "until the reset the bad row is in use"), required=False,
+            limit=at_most(0, "flags", "until the reset the bad row is in use"), required=False, code=FindingCode.MEMORY_ROW,
         ),
         Metric(
             "remap_failure", "flags", "lower", "A row could not be replaced: replace the GPU.",
             formula="flag after the run", source=_MEMORY_ERRORS, statistic="worst",
-            limit=at_most(0, "flags", "NVIDIA's own condition of return"), required=False,
+            limit=at_most(0, "flags", "NVIDIA's own condition of return"), required=False, code=FindingCode.MEMORY_WORN,
         ),
         Metric(
             "pages_retired", "pages", "lower", "Memory pages that were retired during the run (GPUs before Ampere).",
             formula="after − before", source="https://docs.nvidia.com/deploy/dynamic-page-retirement/", statistic="worst",
-            limit=at_most(0, "pages", "memory that fails under acceptance is not accepted"), required=False,
+            limit=at_most(0, "pages", "memory that fails under acceptance is not accepted"), required=False, code=FindingCode.MEMORY_ROW,
         ),
         Metric(
             "retirement_pending", "flags", "lower", "A page waits to be retired: reload the driver and run again.",
             formula="flag after the run", source="https://docs.nvidia.com/deploy/dynamic-page-retirement/",
             statistic="worst", limit=at_most(0, "flags", "until then the bad page is in use"), required=False,
+            code=FindingCode.MEMORY_ROW,
         ),
         Metric(
             "recovery_needed", "flags", "lower", "The driver itself wants the GPU or the node recovered; the fact says how.",
             formula="the driver's recovery action is not none", source=_DRIVER_API, statistic="worst",
-            limit=at_most(0, "flags", "the driver's own verdict"), required=False,
+            limit=at_most(0, "flags", "the driver's own verdict"), required=False, code=FindingCode.GPU_RECOVERY,
         ),
         Metric(
             "pcie_replay_rate", "1/s", "lower", "PCIe packets per second that were sent again: reseat the card, check the riser.",
             formula="(after − before) / seconds, at least a minute", source=_DCGM, statistic="worst",
-            limit=at_most(8 / 60, "1/s", f"{_DCGM}: 8 a minute"), required=False,
+            limit=at_most(8 / 60, "1/s", f"{_DCGM}: 8 a minute"), required=False, code=FindingCode.PCIE_ERRORS,
         ),
         Metric(
             "pcie_generations_lost", "generations", "lower",
             "How far the PCIe link stayed below the generation that GPU and slot can do together, under load.",
-            formula="maximum − highest that was seen", source=_DRIVER_API, statistic="worst",
+            formula="maximum − lowest of two busy samples in a row", source=_DRIVER_API, statistic="worst",
             limit=at_most(0, "generations", "any shortfall is a fault of slot, riser or card"), required=False,
+            code=FindingCode.PCIE_NARROW,
         ),
         Metric(
             "pcie_lanes_lost", "lanes", "lower", "PCIe lanes that GPU and slot could use together and do not, under load.",
-            formula="maximum − widest that was seen", source=_DRIVER_API, statistic="worst",
-            limit=at_most(0, "lanes", "any shortfall is a fault of slot, riser or card"), required=False,
+            formula="maximum − narrowest of two busy samples in a row", source=_DRIVER_API, statistic="worst",
+            limit=at_most(0, "lanes", "any shortfall is a fault of slot, riser or card"), required=False, code=FindingCode.PCIE_NARROW,
         ),
-        Metric("pcie_generation", "generations", "exact", "PCIe generation, the highest seen.", required=False, headline=False),
-        Metric("pcie_lanes", "lanes", "exact", "PCIe lanes, the most seen.", required=False, headline=False),
+        Metric("pcie_generation", "generations", "exact", "PCIe generation, the lowest of the busy GPU.", required=False, headline=False),
+        Metric("pcie_lanes", "lanes", "exact", "PCIe lanes, the fewest of the busy GPU.", required=False, headline=False),
         Metric(
             "nvlink_errors", "errors", "lower",
             "NVLink errors during the run that were not repaired in passing: replays, recoveries, lost packets.",
             formula="after − before, for each link that has any", source=_DCGM, statistic="worst",
-            limit=at_most(0, "errors", f"{_DCGM}: one is a failure"), required=False,
+            limit=at_most(0, "errors", f"{_DCGM}: one is a failure"), required=False, code=FindingCode.NVLINK_ERRORS,
         ),
         Metric(
             "nvlink_crc_rate", "1/s", "lower", "Checksum errors per second on one NVLink; each costs a repetition.",
             formula="(after − before) / seconds, the worst link", source=_DCGM, statistic="worst",
-            limit=at_most(100, "1/s", f"{_DCGM}: they matter from 100 a second"), required=False,
+            limit=at_most(100, "1/s", f"{_DCGM}: they matter from 100 a second"), required=False, code=FindingCode.NVLINK_ERRORS,
         ),
         Metric(
             "nvlinks_missing", "links", "lower", "NVLinks that are down although the same model has them up elsewhere.",
             formula="most active links of this model in the run − active links", source=_DRIVER_API, statistic="worst",
-            limit=at_most(0, "links", "the GPUs of one model have alike links"), required=False,
+            limit=at_most(0, "links", "the GPUs of one model have alike links"), required=False, code=FindingCode.NVLINK_DOWN,
         ),
         Metric("nvlinks_active", "links", "exact", "NVLinks that are up.", required=False, headline=False),
         Metric(
             "fabric_faults", "faults", "lower",
             "What the NVLink fabric complains of: see the fact, then the log of the fabric manager.",
-            formula="registration not completed, or with an error, or a complaint in its health mask", source=_DRIVER_API,
+            formula="registration not completed, or with an error, or a complaint in its health mask or summary", source=_DRIVER_API,
             statistic="worst", limit=at_most(0, "faults", "without it GPUs do not reach each other"), required=False,
+            code=FindingCode.NVLINK_DOWN,
         ),
         Metric(
             "throttled_share", "share", "lower",
@@ -182,12 +201,14 @@ class Health(Check):
             formula="busy samples with the reason / busy samples, for each reason",
             source="https://docs.nvidia.com/deploy/nvml-api/group__nvmlClocksEventReasons.html", statistic="worst",
             limit=at_most(0.01, "share", f"{_OURS}; a cooled and powered GPU never gives these reasons"), required=False,
+            code=FindingCode.THROTTLED,
         ),
         Metric(
             "sw_thermal_share", "share", "lower", "Share of the busy time in which the driver lowered the clock for heat.",
             formula="busy samples with sw_thermal_slowdown / busy samples", statistic="worst",
             source="https://docs.nvidia.com/deploy/nvml-api/group__nvmlClocksEventReasons.html",
             limit=at_most(0.2, "share", f"{_OURS}; a warning of the cooling, a fault where it becomes the rule"), required=False,
+            code=FindingCode.THROTTLED,
         ),
         Metric(
             "reason_share", "share", "exact", "Share of the busy time of every clock event reason that was seen.",
@@ -199,10 +220,16 @@ class Health(Check):
         ),
         Metric(
             "temperature_margin", "K", "higher", "How far the hottest moment stayed below the slowdown threshold.",
-            formula="threshold − highest temperature", source=_DRIVER_API, statistic="worst",
-            limit=at_least(0, "K", "at the threshold the hardware cuts the clock"), required=False,
+            formula="threshold − highest temperature, or the least distance that the driver tells", source=_DRIVER_API, statistic="worst",
+            limit=at_least(0, "K", "at the threshold the hardware cuts the clock"), required=False, code=FindingCode.THROTTLED,
         ),
         Metric("temperature_max", "°C", "exact", "Highest temperature of the GPU.", required=False),
+        Metric(
+            "memory_temperature_margin", "K", "higher", "How far the memory's hottest moment stayed below its threshold.",
+            formula="threshold − highest temperature of the memory", source=_DRIVER_API, statistic="worst",
+            limit=at_least(0, "K", "at the threshold the memory's clock is cut"), required=False, code=FindingCode.THROTTLED,
+        ),
+        Metric("memory_temperature_max", "°C", "exact", "Highest temperature of the GPU's memory.", required=False, headline=False),
         Metric("clock_hz", "Hz", "exact", "Mean clock of the busy GPU.", required=False),
         Metric("power_w", "W", "exact", "Mean power during the run, idle times included.", required=False),
         Metric("energy_j", "J", "exact", "Energy that the GPU took during the run.", required=False, headline=False),
@@ -213,7 +240,7 @@ class Health(Check):
         Metric(
             "xid_faults", "Xids", "lower", "Errors during the run after which the GPU must be reset or repaired.",
             formula="count of the driver's error events of the class fault", source=_XIDS, statistic="worst",
-            limit=at_most(0, "Xids", "classes with source and date in measure/xid.toml"), required=False,
+            limit=at_most(0, "Xids", "classes with source and date in measure/xid.toml"), required=False, code=FindingCode.XID,
         ),
         Metric("xid_others", "Xids", "exact", "Xids of other classes during the run.", required=False, headline=False),
         Metric("other_processes", "processes", "exact", "Processes of others on the GPU, all the time.", required=False),

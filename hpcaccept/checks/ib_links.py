@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from hpcaccept.measure.host import infiniband
 from hpcaccept.measure.host.infiniband import Interface, Port
 from hpcaccept.model.check import Check, CheckContext, Unavailable
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.model.parameter import param
 
@@ -90,12 +91,13 @@ class IbLinks(Check):
             "A port that is expected is not up. Type 'ibstat' on the node; look at cable, switch port and subnet manager.",
             formula="1 where state is not ACTIVE or the physical state not LinkUp", source=_KERNEL, scope="node",
             statistic="worst", required=False, limit=at_most(0, "ports", "what the others have, or the suite demands"),
+            code=FindingCode.PORT_DOWN,
         ),
         Metric(
             "degraded_ports", "ports", "lower",
             "A port is up at a lower rate than it should be: reseat or change the cable, then the transceiver.",
             formula="1 where rate is below what is expected", source=_KERNEL, scope="node", statistic="worst",
-            required=False, limit=at_most(0, "ports", "what the others have, or the suite demands"),
+            required=False, limit=at_most(0, "ports", "what the others have, or the suite demands"), code=FindingCode.PORT_DOWN,
         ),
         Metric(
             "rate_bytes", "B/s", "exact", "Rate of an active port as negotiated, one direction.",
@@ -105,13 +107,14 @@ class IbLinks(Check):
             "link_faults", "events", "lower",
             "A counter rose that never does on a healthy link: change the cable or the transceiver, and look at the other end.",
             formula="counter now - counter when the run began", source=_NVSENTINEL, scope="node", statistic="worst",
-            required=False, limit=at_most(0, "events", f"tolerated: none. {_NVSENTINEL}"),
+            required=False, limit=at_most(0, "events", f"tolerated: none. {_NVSENTINEL}"), code=FindingCode.PORT_ERRORS,
         ),
         Metric(
             "error_share", "share", "lower",
             "More errors than are tolerated in the time of the run: clean or change the cable or the transceiver.",
             formula="(counter now - when the run began) / (tolerated per second · seconds of the run, 60 at least)",
             source=_NVSENTINEL, scope="node", statistic="worst", required=False, limit=at_most(1, "share", _NVSENTINEL),
+            code=FindingCode.PORT_ERRORS,
         ),
         Metric(
             "counters", "events", "exact", "Other counters that rose during the run: congestion, retries.",

@@ -8,16 +8,21 @@ import statistics
 import time
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hpcaccept.errors import NotUnderstood, ToolError
 from hpcaccept.measure.host import host, infiniband
 from hpcaccept.model.check import Check, CheckContext, Unavailable
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_least
 from hpcaccept.model.parameter import HOUR_S, param
 from hpcaccept.parse.perftest import NO_DEVICE, complaint, parse_write_bw
-from hpcaccept.transport.network import free_port, listening_port, own_addresses, reachable
+from hpcaccept.transport.network import own_addresses, reserved_ports
+from hpcaccept.transport.rendezvous import doors, knock, new_secret
 from hpcaccept.transport.tool import Tool, finish, found, started
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 #: What stands for itself on a command line and in a table of rails.
 _WORD = "[A-Za-z0-9_.,=/:-]+"
@@ -25,6 +30,9 @@ _REMEDY = "Debian, Ubuntu: apt-get install perftest. Red Hat: dnf install perfte
 #: Until a server listens, and after the test until its client has ended.
 _START_S, _GRACE_S = 15.0, 20.0
 _POLL_S = 0.05
+_LOOPBACK = "127.0.0.1"
+#: How perftest is told where to listen, the newer name first (Debian 12's 4.5 has the other).
+_BIND = ("--bind_source_ip", "--source_ip")
 _AZNHC = (
     "AzNHC conf (2026-10): nd96asr_v4 180 of 200, nd96isr_h100_v5 380 of 400, nd96isr_h200_v5 360 of 400 Gbit/s; "
     "https://github.com/Azure/azurehpc-health-checks"
@@ -112,13 +120,15 @@ class IbWriteBw(Check):
             "line_share", "share", "higher",
             "The rate of a link as a share of what its ports negotiated. Look at both ends, and measure each with another partner.",
             formula="rate_bytes / (rate of the slower port / 8)", source=_AZNHC, scope="world", statistic="worst",
-            required=False, limit=at_least(0.88, "share", f"ours, below the lowest of {_AZNHC}"),
+            noise="ratio", required=False, limit=at_least(0.88, "share", f"ours, below the lowest of {_AZNHC}"),
+            code=FindingCode.RAIL_SLOW,
         ),
         Metric(
             "rail_share", "share", "higher",
             "The rate of a link as a share of the median of all links. Look at both ends, and measure each with another partner.",
-            formula="rate_bytes / median of all links of the run", scope="world", statistic="worst", required=False,
+            formula="rate_bytes / median of all links of the run", scope="world", statistic="worst", noise="ratio", required=False,
             limit=at_least(0.9, "share", "ours, provisional: a healthy node's rails were seen at 390.98 ± 0.01 Gbit/s (AzNHC)"),
+            code=FindingCode.RAIL_SLOW,
         ),
         Metric(
             "links", "links", "exact", "Links that were measured, directions counted.", formula="count", scope="world",
@@ -149,7 +159,9 @@ class IbWriteBw(Check):
 
     def compare(self, ctx: CheckContext, kept: Any) -> None:
         """All tests, round by round; see the class. Nothing is raised before the last collective."""
-        crew = _meet(ctx, kept)
+        # Asked here and not in "measure": what a node does meanwhile counts as company of what it measures.
+        bind = "" if kept is None or kept["why"] else _bind_option(self.program)
+        crew = _meet(ctx, None if kept is None else {**kept, "bind": bind})
         links: list[Link] = []
         for number, pairs in enumerate(rounds(len(crew.nodes))):
             ctx.beat(f"test {number + 1}")
@@ -158,13 +170,13 @@ class IbWriteBw(Check):
         if ctx.local_rank == 0:
             self._conclude(ctx, crew, kept, [Link(*link) for one in told for link in one])
 
-    def command(self, rail: str, tcp_port: int, server: str = "") -> list[str]:
-        """Of the server; of a client when there is the address of a server."""
+    def command(self, rail: str, tcp_port: int, server: str = "", at: Sequence[str] = ()) -> list[str]:
+        """Of the server, which listens ``at`` an address where perftest can; of a client when there is the address of a server."""
         device, _, port = rail.partition(":")
         words = [self.program, "-d", device, "-i", port or "1", "-p", str(tcp_port), "-s", str(self.size_bytes)]
         words += ["-D", str(self.duration_s), "-q", str(self.queue_pairs), "-F", "--report_gbits", *self.extra]
         words += ["-x", str(self.gid_index)] if self.gid_index >= 0 else []
-        return [*words, server] if server else words
+        return [*words, *at, *([server] if server else [])]
 
     def _rails(self) -> dict[str, float]:
         """Rail → rate of its port in bytes per second, 0 where it is not known. ``mlx5_0:2`` is its second port."""
@@ -184,7 +196,7 @@ class IbWriteBw(Check):
             if mine and crew.mine == mine[1]:
                 rails = crew.shared(*mine)
                 try:
-                    offers = self._serve(ctx, servers, rails)
+                    offers = self._serve(ctx, servers, rails, crew.listen_at(mine[0]))
                 except (OSError, Unavailable) as fault:
                     offers = dict.fromkeys(rails, (0, f"the server cannot be started: {fault}"))
             offered = ctx.allgather(offers)
@@ -199,24 +211,27 @@ class IbWriteBw(Check):
             ctx.barrier()
         return links
 
-    def _serve(self, ctx: CheckContext, servers: contextlib.ExitStack, rails: list[str]) -> dict[str, tuple[int, str]]:
+    def _serve(
+        self, ctx: CheckContext, servers: contextlib.ExitStack, rails: list[str], at: Sequence[str]
+    ) -> dict[str, tuple[int, str]]:
         """Start a server for each rail; rail → (port that it listens on, or 0; why it does not)."""
-        ports = {rail: free_port() for rail in rails}
-        processes = {rail: self._start(servers, rail, self.command(rail, ports[rail])) for rail in rails}
-        offers: dict[str, tuple[int, str]] = {}
-        end = time.monotonic() + _START_S
-        while len(offers) < len(rails):
-            ctx.beat("waiting for servers to listen")
-            for rail in (rail for rail in rails if rail not in offers):
-                process = processes[rail]
-                if process.poll() is not None:
-                    text = "".join(part.decode("utf-8", "replace") for part in process.communicate())
-                    offers[rail] = (0, f"the server ended with {process.returncode}: {complaint(text)}")
-                elif ports[rail] in listening():
-                    offers[rail] = (ports[rail], "")
-                elif time.monotonic() > end:
-                    offers[rail] = (0, f"the server did not listen within {_START_S:g} s")
-            time.sleep(_POLL_S)
+        with reserved_ports(len(rails)) as numbers:
+            ports = dict(zip(rails, numbers, strict=True))
+            processes = {rail: self._start(servers, rail, self.command(rail, ports[rail], at=at)) for rail in rails}
+            offers: dict[str, tuple[int, str]] = {}
+            end = time.monotonic() + _START_S
+            while len(offers) < len(rails):
+                ctx.beat("waiting for servers to listen")
+                for rail in (rail for rail in rails if rail not in offers):
+                    process = processes[rail]
+                    if process.poll() is not None:
+                        text = "".join(part.decode("utf-8", "replace") for part in process.communicate())
+                        offers[rail] = (0, f"the server ended with {process.returncode}: {complaint(text)}")
+                    elif ports[rail] in listening():
+                        offers[rail] = (ports[rail], "")
+                    elif time.monotonic() > end:
+                        offers[rail] = (0, f"the server did not listen within {_START_S:g} s")
+                time.sleep(_POLL_S)
         return offers
 
     def _start(self, stack: contextlib.ExitStack, rail: str, command: list[str]) -> Tool:
@@ -310,26 +325,35 @@ class _Crew:
         nodes: of each ``node``, ``rails`` and the ``rank`` that speaks for it, in order.
         mine: index of this node, -1 for a rank that speaks for none.
         addresses: index of a neighbour → its address as seen from here.
+        seen_at: index of a neighbour → the address at which it sees this node.
         why: nobody else takes part.
     """
 
     nodes: list[_Node]
     mine: int
     addresses: dict[int, str]
+    seen_at: dict[int, str]
     why: str
 
     def shared(self, first: int, second: int) -> list[str]:
         """Rails of both."""
         return sorted(self.nodes[first]["rails"].keys() & self.nodes[second]["rails"].keys())
 
+    def listen_at(self, sender: int) -> list[str]:
+        """Words with which a server of this node listens at no other address than the one that its client uses."""
+        option, address = self.nodes[self.mine]["bind"], self.seen_at.get(sender, "")
+        return [option, address] if option and address else []
+
 
 def _meet(ctx: CheckContext, kept: Any) -> _Crew:
     """Agree on who takes part, and on addresses that really answer. A collective of all ranks; raises nothing."""
-    with listening_port() as door:
+    secret = new_secret()
+    # At its own addresses alone, and only to who knows the secret, which travels over MPI.
+    with doors([*own_addresses(), _LOOPBACK], secret) as mine_to_open:
         here = {
             "rank": ctx.rank,
-            "addresses": own_addresses(),
-            "door": door,
+            "places": mine_to_open.places,
+            "secret": secret,
             "kernel": host.boot_id(),
         }
         me = None if kept is None else {**kept, **here}
@@ -339,15 +363,17 @@ def _meet(ctx: CheckContext, kept: Any) -> _Crew:
         addresses: dict[int, str] = {}
         for other in {(mine + 1) % len(nodes), (mine - 1) % len(nodes)} - {mine} if mine >= 0 else ():
             # Virtual nodes on a machine without a network still have each other; those in namespaces of their own do not.
-            loopback = ["127.0.0.1"] if nodes[other]["kernel"] == here["kernel"] else []
-            answer = reachable([*nodes[other]["addresses"], *loopback], nodes[other]["door"])
+            near = nodes[other]["kernel"] == here["kernel"]
+            places = [place for place in nodes[other]["places"] if near or place[0] != _LOOPBACK]
+            answer = knock(places, nodes[other]["secret"])
             if answer is not None:
                 addresses[other] = answer[0]
-        # Nobody closes the door before everybody has knocked.
-        ctx.barrier()
+        # Nobody closes the door before everybody has knocked: all wait here.
+        told = ctx.allgather(addresses)
+    seen_at = {n: told[one["rank"]][mine] for n, one in enumerate(nodes) if mine in told[one["rank"]]}
     lacking = "; ".join(sorted({f"{one['node']}: {one['why']}" for one in everyone if one["why"]})[:3])
     why = "" if len(nodes) > 1 else f"a link needs two nodes that take part ({lacking or 'there is one'})"
-    return _Crew(nodes, mine, addresses, why)
+    return _Crew(nodes, mine, addresses, seen_at, why)
 
 
 def rounds(nodes: int) -> list[list[tuple[int, int]]]:
@@ -376,6 +402,17 @@ def listening(root: Path = Path("/")) -> frozenset[int]:
                 if state == "0A":  # TCP_LISTEN, include/net/tcp_states.h
                     ports.add(int(local.rpartition(":")[2], 16))
     return frozenset(ports)
+
+
+def _bind_option(program: str) -> str:
+    """The option with which this perftest listens at one address; empty where it has none, or does not start."""
+    try:
+        with started([program, "--help"]) as asked:
+            done = finish(asked, time.monotonic() + _START_S, lambda: None)
+    except (OSError, Unavailable):
+        return ""
+    offered = (done.stdout + done.stderr).split()
+    return next((option for option in _BIND if option in offered), "")
 
 
 # --- one test ---------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from hpcaccept import __version__
 from hpcaccept.measure.gpu import driver
 from hpcaccept.measure.host import host, infiniband
 from hpcaccept.model.check import Check, CheckContext
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_most
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ class Identity(Check):
 
     How: the GPUs come from the driver, not from torch, because a GPU that fell off the bus must be named and not
     just be absent. Counted are those that the driver calls healthy and that this job may see: the driver ignores
-    ``CUDA_VISIBLE_DEVICES``, so its rules are applied here. No torch, no CUDA and no MPI call is made.
+    ``CUDA_VISIBLE_DEVICES``, so its rules are applied here. A run that asks for slices (``1g.10gb:28``) counts slices.
+    No torch, no CUDA and no MPI call is made.
 
     Where GPUs were asked for and there is no driver to ask, ``gpu_count`` is 0. In every case the fact ``gpus`` says in
     one sentence what was counted and what was not. Where none were asked for, the driver is left alone.
@@ -43,6 +45,9 @@ class Identity(Check):
         image, image_digest: the container image (``HPCACCEPT_IMAGE``) and its digest (``HPCACCEPT_IMAGE_DIGEST``, or what stands behind
             ``@sha256:`` in the name); absent without them.
         driver, cuda_driver: version of the GPU driver, and the newest CUDA that it runs.
+        confidential_computing: whether it is on, and of which kind.
+        imex: channels of this node and members of its IMEX domain, where GPUs of several nodes share memory (NVL72).
+        gpu_fabric: cluster and clique of this rank's GPU in such a fabric: only GPUs of one clique reach each other.
         torch, cuda: as torch's installed files say, without importing it: its version, and the CUDA it was built for.
             Without that line, ``cuda`` is the installed wheel of the CUDA runtime.
         nccl: the installed wheel ``nvidia-nccl-cu…``, else what NVIDIA's images say in ``NCCL_VERSION``. What a process
@@ -75,12 +80,13 @@ class Identity(Check):
             "'lspci -d 10de:' and 'dmesg | grep -i xid' on the node.",
             formula="GPUs in the driver's state ok, of those that CUDA_VISIBLE_DEVICES names (all where it is not set)",
             source="https://docs.nvidia.com/deploy/nvml-api/", scope="node", statistic="worst", required=False,
+            code=FindingCode.GPU_MISSING,
         ),
         Metric(
             "gpu_models", "models", "exact",
             "Different GPU models that the job sees on one node: its ranks would wait for the slowest of them.",
             formula="distinct names that the driver gives the counted GPUs", scope="node", statistic="worst", required=False,
-            limit=at_most(1, "models", "the GPUs of one node are of one model"),
+            limit=at_most(1, "models", "the GPUs of one node are of one model"), code=FindingCode.GPU_MODELS_MIXED,
         ),
         Metric(
             "cores", "cores", "higher",
@@ -95,6 +101,14 @@ class Identity(Check):
             formula="MemTotal of the kernel, or the memory limit of the cgroup where that is less",
             source="https://man7.org/linux/man-pages/man5/proc_meminfo.5.html", scope="node", peer_floor=0.02,
             noise="counted",
+        ),
+        Metric(
+            "gpu_partitioned", "GPUs", "exact",
+            "A GPU that is divided into slices, or will be after its next reset, where whole ones were asked for. "
+            "Undivide it: 'nvidia-smi -mig 0', then reset it; or ask for slices.",
+            formula="1 when partitioning is on or pending, 0 when it is off and stays off",
+            source="https://docs.nvidia.com/datacenter/tesla/mig-user-guide/", statistic="worst", required=False,
+            limit=at_most(0, "GPUs", "a divided GPU gives a program one of its slices"), code=FindingCode.GPU_PARTITIONED,
         ),
         Metric(
             "gpu_memory_bytes", "B", "higher", "Memory of the GPU as its driver gives it, reserved parts included.",
@@ -123,20 +137,32 @@ class Identity(Check):
         except driver.DriverMissing as missing:
             found, why = (), f"{missing.cause}. {missing.remedy}"
         seen = vendor.visible(found, vendor.wanted())
-        _say(ctx, {"gpus": why or account(found, seen, vendor.wanted(), vendor.visible_variable)})
+        said = why or account(found, seen, vendor.wanted(), vendor.visible_variable, slices=ctx.slices_asked)
+        _say(ctx, {"gpus": said})
         if ctx.local_rank == 0:
             usable = [gpu for gpu in seen if gpu.state == "ok"]
-            ctx.emit("gpu_count", len(usable))
+            # A GPU that the job may use whole holds all of its slices.
+            slices = [name for gpu in usable for name in gpu.partition_uuids]
+            ctx.emit("gpu_count", len(slices) if ctx.slices_asked else len(usable))
             if usable:
                 ctx.emit("gpu_models", len({gpu.name for gpu in usable}))
         if ctx.local_rank < len(seen):
             mine = seen[ctx.local_rank]
             _say(ctx, _gpu_facts(mine))
+            if mine.state != "ok":
+                # Others of the run have these numbers: that this GPU has none is its own doing, not the check's.
+                for metric in ("gpu_partitioned", "gpu_memory_bytes"):
+                    ctx.unsupported(metric, f"GPU {mine.index} does not answer: {mine.state}")
+                return
+            if mine.partition_mode is not None and not ctx.slices_asked:
+                ctx.emit("gpu_partitioned", float("enabled" in mine.partition_mode))
             if mine.memory_bytes is not None:
                 ctx.emit("gpu_memory_bytes", mine.memory_bytes)
 
 
-def account(found: Sequence[Gpu], seen: Sequence[Gpu], wanted: str | None, variable: str) -> str:
+def account(
+    found: Sequence[Gpu], seen: Sequence[Gpu], wanted: str | None, variable: str, *, slices: bool = False
+) -> str:
     """What was counted and what was not, in one sentence for the administrator.
 
     Args:
@@ -144,6 +170,7 @@ def account(found: Sequence[Gpu], seen: Sequence[Gpu], wanted: str | None, varia
         seen: what the job sees of it.
         wanted: the value of the variable that hides some of them, None where it is not set.
         variable: its name.
+        slices: slices are counted.
     """
     parts = [f"the driver counts {len(found)}"]
     parts += [
@@ -153,6 +180,10 @@ def account(found: Sequence[Gpu], seen: Sequence[Gpu], wanted: str | None, varia
     ]
     if wanted is not None:
         parts.append(f"{variable}={wanted!r} leaves {len(seen)}")
+    if slices:
+        parts.append(
+            f"{sum(len(gpu.partition_uuids) for gpu in seen)} slices in {len({gpu.index for gpu in seen})} of them"
+        )
     return "; ".join(parts)
 
 
@@ -221,6 +252,7 @@ def _gpu_facts(gpu: Gpu) -> dict[str, str | None]:
         "gpu_memory_gib": None if gpu.memory_bytes is None else f"{gpu.memory_bytes / 2**30:.1f}",
         "ecc_mode": gpu.ecc_mode,
         "mig_mode": gpu.partition_mode,
+        "gpu_fabric": gpu.fabric,
     }
 
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from hpcaccept.errors import LaunchError, NotUnderstood, ToolError
 from hpcaccept.measure.gpu import xid
+from hpcaccept.measure.host import memory_errors
+from hpcaccept.measure.host.memory_errors import Counter as ErrorCounter
 from hpcaccept.model.check import Check, CheckContext, Unavailable
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.model.parameter import param
 from hpcaccept.parse import kernel_log as parse
@@ -75,16 +80,36 @@ class Log:
 
 
 @dataclass(frozen=True)
+class Before:
+    """What was there when the run began.
+
+    Attributes:
+        log: the kernel's; None where it cannot be read.
+        why: it cannot be read.
+        counters: of memory and machine-check errors, since boot.
+    """
+
+    log: Log | None
+    why: Unavailable | None
+    counters: Mapping[ErrorCounter, int]
+
+
+@dataclass(frozen=True)
 class KernelLog(Check):
     """GPU, memory, PCIe, disk and network faults in the kernel's log during the run, and those before it that still hold.
 
     How: the log is read when the run begins and again in this check, so put it **last** in a suite. The first source that
     can be read is used: ``/dev/kmsg``, ``dmesg``, ``journalctl -k``. A log that cannot be read, or that is empty, is NOT_RUN. Only
-    the kernel's own words count, not what processes write into its log.
+    the kernel's own words count, not what processes write into its log. The counters of EDAC (``/sys/devices/system/edac``) and of
+    machine-check interrupts (``/proc/interrupts``) are read with it, as differences; they can be read by everybody, and are judged
+    where the log is closed as well.
 
     - ``faults``: Xids of the class *fault*, fatal SXids, GPUs that fell off the bus, uncorrected memory and machine-check errors,
-      uncorrected PCIe errors, I/O errors, lockups, failed network adapters: none is tolerated during a run. The variant names what
-      and where (``Xid 79 at 0000:18:00``: the PCI address is the GPU's); an area without a fault is a variant with 0.
+      uncorrected PCIe errors, I/O errors, disks that a RAID disabled, damaged file systems, lockups, failed network adapters and
+      modules: none is tolerated during a run. The variant names what and where (``Xid 79 at 0000:18:00``: the PCI address is the
+      GPU's); an area without a fault is a variant with 0. Where the line of an Xid says more than its number, that counts: NVLink
+      errors (144 to 150) are faults where it says Fatal, and noted where it says Nonfatal; 154 is a fault where it asks for a reset
+      or a reboot.
     - ``old_faults``: faults of GPUs and switches from before the run, since boot, after which the driver was not loaded anew.
     - ``corrected``: corrected memory, machine-check and PCIe errors during the run, by place.
     - ``noted``: what is no fault of the hardware by itself: Xids of programs, processes killed for memory, heat, blocked tasks.
@@ -104,10 +129,11 @@ class KernelLog(Check):
     Parameters:
         source: ``kmsg``, ``dmesg`` or ``journal``; empty: the first of them that can be read.
         kmsg: path of the kernel's log device.
+        root: folder under which the counters are read.
     """
 
     name: ClassVar = "kernel_log"
-    revision: ClassVar = 1
+    revision: ClassVar = 2
     about: ClassVar = (
         "The kernel's log since the run began: Xid, SXid, ECC, PCIe, disks, network; older GPU faults that still hold."
     )
@@ -117,8 +143,9 @@ class KernelLog(Check):
             "faults", "events", "lower",
             "The kernel logged a fault of the hardware during the run. Its lines are in the run folder (fact 'output[events]'); "
             "what an Xid asks for: https://docs.nvidia.com/deploy/xid-errors/.",
-            formula="count of lines since the run began, by what and where", source=_XID_SOURCE, scope="node",
-            statistic="worst", required=False, limit=at_most(0, "events", "healthy hardware has none under load"),
+            formula="count of lines since the run began, by what and where, and increase of each counter of uncorrected errors",
+            source=_XID_SOURCE, scope="node", statistic="worst", required=False, limit=at_most(0, "events", "healthy hardware has none under load"),
+            code=FindingCode.KERNEL_FAULT,
         ),
         Metric(
             "old_faults", "events", "lower",
@@ -126,12 +153,14 @@ class KernelLog(Check):
             formula="count of lines from boot until the run began, after the last start of the driver", source=_XID_SOURCE,
             scope="node", statistic="worst", required=False,
             limit=at_most(0, "events", "NVIDIA's Xid catalog: reset or reboot before the GPU is used again"),
+            code=FindingCode.KERNEL_FAULT,
         ),
         Metric(
             "corrected", "events", "lower",
             "Corrected errors at one place during the run: no harm yet, and often the first sign. See 'ras-mc-ctl --errors'.",
-            formula="count since the run began, by place", scope="node", statistic="worst", required=False,
-            limit=at_most(10, "events", "ours, provisional: no source gives a rate for minutes under load"),
+            formula="count of lines since the run began, and increase of each counter of corrected errors, by place", scope="node",
+            statistic="worst", required=False, limit=at_most(10, "events", "ours, provisional: no source gives a rate for minutes under load"),
+            code=FindingCode.KERNEL_FAULT,
         ),
         Metric(
             "noted", "events", "exact", "What the kernel said that is no fault of the hardware by itself.",
@@ -141,34 +170,63 @@ class KernelLog(Check):
 
     source: str = param("", one_of=("", *SOURCES))
     kmsg: str = "/dev/kmsg"
+    root: str = "/"
 
-    def begin(self, ctx: CheckContext) -> Log | None:
-        """The log as it is before the run loads anything."""
-        return self._read((self.source,) if self.source else SOURCES) if ctx.local_rank == 0 else None
+    def begin(self, ctx: CheckContext) -> Before | None:
+        """The log and the counters as they are before the run loads anything."""
+        if ctx.local_rank:
+            return None
+        counters = memory_errors.counters(Path(self.root))
+        try:
+            return Before(self._read((self.source,) if self.source else SOURCES), None, counters)
+        except Unavailable as why:
+            return Before(None, why, counters)
 
     def measure(self, ctx: CheckContext) -> None:
         """What came since; see the class."""
         if ctx.local_rank != 0:
             return
         before = ctx.begun
-        assert isinstance(before, Log)
+        assert isinstance(before, Before)
+        if before.log is None:
+            self._counted_only(ctx, before)
+            return
         try:
-            now = self._read((before.source,))
+            now = self._read((before.log.source,))
         except Unavailable as why:
             raise ToolError(f"the kernel's log could be read when the run began, and not any more: {why}") from None
         ctx.fact("source", f"{now.source}, {len(now.lines)} lines of the kernel")
-        new = parse.events(now.since(before))
+        new = parse.events(now.since(before.log))
         # Both looks together: what was overwritten meanwhile was still there when the run began.
-        old = parse.events(before.lines)
+        old = parse.events(before.log.lines)
         unknown = [event for event in (*_after_reset(old), *new) if _grade(event) == "unknown"]
-        _keep(ctx, old, new, before.lines[-1].at_s)
-        self._new(ctx, new, now.gap(before))
-        self._old(ctx, old, before)
+        _keep(ctx, old, new, before.log.lines[-1].at_s)
+        self._new(ctx, new, now.gap(before.log))
+        self._old(ctx, old, before.log)
+        self._counters(ctx, before.counters)
         if unknown:
             raise NotUnderstood(
                 f"{_name(unknown[-1])} is in no class of xid.toml: {unknown[-1].text[:200]!r}",
                 "Look it up at https://docs.nvidia.com/deploy/xid-errors/ and report it.",
             )
+
+    def _counted_only(self, ctx: CheckContext, before: Before) -> None:
+        """Judge the counters of EDAC where the log is closed. Raises Unavailable where there is neither."""
+        assert before.why is not None
+        if not any(counter.where for counter in before.counters):
+            raise before.why
+        ctx.unsupported("faults", f"{before.why.cause}; only the counters of EDAC and of machine checks were read")
+        self._counters(ctx, before.counters)
+
+    def _counters(self, ctx: CheckContext, before: Mapping[ErrorCounter, int]) -> None:
+        after = memory_errors.counters(Path(self.root))
+        for counter, count in memory_errors.increases(before, after).items():
+            variant = _variant(f"{counter.what} at {counter.where}" if counter.where else counter.what)
+            # One variant for each would be hundreds of zeros: a module that counted nothing is in its controller's.
+            if count or " " not in counter.where:
+                ctx.emit("corrected" if counter.corrected else "faults", count, variant)
+            if before[counter]:
+                ctx.fact(f"before[{variant}]", f"{before[counter]} since boot or since the counter was set to zero")
 
     def _new(self, ctx: CheckContext, events: tuple[Event, ...], gap: bool) -> None:
         counted = {grade: _count(e for e in events if _grade(e) == grade) for grade in ("fault", "corrected", "noted")}
@@ -265,7 +323,10 @@ def _after_reset(events: tuple[Event, ...]) -> tuple[Event, ...]:
 
 def _name(event: Event) -> str:
     """``Xid 79 at 0000:18:00``: fit for a variant."""
-    name = f"{event.what} at {event.where}" if event.where else f"{event.what} ({event.area})"
+    return _variant(f"{event.what} at {event.where}" if event.where else f"{event.what} ({event.area})")
+
+
+def _variant(name: str) -> str:
     return "".join(c for c in name.replace("[", "(").replace("]", ")") if c.isprintable())
 
 

@@ -17,6 +17,7 @@ from hpcaccept.measure.kernels import gemm, gemm_shapes
 from hpcaccept.measure.kernels.gemm import Shape
 from hpcaccept.measure.timing import Pace, spread, time_blocks
 from hpcaccept.model.check import Check, CheckContext, Unavailable
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.model.parameter import HOUR_S, MOST_BLOCKS, MOST_ROWS, WEEK_S, param
 
@@ -35,7 +36,8 @@ _DRIVER_API = "https://docs.nvidia.com/deploy/nvml-api/"
 class Matmul(Check):
     """The rate of matrix products in each number format, and whether every element of them is right.
 
-    Variants: fp64, fp32 (IEEE: TF32 is switched off), tf32, fp16, bf16, fp8 (e4m3, bf16 out) and int8 (int32 out).
+    Variants: fp64, fp32 (IEEE: TF32 is switched off), tf32, fp16, bf16, fp8 (e4m3, bf16 out), fp8_fast (the same, summed in
+    the tensor cores' own accumulator: what most frameworks do, and faster on Hopper) and int8 (int32 out).
     What a device or its torch cannot do is found by trying and recorded as unsupported with the reason.
 
     How: for each format,
@@ -44,6 +46,8 @@ class Matmul(Check):
     2. one product of normally distributed numbers, whose result is kept;
     3. that product again and again: until two batches in a row agree within 1 %, then ``blocks`` blocks of at least
        ``block_s``, timed by events on the GPU (their mean) or by the clock of the CPU (the median call);
+       On a GPU sets of operands that the L2 cache could hold take turns, four caches' worth of them (the fact
+       ``working_sets``);
     4. the last result against the kept one bit for bit, and against float64 within a derived bound (the fact
        ``sum_bound``; 0 for int8, whose sums are exact).
 
@@ -104,7 +108,7 @@ class Matmul(Check):
             "wrong_elements", "elements", "lower", "Elements of verified products that were wrong, at least.",
             formula="wrong in the exact product + changed from first to last timed product + wrong float64 sums",
             source="hpcaccept/measure/kernels/gemm.py", statistic="worst",
-            limit=at_most(0, "elements", "a correct device makes no wrong product"),
+            limit=at_most(0, "elements", "a correct device makes no wrong product"), code=FindingCode.RESULT_WRONG,
         ),
         Metric(
             "spread", "share", "exact", "How far the blocks lie apart; above 5 % the rate is suspect.",
@@ -132,7 +136,7 @@ class Matmul(Check):
 
     size: int = param(0, at_least=0, at_most=MOST_ROWS)
     shape: tuple[int, ...] = param((), at_least=1, at_most=MOST_ROWS)
-    dtypes: tuple[str, ...] = param((), one_of=tuple(gemm.FORMATS))
+    dtypes: tuple[str, ...] = param((), one_of=tuple(gemm.FORMATS), variants=True)
     blocks: int = param(5, at_least=1, at_most=MOST_BLOCKS)
     block_s: float = param(0.0, at_least=0, at_most=HOUR_S, unit="s")
     warm_s: float = param(0.0, at_least=0, at_most=HOUR_S, unit="s")
@@ -203,6 +207,7 @@ class Matmul(Check):
             ctx.fact(f"suite[{form.name}]", gemm_shapes.as_suite(form, shape))
             ctx.fact(f"toml[{form.name}]", gemm_shapes.as_toml(ctx.model, form, shape, source, today))
         if device.kind == "cuda":
+            ctx.fact(f"working_sets[{variant}]", str(timed.sets))
             _emit_clock(ctx, variant, timed)
         return timed.watch.window
 
@@ -234,14 +239,14 @@ class Matmul(Check):
         """
         wrong = gemm.wrong_exact(form, _first_product(form, shape, device))
         operands = gemm.random_operands(form, shape, device.name, _SEED + 1)
-        call = gemm.product_call(form, operands)
-        call()
+        gemm.product_call(form, operands)()
         first = operands.out.clone()
+        call, sets = gemm.rotated(form, operands, _rotate_bytes(device))
         watch = Watch()
         seconds = time_blocks(device.time_calls, call, self._pace(device), watching(device, watch))
-        wrong += int(gemm.differing(operands.out, first))
+        wrong += sum(int(gemm.differing(each.out, first)) for each in sets)
         wrong += gemm.wrong_sums(form, operands)
-        return Timed([gemm.flops(shape) / s for s in seconds], wrong, watch)
+        return Timed([gemm.flops(shape) / s for s in seconds], wrong, watch, len(sets))
 
     def _pace(self, device: Device) -> Pace:
         block_s = self.block_s or (1.0 if device.kind == "cuda" else 0.04)
@@ -280,11 +285,18 @@ class Timed:
         rates_flops: of each block.
         wrong: elements, before, while and after.
         watch: that was open meanwhile.
+        sets: of operands that took turns.
     """
 
     rates_flops: list[float]
     wrong: int
     watch: Watch
+    sets: int = 1
+
+
+def _rotate_bytes(device: Device) -> int:
+    """The cache that operands should not come from; a CPU's small products are compared with those of before as they are."""
+    return device.cache_bytes() if device.kind == "cuda" else 0
 
 
 def overlap_share(mine: tuple[float, float], everyone: list[tuple[float, float]]) -> float:
@@ -309,7 +321,8 @@ def search(
             break
         ctx.beat(f"search {form.name} {shape}")
         try:
-            call = gemm.product_call(form, gemm.random_operands(form, shape, device.name, _SEED))
+            operands = gemm.random_operands(form, shape, device.name, _SEED)
+            call, _ = gemm.rotated(form, operands, _rotate_bytes(device))
             seconds = time_blocks(device.time_calls, call, Pace(blocks=2, block_s=0.02, warm_s=0.01))
         except torch.OutOfMemoryError:
             device.give_back()
@@ -324,14 +337,17 @@ def _emit_clock(ctx: CheckContext, variant: str, timed: Timed) -> None:
     """What the GPU's driver saw while the blocks were timed; NOT_RUN with the cause for what it did not see."""
     seen = timed.watch.seen
     assert seen is not None
-    for metric, value, question in (("clock_hz", seen.clock_busy_hz, "clock"), ("power_w", seen.power_w, "power")):
+    per_cycle = statistics.median(timed.rates_flops) / seen.clock_busy_hz if seen.clock_busy_hz else None
+    for metric, value, question in (
+        ("clock_hz", seen.clock_busy_hz, "clock"),
+        ("flop_per_cycle", per_cycle, "clock"),
+        ("power_w", seen.power_w, "power"),
+    ):
         if value is None:
             why = seen.why_not or seen.missing.get(question) or "the driver was not heard while the blocks ran"
             ctx.unsupported(metric, why)
         else:
             ctx.emit(metric, value, variant)
-    if seen.clock_busy_hz:
-        ctx.emit("flop_per_cycle", statistics.median(timed.rates_flops) / seen.clock_busy_hz, variant)
     if seen.busy_reasons:
         reasons = ", ".join(f"{name} {share:.0%}" for name, share in sorted(seen.busy_reasons.items()))
         ctx.fact(f"clock_reasons[{variant}]", reasons)

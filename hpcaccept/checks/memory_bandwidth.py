@@ -10,6 +10,7 @@ from hpcaccept.measure.device import open_device
 from hpcaccept.measure.kernels import pattern, stream
 from hpcaccept.measure.timing import Pace, spread, time_blocks
 from hpcaccept.model.check import Check, CheckContext
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.model.parameter import HOUR_S, MOST_BLOCKS, MOST_BYTES, param
 
@@ -50,12 +51,12 @@ class MemoryBandwidth(Check):
         Metric(
             "rate_bytes", "B/s", "higher", "Bytes read plus written per second by one STREAM kernel.",
             formula="2 (copy, scale) or 3 (add, triad) · array bytes / seconds per pass, one figure per block",
-            source=stream.SOURCE, peer_floor=0.02,
+            source=stream.SOURCE, peer_floor=0.02, kind="memory",
         ),
         Metric(
             "wrong_elements", "elements", "lower", "Elements that do not hold what was written to them.",
             formula="count of out ≠ expected after the timed passes", statistic="worst",
-            limit=at_most(0, "elements", "whole numbers below 2^53 are exact in float64"),
+            limit=at_most(0, "elements", "whole numbers below 2^53 are exact in float64"), code=FindingCode.RESULT_WRONG,
         ),
         Metric(
             "spread", "share", "exact", "How far the blocks lie apart; above 5 % the rate is suspect.",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from hpcaccept.measure.device import Device, open_device
 from hpcaccept.measure.kernels import pattern
 from hpcaccept.model.check import Check, CheckContext, Unavailable
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_least, at_most
 from hpcaccept.model.parameter import MOST_BLOCKS, MOST_BYTES, param
 from hpcaccept.units import show
@@ -70,7 +71,7 @@ class MemoryPattern(Check):
         Metric(
             "wrong_words", "words", "lower", "Words of 64 bits that do not hold what was written to them.",
             formula="count of word ≠ pattern, one figure per pass", source=_SOURCE, statistic="worst",
-            limit=at_most(0, "words", "memory holds what is written to it"),
+            limit=at_most(0, "words", "memory holds what is written to it"), code=FindingCode.MEMORY_WRONG,
         ),
         Metric(
             "covered_bytes", "B", "higher", "Memory that was written, read back and compared.", formula="count",
@@ -79,7 +80,7 @@ class MemoryPattern(Check):
         Metric(
             "covered_share", "share", "higher", "Share of the memory asked for that could be had.", statistic="worst",
             formula="covered_bytes / (share · free memory as the driver gives it, or size_bytes)",
-            limit=at_least(0.99, "share", "what the driver gives as free can be allocated"),
+            limit=at_least(0.99, "share", "what the driver gives as free can be allocated"), code=FindingCode.MEMORY_UNTESTED,
         ),
     )  # fmt: skip
 

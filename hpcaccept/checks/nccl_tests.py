@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from hpcaccept.errors import NotUnderstood, ToolError, UsageError
 from hpcaccept.model.check import Check, CheckContext, Unavailable
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.model.parameter import MOST_BYTES, WEEK_S, param
 from hpcaccept.parse.nccl_tests import Perf, failures, has_no_json, parse_json, parse_table, redacted
@@ -84,11 +85,11 @@ class NcclTests(Check):
         Metric(
             "wrong_elements", "elements", "lower", "Elements of a result that are not what they must be.",
             formula="#wrong out of place + in place", source=_SOURCE, scope="node", statistic="worst",
-            limit=at_most(0, "elements", "nccl-tests allows for the rounding of the type"), required=False,
+            limit=at_most(0, "elements", "nccl-tests allows for the rounding of the type"), required=False, code=FindingCode.SUM_WRONG,
         ),
     )  # fmt: skip
 
-    ops: tuple[str, ...] = param(_DEFAULT_OPS, one_of=_OPS, not_empty=True)
+    ops: tuple[str, ...] = param(_DEFAULT_OPS, one_of=_OPS, not_empty=True, variants=True)
     min_bytes: int = param(4 << 10, at_least=1, at_most=MOST_BYTES, unit="B")
     max_bytes: int = param(1 << 30, at_least=1, at_most=MOST_BYTES, unit="B")
     factor: int = param(4, at_least=2, at_most=1 << 20)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import ClassVar
 
 from hpcaccept.errors import ToolError
+from hpcaccept.measure.gpu import driver
 from hpcaccept.model.check import Check, CheckContext, Unavailable
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_least, at_most
 from hpcaccept.model.parameter import WEEK_S, param
 from hpcaccept.parse.nvbandwidth import Bandwidths, Testcase, parse_nvbandwidth
@@ -66,14 +69,14 @@ class Nvbandwidth(Check):
         ),
         Metric(
             "lowest_share", "share", "higher", "The slowest cell of a matrix against its median: a narrow or slow link.",
-            formula="smallest cell / median of the cells of one test", source=_SOURCE, scope="node", statistic="worst",
+            formula="smallest cell / median of the cells of one test", source=_SOURCE, scope="node", statistic="worst", noise="ratio",
             limit=at_least(0.5, "share", "ours: half of a link's lanes, or another kind of link, and no noise"), required=False,
-            cells="pair",
+            cells="pair", code=FindingCode.LINK_SLOW,
         ),
         Metric(
             "wrong_copies", "copies", "lower", "Copies that did not bring what was sent.",
             formula="lines 'Invalid value when checking the pattern'", source=_SOURCE, scope="node", statistic="worst",
-            limit=at_most(0, "copies", "a copy is exact"), required=False,
+            limit=at_most(0, "copies", "a copy is exact"), required=False, code=FindingCode.COPY_WRONG,
         ),
     )  # fmt: skip
 
@@ -128,7 +131,7 @@ def _emit(ctx: CheckContext, measured: Bandwidths) -> list[str]:
     broken = ""
     for case in measured.testcases:
         if case.status == "Passed" and case.cells:
-            _emit_cells(ctx, case)
+            _emit_cells(ctx, replace(case, cells={_placed(cell): value for cell, value in case.cells.items()}))
             if case.gpus < ctx.gpus_asked:
                 troubles.append(f"{case.name} speaks of {case.gpus} GPUs, {ctx.gpus_asked} were asked for")
         elif case.status == "Passed":
@@ -141,6 +144,11 @@ def _emit(ctx: CheckContext, measured: Bandwidths) -> list[str]:
     if measured.wrong_data:
         ctx.emit("wrong_copies", measured.wrong_data, broken)
     return troubles
+
+
+def _placed(cell: str) -> str:
+    """``gpu3→gpu5`` by the places of the node: nvbandwidth counts the GPUs that it sees."""
+    return re.sub(r"(?<=gpu)\d+", lambda number: str(driver.place_of(int(number[0]))), cell)
 
 
 def _emit_cells(ctx: CheckContext, case: Testcase) -> None:

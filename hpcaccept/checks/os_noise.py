@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hpcaccept.model.check import Check, CheckContext
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.model.parameter import MOST_BLOCKS, WEEK_S, param
 
@@ -49,8 +50,10 @@ class OsNoise(Check):
             formula="sum of clock steps above 20 µs / duration of the block",
             source="Sottile & Minnich, CLUSTER 2004 (method)",
             statistic="best",
+            noise="ratio",
             limit=at_most(0.9, "share", "a rank that gets less than a tenth of its core cannot measure anything"),
             required=False,
+            code=FindingCode.CPU_TAKEN,
         ),
         Metric(
             "longest_detour_s",

@@ -11,6 +11,7 @@ from hpcaccept.measure.device import open_device
 from hpcaccept.measure.kernels import pattern
 from hpcaccept.measure.ranks import collective
 from hpcaccept.model.check import Check, CheckContext, Unavailable
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_least, at_most
 from hpcaccept.model.parameter import HOUR_S, MOST_BLOCKS, MOST_BYTES, param
 
@@ -76,13 +77,13 @@ class Pairs(Check):
         Metric(
             "link_share", "share", "higher", "The slowest link, relative to what both its ends reach elsewhere. "
             "Low: swap the cable or look at the route between these two; both nodes are fast with others.",
-            formula="exchange_bytes / smaller of the two ends' node_bytes", scope="world", statistic="median",
-            limit=_LINK, required=False,
+            formula="exchange_bytes / smaller of the two ends' node_bytes", scope="world", statistic="median", noise="ratio",
+            limit=_LINK, required=False, code=FindingCode.LINK_SLOW,
         ),
         Metric(
             "wrong_words", "words", "lower", "64-bit words that did not arrive as they were sent.",
             formula="count of received ≠ sent", statistic="worst",
-            limit=at_most(0, "words", "a link delivers what was sent or reports an error"), cells="partner",
+            limit=at_most(0, "words", "a link delivers what was sent or reports an error"), cells="partner", code=FindingCode.COPY_WRONG,
         ),
     )  # fmt: skip
 

@@ -12,6 +12,7 @@ from hpcaccept.measure.gpu import driver, links
 from hpcaccept.measure.kernels import pattern
 from hpcaccept.measure.timing import Pace, time_blocks
 from hpcaccept.model.check import Check, CheckContext, Unavailable
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_least, at_most
 from hpcaccept.model.metric_key import Pair
 from hpcaccept.model.parameter import HOUR_S, MOST_BLOCKS, MOST_BYTES, param
@@ -73,11 +74,12 @@ class PeerToPeer(Check):
             "This pair over the median of the pairs of this node on the same kind of link. Too small: look at the NVLinks of both "
             "(nvidia-smi nvlink -s, -e), the fabric manager, 'nvidia-smi topo -m', IOMMU and ACS.", scope="node",
             formula="median bandwidth_bytes of the cell / median over the cells of its kind", cells="pair",
-            source="measuring cells, not means: https://github.com/NVIDIA/nvbandwidth", statistic="median", required=False,
+            source="measuring cells, not means: https://github.com/NVIDIA/nvbandwidth", statistic="median", noise="ratio",
+            required=False,
             limit=at_least(
                 _LEAST_SHARE, "share",
                 "ours: like cells of healthy nodes differ by a percent (nvbandwidth's sample: 276.3 ± 0.3 GB/s); losing 4 of 18 NVLinks costs 22 %",
-            ),
+            ), code=FindingCode.LINK_SLOW,
         ),
         Metric(
             "slowest_bytes", "B/s", "higher",
@@ -85,11 +87,12 @@ class PeerToPeer(Check):
             formula="min over the cells of median bandwidth_bytes", source="https://github.com/huggingface/gpu-fryer/issues/10",
             statistic="worst", required=False, headline=False, cells="pair",
             limit=at_least(_LEAST_BYTES, "B/s", "ours: half of one lane of PCIe 3.0; no GPU is fit for work behind less"),
+            code=FindingCode.LINK_SLOW,
         ),
         Metric(
             "wrong_elements", "elements", "lower", "Words of 8 bytes that did not arrive as they were sent.", scope="node",
             formula="count of target ≠ source after the timed copies", statistic="worst",
-            limit=at_most(0, "elements", "a copy changes nothing"), cells="pair",
+            limit=at_most(0, "elements", "a copy changes nothing"), cells="pair", code=FindingCode.COPY_WRONG,
         ),
     )  # fmt: skip
 

@@ -11,7 +11,9 @@ from hpcaccept.config.toml import read_toml
 from hpcaccept.measure.gpu import driver
 from hpcaccept.measure.gpu.driver import Gpu, GpuDriver, NoAnswer
 from hpcaccept.measure.host import host
+from hpcaccept.measure.host.shared_cores import CoreShare, cores_together
 from hpcaccept.model.check import Check, CheckContext
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Limit, Metric
 
 TABLE = Path(__file__).with_name("requirements.toml")
@@ -25,7 +27,7 @@ def _metric(name: str, rule: dict[str, Any]) -> Metric:
     )
     return Metric(
         name, rule["unit"], rule["direction"], rule["help"], formula=rule["formula"], source=rule["source"],
-        scope="node", statistic="worst", limit=limit, required=False,
+        scope="node", statistic="worst", limit=limit, required=False, code=FindingCode.REQUIREMENT_MISSED,
     )  # fmt: skip
 
 
@@ -67,7 +69,7 @@ class Requirements(Check):
     """
 
     name: ClassVar = "requirements"
-    revision: ClassVar = 1
+    revision: ClassVar = 2
     about: ClassVar = "Marketplace rules: one GPU model, free GPU memory, RAM, cores, disk and CUDA version."
     on_device: ClassVar = False
     metrics: ClassVar = tuple(_metric(name, rule) for name, rule in read_toml(TABLE).items())
@@ -96,7 +98,8 @@ class Requirements(Check):
             return
         mine = [k for k in ctx.allgather(kept) if k is not None and k["node"] == ctx.node]
         if ctx.local_rank == 0 and mine:
-            ctx.emit("cores_per_gpu", usable_cores(mine) / ctx.gpus_asked)
+            shares = [CoreShare(frozenset(k["cores"]), k["group"], k["quota"]) for k in mine]
+            ctx.emit("cores_per_gpu", cores_together(shares) / ctx.gpus_asked)
 
     def _disk(self, ctx: CheckContext) -> None:
         try:
@@ -152,7 +155,11 @@ def _used(opened: GpuDriver, gpu: Gpu) -> float | str:
             return answer.why
     assert not isinstance(used, NoAnswer)
     assert not isinstance(total, NoAnswer)
-    return used / total if total else "the driver says that it has no memory"
+    if not total:
+        return "the driver says that it has no memory"
+    if not 0 <= used <= total:
+        return f"the driver says that {used:.0f} of {total:.0f} bytes are in use, which cannot be"
+    return used / total
 
 
 def _number(version: str | None) -> int | None:
@@ -161,16 +168,3 @@ def _number(version: str | None) -> int | None:
         return None
     major, _, minor = version.partition(".")
     return int(major) * 1000 + int(minor or 0) * 10
-
-
-def usable_cores(ranks: list[dict[str, Any]]) -> float:
-    """Physical cores that the ranks of one node may use together.
-
-    Args:
-        ranks: of each: ``cores`` (names), ``quota`` (processors, or None) and the control ``group`` that has it.
-    """
-    cores = len({core for rank in ranks for core in rank["cores"]})
-    quotas = {rank["group"]: rank["quota"] for rank in ranks}
-    if any(quota is None for quota in quotas.values()):
-        return float(cores)
-    return min(float(cores), float(sum(quotas.values())))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 from hpcaccept.errors import HpcacceptError, ToolError
 from hpcaccept.measure.host import host
 from hpcaccept.model.check import Check, CheckContext, Unavailable
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.model.parameter import HOUR_S, MOST_BLOCKS, MOST_BYTES, WEEK_S, param
 from hpcaccept.parse.fio import DEVICE_ERRORS, Job, parse_fio
@@ -83,12 +84,12 @@ class Storage(Check):
         Metric(
             "rate_bytes", "B/s", "higher", "Bytes per second, past the page cache.",
             formula="bytes moved / seconds, each block", source=_DOCS, scope="node", statistic="median",
-            peer_floor=0.20, required=False,
+            peer_floor=0.20, required=False, kind="storage",
         ),
         Metric(
             "iops", "operations/s", "higher", "Random accesses of 4 KiB per second, 32 under way.",
             formula="operations / seconds, each block", source=_DOCS, scope="node", statistic="median",
-            peer_floor=0.20, required=False,
+            peer_floor=0.20, required=False, kind="storage",
         ),
         Metric(
             "latency_p99_s", "s", "exact",
@@ -106,13 +107,13 @@ class Storage(Check):
             "at 'smartctl -a' or 'nvme smart-log' of the device in the facts.",
             formula="blocks of 1 MiB whose crc32c is wrong when they are read back",
             source=f"{_DOCS}#cmdoption-arg-verify", scope="node", statistic="worst", required=False,
-            limit=at_most(0, "blocks", "storage gives back what it was given"),
+            limit=at_most(0, "blocks", "storage gives back what it was given"), code=FindingCode.STORAGE_WRONG,
         ),
         Metric(
             "device_errors", "errors", "lower",
             "Jobs that the kernel ended with an error of the device (EIO). Type 'dmesg | grep -iE \"nvme|I/O error\"'.",
             formula="jobs of fio whose errno is EIO, ENODATA or EREMOTEIO", scope="node", statistic="worst",
-            required=False, limit=at_most(0, "errors", "a healthy device has none"),
+            required=False, limit=at_most(0, "errors", "a healthy device has none"), code=FindingCode.STORAGE_WRONG,
         ),
         Metric(
             "verified_bytes", "B", "exact", "Bytes that were written, read back and compared.",

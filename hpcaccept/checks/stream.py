@@ -13,6 +13,7 @@ from hpcaccept.measure.kernels import pattern
 from hpcaccept.measure.kernels import stream as kernels
 from hpcaccept.measure.timing import spread
 from hpcaccept.model.check import Check, CheckContext
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.model.parameter import HOUR_S, MOST_BLOCKS, MOST_BYTES, param
 
@@ -62,12 +63,12 @@ class Stream(Check):
         Metric(
             "rate_bytes", "B/s", "higher", "Bytes read plus written per second by all cores of a socket.", scope="node",
             formula="sum over the cores of 2 (copy, scale) or 3 (add, triad) · array bytes / median seconds per pass",
-            source=kernels.SOURCE, peer_floor=0.10,
+            source=kernels.SOURCE, peer_floor=0.10, kind="memory",
         ),
         Metric(
             "wrong_elements", "elements", "lower", "Elements that do not hold what was written to them.", scope="node",
             formula="count of out ≠ expected after the timed passes", statistic="worst",
-            limit=at_most(0, "elements", "whole numbers below 2^53 are exact in float64"),
+            limit=at_most(0, "elements", "whole numbers below 2^53 are exact in float64"), code=FindingCode.RESULT_WRONG,
         ),
         Metric(
             "slowest_core_share", "share", "exact", "Triad rate of the slowest core as a share of the median core's.",

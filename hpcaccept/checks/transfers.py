@@ -13,6 +13,7 @@ from hpcaccept.measure.host.numa import bound_near
 from hpcaccept.measure.kernels import pattern
 from hpcaccept.measure.timing import Pace, spread, time_blocks
 from hpcaccept.model.check import Check, CheckContext, Unavailable
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_least, at_most
 from hpcaccept.model.parameter import HOUR_S, MOST_BLOCKS, MOST_BYTES, param
 from hpcaccept.units import show, show_bytes
@@ -104,16 +105,16 @@ class Transfers(Check):
             "Reseat or exchange the riser or the GPU; compare 'nvidia-smi -q -d PCIE' under load.",
             formula="median rate_bytes / (lanes · B/s per lane of the generation)",
             source="https://github.com/stas00/ml-engineering/tree/master/network (0.85 to 0.88 of nominal)",
-            statistic="median", required=False, headline=False,
+            statistic="median", noise="ratio", required=False, headline=False,
             limit=at_least(
                 _LEAST_SHARE, "share",
                 "ours: healthy links reach 0.82 to 0.88, AzNHC accepts virtual ones from 0.57 (ND40rs_v2, 9 of 15.75 GB/s), half a link reaches 0.45",
-            ),
+            ), code=FindingCode.LINK_SLOW,
         ),
         Metric(
             "wrong_elements", "elements", "lower", "Words of 8 bytes that did not arrive as they were sent.",
             formula="count of target ≠ source after the timed copies", statistic="worst",
-            limit=at_most(0, "elements", "a copy changes nothing"),
+            limit=at_most(0, "elements", "a copy changes nothing"), code=FindingCode.COPY_WRONG,
         ),
         Metric(
             "spread", "share", "exact", "How far the blocks lie apart; above 5 % the rate is suspect.",
@@ -148,6 +149,7 @@ class Transfers(Check):
     def _rates(self, ctx: CheckContext, metric: str, suffix: str = "") -> dict[str, list[float]]:
         """Way → B/s of each block, emitted and verified."""
         device = open_device(ctx.device)
+        device.select()  # before anything is pinned: see Cuda.host_buffer
         gpu = device.kind == "cuda"
         length = (self.size_bytes or (256 << 20 if gpu else 16 << 20)) // _ITEM_BYTES
         block_s = self.block_s or (0.1 if gpu else 0.02)
@@ -232,6 +234,9 @@ def _judge_link(ctx: CheckContext, rates: dict[str, list[float]]) -> None:
     """What the link achieved of what it could carry, where that is known and PCIe is what it is."""
     gpu = _own_gpu(ctx)
     nominal = nominal_bytes(gpu) if gpu else 0.0
+    if gpu and gpu.coherent:
+        ctx.unsupported("link_share", "GPU and CPU are joined chip to chip: PCIe says nothing of the way between them")
+        return
     if not nominal:
         why = (
             "a CPU has no link to itself" if ctx.device == "cpu" else "the driver does not say what the link can carry"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import os
+import resource
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from hpcaccept import __version__
 from hpcaccept.errors import HpcacceptError
 
 if TYPE_CHECKING:
@@ -30,11 +31,19 @@ _COMMANDS = {
     "checks": ("checks", "checks", "List the checks and suites; explain one."),
     "simulate": ("simulate", "simulate", "Say how small a fault is found in a simulated fleet."),
     "baseline": ("baseline", "baseline", "Learn, approve, compare and import what a device model reaches."),
+    "import-results": (
+        "import_results",
+        "import_results",
+        "Judge results of SuperBench: per node, peers, baseline, past.",
+    ),
     "history": ("history", "history", "What past runs measured: trends, offenders, where GPUs were."),
     "compare": ("compare", "compare", "Say what changed between two runs: hardware or environment?"),
     "bundle": ("bundle", "bundle", "Pack the evidence about one faulty node for its vendor, redacted."),
     "certificate": ("certificate", "certificate", "Sign which nodes were accepted; verify such a statement."),
     "k8s": ("k8s", "k8s", "Print Kubernetes manifests; take runs out of logs."),
+    "azure": ("azure", "azure", "Azure: a GPU scale set from one file, looked after and removed."),
+    "vast": ("vast", "vast", "Rented machines (Vast.ai): find, check, rent, test and destroy them."),
+    "tester": ("tester", "tester", "Answer on a rented machine: what 'vast verify' starts there."),
     "files": ("files", "files", "Print where suites, baselines, sbatch scripts, Enroot files and docs are."),
     "config": ("config", "config", "Show the settings and where each came from."),
     "plan": ("plan", "plan", "Write a run folder for an sbatch script, inside its job."),
@@ -47,6 +56,7 @@ Exit codes, of every command:
   2  the command line or a configuration file is wrong
   3  anything else: something required could not be judged, or is in doubt (WARN)
   130  interrupted; the job goes on
+  141  whoever read the output (head, less) has gone
 
 \b
 Start here:
@@ -58,6 +68,14 @@ Start here:
 Shell completion (bash; also zsh, fish):
   eval "$(_HPCACCEPT_COMPLETE=bash_source hpcaccept)"
 """
+
+
+#: 128 + SIGPIPE, as shells say it.
+_READER_GONE = 141
+#: Characters of a line of an error.
+_LONGEST_LINE = 1500
+#: Processor time in which numpy is imported; a tenth of it is usual.
+_IMPORT_S = 10
 
 
 class Commands(click.Group):
@@ -100,10 +118,9 @@ def _show_version(context: click.Context, parameter: click.Parameter, asked: boo
     """Print version and commit, and end."""
     if not asked or context.resilient_parsing:
         return
-    from hpcaccept.app.commit import commit
+    from hpcaccept.app.commit import version_line
 
-    of = commit()
-    click.echo(f"hpcaccept, version {__version__}" + (f" (commit {of})" if of else ""))
+    click.echo(version_line())
     context.exit()
 
 
@@ -140,40 +157,98 @@ def group() -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; gives its exit code. 1 is a FAIL verdict and nothing else: a fault of our own is 3, with a sentence."""
+    _open_what_was_closed()
+    out = sys.stdout
     for stream in (sys.stdout, sys.stderr):
         # A locale that lacks a sign shows another in its place; a report is never lost to an encoding.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    if _memory_is_limited() and not _numpy_loads():
+        _say("Error: numpy does not load under this memory limit (ulimit -v, ulimit -d), and ends the program.")
+        _say("  → Raise the limit, or type this on another machine; nothing is said of any node.")
+        return 3
     try:
         code = group.main(list(argv) if argv is not None else None, prog_name="hpcaccept", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.ClickException as fault:
-        fault.show()
+        with contextlib.suppress(OSError):
+            fault.show()
         return 2
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted.", err=True)
+        _say("Interrupted.")
         return 130
     except HpcacceptError as fault:
         from hpcaccept.report.printable import safe
 
-        click.echo(
-            "\n".join(f"{'Error: ' if i == 0 else ''}{safe(x)}" for i, x in enumerate(str(fault).splitlines())),
-            err=True,
+        _say(
+            "\n".join(f"{'Error: ' if i == 0 else ''}{_short(safe(x))}" for i, x in enumerate(str(fault).splitlines()))
         )
         return fault.exit_code
     except BrokenPipeError:
-        # The reader (head, less) has gone: that is no error of ours.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _reader_has_gone()
+    except SystemExit as end:
+        # Where the reader has gone click puts a quiet stream there and ends with 1, and so does rich. A module that ends us is broken.
+        gone = sys.stdout is not out or isinstance(end.__context__, BrokenPipeError)
+        return _reader_has_gone() if gone else _own_fault(end)
     except Exception as fault:
         if _DEBUG:
             raise
         return _own_fault(fault)
 
 
-def _own_fault(fault: Exception) -> int:
+def _open_what_was_closed() -> None:
+    """A closed standard stream leads nowhere: else the next file that is opened is taken for it, and what is printed lands there."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+    for name, number, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
+
+
+def _memory_is_limited() -> bool:
+    """True under ``ulimit -v`` or ``-d``, as some login nodes have them."""
+    limits = (resource.getrlimit(which)[0] for which in (resource.RLIMIT_AS, resource.RLIMIT_DATA))
+    return any(limit != resource.RLIM_INFINITY for limit in limits)
+
+
+def _numpy_loads() -> bool:
+    """Whether a child that imports numpy lives: where its OpenBLAS finds no memory it calls exit(1), which would be a verdict.
+
+    That of numpy 2.2 asks for memory without end.
+    """
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    with contextlib.suppress(BaseException):
+        resource.setrlimit(resource.RLIMIT_CPU, (_IMPORT_S, _IMPORT_S))
+        importlib.import_module("numpy")
+    os._exit(0)  # what Python itself can tell is told later
+
+
+def _reader_has_gone() -> int:
+    """The exit code where nobody reads on (head, less): that of a program that a closed pipe has ended, and of no verdict."""
+    for number in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+    return _READER_GONE
+
+
+def _say(text: str) -> None:
+    """Print on standard error; where that is full or gone, the exit code has to do."""
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)
+
+
+def _short(line: str) -> str:
+    """A line of an error as people can read it: what was found may be a whole file."""
+    return line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]} …"
+
+
+def _own_fault(fault: BaseException) -> int:
     """What is said of an exception that nobody expected."""
     import traceback
 
@@ -181,9 +256,8 @@ def _own_fault(fault: Exception) -> int:
 
     where = traceback.extract_tb(fault.__traceback__)[-1:]
     place = f" ({where[0].filename.rpartition(os.sep)[2]}:{where[0].lineno})" if where else ""
-    click.echo(f"Error: {safe(f'{type(fault).__name__}: {fault}'[:500])}{place}", err=True)
-    click.echo(
-        "  → This is a fault of hpcaccept or of its installation, and says nothing about a node. 'hpcaccept --debug …' shows where.",
-        err=True,
+    _say(f"Error: {safe(f'{type(fault).__name__}: {fault}'[:500])}{place}")
+    _say(
+        "  → This is a fault of hpcaccept or of its installation, and says nothing about a node. 'hpcaccept --debug …' shows where."
     )
     return 3

@@ -144,13 +144,16 @@ def check(model: str, run: str | None, **options: Any) -> int:
 @click.option("--model", required=True, metavar="NAME", help="Exact name the driver gives the GPU: nvidia-smi -L.")
 @click.option("--power-limit-w", type=float, default=0.0, metavar="W", help="Of the boards that the figures are of.")
 @click.option("--memory-gib", type=float, default=0.0, metavar="GIB", help="Of these boards.")
+@click.option("--gpus", type=click.IntRange(min=0), default=0, metavar="N", help="GPUs per node that nccl-bw ran on.")
 @baselines_dir_option
-def import_(files: tuple[Path, ...], model: str, power_limit_w: float, memory_gib: float, **options: Any) -> int:
+def import_(
+    files: tuple[Path, ...], model: str, power_limit_w: float, memory_gib: float, gpus: int, **options: Any
+) -> int:
     """Take limits from AzNHC (.conf), SuperBench (.json, .jsonl) and tables (.csv); the rest is listed."""
     from hpcaccept.app.baseline.import_limits import import_files
     from hpcaccept.report.printable import safe
 
-    for line in import_files(files, model, paths(**options)[1], power_limit_w, memory_gib):
+    for line in import_files(files, model, paths(**options)[1], power_limit_w, memory_gib, gpus):
         click.echo(safe(line))
     return 0
 
@@ -179,4 +182,14 @@ def build(only_check: bool, sources: Path | None, output: Path | None) -> int:
     work = build_shipped.check if only_check else build_shipped.build
     for line in work(sources or build_shipped.SOURCES, output or SHIPPED):
         click.echo(line)
+    return 0
+
+
+@baseline.command()
+def coverage() -> int:
+    """Print which metrics of which model are judged by what comes with hpcaccept (docs/reference/baseline-coverage.md)."""
+    from hpcaccept.app.baseline.build_shipped import shipped_baselines
+    from hpcaccept.report.views.baseline_coverage import coverage_page
+
+    click.echo(coverage_page(shipped_baselines()), nl=False)
     return 0

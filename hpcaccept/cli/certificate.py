@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from hpcaccept.cli.options import baselines_dir_option, history_option, history_path, paths, runs_dir_option
-from hpcaccept.errors import StoreError
+from hpcaccept.errors import StoreError, UsageError
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -27,7 +27,11 @@ def keygen(key: Path) -> int:
     """Make a key for signing (Ed25519). Keep FILE to yourself, give FILE.pub to whoever verifies."""
     from hpcaccept.store.signing import key_id, make_key, read_public_key
 
-    public = make_key(key)
+    try:
+        key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        public = make_key(key)
+    except OSError as fault:
+        raise UsageError(f"{key} cannot be written: {fault.strerror}.", "Name another place with --key.") from fault
     click.echo(
         f"{key}: the private key, readable by you only.\n{public}: the public key {key_id(read_public_key(public))}."
     )

@@ -168,6 +168,52 @@ def reference() -> None:
     click.echo(metrics_page(), nl=False)
 
 
+@checks.command()
+@click.argument("code", default="")
+def codes(code: str) -> None:
+    """What a finding of a report means and what to do about it; without CODE every one, as the text of docs/reference/codes.md."""
+    from hpcaccept.errors import UsageError, nearest
+    from hpcaccept.model.finding_code import FindingCode
+
+    if not code:
+        click.echo(codes_page(), nl=False)
+        return
+    found = next((one for one in FindingCode if str(one) == code), None)
+    if found is None:
+        raise UsageError(f"There is no code {code!r}.", nearest(code, map(str, FindingCode)))
+    about = found.about
+    parts = (
+        (code, about.meaning),
+        ("evidence", about.evidence),
+        ("to do", about.action),
+        ("known false alarms", about.false_alarms),
+    )
+    click.echo(reflowed("\n\n".join(f"{name}: {text}" for name, text in parts), _width()))
+
+
+def codes_page() -> str:
+    """The page, from the table of codes."""
+    from hpcaccept.model.finding_code import FindingCode
+
+    lines = [
+        "# Codes",
+        "",
+        "Written by `hpcaccept checks codes`; a test holds it against the code. Each finding of a report has one of these",
+        "codes: in brackets at the terminal and in Markdown, as `code` in `report.json`. They stay what they are when sentences",
+        "change. `NODE` stands for the node, `RUN` for the run. `hpcaccept checks codes peers-slow` shows one entry.",
+    ]
+    for code in FindingCode:
+        about = code.about
+        lines += ["", f"## {code}", "", about.meaning, ""]
+        lines += [
+            f"- **Evidence**: {about.evidence}",
+            f"- **To do**: {about.action}",
+            f"- **Known false alarms**: {about.false_alarms}",
+            f"- **Made by the test** `tests/{about.test}`",
+        ]
+    return "\n".join(lines) + "\n"
+
+
 def metrics_page() -> str:
     """The page, from what the checks declare."""
     lines = [

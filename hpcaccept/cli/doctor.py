@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from hpcaccept import container
-from hpcaccept.cli.options import pairs, runs_dir_option, variables
+from hpcaccept.cli.options import gpus_per_node, pairs, runs_dir_option, variables
 
 
 @click.command()
@@ -19,7 +19,9 @@ from hpcaccept.cli.options import pairs, runs_dir_option, variables
 )
 @click.option("-p", "--partition", metavar="NAME", help="Slurm partition.")
 @click.option("-A", "--account", metavar="NAME", help="Slurm account.")
-@click.option("-g", "--gpus-per-node", type=click.IntRange(min=0), metavar="N", help="GPUs that each node must have.")
+@click.option(
+    "-g", "--gpus-per-node", callback=gpus_per_node, metavar="[TYPE:]N", help="GPUs that each node must have."
+)
 @click.option("-t", "--time", metavar="TIME", help="Time limit of the run.  [default: an upper estimate]")
 @click.option("-l", "--launcher", metavar="NAME", help="As of submit.  [default: auto]")
 @click.option("--container-image", metavar="IMAGE", help="The image that the ranks would enter.")

@@ -124,6 +124,33 @@ def add(runs: tuple[str, ...], **options: Any) -> int:
 
 
 @history.command()
+@click.argument("subject", metavar="SUBJECT")
+@click.option("--yes", is_flag=True, help="Do it; without, only say what would be accepted.")
+@runs_dir_option
+@history_option
+def accept(subject: str, yes: bool, **options: Any) -> int:
+    """Accept what a SUBJECT reaches now: what it has reached since it fails (or since it was repaired) is normal for it.
+
+    Nothing else makes what failed normal, however many nights pass. What came before is compared with no more. A SUBJECT is a GPU UUID (or its beginning), a serial number, a node
+    (with all that is in it), or NODE/DEVICE.
+    """
+    from hpcaccept.app import history as app
+
+    folder = history_path(**options)
+    found = app.acceptances(folder, app.find_subjects(folder, subject))
+    for one in found:
+        click.echo(
+            f"{one.subject}: what it has reached since {one.since[:10]} is normal, what was before is compared with no more."
+        )
+    if yes:
+        app.accept(folder, found)
+        click.echo(f"{len(found)} accepted.")
+    else:
+        click.echo(f"{len(found)} would be accepted. To do it: add --yes")
+    return 0
+
+
+@history.command()
 @click.option("--older-than", required=True, metavar="AGE", help="For example 400d, 60w, 18m (of 30 days) or 2y.")
 @click.option("--yes", is_flag=True, help="Do it; without, only say what would be forgotten.")
 @runs_dir_option

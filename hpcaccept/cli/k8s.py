@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
@@ -12,8 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hpcaccept.bounded import read_text
 from hpcaccept.cli.options import runs_dir_option, suite_options
 from hpcaccept.errors import HpcacceptError, RunError, UsageError
+from hpcaccept.serial import loads
 
 if TYPE_CHECKING:
     from hpcaccept.store.folder import RunFolder
@@ -205,7 +206,7 @@ def _test_all(me: Any, place: Path, options: dict[str, Any], pods_timeout: float
                 click.echo(f"Index {index} did not come within {pods_timeout:g} s: kubectl describe pod -l {label}")
         os.environ.update(pods.door_to(me, place, names))
         folder, code = _test({**options, "nodelist": ",".join(names.values()), "launcher": launch.providing("ssh")[0]})
-        report = json.loads(folder.report_file.read_text("utf-8"))
+        report = loads(read_text(folder.report_file))
     except (HpcacceptError, OSError, ValueError) as fault:
         why = f"the run could not be made: {fault}"
         raise
@@ -226,7 +227,7 @@ def _test(asked: dict[str, Any]) -> tuple[RunFolder, int]:
     changes = suite_options(asked.pop("skip"), asked.pop("changes"), asked.pop("search"))
     layered = load_settings(asked, suite_options=changes)
     plan, folder = plan_run(layered.settings, layered.overrides)
-    job = start(plan, folder)
+    job = start(plan, folder, layered.settings)
     return folder, wait_and_conclude(folder, job, layered.settings, DEFAULT)
 
 
@@ -246,6 +247,6 @@ def _to_log(folder: RunFolder) -> bool:
     except RunError as fault:
         fits = False
         click.echo(str(fault))
-    words = rank_logs_of(json.loads(folder.report_file.read_text("utf-8")))
+    words = rank_logs_of(loads(read_text(folder.report_file)))
     click.echo("\n".join(safe(line) for line in words.splitlines()) or "nothing is wrong")
     return fits

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from hpcaccept.cli.options import baselines_dir_option, pairs, runs_dir_option
+from hpcaccept.cli.options import baselines_dir_option, gpus_per_node, pairs, runs_dir_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ def _run_options(command: F) -> F:
         click.option("-p", "--partition", metavar="NAME", help="Slurm partition.  [default: Slurm's]"),
         click.option("-A", "--account", metavar="NAME", help="Slurm account."),
         click.option(
-            "-g", "--gpus-per-node", type=click.IntRange(min=0), metavar="N", help="GPUs that each node must have."
+            "-g", "--gpus-per-node", callback=gpus_per_node, metavar="[TYPE:]N", help="GPUs that each node must have."
         ),
         click.option("-t", "--time", metavar="TIME", help="Time limit of a job.  [default: an upper estimate]"),
         click.option("-l", "--launcher", metavar="NAME", help="slurm, or local: this machine alone.  [default: slurm]"),

@@ -82,6 +82,15 @@ def pairs(context: click.Context, parameter: click.Parameter, values: tuple[str,
     return table
 
 
+def gpus_per_node(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """``N`` or ``TYPE:N``, once it has one of these forms."""
+    from hpcaccept.config.gpu_request import split_gpus
+
+    if value is not None:
+        split_gpus(value, "--gpus-per-node")
+    return value
+
+
 def variables(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     """``NAME=VALUE`` as a table."""
     table = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from hpcaccept.cli.options import suite_options
+from hpcaccept.cli.options import gpus_per_node, suite_options
 
 
 @click.command()
@@ -12,7 +12,7 @@ from hpcaccept.cli.options import suite_options
 @click.option("--suite", metavar="SUITE", help="A suite's name or .toml file.")
 @click.option("--skip", multiple=True, metavar="CHECK", help="Leave this check out; may be repeated.")
 @click.option("--set", "changes", multiple=True, metavar="CHECK.PARAM=VALUE", help="Change a parameter of a check.")
-@click.option("--gpus-per-node", type=click.IntRange(min=0), metavar="N", help="GPUs that each node must have.")
+@click.option("--gpus-per-node", callback=gpus_per_node, metavar="[TYPE:]N", help="GPUs that each node must have.")
 @click.option("--nodes", default="", metavar="TEXT", help="What 'scontrol show hostnames' says of the job.")
 @click.option("--gres", default="", metavar="TEXT", help="What 'sinfo -h -N -o %G' says of its nodes.")
 @click.option("--mpi-list", default="", metavar="TEXT", help="What 'srun --mpi=list' says.")
@@ -27,7 +27,7 @@ def plan(
     suite: str | None,
     skip: tuple[str, ...],
     changes: tuple[str, ...],
-    gpus_per_node: int | None,
+    gpus_per_node: str | None,
     nodes: str,
     gres: str,
     mpi_list: str,

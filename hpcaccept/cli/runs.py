@@ -135,10 +135,11 @@ def report(run: str, form: str, output: Path | None, strict_exit: bool, **option
 
 
 def _judged(folder: RunFolder) -> str:
-    import json
+    from hpcaccept.bounded import read_text
+    from hpcaccept.serial import loads
 
     try:
-        return f"exit code {json.loads(folder.report_file.read_text('utf-8'))['exit_code']}"
+        return f"exit code {int(loads(read_text(folder.report_file))['exit_code'])}"
     except (OSError, ValueError, KeyError, TypeError):
         return "not judged yet"
 

@@ -10,6 +10,7 @@ from hpcaccept import container
 from hpcaccept.cli.options import (
     LauncherOption,
     baselines_dir_option,
+    gpus_per_node,
     pairs,
     runs_dir_option,
     suite_options,
@@ -38,8 +39,8 @@ from hpcaccept.cli.options import (
 @click.option(
     "-g",
     "--gpus-per-node",
-    type=click.IntRange(min=0),
-    metavar="N",
+    callback=gpus_per_node,
+    metavar="[TYPE:]N",
     help="GPUs that each node must have; fewer is a FAIL.  [default: what Slurm's gres say]",
 )
 @click.option("--ranks-per-node", type=int, metavar="N", help="MPI ranks per node.  [default: one per GPU, else 1]")
@@ -123,7 +124,10 @@ def submit(
     if dry_run:
         click.echo(show(plan, folder))
         return 0
-    job = start(plan, folder)
+    from hpcaccept.app.doctor.before_queue import must_fit
+
+    must_fit(plan, folder)
+    job = start(plan, folder, layered.settings)
     click.echo(f"{folder.run_id}: {job.launcher} job {job.id}, suite {plan.suite.name}", err=True)
     if no_wait:
         click.echo(f"Come back with: hpcaccept wait {folder.run_id}", err=True)

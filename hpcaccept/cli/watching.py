@@ -49,7 +49,8 @@ def wait_and_conclude(
 
 
 def _import_early() -> None:
-    with contextlib.suppress(ImportError):
+    # Whatever is broken there is told when it is needed.
+    with contextlib.suppress(Exception):
         import hpcaccept.app.history
         import hpcaccept.app.run.conclude
         import hpcaccept.report.formats.html

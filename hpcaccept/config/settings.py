@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from hpcaccept.config.gpu_request import GPUS_PER_NODE, with_gpu_type
 from hpcaccept.config.nightly import NightlySettings, check
 from hpcaccept.config.slurm_options import check_slurm_options
 from hpcaccept.config.suites import SuiteText
@@ -18,12 +20,20 @@ from hpcaccept.errors import UsageError, nearest
 SYSTEM_FILE = Path("/etc/hpcaccept.toml")
 PROJECT_FILE = Path("hpcaccept.toml")
 ENVIRONMENT_PREFIX = "HPCACCEPT_"
+#: Variables with that prefix that tell a rank where it is, and resemble a setting.
+_NO_SETTINGS = frozenset({"NODE"})
 #: Tables of a settings file that change suites (``plan.override``), not settings.
 OVERRIDES = ("checks", "limits", "peers")
 #: Table of a settings file with settings of its own.
 NIGHTLY = "nightly"
 #: Characters of a value: as many as a path may have (PATH_MAX), and of a list of nodes as many as one argument of a program may have.
 _LONGEST, _LONGEST_LIST = 4096, 131_072
+#: Control characters, and what readers of Unicode take for the end of a line.
+LINE_ENDS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+#: Between the names of a list, as ClusterShell reads it.
+_BETWEEN = re.compile(r"[,\s!&^\[]+")
+#: Of any number: no time, share or count of a site comes near it.
+_MOST = 10**12
 #: Settings that hold lists of nodes.
 _NODE_LISTS = ("nodelist", "exclude")
 
@@ -40,7 +50,8 @@ class Settings:
         launcher: ``auto``, ``slurm``, ``hosts`` or ``local``.
         partition: of Slurm.
         account: of Slurm.
-        gpus_per_node: GPUs that each node must have; -1: what Slurm's gres (or this machine's driver) say.
+        gpus_per_node: GPUs that each node must have; -1: what Slurm's gres (or this machine's driver) say. ``TYPE:N`` sets gpu_type too.
+        gpu_type: which of them, by Slurm's name (``h100``, a slice ``1g.10gb``); empty: any.
         ranks_per_node: MPI ranks per node; 0: one per GPU, else one.
         time: limit of the job in Slurm's notation; empty: an estimate.
         container_image: image reference, ``.sqsh`` or ``.sif``; empty: no container.
@@ -53,6 +64,7 @@ class Settings:
         python: interpreter for the ranks; empty: this one, or ``python3`` in a container.
         mpi: ``srun --mpi=`` type; ``auto``: the best one that ``srun --mpi=list`` names.
         slurm: further options of sbatch.
+        keep_variables: names of variables, separated by commas, that driver and ranks see although they look like secrets.
         runs_dir: where runs are kept: a file system that all nodes share.
         baselines_dir: where baselines are looked for first and learned ones are written.
         history: folder of what past runs measured; empty: ``history`` among the runs.
@@ -68,6 +80,7 @@ class Settings:
     partition: str = ""
     account: str = ""
     gpus_per_node: int = -1
+    gpu_type: str = ""
     ranks_per_node: int = 0
     time: str = ""
     container_image: str = ""
@@ -80,6 +93,7 @@ class Settings:
     python: str = ""
     mpi: str = "auto"
     slurm: dict[str, str] = field(default_factory=dict)
+    keep_variables: str = ""
     runs_dir: str = "runs"
     baselines_dir: str = "baselines"
     history: str = ""
@@ -175,7 +189,7 @@ def _layers(
     origin = {f.name: "default" for f in fields(kind)}
 
     def put(layer: Mapping[str, Any], place: str) -> None:
-        for key, value in layer.items():
+        for key, value in with_gpu_type(layer, place).items():
             name = key.replace("-", "_")
             values[name] = _fit(key, value, place, kind)
             origin[name] = place
@@ -190,7 +204,7 @@ def _layers(
 def _one_line(key: str, text: str, place: str) -> None:
     """Everything is written into scripts and commands sooner or later, where a line more is a command more."""
     longest = _LONGEST_LIST if key in _NODE_LISTS else _LONGEST
-    if any(ord(character) < 32 or ord(character) == 127 for character in text) or len(text) > longest:
+    if LINE_ENDS.search(text) or len(text) > longest:
         shown = f"{text[:60]!r}{'…' if len(text) > 60 else ''}"
         expected = f"expected one line of at most {longest:,} characters, none of them a control character"
         raise UsageError(f"{place}: setting {key!r} is {shown}, {expected}.")
@@ -205,8 +219,25 @@ def _from_environment(environ: Mapping[str, str], settings: type, prefix: str) -
             continue
         kind = str(field_.type)
         place = f"environment variable {prefix}{name.upper()}"
-        found[name] = _from_text(text, kind, place)
+        # TYPE:N is no number yet.
+        found[name] = text if name == GPUS_PER_NODE else _from_text(text, kind, place)
+    _no_misspelt(environ, known, prefix)
     return found
+
+
+def _no_misspelt(environ: Mapping[str, str], known: Collection[str], prefix: str) -> None:
+    """Refuse a variable that is nearly a setting: without it other things would be tested than were asked for, and might be accepted."""
+    for variable in sorted(environ):
+        name = variable.removeprefix(prefix)
+        if name == variable or name in _NO_SETTINGS or name.lower() in known or name.startswith("NIGHTLY_"):
+            continue
+        from difflib import get_close_matches
+
+        if close := get_close_matches(name.lower(), known, n=1, cutoff=0.8):
+            raise UsageError(
+                f"environment variable {variable} is no setting.",
+                f"Did you mean {prefix}{close[0].upper()}? Else unset it.",
+            )
 
 
 def _from_text(text: str, kind: str, place: str) -> object:
@@ -253,6 +284,19 @@ def _fit(key: str, value: object, place: str, settings: type) -> object:
         return table
     if isinstance(value, str):
         _one_line(key, value, place)
-        if name in _NODE_LISTS and any(part.strip().startswith("-") for part in value.split(",")):
+        if name in _NODE_LISTS and any(part.startswith("-") for part in _BETWEEN.split(value)):
             raise UsageError(f"{place}: {key} is {value[:80]!r}: no node has a name that begins with '-'.")
-    return float(value) if kind == "float" and isinstance(value, (int, float)) else value
+    if isinstance(value, float) and settings is NightlySettings:
+        return value  # what each of those may be is known: nightly.check
+    if kind in ("int", "float") and isinstance(value, (int, float)):
+        return _number(key, value, kind, place)
+    return value
+
+
+def _number(key: str, value: int | float, kind: str, place: str) -> int | float:
+    """A number that can be counted with: NaN passes every bound, and no plan can hold it."""
+    # An int may be too large for a float; a comparison of both is exact.
+    if not -_MOST <= value <= _MOST:
+        shown = repr(value) if isinstance(value, float) else f"a number of {value.bit_length()} bits"
+        raise UsageError(f"{place}: setting {key!r} is {shown}, expected a number between -{_MOST:,} and {_MOST:,}.")
+    return float(value) if kind == "float" else value

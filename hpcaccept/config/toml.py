@@ -5,10 +5,14 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from hpcaccept.bounded import read_text
 from hpcaccept.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+#: Of a file that people write.
+MOST_BYTES = 1024 * 1024
 
 
 def read_toml(file: Path) -> dict[str, Any]:
@@ -18,7 +22,7 @@ def read_toml(file: Path) -> dict[str, Any]:
         UsageError: absent, unreadable or not TOML; the message has the file and the place.
     """
     try:
-        text = file.read_text("utf-8")
+        text = read_text(file, follow=True, most=MOST_BYTES)
     except OSError as fault:
         raise UsageError(f"Cannot read {file}: {fault.strerror}.") from None
     except UnicodeDecodeError as fault:
@@ -38,6 +42,8 @@ def parse_toml(text: str, place: str) -> dict[str, Any]:
         import tomli as tomllib
     try:
         tables: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as fault:
-        raise UsageError(f"{place} is not TOML: {fault}.") from None
+    except RecursionError:
+        raise UsageError(f"{place} is not TOML that can be read: it is nested too deeply.") from None
+    except ValueError as fault:  # TOMLDecodeError, and whole numbers of thousands of digits
+        raise UsageError(f"{place} is not TOML: {str(fault)[:300]}.") from None
     return tables

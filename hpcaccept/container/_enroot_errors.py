@@ -9,27 +9,41 @@ _IMPORT_ONCE = "Import the image once on the login node ('enroot/import IMAGE'),
 
 SIGNS = (
     Sign(
+        "hook failed",
+        r"\S+/hooks\.d/\S+ exited with return code|nvidia-container-cli: |Command not found: nvidia-container-cli|Unknown (NVIDIA|MELLANOX)",
+        "a hook of Enroot failed on the node",
+        "Run the hook named here by hand on that node; for 98-nvidia.sh: does nvidia-smi answer, is libnvidia-container installed?",
+    ),
+    Sign(
+        "no runtime",
+        r"Command not found: |\benroot(?:-\w+)?: (?:command )?not found",
+        "Enroot, or a program that it needs, is not installed on the node",
+        "Install the named program there (Enroot needs curl, jq, parallel, squashfs-tools, zstd; to start a .sqsh squashfuse and fuse-overlayfs).",
+    ),
+    Sign(
         "pull refused",
-        r"\[ERROR\].*(\b401\b|\b403\b|[Uu]nauthorized|denied)|Could not parse authentication realm|Unsupported authentication method",
+        r"returned error code: (?:401|403)\b|curl: \(22\).*\b(?:401|403)\b|requested access to the resource is denied|\bunauthorized: "
+        r"|Could not parse authentication realm|Unsupported authentication method",
         "the registry refused the image",
         _CREDENTIALS,
     ),
     Sign(
         "pull refused",
-        # Of a registry that wants a password by itself (Basic), Enroot 4.1 ends here without a word.
-        r"Authenticating with user: (?![\s\S]*(Authentication succeeded|\[INFO\]))",
+        # Of a registry that wants a password by itself (Basic), Enroot 4.1 ends here without a word; where the password is in a file, it has said so.
+        r"Authenticating with user: (?![\s\S]*(Authentication succeeded|\[INFO\] (?!Using credentials from file)))",
         "the registry refused the image",
         _CREDENTIALS,
+        progress=True,
     ),
     Sign(
         "pull refused",
-        r"\[ERROR\].*\b429\b|toomanyrequests",
+        r"returned error code: 429\b|curl: \(22\).*\b429\b|toomanyrequests",
         "the registry limits how often it is asked",
         _IMPORT_ONCE,
     ),
     Sign(
         "image missing",
-        r"\[ERROR\].*(\b404\b|[Nn]ot [Ff]ound\b|manifest unknown|No such image)",
+        r"returned error code: 404\b|curl: \(22\).*\b404\b|manifest unknown|name unknown|No such image",
         "the registry does not know the image",
         "Check name and tag or digest: --container-image REGISTRY#PATH:TAG.",
     ),
@@ -42,8 +56,9 @@ SIGNS = (
     Sign(
         "image missing",
         r"Invalid image format",
-        "the file is no squashfs image",
-        "Make it again: 'enroot/import IMAGE' prints the path of a good one.",
+        "Enroot cannot read the file as a squashfs image",
+        "Try on that node: unsquashfs -s IMAGE. If that program does not start there, install squashfs-tools again; else make the image again: "
+        "'enroot/import IMAGE' prints the path of a good one.",
     ),
     Sign(
         "image missing",
@@ -66,12 +81,6 @@ SIGNS = (
         "(enroot/enroot.conf.d); an image that is imported once ('enroot/import') needs only the first.",
     ),
     Sign(
-        "hook failed",
-        r"\S+/hooks\.d/\S+ exited with return code|nvidia-container-cli: |Command not found: nvidia-container-cli|Unknown (NVIDIA|MELLANOX)",
-        "a hook of Enroot failed on the node",
-        "Run the hook named here by hand on that node; for 98-nvidia.sh: does nvidia-smi answer, is libnvidia-container installed?",
-    ),
-    Sign(
         "mount failed",
         r"enroot-mount: |--container-mounts: (source path does not exist|invalid format)|could not add mount entry",
         "something that should be mounted into the container cannot be",
@@ -91,16 +100,35 @@ SIGNS = (
         "Look at ENROOT_RUNTIME_PATH, ENROOT_DATA_PATH, ENROOT_CACHE_PATH and Pyxis' runtime_path on that node (enroot/enroot.conf.d).",
     ),
     Sign(
+        "not permitted",
+        r"enroot-(?:aufs2ovlfs|mksquashovlfs): .*(?:not permitted|Permission denied)",
+        "Enroot may not make the files of the image's layers",
+        "Give Enroot its capabilities (package enroot+caps), and let ENROOT_TEMP_PATH and ENROOT_CACHE_PATH be folders on a disk of the node, not on a shared file system.",
+    ),
+    Sign(
+        "not permitted",
+        r"enroot-switchroot: failed to execute: (?!\S*python)\S+: Permission denied",
+        "the image's first program may not be executed",
+        "Is /bin/sh of the image executable, and is the file system of ENROOT_DATA_PATH mounted without noexec?",
+    ),
+    Sign(
+        "does not start",
+        r"line \d+: +\d+ Killed +",
+        "a program of Enroot was killed: out of memory, or out of time",
+        "See the node's kernel log; give the step more memory, or import the image once ('enroot/import').",
+    ),
+    Sign(
         "unpacking failed",
-        r"FATAL ERROR|unsquashfs|[Ff]ailed to (read|mount|uncompress)|squashfs|Checksum mismatch|zstd: error|tar: .*[Ee]rror|uncompress",
+        r"FATAL ERROR|[Ff]ailed to (?:read|mount|uncompress)|Checksum (?:mismatch|validation failed)|zstd: error|tar: .*[Ee]rror|gzip: "
+        r"|squashfs\w*: .*(?:[Ee]rror|[Ff]ail|[Cc]annot)|uncompress failed",
         "the image could not be unpacked",
         "Is the .sqsh whole (unsquashfs -s IMAGE), and are squashfs-tools and zstd on the node? Else import it again: enroot/import.",
     ),
     Sign(
         "no runtime",
-        r"Command not found: |enroot: (command )?not found|couldn't execute enroot command",
+        r"couldn't execute enroot command",
         "Enroot, or a program that it needs, is not installed on the node",
-        "Install the named program there (Enroot needs curl, jq, parallel, squashfs-tools, zstd).",
+        "Install the named program there, with those that Enroot needs: curl, jq, parallel, squashfs-tools, zstd.",
     ),
     Sign(
         "does not start",

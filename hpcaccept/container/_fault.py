@@ -22,12 +22,15 @@ Kind = Literal[
     "python missing",
     "hpcaccept missing",
     "another version",
+    "MPI does not fit",
     "MPI cannot join",
     "does not start",
 ]
 
-#: Who passes the line on: srun --label, Slurm's daemon, Pyxis.
-_WHO = re.compile(r"^\s*(\d+: )?(slurmstepd\S*: error: )?(pyxis: {2,})?")
+#: Enroot's mark of a line that tells how far it is.
+_PROGRESS = "[INFO]"
+#: Who passes the line on: srun --label, Slurm's daemon (from 25.05 on by the time of day instead of its name), Pyxis.
+_WHO = re.compile(r"^\s*(\d+: )?((slurmstepd\S*:|\[\d{4}-\S+\]) error: )?(pyxis: {2,})?")
 
 
 @dataclass(frozen=True)
@@ -54,20 +57,28 @@ class Sign:
         words: regular expression, looked for line by line.
         cause: what they mean.
         remedy: what to do.
+        progress: look in the lines of progress (``[INFO]``) too, which tell of no failure by themselves.
     """
 
     kind: Kind
     words: str
     cause: str
     remedy: str
+    progress: bool = False
 
 
 def first_of(signs: Iterable[Sign], stderr: str) -> Fault | None:
-    """The fault of the first sign that is found in a standard error; signs stand from the particular to the general."""
+    """The fault of the first sign that is found in a standard error; signs stand from the particular to the general.
+
+    The line that tells it is quoted, where there is one: a line of progress is none.
+    """
+    told = "\n".join(line for line in stderr.splitlines() if _PROGRESS not in line)
     for sign in signs:
-        match = re.search(sign.words, stderr)
+        text = stderr if sign.progress else told
+        match = re.search(sign.words, text)
         if match:
-            begin = stderr.rfind("\n", 0, match.start()) + 1
-            line = _WHO.sub("", stderr[begin:].partition("\n")[0]).strip()
-            return Fault(sign.kind, f"container: {sign.cause} ({line[:200]})", sign.remedy)
+            begin = text.rfind("\n", 0, match.start()) + 1
+            line = _WHO.sub("", text[begin:].partition("\n")[0]).strip()
+            quoted = "" if _PROGRESS in line else f" ({line[:200]})"
+            return Fault(sign.kind, f"container: {sign.cause}{quoted}", sign.remedy)
     return None

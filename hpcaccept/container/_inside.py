@@ -9,6 +9,12 @@ _JOIN = (
     "Take another type of 'srun --mpi=list' with --mpi, or an image whose MPI and PMIx fit the host's ('ompi_info' and 'pmix_info' "
     "inside); Enroot needs a hook that passes PMIx on (enroot/hooks.d)."
 )
+#: The same where there is no image.
+JOIN_WITHOUT_IMAGE = "Take another type of 'srun --mpi=list' with --mpi, or an MPI that was built for this Slurm's PMIx ('ompi_info' and 'pmix_info' on the nodes)."
+_TYPE = (
+    "Name the type that it speaks, one of 'srun --mpi=list': --mpi=pmi2 for MPICH and its kin, --mpi=pmix for Open MPI (HPCACCEPT_MPI in "
+    "scripts)."
+)
 #: What a rank says of itself (hpcaccept.rank.preflight), what the loader and shells say of a missing program, and what Open MPI
 #: and PMIx say when the image's library cannot reach the server of the host's.
 SIGNS = (
@@ -37,6 +43,19 @@ SIGNS = (
         "there is no such Python where the ranks start",
         "Name the interpreter that is there: HPCACCEPT_PYTHON=/path/to/python3, or python in hpcaccept.toml.",
     ),
+    # The library's own word, from whichever rank comes first; what it says of a server that is gone may follow from a death as well.
+    Sign(
+        "MPI does not fit",
+        r"Runtime environment uses unsupported PMI version",
+        "this MPI does not speak with its launcher",
+        _TYPE,
+    ),
+    Sign(
+        "MPI does not fit",
+        r"OMPI was not built with SLURM's PMI support",
+        "this MPI does not speak with its launcher",
+        _TYPE,
+    ),
     Sign(
         "MPI cannot join",
         r"hpcaccept: MPI cannot join",
@@ -52,7 +71,7 @@ SIGNS = (
     Sign(
         "MPI cannot join",
         r"PMI server unreachable|OPAL ERROR: Unreachable|PMI2_Init failed|PMIX ERROR: \S*UNREACH\S*|pmix.*: (UNREACHABLE|BAD-PARAM)"
-        r"|PMI: (not|no) .*support|OMPI was not built with SLURM's PMI support",
+        r"|PMI: (not|no) .*support",
         "MPI cannot join its host",
         _JOIN,
     ),

@@ -58,6 +58,5 @@ def enter(
 
 def explain(stderr: str) -> Fault | None:
     """Cause and remedy when Enroot could not start the container, or nothing could be started in it."""
-    return first_of(_enroot_errors.SIGNS if "[ERROR]" in stderr or "enroot" in stderr else (), stderr) or first_of(
-        _inside.SIGNS, stderr
-    )
+    enroots = any(word in stderr for word in ("[ERROR]", "[INFO]", "enroot"))
+    return first_of(_enroot_errors.SIGNS if enroots else (), stderr) or first_of(_inside.SIGNS, stderr)

@@ -17,7 +17,8 @@ from hpcaccept.judge.questions.history import judge_against_history
 from hpcaccept.judge.questions.limits import judge_against_limits
 from hpcaccept.judge.questions.missing import judge_absent
 from hpcaccept.judge.questions.peers import judge_against_peers
-from hpcaccept.judge.revise.disturbed import without_disturbed
+from hpcaccept.judge.revise.cancelled import without_blame
+from hpcaccept.judge.revise.disturbed import note_of_company, without_contended, without_disturbed
 from hpcaccept.judge.revise.implausible import without_impossible, without_unreachable
 from hpcaccept.judge.revise.node_level import explained, neighbourhoods
 from hpcaccept.judge.revise.unjudged import with_owed
@@ -48,7 +49,7 @@ class Judgement:
         verdicts: everything that is not PASS, to be read. Missing baselines of more than a thousand subjects, and a node of which
             all like subjects are slow, are one verdict each; ``table`` has every subject by itself.
         coverage: what was judged of what was asked.
-        power: what each comparison could see: ``peers``, ``baseline``, and ``history`` where there is one.
+        sensitivity: what each comparison could see: ``peers``, ``baseline``, and ``history`` where there is one.
         notes: what changes how the numbers are read.
         exit_code: 0 every node is PASS · 1 at least one FAIL · 3 anything else.
         strict_exit_code: the same, with the reasons of a 3 told apart (3, 4, 5).
@@ -111,12 +112,15 @@ def judge_values(
     sensitivity: dict[Question, Sensitivity] = {"peers": peer_sensitivity, "baseline": baseline_sensitivity}
     before: list[JudgedColumn] = []
     notes: tuple[str, ...] = ()
+    together: list[Verdict] = []
     if past is not None:
-        before, sensitivity["history"], notes = judge_against_history(evidence, values, alike, past)
+        before, sensitivity["history"], notes, together = judge_against_history(evidence, values, alike, past)
     drift, nodes = judge_drift(evidence, unique_facts, len(subjects))
-    compared = [explained(answer, alike) for answer in without_disturbed([*peers, *known, *before], evidence)]
-    said = [*judge_absent(evidence, catalogue, values, alike), *said]
-    answers, unjudged = with_owed([*limits, *floors, *compared, *drift], evidence, (*subjects, *nodes), said)
+    said = [*judge_absent(evidence, catalogue, values, alike), *said, *together]
+    found = without_disturbed([*limits, *floors, *peers, *known, *before], evidence)
+    earned = (explained(answer, alike) for answer in without_contended(found, evidence))
+    judged = without_blame([*earned, *drift], evidence)
+    answers, unjudged = with_owed(list(judged), evidence, (*subjects, *nodes), said)
     table = VerdictTable((*subjects, *nodes), tuple(answers))
     said += unjudged
     slow_nodes = {
@@ -129,7 +133,7 @@ def judge_values(
         verdicts=(*said, *readable_verdicts(table, slow_nodes)),
         coverage=coverage_of(evidence, table, said),
         sensitivity=sensitivity,
-        notes=notes,
+        notes=(*notes, *note_of_company(evidence)),
         exit_code=exit_code(_kinds(table, said)),
         strict_exit_code=strict_exit_code(_kinds(table, said)),
     )

@@ -5,6 +5,8 @@ hardware, or what the nodes share: cooling, power, fabric, other users. Where th
 alike is put down to that, and only what a subject lost beyond it is its own. Fewer than ``ENOUGH`` pairs cannot tell the one
 from the other: then it stays undecided.
 
+What was measured while others used the processors, or while its rank was stopped, in either run, is not compared: such company is no hardware.
+
 One pair is a difference of two measurements without a retest, so the cut is the one of the peers' rule: the larger of the metric's floor
 and z robust widths, z from the number of comparisons and the stated false-alarm rate.
 """
@@ -18,11 +20,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from hpcaccept.judge.baseline.conditions import conditions_of
+from hpcaccept.judge.baseline.match import TRANSPORT
 from hpcaccept.judge.questions.peers import floors_of
 from hpcaccept.judge.statistics.peer_rule import MAD_TO_SIGMA, cut
 from hpcaccept.model.comparison import Cause, Comparison, MetricChange, SubjectChange
 from hpcaccept.model.history import environment_of, subject_id
 from hpcaccept.model.metric import Metric
+from hpcaccept.model.record_table import IS_CONTENDED
 from hpcaccept.model.table import MeasuredSubject
 from hpcaccept.model.verdict import Subject
 from hpcaccept.units import show
@@ -135,7 +140,8 @@ def _environment(evidence: Evidence) -> dict[str, str]:
         if threads
         else "",
     }
-    return {name: text for name, text in of_run.items() if text} | environment_of(evidence.records)
+    carried = {name: text for name, text in conditions_of(evidence).items() if name.startswith(TRANSPORT)}
+    return {name: text for name, text in of_run.items() if text} | carried | environment_of(evidence.records)
 
 
 def _places(evidence: Evidence) -> dict[str, str]:
@@ -160,6 +166,7 @@ def _pairs(
         ],
         np.bool_,
     )  # fmt: skip
+    company = _in_company(earlier), _in_company(later)
     models = np.array([subject.model for subject in subjects], object)
     revisions = _revisions(earlier), _revisions(later)
     before = {column.key: column for column in values[0]}
@@ -181,6 +188,15 @@ def _pairs(
         good = np.isfinite(was) & (was > 0) & np.isfinite(column.value)
         if not good.any():
             not_compared[column.key] = "no unit of the same device model and setting has it in both runs"
+        elif column.metric.is_speed:
+            alone = [
+                (column.check, earlier.samples.subjects[twin[i]].node) not in company[0]
+                and (column.check, subjects[i].node) not in company[1]
+                for i in column.subject.tolist()
+            ]
+            good &= np.array(alone, np.bool_)
+            if not good.any():
+                not_compared[column.key] = "others used the processors while it was measured, in one of the runs"
         for model in sorted(set(models[column.subject[good]])):
             mine = good & (models[column.subject] == model)
             some = tuple(subjects[i] for i in column.subject[mine].tolist())
@@ -188,6 +204,13 @@ def _pairs(
             own = column.metric.past_floor if len(some) >= KNOWN_WIDTH else column.metric.peer_floor
             floor = max(floors_of(column, run, own or column.metric.past_floor)[1] for run in (earlier, later))
             yield _Pairs(column.key, column.metric, some, was[mine], column.value[mine], floor)
+
+
+def _in_company(evidence: Evidence) -> set[tuple[str, str]]:
+    """(check, node) of what was not measured alone; the node is empty for all ranks together."""
+    records = evidence.record_table
+    found = {(record.check, record.node) for record in records.rows((records.flags & IS_CONTENDED) > 0)}
+    return found | {(check, "") for check, _ in found}
 
 
 def _kind(subject: MeasuredSubject) -> tuple[str, str]:

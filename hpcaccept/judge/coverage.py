@@ -61,7 +61,10 @@ def coverage_of(evidence: Evidence, table: VerdictTable, said: Iterable[Verdict]
         of_key.setdefault(answer.key, np.zeros(len(node), bool))[subject] = True
     for answer in table.answers:
         # What one question could not answer is no gap where another could.
-        unjudged = answer.subject[answer.demanded & ~of_key[answer.key][answer.subject]]
+        lacks = answer.demanded & ~of_key[answer.key][answer.subject]
+        if answer.owed is not None:
+            lacks |= answer.owed
+        unjudged = answer.subject[lacks]
         lacking.setdefault(answer.check, nothing.copy())[node[unjudged]] = True
     for verdict in said:
         if verdict.required and not verdict.outcome.is_judged:

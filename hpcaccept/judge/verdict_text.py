@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hpcaccept.judge.codes import code_of
+from hpcaccept.model.finding_code import NODE
 from hpcaccept.model.metric import Limit, describe
 from hpcaccept.model.verdict import CODE, OUTCOMES, Outcome, Subject, Verdict
+from hpcaccept.model.verdict_table import Remark
 from hpcaccept.units import show
 
 if TYPE_CHECKING:
@@ -16,31 +19,21 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from hpcaccept.model.finding_code import FindingCode
     from hpcaccept.model.table import MeasuredSubject
     from hpcaccept.model.verdict_table import JudgedColumn, VerdictTable
 
-#: How the reason of a verdict begins where the peers cannot decide: such checks are measured again, like those of suspects.
-UNDECIDED = "the peers differ too much to say"
+#: Why a row is undecided, and what to do: its like (the own runs before are those of the past) are too wide, or two groups, which the width of
+#: few does not tell apart.
+_UNDECIDED = (
+    "the like units differ too much, or are two groups, so that nobody can say who is slow: measure again on quiet nodes, with more nodes, "
+    "or against a baseline"
+)
+_UNDECIDED_BY_PAST = "the earlier runs differ too much, or are two groups, so that nobody can say whether this one is slow: run more often under the same conditions"
 #: More missing baselines than this are said once per metric and kind of subject.
 ONE_BY_ONE = 1000
 #: More bad verdicts than this as well, where a metric has more than ``ONE_BY_ONE`` of them: then it is no single subject's story.
 TOO_MANY = 100_000
-
-_AGAIN_ALONE = (
-    "Measure it again, alone: hpcaccept submit --nodes 1 --nodelist NODE. If it stays, take the node out of service; "
-    "hpcaccept bundle --node NODE packs the evidence."
-)
-_REMEDY = {
-    ("peers", Outcome.FAIL): "Run it once more on this node and two others before it is drained.",
-    ("peers", Outcome.WARN): "Run it once more on this node and two others before it is drained.",
-    ("peers", Outcome.ERROR): "This is a fault of the check or of all units: look into run.h5.",
-    ("baseline", Outcome.NO_BASELINE): "When these units are known to be good: hpcaccept baseline learn RUN.",
-    (
-        "history",
-        Outcome.FAIL,
-    ): "It was faster before: look for what changed on this unit (clocks, cooling, cables, a repair).",
-    ("history", Outcome.WARN): "It was faster before: watch it, hpcaccept history trend.",
-}
 
 
 def subject_of(subject: MeasuredSubject) -> Subject:
@@ -51,22 +44,24 @@ def subject_of(subject: MeasuredSubject) -> Subject:
 def verdict_of(table: VerdictTable, answer: JudgedColumn, row: int) -> Verdict:
     """One row as a verdict."""
     outcome = OUTCOMES[answer.outcome[row]]
-    reason, remedy = answer.remarks.get(row) or (sentence(answer, row), _remedy(answer, outcome))
+    remark = answer.remarks.get(row) or Remark(sentence(answer, row))
+    subject = subject_of(table.subjects[answer.subject[row]])
     # An ERROR that was a FAIL before somebody else was found on the device keeps the limit that was missed.
     limited = outcome.is_judged or outcome is Outcome.ERROR
     return Verdict(
-        subject=subject_of(table.subjects[answer.subject[row]]),
+        subject=subject,
         check=answer.check,
         outcome=outcome,
-        reason=reason,
+        reason=remark.reason,
         metric=answer.metric.name,
         variant=answer.variant,
         value=float(answer.value[row]),
         unit=answer.metric.unit,
         limit=limit_of(answer, row) if limited else None,
-        remedy=remedy.replace("NODE", table.subjects[answer.subject[row]].node or "NODE"),
+        remedy=remark.remedy.replace(NODE, subject.node or NODE),
         required=bool(answer.demanded[row]),
         question=answer.question,
+        code=code_of(answer, row),
     )
 
 
@@ -89,7 +84,8 @@ def sentence(answer: JudgedColumn, row: int) -> str:
         return f"{measured}; {answer.said}"
     limit = limit_of(answer, row)
     if limit is None:
-        return f"{UNDECIDED}: {measured}, {_compared(answer, row)}; {answer.detail} is more than all of it"
+        why = _UNDECIDED_BY_PAST if answer.question == "history" else _UNDECIDED
+        return f"{measured}, {_compared(answer, row)}; {why}"
     center = float(answer.center[row])
     detail = f"; {answer.detail}" if answer.detail else ""
     if np.isnan(center):
@@ -101,19 +97,6 @@ def sentence(answer: JudgedColumn, row: int) -> str:
 
 def _compared(answer: JudgedColumn, row: int) -> str:
     return f"{answer.compared} {show(float(answer.center[row]), answer.metric.unit)}"
-
-
-def _remedy(answer: JudgedColumn, outcome: Outcome) -> str:
-    if outcome is Outcome.PASS:
-        return ""
-    if outcome is Outcome.WARN and answer.question == "baseline":
-        return "Nobody has vouched for this draft: approve it (hpcaccept baseline approve), or learn it anew from a run that was accepted."
-    if outcome is Outcome.FAIL and answer.question in ("limits", "baseline"):
-        return _AGAIN_ALONE
-    if answer.question == "peers" and outcome is Outcome.NO_BASELINE:
-        undecided = "Run again when the machines are quiet, with more nodes, or against a baseline."
-        return "Run with more nodes, or learn a baseline." if answer.said else undecided
-    return _REMEDY.get((answer.question, outcome), "")
 
 
 def passing_verdicts(table: VerdictTable) -> Iterator[Verdict]:
@@ -171,11 +154,22 @@ def _together(table: VerdictTable, answer: JudgedColumn, rows: npt.NDArray[np.in
 
 
 def extended(
-    answer: JudgedColumn, more: Mapping[int, str], remedies: Mapping[int, str] | None = None
-) -> dict[int, tuple[str, str]]:
-    """Remarks of an answer with something added to the sentences of some rows."""
+    answer: JudgedColumn,
+    more: Mapping[int, str],
+    remedies: Mapping[int, str] | None = None,
+    code: FindingCode | None = None,
+) -> dict[int, Remark]:
+    """Remarks of an answer with something added to the sentences of some rows.
+
+    Args:
+        answer: whose rows they are.
+        more: row → what is added.
+        remedies: row → what to do, where that is more special than what the code says.
+        code: what these rows are called from now on; None: as before.
+    """
     remarks = dict(answer.remarks)
     for row, text in more.items():
-        reason, remedy = remarks.get(row) or (sentence(answer, row), _remedy(answer, OUTCOMES[answer.outcome[row]]))
-        remarks[row] = (f"{reason}; {text}", (remedies or {}).get(row, remedy))
+        said = remarks.get(row) or Remark(sentence(answer, row))
+        before = "" if code else said.remedy
+        remarks[row] = Remark(f"{said.reason}; {text}", (remedies or {}).get(row, before), code or said.code)
     return remarks

@@ -8,6 +8,7 @@ configuration. Whoever has a shared runs folder, this Python and Open MPI at the
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -79,6 +80,7 @@ TRAITS = LauncherTraits(
 #: The command that reaches a host is Open MPI's own setting, under the names of 4.x and 5.x; ours reads the same.
 _AGENTS = ("OMPI_MCA_plm_rsh_agent", "PRTE_MCA_plm_ssh_agent")
 CONNECT_S = 10
+_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?::[0-9A-Fa-f:]+)?")
 #: Nobody is there to type a password. Host keys are checked as the user has it.
 _OPTIONS = f"-o BatchMode=yes -o ConnectTimeout={CONNECT_S}"
 _OPEN_MPI = {
@@ -129,10 +131,18 @@ def default_gpus(partition: str) -> int:
 
 
 def nodes(plan: Plan, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Those of ``--nodelist``."""
+    """Those of ``--nodelist``.
+
+    Raises:
+        LaunchError: something in it is no name: mpiexec hands each to ssh, where it could be an option.
+    """
     from ClusterShell.NodeSet import NodeSet
 
-    return tuple(NodeSet(plan.request.nodelist))
+    names = tuple(NodeSet(plan.request.nodelist))
+    for name in names:
+        if not _HOST.fullmatch(name):
+            raise LaunchError(f"{name[:80]!r} is no name of a host.", "Write it like node[01-04],node7.example.com.")
+    return names
 
 
 def step_command(plan: Plan, step: Step, folder: RunFolder) -> tuple[str, ...]:
@@ -179,7 +189,7 @@ def unreachable(
 ) -> dict[str, tuple[str, str]]:
     """Hosts on which no rank can be started now: node → cause, remedy. All are asked at once."""
     words = ["sh", "-c", _LOOK, "look", str(folder.path), plan.image.python, str(Path(mpiexec()).parent)]
-    command = [*shlex.split(f"{_ssh(environ)} {_OPTIONS}"), "-n"]
+    command = [*shlex.split(f"{_ssh(environ)} {_OPTIONS}"), "-n", "--"]
 
     def probe(node: str) -> tuple[str, str] | None:
         try:

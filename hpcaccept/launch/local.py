@@ -20,7 +20,16 @@ from hpcaccept.launch.job.defaults import (
     withdraw,
 )
 from hpcaccept.launch.job.driver import driver_command
-from hpcaccept.launch.job.this_machine import OPEN_MPI, cancel, mpiexec, no_mpiexec, status, step_environment, submit
+from hpcaccept.launch.job.environment import UNPINNED
+from hpcaccept.launch.job.this_machine import (
+    OPEN_MPI,
+    cancel,
+    mpiexec,
+    no_mpiexec,
+    status,
+    step_environment,
+    submit,
+)
 from hpcaccept.measure.gpu import driver
 from hpcaccept.model.job import Rendered
 from hpcaccept.model.launcher import LauncherTraits
@@ -86,7 +95,8 @@ def step_command(plan: Plan, step: Step, folder: RunFolder) -> tuple[str, ...]:
     mine = "mpiexec" if plan.image.reference else mpiexec() or "mpiexec"
     command = (mine, "-n", str(step.ranks), plan.image.python, "-m", "hpcaccept.rank", str(folder.path), step.id)
     inside = container.load(plan.image.runtime)
-    return tuple(inside.enter(plan.image, command, step=step.id, names=tuple(OPEN_MPI), gpus=bool(step.gpus_per_node)))
+    names = (*UNPINNED, *OPEN_MPI)
+    return tuple(inside.enter(plan.image, command, step=step.id, names=names, gpus=bool(step.gpus_per_node)))
 
 
 def render(plan: Plan, folder: RunFolder) -> Rendered:

@@ -12,27 +12,30 @@ import os
 import shlex
 import shutil
 import sys
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from hpcaccept import container
-from hpcaccept.errors import LaunchError
+from hpcaccept.errors import LaunchError, UsageError
 from hpcaccept.launch._slurm.behind_others import behind_others
 from hpcaccept.launch._slurm.cluster_now import cluster_now
 from hpcaccept.launch._slurm.doctor_job import SBATCH_OPTIONS, as_job, begun, outside_environment
+from hpcaccept.launch._slurm.job_end import with_cause
+from hpcaccept.launch._slurm.refused import what_there_is
 
 # Slurm gives only nodes that answer it; which of them can be entered, a step of its own asks (launch.job.preflight).
 from hpcaccept.launch.job.defaults import unreachable
 from hpcaccept.launch.job.driver import WARNING_S, driver_command, time_limit_s
+from hpcaccept.launch.job.environment import UNPINNED
 from hpcaccept.launch.job.preflight import opening
 from hpcaccept.launch.job.queue import next_step
 from hpcaccept.model.job import JobRef, JobStatus, Rendered
 from hpcaccept.model.launcher import LauncherTraits
-from hpcaccept.parse.slurm.jobs import parse_gres_gpus, parse_sacct, parse_scontrol_job, parse_squeue
+from hpcaccept.parse.slurm.gres import mixed_gpus, usual_count, which
+from hpcaccept.parse.slurm.jobs import may_be_out, parse_sacct, parse_scontrol_job, parse_squeue, with_nodes
 from hpcaccept.parse.slurm.mpi import best_mpi_type, parse_mpi_types
 from hpcaccept.parse.slurm.nodes import parse_job_with
 from hpcaccept.serial import dumps
-from hpcaccept.transport.process import Done, ask
+from hpcaccept.transport.slurm import ask_slurm
 from hpcaccept.units import parse_slurm_time
 
 if TYPE_CHECKING:
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from hpcaccept.launch._slurm.sbatch import Sbatch
     from hpcaccept.model.plan import Plan, Step
     from hpcaccept.store.folder import RunFolder
+    from hpcaccept.transport.process import Done
 
 __all__ = [
     "TRAITS",
@@ -84,7 +88,7 @@ def available() -> str:
     if not shutil.which("sbatch"):
         return "there is no sbatch on the PATH."
     try:
-        pong = ask(["scontrol", "ping"], timeout_s=10)
+        pong = ask_slurm(["scontrol", "ping"], timeout_s=10)
     except LaunchError as fault:
         return fault.message
     # "Slurmctld(primary) at host is UP"; the exit status is 0 either way in some versions.
@@ -94,12 +98,21 @@ def available() -> str:
 
 
 def default_gpus(partition: str) -> int:
-    """GPUs per node as the gres of the partition (the default one for an empty name) say."""
+    """GPUs per node as the gres of the partition (the default one for an empty name) say.
+
+    Raises:
+        UsageError: they are of several kinds, slices among them, so that somebody must say which are meant.
+    """
+    partition = partition or os.environ.get("SBATCH_PARTITION", "")
     flags = ["-p", partition] if partition else []
-    text = ask(["sinfo", "-h", "-N", "-o", "%P|%G", *flags]).stdout
+    text = ask_slurm(["sinfo", "-h", "-N", "-o", "%P|%G", *flags]).stdout
     rows = [line.partition("|") for line in text.splitlines()]
     mine = [gres for name, _, gres in rows if partition or name.endswith("*")]
-    return parse_gres_gpus("\n".join(mine))
+    gres = "\n".join(mine)
+    if mixed := mixed_gpus(gres):
+        found, remedy = which(mixed, f"partition {partition}" if partition else "the default partition")
+        raise UsageError(f"{found[0].upper()}{found[1:]}.", f"Say which: {remedy}")
+    return usual_count(gres)
 
 
 def nodes(plan: Plan, environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -107,7 +120,7 @@ def nodes(plan: Plan, environ: Mapping[str, str]) -> tuple[str, ...]:
     compressed = environ.get("SLURM_JOB_NODELIST", "")
     if not compressed:
         raise LaunchError("SLURM_JOB_NODELIST is not set: the driver does not run inside a Slurm job.")
-    done = ask(["scontrol", "show", "hostnames", compressed])
+    done = ask_slurm(["scontrol", "show", "hostnames", compressed])
     if not done.ok:
         raise LaunchError(f"scontrol cannot expand the node list {compressed!r}: {done.stderr.strip()}")
     return tuple(done.stdout.split())
@@ -126,7 +139,7 @@ def missing_words() -> tuple[str, str]:
 def default_mpi(listed: str | None = None) -> str:
     """The best type that this Slurm lists. Raises LaunchError as ``mpi_among``."""
     if listed is None:
-        done = ask(["srun", "--mpi=list"])
+        done = ask_slurm(["srun", "--mpi=list"])
         # Some versions list on standard error.
         listed = done.stdout + done.stderr
     return mpi_among(listed)
@@ -166,7 +179,7 @@ def step_command(plan: Plan, step: Step, folder: RunFolder) -> tuple[str, ...]:
         f"--chdir={folder.path}",
         *together,
         "--cpu-bind=none",
-        *([f"--gpus-per-node={step.gpus_per_node}"] if step.gpus_per_node else []),
+        *([f"--gpus-per-node={step.gpus}"] if step.gpus else []),
         *inside.srun_flags(plan.image),
         *inside.enter(plan.image, rank, step=step.id, gpus=bool(step.gpus_per_node)),
     )
@@ -200,20 +213,22 @@ def step_environment(environ: Mapping[str, str]) -> dict[str, str]:
     # Since Slurm 22.05 srun ignores SLURM_CPUS_PER_TASK, before it conflicts with --cpus-per-task of the steps.
     dropped = {"SLURM_CPUS_PER_TASK", "SLURM_NTASKS_PER_NODE", "SLURM_TRES_PER_TASK"}
     kept = {key: value for key, value in environ.items() if key not in dropped}
-    return {"OMPI_MCA_mpi_yield_when_idle": "1", "HPCACCEPT_PREFER_SITE_MPI": "1", **kept}
+    return {**UNPINNED, "OMPI_MCA_mpi_yield_when_idle": "1", "HPCACCEPT_PREFER_SITE_MPI": "1", **kept}
 
 
 def _executor(plan: Plan, folder: RunFolder) -> Sbatch:
-    from hpcaccept.launch._slurm.sbatch import Sbatch
+    from hpcaccept.launch._slurm.sbatch import Sbatch, in_script, output_pattern
 
     request = plan.request
     # An empty value is a flag (--slurm hold).
-    extra: dict[str, Any] = {option: value or True for option, value in request.slurm.items()}
+    extra: dict[str, Any] = {option: in_script(value) or True for option, value in request.slurm.items()}
     # One run is one attempt: a node that is lost must not start the job again in a folder that was judged.
     extra["no_requeue"] = True
-    extra["chdir"] = str(folder.path)
+    extra["chdir"] = in_script(str(folder.path))
+    extra["output"] = in_script(output_pattern(folder.logs))
     # No folder of the job's own: submitit makes it after sbatch, and a job that begins before that cannot open its output.
     executor = Sbatch(folder=folder.logs, python=sys.executable)
+    executor.keep, executor.place = request.keep_variables, str(folder.path)
     named: dict[str, Any] = {
         "job_name": f"hpcaccept-{plan.suite.name}",
         "nodes": request.nodes,
@@ -229,7 +244,7 @@ def _executor(plan: Plan, folder: RunFolder) -> Sbatch:
         "account": request.account or None,
         "nodelist": request.nodelist or None,
         "exclude": request.exclude or None,
-        "gpus_per_node": request.gpus_per_node or None,
+        "gpus_per_node": request.gpus or None,
     }
     executor.update_parameters(**named, additional_parameters=extra)
     return executor
@@ -264,16 +279,16 @@ def submit(plan: Plan, folder: RunFolder) -> JobRef:
     """``sbatch``; the job's number is kept in the run folder.
 
     Raises:
-        LaunchError: Slurm refused, with its own words.
+        LaunchError: Slurm refused, with its own words and what there is instead.
     """
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
     try:
-        job = _executor(plan, folder)._submit_command(shlex.join(driver_command(folder)))
+        number = _executor(plan, folder).hand_in(shlex.join(driver_command(folder)))
     except (FailedJobError, FailedSubmissionError, OSError) as fault:
-        raise LaunchError(f"Slurm refused the job: {_slurms_words(str(fault))}") from None
-    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-    return JobRef("slurm", str(job.job_id), host=os.uname().nodename, submitted_at=now)
+        words = _slurms_words(str(fault))
+        raise LaunchError(f"Slurm refused the job: {words}", what_there_is(words)) from None
+    return JobRef("slurm", number, host=os.uname().nodename)
 
 
 def _slurms_words(text: str) -> str:
@@ -289,25 +304,35 @@ def status(job: JobRef) -> JobStatus:
         return JobStatus("running", "the Slurm controller does not answer")
     found = parse_squeue(queued.stdout, job.id) if queued.ok else None
     if found and found.state in ("pending", "stuck", "running"):
-        return found
+        return _with_its_nodes(job, found) if may_be_out(found) else found
     shown = _quietly(["scontrol", "show", "job", job.id])
     found = parse_scontrol_job(shown.stdout, job.id) if shown and shown.ok else found
     if found is None:
         account = _quietly(["sacct", "-n", "-X", "-P", "-o", "State,ExitCode", "-j", job.id])
         found = parse_sacct(account.stdout, job.id) if account and account.ok else None
-    return found or JobStatus("lost", f"neither squeue nor scontrol nor sacct knows job {job.id} any more")
+    if found is None:
+        return JobStatus("lost", f"neither squeue nor scontrol nor sacct knows job {job.id} any more")
+    return with_cause(found, job.id, shown.stdout if shown and shown.ok else "")
+
+
+def _with_its_nodes(job: JobRef, found: JobStatus) -> JobStatus:
+    """From 24.11 on Slurm says the same of a node that is reserved and of one that is drained: sinfo tells them apart."""
+    named = _quietly(["squeue", "-h", "-o", "%n", "-j", job.id])
+    names = named.stdout.strip() if named and named.ok else ""
+    states = _quietly(["sinfo", "-h", "-N", "-n", names, "-o", "%N|%T"]) if names else None
+    return with_nodes(found, states.stdout) if states and states.ok else found
 
 
 def _quietly(command: list[str]) -> Done | None:
     try:
-        return ask(command)
+        return ask_slurm(command)
     except LaunchError:
         return None
 
 
 def cancel(job: JobRef) -> None:
     """``scancel``; no error when the job is over."""
-    done = ask(["scancel", job.id])
+    done = ask_slurm(["scancel", job.id])
     if not done.ok and "Invalid job id" not in done.stderr:
         raise LaunchError(f"scancel {job.id}: {done.stderr.strip()}")
 
@@ -317,13 +342,13 @@ def withdraw(job: JobRef) -> bool:
 
     Slurm itself looks whether it waits still, so that a job which begins at this moment is left alone.
     """
-    ask(["scancel", "--state=PENDING", job.id])
+    ask_slurm(["scancel", "--state=PENDING", job.id])
     return status(job).over
 
 
 def find_job(word: str) -> JobRef | None:
     """The job of this user that waits or runs and has this word in its comment: for who was killed while submitting it."""
-    done = ask(["squeue", "-h", "--me", "-t", "all", "-o", "%A|%k"])
+    done = ask_slurm(["squeue", "-h", "--me", "-t", "all", "-o", "%A|%k"])
     if not done.ok:
         raise LaunchError(f"squeue: {done.stderr.strip()}", "Is the scheduler up?")
     found = parse_job_with(done.stdout, word)

@@ -33,6 +33,7 @@ class RankPlacement:
         device: ``cuda:3`` or ``cpu``.
         gpus_asked: GPUs asked for on each node.
         shared_kernel: True when all ranks of the step run on one kernel.
+        slices_asked: what was asked for are slices of GPUs.
     """
 
     rank: int
@@ -45,6 +46,7 @@ class RankPlacement:
     device: str
     gpus_asked: int
     shared_kernel: bool
+    slices_asked: bool = False
 
     @property
     def local_rank(self) -> int:
@@ -89,6 +91,7 @@ class MpiContext:
         self.threads = self.place.threads
         self.cores = self.place.cores
         self.gpus_asked = self.place.gpus_asked
+        self.slices_asked = self.place.slices_asked
         self.in_turn = self.place.in_turn
 
     def emit(self, metric: str, value: float, variant: str = "", repeat: int = 0) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,15 @@ Fp32 = Literal["ieee", "tf32"]
 #: What the rank program sets before torch makes a CUDA context, so that cuBLAS gives the same bits on every run.
 #: https://docs.nvidia.com/cuda/cublas/#results-reproducibility
 ENVIRONMENT = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+
+#: Fewest and most calls that are held back until all of them are queued, and how long queuing one may take. Fewer calls are
+#: long ones, whose launch is nothing beside them; CUDA queues about 1024 launches and then makes the host wait, and a
+#: collective is up to three of them. A collective through torch takes 10 to 30 µs to queue.
+_FEWEST_HELD, _MOST_HELD, _HELD_S = 16, 300, 40e-6
+#: Clock of a GPU at which a hold is at least as long as it should be.
+_SPIN_HZ = 2e9
+#: Newest generation of code, by compute capability, that PyTorch's builds for CUDA 12.6 still hold and later ones do not.
+_LAST_OF_OLD = (7, 2)
 
 #: cuBLAS's way to say "this part has no such product": an honest no, not a broken device.
 _HONEST_NO = ("CUBLAS_STATUS_NOT_SUPPORTED", "CUBLAS_STATUS_ARCH_MISMATCH")
@@ -230,8 +240,29 @@ class Cuda:
         return float(start.elapsed_time(end)) / 1e3
 
     def time_calls(self, call: Call, count: int) -> list[float]:
-        """The mean of calls queued back to back: an event between two calls would cost as much as a small call."""
-        return [self.time_block(call, count) / count]
+        """The mean of calls queued back to back: an event between two calls would cost as much as a small call.
+
+        The GPU is held until a row of them is queued, so that a call shorter than its launch (some 10 µs) is timed by what
+        the GPU does and not by how fast Python queues. Behind the hold one call is not timed: holds of several GPUs end at
+        different moments, and a collective that waits for the last of them must not be in the figure.
+        """
+        if count < _FEWEST_HELD:
+            return [self.time_block(call, count) / count]
+        spent_s, left = 0.0, count
+        while left:
+            row = min(left, _MOST_HELD)
+            self._hold(row + 1)
+            call()
+            spent_s += self.time_block(call, row)
+            left -= row
+        return [spent_s / count]
+
+    def _hold(self, calls: int) -> None:
+        """Keep the GPU busy for as long as it takes to queue so many calls."""
+        import torch
+
+        with torch.cuda.device(self.name):
+            torch.cuda._sleep(round(calls * _HELD_S * _SPIN_HZ))
 
     def mark(self) -> Any:
         """An event in the current stream, which in a hook of autograd is that of the backward pass."""
@@ -287,10 +318,14 @@ class Cuda:
         return "NCCL " + ".".join(str(part) for part in torch.cuda.nccl.version())
 
     def host_buffer(self, length: int) -> Any:
-        """Pinned: a copy from or to pageable memory goes through a small buffer of the driver and is not asynchronous."""
+        """Pinned: a copy from or to pageable memory goes through a small buffer of the driver and is not asynchronous.
+
+        Pinning belongs to the current device, and opens a context on it: of GPU 0 on every rank, were it not this one.
+        """
         import torch
 
-        return torch.empty(length, dtype=torch.int64, pin_memory=True)
+        with torch.cuda.device(self.name):
+            return torch.empty(length, dtype=torch.int64, pin_memory=True)
 
     def side_by_side(self, calls: Sequence[Call], others: Sequence[str] = ()) -> Call:
         """Each call on streams of its own, that begin after what is queued now and that this stream waits for.
@@ -342,6 +377,46 @@ def visible() -> int:
     return int(torch.cuda.device_count())
 
 
+def lacks_code(name: str) -> tuple[str, str]:
+    """Why this torch cannot compute on a GPU, and what to do about it; empty where it can.
+
+    Code for ``sm_86`` runs on GPUs of the same generation from 8.6 on, ``sm_90a`` on just that one, ``sm_100f`` on a family;
+    ``compute_90`` is compiled at first use on all GPUs from 9.0 on.
+    https://docs.nvidia.com/cuda/cuda-c-programming-guide/#application-compatibility
+
+    Args:
+        name: what torch is given: ``cuda:3``.
+    """
+    import torch
+
+    found = [
+        match for arch in torch.cuda.get_arch_list() if (match := re.fullmatch(r"(sm|compute)_(\d+)(\d)([af]?)", arch))
+    ]
+    mine = torch.cuda.get_device_capability(name)
+    if not found or any(_runs(match, mine) for match in found):
+        return "", ""
+    has = ", ".join(match[0] for match in found)
+    cause = (
+        f"torch {torch.__version__} has no code for this GPU: {torch.cuda.get_device_name(name)} is sm_{mine[0]}{mine[1]}, "
+        f"torch was built for {has}"
+    )
+    if mine <= _LAST_OF_OLD:
+        return cause, (
+            "Install PyTorch's build for CUDA 12.6 (cu126), the last one with code for GPUs before Turing, "
+            "or an image that has it."
+        )
+    return cause, "Install a torch that was built for this GPU, or an image that has it: a newer one, for a newer CUDA."
+
+
+def _runs(code: re.Match[str], mine: tuple[int, int]) -> bool:
+    kind, built, only = code[1], (int(code[2]), int(code[3])), code[4]
+    if only == "a":
+        return built == mine
+    if kind == "compute" and not only:
+        return built <= mine
+    return built[0] == mine[0] and built <= mine
+
+
 def is_fault(error: BaseException) -> bool:
     """True when an error of torch speaks of a broken or full device, not of an operation that does not exist."""
     import torch
@@ -374,29 +449,39 @@ def repeatable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _precision(products: str, convolutions: str, precision: Fp32) -> Iterator[None]:
-    """Of products and convolutions, by the names of their modules in ``torch.backends``.
+    """Of products, convolutions and recurrences, by the names of their modules in ``torch.backends``.
 
-    Torch ≥ 2.9 has ``fp32_precision``; mixing it with the older ``allow_tf32`` raises, so one of them is used.
+    Torch ≥ 2.9 has ``fp32_precision`` beside the older ``allow_tf32``. Whoever sets one only makes reading the other raise,
+    and torch itself reads both (``torch.backends.cudnn.flags``, its compiler); convolutions and recurrences that differ
+    raise as well. So all of them are set, the older ones first: they reset the newer.
     """
     import torch
 
     backends: Any = torch.backends
     matmul = getattr(getattr(backends, products), "matmul", None)
-    conv = getattr(getattr(backends, convolutions), "conv", None)
-    value: str | bool = precision
-    if hasattr(matmul, "fp32_precision"):
-        switches = [(matmul, "fp32_precision"), (conv, "fp32_precision")]
-    else:  # an older torch: on a CPU there is no switch, and IEEE is all it does
-        switches = [(matmul, "allow_tf32"), (backends.cudnn, "allow_tf32")] if products == "cuda" else []
-        value = precision == "tf32"
-    before = [getattr(switch, name) for switch, name in switches]
-    for switch, name in switches:
-        setattr(switch, name, value)
+    old = [(matmul, "allow_tf32"), (backends.cudnn, "allow_tf32")] if products == "cuda" else []
+    if not hasattr(matmul, "fp32_precision"):  # on a CPU there is no switch then, and IEEE is all it does
+        with _switched([(*switch, precision == "tf32", getattr(*switch)) for switch in old]):
+            yield
+        return
+    parts = [getattr(getattr(backends, convolutions), name) for name in ("conv", "rnn")]
+    before = [part.fp32_precision for part in (matmul, *parts)]
+    older = [(*switch, precision == "tf32", was == "tf32") for switch, was in zip(old, before[:2], strict=False)]
+    newer = [(part, "fp32_precision", precision, was) for part, was in zip((matmul, *parts), before, strict=True)]
+    with _switched([*older, *newer]):
+        yield
+
+
+@contextlib.contextmanager
+def _switched(switches: Sequence[tuple[Any, str, object, object]]) -> Iterator[None]:
+    """Attributes as they should be while open: object, name, value, and the value of before."""
+    for thing, name, value, _ in switches:
+        setattr(thing, name, value)
     try:
         yield
     finally:
-        for (switch, name), old in zip(switches, before, strict=True):
-            setattr(switch, name, old)
+        for thing, name, _, was in switches:
+            setattr(thing, name, was)
 
 
 def _cpu_model() -> str:

@@ -59,10 +59,14 @@ def time_blocks(
 
 
 def warm_up(time_calls: TimeCalls, call: Call, pace: Pace) -> float:
-    """Call until two batches in a row take the same time; gives seconds per call of the last one."""
+    """Call until two batches in a row take the same time; gives seconds per call of the last one.
+
+    The first call counts for nothing, not even for the time that warming up may take: it loads libraries, picks kernels and
+    opens ways to a new peer, which can last longer than all of that.
+    """
     batch_s = pace.block_s / 4
-    spent = statistics.median(time_calls(call, 1))
-    count, before = 1, math.inf
+    time_calls(call, 1)
+    spent, count, before = 0.0, 1, math.inf
     while True:
         per_call = max(statistics.median(time_calls(call, count)), 1e-9)
         spent += per_call * count

@@ -24,9 +24,11 @@ class BaselineEntry:
         unit: SI unit.
         direction: ``higher`` or ``lower`` is better.
         center: median over subjects, in ``unit``; None where a source gives only a limit.
-        spread: robust standard deviation over subjects (1.4826 × MAD), in ``unit``; None where nobody has published one.
-        lower: failing limit, or None.
-        upper: failing limit, or None.
+        spread: robust standard deviation over subjects (ISO 13528, algorithm A; 1.4826 × MAD in imported ones and up to format 3), in ``unit``;
+            None where nobody has published one.
+        lower: failing limit, or None. Of what was learned: that of a run of ``comparisons`` values; the limit of another run follows from
+            the fields after ``floor`` (``judge.baseline.limit``).
+        upper: failing limit, or None; likewise.
         subjects: how many subjects it was learned from.
         source: how the limits follow from centre and spread, or who published them.
         values: how many numbers those subjects gave, over all runs.
@@ -37,6 +39,12 @@ class BaselineEntry:
         gpus: GPUs per node that the number is of; 0: any.
         date: when the source was read, ISO 8601; empty for what was learned.
         accepted: why it may be lower than what was approved before; empty where it is not.
+        floor: smallest relative loss that is a FAIL; 0: the limits are exact, whatever the number of values, and state no rate.
+        width: scale of the relative difference between a further healthy unit and the centre (``judge.statistics.learned_rule``); 0: not known.
+        freedom: degrees of freedom of the width.
+        tail: chance that units differ by a distribution with heavy tails.
+        rate: chance that a healthy run misses any of its learned limits, for which ``lower`` and ``upper`` were set.
+        comparisons: learned values of such a run.
     """
 
     FORMER: ClassVar[dict[str, str]] = {"units": "subjects", "next_low": "", "next_high": ""}
@@ -59,6 +67,12 @@ class BaselineEntry:
     gpus: int = 0
     date: str = ""
     accepted: str = ""
+    floor: float = 0.0
+    width: float = 0.0
+    freedom: float = 0.0
+    tail: float = 0.0
+    rate: float = 0.0
+    comparisons: int = 0
 
 
 @dataclass(frozen=True)
@@ -168,6 +182,15 @@ class Baseline:
         return any(change.state == "approved" for change in self.changes)
 
 
+def written_loss(entry: BaselineEntry) -> float:
+    """Relative loss at which the written limit lies, seen from the centre; NaN where either is not known.
+
+    In a run of another number of values the limit of what was learned lies elsewhere (``judge.baseline.limit``).
+    """
+    bound = entry.lower if entry.direction == "higher" else entry.upper
+    return abs(1 - bound / entry.center) if bound is not None and entry.center else math.nan
+
+
 def stands_for(pattern: str, key: str) -> bool:
     """True when a key, in which ``*`` stands for any text, names another key."""
     if "*" not in pattern:
@@ -202,7 +225,16 @@ def impossible(baseline: Baseline) -> list[str]:
 
 
 def _faults(entry: BaselineEntry, peak: Peak | None) -> list[str]:
-    numbers = (entry.center, entry.spread, entry.lower, entry.upper)
+    numbers = (
+        entry.center,
+        entry.spread,
+        entry.lower,
+        entry.upper,
+        entry.floor,
+        entry.width,
+        entry.freedom,
+        entry.tail,
+    )
     if any(number is not None and not math.isfinite(number) for number in numbers):
         return ["a number that is not finite"]
     found = []

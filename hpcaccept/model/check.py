@@ -38,6 +38,7 @@ class CheckContext(Protocol):
         threads: compute threads of this rank.
         cores: processors this rank may use.
         gpus_asked: GPUs the request asked for on each node.
+        slices_asked: True where these are slices of GPUs (``1g.10gb:28``).
         in_turn: True when ranks of this host measure one after another.
         model: name the driver gives the GPU, or model name of the CPU; empty in ``begin``.
         folder: in the run folder, for files that tools write; shared by all ranks of the step, so names need the rank.
@@ -53,6 +54,7 @@ class CheckContext(Protocol):
     threads: int
     cores: float
     gpus_asked: int
+    slices_asked: bool
     in_turn: bool
     model: str
     folder: Path

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+#: The last word of a driver that was told to end (SIGTERM): by whom and why, only the scheduler knows.
+CANCELLED = "the job was cancelled"
 Kind = Literal[
     "started", "started_again", "step_started", "step_ended", "not_entered", "death", "excluded", "retest", "ended"
 ]
@@ -25,6 +27,7 @@ class Event:
         detail: what happened, a sentence.
         remedy: what to do about it.
         returncode: of the step's launcher.
+        job: number that the scheduler gave the job, where there is one (``started``).
     """
 
     kind: Kind
@@ -36,3 +39,4 @@ class Event:
     detail: str = ""
     remedy: str = ""
     returncode: int = 0
+    job: str = ""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from hpcaccept.model.event import Event
-from hpcaccept.model.job import JobStatus
+from hpcaccept.model.event import CANCELLED, Event
+from hpcaccept.model.job import FROM_OUTSIDE, JobStatus
 from hpcaccept.model.plan import Plan, Step
 from hpcaccept.model.record import RankStarted, Record, UnreadableLine
 from hpcaccept.model.record_table import RecordTable, record_table
@@ -28,7 +28,8 @@ class Evidence:
         events: of the driver.
         unreadable: lines of journals that cannot be read.
         imports_s: module → longest import of a rank in seconds.
-        job: how the job ended, where the driver had no last word.
+        job: how the job ended, where the driver had no last word, or only that it was told to end.
+        job_id: number of the job, as the scheduler or the launcher knows it; empty when nobody said.
     """
 
     plan: Plan
@@ -41,6 +42,7 @@ class Evidence:
     unreadable: tuple[UnreadableLine, ...] = ()
     imports_s: dict[str, float] = field(default_factory=dict)
     job: JobStatus | None = None
+    job_id: str = ""
 
     @cached_property
     def record_table(self) -> RecordTable:
@@ -53,10 +55,26 @@ class Evidence:
         return next((e for e in reversed(self.events) if e.kind == "ended"), None)
 
     @property
+    def ended_from_outside(self) -> JobStatus | None:
+        """What ended the job, where it was neither its own work nor its driver: a node that failed, a limit, somebody who cancelled it."""
+        last = self.last_word
+        if self.job and self.job.state in FROM_OUTSIDE and (last is None or last.detail == CANCELLED):
+            return self.job
+        return JobStatus("cancelled", CANCELLED, last.remedy) if last and last.detail == CANCELLED else None
+
+    @property
+    def cancelled(self) -> bool:
+        """True when somebody, or a job of higher rank, ended it: what it would have found out nobody knows."""
+        end = self.ended_from_outside
+        return end is not None and end.state == "cancelled"
+
+    @property
     def shared_host(self) -> bool:
         """True when nodes of the run share one kernel: virtual nodes, which can only be compared roughly."""
         nodes_of: dict[str, set[str]] = {}
         for rank_started in self.rank_starts:
+            if not rank_started.boot_id:
+                continue  # not Linux: nothing is known of its kernel
             nodes_of.setdefault(rank_started.boot_id, set()).add(rank_started.node)
         return any(len(names) > 1 for names in nodes_of.values())
 

@@ -67,6 +67,7 @@ class Past:
             revision, device model and setting, or one that failed or was disturbed.
         outcomes: metric key → uint8[r, u], what was said of the value then; who failed again and again is told by it.
         facts: of the environment, one mapping per run: what changed since is told by them. Empty: not known.
+        launches: metric key → uint8[r, u], in how many launches of its run a value was measured; 0, or no table: nobody knows.
     """
 
     runs: tuple[PastRun, ...]
@@ -74,6 +75,7 @@ class Past:
     values: Mapping[str, npt.NDArray[np.float64]]
     outcomes: Mapping[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
     facts: tuple[Mapping[str, str], ...] = ()
+    launches: Mapping[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,7 @@ class RunToRemember:
         keys: metric keys.
         values: float64[k, u], SI; NaN where absent.
         outcomes: uint8[k, u], codes.
+        launches: uint8[k, u], in how many launches each value was measured; None: nobody knows.
 
     Raises:
         ValueError: shapes that do not fit, or a subject twice.
@@ -131,9 +134,12 @@ class RunToRemember:
     keys: tuple[str, ...]
     values: npt.NDArray[np.float64]
     outcomes: npt.NDArray[np.uint8]
+    launches: npt.NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.keys), len(self.subjects))
+        if self.launches is not None and self.launches.shape != shape:
+            raise ValueError(f"launches {self.launches.shape}, expected {shape}")
         if self.values.shape != shape or self.outcomes.shape != shape:
             raise ValueError(f"values {self.values.shape} and outcomes {self.outcomes.shape}, expected {shape}")
         if not len(self.subjects) == len(self.places) == len(self.standing) == len(set(self.subjects)):

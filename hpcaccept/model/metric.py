@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.units import show
 
 Direction = Literal["higher", "lower", "exact"]
@@ -15,10 +16,12 @@ Scope = Literal["device", "node", "world"]
 #: launch can be slow for its whole life, a block can be fast by chance (under a CPU quota). Of counted faults the worst counts.
 Statistic = Literal["best", "median", "worst"]
 #: ``timed``: two measurements of one thing differ. ``counted``: they do not (cores, bytes of memory), so that no floor for noise
-#: is added and a second measurement tells nothing.
-Noise = Literal["timed", "counted"]
+#: is added and a second measurement tells nothing. ``ratio``: of two timed numbers, against a limit: like these it suffers from company.
+Noise = Literal["timed", "counted", "ratio"]
 Cells = Literal["", "pair", "partner"]
-Origin = Literal["built-in", "floor", "request", "suite", "baseline", "peers", "history"]
+#: What a rate is a rate of: what a comparison could see is told for each of these.
+Kind = Literal["products", "memory", "links", "storage", "training", "latencies", "counts", "others"]
+Origin = Literal["built-in", "floor", "request", "suite", "site", "baseline", "peers", "history"]
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,8 @@ class Metric:
         cells: what a variant names where each is a cell of a matrix: ``pair`` two ends (``metric_key.Pair``), ``partner`` the
             node at the other end; empty: variants are kinds of measurement.
         noise: whether two measurements of one thing differ.
+        kind: what it is a rate of; None: as its unit says (``sort``).
+        code: by which a value outside of its limit is called; None: ``limit-missed``.
     """
 
     name: str
@@ -103,11 +108,33 @@ class Metric:
     headline: bool = True
     cells: Cells = ""
     noise: Noise = "timed"
+    kind: Kind | None = None
+    code: FindingCode | None = None
 
     @property
     def is_rate(self) -> bool:
         """True for a performance number: judged against peers and baseline rather than by a built-in limit."""
         return self.limit is None and self.direction != "exact"
+
+    @property
+    def least(self) -> float:
+        """The smallest value that can be: nothing that is counted, or lasts, is less than none of it. A distance may be on either side."""
+        return -math.inf if self.unit in ("K", "°C") else 0.0
+
+    @property
+    def is_speed(self) -> bool:
+        """True for what falls short when somebody else uses the processors: rates and ratios of them, never counts or results."""
+        return self.noise == "ratio" or (self.is_rate and self.noise == "timed")
+
+    @property
+    def sort(self) -> Kind:
+        """What it is a rate of: declared, else what its unit says. Bytes per second that say no more are those of a link."""
+        if self.kind is not None:
+            return self.kind
+        if self.noise == "counted":
+            return "counts"
+        by_unit: dict[str, Kind] = {"FLOP/s": "products", "B/s": "links", "s": "latencies"}
+        return by_unit.get(self.unit, "others")
 
     @property
     def past_floor(self) -> float | None:

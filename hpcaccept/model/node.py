@@ -2,7 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+
+#: GPUs of a node: type → how many, in the order of the scheduler; the type is empty where the site names none.
+Gpus = tuple[tuple[str, int], ...]
+#: Flags of a node that a reservation keeps: sinfo says maint, scontrol MAINTENANCE (Slurm 22.05) or MAINT.
+KEPT_FLAGS = frozenset({"RESERVED", "MAINT", "MAINTENANCE"})
+
+
+def count_of(gpus: Gpus, gpu_type: str = "") -> int:
+    """How many of a type; of all types for an empty one."""
+    return sum(number for name, number in gpus if gpu_type in ("", name))
+
+
+@dataclass(frozen=True)
+class TakenOut:
+    """Why somebody, or the scheduler itself, has taken a node out of service.
+
+    Attributes:
+        why: in the words of whoever did it.
+        by: user's name; empty: not said.
+        at_s: seconds since the epoch; NaN: not said.
+    """
+
+    why: str
+    by: str = ""
+    at_s: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -15,13 +41,19 @@ class NodeState:
         busy_cpus: CPUs that jobs hold.
         gpus: that it is configured with.
         partitions: that it belongs to.
+        out: why it is out of service; None: nobody has said that it is.
     """
 
     name: str
     flags: tuple[str, ...]
     busy_cpus: int = 0
-    gpus: int = 0
+    gpus: Gpus = ()
     partitions: tuple[str, ...] = ()
+    out: TakenOut | None = None
+
+    def count(self, gpu_type: str = "") -> int:
+        """How many GPUs of a type it has; of all types for an empty one."""
+        return count_of(self.gpus, gpu_type)
 
 
 @dataclass(frozen=True)

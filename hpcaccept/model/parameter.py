@@ -48,6 +48,7 @@ class Bounds:
         not_empty: True when a list needs at least one element.
         unit: SI unit without prefix.
         help: one sentence for ``hpcaccept checks explain``, for what the manual of the check does not say.
+        variants: True for a list of which each element that is asked for must get a number, or be called unsupported.
     """
 
     at_least: float | None = None
@@ -61,6 +62,7 @@ class Bounds:
     not_empty: bool = False
     unit: str = ""
     help: str = ""
+    variants: bool = False
 
     @property
     def closed(self) -> bool:
@@ -126,13 +128,16 @@ def param(
     not_empty: bool = False,
     unit: str = "",
     help: str = "",
+    variants: bool = False,
 ) -> T:
     """A field of a check with its default and what else it may be; see ``Bounds`` for the arguments.
 
     Raises:
         ValueError: the default itself is not allowed.
     """
-    bounds = Bounds(at_least, at_most, above, below, one_of, also, multiple_of, matching, not_empty, unit, help)
+    bounds = Bounds(
+        at_least, at_most, above, below, one_of, also, multiple_of, matching, not_empty, unit, help, variants
+    )
     if fault := _fault(default, bounds):
         raise ValueError(f"the default {default!r} is not allowed: {fault}")
     # A dataclass takes the field for the value: https://docs.python.org/3/library/dataclasses.html#dataclasses.field

@@ -6,6 +6,17 @@ from dataclasses import dataclass, field
 
 from hpcaccept.model.suite import CheckSpec, Suite
 
+#: As many nodes as a Slurm controller takes (MAX_SLURM_NODES, 65,533), and more ranks than any node has GPUs or cores.
+MOST_NODES, MOST_RANKS = 65_533, 4096
+
+
+def _must_be_possible(**numbers: int) -> None:
+    """Raises ValueError for more than there can be: a plan is a file, and what reads it counts up to these."""
+    for name, number in numbers.items():
+        most = MOST_NODES if name == "nodes" else MOST_RANKS
+        if not 0 <= number <= most:
+            raise ValueError(f"{name} is {number:,}, expected 0 to {most:,}")
+
 
 @dataclass(frozen=True)
 class Image:
@@ -42,6 +53,11 @@ class Image:
         return {**self.env, **named} if self.reference else {}
 
 
+def gpus_in_words(count: int, gpu_type: str) -> str:
+    """As ``--gpus-per-node`` takes it, of hpcaccept and of Slurm: ``8``, ``h100:8``."""
+    return f"{gpu_type}:{count}" if gpu_type else str(count)
+
+
 @dataclass(frozen=True)
 class Request:
     """What was asked for. What is expected comes from here, never from what happens to be visible.
@@ -49,6 +65,7 @@ class Request:
     Attributes:
         nodes: how many nodes.
         gpus_per_node: GPUs that each node must have; 0 asks for none.
+        gpu_type: which of them, as the scheduler calls it (``h100``, a slice ``1g.10gb``); empty: any.
         ranks_per_node: MPI ranks per node: one per GPU, else one.
         nodelist: names in ClusterShell or Slurm notation, empty: the scheduler chooses.
         exclude: names that must not be used.
@@ -57,6 +74,7 @@ class Request:
         time_s: time limit of the job, 0: the plan's own estimate.
         slurm: options of sbatch by their long name, without the dashes.
         mpi: ``srun --mpi=`` type; empty: the launcher starts MPI by itself.
+        keep_variables: names that the job sees although they look like secrets (``config.private_variables``).
     """
 
     nodes: int
@@ -69,6 +87,16 @@ class Request:
     time_s: float = 0.0
     slurm: dict[str, str] = field(default_factory=dict)
     mpi: str = "pmix"
+    keep_variables: tuple[str, ...] = ()
+    gpu_type: str = ""
+
+    @property
+    def gpus(self) -> str:
+        """As ``--gpus-per-node`` takes it; empty when none were asked for."""
+        return gpus_in_words(self.gpus_per_node, self.gpu_type) if self.gpus_per_node else ""
+
+    def __post_init__(self) -> None:
+        _must_be_possible(nodes=self.nodes, gpus_per_node=self.gpus_per_node, ranks_per_node=self.ranks_per_node)
 
     @property
     def device(self) -> str:
@@ -87,6 +115,7 @@ class Step:
         gpus_per_node: GPUs that each node must have.
         checks: in the order in which they run. A step without checks asks only whether every node can be entered.
         start_deadline_s: seconds from the launch until MPI has started on all nodes (image pull included).
+        gpu_type: see Request.
         virtual: True when nodes are groups of ranks on one machine (rank ``r`` belongs to ``nodes[r // ranks_per_node]``);
             False when each node says its own name.
     """
@@ -98,11 +127,20 @@ class Step:
     checks: tuple[CheckSpec, ...]
     start_deadline_s: float
     virtual: bool = False
+    gpu_type: str = ""
+
+    def __post_init__(self) -> None:
+        _must_be_possible(gpus_per_node=self.gpus_per_node, ranks_per_node=self.ranks_per_node)
 
     @property
     def ranks(self) -> int:
         """Ranks of the whole step."""
         return len(self.nodes) * self.ranks_per_node
+
+    @property
+    def gpus(self) -> str:
+        """As ``--gpus-per-node`` takes it; empty when none were asked for."""
+        return gpus_in_words(self.gpus_per_node, self.gpu_type) if self.gpus_per_node else ""
 
     @property
     def device(self) -> str:
@@ -146,4 +184,5 @@ class Plan:
             checks=self.suite.checks,
             start_deadline_s=self.start_deadline_s,
             virtual=virtual,
+            gpu_type=self.request.gpu_type,
         )

@@ -7,10 +7,19 @@ from typing import Literal
 
 Outcome = Literal["measured", "not_run", "error"]
 #: What kept a rank from saying what it measured: ``stopped``, it saw a hole in its own time (SIGSTOP, a frozen virtual machine);
-#: ``deadline``, it was overdue or waited in vain; ``terminated``, a SIGTERM ended it. Empty: something else, or nothing.
-Interruption = Literal["", "stopped", "deadline", "terminated"]
+#: ``deadline``, it was overdue or waited in vain; ``terminated``, a SIGTERM ended it; ``stray``, it found itself in
+#: another MPI world than the step's. Empty: something else, or nothing.
+Interruption = Literal["", "stopped", "deadline", "terminated", "stray"]
 #: The fact by which a check says that somebody else was using the device, and who.
 DISTURBED = "disturbed"
+#: Facts of the hour, which every rank states of every check: how the processors were used meanwhile, why the measurement had to share
+#: them, and what a quota took away. The last two only where there is something to say.
+CPU_USE, CONTENDED, CPU_QUOTA = "cpu_use", "contended", "cpu_quota"
+#: Beside CONTENDED, a number: the largest share of a rate that this company can have cost. What lost more is slow by itself.
+COMPANY_COST = "company_cost"
+#: What CONTENDED says where the measurement was interrupted rather than shared.
+STOPPED = "the rank was stopped meanwhile and let go on (SIGSTOP, SIGCONT: scontrol suspend, a debugger)"
+OF_THE_HOUR = frozenset({CPU_USE, CONTENDED, COMPANY_COST, CPU_QUOTA})
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,7 @@ class Record:
         outcome: ``measured``, ``not_run`` or ``error``.
         cause: why it was not measured; empty when it was.
         remedy: what to do about the cause.
+        code: what the cause is called (``model.finding_code``), where the rank knows more than the outcome says.
         cut_short: True for the last words of a rank that was ended in the middle of the check.
         by_peer: True when another rank's death or hang cut this one short: it is a victim, not a suspect.
         interruption: what kept the rank from finishing, where it knows.
@@ -70,6 +80,7 @@ class Record:
     image: str = ""
     cause: str = ""
     remedy: str = ""
+    code: str = ""
     cut_short: bool = False
     by_peer: bool = False
     interruption: Interruption = ""
@@ -98,6 +109,7 @@ class RankStarted:
         ranks_on_host: ranks of this step on the same kernel.
         in_turn: True when those outnumber the cores, so that they measure one after another.
         threads: compute threads it was given.
+        host_cores: processors that those ranks have together, quotas included; 0 in records that do not say.
     """
 
     rank: int
@@ -112,6 +124,7 @@ class RankStarted:
     ranks_on_host: int
     in_turn: bool
     threads: int
+    host_cores: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -170,8 +183,10 @@ class UnreadableLine:
         file: name of the journal.
         text: its raw beginning, or what is wrong with it.
         node: whose journal it is, where that is known.
+        line: its number within the journal; 0 where it is not one line that is wrong.
     """
 
     file: str
     text: str
     node: str = ""
+    line: int = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import overload
@@ -11,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from hpcaccept.errors import StoreError
-from hpcaccept.model.record import DISTURBED, Record
-from hpcaccept.serial import dumps, from_plain
+from hpcaccept.model.record import CONTENDED, CPU_QUOTA, DISTURBED, Record
+from hpcaccept.serial import dumps, from_plain, loads
 
 #: Bits of ``RecordTable.flags``.
-MEASURED, UNSUPPORTED, IS_DISTURBED = 1, 2, 4
+MEASURED, UNSUPPORTED, IS_DISTURBED, IS_CONTENDED, HAS_QUOTA = 1, 2, 4, 8, 16
+_FACT_BITS = {DISTURBED: IS_DISTURBED, CONTENDED: IS_CONTENDED, CPU_QUOTA: HAS_QUOTA}
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class RecordTable(Sequence[Record]):
         check: int32[r], index into checks.
         place: int32[r], index into places.
         revision: int32[r], of the check's method.
-        flags: uint8[r], bits: MEASURED, UNSUPPORTED (it says so of some variant), IS_DISTURBED.
+        flags: uint8[r], bits: MEASURED, UNSUPPORTED (it says so of some variant), IS_DISTURBED, IS_CONTENDED, HAS_QUOTA.
         text: UTF-8, JSON of each record, one after the other; empty where ``made`` has them.
         ends: int64[r], where each ends in ``text``.
         made: the records themselves, where they exist already.
@@ -59,7 +59,7 @@ class RecordTable(Sequence[Record]):
         number = range(len(self))[at]
         begin = int(self.ends[number - 1]) if number else 0
         try:
-            return from_plain(json.loads(self.text[begin : int(self.ends[number])]), Record)
+            return from_plain(loads(self.text[begin : int(self.ends[number])]), Record)
         except ValueError as fault:
             raise StoreError(f"Record {number} is damaged: {fault}.", "Write it again: hpcaccept collect.") from None
 
@@ -107,7 +107,9 @@ def record_table(records: Sequence[Record]) -> RecordTable:
             checks.setdefault(record.check, len(checks)),
             places.setdefault((record.node, record.device), len(places)),
             record.revision,
-            (record.outcome == "measured") | bool(record.unsupported) << 1 | (DISTURBED in record.facts) << 2,
+            (record.outcome == "measured")
+            | bool(record.unsupported) << 1
+            | sum(bit for name, bit in _FACT_BITS.items() if name in record.facts),
         )
         for record in records
     ]

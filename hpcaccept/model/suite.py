@@ -18,6 +18,8 @@ class CheckSpec:
         deadline_s: seconds one rank may take, waiting for its turn not counted.
         required: False: shown, but without effect on the exit code.
         origin: the installed package that brings it, as in ``site-checks 1.2``; empty for a check of hpcaccept.
+        variants: what its parameters name one by one (number formats, operations): each must get a number, or be called unsupported.
+        origins: key of its table → the file of the site (or ``command line``) that has set it; what is absent is the suite's, or a default.
     """
 
     name: str
@@ -25,6 +27,8 @@ class CheckSpec:
     deadline_s: float = 120.0
     required: bool = True
     origin: str = ""
+    variants: tuple[str, ...] = ()
+    origins: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class PeerRule:
         false_alarm_rate: chance that a run in which all is well blames anybody (the cut follows from the number of
             comparisons).
         floor: smallest relative loss that may be blamed; None: each metric's own floor.
-        retests: how often the checks of suspects are launched again, for all nodes; capability is the best launch.
+        retests: how often the checks of suspects are launched again, on them and some good nodes; capability is the best launch.
         shared_host_floor: the same where several nodes share one kernel and its cores (virtual nodes).
     """
 
@@ -62,6 +66,7 @@ class Suite:
         limits: metric key, or the key without its variant → limit.
         baseline: ``required``: a rate without a baseline leaves the run unjudged (exit 3); ``optional``: it is shown.
         peers: the rule for comparisons in the run.
+        peer_origins: field of that rule → the file of the site that has set it.
         source: path of the file.
     """
 
@@ -72,3 +77,4 @@ class Suite:
     baseline: Literal["required", "optional"] = "optional"
     peers: PeerRule = PeerRule()
     source: str = ""
+    peer_origins: dict[str, str] = field(default_factory=dict)

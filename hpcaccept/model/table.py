@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +49,12 @@ class SampleTable:
     launch: npt.NDArray[np.int32]
     repeat: npt.NDArray[np.int32]
     value: npt.NDArray[np.float64]
+
+    @cached_property
+    def node_numbers(self) -> npt.NDArray[np.intp]:
+        """int[subjects], the same number for subjects of one node."""
+        number = {node: i for i, node in enumerate(dict.fromkeys(subject.node for subject in self.subjects))}
+        return np.array([number[subject.node] for subject in self.subjects], np.intp)
 
     def __len__(self) -> int:
         return len(self.value)

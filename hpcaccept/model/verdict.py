@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Limit
 from hpcaccept.model.metric_key import MetricKey
 
@@ -74,12 +75,13 @@ class Verdict:
         value: the judged number in ``unit``.
         unit: SI unit of the value.
         limit: what it met or missed.
-        remedy: what to do next.
+        remedy: what to do next; empty: what the code says.
         required: False when the suite does without this verdict: it is shown and does not change the exit code.
         question: that it answers; None where nothing was measured.
+        code: what the finding is called; None of a PASS, and of nothing else.
 
     Raises:
-        ValueError: PASS, WARN or FAIL without a value and a limit, or a PASS whose value misses its limit.
+        ValueError: PASS, WARN or FAIL without a value and a limit, a PASS whose value misses its limit, or a finding without a code.
     """
 
     subject: Subject
@@ -94,12 +96,19 @@ class Verdict:
     remedy: str = ""
     required: bool = True
     question: Question | None = None
+    code: FindingCode | None = None
 
     def __post_init__(self) -> None:
         if self.outcome.is_judged and (self.value is None or self.limit is None):
             raise ValueError(f"{self.outcome.value} of {self.key} needs a measured value and a limit")
         if self.outcome is Outcome.PASS and self.limit and self.value is not None and not self.limit.met_by(self.value):
             raise ValueError(f"PASS of {self.key} with {self.value} outside its limit {self.limit}")
+        if (self.outcome is Outcome.PASS) != (self.code is None):
+            raise ValueError(
+                f"{self.outcome.value} of {self.key} has the code {self.code}; every finding has one, and no PASS"
+            )
+        if self.code and not self.remedy:
+            object.__setattr__(self, "remedy", self.code.action_for(self.subject.node))
 
     @property
     def key(self) -> str:

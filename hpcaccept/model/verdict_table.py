@@ -6,17 +6,32 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, Origin
 from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.model.table import MeasuredSubject
 from hpcaccept.model.verdict import CODE, OUTCOMES, QUESTIONS, Outcome, Question
 
 Floats = npt.NDArray[np.float64]
+
+
+class Remark(NamedTuple):
+    """What one row says for itself.
+
+    Attributes:
+        reason: one sentence with the evidence.
+        remedy: what to do about it; empty: what the code says.
+        code: what the finding is called; None: as its question and outcome are (``judge.codes``).
+    """
+
+    reason: str
+    remedy: str = ""
+    code: FindingCode | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +55,8 @@ class JudgedColumn:
         said: why there is no limit, where there is none for all of these subjects.
         unknown_model: True where that is because the device model has no baseline at all.
         required: as of a verdict; what peers or past cannot decide is not required by itself.
-        remarks: row → (reason, remedy) of its own.
+        remarks: row → what it says for itself.
+        code: what rows that are not judged are called, where question and outcome do not say it.
         owed: bool[u], rows without an answer that no other question has answered, where one should have; None: none.
 
     Raises:
@@ -64,7 +80,8 @@ class JudgedColumn:
     said: str = ""
     unknown_model: bool = False
     required: bool = True
-    remarks: Mapping[int, tuple[str, str]] = field(default_factory=dict)
+    remarks: Mapping[int, Remark] = field(default_factory=dict)
+    code: FindingCode | None = None
     owed: npt.NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:

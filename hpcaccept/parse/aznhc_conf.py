@@ -5,10 +5,14 @@ The form is that of LBNL's NHC: one check per line, ``<hosts> || <check> <argume
 (May 2026 and the years before it):
 
 * ``check_gpu_count N``: number of GPUs; what nodes reach together is of so many.
-* ``check_gpu_bw H2D [P2P]``, formerly ``check_cuda_bw H2D``: GB/s, both directions of the host copy, then peer copies.
-* ``check_nccl_allreduce BUSBW REPEATS [TOPOLOGY] SIZE``: GB/s of bus bandwidth within the node, with ``16G`` meaning GiB.
-* ``check_nccl_allreduce_ib_loopback``, ``check_ib_bw_gdr``, ``check_ib_bw_non_gdr``: GB/s and Gb/s of the network cards, which
+* ``check_gpu_bw H2D [P2P]``, formerly ``check_cuda_bw H2D``: GB/s, both directions of the host copy, then peer copies. On AMD a third figure
+  is that between the two halves of a module (MI200); which pairs those are is not in the file.
+* ``check_nccl_allreduce BUSBW REPEATS [TOPOLOGY] SIZE``: GB/s of bus bandwidth within the node, with ``16G`` meaning GiB;
+  ``check_rccl_allreduce`` is the same on AMD.
+* ``check_nccl_allreduce_ib_loopback``, ``check_ib_bw_gdr``, ``check_ib_bw_non_gdr``, formerly ``check_ib_bw``: GB/s and Gb/s of the network cards, which
   are no property of a GPU model. They are listed, like everything that says no rate.
+
+Trap: a size with one GPU has a limit for copies between GPUs all the same (nc40ads_h100_v5, nc24ads_a100_v4): nothing meets or misses it.
 """
 
 from __future__ import annotations
@@ -39,10 +43,16 @@ _P2P = (
 )
 _NETWORK = "a limit of the network cards, not of a GPU model; check ib_write_bw has its own"
 _ELSEWHERE = {
+    "check_ib_bw": _NETWORK,
     "check_ib_bw_gdr": _NETWORK,
     "check_ib_bw_non_gdr": _NETWORK,
     "check_nccl_allreduce_ib_loopback": _NETWORK,
     "check_hw_ib": "links are looked at by check ib_links",
+    "check_hw_eth": "network interfaces are looked at by check ib_links",
+    "check_nvlink_status": "NVLinks are looked at by check health",
+    "check_gpu_xgmi": "links between GPUs are looked at by check health",
+    "check_gpu_clock_throttling": "why clocks are low is looked at by check health",
+    "check_nvsmi_healthmon": "what the driver counts is judged by check health",
     "check_ib_link_flapping": "links are looked at by check ib_links",
     "check_gpu_ecc": "counted faults are judged by check health",
     "check_gpu_xid": "Xids are judged by checks health and kernel_log",
@@ -107,27 +117,41 @@ def _limits(call: _Call, gpus: int) -> tuple[list[Limited], str]:
     """The limits of a line, and why it gives none (or not all of them)."""
     if call.name in ("check_gpu_bw", "check_cuda_bw"):
         return _bandwidths(call, gpus)
-    if call.name == "check_nccl_allreduce":
+    if call.name in ("check_nccl_allreduce", "check_rccl_allreduce"):
         return _allreduce(call, gpus)
     return [], _ELSEWHERE.get(call.name, "no limit of a rate")
 
 
+_ALONE = "its one GPU has no other to exchange with: the limit can neither be met nor missed"
+
+
 def _bandwidths(call: _Call, gpus: int) -> tuple[list[Limited], str]:
-    rates = [_number(arg) for arg in call.args[:2]]
-    if not rates or None in rates:
-        return [], "expected one or two rates in GB/s"
-    found = [Limited((*_H2D, *_D2H), "higher", rates[0] * 1e9, "B/s", 0, call.text)] if rates[0] else []
-    if len(rates) > 1 and rates[1]:
-        found.append(Limited(_P2P, "higher", rates[1] * 1e9, "B/s", gpus, call.text))
-    return found, ""
+    rates = [_number(arg) for arg in call.args]
+    if not rates or None in rates or len(rates) > 3:
+        return [], "expected one to three rates in GB/s"
+    host, *between = (rate or 0.0 for rate in rates)
+    found = [Limited((*_H2D, *_D2H), "higher", host * 1e9, "B/s", 0, call.text)]
+    if not between:
+        return found, ""
+    if gpus == 1:
+        return found, f"the limit {between[0]:g} of copies between GPUs: {_ALONE}"
+    found.append(Limited(_P2P, "higher", between[0] * 1e9, "B/s", gpus, call.text))
+    if len(between) == 1:
+        return found, ""
+    return (
+        found,
+        f"the limit {between[1]:g} between the halves of a module: the file does not say which pairs of GPUs those are",
+    )
 
 
 def _allreduce(call: _Call, gpus: int) -> tuple[list[Limited], str]:
     rate = _number(call.args[0]) if call.args else None
     if rate is None:
         return [], "expected a bus bandwidth in GB/s"
+    if gpus == 1:
+        return [], _ALONE
     size = next((m for arg in call.args[1:] if (m := _SIZE.match(arg))), None)
-    keys = ["aznhc.rate_bytes[nccl_all_red]"]
+    keys = [f"aznhc.rate_bytes[{call.name.removeprefix('check_')[:4]}_all_red]"]
     if size is not None:
         keys.append(f"nccl_tests.busbw_bytes[all_reduce/{size['number']}{size['scale']}iB]")
     why = "" if size else "without a message size only AzNHC's own figure can be compared"

@@ -20,36 +20,112 @@
 
     [[limits]]
     keys = …
-    value = 794.5                     # centre; with it a band …
-    band = 0.10                       # … share beyond it that fails,
-    lower = 48                        # or the failing limit itself (upper: where lower is better)
+    value = 730                       # published; with it a band …
+    band = "products"                 # … of ``baselines/spreads.toml``: the share below it that fails,
+    lower = 48                        # or somebody's own failing limit (upper: where lower is better)
     unit = "TFLOP/s"
-    subjects = 1                      # boards it is of; absent: nobody says
+    subjects = 8                      # boards it is of; absent: nobody says
     gpus = 8                          # per node; absent: any number
-    center = false                    # measured in another way: a limit, but no centre
-    source = "…"
+    center = false                    # another program or shape than ours: a limit, but no centre
+    source = "https://…"
+    date = 2026-04-08                 # of the source: measured, published, or of the revision that was read
     why = "…"                         # how the limit follows
+    method = { tool = "gpu-fryer", timing = "sustained", gpus = "all", … }   # ``Method``
 
-    [[unused]]                        # published too: figure, source, why it is not used
+    [[unused]]                        # published too: figure, source, date, why it is not used, method; keys, value and unit
+                                      # where it is a sustained figure of a healthy board, which no limit may fail
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 from hpcaccept.config.toml import parse_toml
 from hpcaccept.errors import UsageError, nearest
 from hpcaccept.units import to_si
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _HEAD = {
     "model", "date", "confidence", "name_source", "notes", "power_limit_w", "memory_gib", "peak_source", "peak_margin", "revisions",
     "peaks", "limits", "unused",
 }  # fmt: skip
 _PEAK = {"keys", "value", "unit", "note"}
-_LIMIT = {"keys", "value", "band", "lower", "upper", "unit", "subjects", "gpus", "center", "source", "why"}
-_UNUSED = {"figure", "source", "why"}
+_LIMIT = {
+    "keys",
+    "value",
+    "band",
+    "lower",
+    "upper",
+    "unit",
+    "subjects",
+    "gpus",
+    "center",
+    "source",
+    "date",
+    "why",
+    "method",
+}
+_UNUSED = {"figure", "source", "date", "why", "method"}
+_FIGURE = {"keys", "value", "unit"}
+_SPREAD, _HEALTHY = {"share", "why", "published"}, {"figure", "source", "date"}
+#: What may be said of two fields of a method; a source that is silent says "not said".
+UNSAID = "not said"
+_TIMINGS, _GPUS = ("sustained", "burst", UNSAID), ("all", "one", UNSAID)
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a published figure was measured. An empty text, or 0: it does not apply, or the source does not say.
+
+    Attributes:
+        tool: program, and what of it.
+        timing: ``sustained`` (back to back, long enough to reach the power limit or the steady state), ``burst`` or ``not said``.
+        gpus: ``all`` of a node at once, ``one`` (or one pair) at a time, or ``not said``.
+        operation: ``product``, kernel of a memory test, direction of a copy, collective.
+        shape: M x N x K of a product, size of an array or a message.
+        dtype: of the elements.
+        accumulate: in which the products are added up.
+        operands: ``random``, ``trigonometric`` or ``constant``: numbers that are all alike toggle few bits and cost little power.
+        power_limit_w: of the boards.
+    """
+
+    tool: str
+    timing: str
+    gpus: str
+    operation: str = ""
+    shape: str = ""
+    dtype: str = ""
+    accumulate: str = ""
+    operands: str = ""
+    power_limit_w: float = 0.0
+
+    def __str__(self) -> str:
+        timing = "timing not said" if self.timing == UNSAID else self.timing
+        gpus = {"all": "all GPUs at once", "one": "one GPU at a time"}.get(self.gpus, "how many GPUs at once not said")
+        kind = f"{self.dtype} accumulated in {self.accumulate}" if self.accumulate else self.dtype
+        operands = f"{self.operands} operands" if self.operands else ""
+        power = f"{self.power_limit_w:g} W" if self.power_limit_w else ""
+        parts = (self.tool, timing, gpus, self.operation, self.shape, kind, operands, power)
+        return ", ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True)
+class Band:
+    """By how much healthy boards lie below a published figure.
+
+    Attributes:
+        name: in ``spreads.toml``.
+        share: of the figure.
+        why: published spreads that it follows from.
+    """
+
+    name: str
+    share: float
+    why: str
 
 
 @dataclass(frozen=True)
@@ -75,16 +151,21 @@ class StatedLimit:
 
     Attributes:
         keys: metric keys it judges.
+        value: published, in ``unit``; None where only a limit is.
         center: what a healthy board reaches, in ``unit``; None where it was measured in another way than ours, or not at all.
         lower: failing limit, or None.
         upper: failing limit, or None.
         unit: SI unit.
         subjects: boards it is of; 0: nobody says.
         gpus: GPUs per node; 0: any.
-        source: who published it, and how the limit follows.
+        source: who published it, when, by which method, and how the limit follows.
+        method: by which it was measured.
+        date: of the source, ISO 8601.
+        band: name of the band that it has; empty where somebody has stated the limit.
     """
 
     keys: tuple[str, ...]
+    value: float | None
     center: float | None
     lower: float | None
     upper: float | None
@@ -92,6 +173,34 @@ class StatedLimit:
     subjects: int
     gpus: int
     source: str
+    method: Method
+    date: str
+    band: str
+
+
+@dataclass(frozen=True)
+class UnusedFigure:
+    """What is published too and judges nothing.
+
+    Attributes:
+        figure: in the words of its source.
+        source: who published it.
+        date: of the source, ISO 8601.
+        why: it is not used.
+        method: by which it was measured.
+        keys: metrics that a healthy board reaches it in; empty where it is another quantity than ours.
+        value: of these, in ``unit``; None without keys.
+        unit: SI unit.
+    """
+
+    figure: str
+    source: str
+    date: str
+    why: str
+    method: Method
+    keys: tuple[str, ...]
+    value: float | None
+    unit: str
 
 
 @dataclass(frozen=True)
@@ -106,6 +215,7 @@ class Source:
         revisions: check → revision of its method that the limits were mapped to.
         peaks: what the part cannot exceed.
         limits: what it is judged by.
+        unused: what is published too.
     """
 
     model: str
@@ -115,17 +225,47 @@ class Source:
     revisions: dict[str, int]
     peaks: tuple[StatedPeak, ...]
     limits: tuple[StatedLimit, ...]
+    unused: tuple[UnusedFigure, ...]
 
 
-def parse_source(text: str, place: str) -> Source:
+def parse_bands(text: str, place: str) -> dict[str, Band]:
+    """``baselines/spreads.toml``: the bands that limits may have, each with the published spreads that it follows from.
+
+    Args:
+        text: TOML: a table per band with ``share``, ``why`` and ``published`` (figure, source, date).
+        place: name of the file, for messages.
+
+    Raises:
+        UsageError: not TOML, an unknown or missing key, a share that is none, a band that follows from nothing.
+    """
+    bands = {}
+    for name, row in parse_toml(text, place).items():
+        at = f"{place}, band {name!r}"
+        _only(row, _SPREAD, at)
+        if not row.get("why") or not row.get("published"):
+            raise UsageError(f"{at}: why or published is missing.", "A band follows from what healthy fleets show.")
+        for spread in row["published"]:
+            _only(spread, _HEALTHY, at)
+            if spread.keys() != _HEALTHY:
+                raise UsageError(f"{at}, published: expected {', '.join(sorted(_HEALTHY))}.")
+            _date(spread, at)
+        if not 0 < row.get("share", 0) < 1:
+            raise UsageError(f"{at}: share is {row.get('share')}, expected a share between 0 and 1.")
+        bands[name] = Band(name, row["share"], str(row["why"]))
+    return bands
+
+
+def parse_source(text: str, place: str, bands: Mapping[str, Band]) -> Source:
     """A source file.
 
     Args:
         text: TOML.
         place: name of the file, for messages.
+        bands: by name.
 
     Raises:
-        UsageError: not TOML, an unknown or missing key, a unit that is none, a limit that does not follow from its figure.
+        UsageError: not TOML, an unknown or missing key, a unit that is none, a figure without method or date, a band that is none,
+            a limit that does not follow from its figure.
     """
     table = parse_toml(text, place)
     _only(table, _HEAD, place)
@@ -134,23 +274,19 @@ def parse_source(text: str, place: str) -> Source:
             raise UsageError(
                 f"{place}: {name} is missing.", "Every source says what, when, and how far it can be trusted."
             )
-    if not isinstance(table["date"], dt.date):
-        raise UsageError(f"{place}: date is {table['date']!r}, expected a TOML date such as 2026-11-22.")
+    date = _date(table, place)
     if table.get("peaks") and "peak_source" not in table:
         raise UsageError(f"{place}: peak_source is missing.", "A number without a source is not kept.")
-    for row in table.get("unused", []):
-        _only(row, _UNUSED, f"{place}, unused")
-        if row.keys() != _UNUSED:
-            raise UsageError(f"{place}, unused {row.get('figure')!r}: expected {', '.join(sorted(_UNUSED))}.")
     facts = {"gpu_power_limit_w": table.get("power_limit_w"), "gpu_memory_gib": table.get("memory_gib")}
     return Source(
         model=str(table["model"]),
-        date=table["date"].isoformat(),
+        date=date,
         facts={name: f"{value:g}" for name, value in facts.items() if value is not None},
         peak_margin=float(table.get("peak_margin", 0.0)),
         revisions=dict(table.get("revisions", {})),
         peaks=tuple(_peak(row, table["peak_source"], place) for row in table.get("peaks", [])),
-        limits=tuple(_limit(row, place) for row in table.get("limits", [])),
+        limits=tuple(_limit(row, place, bands) for row in table.get("limits", [])),
+        unused=tuple(_unused(row, place) for row in table.get("unused", [])),
     )
 
 
@@ -164,7 +300,7 @@ def _peak(row: dict[str, Any], source: str, place: str) -> StatedPeak:
     return StatedPeak(keys, value, unit, f"{row['note']}: {source}" if row.get("note") else source)
 
 
-def _limit(row: dict[str, Any], place: str) -> StatedLimit:
+def _limit(row: dict[str, Any], place: str, bands: Mapping[str, Band]) -> StatedLimit:
     keys = _keys(row, place)
     at = f"{place}, limit of {keys[0]}"
     _only(row, _LIMIT, at)
@@ -173,23 +309,78 @@ def _limit(row: dict[str, Any], place: str) -> StatedLimit:
             raise UsageError(f"{at}: {name} is missing.", "A number without unit, source and reason is not kept.")
     value, unit = _si(row, "value", at)
     lower, upper = _si(row, "lower", at)[0], _si(row, "upper", at)[0]
-    band = row.get("band")
+    band = _band(row, at, bands)
     if (band is None) == (lower is None and upper is None) or (band is not None and value is None):
         raise UsageError(f"{at}: expected value and band, or lower or upper.")
     why = str(row["why"])
     if band is not None and value is not None:
-        if not 0 < band < 1:
-            raise UsageError(f"{at}: band is {band}, expected a share between 0 and 1.")
-        lower = value * (1 - band)
-        why = f"{band * 100:.3g} % below {row['value']} {row['unit']}: {why}"
+        lower = value * (1 - band.share)
+        why = f"{band.share * 100:.3g} % below {row['value']} {row['unit']} ({band.name}: {band.why}): {why}"
     if value is not None and lower is not None and lower < value / 2:
         raise UsageError(
             f"{at}: its limit is less than half of its value.", "Nothing but a wreck would miss it: see the units."
         )
-    center = value if row.get("center", True) else None
+    method, date = _method(row, at), _date(row, at)
     return StatedLimit(
-        keys, center, lower, upper, unit, row.get("subjects", 0), row.get("gpus", 0), f"{row['source']}; {why}"
+        keys=keys,
+        value=value,
+        center=value if row.get("center", True) else None,
+        lower=lower,
+        upper=upper,
+        unit=unit,
+        subjects=row.get("subjects", 0),
+        gpus=row.get("gpus", 0),
+        source=f"{row['source']} ({date}: {method}); {why}",
+        method=method,
+        date=date,
+        band=band.name if band else "",
     )
+
+
+def _band(row: dict[str, Any], at: str, bands: Mapping[str, Band]) -> Band | None:
+    name = row.get("band")
+    if name is None:
+        return None
+    if not isinstance(name, str) or name not in bands:
+        raise UsageError(
+            f"{at}: band is {name!r}, expected one of {', '.join(bands)}.",
+            "Bands stand in spreads.toml, with the published spreads that they follow from.",
+        )
+    return bands[name]
+
+
+def _unused(row: dict[str, Any], place: str) -> UnusedFigure:
+    at = f"{place}, unused {row.get('figure')!r}"
+    _only(row, _UNUSED | _FIGURE, at)
+    there = row.keys() & _FIGURE
+    if row.keys() - _FIGURE != _UNUSED or there not in (set(), _FIGURE):
+        raise UsageError(
+            f"{at}: expected {', '.join(sorted(_UNUSED))}, and keys, value and unit of a figure of a metric of ours."
+        )
+    value, unit = _si(row, "value", at) if there else (None, "")
+    words = (str(row["figure"]), str(row["source"]), _date(row, at), str(row["why"]))
+    return UnusedFigure(*words, _method(row, at), _keys(row, place) if there else (), value, unit)
+
+
+def _method(row: dict[str, Any], at: str) -> Method:
+    table = row.get("method")
+    if not isinstance(table, dict) or not {"tool", "timing", "gpus"} <= table.keys():
+        raise UsageError(
+            f"{at}: method is {table!r}, expected at least tool, timing and gpus.",
+            "Only a figure of a known method can be held against ours.",
+        )
+    _only(table, {field.name for field in fields(Method)}, f"{at}, method")
+    for name, words in (("timing", _TIMINGS), ("gpus", _GPUS)):
+        if table[name] not in words:
+            raise UsageError(f"{at}, method: {name} is {table[name]!r}, expected one of {', '.join(words)}.")
+    return Method(**table)
+
+
+def _date(table: dict[str, Any], at: str) -> str:
+    date = table.get("date")
+    if not isinstance(date, dt.date):
+        raise UsageError(f"{at}: date is {date!r}, expected a TOML date such as 2026-11-22.")
+    return date.isoformat()
 
 
 def _keys(row: dict[str, Any], place: str) -> tuple[str, ...]:

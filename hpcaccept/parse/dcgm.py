@@ -10,18 +10,23 @@ Layouts (``dcgmi/Diag.cpp`` of NVIDIA/DCGM, tags v3.3.9 and v4.6.0, read 2026-11
 * both: text may stand before the JSON; an error before any test is a ``runtime_error``; ``--iterations`` wraps
   documents.
 
+The node's own short verdict (azure/node/opt/node-verdict.py) decides by the same rules; a test holds the two together.
+
 Traps: a test can say Pass beside an error that says it could not test (NVIDIA/DCGM#284); an unknown result is printed
-as an empty status; all tests skipped is exit status 0.
+as an empty status; all tests skipped is exit status 0; so is everything skipped but level 1, which looks at software and
+counters only (NVIDIA/DCGM#55, #139).
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from hpcaccept.errors import NotUnderstood
+from hpcaccept.parse.plain_text import LONGEST, plain
 
 Status = Literal["Pass", "Skip", "Warn", "Fail", "Not Run"]
 #: What a result says of the device: it was tested and is well, it is faulty, the test could not be done, a setting is
@@ -94,6 +99,10 @@ _HOST_TESTS = frozenset(
         "Graphics Processes",
     }
 )
+#: How JSON begins; a brace in a banner is followed by something else.
+_BEGINS = re.compile(r'\{\s*"')
+_GPU = re.compile(r"gpu\d+")
+_NO_HARDWARE = "no test of the hardware ran beside it"
 #: Words of a finding without a number, or of an info, that make a Pass worthless.
 _INABILITY = re.compile(
     r"(could ?n[o']t|cannot|unable to|failed to)\s+(be\s+)?(allocat|run|test|execut|start|launch)", re.I
@@ -200,6 +209,7 @@ class Result:
         findings: errors and warnings.
         info: remarks.
         iteration: 0, 1 … with ``--iterations``.
+        is_moot: it passed, and proves nothing: no test of the hardware ran beside this look at the software.
     """
 
     test: str
@@ -209,6 +219,17 @@ class Result:
     findings: tuple[Finding, ...] = ()
     info: tuple[str, ...] = ()
     iteration: int = 0
+    is_moot: bool = False
+
+    @property
+    def is_software(self) -> bool:
+        """True for what level 1 runs: it looks at software and counters, and nothing computes."""
+        return self.category == "Deployment" or self.test == "software" or self.test in _HOST_TESTS
+
+    @property
+    def is_of_gpu(self) -> bool:
+        """True where it names its GPU."""
+        return bool(_GPU.fullmatch(self.device))
 
     @property
     def name(self) -> str:
@@ -230,7 +251,9 @@ class Result:
         blames = {self.blame(finding) for finding in self.findings}
         if self.status == "Pass":
             contradicted = any(f.severity in _GRAVE for f in self.findings) or "untested" in blames
-            return "untested" if contradicted or any(_INABILITY.search(text) for text in self.info) else "passed"
+            if contradicted or any(_INABILITY.search(text) for text in self.info):
+                return "untested"
+            return "skipped" if self.is_moot else "passed"
         for kind in ("failed", "untested", "setup"):
             if kind in blames:
                 return kind
@@ -272,6 +295,32 @@ class Diag:
     serials: dict[str, str]
     runtime_error: str = ""
 
+    def uncovered(self, asked: int) -> list[str]:
+        """Sub-tests that speak of fewer GPUs than were asked for, and rounds that tested the hardware of fewer."""
+        devices: dict[tuple[int, str], set[str]] = defaultdict(set)
+        tested: dict[int, set[str]] = defaultdict(set)
+        for result in self.results:
+            # Level 1 of 3.x (not the test "software" of 4.x) speaks of the node, and of a GPU only in an error.
+            speaks_of_all = result.category != "Deployment" or result.test == "software"
+            mine = {result.device} if result.is_of_gpu else set()
+            # A Pass of no device in particular names no GPU.
+            if speaks_of_all and (mine or (not result.device and result.status == "Pass")):
+                devices[result.iteration, result.test] |= mine
+            if not result.is_software and result.meaning in ("passed", "failed"):
+                tested[result.iteration] |= mine
+        found = [
+            f"{test} speaks of {len(seen)} GPUs, {asked} were asked for ({', '.join(sorted(seen))})"
+            for (_, test), seen in devices.items()
+            if len(seen) < asked
+        ]
+        # A test that skipped a GPU speaks of it all the same.
+        found += [
+            f"the hardware of {len(seen)} GPUs was tested, {asked} were asked for ({', '.join(sorted(seen))})"
+            for seen in tested.values()
+            if len(seen) < asked
+        ]
+        return list(dict.fromkeys(found))
+
 
 def return_code(status: int, text: str = "") -> ReturnCode:
     """What an exit status of ``dcgmi`` means; where it has no word for it, what its text says.
@@ -286,13 +335,19 @@ def return_code(status: int, text: str = "") -> ReturnCode:
     return RETURN_CODES.get(status, ReturnCode(f"status {status}", "a status that is unknown here"))
 
 
-def parse_diag(text: str) -> Diag:
+def parse_diag(text: str, *, software_is_enough: bool = False, iterations: int = 1) -> Diag:
     """The standard output of ``dcgmi diag -j``; what stands before and after the JSON is passed over.
+
+    Args:
+        text: of the tool.
+        software_is_enough: level 1 was asked for, so that a pass of its looks at the software counts. Otherwise such a pass is
+            ``skipped`` in a round in which no test of the hardware ran.
+        iterations: that were asked for: so many times as long may the text be.
 
     Raises:
         NotUnderstood: there is no such JSON, it is torn, or it holds a status that is unknown.
     """
-    document = _document(text)
+    document = _document(plain(text, "dcgmi's output", longest=LONGEST * iterations))
     rounds = document.get("iterations", [document])
     if not isinstance(rounds, list) or not rounds:
         raise NotUnderstood("dcgmi's JSON has no iterations in it")
@@ -302,25 +357,42 @@ def parse_diag(text: str) -> Diag:
     for number, each in enumerate(rounds):
         one = _Round(each)
         errors.append(one.runtime_error)
-        results += one.results(number)
+        mine = one.results(number)
+        results += mine if software_is_enough else _without_moot(mine)
     return Diag(first.version, first.driver, tuple(results), first.serials, next(filter(None, errors), ""))
 
 
+def _without_moot(results: list[Result]) -> list[Result]:
+    """Passes of the software count where the hardware was tested too."""
+    if any(not result.is_software and result.meaning in ("passed", "failed") for result in results):
+        return results
+    return [
+        replace(result, is_moot=True, info=(*result.info, _NO_HARDWARE)) if result.meaning == "passed" else result
+        for result in results
+    ]
+
+
 def _document(text: str) -> dict[str, Any]:
-    decoder = json.JSONDecoder()
-    at = text.find("{")
-    unreadable = None
-    while at >= 0:
+    """The one diagnostic in it. What lies inside of a torn one is a round of it or a test, and never all."""
+    decoder, at = json.JSONDecoder(), 0
+    found: list[dict[str, Any]] = []
+    while begin := _BEGINS.search(text, at):
         try:
-            found, _ = decoder.raw_decode(text, at)
-        except json.JSONDecodeError as fault:
-            unreadable = unreadable or fault
-        else:
-            if isinstance(found, dict) and (any(key in found for key in _TOP) or "iterations" in found):
-                return found
-        at = text.find("{", at + 1)
-    why = f": {unreadable.msg} in line {unreadable.lineno}" if unreadable else ""
-    raise NotUnderstood(f"dcgmi printed no diagnostic that can be read{why}", "Its output is in the run folder.")
+            table, at = decoder.raw_decode(text, begin.start())
+        # ValueError without more: a number of thousands of digits.
+        except (ValueError, RecursionError) as fault:
+            where = f"{fault.msg} in line {fault.lineno}" if isinstance(fault, json.JSONDecodeError) else str(fault)
+            raise NotUnderstood(
+                f"dcgmi printed no diagnostic that can be read: {where}", "Its output is in the run folder."
+            ) from None
+        if any(key in table for key in (*_TOP, "iterations")):
+            found.append(table)
+    if len(found) != 1:
+        raise NotUnderstood(
+            f"dcgmi printed no diagnostic that can be read: {len(found)} documents, expected one",
+            "Its output is in the run folder.",
+        )
+    return found[0]
 
 
 class _Round:
@@ -360,8 +432,12 @@ class _Round:
             raise NotUnderstood("dcgmi's JSON has no test_categories and no runtime_error in it")
         found: list[Result] = []
         for category in categories:
-            for test in _list_in(category, "tests"):
-                found += self._of_test(str(category.get("category", "")), test, iteration)
+            tests = _list_in(category, "tests")
+            name = category.get("category")
+            if not isinstance(name, str) or not name:
+                raise NotUnderstood("a category of tests in dcgmi's JSON has no name")
+            for test in tests:
+                found += self._of_test(name, test, iteration)
         return found
 
     def _of_test(self, category: str, test: Any, iteration: int) -> list[Result]:
@@ -379,8 +455,8 @@ class _Round:
         if overall and not mine:
             nothing = "the test passed on no device at all: it could not test anything"
             return [Result(name, category, "", "Pass", overall.findings, (*overall.info, nothing), iteration)]
-        known = {str(f) for r in mine for f in r.findings}
-        stray = tuple(f for f in overall.findings if str(f) not in known) if overall else ()
+        known = {f for r in mine for f in r.findings}
+        stray = tuple(f for f in overall.findings if f not in known) if overall else ()
         if overall and stray:
             return [*mine, Result(name, category, "", overall.status, stray, (), iteration)]
         return mine

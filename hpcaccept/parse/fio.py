@@ -4,9 +4,10 @@ Traps:
     * **fio exits 0 when what it read back was wrong**: the number of wrong blocks is in ``total_err`` of the job, its
       ``error`` is EILSEQ (84).
     * Warnings may stand before the JSON, on standard output.
-    * ``bw`` is in KiB/s, ``bw_bytes`` in bytes/s; ``runtime`` is in milliseconds, percentiles in nanoseconds.
+    * ``bw`` is in KiB/s, ``bw_bytes`` in bytes/s, which the first versions (3.0, 3.1 of Ubuntu 18.04) do not have; ``runtime`` is in
+      milliseconds, percentiles in nanoseconds.
 
-Source: https://fio.readthedocs.io/en/latest/fio_doc.html#json-output, run with fio 3.33 (2026-11).
+Source: https://fio.readthedocs.io/en/latest/fio_doc.html#json-output, run with fio 3.1 and 3.33 (2026-11).
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ def _side(side: dict[str, Any]) -> Side:
     p99 = percentiles.get("99.000000")
     return Side(
         total_bytes=int(side["io_bytes"]),
-        rate_bytes=float(side["bw_bytes"]),
+        rate_bytes=float(side["bw_bytes"] if "bw_bytes" in side else side["bw"] * 1024),
         iops=float(side["iops"]),
         latency_p99_s=None if p99 is None or not int(side["io_bytes"]) else float(p99) / 1e9,
     )

@@ -36,6 +36,7 @@ class Measured:
         unit: SI unit.
         alike: False where it was measured in another way than ours: good for a limit, not for a centre.
         text: the name it had.
+        gpus: GPUs per node that took part together; 0: one at a time, or any number.
     """
 
     keys: tuple[str, ...]
@@ -43,6 +44,7 @@ class Measured:
     unit: str
     alike: bool
     text: str
+    gpus: int = 0
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,10 @@ Traps:
     * ``NVLS multicast support is available`` says that it could be used, not that it is.
     * ``NET/Socket`` also stands in lines about plugins that were tried and not taken: only channels and the chosen
       network count.
-    * The plugin of AWS can run over TCP itself (``Selected provider is tcp``).
+    * The plugin of AWS can run over TCP itself (``Selected provider is tcp``), and Google's Fast Socket and GPUDirect-TCPX are TCP
+      whatever they are called. So nothing is RDMA but what is known to be.
+    * A rank may have no channel over the network at all, because its neighbours in the rings are in its node: such a log says nothing
+      of GPUDirect.
 
 Sources: NVIDIA/nccl, ``src/transport/{p2p,shm,net,coll_net,nvls}.cc``, ``src/init.cc``, ``src/plugin/net.cc`` (2.18 to 2.28);
 https://docs.nvidia.com/deeplearning/nccl/user-guide/docs/env.html#nccl-debug-subsys; ROCm/rccl, which adds the
@@ -46,6 +49,8 @@ _COMM = re.compile(
 _USING = re.compile(r"^Using network (?P<name>.+)$")
 _PROVIDER = re.compile(r"^NET/OFI Selected provider is (?P<name>[^\s,]+)", re.IGNORECASE)
 _VERSION = re.compile(r"^R?NCCL version (\S+)")
+#: ``src/init.cc`` and ``src/mnnvl.cc``, and channels of ``src/transport/p2p.cc``.
+_MNNVL = re.compile(r"^comm 0x[0-9a-f]+ .*\bMNNVL 1\b|^MNNVL 1 |via P2P/MNNVL")
 _NVLS = re.compile(r"^NVLS comm 0x|^Connected NVLS tree")
 #: Lines that say why a better network was not taken.
 _REMARK = re.compile(
@@ -54,7 +59,15 @@ _REMARK = re.compile(
     r"|Initializing plugin failed",
     re.IGNORECASE,
 )  # fmt: skip
-_TCP_PROVIDERS = ("tcp", "sockets", "udp")
+#: Names of networks and of libfabric's providers, in lower case, by their beginnings: ``IBext_v8``, ``GPUDirectTCPX_v7``.
+#: NCCL (net_ib, net_socket), Mellanox/nccl-rdma-sharp-plugins (IBext), Google's gIB; google/nccl-fastsocket, GPUDirect-TCPX and -TCPXO
+#: (FasTrak): https://cloud.google.com/compute/docs/gpus/gpudirect.
+_RDMA = ("ib", "gib", "sharp")
+_TCP = ("socket", "fastsocket", "gpudirecttcpx", "fastrak")
+#: https://ofiwg.github.io/libfabric/main/man/fi_provider.7.html
+_LIBFABRIC = "aws libfabric"
+_RDMA_PROVIDERS = ("efa", "cxi", "verbs", "psm2", "psm3", "opx")
+_TCP_PROVIDERS = ("tcp", "sockets", "udp", "net")
 
 
 @dataclass(frozen=True)
@@ -83,6 +96,7 @@ class NcclLog:
         channels: (transport, channels) in the order of the log: ``P2P``, ``SHM``, ``NET/IB/GDRDMA``, ``NET/Socket`` …
         comms: communicators.
         nvls: multicast in the NVSwitch is used.
+        mnnvl: NVLink connects ranks of several nodes.
         remarks: lines that say why another network was not taken.
     """
 
@@ -92,6 +106,7 @@ class NcclLog:
     channels: tuple[tuple[str, int], ...]
     comms: tuple[Comm, ...]
     nvls: bool
+    mnnvl: bool
     remarks: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -125,6 +140,7 @@ def parse_nccl_log(text: str) -> NcclLog:
         channels=tuple(channels.items()),
         comms=tuple(comms.values()),
         nvls=any(map(_NVLS.search, lines)),
+        mnnvl=any(map(_MNNVL.search, lines)),
         remarks=_distinct(line for line in lines if _REMARK.search(line)),
     )
     if not log.channels and not log.networks and (not log.comms or any(comm.ranks > 1 for comm in log.comms)):
@@ -137,11 +153,11 @@ def shortfall(log: NcclLog, expected: str) -> str:
 
     Args:
         log: of the rank.
-        expected: ``rdma``: no connection over TCP; ``gdr``: nor through host memory on its way to the network; ``p2p``: none within a node through host memory; ``nvls``: multicast in
-            the switch is used; ``any``: nothing.
+        expected: ``rdma``: every network is one that is known to be RDMA; ``gdr``: and every channel over it reads and writes the GPU's
+            memory; ``p2p``: none within a node through host memory; ``nvls``: multicast in the switch is used; ``any``: nothing.
 
     Raises:
-        NotUnderstood: the log does not say what would decide it.
+        NotUnderstood: the log does not say what would decide it, or names a network that is not known.
     """
     names = [name for name, _ in log.channels]
     if expected in ("rdma", "gdr"):
@@ -155,20 +171,57 @@ def shortfall(log: NcclLog, expected: str) -> str:
     return ""
 
 
+def nothing_to_judge(log: NcclLog, expected: str) -> str:
+    """Why an expectation does not concern this rank, though its log is understood; empty when it does."""
+    names = [name for name, _ in log.channels]
+    if expected == "gdr" and names and not any(map(_is_network, names)) and not log.mnnvl:
+        return "no channel of this rank leaves the node: those of other ranks say whether GPUDirect RDMA is used"
+    if expected == "gdr" and log.mnnvl and not any(map(_is_network, names)):
+        return "NVLink connects the nodes, and no channel of this rank is over a network"
+    if expected == "p2p" and names and not {"P2P", "SHM"} & set(names):
+        return "no channel of this rank stays in the node"
+    return ""
+
+
 def _over_tcp(log: NcclLog, names: list[str]) -> str:
-    if not log.networks and not any(name.startswith(("NET/", "COLLNET/")) for name in names):
+    networks = {name.split("/")[1] for name in names if _is_network(name)} | set(log.networks)
+    if not networks:
         raise NotUnderstood("The log of NCCL names no network, so whether it is RDMA cannot be said.")
     why = f" ({'; '.join(log.remarks[:3])})" if log.remarks else ""
-    if "NET/Socket" in names or "Socket" in log.networks:
-        return f"TCP (NET/Socket) instead of RDMA{why}"
+    for network in sorted(networks):
+        if network.lower().startswith(_TCP):
+            return f"TCP (NET/{network}) instead of RDMA{why}"
     if tcp := [provider for provider in log.providers if provider.startswith(_TCP_PROVIDERS)]:
         return f"libfabric over {tcp[0]} instead of RDMA{why}"
+    if unknown := [network for network in sorted(networks) if not _is_rdma(network, log.providers)]:
+        provider = (
+            f" with provider {' and '.join(log.providers) or 'not named'}" if _LIBFABRIC in unknown[0].lower() else ""
+        )
+        raise NotUnderstood(
+            f"NCCL uses the network {unknown[0]!r}{provider}, of which it is not known whether it is RDMA.",
+            "Report it with the log; until then expect_transport = 'any' leaves it out.",
+        )
     return ""
+
+
+def _is_rdma(network: str, providers: tuple[str, ...]) -> bool:
+    if network.lower().startswith(_LIBFABRIC):
+        return bool(providers) and all(provider.startswith(_RDMA_PROVIDERS) for provider in providers)
+    return network.lower().startswith(_RDMA)
+
+
+def _is_network(name: str) -> bool:
+    return name.startswith(("NET/", "COLLNET/"))
 
 
 def _staged(names: list[str]) -> str:
     """Networks that read from host memory what lies in a GPU: half of the rate or less."""
-    staged = [name for name in names if name.startswith("NET/") and not name.endswith("/GDRDMA")]
+    over = [name for name in names if _is_network(name)]
+    if not over:
+        raise NotUnderstood(
+            "The log of NCCL names no channel over a network, so whether it is GPUDirect RDMA cannot be said."
+        )
+    staged = [name for name in over if name.startswith("NET/") and not name.endswith("/GDRDMA")]
     return f"{staged[0]} without GPUDirect RDMA" if staged else ""
 
 

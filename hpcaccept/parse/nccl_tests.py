@@ -1,8 +1,11 @@
 """What did a program of nccl-tests measure? Its JSON (``-J``, since October 2025) or its table in, one ``Row`` per size out.
 
-Read in ``src/util.cu`` and ``src/common.cu`` of NVIDIA/nccl-tests, commit a0b82b2 (2026-07-09) and tag v2.13.
+Read in ``src/util.cu`` and ``src/common.cu`` of NVIDIA/nccl-tests, commit a0b82b2 (2026-07-09) and tag v2.13; run and recorded
+(tests/data/nccl_tests/recorded).
 
 Traps:
+    * ``config.devices`` has one entry per *process*, that of its first GPU; each has ``ngpus`` times ``nthreads`` of them.
+    * What several processes printed may carry a label: ``mpirun --tag-output``, ``srun --label``.
     * The JSON holds every environment variable (``env``), secrets included: ``redacted`` is what may be kept.
     * Builds without ``-J`` print their usage and exit with 0.
     * What does not fit into memory is measured at a smaller size (``Reducing maxBytes``).
@@ -20,11 +23,13 @@ from typing import Any
 
 from hpcaccept.errors import NotUnderstood
 
-_DEVICE = re.compile(r"^#\s+Rank\s+\d+ .*\bdevice\s+(\d+) \[", re.M)
+_DEVICE = re.compile(r"^#\s+Rank\s+\d+ .*?\bon\s+(?P<host>\S+) device\s+\d+ \[", re.M)
 _FAILURE = re.compile(
     r"^.*(?:Test NCCL failure|Test CUDA failure|Test failure|Invalid number of GPUs|NCCL WARN|error while loading).*$",
     re.M,
 )
+#: ``[1,0]<stdout>:`` of Open MPI 4, ``[prterun-host-1@1,0]<stdout>: `` of 5, ``0: `` of Slurm.
+_LABEL = re.compile(r"^(?:\[[^\]\s]*\d+,\d+\](?:<std\w+>)?: ?| *\d+: )", re.M)
 _BOUNDS = re.compile(r"^# Out of bounds values\s*:\s*(\d+)", re.M)
 _VERSION = re.compile(r"nccl-library=(\d+)|^# NCCL version (\S+)", re.M)
 _REDUCED = re.compile(r"Reducing maxBytes to (\d+)")
@@ -76,6 +81,7 @@ class Perf:
 
     Attributes:
         devices: how many GPUs took part.
+        hosts: names of the nodes that they are in, in the order of the ranks.
         nccl: version of the library, ``2.28.3``; empty where it is not said.
         rows: by size.
         out_of_bounds: how many sizes had wrong elements, by its own count.
@@ -84,6 +90,7 @@ class Perf:
     """
 
     devices: int
+    hosts: tuple[str, ...]
     nccl: str
     rows: tuple[Row, ...]
     out_of_bounds: int
@@ -93,7 +100,11 @@ class Perf:
 
 def failures(text: str) -> tuple[str, ...]:
     """Lines of its output that tell of a failure, each once."""
-    return tuple(dict.fromkeys(" ".join(line.split()) for line in _FAILURE.findall(text)))
+    return tuple(dict.fromkeys(" ".join(line.split()) for line in _FAILURE.findall(_unlabelled(text))))
+
+
+def _unlabelled(text: str) -> str:
+    return _LABEL.sub("", text)
 
 
 def has_no_json(text: str) -> bool:
@@ -129,12 +140,12 @@ def parse_json(document: str, text: str = "") -> Perf:
         raise NotUnderstood(
             "the JSON of nccl-tests does not say how many values were out of bounds: it did not conclude"
         )
-    config = found.get("config")
-    devices = config.get("devices") if isinstance(config, dict) else None
+    devices, hosts = _json_devices(found.get("config"))
     errors = found.get("errors")
     said = [str(error) for error in errors if error] if isinstance(errors, list) else []
     return Perf(
-        devices=len(devices) if isinstance(devices, list) else 0,
+        devices=devices,
+        hosts=hosts,
         nccl=_version(found.get("nccl_version")),
         rows=tuple(_json_row(row) for row in found["results"]),
         out_of_bounds=bounds["count"],
@@ -143,12 +154,25 @@ def parse_json(document: str, text: str = "") -> Perf:
     )
 
 
+def _json_devices(config: Any) -> tuple[int, tuple[str, ...]]:
+    """How many GPUs took part, and where. 0 where the file does not say."""
+    processes = config.get("devices") if isinstance(config, dict) else None
+    if not isinstance(processes, list):
+        return 0, ()
+    each = config.get("ngpus", 1), config.get("nthreads", 1)
+    if not all(isinstance(number, int) and number > 0 for number in each):
+        return 0, ()
+    hosts = (str(process.get("hostname", "")) for process in processes if isinstance(process, dict))
+    return len(processes) * each[0] * each[1], tuple(dict.fromkeys(host for host in hosts if host))
+
+
 def parse_table(text: str) -> Perf:
     """The table of builds without ``-J``.
 
     Raises:
         NotUnderstood: no table, or no count of values out of bounds below it.
     """
+    text = _unlabelled(text)
     rows = [_table_row(line) for line in text.splitlines() if _is_row(line)]
     bounds = _BOUNDS.search(text)
     if not rows or not bounds:
@@ -156,6 +180,7 @@ def parse_table(text: str) -> Perf:
     version = _VERSION.search(text)
     return Perf(
         devices=len(_DEVICE.findall(text)),
+        hosts=tuple(dict.fromkeys(_DEVICE.findall(text))),
         nccl=_version(int(version[1])) if version and version[1] else version[2] if version else "",
         rows=tuple(rows),
         out_of_bounds=int(bounds[1]),

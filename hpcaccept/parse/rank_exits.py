@@ -1,6 +1,6 @@
 """Which ranks does a launcher say have died, and how?
 
-Recorded from srun 22.05 and Open MPI 4.1 / 5.0 (tests/data/launchers/). What is not understood is not guessed: the
+Recorded from srun 22.05 to 26.05 and Open MPI 4.1 / 5.0 (tests/data/launchers, slurm). What is not understood is not guessed: the
 caller falls back on the journals.
 """
 

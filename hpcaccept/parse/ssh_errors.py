@@ -40,6 +40,17 @@ _FAULTS: tuple[tuple[str, str, str], ...] = (
         "Compare its key once by hand: ssh HOST. After a new installation remove the old one: ssh-keygen -R HOST.",
     ),
     (
+        r"Access denied by pam_slurm_adopt|Access denied: user \S+ .*has no active jobs on this node|pam_slurm(?:_adopt)?: .*[Aa]ccess denied",
+        "lets in only who has a job there (pam_slurm_adopt)",
+        "Run inside a job on these hosts, with --launcher slurm, or as a user whom its PAM lets in.",
+    ),
+    (
+        # pam_nologin shows the text of /etc/nologin or /run/nologin before the connection is closed; this one is systemd's.
+        r"System is booting up\. Unprivileged users are not permitted|System is going down|\bpam_nologin\b|Unprivileged users are not permitted to log in",
+        "lets nobody in now (pam_nologin): it is booting, going down, or closed by its administrator",
+        "Wait until it has booted; else look at /etc/nologin and /run/nologin there.",
+    ),
+    (
         r"Permission denied|Too many authentication failures",
         "ssh is not let in without a password",
         "Put your public key there (ssh-copy-id HOST); this must work: ssh -o BatchMode=yes HOST true.",

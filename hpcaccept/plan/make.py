@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept import checks, container
+from hpcaccept.config.private_variables import names_in
 from hpcaccept.errors import UsageError
-from hpcaccept.model.plan import Image, Plan, Request
+from hpcaccept.model.plan import MOST_NODES, MOST_RANKS, Image, Plan, Request
+from hpcaccept.plan.node_names import handed_on, nodes_named
 from hpcaccept.units import parse_slurm_time
 
 if TYPE_CHECKING:
     from hpcaccept.config.settings import Settings
     from hpcaccept.model.suite import Suite
-
-
-#: As many nodes as a Slurm controller takes (MAX_SLURM_NODES, 65,533), and more ranks than any node has GPUs or cores.
-MOST_NODES, MOST_RANKS = 65_533, 4096
 
 
 def request_of(settings: Settings, gpus_per_node: int) -> Request:
@@ -28,11 +26,11 @@ def request_of(settings: Settings, gpus_per_node: int) -> Request:
         UsageError: a number that cannot be, or names that do not fit it.
     """
     nodes = settings.nodes
-    if settings.nodelist:
-        named = _count(settings.nodelist)
-        if settings.nodes not in (1, named):
-            raise UsageError(f"--nodes is {settings.nodes}, --nodelist names {named} nodes.", "Leave --nodes out.")
-        nodes = named
+    only = nodes_named(settings.nodelist, "--nodelist") if settings.nodelist else ""
+    if only:
+        if settings.nodes not in (1, len(only)):
+            raise UsageError(f"--nodes is {settings.nodes}, --nodelist names {len(only)} nodes.", "Leave --nodes out.")
+        nodes = len(only)
     for name, value, least, most in (
         ("--nodes", nodes, 1, MOST_NODES),
         ("--ranks-per-node", settings.ranks_per_node, 0, MOST_RANKS),
@@ -51,29 +49,20 @@ def request_of(settings: Settings, gpus_per_node: int) -> Request:
         nodes=nodes,
         gpus_per_node=gpus_per_node,
         ranks_per_node=ranks,
-        nodelist=settings.nodelist,
-        exclude=settings.exclude,
+        nodelist=handed_on(settings.nodelist, "--nodelist"),
+        exclude=handed_on(settings.exclude, "--exclude"),
         partition=settings.partition,
         account=settings.account,
         time_s=time_s,
         slurm=settings.slurm,
+        gpu_type=settings.gpu_type if gpus_per_node else "",
         mpi="pmix" if settings.mpi == "auto" else settings.mpi,
+        keep_variables=names_in(settings.keep_variables),
     )
 
 
 def _short(number: int) -> str:
     return f"{number:,}" if number < 10**15 else f"a number of {int(math.log10(number)) + 1} digits"
-
-
-def _count(nodelist: str) -> int:
-    from ClusterShell.NodeSet import NodeSet, NodeSetException
-
-    try:
-        return len(NodeSet(nodelist))
-    except NodeSetException as fault:
-        raise UsageError(
-            f"--nodelist {nodelist!r} is no node list: {fault}.", "Write it like node[01-04],node7."
-        ) from None
 
 
 def image_of(settings: Settings, python: str, runtime: str = "pyxis") -> Image:

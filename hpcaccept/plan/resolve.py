@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from hpcaccept import checks
 from hpcaccept.errors import UsageError, nearest
 from hpcaccept.model.metric import Limit
 from hpcaccept.model.metric_key import MetricKey, check_of
+from hpcaccept.model.parameter import parameters
 from hpcaccept.model.suite import CheckSpec, PeerRule, Suite
 from hpcaccept.plan.override import overridden
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hpcaccept.config.suites import SuiteText
+    from hpcaccept.plan.override import Origins
 
 _TOP = ("about", "baseline", "checks", "limits", "peers")
 #: Of a deadline: 30 days.
@@ -37,10 +39,10 @@ def resolve_suite(text: SuiteText, overrides: Sequence[SuiteText] = ()) -> Suite
     _tables(text)
     for override in overrides:
         _validate(override)
-    text, _ = overridden(text, overrides)
+    text, origins = overridden(text, overrides)
     place, tables = str(text.file), text.tables
     specs = tuple(
-        _check(name, table, place)
+        replace(_check(name, table, place), origins=_foreign("checks", name, table, place, origins))
         for name, table in tables["checks"].items()
         if _switch(table, "enabled", f"{place}: [checks.{name}]")
     )
@@ -53,10 +55,11 @@ def resolve_suite(text: SuiteText, overrides: Sequence[SuiteText] = ()) -> Suite
         name=text.file.stem,
         about=str(tables.get("about", "")),
         checks=specs,
-        limits=_limits(_of_present(tables["limits"], tables["checks"], specs), specs, place),
+        limits=_limits_of_layers(_of_present(tables["limits"], tables["checks"], specs), specs, place, origins),
         baseline=baseline,
         peers=_peers(tables["peers"], place),
         source=place,
+        peer_origins=_foreign("peers", "", tables["peers"], place, origins),
     )
 
 
@@ -108,9 +111,9 @@ def _check(name: str, table: Mapping[str, Any], place: str) -> CheckSpec:
         raise UsageError(
             f"{where}: found no label after the colon.", f'Write it like [checks."{check_of(name)}:small"].'
         )
-    parameters = {f.name for f in fields(checks.load(name))}
-    _only(table, (*_OF_EVERY_CHECK, *parameters), where, "key")
-    params = {key: value for key, value in table.items() if key in parameters}
+    known = {f.name for f in fields(checks.load(name))}
+    _only(table, (*_OF_EVERY_CHECK, *known), where, "key")
+    params = {key: value for key, value in table.items() if key in known}
     duration_s = getattr(checks.build(name, params, where), "duration_s", 0.0)
     deadline_s = table.get("deadline_s", CheckSpec(name).deadline_s)
     if not _is_number(deadline_s) or not 0 < deadline_s <= _LONGEST_S:
@@ -123,7 +126,15 @@ def _check(name: str, table: Mapping[str, Any], place: str) -> CheckSpec:
             f"{where}: duration_s is {duration_s:g}, which its deadline_s of {deadline_s:g} would cut short.",
             f"Give it time: --set {name}.deadline_s={math.ceil(1.2 * duration_s + 300)}",
         )
-    return CheckSpec(name, params, float(deadline_s), _switch(table, "required", where), checks.origin(name))
+    required = _switch(table, "required", where)
+    return CheckSpec(name, params, float(deadline_s), required, checks.origin(name), _variants(name, params))
+
+
+def _variants(name: str, params: dict[str, Any]) -> tuple[str, ...]:
+    """What the check is asked for one by one, whether the suite says it or the default does."""
+    built = checks.build(name, params)
+    listed = [parameter.name for parameter in parameters(type(built)).values() if parameter.bounds.variants]
+    return tuple(variant for field in listed for variant in getattr(built, field))
 
 
 def _is_number(value: object) -> bool:
@@ -162,6 +173,23 @@ def _peers(table: Mapping[str, Any], place: str) -> PeerRule:
         if floor is not None and not 0 <= floor < 1:
             raise UsageError(f"{where}: {name} is {floor}, expected a share from 0 to below 1.")
     return rule
+
+
+def _foreign(kind: str, name: str, table: Mapping[str, Any], place: str, origins: Origins) -> dict[str, str]:
+    """Key → the place that has set it, where that is another than the suite's own file."""
+    return {key: origin for key in table if (origin := origins[kind, name, key]) != place}
+
+
+def _limits_of_layers(
+    table: Mapping[str, Any], specs: tuple[CheckSpec, ...], place: str, origins: Origins
+) -> dict[str, Limit]:
+    """The limits, each with the file that it stands in; those of other files than the suite's are the site's."""
+    found: dict[str, Limit] = {}
+    for key, values in table.items():
+        written = next((origins["limits", key, name] for name in values if ("limits", key, name) in origins), place)
+        limit = _limits({key: values}, specs, written)[key]
+        found[key] = limit if written == place else replace(limit, origin="site")
+    return found
 
 
 def _limits(table: Mapping[str, Any], specs: tuple[CheckSpec, ...], place: str) -> dict[str, Limit]:

@@ -76,7 +76,7 @@ def _write_down(folder: str, child: int, status: int) -> None:
     line = json.dumps({"kind": "rank_exited", "data": {"status": status, "at": time.time()}}) + "\n"
     file = os.path.join(folder, journal_name(os.environ, child))  # noqa: PTH118
     with contextlib.suppress(OSError):
-        handle = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        handle = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
             size = os.fstat(handle).st_size
             # Killed in the middle of a line: what it was stays one unreadable line, and ours is the next one.

@@ -10,15 +10,17 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from hpcaccept import checks
-from hpcaccept.errors import HpcacceptError, RunError, RunFolderFull
+from hpcaccept.errors import HpcacceptError, NotUnderstood, RunError, RunFolderFull, ToolError
 from hpcaccept.measure import device as devices
 from hpcaccept.measure.context import MpiContext, RankPlacement
 from hpcaccept.measure.ranks import mpi
 from hpcaccept.model.check import Check, Unavailable
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.record import ModuleImported, Record
 from hpcaccept.model.suite import CheckSpec
 from hpcaccept.rank import REMEDY_EXTRA
 from hpcaccept.rank.plugins import Missing
+from hpcaccept.rank.taken import Taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,21 +75,18 @@ def measure_check(rank: Rank, comm: MPI.Intracomm, task: Task, watch: Watch) -> 
         mpi.barrier(comm)
     begun = time.monotonic()
     started_at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-    kept: list[Any] = []
-    duration_s = [0.0]
-
-    def timed(work: Callable[[], object]) -> None:
-        begin = time.perf_counter()
-        try:
-            work()
-        finally:
-            duration_s[0] += time.perf_counter() - begin
+    kept: Any = None
+    taken = Taken()
 
     def measure() -> None:
+        nonlocal kept
         watch.expect("measuring", spec.deadline_s, waits=False)
-        timed(lambda: kept.append(check.measure(ctx)))
+        with taken.watched(watch):
+            kept = check.measure(ctx)
 
     fault: Exception | None = obstacle
+    # Where all ranks act together nobody waits for a sum of theirs: one of them may have failed in the middle.
+    ours = None if len(place.host_ranks) > 1 else 0.0
     stopped = ""
     try:
         if check.scope == "world" and obstacle is None:
@@ -96,9 +95,11 @@ def measure_check(rank: Rank, comm: MPI.Intracomm, task: Task, watch: Watch) -> 
             fault = _in_turn(rank.queue, place, watch, spec.deadline_s, measure, obstacle)
             watch.expect("waiting for all ranks to have measured", spec.deadline_s * _longest_queue(place), waits=True)
             mpi.barrier(comm)
+            ours = taken.of_other_ranks(rank)
             watch.expect("comparing", spec.deadline_s, waits=False)
             # A rank that has nothing to compare takes part all the same: the others must not wait for it.
-            timed(lambda: check.compare(ctx, kept[0] if kept else None))
+            with taken.timed():
+                check.compare(ctx, kept)
     except Unavailable as why:
         fault = why
     except RunFolderFull:
@@ -107,7 +108,8 @@ def measure_check(rank: Rank, comm: MPI.Intracomm, task: Task, watch: Watch) -> 
         # Where all ranks act together, one that was stopped and woken finds its connections closed by the others.
         stopped = watch.stopped_since(begun) if check.scope == "world" else ""
         fault = RunError(f"{stopped}; then {why}") if stopped else why
-    record = _conclude(rank, spec, ctx, fault, started_at, duration_s[0])
+    taken.tell(ctx, check, ours)
+    record = _conclude(rank, spec, ctx, fault, started_at, taken.duration_s)
     if stopped:
         record = replace(record, interruption="stopped")
     rank.journal.write(record)
@@ -140,6 +142,12 @@ def _prepare(rank: Rank, check: Check, watch: Watch) -> Exception | None:
             rank.journal.write(ModuleImported(module, round(time.perf_counter() - begin, 4)), sync=False)
             if module == "torch":
                 found.set_num_threads(rank.place.threads)
+    if "torch" in check.needs and check.on_device and rank.place.device.startswith("cuda"):
+        try:
+            cause, remedy = devices.lacks_code(rank.place.device)
+        except RuntimeError as fault:
+            return fault
+        return Unavailable(cause, remedy) if cause else None
     return None
 
 
@@ -155,10 +163,13 @@ def _no_gpu(rank: Rank) -> Unavailable | None:
         gpus = driver.own_gpus()
     except driver.DriverMissing as fault:
         return Unavailable(f"no GPU for this rank: {fault}; {asked}")
-    usable = [gpu for gpu in gpus if gpu.state == "ok"]
-    if rank.place.local_rank >= len(usable):
-        return Unavailable(f"no GPU for this rank: {len(usable)} usable, {asked}")
-    rank.model = usable[rank.place.local_rank].name or ""
+    usable = sum(gpu.state == "ok" for gpu in gpus)
+    # By its place, never by its number among the usable ones: behind a lost GPU every rank would be given its neighbour's.
+    mine = gpus[rank.place.local_rank] if rank.place.local_rank < len(gpus) else None
+    if mine is None or mine.state != "ok":
+        which = f"GPU {mine.index} is not usable ({mine.state}), " if mine else ""
+        return Unavailable(f"no GPU for this rank: {which}{usable} usable, {asked}")
+    rank.model = mine.name or ""
     return None
 
 
@@ -222,5 +233,12 @@ def _conclude(
     if isinstance(fault, Unavailable):
         return rank.record(spec, "not_run", cause=fault.cause, remedy=fault.remedy, **common)
     if isinstance(fault, HpcacceptError):
-        return rank.record(spec, "error", cause=fault.message, remedy=fault.remedy, **common)
+        return rank.record(spec, "error", cause=fault.message, remedy=fault.remedy, code=_code_of(fault), **common)
     return rank.record(spec, "error", cause=f"{type(fault).__name__}: {fault}", **common)
+
+
+def _code_of(fault: HpcacceptError) -> str:
+    """What an error of a check is called, where its kind says more than that it is one."""
+    if isinstance(fault, NotUnderstood):
+        return str(FindingCode.OUTPUT_UNKNOWN)
+    return str(FindingCode.TOOL_ERROR) if isinstance(fault, ToolError) else ""

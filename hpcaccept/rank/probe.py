@@ -224,7 +224,28 @@ def _of_the_driver(facts: NodeFacts, request: ProbeRequest) -> NodeFacts:
 
     answer, late = _within(request.timeout_s, probe)
     count, why, remedy = answer or (0, late, look)
+    if count and (started := _started(request)) is not None and started[0] < count:
+        count, why, remedy = started[0], f"{started[1]}; {why}", look
     return replace(facts, gpus=count, no_gpus=why if count < request.gpus else "", gpus_remedy=remedy)
+
+
+def _started(request: ProbeRequest) -> tuple[int, str] | None:
+    """How many GPUs the runtime can start, and what is wrong with the others; None where nobody knows how to ask."""
+    try:
+        done = ask([sys.executable, "-m", "hpcaccept.rank.probe_gpus"], timeout_s=request.timeout_s)
+        lines = (done.stdout if done.ok else done.stderr).strip().splitlines()
+        if not done.ok:
+            return 0, f"starting the GPUs: {_last(lines, done.returncode)}"
+        said = json.loads(lines[-1])
+        if not said["asked"]:
+            return None
+        count, why, refused = int(said["count"]), dict(said["why"]), str(said["fault"])
+    except LaunchError as fault:
+        return 0, f"starting the GPUs: {fault.message}"
+    except (ValueError, IndexError, KeyError, TypeError) as fault:
+        return 0, f"starting the GPUs said nothing that can be understood: {fault}"
+    parts = [f"device {number} does not start: {text}" for number, text in sorted(why.items())]
+    return count - len(why), "; ".join([f"the runtime counts {count}", *([refused] if refused else []), *parts])
 
 
 def _of_torch(request: ProbeRequest) -> dict[str, Any]:

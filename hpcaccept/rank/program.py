@@ -12,8 +12,10 @@ from hpcaccept.errors import HpcacceptError, RunFolderFull
 from hpcaccept.measure.context import RankPlacement
 from hpcaccept.measure.gpu import driver
 from hpcaccept.measure.host import host
+from hpcaccept.measure.host.shared_cores import CoreShare, cores_together
 from hpcaccept.measure.ranks import mpi, pmix
 from hpcaccept.model.record import CheckStarted, RankFinished, RankStarted
+from hpcaccept.parse.slurm.gres import is_slice
 from hpcaccept.rank import EXIT_ABORT, EXIT_CANNOT_START, EXIT_FOLDER_FULL, REMEDY_EXTRA
 from hpcaccept.rank.journal_name import journal_name, rank_from_environment
 from hpcaccept.rank.measuring import begin, measure_check
@@ -28,10 +30,12 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
     from hpcaccept.model.plan import Step
+    from hpcaccept.model.record import Interruption
 
 _REMEDY_STRAY = (
-    "Launcher and MPI library do not fit: compare 'srun --mpi=list' with the image's MPI (ompi_info), or name another "
-    "type with HPCACCEPT_MPI."
+    "Launcher and MPI library do not fit. Under Slurm name the type that this MPI speaks, one of 'srun --mpi=list': --mpi=pmix for "
+    "Open MPI, --mpi=pmi2 for MPICH and its kin (HPCACCEPT_MPI in scripts). Else mpiexec and library must be of one MPI: compare "
+    "'mpiexec --version' with 'python3 -m mpi4py --mpi-lib-version' where the ranks run."
 )
 
 
@@ -67,7 +71,7 @@ def _run(folder: RunFolder, step_id: str) -> int:
     except (ImportError, RuntimeError) as fault:
         return _cannot_start(rank, f"MPI cannot start: {fault}", REMEDY_EXTRA)
     if comm.Get_size() != step.ranks:
-        return _cannot_start(rank, _stray(comm.Get_size(), step.ranks), _REMEDY_STRAY)
+        return _cannot_start(rank, _stray(comm.Get_size(), step.ranks), _REMEDY_STRAY, "stray")
     rank.number = comm.Get_rank()
     rank.node = _node(step, rank.number)
     _settle(rank, comm)
@@ -114,24 +118,22 @@ def _node(step: Step, rank: int) -> str:
     return os.environ.get("HPCACCEPT_NODE") or os.environ.get("SLURMD_NODENAME") or host.hostname()
 
 
-def _cannot_start(rank: Rank, cause: str, remedy: str) -> int:
+def _cannot_start(rank: Rank, cause: str, remedy: str, interruption: Interruption = "") -> int:
     for spec in rank.step.checks:
-        rank.journal.write(rank.record(spec, "error", cause=cause, remedy=remedy))
+        rank.journal.write(rank.record(spec, "error", cause=cause, remedy=remedy, interruption=interruption))
     return EXIT_CANNOT_START
 
 
 def _settle(rank: Rank, comm: MPI.Intracomm) -> None:
     """Learn who else is here, and say hello."""
     cores, boot = host.usable_cores(), host.boot_id()
-    mine = {"node": rank.node, "boot": boot, "cpus": sorted(host.affinity()), "cores": cores, "group": host.cgroup()}
-    world = mpi.allgather(comm, mine)
-    node_ranks = tuple(r for r, who in enumerate(world) if who["node"] == rank.node)
-    host_ranks = tuple(r for r, who in enumerate(world) if who["boot"] == boot)
-    # Ranks pinned to different cores have all of them together; those in one control group share its quota.
-    shared = len({cpu for r in host_ranks for cpu in world[r]["cpus"]})
-    host_cores = min(float(shared), sum({world[r]["group"]: world[r]["cores"] for r in host_ranks}.values()))
+    mine = CoreShare(host.affinity(), host.cgroup(), host.cpu_quota())
+    world = mpi.allgather(comm, (rank.node, boot, mine))
+    node_ranks = tuple(r for r, (node, _, _) in enumerate(world) if node == rank.node)
+    host_ranks = tuple(r for r, (_, there, _) in enumerate(world) if there == boot)
+    host_cores = cores_together(world[r][2] for r in host_ranks)
     local = node_ranks.index(rank.number)
-    device = driver.installed().device(local) if rank.step.gpus_per_node else "cpu"
+    device = driver.place_rank(local) if rank.step.gpus_per_node else "cpu"
     rank.place = RankPlacement(
         rank=rank.number,
         size=len(world),
@@ -142,6 +144,7 @@ def _settle(rank: Rank, comm: MPI.Intracomm) -> None:
         cores=cores,
         device=device,
         gpus_asked=rank.step.gpus_per_node,
+        slices_asked=is_slice(rank.step.gpu_type),
         shared_kernel=len(host_ranks) == len(world),
     )
     rank.queue = comm.Split(color=min(host_ranks), key=rank.number)
@@ -164,5 +167,6 @@ def _settle(rank: Rank, comm: MPI.Intracomm) -> None:
             ranks_on_host=len(host_ranks),
             in_turn=rank.place.in_turn,
             threads=rank.place.threads,
+            host_cores=host_cores,
         ),
     )

@@ -46,11 +46,14 @@ class Rank:
         )
 
     def _device(self) -> str:
-        """``cuda:3``; ``cpu``, or ``cpu:1`` where several CPU ranks share a node."""
+        """``cuda:3``; ``cpu``, or ``cpu:1`` where several CPU ranks share a node.
+
+        The number is that of the place, which torch's is not where a GPU before it was lost.
+        """
         if self.place is None:
             return self.step.device
-        several = self.place.device == "cpu" and len(self.place.node_ranks) > 1
-        return f"cpu:{self.place.local_rank}" if several else self.place.device
+        kind = self.place.device.partition(":")[0]
+        return kind if kind == "cpu" and len(self.place.node_ranks) == 1 else f"{kind}:{self.place.local_rank}"
 
     def last_words(self, cause: str, by_peer: bool, beat: str, interruption: Interruption) -> None:
         """Called by the watch thread: what this rank was doing when it was ended."""

@@ -3,7 +3,8 @@
 It keeps the deadline of whatever the rank is doing, and hears SIGTERM even while the main thread is inside C code
 (``signal.set_wakeup_fd`` writes from the C handler). In both cases it writes the rank's last words and ends the process.
 A rank that is gone (SIGKILL, a dead node) or still stopped writes nothing: *the rank without a word is the one that was
-lost*. Schedulers wake a stopped process (SIGCONT) before they end it: it then sees the hole in its own time and says so.
+lost*. Schedulers wake a stopped process (SIGCONT) before they end it: it then sees the hole in its own time and says so. Whoever was only
+stopped for a while (``scontrol suspend``, a debugger) goes on, and knows it by the signal that woke it: the number counts for nothing.
 """
 
 from __future__ import annotations
@@ -56,7 +57,11 @@ class Watch:
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
         os.set_blocking(self._read, False)
+        #: How often somebody has let this process go on.
+        self.woken = 0
         signal.signal(signal.SIGTERM, lambda *_: None)
+        signal.signal(signal.SIGCONT, self._hear_of_a_stop)
+        signal.siginterrupt(signal.SIGCONT, False)  # no call of a library ends for it that would not have
         # Slurm's warning before the time limit goes to all ranks; the driver keeps that limit.
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
@@ -73,6 +78,9 @@ class Watch:
         with self._lock:
             if self._doing:
                 self._doing.phase = phase
+
+    def _hear_of_a_stop(self, *_: object) -> None:
+        self.woken += 1
 
     def stopped_since(self, begin: float) -> str:
         """That this process was stopped meanwhile, in words; empty when it was not.

@@ -21,6 +21,7 @@ class Judged:
         judgement: the verdicts.
         summary: what stands on the first page.
         past: what the run was judged against of its own past; None: nothing was asked of the past.
+        unkept: why the evidence could not be kept; empty: it is kept, or nobody has tried.
         where: path of the run folder; empty where a report does not lie in one.
     """
 
@@ -29,4 +30,5 @@ class Judged:
     judgement: Judgement
     summary: Summary
     past: Past | None = None
+    unkept: str = ""
     where: str = ""

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpcaccept.model.metric_key import MetricKey
+from hpcaccept.model.suite import PeerRule
 from hpcaccept.model.verdict import CODE, OUTCOMES, SEVERITY, Outcome, Verdict, worst
+from hpcaccept.report.provenance import Provenance, provenance_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -85,6 +87,7 @@ class Summary:
         notes: sentences that change how the numbers are read.
         no_baseline: device models without a fitting baseline.
         left_out: what nothing has judged, and what the suite does without: metric keys of rates, and checks that are not required.
+        bound: what the result is bound to.
     """
 
     rows: tuple[CheckRow, ...]
@@ -94,6 +97,7 @@ class Summary:
     notes: tuple[str, ...]
     no_baseline: tuple[str, ...]
     left_out: tuple[str, ...]
+    bound: Provenance
 
 
 def summarise(evidence: Evidence, judgement: Judgement, values: list[Values]) -> Summary:
@@ -103,6 +107,7 @@ def summarise(evidence: Evidence, judgement: Judgement, values: list[Values]) ->
         by_check.setdefault(column.check, []).append(column)
     rows = tuple(_row(spec.name, judgement, by_check.get(spec.name, [])) for spec in evidence.plan.suite.checks)
     bad = [v for v in judgement.verdicts if v.required or v.outcome is Outcome.FAIL or v.question == "history"]
+    bound = provenance_of(evidence)
     models = {subject.model for subject in evidence.samples.subjects if subject.model}
     lacking = any(answer.unknown_model for answer in judgement.table.answering("baseline"))
     return Summary(
@@ -110,9 +115,10 @@ def summarise(evidence: Evidence, judgement: Judgement, values: list[Values]) ->
         bad=tuple(ranked(bad)),
         nodes=_nodes(evidence, judgement),
         counts={outcome.value: count for outcome, count in judgement.counts().items()},
-        notes=(*_notes(evidence), *judgement.notes),
+        notes=(*_notes(evidence, bound), *judgement.notes),
         no_baseline=tuple(sorted(models)) if lacking else (),
         left_out=_left_out(evidence, judgement),
+        bound=bound,
     )
 
 
@@ -203,12 +209,14 @@ def _figure(values: Values) -> Figure:
     )
 
 
-def _notes(evidence: Evidence) -> list[str]:
+def _notes(evidence: Evidence, bound: Provenance) -> list[str]:
     notes = []
     if evidence.in_turn:
         rank_started = next(h for h in evidence.rank_starts if h.in_turn)
+        # A rank that its MPI has pinned has one core; together they have more. Older records say only the rank's.
+        cores = rank_started.host_cores or rank_started.cores
         notes.append(
-            f"{rank_started.ranks_on_host} ranks share {rank_started.cores:g} cores: they measured in turn, one thread each. "
+            f"{rank_started.ranks_on_host} ranks share {cores:g} core{'' if cores == 1 else 's'}: they measured in turn, one thread each. "
             "Collectives cannot be measured in turn: their rates here tell of the sharing too."
         )
     if evidence.shared_host:
@@ -216,15 +224,43 @@ def _notes(evidence: Evidence) -> list[str]:
         notes.append(
             f"Nodes share one kernel (virtual nodes): only losses above {floor:.0%} are blamed on one of them."
         )
-    last = evidence.last_word
-    if last and last.detail:
-        notes.append(f"The job ended early: {last.detail}.")
-    elif evidence.job and not last:
-        notes.append(f"The job ended as {evidence.job.state}: {evidence.job.detail}.")
+    if off := _peers_off(evidence):
+        notes.append(
+            f"The suite switches off the comparison with peers ([peers] {off}): nobody was asked whether it is slower than its like."
+        )
+    notes += _how_it_ended(evidence)
     notes += [f"The job came back: {e.detail}." for e in evidence.events if e.kind == "started_again"]
+    if bound.lacking:
+        notes.append(f"Not known, so that this result is not bound to it: {', '.join(bound.lacking)}.")
     if evidence.unreadable:
         notes.append(f"{len(evidence.unreadable)} line(s) of the records cannot be read.")
     return [*notes, *_found_shapes(evidence)]
+
+
+def _peers_off(evidence: Evidence) -> str:
+    """The setting of the suite with which no unit of this run can be told from its like; empty where they are compared."""
+    rule = evidence.plan.suite.peers
+    if not rule.enabled:
+        return "enabled = false"
+    # Of fewer than three nobody could tell, whatever the suite says. A floor that forgives everything is told of each metric.
+    most = max(PeerRule.min_subjects, len({start.rank for start in evidence.rank_starts}))
+    return f"min_subjects = {rule.min_subjects}" if rule.min_subjects > most else ""
+
+
+def _how_it_ended(evidence: Evidence) -> list[str]:
+    """Why the job ended early, and the last lines of its output where nobody else says it."""
+    last, job, end = evidence.last_word, evidence.job, evidence.ended_from_outside
+    if end:
+        notes = [f"The job ended early: {end.sentence}.{f' {end.remedy}' if end.remedy else ''}"]
+    elif last and last.detail:
+        return [f"The job ended early: {last.detail}."]
+    elif job and not last:
+        notes = [f"The job ended as {job.state}: {job.detail}.{f' {job.remedy}' if job.remedy else ''}"]
+    else:
+        return []
+    if job and job.last_lines:
+        notes += ["The last lines of its output:", *(f"│ {line}" for line in job.last_lines)]
+    return notes
 
 
 def _found_shapes(evidence: Evidence) -> list[str]:

@@ -12,6 +12,7 @@ from hpcaccept.model.verdict import Outcome, Subject, Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from hpcaccept.judge.statistics.sensitivity import Sensitivity, Sight
     from hpcaccept.report.judged import Judged
 
 #: What the verdicts without a node are about.
@@ -58,7 +59,11 @@ def conclusion(judged: Judged) -> Conclusion:
 
 def _what_is_missing(judged: Judged) -> Iterator[str]:
     """Why a run without a FAIL is not accepted, a sentence each."""
+    if judged.unkept:
+        yield f"The evidence could not be kept: {judged.unkept}"
     cover, nodes = judged.judgement.coverage, judged.summary.nodes
+    if end := judged.evidence.ended_from_outside:
+        yield f"The run was cut short: {end.sentence}."
     absent = cover.nodes_asked - len(nodes)
     if absent > 0:
         verb = "is" if absent == 1 else "are"
@@ -73,6 +78,43 @@ def _what_is_missing(judged: Judged) -> Iterator[str]:
         yield f"Not judged, or not all of it: {_listed(where)}."
     elif absent <= 0 and not doubtful:
         yield "Something that is required of all nodes together could not be judged."
+
+
+#: What a question is called that compares.
+ASKED = {"peers": "peers", "baseline": "the baseline", "history": "the own past"}
+#: From this loss of a time on nobody would call it one that was looked for; of a rate, all is gone at 1.
+_NOTHING_SEEN = 10.0
+
+
+def stated_rate(sensitivity: Sensitivity) -> str:
+    """Behind a number of comparisons: the false-alarm rate that they were set for, how many of them state none, and why it does not hold."""
+    rate, unrated, tail = sensitivity.false_alarm_rate, sensitivity.unrated, sensitivity.tail
+    if rate is None:
+        return ""
+    said = f", set to blame anybody in {rate:.2g} of healthy runs"
+    if unrated:
+        said += f"; {unrated:,} of them against exact limits, which state none"
+    if tail:
+        said += f"; these units differ by {tail}, for which this rate does not hold: what a healthy one of them may lose is a WARN, no FAIL"
+    return said
+
+
+def sight(kind: Sight) -> str:
+    """``memory 2 % (2.9 %)``, ``links 2–4.1 % (2.9–5.5 %)``: the loss found half of the time, and the one found 19 times of 20."""
+    nearly = _losses(kind, kind.nearly_all) if kind.nearly_all else "not known"
+    return f"{kind.kind} {_losses(kind, kind.half)} ({nearly})"
+
+
+def _losses(kind: Sight, ends: tuple[float, float]) -> str:
+    low, high = (_loss(kind, end) for end in ends)
+    return low if low == high else f"{low.removesuffix(' %')}–{high}"
+
+
+def _loss(kind: Sight, loss: float) -> str:
+    """A share in percent; where not even the loss of everything would have been seen, that is said."""
+    if loss >= (_NOTHING_SEEN if kind.kind == "latencies" else 1.0):
+        return "none"
+    return f"{loss * 100:.2g} %" if loss < 0.1 else f"{loss * 100:.0f} %"
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -121,6 +163,19 @@ class Trouble:
     verdicts: tuple[Verdict, ...]
 
     @property
+    def code(self) -> str:
+        """What the finding is called (docs/reference/codes.md)."""
+        return str(self.verdicts[0].code or "")
+
+    @property
+    def remedy(self) -> str:
+        """What to do: about the node, or, where there are several, about each ``NODE``."""
+        worst = self.verdicts[0]
+        nodes = {verdict.subject.node for verdict in self.verdicts}
+        general = worst.code is not None and len(nodes) > 1 and not _own_remedy(worst)
+        return worst.code.action_for("") if worst.code and general else worst.remedy
+
+    @property
     def where(self) -> tuple[str, ...]:
         """The one subject with its device, or the names of the nodes, each once; empty when it speaks of all together."""
         subjects = dict.fromkeys(v.subject for v in self.verdicts if v.subject.node)
@@ -165,13 +220,20 @@ def troubles(bad: Sequence[Verdict]) -> list[Trouble]:
 
 
 def _same(verdict: Verdict) -> tuple[str, ...]:
+    said = (verdict.outcome.value, str(verdict.code or ""), _own_remedy(verdict))
     if verdict.outcome is Outcome.NO_BASELINE:
-        return (verdict.outcome.value, verdict.remedy)  # every number would say the same
+        return said  # every number would say the same
     if verdict.value is None:
         # What was not measured has its cause for a reason, and that is what is in common, also of several checks.
-        return (verdict.outcome.value, verdict.reason, verdict.remedy)
+        return (*said, verdict.reason)
     origin = verdict.limit.origin if verdict.limit else ""
-    return (verdict.outcome.value, verdict.check, verdict.metric, origin, verdict.remedy)
+    return (*said, verdict.check, verdict.metric, origin)
+
+
+def _own_remedy(verdict: Verdict) -> str:
+    """What to do, where that is more special than what the code says for any node."""
+    code = verdict.code
+    return "" if code and verdict.remedy == code.action_for(verdict.subject.node) else verdict.remedy
 
 
 def what_of(verdicts: Sequence[Verdict]) -> str:

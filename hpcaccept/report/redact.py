@@ -6,25 +6,34 @@ numbered word (``user-1``, ``node-7``, ``address-3``) is the same word everywher
 
 from __future__ import annotations
 
+import base64
+import binascii
+import csv
+import io
 import ipaddress
+import itertools
 import json
 import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
+
+from hpcaccept.serial import loads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 #: Names whose value is nobody's business.
 _SECRET_WORD = (
-    r"(?:token|secret|passw(?:or)?d|passphrase|pwd|api[_.-]?key|access[_.-]?key|private[_.-]?key|signing[_.-]?key|credential|"
-    r"authorization|auth[_.-]?key|bearer|cookie|session[_.-]?id|webhook|dsn|connection[_.-]?string|sas[_.-]?url)"
+    r"(?:token|secret|passw(?:or)?d|passphrase|pwd|api[_.-]?key|access[_.-]?key|account[_.-]?key|shared[_.-]?access|private[_.-]?key|signing[_.-]?key|credential|"
+    r"authorization|auth[_.-]?key|bearer|cookie|client[_.-]?key|encryption[_.-]?key|license[_.-]?key|session[_.-]?id|webhook|dsn|connection[_.-]?string|sas[_.-]?url)"
 )
 _SECRET_NAME = _SECRET_WORD + r"[\w.-]{0,64}"
-_SECRET_KEY = re.compile(rf"(?:^|[\W_]){_SECRET_WORD}s?$", re.IGNORECASE)
+_SECRET_KEY = re.compile(rf"{_SECRET_WORD}s?(?:[_.-]?(?:hash|value|text|id|b64|base64))?$", re.IGNORECASE)
+#: Of those, what may be a number: a token may be counted, a password is none the less one.
+_SECRET_NUMBER = re.compile(r"(?:passw(?:or)?d|passphrase|pwd|secret|pin)$", re.IGNORECASE)
 #: Whole, or torn: then what looks like its lines (a line end may be the two characters that JSON writes for it).
 _PEM = re.compile(
-    r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?:(?:(?!-----BEGIN).)*?-----END [A-Z0-9 ]*PRIVATE KEY-----|"
+    r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(?:(?:(?!-----BEGIN).)*?-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|"
     r"(?:(?:\\[nr]|\s)+[A-Za-z0-9+/=]{10,}(?![^\s\\\"']))*)",
     re.DOTALL,
 )
@@ -40,12 +49,39 @@ _ESCAPED = re.compile(r"\\[nrt]")
 _TOGETHER = str.maketrans({word: escaped for escaped, word in _APART.items()})
 _QUOTE = re.compile(r"(?:\\{0,8}[\"'])?")
 _BEARER = re.compile(r"(?P<kind>\b(?:bearer|basic|negotiate)\s+)[A-Za-z0-9+/._~=-]{8,}", re.IGNORECASE)
-#: Forms that issuers have given their tokens so that they can be found.
+#: Forms that issuers have given their tokens so that they can be found: GitHub, GitLab, Hugging Face, NVIDIA, Slack, OpenAI and Anthropic, AWS,
+#: Google, npm, PyPI, Docker, Grafana, Vault, SendGrid, Stripe, DigitalOcean, Weights & Biases of today; JSON web tokens.
+#: (https://github.com/gitleaks/gitleaks/blob/master/config/gitleaks.toml)
 _KNOWN = re.compile(
-    r"\b(?:gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|hf_[A-Za-z0-9]{16,}|nvapi-[\w-]{16,}|xox[abeoprs]-[\w-]{10,}|"
-    r"sk-[\w-]{16,}|A(?:KIA|SIA)[0-9A-Z]{16}|AIza[\w-]{30,}|npm_\w{30,}|pypi-[\w-]{30,}|dckr_pat_[\w-]{16,}|"
+    r"\b(?:gh[pousr]_\w{20,}|github_pat_\w{20,}|gl(?:pat|dt|rt|cbt|ptt|ft|imt|agent|oas|soat|ffct)-[\w.-]{16,}|hf_[A-Za-z0-9]{16,}|"
+    r"api_org_[A-Za-z0-9]{16,}|nvapi-[\w-]{16,}|xox[abeoprs]-[\w-]{10,}|xapp-[\w-]{10,}|sk-[\w-]{16,}|(?:sk|rk|pk)_(?:live|test)_\w{10,}|"
+    r"(?:AKIA|ASIA|AROA|AIDA|AGPA|ANPA|ABIA|ACCA)[0-9A-Z]{16}|AIza[\w-]{30,}|ya29\.[\w-]{10,}|GOCSPX-[\w-]{10,}|npm_\w{30,}|pypi-[\w-]{30,}|"
+    r"dckr_[a-z]{2,5}_[\w-]{16,}|glsa_\w{16,}|hv[sb]\.[\w-]{20,}|SG\.[\w-]{16,}\.[\w-]{16,}|dop_v1_\w{16,}|wandb_v1_\w{16,}|"
     r"eyJ[\w-]{8,}\.[\w-]{4,}\.[\w-]*)"
 )
+#: crypt(3), as in /etc/shadow.
+_CRYPT = re.compile(r"\$(?:[0-9]|2[abxy]|y|gy|7|md5|sha1)\$[./A-Za-z0-9$,=+-]{8,}")
+#: ``curl -u ann:hunter2``, ``login ann:hunter2``.
+_USER_PASSWORD = re.compile(
+    r"(?P<what>(?<![\w-])(?:-u|-U|--(?:proxy-)?user|--creds?|log[io]n|login as)(?:\s*[=:]\s*|\s+)[\"']?)(?P<user>[A-Za-z_][\w.+-]*):(?P<word>[^\s\"'\\/]+)",
+    re.IGNORECASE,
+)
+#: ``"auth": "dXNlcjpwYXNz"`` of ~/.docker/config.json: user and password in base64.
+_DOCKER_AUTH = re.compile(
+    r"(?P<what>\bauth\\{0,8}[\"']?\s*[=:]\s*\\{0,8}[\"']?)(?P<value>[A-Za-z0-9+/]{6,}={0,2})", re.IGNORECASE
+)
+#: Parameters by which a signed URL opens something (Azure, AWS, Google), where no URL stands before them.
+_SIGNED = re.compile(
+    r"(?P<name>(?<![\w-])(?:sig|signature|X-(?:Amz|Goog)-(?:Signature|Credential|Security-Token)|GoogleAccessId|AWSAccessKeyId)=)[^\s&\"'\\\ue001-\ue003]+",
+    re.IGNORECASE,
+)
+#: A web hook's path is its secret.
+_HOOK = re.compile(
+    r"(?P<host>\b(?:hooks\.slack\.com|discord(?:app)?\.com/api/webhooks|[\w.-]+\.webhook\.office\.com))/[^\s\"'\\]+",
+    re.IGNORECASE,
+)
+#: Base64 with its signs, which the long words below do not have: keys of AWS and Azure. A path has longer runs of one kind.
+_BASE64 = re.compile(r"(?<![\w+/.-])[A-Za-z0-9+][A-Za-z0-9+/]{37,}={0,2}(?![\w+/=-])")
 _IN_URL = re.compile(r"(?P<scheme>[a-z0-9+.-]{1,16}://)[^\s/@\"'\\]{1,2000}@", re.IGNORECASE)
 _QUERY = re.compile(r"(?P<url>://[^\s?\"'\\]{1,500})\?[^\s\"'\\]+", re.IGNORECASE)
 #: A long word of mixed letters and digits: most likely a key. Digests and UUIDs are hexadecimal and stay.
@@ -54,10 +90,16 @@ _LONG = re.compile(
     r"(?=[\w+-]*[a-z])(?=[\w+-]*[A-Z])(?=[\w+-]*\d)[A-Za-z0-9+_-]{36,}={0,2}"
 )
 _MAIL = re.compile(r"[\w.+-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
-_MAC = re.compile(r"(?<![0-9A-Fa-f:])(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}(?![0-9A-Fa-f:])")
+_MAC = re.compile(
+    r"(?<![0-9A-Fa-f:.-])(?:(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}|(?:[0-9A-Fa-f]{2}-){5}[0-9A-Fa-f]{2}|[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4})"
+    r"(?![0-9A-Fa-f:-]|\.[0-9A-Fa-f])"
+)
 _IPV4 = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d]|\.\d)")
 _IPV6 = re.compile(r"(?<![0-9A-Za-z:.])[0-9A-Fa-f:]*:[0-9A-Fa-f:]*:[0-9A-Fa-f.:]*(?<![.])(?:%\w+)?(?![0-9A-Za-z:])")
 _HOME = re.compile(r"(?P<base>(?:/(?:export|data|mnt|nfs|lustre|gpfs))?/(?:home|users|Users|u)/)(?P<user>[\w.+-]+)")
+#: ``~ann/x``, and ``ann@`` before a host that is known.
+_TILDE = re.compile(r"(?<![\w./~-])~(?P<user>[A-Za-z_][\w.-]*)(?=[/\s:\"'\\,;)\ue001-\ue003]|$)")
+_AT_HOST = re.compile(r"(?<![\w.+-])(?P<user>[A-Za-z_][\w.+-]{0,63})@(?P<host>[A-Za-z0-9][\w.-]*)")
 _ROOT = re.compile(r"(?<![\w/.-])/root(?=[/\s:\"'\\,;)]|$)", re.MULTILINE)
 _UID = re.compile(r"(?P<what>\b(?:uid|gid|groups?)=\d+)\((?P<user>[^)\n]+)\)")
 _USER = re.compile(
@@ -65,7 +107,7 @@ _USER = re.compile(
     re.IGNORECASE,
 )
 _PRIVATE_NAME = re.compile(
-    r"(?<![\w.-])[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.(?:local|localdomain|internal|intranet|intra|lan|corp|cluster|private|home|arpa)\b(?!\.)"
+    r"(?<![\w.-])[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.(?:local|localdomain|internal|intranet|intra|lan|corp|cluster|private|home|arpa|svc|consul|domain)\b(?!\.)"
 )
 #: A run of letters and digits with what may stand between the parts of a host name.
 _WORDS = re.compile(r"[A-Za-z0-9]+(?:[._-]+[A-Za-z0-9]+)*")
@@ -108,6 +150,7 @@ class Redactor:
         self._starts = {_PIECE.findall(name)[0] for name in (*self._hosts, *self._kept) if _PIECE.search(name)}
         self._told: dict[str, str] = {}
         self._folded = self._folded_names()
+        self._domain = self._domain_names()
         self._users = [
             name for name in sorted(set(users), key=len, reverse=True) if len(name) > 1 and name not in _NOBODY
         ]
@@ -121,9 +164,13 @@ class Redactor:
     def _words_of(self, text: str) -> str:
         text = self._secrets(text)
         text = self._sub("mail addresses", _MAIL, text, lambda m: "[mail]")
+        text = _AT_HOST.sub(self._at_host, text)
         text = _HOME.sub(lambda m: m["base"] + self._user(m["user"]), text)
+        text = _TILDE.sub(lambda m: f"~{self._user(m['user'])}", text)
         text = self._sub("home folders", _ROOT, text, lambda m: "~")
         text = _UID.sub(lambda m: f"{m['what']}({self._user(m['user'])})", text)
+        for name in self._users:
+            text = self._sub("secrets", _password_of(name), text, lambda m: f"{m['user']}:{SECRET}")
         text = _USER.sub(lambda m: m["what"] + self._user(m["user"]), text)
         for name in self._users:
             text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])", lambda m: self._user(m[0]), text)
@@ -146,12 +193,32 @@ class Redactor:
             return [self.plain(one) for one in thing]
         return thing
 
+    def table(self, text: str) -> str:
+        """A table of commas, each cell by itself: a quote that goes with a secret would take the rest of the table with it."""
+        out = io.StringIO()
+        rows = csv.writer(out, lineterminator="\n")
+        for row in csv.reader(io.StringIO(text)):
+            rows.writerow([self.text(cell) for cell in row])
+        return out.getvalue()
+
+    def _secret(self) -> str:
+        self.counts["secrets"] += 1
+        return SECRET
+
+    def _gone(self, value: Any, key: str) -> Any:
+        """What stands under the name of a secret: every text in it, whatever holds it."""
+        if isinstance(value, dict):
+            return {self.text(str(name)): self._gone(one, key) for name, one in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self._gone(one, key) for one in value]
+        number = isinstance(value, (int, float)) and not isinstance(value, bool) and _SECRET_NUMBER.search(key)
+        return self._secret() if number or (isinstance(value, str) and value) else value
+
     def _under(self, key: str, value: Any) -> Any:
+        if _SECRET_KEY.search(key):
+            return self._gone(value, key)
         if not isinstance(value, str) or not value:
             return self.plain(value)
-        if _SECRET_KEY.search(key):
-            self.counts["secrets"] += 1
-            return SECRET
         # "user": "alice" is told as "user=alice" would be.
         told = self.text(f"{key}={value}")
         return told[len(key) + 1 :] if told.startswith(f"{key}=") else self.text(value)
@@ -162,8 +229,8 @@ class Redactor:
 
     def _line(self, line: str) -> str:
         try:
-            thing = json.loads(line)
-        except (ValueError, RecursionError):
+            thing = loads(line)
+        except ValueError:
             return self.text(line)
         return json.dumps(self.plain(thing), ensure_ascii=False, separators=(",", ":"))
 
@@ -175,8 +242,14 @@ class Redactor:
         text = self._sub("secrets", _NAMED, text, self._named)
         text = self._sub("secrets", _BEARER, text, lambda m: m["kind"] + SECRET)
         text = self._sub("secrets", _KNOWN, text, lambda m: SECRET)
+        text = self._sub("secrets", _CRYPT, text, lambda m: SECRET)
+        text = self._sub("secrets", _DOCKER_AUTH, text, self._docker_auth)
+        text = self._sub("secrets", _USER_PASSWORD, text, lambda m: f"{m['what']}{self._user(m['user'])}:{SECRET}")
+        text = self._sub("secrets", _HOOK, text, lambda m: f"{m['host']}/{SECRET}")
         text = self._sub("secrets", _IN_URL, text, lambda m: m["scheme"] + f"{SECRET}@")
         text = self._sub("secrets", _QUERY, text, lambda m: m["url"] + f"?{SECRET}")
+        text = self._sub("secrets", _SIGNED, text, lambda m: m["name"] + SECRET)
+        text = self._sub("secrets", _BASE64, text, lambda m: SECRET if _is_mixed(m[0]) else m[0])
         return self._sub("secrets", _LONG, text, lambda m: SECRET)
 
     def _sub(self, what: str, pattern: re.Pattern[str], text: str, word: Callable[[re.Match[str]], str]) -> str:
@@ -193,6 +266,19 @@ class Redactor:
         value = match["value"]
         quote = _QUOTE.match(value)[0]  # type: ignore[index]
         return f"{match['name']}{match['sign']}{quote}{SECRET}{quote}"
+
+    @staticmethod
+    def _docker_auth(match: re.Match[str]) -> str:
+        try:
+            says = base64.b64decode(match["value"] + "=" * (-len(match["value"]) % 4))
+        except (binascii.Error, ValueError):
+            return match[0]
+        return match["what"] + SECRET if b":" in says else match[0]
+
+    def _at_host(self, match: re.Match[str]) -> str:
+        host = match["host"].lower()
+        known = any(name in self._hosts or name in self._kept for name in (host, host.partition(".")[0]))
+        return f"{self._user(match['user'])}@{match['host']}" if known else match[0]
 
     def _word(self, kind: str, thing: str) -> str:
         known = self._words.setdefault(kind, {})
@@ -220,8 +306,21 @@ class Redactor:
     def _names(self, text: str) -> str:
         if self._folded:
             text = self._sub("host names", self._folded, text, lambda m: "[nodes]")
+        if self._domain:
+            text = self._sub("host names", self._domain, text, self._of_domain)
         text = _WORDS.sub(lambda m: self._hosts_in(m[0]), text)
         return self._sub("host names", _PRIVATE_NAME, text, lambda m: self._word("host", m[0].lower()))
+
+    def _domain_names(self) -> re.Pattern[str] | None:
+        """Any name in a domain that a known host is in: storage and login nodes are in no list of a run."""
+        domains = {name.partition(".")[2] for name in (*self._hosts, *self._kept)}
+        some = "|".join(re.escape(domain) for domain in sorted(domains, key=len, reverse=True) if "." in domain)
+        return re.compile(rf"(?<![\w.-])(?:[A-Za-z0-9-]+\.)*(?:{some})(?![\w-]|\.\w)", re.IGNORECASE) if some else None
+
+    def _of_domain(self, match: re.Match[str]) -> str:
+        name = match[0].lower()
+        known = any(one in self._hosts or one in self._kept for one in (name, name.partition(".")[0]))
+        return match[0] if known else self._word("host", name)
 
     def _hosts_in(self, word: str) -> str:
         """The word with known names replaced; logs say the same words again and again."""
@@ -263,3 +362,14 @@ class Redactor:
             return None
         some = "|".join(re.escape(stem) for stem in sorted(stems, key=len, reverse=True))
         return re.compile(rf"(?<![A-Za-z0-9])(?:{some})\d*\[[\d,\s-]+\]\d*", re.IGNORECASE)
+
+
+def _password_of(name: str) -> re.Pattern[str]:
+    """Behind a user who is known, what follows a colon is a password before it is anything else."""
+    return re.compile(rf"(?<![A-Za-z0-9])(?P<user>{re.escape(name)}):[^\s:/\\\"',;][^\s\"'\\,;]*")
+
+
+def _is_mixed(text: str) -> bool:
+    """True where kinds of characters change as often as in what was made at random; names and paths have longer runs of one kind."""
+    kinds = ["Aa0"[0 if c.isupper() else 1 if c.islower() else 2] for c in text]
+    return len(set(kinds)) == 3 and sum(a != b for a, b in itertools.pairwise(kinds)) >= len(text) / 4

@@ -1,7 +1,7 @@
 """Whom would the rules of others blame, as they are and with the retests that ours has?
 
-As they are, they see the first launch. On equal terms, a metric in which a rule finds anybody is launched again on all nodes, and the
-best launch of each subject counts: what ``launch.job.retest`` does for ours, and as often.
+As they are, they see the first launch. On equal terms, a metric in which a rule finds anybody is launched again, on the suspects and one
+good node more, and the best launch of each subject counts: what ``launch.job.retest`` does for ours, and as often.
 """
 
 from __future__ import annotations
@@ -39,9 +39,18 @@ def failed_by(
             if not slow.any():
                 break
             better = np.median(launch[name], axis=1) > np.median(best, axis=1)
+            better &= _again(slow, len(best) // site.nodes, site.nodes)
             best = np.where(better[:, None], launch[name], best)
             slow = rule(best)
         yield from _places(name, slow, site)
+
+
+def _again(slow: Slow, per_node: int, nodes: int) -> Slow:
+    """bool[u]: subjects of the nodes that are launched again."""
+    suspect = np.asarray(slow.reshape(nodes, per_node).any(axis=1))
+    partners = np.flatnonzero(~suspect)[: max(2, int(suspect.sum()) + 1)]
+    suspect[partners] = True
+    return np.repeat(suspect, per_node)
 
 
 def failed_by_past(

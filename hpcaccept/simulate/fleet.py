@@ -28,6 +28,10 @@ BLOCKS = 3
 #: What a disturbance takes from a launch, at least and at most.
 DISTURBED = (0.03, 0.15)
 NODES_PER_RACK = 16
+#: How many times as noisy restless subjects are.
+_RESTLESS = 5.0
+#: First digits of rates that are rounded: 3.35 TB/s.
+_MIDDLE = 3.35
 MODEL = "NVIDIA H100 80GB HBM3"
 
 
@@ -81,6 +85,13 @@ class Site:
         firmware: share of nodes with another firmware, which is 1.5 % slower in everything and no fault.
         missing: chance that a subject has no value of a metric.
         crashed: chance that a node has no values at all.
+        run_noise: what a run adds. ``blocks``: each block has noise of its own. ``normal``, ``t(5)``, ``t(3)``: so is a whole launch,
+            which its three blocks do not show.
+        memory: how much of a run's noise the next run has too (lag-one autocorrelation of an AR(1); its noise is normal).
+        scale: of the run's noise, on top of the preset's.
+        restless: share of the subjects of a metric that are five times as noisy from run to run.
+        together: what all subjects of a metric gain or lose together in a run, a relative standard deviation.
+        digits: values are read with so many; 0: with all.
     """
 
     nodes: int = 128
@@ -91,6 +102,12 @@ class Site:
     firmware: float = 0.0
     missing: float = 0.001
     crashed: float = 0.001
+    run_noise: Literal["blocks", "normal", "t(5)", "t(3)"] = "blocks"
+    memory: float = 0.0
+    scale: float = 1.0
+    restless: float = 0.0
+    together: float = 0.0
+    digits: int = 0
 
 
 @dataclass(eq=False)
@@ -102,12 +119,18 @@ class Fleet:
         rng: of this fleet; the same seed gives the same fleet and the same runs.
         like: short name → float64[u]: what each subject of the metric reaches, 1 is typical.
         gone: bool[nodes], nodes that crash.
+        state: short name → float64[u]: what the noise of this run has of the runs before, where it has any.
+        width: short name → float64[u]: how many times as noisy as is usual each subject is from run to run.
+        level: short name → what all subjects reach in this run, 1 is usual.
     """
 
     site: Site
     rng: np.random.Generator
     like: dict[str, Floats] = field(init=False)
     gone: npt.NDArray[np.bool_] = field(init=False)
+    state: dict[str, Floats] = field(init=False, default_factory=dict)
+    width: dict[str, Floats] = field(init=False, default_factory=dict)
+    level: dict[str, float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         site, rng = self.site, self.rng
@@ -122,12 +145,36 @@ class Fleet:
             node = node * np.where(other, 0.985, 1.0) * (1 + 0.01 * rng.standard_normal())
             device = 1 + scale * spread.device * self._between(site.nodes * per_node)
             self.like[name] = np.maximum(np.repeat(node, per_node) * device, 0.01)
+            self.width[name] = np.full(len(device), site.scale)
+            if site.restless:
+                self.width[name] *= np.where(rng.random(len(device)) < site.restless, _RESTLESS, 1.0)
 
     def _between(self, count: int) -> Floats:
         """Deviations of healthy subjects, of standard deviation 1."""
         if self.site.heavy:
             return np.asarray(self.rng.standard_t(5, count) / _T5)
         return self.rng.standard_normal(count)
+
+    def begin_run(self) -> dict[str, npt.NDArray[np.bool_]]:
+        """The next run begins: short name → bool[u], which subjects have a value in it; crashed nodes have none."""
+        kept = self.site.memory
+        for name, like in self.like.items() if kept else ():
+            new = self.rng.standard_normal(len(like))
+            before = self.state.get(name)
+            self.state[name] = new if before is None else kept * before + (1 - kept**2) ** 0.5 * new
+        if self.site.together:
+            self.level = {name: 1 + self.site.together * self.rng.standard_normal() for name in self.like}
+        return self._present()
+
+    def move(self, shift: float, unequal: float) -> None:
+        """Something new (a driver) makes all subjects reach so much more, each a little more or less than that.
+
+        Args:
+            shift: relative, negative is a loss.
+            unequal: standard deviation of what it is for each of them.
+        """
+        for name, like in self.like.items():
+            self.like[name] = like * (1 + shift) * (1 + unequal * self.rng.standard_normal(len(like)))
 
     def launch(self, names: Sequence[str], faults: Mapping[str, Floats]) -> dict[str, Floats]:
         """One launch: short name → float64[u, BLOCKS], NaN where nothing came.
@@ -139,17 +186,35 @@ class Fleet:
         found = {}
         for name in names:
             like, spread = self.like[name], SPREADS[name]
-            noise = self.rng.standard_t(5, (len(like), BLOCKS)) / _T5
-            value = like[:, None] * (1 + PRESETS[self.site.preset] * spread.run * noise)
+            noise = self._noise(name, len(like))
+            value = like[:, None] * (1 + PRESETS[self.site.preset] * spread.run * self.width[name][:, None] * noise)
+            value *= self.level.get(name, 1.0)
             hit = self.rng.random(len(like)) < self.site.disturbed
             value[hit] *= 1 - self.rng.uniform(*DISTURBED, (int(hit.sum()), 1))
             if name in faults:
                 value *= faults[name][:, None]
+            if self.site.digits:
+                # A number in the middle of a decade.
+                steps = _MIDDLE * 10.0 ** (self.site.digits - 1)
+                value = np.round(value * steps) / steps
             found[name] = np.maximum(value, 1e-3)
         return found
 
-    def present(self) -> dict[str, npt.NDArray[np.bool_]]:
-        """Short name → bool[u]: which subjects have a value in this run; crashed nodes have none."""
+    def _noise(self, name: str, count: int) -> Floats:
+        """float64[u, BLOCKS] of one launch, of standard deviation 1."""
+        if self.site.memory:
+            return np.repeat(self.state[name][:, None], BLOCKS, axis=1)
+        kind = self.site.run_noise
+        if kind == "blocks":
+            return np.asarray(self.rng.standard_t(5, (count, BLOCKS)) / _T5)
+        if kind == "normal":
+            drawn = self.rng.standard_normal(count)
+        else:
+            # As wide as a normal one in the middle: a t of 3 scaled to its standard deviation is narrower than it is heavy.
+            drawn = self.rng.standard_t(5 if kind == "t(5)" else 3, count)
+        return np.repeat(drawn[:, None], BLOCKS, axis=1)
+
+    def _present(self) -> dict[str, npt.NDArray[np.bool_]]:
         found = {}
         for name, like in self.like.items():
             here = ~np.repeat(self.gone, len(like) // self.site.nodes)
@@ -173,7 +238,7 @@ def table_of(
     parts: list[tuple[int, npt.NDArray[np.intp], int, Floats]] = []
     for number, launch in enumerate(launches):
         for name, value in launch.items():
-            rows = np.flatnonzero(present[name])
+            rows = np.flatnonzero(present[name] & ~np.isnan(value[:, 0]))
             first = 0 if SPREADS[name].scope == "device" else site.nodes * site.gpus
             parts.append((names.index(name), rows + first, number, value[rows]))
     sizes = [len(rows) * BLOCKS for _, rows, _, _ in parts]

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from hpcaccept.judge.statistics.history_rule import middle_of
 from hpcaccept.judge.statistics.peer_rule import MAD_TO_SIGMA
+from hpcaccept.judge.statistics.run_noise import middle_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

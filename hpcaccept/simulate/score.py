@@ -291,7 +291,7 @@ def calibration_past(
         shape = (past + 1, subjects)
         noise = rng.standard_t(5, shape) if heavy else rng.standard_normal(shape)
         table = (1 + 0.02 * rng.standard_normal(subjects)) * (1 + 0.002 * noise)
-        compared = compare_with_past(table[:-1], table[-1], True, (0.0, 0.0), z)
+        compared = compare_with_past(table[:-1], table[-1], True, (0.0, 0.0), z).compared
         blamed += bool((compared.loss > compared.fail_at).any())
     return Calibration(subjects, "t(5)" if heavy else "normal", stated, Share(blamed, runs))
 
@@ -315,14 +315,16 @@ class Trending:
 
 def trending(what: str, step: float, decline: float, subjects: int, rng: np.random.Generator) -> Trending:
     """Series of 60 runs: 0.2 % noise (t of 5 degrees of freedom), 1 % disturbed, judged after every run from the tenth on."""
-    from hpcaccept.judge.statistics.history_rule import DECLINE, STEP, trend
+    from hpcaccept.judge.statistics.peer_rule import cut
+    from hpcaccept.judge.statistics.trend_rule import DECLINE, STEP, trend
 
     series = _series(step, decline, subjects, rng)
     begin = 40 if step else 20
     first = {STEP: np.full(subjects, -1), DECLINE: np.full(subjects, -1)}
     healthy = not (step or decline)
+    z = cut(subjects, 0.01)
     for runs in range(10 if healthy else begin + 1, len(series) + 1):
-        code = trend(series[:runs], True).code
+        code = trend(series[:runs], True, z).code
         for wanted, seen in first.items():
             now = (code == wanted) | ((code == STEP) & (wanted == DECLINE) & (not healthy))
             seen[(seen < 0) & now] = runs - 1 - begin if not healthy else runs

@@ -2,14 +2,15 @@
 
 Every node can write into the run folder, and writes its own name. Believed, a journal that says another's name makes a dead node
 live, or a healthy one slow. So the name of the file says which rank it is of, and the step places the rank on a node. A launcher may
-place the nodes in another order: its order counts where the whole step agrees on one, with every rank on a node of its own.
+place the nodes in another order: its order counts where a whole step agrees on one, with every rank on a node of its own, and holds
+for the other steps of the job too, in which a rank is dead and the rest cannot agree on anything.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hpcaccept.model.record import RankStarted, Record, UnreadableLine
@@ -40,25 +41,57 @@ class Author:
     node: str
 
 
-def authors(step: Step, journals: Mapping[str, Words]) -> dict[str, Author]:
-    """Journal → who it is of.
+def order_of(step: Step, journals: Mapping[str, Words]) -> tuple[str, ...]:
+    """The node of each rank, where the whole step agrees on it: every rank there once, every node with as many as it has; else empty.
 
     Args:
         step: that the journals are of.
         journals: name of the file → what it says.
     """
+    says: dict[int, str] = {}
+    for name, words in journals.items():
+        rank = _rank(name, words)
+        if rank in says:
+            return ()
+        if 0 <= rank < _ranks(step):
+            says[rank] = next(_names(words), "")
+    whole = Counter(says.values()) == dict.fromkeys(step.nodes, _per_node(step))
+    return tuple(says[rank] for rank in range(_ranks(step))) if whole else ()
+
+
+def authors(step: Step, journals: Mapping[str, Words], learned: Sequence[str] = ()) -> dict[str, Author]:
+    """Journal → who it is of.
+
+    Args:
+        step: that the journals are of.
+        journals: name of the file → what it says.
+        learned: ``order_of`` another step of the job, for a step that does not agree on one itself.
+    """
+    placed = order_of(step, journals) or _placed(step, learned)
     ranks = {name: _rank(name, words) for name, words in journals.items()}
-    says = {name: next(_names(words), "") for name, words in journals.items()}
-    per_node = max(1, step.ranks_per_node if step.checks else 1)
-    many = len(step.nodes) * per_node
-    inside = {name: rank for name, rank in ranks.items() if 0 <= rank < many}
-    counts = Counter(says[name] for name in inside)
-    # A whole step in another order: every rank there once, every node with as many ranks as it has.
-    agreed = len(set(inside.values())) == len(inside) == many and counts == dict.fromkeys(step.nodes, per_node)
-    return {
-        name: Author(rank, (says[name] if agreed else step.nodes[rank // per_node]) if name in inside else "")
-        for name, rank in ranks.items()
-    }
+    return {name: Author(rank, placed[rank] if 0 <= rank < len(placed) else "") for name, rank in ranks.items()}
+
+
+def _placed(step: Step, learned: Sequence[str]) -> tuple[str, ...]:
+    """The node of each rank of a step by the order of another one; by its own list, in blocks, where that tells of other nodes."""
+    per_node = _per_node(step)
+    # Whether the launcher fills node by node or deals in turn: what is left of the order without the lost nodes is the order of the rest.
+    left = tuple(node for node in learned if node in step.nodes)
+    if Counter(left) == dict.fromkeys(step.nodes, per_node):
+        return left
+    names = tuple(dict.fromkeys(left))
+    if len(names) < len(step.nodes):
+        names = step.nodes
+    return tuple(node for node in names for _ in range(per_node))
+
+
+def _per_node(step: Step) -> int:
+    """A step without checks only enters each node, once."""
+    return max(1, step.ranks_per_node if step.checks else 1)
+
+
+def _ranks(step: Step) -> int:
+    return len(step.nodes) * _per_node(step)
 
 
 def own_words(step: Step, name: str, words: Words, author: Author) -> Iterator[JournalEntry | UnreadableLine]:
@@ -76,7 +109,7 @@ def own_words(step: Step, name: str, words: Words, author: Author) -> Iterator[J
             whose = f"rank {author.rank}{f' on {author.node}' if author.node else ''}"
             yield UnreadableLine(name, f"the journal of {whose} {why}", author.node)
         elif isinstance(word, UnreadableLine):
-            yield UnreadableLine(word.file, word.text, author.node)
+            yield replace(word, node=author.node)
         else:
             yield word
 

@@ -1,8 +1,8 @@
-"""How is a baseline kept? ``<device-model>.h5``, format 3: every generation of the model, and a checksum over all of them.
+"""How is a baseline kept? ``<device-model>.h5``, format 4: every generation of the model, and a checksum over all of them.
 
 ::
 
-    /                          attributes: format "hpcaccept-baseline", version 3, model, checksum
+    /                          attributes: format "hpcaccept-baseline", version 4, model, checksum
     /generations/0001          attributes: state, changed_at
     /generations/0001/head     JSON: model, state, strict, provenance, changes
     /generations/0001/entries  JSON of BaselineEntry, one string per metric, sorted by key
@@ -15,13 +15,14 @@ under a lock (``store.one_writer``): readers never see half of one, and writers 
 out of a file: what was learned before is a generation of its own. The same content gives the same bytes.
 
 Format 1 (one table without a life cycle) is read as one draft. Format 2 kept the number of subjects as ``units``, and an interval
-that judged nothing. Both are read; the next change writes format 3.
+that judged nothing. Up to format 3 a learned limit was the same for any number of values: its loss is read as the floor of the entry. All are
+read; the next change writes format 4.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
+import math
 import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -31,10 +32,10 @@ import h5py
 import numpy as np
 
 from hpcaccept.errors import StoreError
-from hpcaccept.model.baseline import Baseline, BaselineEntry, Change, Peak, Provenance, State, impossible
-from hpcaccept.serial import dumps, from_plain
+from hpcaccept.model.baseline import Baseline, BaselineEntry, Change, Peak, Provenance, State, impossible, written_loss
+from hpcaccept.serial import dumps, from_plain, loads
 from hpcaccept.store.one_writer import locked
-from hpcaccept.store.run_file import DAMAGE, open_h5, write_h5
+from hpcaccept.store.run_file import DAMAGE, in_words, open_h5, write_h5
 from hpcaccept.store.shipped import SHARE
 
 if TYPE_CHECKING:
@@ -43,10 +44,13 @@ if TYPE_CHECKING:
 
     Generations = tuple[Baseline, ...]
 
-FORMAT, VERSION = "hpcaccept-baseline", 3
+FORMAT, VERSION = "hpcaccept-baseline", 4
+#: From this format on a learned entry says from what its limit follows.
+_LAWS_FROM = 4
 #: Baselines that come with hpcaccept.
 SHIPPED = SHARE / "baselines"
 _REMEDY = "Restore it from a copy, or learn it again."
+_LONGEST_NAME = 200
 _NUMBERS = ("center", "spread", "lower", "upper", "center_low", "center_high")
 #: Who is asked first: what somebody has vouched for, then what was learned, then what is shipped. Expired ones are asked
 #: last, so that the reason of a refusal can name them.
@@ -66,8 +70,8 @@ class _Head:
 
 
 def file_name(model: str) -> str:
-    """``nvidia-h100-80gb-hbm3.h5`` for ``NVIDIA H100 80GB HBM3``."""
-    return re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-") + ".h5"
+    """``nvidia-h100-80gb-hbm3.h5`` for ``NVIDIA H100 80GB HBM3``; what a driver says may be longer than a name of a file."""
+    return re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")[:_LONGEST_NAME] + ".h5"
 
 
 def write_baseline(folder: Path, baseline: Baseline) -> Path:
@@ -134,7 +138,7 @@ def write_generations(file: Path, generations: Generations) -> None:
 
 
 def read_generations(file: Path) -> Generations:
-    """Every generation of a file, oldest first, of format 1, 2 or 3.
+    """Every generation of a file, oldest first, of format 1 to 4.
 
     Raises:
         StoreError: absent, damaged, foreign, without provenance, or with a limit that is impossible.
@@ -143,7 +147,7 @@ def read_generations(file: Path) -> Generations:
         try:
             found = _read_first_format(h5, file) if h5.attrs["version"] == 1 else _read(h5, file)
         except DAMAGE as fault:
-            raise StoreError(f"{file} is damaged: {fault}.", _REMEDY) from None
+            raise StoreError(f"{file} is damaged: {in_words(fault)}.", _REMEDY) from None
     for one in found:
         _must_be_possible(file, one)
     return found
@@ -213,7 +217,10 @@ def _write_columns(group: h5py.Group, rows: list[BaselineEntry]) -> None:
 
 def _read(h5: h5py.File, file: Path) -> Generations:
     model = str(h5.attrs["model"])
-    groups = [h5["generations"][name] for name in sorted(h5["generations"])]
+    kept = h5["generations"]
+    if not isinstance(kept, h5py.Group):  # a dataset would be walked through, number by number
+        raise ValueError("/generations holds numbers, expected a group")
+    groups = [kept[name] for name in sorted(kept)]
     texts = [
         (str(g["head"].asstr()[()]), [str(t) for t in g["entries"].asstr()[:]], [str(t) for t in g["peaks"].asstr()[:]])
         for g in groups
@@ -222,13 +229,14 @@ def _read(h5: h5py.File, file: Path) -> Generations:
         raise StoreError(f"{file} is damaged: its checksum does not fit.", _REMEDY)
     if not texts:
         raise StoreError(f"{file} holds no generation.", _REMEDY)
-    return tuple(_baseline(*each) for each in texts)
+    found = tuple(_baseline(*each) for each in texts)
+    return found if int(h5.attrs["version"]) >= _LAWS_FROM else tuple(_with_floors(one) for one in found)
 
 
 def _baseline(head: str, entries: list[str], peaks: list[str]) -> Baseline:
-    rows = [from_plain(json.loads(text), BaselineEntry) for text in entries]
-    known = tuple(from_plain(json.loads(text), Peak) for text in peaks)
-    kept = from_plain(json.loads(head), _Head)
+    rows = [from_plain(loads(text), BaselineEntry) for text in entries]
+    known = tuple(from_plain(loads(text), Peak) for text in peaks)
+    kept = from_plain(loads(head), _Head)
     return Baseline(
         kept.model, kept.provenance, {row.key: row for row in rows}, kept.state,
         peaks=known, strict=kept.strict, changes=kept.changes, generation=kept.generation,
@@ -241,9 +249,19 @@ def _read_first_format(h5: h5py.File, file: Path) -> Generations:
     model = str(h5.attrs["model"])
     if h5.attrs["checksum"] != hashlib.sha256("\n".join((model, provenance, *entries)).encode()).hexdigest():
         raise StoreError(f"{file} is damaged: its checksum does not fit.", _REMEDY)
-    rows = [from_plain(json.loads(text), BaselineEntry) for text in entries]
-    origin = from_plain(json.loads(provenance), Provenance)
-    return (Baseline(model, origin, {row.key: row for row in rows}, generation=1),)
+    rows = [from_plain(loads(text), BaselineEntry) for text in entries]
+    origin = from_plain(loads(provenance), Provenance)
+    return (_with_floors(Baseline(model, origin, {row.key: row for row in rows}, generation=1)),)
+
+
+def _with_floors(baseline: Baseline) -> Baseline:
+    """What was learned here (imports and published figures name no node): its limit may grow with the number of values, and never shrinks."""
+    if not baseline.provenance.nodes:
+        return baseline
+    floors = {key: written_loss(entry) for key, entry in baseline.entries.items() if entry.spread is not None}
+    known = {key: floor for key, floor in floors.items() if not math.isnan(floor)}
+    entries = {key: replace(entry, floor=known.get(key, 0.0)) for key, entry in baseline.entries.items()}
+    return replace(baseline, entries=entries)
 
 
 def _must_be_possible(file: Path, baseline: Baseline) -> None:

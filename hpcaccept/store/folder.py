@@ -4,6 +4,7 @@
 
     runs/<run-id>/
       plan.json        what was asked for
+      known/           what the driver holds values against: an excerpt of the history, the site's baselines (0600)
       job.json         how to find the job again
       steps/00.json    each step that was launched, with its nodes and checks
       records/00/…     one journal per rank (store.journal)
@@ -20,18 +21,22 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from hpcaccept.bounded import read_text
 from hpcaccept.errors import RunError, RunFolderFull, StoreError
 from hpcaccept.model.job import JobRef
 from hpcaccept.model.plan import Plan, Step
-from hpcaccept.serial import dumps, from_plain
+from hpcaccept.serial import dumps, from_plain, loads
+from hpcaccept.store.replaced_files import replace_file
 
 T = TypeVar("T")
 #: Bytes held back, so that a job on a full disk can still say that the disk is full.
 RESERVE_BYTES = 64 * 1024
+_STEP_ID = re.compile(r"\d{2,6}", re.ASCII)
 #: Errors of a file system without room: the disk is full, or the quota.
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -56,6 +61,16 @@ class RunFolder:
     def job_file(self) -> Path:
         """How to find the job again."""
         return self.path / "job.json"
+
+    @property
+    def known_history(self) -> Path:
+        """An excerpt of the history, for the driver alone."""
+        return self.path / "known" / "history"
+
+    @property
+    def known_baselines(self) -> Path:
+        """The site's baselines, for the driver alone."""
+        return self.path / "known" / "baselines"
 
     @property
     def driver_log(self) -> Path:
@@ -130,7 +145,7 @@ class RunFolder:
 
     def write_plan(self, plan: Plan) -> None:
         """Keep the plan."""
-        write_whole(self.plan_file, dumps(plan) + "\n")
+        replace_file(self.plan_file, dumps(plan) + "\n")
 
     def read_plan(self) -> Plan:
         """The plan of this run."""
@@ -138,7 +153,7 @@ class RunFolder:
 
     def write_job(self, job: JobRef) -> None:
         """Keep the way back to the job."""
-        write_whole(self.job_file, dumps(job) + "\n")
+        replace_file(self.job_file, dumps(job) + "\n")
 
     def read_job(self) -> JobRef | None:
         """The job of this run, None when it was not started by ``submit`` (an sbatch script)."""
@@ -148,45 +163,42 @@ class RunFolder:
         """Keep a step before it is launched: its ranks read it."""
         for folder in (self.records(step.id), self.outputs(step.id)):
             folder.mkdir(parents=True, exist_ok=True)
-        write_whole(self.step_file(step.id), dumps(step) + "\n")
+        replace_file(self.step_file(step.id), dumps(step) + "\n")
 
     def read_step(self, step: str) -> Step:
-        """A launched step."""
-        return _read(self.step_file(step), Step)
+        """A launched step.
+
+        Raises:
+            StoreError: it cannot be read, or calls itself otherwise than its file.
+        """
+        return _step(self.step_file(step))
 
     def read_steps(self) -> tuple[Step, ...]:
-        """Every launched step, in order."""
-        return tuple(_read(f, Step) for f in sorted((self.path / "steps").glob("*.json")))
+        """Every launched step, in order. Raises StoreError as ``read_step``."""
+        return tuple(
+            _step(file) for file in sorted((self.path / "steps").glob("*.json"), key=lambda f: (len(f.name), f.name))
+        )
+
+
+def _step(file: Path) -> Step:
+    step = _read(file, Step)
+    # Folders are found by its id: it must not lead elsewhere.
+    if step.id != file.stem or not _STEP_ID.fullmatch(step.id):
+        raise StoreError(f"{file} is of step {step.id[:40]!r}, expected {file.stem!r}, two digits or more.")
+    return step
 
 
 def _read(file: Path, kind: type[T]) -> T:
-    import json
-
     try:
-        return from_plain(json.loads(file.read_text("utf-8")), kind)
+        return from_plain(loads(read_text(file)), kind)
     except FileNotFoundError:
         raise StoreError(f"{file} does not exist: {file.parent} is no run folder of hpcaccept.") from None
-    except (ValueError, UnicodeDecodeError) as fault:
+    except OSError as fault:
+        raise StoreError(f"{file} cannot be read: {fault.strerror}.") from None
+    except ValueError as fault:
         raise StoreError(
             f"{file} is not readable as a {kind.__name__}: {fault}.", "Was it written by another version of hpcaccept?"
         ) from None
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Write next to it, sync, then rename: a reader sees the old text or the new one, never a part."""
-    import tempfile  # 7 ms that a rank does not need
-
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(file)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def latest(runs_dir: Path) -> RunFolder:
@@ -215,6 +227,7 @@ def find(runs_dir: Path, run: str) -> RunFolder:
     if not run:
         return latest(runs_dir)
     for path in (runs_dir / run, Path(run)):
-        if (path / "plan.json").exists():
+        # os.path takes names that no file can have for those of none, and so they are.
+        if os.path.exists(path / "plan.json"):  # noqa: PTH110
             return RunFolder(path.resolve())
-    raise RunError(f"There is no run {run!r} under {runs_dir}.", "List them with 'hpcaccept runs'.")
+    raise RunError(f"There is no run {run[:200]!r} under {runs_dir}.", "List them with 'hpcaccept runs'.")

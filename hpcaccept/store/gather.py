@@ -14,16 +14,19 @@ from hpcaccept.model.metric import Metric
 from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.model.record import ModuleImported, RankStarted, Record, Sample, UnreadableLine
 from hpcaccept.model.table import MeasuredSubject, SampleTable
-from hpcaccept.store.authors import authors, own_words
-from hpcaccept.store.journal import JournalEntry, read
+from hpcaccept.store.authors import authors, order_of, own_words
+from hpcaccept.store.journal import JournalEntry, read, read_all
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from hpcaccept.model.job import JobStatus
     from hpcaccept.model.plan import Plan, Step
     from hpcaccept.store.folder import RunFolder
 
 T = TypeVar("T")
 Catalogue = dict[str, dict[str, Metric]]
+Journals = dict[str, list[JournalEntry | UnreadableLine]]
 
 
 @dataclass
@@ -60,12 +63,8 @@ def gather(folder: RunFolder, catalogue: Catalogue, job: JobStatus | None = None
     """
     plan, steps = folder.read_plan(), folder.read_steps()
     heap = _Heap()
-    for step in steps:
-        journals = {file.name: list(read(file)) for file in sorted(folder.records(step.id).glob("*.jsonl"))}
-        of = authors(step, journals)
-        for name, words in journals.items():
-            for word in own_words(step, name, words, of[name]):
-                heap.add(word)
+    for word in _said(folder, steps):
+        heap.add(word)
     events, unreadable = _events(folder)
     known, foreign = _declared(heap.records, catalogue, {step.id for step in steps})
     records = _last_word_per_check(known)
@@ -80,7 +79,38 @@ def gather(folder: RunFolder, catalogue: Catalogue, job: JobStatus | None = None
         unreadable=(*heap.unreadable, *unreadable, *foreign),
         imports_s=heap.imports_s,
         job=job,
+        job_id=_job_id(folder, events),
     )
+
+
+def _said(folder: RunFolder, steps: Iterable[Step]) -> Iterator[JournalEntry | UnreadableLine]:
+    """What the ranks of all steps say of themselves, in the order of the steps."""
+    learned: tuple[str, ...] = ()
+    waiting: list[tuple[Step, Journals]] = []
+    for step in steps:
+        waiting.append((step, read_all(folder.records(step.id))))
+        learned = learned or order_of(*waiting[-1])
+        # Until one step agrees on an order nobody knows it; then it is that of the earlier ones too.
+        if learned:
+            yield from _own_words_of(waiting, learned)
+            waiting = []
+    yield from _own_words_of(waiting, learned)
+
+
+def _own_words_of(
+    steps: Iterable[tuple[Step, Journals]], learned: tuple[str, ...]
+) -> Iterator[JournalEntry | UnreadableLine]:
+    for step, journals in steps:
+        of = authors(step, journals, learned)
+        for name, words in journals.items():
+            yield from own_words(step, name, words, of[name])
+
+
+def _job_id(folder: RunFolder, events: tuple[Event, ...]) -> str:
+    """The number that the job itself saw; else the one that its submission got."""
+    seen = next((event.job for event in events if event.job), "")
+    submitted = None if seen else folder.read_job()
+    return submitted.id if submitted else seen
 
 
 def _events(folder: RunFolder) -> tuple[tuple[Event, ...], list[UnreadableLine]]:
@@ -105,7 +135,7 @@ def _declared(
                 )
             )
             continue
-        mine = tuple(sample for sample in record.samples if sample.metric in metrics and _is_number(sample))
+        mine = tuple(s for s in record.samples if s.metric in metrics and _is_number(s, metrics[s.metric]))
         if len(mine) < len(record.samples):
             odd = sorted({f"{s.metric}[{s.variant}] = {s.value}" for s in record.samples if s not in mine})
             text = f"{len(odd)} samples of {record.check} that are none: {', '.join(odd)}"
@@ -114,10 +144,10 @@ def _declared(
     return known, foreign
 
 
-def _is_number(sample: Sample) -> bool:
-    """True for what fits into the columns of a table under a name that can be read back."""
+def _is_number(sample: Sample, metric: Metric) -> bool:
+    """True for what can be a value of the metric, and fits into the columns of a table under a name that can be read back."""
     name = sample.variant.isprintable() and "]" not in sample.variant
-    return name and math.isfinite(sample.value) and 0 <= sample.repeat < 2**31
+    return name and math.isfinite(sample.value) and sample.value >= metric.least and 0 <= sample.repeat < 2**31
 
 
 def _nodes(plan: Plan, steps: tuple[Step, ...], events: tuple[Event, ...]) -> tuple[str, ...]:

@@ -1,15 +1,17 @@
-"""How is the past kept? ``history/NNNNNN.h5``: segments that are written whole, format 2.
+"""How is the past kept? ``history/NNNNNN.h5``: segments that are written whole, format 3.
 
 ::
 
     history/.lock            who writes (store.one_writer)
+    history/accepted.json    whose loss is normal from now on (store.history_accepted)
     history/000001.h5        the first runs that were remembered; the last segment grows until it is full
-      /           attributes: format "hpcaccept-history", version 2
+      /           attributes: format "hpcaccept-history", version 3
       /runs       str[r]          JSON of ``KeptRun``, as remembered; readers sort by time
       /subjects   str[u]          GPU UUIDs, "node/device", node names, "*" for all ranks together
       /keys       str[k]          metric keys
       /values     float32[r,k,u]  SI units, NaN where absent
       /outcomes   uint8[r,k,u]    model.history: absent, unjudged, passed, warned, failed, disturbed
+      /launches   uint8[r,k,u]    in how many launches a value was measured (the best counts), 0 where nobody knows
       /standing   uint8[r,u]      the worst that was said of the subject
       /place      int32[r,u]      index into /places/…, -1 where the subject was not in the run
       /places/node, device, serial  str[p]; /places/kind  int32[p], index into /kinds
@@ -25,14 +27,14 @@ float32 is exact to 6e-8, a thousandth of the width of the quietest metric; coun
 fixed length, because only those can carry a checksum (Fletcher-32, on every dataset). No pickle, no object references: any
 HDF5 tool reads it.
 
-Version 1, in which ``/subjects`` was called ``/units``, is read too; a segment that grows is written in version 2.
+Version 1, in which ``/subjects`` was called ``/units``, and version 2, which had no ``/launches``, are read too; a segment that grows is
+written in version 3.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,16 +44,29 @@ import numpy as np
 import numpy.typing as npt
 
 from hpcaccept.errors import StoreError
-from hpcaccept.model.history import ABSENT, CODE_WORDS, SUSPECT, Past, PastRun, PastSubject, RunToRemember
+from hpcaccept.model.history import (
+    ABSENT,
+    CODE_WORDS,
+    FAILED,
+    PASSED,
+    SUSPECT,
+    Past,
+    PastRun,
+    PastSubject,
+    RunToRemember,
+)
 from hpcaccept.model.metric_key import MetricKey
-from hpcaccept.serial import dumps, from_plain
+from hpcaccept.serial import dumps, from_plain, loads
+from hpcaccept.store.history_accepted import Acceptance, read_accepted, write_accepted
+from hpcaccept.store.new_file import sync_folder
 from hpcaccept.store.one_writer import locked
-from hpcaccept.store.run_file import DAMAGE, open_h5, write_h5
+from hpcaccept.store.run_file import DAMAGE, in_words, open_h5, write_h5
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-FORMAT, VERSION = "hpcaccept-history", 2
+Bools = npt.NDArray[np.bool_]
+FORMAT, VERSION = "hpcaccept-history", 3
 #: Values of one segment (runs × metrics × subjects), the room for absent ones included: 32 MiB of float32.
 MAX_CELLS = 8 * 1024 * 1024
 #: Runs of one segment, where a site has few subjects.
@@ -133,6 +148,7 @@ class _Segment:
     standing: npt.NDArray[np.uint8]
     values: npt.NDArray[np.float32]
     outcomes: npt.NDArray[np.uint8]
+    launches: npt.NDArray[np.uint8]
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
@@ -167,6 +183,76 @@ def append(folder: Path, runs: Iterable[RunToRemember]) -> None:
             at[name] = file
         if grown and segment is not None:
             _write_segment(file, segment)
+
+
+def write_excerpt(
+    folder: Path,
+    into: Path,
+    keys: Collection[str],
+    last: int = 20,
+    *,
+    nodes: Collection[str] | None = None,
+    before: str = "",
+) -> None:
+    """A small history of its own: what ``read_past`` would look at in a run of some metrics. Its files are for the owner alone (0600).
+
+    Args:
+        folder: of the history; no history makes none.
+        into: folder of the excerpt, which need not exist.
+        keys: metrics without their variants (``matmul.rate_flops``) that are kept.
+        last: runs of each subject, for each kind that it was measured as.
+        nodes: where the subjects were at last; None: wherever.
+        before: only runs planned before this moment (UTC, ISO 8601).
+
+    Raises:
+        StoreError: a segment is damaged, foreign or of another version.
+        OSError: no space or no permission.
+    """
+    where = read_whereabouts(folder)
+    mine = _last_in(where, nodes)
+    wanted = {name for name, is_mine in zip(where.subjects, mine.tolist(), strict=True) if is_mine}
+    rows = _looked_at(where, mine, last, before)
+    names = {kept.run.run_id for kept, is_looked_at in zip(where.runs, rows.tolist(), strict=True) if is_looked_at}
+    for file in _segments(folder) if names else ():
+        with _opened(file) as h5:
+            here = np.array([kept.run.run_id in names for kept in _runs(h5)], bool)
+        if not here.any():
+            continue
+        segment = _read_segment(file)
+        subjects = np.array([subject in wanted for subject in segment.subjects], bool)
+        some = np.array([key.partition("[")[0] in keys for key in segment.keys], bool)
+        if subjects.any() and some.any():
+            into.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write_segment(into / file.name, _part_of(segment, here, subjects, some))
+            (into / file.name).chmod(0o600)
+    accepted = read_accepted(folder)
+    if into.is_dir() and accepted:
+        write_accepted(into, [one for one in accepted.values() if one.subject in wanted])
+
+
+def _last_in(where: Whereabouts, nodes: Collection[str] | None) -> Bools:
+    """bool[u]: subjects whose last place is one of these nodes."""
+    if nodes is None:
+        return np.ones(len(where.subjects), bool)
+    named = np.array([place.node in nodes for place in where.places] + [False], bool)
+    there = where.place >= 0
+    latest = len(there) - 1 - np.argmax(there[::-1], axis=0) if len(there) else np.zeros(len(where.subjects), np.intp)
+    return named[where.place[latest, np.arange(len(where.subjects))]] if len(there) else np.zeros(len(latest), bool)
+
+
+def _looked_at(where: Whereabouts, mine: Bools, last: int, before: str) -> Bools:
+    """bool[r]: runs that may be looked at of any of these subjects, whatever kind it is measured as."""
+    allowed = np.array([not before or kept.run.at < before for kept in where.runs], bool)
+    kinds = list(dict.fromkeys(place.kind for place in where.places))
+    kind = np.array([*(kinds.index(place.kind) for place in where.places), -1], np.intp)[where.place]
+    rows = np.zeros(len(where.runs), bool)
+    for number in range(len(kinds)):
+        seen = (kind == number) & (where.place >= 0) & allowed[:, None] & mine
+        some = seen.any(axis=0)
+        if some.any():
+            seen = seen[:, some]
+            rows |= _last_runs(seen, seen & (where.standing[:, some] != FAILED), last).any(axis=1)
+    return rows
 
 
 def prune(folder: Path, before: str) -> None:
@@ -233,17 +319,21 @@ def _joined(old: _Segment | None, run: RunToRemember) -> _Segment:
     standing = np.zeros((count, len(subjects)), np.uint8)
     values = np.full((count, len(keys), len(subjects)), np.nan, np.float32)
     outcomes = np.full((count, len(keys), len(subjects)), ABSENT, np.uint8)
+    launches = np.zeros(outcomes.shape, np.uint8)
     if old is not None:
         k, u = len(old.keys), len(old.subjects)
         place[:before, :u], standing[:before, :u] = old.place, old.standing
         values[:before, :k, :u], outcomes[:before, :k, :u] = old.values, old.outcomes
+        launches[:before, :k, :u] = old.launches
     column, row = _numbers(subjects, run.subjects), _numbers(keys, run.keys)
     place[before, column] = _numbers(places, run.places)
     standing[before, column] = run.standing
     values[before, row[:, None], column] = _single(run.values)
     outcomes[before, row[:, None], column] = run.outcomes
-    kept = KeptRun(run.run, dict(run.facts), dict(run.revisions))
-    return _Segment((*(old.runs if old else ()), kept), subjects, keys, places, place, standing, values, outcomes)
+    if run.launches is not None:
+        launches[before, row[:, None], column] = run.launches
+    runs = (*(old.runs if old else ()), KeptRun(run.run, dict(run.facts), dict(run.revisions)))
+    return _Segment(runs, subjects, keys, places, place, standing, values, outcomes, launches)
 
 
 def _without(segment: _Segment, names: set[str]) -> _Segment | None:
@@ -254,7 +344,12 @@ def _without(segment: _Segment, names: set[str]) -> _Segment | None:
     if not rows.any():
         return None
     place, outcomes = segment.place[rows], segment.outcomes[rows]
-    subjects, keys = (place >= 0).any(axis=0), (outcomes != ABSENT).any(axis=(0, 2))
+    return _part_of(segment, rows, (place >= 0).any(axis=0), (outcomes != ABSENT).any(axis=(0, 2)))
+
+
+def _part_of(segment: _Segment, rows: Bools, subjects: Bools, keys: Bools) -> _Segment:
+    """Some runs, subjects and metrics of a segment, and the places of these alone."""
+    place = segment.place[rows][:, subjects]
     used = np.unique(place[place >= 0])
     renumbered = np.full(len(segment.places) + 1, -1, np.int32)  # the last stands for -1
     renumbered[used] = np.arange(len(used), dtype=np.int32)
@@ -263,10 +358,11 @@ def _without(segment: _Segment, names: set[str]) -> _Segment | None:
         subjects=_picked(segment.subjects, subjects),
         keys=_picked(segment.keys, keys),
         places=tuple(segment.places[i] for i in used.tolist()),
-        place=renumbered[place][:, subjects],
+        place=renumbered[place],
         standing=segment.standing[rows][:, subjects],
         values=segment.values[rows][:, keys][:, :, subjects],
-        outcomes=outcomes[:, keys][:, :, subjects],
+        outcomes=segment.outcomes[rows][:, keys][:, :, subjects],
+        launches=segment.launches[rows][:, keys][:, :, subjects],
     )
 
 
@@ -308,9 +404,10 @@ def _write_segment(file: Path, segment: _Segment) -> None:
         _put(h5, "standing", segment.standing)
         _put(h5, "values", segment.values)
         _put(h5, "outcomes", segment.outcomes)
+        _put(h5, "launches", segment.launches)
 
     write_h5(file, fill)
-    _sync_folder(file.parent)
+    sync_folder(file.parent)
 
 
 def _put(h5: h5py.File, name: str, data: npt.NDArray[Any]) -> None:
@@ -338,15 +435,6 @@ def _chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
 def _bytes(texts: Iterable[str]) -> npt.NDArray[np.bytes_]:
     # Bytes of a log that are no UTF-8 are lone surrogates; they become "?".
     return np.array([text.encode("utf-8", "replace") for text in texts] or np.zeros(0, "S1"), dtype=np.bytes_)
-
-
-def _sync_folder(folder: Path) -> None:
-    """So that the new name survives a power cut too."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -392,7 +480,8 @@ def read_past(
         folder: of the history; no history is an empty past.
         subject_ids: whom to look for.
         keys: metric keys.
-        last: at least so many runs of each subject, where it has them and they do not lie ten times as far back.
+        last: at least so many runs of each subject, where it has them and they do not lie ten times as far back; of a subject that failed
+            in some of them, also its last runs in which it did not, however far back: what failed never becomes normal by time.
         kinds: subject id → (device model, setting) that a value must have been measured with; None: whatever it was.
         revisions: check → revision that a value must have been measured by; None: whatever it was.
         before: only runs planned before this moment (UTC, ISO 8601): a run that is judged again must not see its future.
@@ -402,22 +491,29 @@ def read_past(
     Raises:
         StoreError: a segment is damaged, foreign or of another version.
     """
-    parts = [_Part.open_part(file, subject_ids, kinds, before, without) for file in _segments(folder)]
+    accepted = read_accepted(folder)
+    parts = [_Part.open_part(file, subject_ids, kinds, before, without, accepted) for file in _segments(folder)]
     runs = [(kept, part, row) for part in parts for row, kept in enumerate(part.runs)]
     order = sorted(range(len(runs)), key=lambda i: _when(runs[i][0]))
-    seen = np.concatenate([part.eligible for part in parts]) if parts else np.zeros((0, len(subject_ids)), np.bool_)
-    rows = _last_rows(seen[order], last)
+    none = np.zeros((0, len(subject_ids)), np.bool_)
+    seen = np.concatenate([none, *(part.eligible for part in parts)])[order]
+    good = seen & ~np.concatenate([none, *(part.failed for part in parts)])[order]
+    wanted = _last_runs(seen, good, last)
+    rows = np.flatnonzero(wanted.any(axis=1)).tolist()
     chosen = [runs[order[i]] for i in rows]
     shape = (len(chosen), len(subject_ids))
-    good = np.array([code not in (ABSENT, *leave_out) for code in range(len(CODE_WORDS))])
+    normal = np.array([code not in (ABSENT, *leave_out) for code in range(len(CODE_WORDS))])
     values = {key: np.full(shape, np.nan) for key in keys}
     outcomes = {key: np.full(shape, ABSENT, np.uint8) for key in keys}
+    launches = {key: np.zeros(shape, np.uint8) for key in keys}
     for part in parts:
         mine = [(to, row) for to, (_, owner, row) in enumerate(chosen) if owner is part]
         if mine:
-            _fill(values, outcomes, part, np.array(mine), revisions, good)
+            _fill((values, outcomes, launches), part, np.array(mine), wanted[rows], revisions, normal)
     kept = tuple(kept for kept, _, _ in chosen)
-    return Past(tuple(k.run for k in kept), tuple(subject_ids), values, outcomes, tuple(k.facts for k in kept))
+    return Past(
+        tuple(k.run for k in kept), tuple(subject_ids), values, outcomes, tuple(k.facts for k in kept), launches
+    )
 
 
 def read_track(folder: Path, subject: str) -> Track | None:
@@ -497,12 +593,16 @@ class _Part:
         runs: all of it.
         column: int64[w], index of each wanted subject in the segment; 0 where it is not there.
         eligible: bool[r, w], where a wanted subject may have comparable values.
+        failed: bool[r, w], where something of it failed, and nobody has accepted that.
+        accepted: bool[r, w], where what failed was accepted.
     """
 
     file: Path
     runs: tuple[KeptRun, ...]
     column: npt.NDArray[np.int64]
     eligible: npt.NDArray[np.bool_]
+    failed: npt.NDArray[np.bool_]
+    accepted: npt.NDArray[np.bool_]
 
     @staticmethod
     def open_part(
@@ -511,6 +611,7 @@ class _Part:
         kinds: Mapping[str, tuple[str, str]] | None,
         before: str,
         without: str,
+        accepted: Mapping[str, Acceptance],
     ) -> _Part:
         """Read who was where, not yet what was measured."""
         with _opened(file) as h5:
@@ -521,7 +622,22 @@ class _Part:
             eligible = (place >= 0) & there & allowed[:, None]
             if kinds is not None and eligible.any():
                 eligible &= _of_kind(h5, place, [kinds.get(subject) for subject in wanted])
-        return _Part(file, runs, column, eligible)
+            failed = eligible & (h5["standing"][:][:, column] == FAILED if there.any() else False)
+        normal, over = _accepted_in(runs, wanted, accepted)
+        return _Part(file, runs, column, eligible & ~over, failed & ~normal & ~over, normal)
+
+
+def _accepted_in(
+    runs: Sequence[KeptRun], wanted: Sequence[str], accepted: Mapping[str, Acceptance]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """bool[r, w] twice: where what failed was accepted, and what lies before that and is no longer compared with."""
+    normal = np.zeros((len(runs), len(wanted)), np.bool_)
+    over = normal.copy()
+    for number, subject in enumerate(wanted) if accepted else ():
+        if one := accepted.get(subject):
+            normal[:, number] = [one.since <= kept.run.at < one.at for kept in runs]
+            over[:, number] = [kept.run.at < one.since for kept in runs]
+    return normal, over
 
 
 def _found(names: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
@@ -535,34 +651,47 @@ def _found(names: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> tuple[npt.NDArr
 
 
 def _of_kind(h5: h5py.File, place: npt.NDArray[Any], wanted: list[tuple[str, str] | None]) -> npt.NDArray[np.bool_]:
-    known = {tuple(json.loads(text)): i for i, text in enumerate(_texts(h5, "kinds"))}
+    known = {tuple(loads(text)): i for i, text in enumerate(_texts(h5, "kinds"))}
     asked = np.array([known.get(kind, -2) if kind else -2 for kind in wanted])
     of_place = np.r_[h5["places/kind"][:], -1]
     matches: npt.NDArray[np.bool_] = of_place[place] == asked
     return matches
 
 
-def _last_rows(seen: npt.NDArray[np.bool_], last: int) -> list[int]:
-    """Rows (oldest first) that are among the last of some subject, and not too far back."""
-    newest_first = seen[::-1]
-    needed = (newest_first & (np.cumsum(newest_first, axis=0) <= last)).any(axis=1)
-    rows = np.flatnonzero(needed)[: last * _FURTHEST]
-    oldest_first: list[int] = (len(seen) - 1 - rows)[::-1].tolist()
-    return oldest_first
+def _last_runs(seen: npt.NDArray[np.bool_], good: npt.NDArray[np.bool_], last: int) -> npt.NDArray[np.bool_]:
+    """bool[r, w], oldest first: the runs of each subject that are looked at."""
+    wanted = seen & _last_of(seen, last)
+    # A row is read for all of its subjects: who is seldom tested has a few more of the others then.
+    rows = np.flatnonzero(wanted.any(axis=1))[-last * _FURTHEST :]
+    wanted[rows] = seen[rows]
+    wanted[: rows[0] if len(rows) else 0] = False
+    short = ((wanted & ~good).any(axis=0)) & ((wanted & good).sum(axis=0) < last)
+    wanted[:, short] |= good[:, short] & _last_of(good[:, short], last)
+    return wanted
+
+
+def _last_of(there: npt.NDArray[np.bool_], last: int) -> npt.NDArray[np.bool_]:
+    """Rows from which on there are no more than ``last`` of each column."""
+    newest_first: npt.NDArray[np.bool_] = np.cumsum(there[::-1], axis=0) <= last
+    return newest_first[::-1]
 
 
 def _fill(
-    values: dict[str, npt.NDArray[np.float64]],
-    outcomes: dict[str, npt.NDArray[np.uint8]],
+    tables: tuple[
+        dict[str, npt.NDArray[np.float64]], dict[str, npt.NDArray[np.uint8]], dict[str, npt.NDArray[np.uint8]]
+    ],
     part: _Part,
     mine: npt.NDArray[np.int64],
+    looked_at: npt.NDArray[np.bool_],
     revisions: Mapping[str, int] | None,
     good: npt.NDArray[np.bool_],
 ) -> None:
     """Put what one segment has of the wanted subjects into their columns; of the values only the good ones."""
+    values, outcomes, launches = tables
     to, row = mine[:, 0], mine[:, 1]
-    wanted = np.flatnonzero(part.eligible[row].any(axis=0))
-    column, allowed = part.column[wanted], part.eligible[row][:, wanted]
+    eligible = part.eligible[row] & looked_at[to]
+    wanted = np.flatnonzero(eligible.any(axis=0))
+    column, allowed, accepted = part.column[wanted], eligible[:, wanted], part.accepted[row][:, wanted]
     with _opened(part.file) as h5:
         names = {key: i for i, key in enumerate(_texts(h5, "keys"))}
         read = _reader(h5, column)
@@ -571,20 +700,22 @@ def _fill(
             alike = np.array(
                 [revisions is None or part.runs[i].revisions.get(check) == revisions.get(check) for i in row]
             )
-            value, outcome = read(names[key])
-            comparable, said = allowed & alike[:, None], outcome[row]
+            value, outcome, launch = read(names[key])
+            comparable = allowed & alike[:, None]
+            said = np.where(accepted & (outcome[row] == FAILED), PASSED, outcome[row])
             values[key][np.ix_(to, wanted)] = np.where(comparable & good[said], value[row], np.nan)
             outcomes[key][np.ix_(to, wanted)] = np.where(comparable, said, ABSENT)
+            launches[key][np.ix_(to, wanted)] = np.where(comparable, launch[row], 0)
 
 
 def _reader(h5: h5py.File, column: npt.NDArray[np.int64]) -> Any:
-    """Metric number → (values, outcomes) [r, w] of these columns: few subjects are read whole, of many one metric after another."""
-    values, outcomes = h5["values"], h5["outcomes"]
+    """Metric number → (values, outcomes, launches) [r, w] of these columns: few subjects are read whole, of many one metric after another."""
+    tables = [h5[name] for name in ("values", "outcomes", "launches") if name in h5]
+    none = [np.zeros((len(h5["runs"]), len(column)), np.uint8)] * (3 - len(tables))
     if len(column) > _FEW_SUBJECTS:
-        return lambda i: (values[:, i, :][:, column], outcomes[:, i, :][:, column])
-    some = np.stack([values[:, :, u] for u in column.tolist()], axis=2)
-    said = np.stack([outcomes[:, :, u] for u in column.tolist()], axis=2)
-    return lambda i: (some[:, i], said[:, i])
+        return lambda i: (*(table[:, i, :][:, column] for table in tables), *none)
+    some = [np.stack([table[:, :, u] for u in column.tolist()], axis=2) for table in tables]
+    return lambda i: (*(table[:, i] for table in some), *none)
 
 
 def _read_segment(file: Path) -> _Segment:
@@ -598,13 +729,31 @@ def _read_segment(file: Path) -> _Segment:
             standing=h5["standing"][:],
             values=h5["values"][:],
             outcomes=h5["outcomes"][:],
+            launches=h5["launches"][:] if "launches" in h5 else np.zeros(h5["outcomes"].shape, np.uint8),
         )
 
 
 @contextlib.contextmanager
 def _opened(file: Path) -> Iterator[h5py.File]:
     with open_h5(file, FORMAT, VERSION, oldest=1) as h5, _damage_named(file):
+        _must_fit(h5)
         yield h5
+
+
+def _must_fit(h5: h5py.File) -> None:
+    """Raises ValueError where numbers are not as many as there are runs, metrics and subjects, or of another kind."""
+    runs, keys, subjects = (len(table) for table in (h5["runs"], h5["keys"], _subjects(h5)))
+    expected = {
+        "place": ("i", (runs, subjects)),
+        "standing": ("u", (runs, subjects)),
+        "values": ("f", (runs, keys, subjects)),
+        "outcomes": ("u", (runs, keys, subjects)),
+    }
+    if h5.attrs["version"] == VERSION:
+        expected["launches"] = ("u", (runs, keys, subjects))
+    for name, (kind, shape) in expected.items():
+        if h5[name].shape != shape or h5[name].dtype.kind != kind:
+            raise ValueError(f"/{name} has {h5[name].shape} of {h5[name].dtype}, expected {shape}")
 
 
 @contextlib.contextmanager
@@ -613,7 +762,7 @@ def _damage_named(file: Path) -> Iterator[None]:
         yield
     except DAMAGE as fault:
         raise StoreError(
-            f"{file} is damaged: {fault}.",
+            f"{file} is damaged: {in_words(fault)}.",
             "Move it away; what it held can be remembered again with 'hpcaccept history add RUN...'.",
         ) from None
 
@@ -631,12 +780,12 @@ def _subject_ids(h5: h5py.File) -> tuple[str, ...]:
 
 
 def _runs(h5: h5py.File) -> list[KeptRun]:
-    return [from_plain(json.loads(text), KeptRun) for text in _texts(h5, "runs")]
+    return [from_plain(loads(text), KeptRun) for text in _texts(h5, "runs")]
 
 
 def _places(h5: h5py.File) -> tuple[PastSubject, ...]:
     columns = (_texts(h5, f"places/{name}") for name in ("node", "device", "serial"))
-    kinds = [json.loads(text) for text in _texts(h5, "kinds")]
+    kinds = [loads(text) for text in _texts(h5, "kinds")]
     return tuple(
         PastSubject(node, device, kinds[kind][0], kinds[kind][1], serial)
         for node, device, serial, kind in zip(*columns, h5["places/kind"][:].tolist(), strict=True)
@@ -646,7 +795,7 @@ def _places(h5: h5py.File) -> tuple[PastSubject, ...]:
 def _place(h5: h5py.File, number: int) -> PastSubject:
     """One place, without reading thousands of others."""
     node, device, serial = (h5[f"places/{name}"][number].decode() for name in ("node", "device", "serial"))
-    model, setting = json.loads(h5["kinds"][h5["places/kind"][number]])
+    model, setting = loads(h5["kinds"][h5["places/kind"][number]])
     return PastSubject(node, device, model, setting, serial)
 
 

@@ -7,14 +7,12 @@ One file per rank and step, JSON lines, each written with one ``write`` and, unl
 from __future__ import annotations
 
 import errno
-import json
-import math
 import os
-import stat
 import threading
 from typing import TYPE_CHECKING
 
-from hpcaccept.errors import RunFolderFull
+from hpcaccept.bounded import read_bytes
+from hpcaccept.errors import RunError, RunFolderFull
 from hpcaccept.model.event import Event
 from hpcaccept.model.record import (
     CheckStarted,
@@ -26,7 +24,7 @@ from hpcaccept.model.record import (
     Record,
     UnreadableLine,
 )
-from hpcaccept.serial import dumps, from_plain
+from hpcaccept.serial import dumps, from_plain, loads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,8 +52,8 @@ _OLD_KINDS: dict[str, type[JournalEntry]] = {
 }
 
 
-#: A rank writes some kilobytes a check, and a megabyte where it has thousands of partners.
-MOST_BYTES = 256 * 1024 * 1024
+#: Of a line: a rank writes some kilobytes a check, and a megabyte where it has thousands of partners.
+MOST_OF_A_LINE = 16 * 1024 * 1024
 
 
 class Journal:
@@ -66,11 +64,12 @@ class Journal:
 
         Raises:
             RunFolderFull: no space for the file.
+            RunError: it is a link.
         """
         self.file = file
         self._lock = threading.Lock()
         with full_disk_named(file):
-            self._handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
 
     def write(self, word: JournalEntry, *, sync: bool = True) -> None:
         """Append one line.
@@ -126,50 +125,30 @@ class full_disk_named:  # noqa: N801 (a context manager, used like a function)
         """Translate."""
         if isinstance(fault, OSError) and fault.errno in (errno.ENOSPC, errno.EDQUOT):
             raise RunFolderFull(f"There is no space left for {self._file}.") from fault
+        if isinstance(fault, OSError) and fault.errno == errno.ELOOP:
+            raise RunError(f"{self._file} is a link, expected a file of its own: nothing was written.") from fault
 
 
 def read(file: Path) -> Iterator[JournalEntry | UnreadableLine]:
     """What a journal says, in order; a line that cannot be read, or is of another version, is a ``UnreadableLine``."""
     try:
-        content = _content_of(file)
+        content = read_bytes(file)
     except OSError as fault:
         yield UnreadableLine(file.name, f"it cannot be opened: {fault.strerror}")
         return
-    for raw in content.splitlines():
-        text = raw.decode("utf-8", "replace")
+    for number, raw in enumerate(content.splitlines(), 1):
+        text = raw[:MOST_OF_A_LINE].decode("utf-8", "replace")
         try:
-            thing = json.loads(text, parse_constant=_refuse, parse_float=_finite)
-            if "\\u" in text:  # an escaped lone surrogate could be written nowhere: UnicodeEncodeError, so torn
-                json.dumps(thing, ensure_ascii=False).encode()
+            if len(raw) > MOST_OF_A_LINE:
+                raise ValueError("too long")
+            thing = loads(text)
             yield from_plain(thing["data"], (_KINDS | _OLD_KINDS)[thing["kind"]])
         except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
-            yield UnreadableLine(file.name, text[:2000])
+            yield UnreadableLine(file.name, text[:2000], line=number)
 
 
-def _content_of(file: Path) -> bytes:
-    """The bytes of a regular file. A pipe would wait for ever, a link leads anywhere: neither is what a rank writes.
-
-    Raises:
-        OSError: it is no regular file, larger than any journal, or cannot be read.
-    """
-    handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(handle, "rb") as stream:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file")
-        if found.st_size > MOST_BYTES:
-            raise OSError(errno.EFBIG, f"it has {found.st_size:,} bytes, a journal has at most {MOST_BYTES:,}")
-        return stream.read()
-
-
-def _finite(text: str) -> float:
-    """``1e400`` is infinite, and that is no measurement either."""
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text} is no number")
-    return number
-
-
-def _refuse(constant: str) -> None:
-    """NaN and Infinity are no JSON and no measurement."""
-    raise ValueError(f"{constant} is no number")
+def read_all(place: Path) -> dict[str, list[JournalEntry | UnreadableLine]]:
+    """Name of each journal in a folder → what it says; of a link, which leads anywhere, only that it is one."""
+    if place.is_symlink():
+        return {place.name: [UnreadableLine(f"records/{place.name}", "it is a link, expected a folder of the run")]}
+    return {file.name: list(read(file)) for file in sorted(place.glob("*.jsonl"))}

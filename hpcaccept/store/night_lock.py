@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import json
 import os
 import re
 import tempfile
@@ -25,9 +24,11 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hpcaccept.bounded import read_text
 from hpcaccept.errors import RunError
-from hpcaccept.serial import dumps, from_plain
-from hpcaccept.store.folder import write_whole
+from hpcaccept.serial import dumps, from_plain, loads
+from hpcaccept.store.new_file import write_new
+from hpcaccept.store.replaced_files import replace_file
 from hpcaccept.units import show_duration
 
 SIGN_S = 20.0
@@ -126,7 +127,7 @@ class Lock:
         self._thread.join()
         with contextlib.suppress(OSError):
             if self.mine:
-                write_whole(self._file, dumps(replace(self._owner, released=True)) + "\n")
+                replace_file(self._file, dumps(replace(self._owner, released=True)) + "\n")
 
 
 def acquire(folder: Path, me: Owner) -> Lock:
@@ -165,15 +166,21 @@ def read_holder(folder: Path) -> Held:
     file = _file(folder, number)
     try:
         silent_s = _server_now(folder) - file.stat().st_mtime
-        owner = from_plain(json.loads(file.read_text("utf-8")), Owner)
+        owner = from_plain(loads(read_text(file, most=4096)), Owner)
     except FileNotFoundError:
         return read_holder(folder)  # swept away by a later owner
     except (ValueError, UnicodeDecodeError):
         return Held(number, None, silent_s, "its file cannot be read" if silent_s > SILENT_S else "")
-    return Held(number, owner, silent_s, "" if owner.released else _why_stale(owner, silent_s))
+    return Held(number, owner, silent_s, "" if owner.released else why_stale(owner, silent_s))
 
 
-def _why_stale(owner: Owner, silent_s: float) -> str:
+def why_stale(owner: Owner, silent_s: float) -> str:
+    """Why the lock of an owner counts for nothing, as far as this machine can see; empty when it does count.
+
+    Args:
+        owner: who took it.
+        silent_s: seconds since their last sign of life.
+    """
     here = myself("")
     if owner.boot == here.boot and owner.pids == here.pids:
         started = _started(owner.pid)
@@ -242,18 +249,10 @@ def _highest(folder: Path) -> int:
 
 
 def _create(folder: Path, number: int, me: Owner) -> bool:
-    handle, name = tempfile.mkstemp(dir=folder, prefix=".lock.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(dumps(me) + "\n")
-            out.flush()
-            os.fsync(out.fileno())
-        Path(name).chmod(0o644)
-        _file(folder, number).hardlink_to(name)
+        write_new(_file(folder, number), f"{dumps(me)}\n".encode(), 0o644)
     except FileExistsError:
         return False
-    finally:
-        Path(name).unlink(missing_ok=True)
     return True
 
 

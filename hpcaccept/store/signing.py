@@ -15,7 +15,9 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any
 
+from hpcaccept.bounded import open_regular, read_bytes
 from hpcaccept.errors import StoreError, UsageError, install_hint
+from hpcaccept.store.new_file import write_new
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 ALGORITHM = "Ed25519"
+#: Bytes of a PEM file; one of Ed25519 has some hundred.
+_MOST_OF_A_KEY = 65_536
 
 
 def canonical(document: object) -> bytes:
@@ -36,11 +40,10 @@ def canonical(document: object) -> bytes:
 
 
 def make_key(file: Path) -> Path:
-    """A new private key (0600) and beside it ``FILE.pub``; gives the latter. An existing file is never overwritten.
+    """A new private key (0600) and beside it ``FILE.pub``; gives the latter. Both or none, and no existing file is ever overwritten.
 
     Raises:
-        UsageError: there is such a file, or the library for signing is not installed.
-        OSError: no permission.
+        UsageError: there is such a file, it cannot be written (permission, a full disk), or the library for signing is not installed.
     """
     serialization, ed25519 = _library()
     key = ed25519.Ed25519PrivateKey.generate()
@@ -49,14 +52,25 @@ def make_key(file: Path) -> Path:
     )
     public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     beside = file.with_name(file.name + ".pub")
-    for path, content, mode in ((file, private, 0o600), (beside, public, 0o644)):
-        try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        except FileExistsError:
-            raise UsageError(f"{path} exists, and a key is never overwritten.", "Name another file.") from None
-        with os.fdopen(handle, "wb") as out:
-            out.write(content)
+    # The public one first: where there is a private key, the other half lies beside it.
+    _keep(beside, public, 0o644)
+    try:
+        _keep(file, private, 0o600)
+    except UsageError:
+        beside.unlink()
+        raise
     return beside
+
+
+def _keep(path: Path, content: bytes, mode: int) -> None:
+    try:
+        write_new(path, content, mode)
+    except FileExistsError:
+        raise UsageError(f"{path} exists, and a key is never overwritten.", "Name another file.") from None
+    except OSError as fault:
+        raise UsageError(
+            f"Cannot write {path}: {fault.strerror}. Nothing of the key was kept.", "Choose another place with --key."
+        ) from fault
 
 
 def read_private_key(file: Path) -> Ed25519PrivateKey:
@@ -67,7 +81,7 @@ def read_private_key(file: Path) -> Ed25519PrivateKey:
     """
     serialization, ed25519 = _library()
     try:
-        with file.open("rb") as source:
+        with os.fdopen(open_regular(file, follow=True), "rb") as source:
             # Of the open file: between a look at a name and its opening another file may take the name.
             found = os.fstat(source.fileno())
             if stat.S_IMODE(found.st_mode) & 0o077:
@@ -76,7 +90,7 @@ def read_private_key(file: Path) -> Ed25519PrivateKey:
                 )
             if found.st_uid not in (os.geteuid(), 0):
                 raise UsageError(f"{file} belongs to user {found.st_uid}.", "Sign with a key of your own.")
-            key = serialization.load_pem_private_key(source.read(), None)
+            key = serialization.load_pem_private_key(source.read(_MOST_OF_A_KEY), None)
     except FileNotFoundError:
         raise UsageError(f"{file} does not exist.", f"hpcaccept certificate keygen --key {file}") from None
     except OSError as fault:
@@ -96,7 +110,7 @@ def read_public_key(file: Path) -> bytes:
     """
     serialization, ed25519 = _library()
     try:
-        key = serialization.load_pem_public_key(file.read_bytes())
+        key = serialization.load_pem_public_key(read_bytes(file, follow=True, most=_MOST_OF_A_KEY))
     except OSError as fault:
         raise UsageError(f"{file} cannot be read: {fault.strerror}.") from None
     except (ValueError, TypeError):

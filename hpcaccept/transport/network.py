@@ -1,10 +1,9 @@
-"""Addresses and ports of this host, and which addresses of another host answer. IPv4."""
+"""Addresses and ports of this host. IPv4."""
 
 from __future__ import annotations
 
 import contextlib
 import ipaddress
-import itertools
 import socket
 from typing import TYPE_CHECKING
 
@@ -12,20 +11,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: How long an address may take to answer: first each a little, so that one behind a firewall does not cost the patience.
-_PROBES_S = (1.0, 10.0)
+PROBES_S = (1.0, 10.0)
 
 
 @contextlib.contextmanager
-def listening_port() -> Iterator[int]:
-    """A TCP port that the kernel picks and that accepts connections, on every address, while the block is open."""
-    with socket.create_server(("", 0)) as door:
-        yield int(door.getsockname()[1])
+def reserved_ports(count: int) -> Iterator[list[int]]:
+    """Different TCP ports that a child process may listen on, and that the kernel gives to nobody else while the block is open.
 
-
-def free_port() -> int:
-    """A TCP port on which nobody listens at this moment; another process may take it before its user does."""
-    with listening_port() as port:
-        return port
+    They are bound and not listened on. Linux lets a second socket bind and listen when both have set SO_REUSEADDR (socket(7)), as
+    servers do that are started again.
+    """
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) for _ in range(count)]
+        for one in sockets:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            one.bind(("", 0))
+        yield [int(one.getsockname()[1]) for one in sockets]
 
 
 def own_names() -> set[str]:
@@ -54,17 +55,6 @@ def _of_interfaces() -> list[str]:
     import psutil
 
     return [e.address for entries in psutil.net_if_addrs().values() for e in entries if e.family == socket.AF_INET]
-
-
-def reachable(addresses: list[str], port: int) -> tuple[str, str] | None:
-    """The first address that answers, and our own address on the way there; None when none does."""
-    for timeout_s, address in itertools.product(_PROBES_S, addresses):
-        with (
-            contextlib.suppress(OSError),
-            socket.create_connection((address, port), timeout=timeout_s) as probe,
-        ):
-            return address, str(probe.getsockname()[0])
-    return None
 
 
 def interface_of(address: str) -> str:

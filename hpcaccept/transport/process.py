@@ -130,7 +130,11 @@ def _sink(file: Path) -> contextlib.AbstractContextManager[int]:
     @contextlib.contextmanager
     def opened():  # type: ignore[no-untyped-def]
         try:
-            handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            # A link would empty another file, and a pipe wait for ever.
+            handle = os.open(
+                file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644
+            )
+            os.set_blocking(handle, True)
         except OSError:
             # No inode left for a log is no reason not to measure: the journals decide.
             handle = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
@@ -175,3 +179,53 @@ def spawn_detached(command: Sequence[str], *, log: Path, env: Mapping[str, str],
             start_new_session=True,
         )
     return process.pid
+
+
+class Heir:
+    """A process that outlives this one and learns of its end, because the pipe that it reads then ends without a farewell."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def dismiss(self, farewell: bytes = b"done\n") -> None:
+        """Tell it that nothing is left to do, and wait until it has ended."""
+        with contextlib.suppress(OSError):
+            assert self._process.stdin is not None
+            self._process.stdin.write(farewell)
+            self._process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=10)
+
+
+def spawn_heir(command: Sequence[str], first: bytes, *, log: Path, env: Mapping[str, str], cwd: Path) -> Heir:
+    """Start a process in a session of its own that reads a pipe of this one.
+
+    Args:
+        command: to run.
+        first: what it reads first: a secret travels here, and neither in its arguments nor in its environment.
+        log: file for its output, readable by its owner alone.
+        env: of it.
+        cwd: where it runs.
+
+    Raises:
+        LaunchError: it does not start.
+    """
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        process = subprocess.Popen(
+            list(command),
+            stdin=subprocess.PIPE,
+            stdout=handle,
+            stderr=handle,
+            env=dict(env),
+            cwd=cwd,
+            start_new_session=True,
+        )
+        assert process.stdin is not None
+        process.stdin.write(first)
+        process.stdin.flush()
+    except OSError as fault:
+        raise LaunchError(f"{command[0]} does not start: {fault.strerror}.") from None
+    finally:
+        os.close(handle)
+    return Heir(process)

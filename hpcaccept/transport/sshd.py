@@ -40,7 +40,7 @@ def sshd(folder: Path, key: Path, port: int, environ: Mapping[str, str]) -> Iter
         environ: of the commands that come in.
 
     Raises:
-        LaunchError: there is no sshd, the key is none, or nothing listens at the port in time.
+        LaunchError: there is no sshd, the key is none, the folder takes no writing, or nothing listens at the port in time.
     """
     public = _keys(folder, key)
     program = shutil.which("sshd") or "/usr/sbin/sshd"
@@ -50,11 +50,13 @@ def sshd(folder: Path, key: Path, port: int, environ: Mapping[str, str]) -> Iter
         # Root's sshd locks what it does not trust yet into this folder, which a service would have made.
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     config = folder / "sshd_config"
-    config.write_text(
+    # It holds the environment of the commands, which is nobody else's affair.
+    text = (
         f"Port {port}\nHostKey {folder}/key\nAuthorizedKeysFile {folder}/key.pub\nPidFile none\nStrictModes no\n"
         "PubkeyAuthentication yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nUsePAM no\n"
         f"PermitRootLogin prohibit-password\nAllowTcpForwarding no\nX11Forwarding no\nMaxStartups 512\n{_set_env(environ)}\n"
     )
+    _write_private(config, text.encode())
     (folder / "known_hosts").write_text(f"pods {' '.join(public.split()[:2])}\n")
     log = folder / "sshd.log"
     with log.open("wb") as out:
@@ -81,14 +83,34 @@ def _keys(folder: Path, key: Path) -> str:
             "Make its Secret; 'hpcaccept k8s render' prints the line to type.",
         ) from None
     mine = folder / "key"
-    mine.touch(0o600)
     # A Secret that was pasted may have lost its last line break, which OpenSSH misses.
-    mine.write_bytes(secret.rstrip() + b"\n")
+    _write_private(mine, secret.rstrip() + b"\n")
     public = ask(["ssh-keygen", "-y", "-P", "", "-f", str(mine)])
     if not public.ok:
         raise LaunchError(f"{key} is no private key without a passphrase: {public.stderr.strip()[:200]}.")
     (folder / "key.pub").write_text(public.stdout)
     return public.stdout
+
+
+def _write_private(file: Path, content: bytes) -> None:
+    """A file for its owner alone, whole or not at all: half a key would be told as a wrong one.
+
+    Raises:
+        LaunchError: it cannot be written.
+    """
+    beside = file.with_name(f".{file.name}.new")
+    try:
+        beside.unlink(missing_ok=True)
+        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        beside.replace(file)
+    except OSError as fault:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise LaunchError(f"Cannot write {file}: {fault.strerror}.", "Is the pod's own disk full?") from fault
 
 
 def _set_env(environ: Mapping[str, str]) -> str:

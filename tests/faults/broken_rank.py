@@ -11,7 +11,12 @@ import ctypes
 import json
 import os
 import runpy
+import signal
+import subprocess
 import sys
+import threading
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -64,6 +69,18 @@ def training_step() -> None:
     Momentum.step = _every(10**9, Momentum.step, spoil, first=10)  # type: ignore[method-assign]
 
 
+def slow_layer(busy_s: float) -> None:
+    """So much more computing in each layer of a model."""
+    import torch.nn.functional
+
+    def busy() -> None:
+        until = time.perf_counter() + busy_s
+        while time.perf_counter() < until:
+            pass
+
+    torch.nn.functional.linear = _before(torch.nn.functional.linear, busy)
+
+
 def sum_over_ranks() -> None:
     """One bit of the sums that this rank gets, from the third call on."""
     import torch.distributed
@@ -99,14 +116,95 @@ def network(rank: int, prefix: str) -> None:
     mpi.start = start_and_move
 
 
+def end(at: str, how: str, after_s: float = 0.0, group: str = "") -> None:
+    """The rank ends, or stops.
+
+    Args:
+        at: when: ``start`` (before MPI is), the name of a check (as it begins to measure), ``last:CHECK`` (its record is written).
+        how: ``kill``, ``stop``, ``exit``, ``memory`` (takes more than its control group has).
+        after_s: so much later.
+        group: name of that control group.
+    """
+    from hpcaccept import checks
+    from hpcaccept.measure.ranks import mpi
+    from hpcaccept.model.record import Record
+    from hpcaccept.store.journal import Journal
+
+    def soon() -> None:
+        _END[how](after_s, group)
+
+    if at == "start":
+        mpi.start = _before(mpi.start, soon)
+    elif at.startswith("last:"):
+        write = Journal.write
+
+        def written(journal: Any, word: Any, *, sync: bool = True) -> None:
+            write(journal, word, sync=sync)
+            if isinstance(word, Record) and word.check == at.removeprefix("last:"):
+                soon()
+
+        Journal.write = written  # type: ignore[method-assign, assignment]
+    else:
+        build = checks.build
+
+        def built(name: str, *parameters: Any) -> Any:
+            check = build(name, *parameters)
+            if name == at:
+                object.__setattr__(check, "measure", _before(check.measure, soon))
+            return check
+
+        checks.build = built  # type: ignore[assignment]
+
+
+def _before(function: Callable[..., Any], first: Callable[[], None]) -> Callable[..., Any]:
+    def both(*args: Any, **kwargs: Any) -> Any:
+        first()
+        return function(*args, **kwargs)
+
+    return both
+
+
+def _signalled(name: str) -> Callable[[float, str], None]:
+    """From outside, whatever the interpreter is inside of by then."""
+
+    def later(after_s: float, _: str) -> None:
+        if after_s:
+            words = ["sh", "-c", f'sleep "$1"; kill -{name} "$2"', "later", str(after_s), str(os.getpid())]
+            subprocess.Popen(words, start_new_session=True)
+        else:
+            os.kill(os.getpid(), getattr(signal, f"SIG{name}"))
+
+    return later
+
+
+def _exit(after_s: float, _: str) -> None:
+    threading.Timer(after_s, os._exit, (5,)).start()
+
+
+def _memory(after_s: float, group: str) -> None:
+    """Takes more than its group has, once it has been put there from outside: a host's /sys may show no control groups."""
+
+    def take() -> None:
+        while group not in Path("/proc/self/cgroup").read_text():
+            time.sleep(0.01)
+        taken = []
+        while True:
+            taken.append(bytearray(os.urandom(1 << 16) * 256))
+
+    threading.Timer(after_s, take).start()
+
+
+_END = {"kill": _signalled("KILL"), "stop": _signalled("STOP"), "exit": _exit, "memory": _memory}
+
+
 def main() -> None:
     """Break what HPCACCEPT_FAULT says on the ranks it names, then be the rank program."""
     from hpcaccept.rank.journal_name import rank_from_environment
 
     rank = rank_from_environment(os.environ) or 0
     for fault in json.loads(os.environ["HPCACCEPT_FAULT"]):
-        if rank in fault.get("ranks", [rank]):
-            parameters = {key: value for key, value in fault.items() if key not in ("kind", "ranks")}
+        if rank in fault.get("ranks", [rank]) and fault.get("step", sys.argv[-1]) == sys.argv[-1]:
+            parameters = {key: value for key, value in fault.items() if key not in ("kind", "ranks", "step")}
             if fault["kind"] == "network":
                 parameters["rank"] = rank
             globals()[fault["kind"]](**parameters)

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from support.slurm_fixtures import WHY_NOT
-from support.submission import Finished, submit, suite_file
+from support.submission import submit, suite_file
 from system.cluster import VirtualSlurm
 
 from faults import quota
+from faults.results import keep, kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,10 +94,19 @@ class Cell:
     failed: list[str] = field(default_factory=list)
     doubted: int = 0
 
-    def add(self, done: Finished) -> None:
-        """Count what a run says of its nodes."""
-        nodes: dict[str, str] = done.report.get("nodes", {})
-        self.codes.append(done.code)
+    @property
+    def key(self) -> list[str]:
+        """Which one it is, in a file of results."""
+        return [self.load, self.launcher, "slow" if self.slow else "healthy"]
+
+    def add(self, code: int, nodes: dict[str, str]) -> None:
+        """Count what a run says of its nodes.
+
+        Args:
+            code: exit status.
+            nodes: node → outcome.
+        """
+        self.codes.append(code)
         self.failed += [node for node, outcome in nodes.items() if outcome == "FAIL"]
         self.doubted += sum(outcome == "WARN" for outcome in nodes.values())
 
@@ -121,8 +131,8 @@ class Cell:
         )
 
 
-def one(cell: Cell, slurm: VirtualSlurm | None) -> None:
-    """One run of a cell."""
+def one(cell: Cell, slurm: VirtualSlurm | None) -> tuple[int, dict[str, str]]:
+    """Exit status, and outcome of each node, of one run of a cell."""
     folder = Path(tempfile.mkdtemp(prefix="hpcaccept-busy-"))
     try:
         with contextlib.ExitStack() as around:
@@ -132,7 +142,8 @@ def one(cell: Cell, slurm: VirtualSlurm | None) -> None:
             around.enter_context(load(cell.load))
             env = slurm.env if slurm and cell.launcher == "slurm" else {}
             words = ("--nodes", "4", "--launcher", cell.launcher)
-            cell.add(submit(folder / "runs", suite_file(folder, SUITE), *words, env=env).finish(400))
+            done = submit(folder / "runs", suite_file(folder, SUITE), *words, env=env).finish(400)
+            return done.code, done.report.get("nodes", {})
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -141,21 +152,27 @@ def main() -> int:
     """Run them, print, write."""
     parser = argparse.ArgumentParser(prog="python -m faults.busy", description=__doc__)
     parser.add_argument("--repeats", type=int, default=10, metavar="N", help="runs of each (%(default)s)")
+    parser.add_argument("--loads", nargs="*", default=[*STEADY, "uneven"], metavar="LOAD", help="only under these")
+    parser.add_argument("--into", type=Path, metavar="FILE", help="keep results there too, and count those that it has")
     parser.add_argument("--write-docs", action="store_true", help=f"put the table into {PAGE.name}")
     options = parser.parse_args()
     launchers = ["local", *([] if WHY_NOT else ["slurm"])]
     cells = [Cell(name, launcher) for name in (*STEADY, "uneven") for launcher in launchers]
+    cells += [] if WHY_NOT or quota.why_not() else [Cell("idle", "slurm", slow=True)]
+    for key, result in kept(options.into):
+        for cell in (cell for cell in cells if cell.key == key):
+            cell.add(*result)
     with contextlib.ExitStack() as open_things:
         slurm = None
         if not WHY_NOT:
             place = Path(tempfile.mkdtemp(prefix="hpcaccept-busy-", dir="/run"))
             slurm = open_things.enter_context(VirtualSlurm.up(place))
-            if not quota.why_not():
-                cells.append(Cell("idle", "slurm", slow=True))
         # One run of each cell in turn: what the hour does to the machine it does to all of them.
-        for _ in range(options.repeats):
-            for cell in cells:
-                one(cell, slurm)
+        for number in range(options.repeats):
+            for cell in (cell for cell in cells if cell.load in options.loads and len(cell.codes) <= number):
+                said = one(cell, slurm)
+                cell.add(*said)
+                keep(options.into, cell.key, said)
                 sys.stdout.write("  ".join(cell.cells()) + "\n")
                 sys.stdout.flush()
             if options.write_docs:

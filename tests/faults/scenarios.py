@@ -74,7 +74,7 @@ def result_of(scenario: Scenario, done: Finished) -> Result:
     return Result(tuple(sorted(told)), tuple(sorted(wrong)))
 
 
-def _broken(folder: Path, suite: str, *faults: Mapping[str, Any], env: Mapping[str, str] | None = None) -> Finished:
+def broken(folder: Path, suite: str, *faults: Mapping[str, Any], env: Mapping[str, str] | None = None) -> Finished:
     """A run on four local virtual nodes whose interpreter has faults."""
     python = folder / "python"
     command = shlex.join([sys.executable, str(_BROKEN)])
@@ -93,7 +93,7 @@ def _broken(folder: Path, suite: str, *faults: Mapping[str, Any], env: Mapping[s
 
 def _flipped(check: str, parameters: str = "", **fault: Any) -> Callable[[Path, VirtualSlurm | None], Finished]:
     def run(folder: Path, _: VirtualSlurm | None) -> Finished:
-        return _broken(folder, _ONE_CHECK.format(check=check) + parameters, {"ranks": [2], **fault})
+        return broken(folder, _ONE_CHECK.format(check=check) + parameters, {"ranks": [2], **fault})
 
     return run
 
@@ -103,7 +103,7 @@ def _networked(break_it: Callable[[network.Network], None]) -> Callable[[Path, V
         with network.network(4, _MBIT) as net:
             break_it(net)
             suite = _ONE_CHECK.format(check="pairs") + "[peers]\nretests = 0\n"
-            return _broken(folder, suite, {"kind": "network", "prefix": net.prefix})
+            return broken(folder, suite, {"kind": "network", "prefix": net.prefix})
 
     return run
 

@@ -15,10 +15,12 @@ from hpcaccept.judge.verdict_text import verdict_of
 from hpcaccept.model.baseline import Baseline, BaselineEntry, Provenance
 from hpcaccept.model.event import Event
 from hpcaccept.model.evidence import Evidence
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.model.plan import Image, Plan, Request, Step
 from hpcaccept.model.record import RankStarted, Record, Sample, UnreadableLine
 from hpcaccept.model.suite import CheckSpec, Suite
+from hpcaccept.model.verdict import Outcome
 from hpcaccept.report.judged import Judged
 from hpcaccept.report.model import summarise
 from hpcaccept.store.gather import table_of
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from hpcaccept.model.job import JobStatus
-    from hpcaccept.model.verdict import Outcome, Verdict
+    from hpcaccept.model.verdict import Verdict
 
 DATA = Path(__file__).parents[1] / "data"
 H100 = "NVIDIA H100 80GB HBM3"
@@ -183,6 +185,11 @@ def every(judgement: Judgement) -> list[Verdict]:
     table = judgement.table
     rows = (verdict_of(table, column, row) for column in table.answers for row in range(len(column)))
     return [*judgement.said, *rows]
+
+
+def any_code(outcome: Outcome) -> FindingCode | None:
+    """A code for a verdict whose finding does not matter; none of a PASS."""
+    return None if outcome is Outcome.PASS else FindingCode.LIMIT_MISSED
 
 
 def of(verdicts: Iterable[Verdict], outcome: Outcome) -> list[Verdict]:

@@ -48,6 +48,10 @@ class Runtime:
         synchronized: how often somebody waited for the device.
         operations: name → how often it was given to the device.
         used: devices on which anything was made or changed.
+        contexts: devices on which the process has opened a context: those, and where host memory was pinned.
+        held_s: seconds that devices were held back while calls were queued.
+        archs: what torch was built for.
+        capability: of the GPUs.
     """
 
     gpus: int = 8
@@ -60,6 +64,10 @@ class Runtime:
     synchronized: int = 0
     operations: Counter[str] = field(default_factory=Counter)
     used: set[str] = field(default_factory=set)
+    contexts: set[str] = field(default_factory=set)
+    held_s: float = 0.0
+    archs: tuple[str, ...] = ("sm_80", "sm_90", "compute_90")
+    capability: tuple[int, int] = (9, 0)
 
     def index(self, device: Any) -> int:
         """Number of a device. Raises RuntimeError where CUDA has no such device."""
@@ -78,6 +86,7 @@ class Runtime:
                 size_bytes = tensor.numel() * tensor.element_size()
                 self.largest_bytes[name] = max(self.largest_bytes.get(name, 0), size_bytes)
                 self.used.add(str(tensor.device))
+                self.contexts.add(str(tensor.device))
 
 
 class Operations(TorchDispatchMode):  # type: ignore[misc]  # torch has no types here
@@ -89,6 +98,8 @@ class Operations(TorchDispatchMode):  # type: ignore[misc]  # torch has no types
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
+        if kwargs.get("pin_memory"):
+            self.runtime.contexts.add(f"cuda:{self.runtime.current}")
         if func is _ATEN._local_scalar_dense.default:  # a number that is read from the device
             return 0.0 if args[0].is_floating_point() else 0
         if func is _ATEN.equal.default:
@@ -151,6 +162,10 @@ class Stream:
     def wait_stream(self, other: Stream) -> None:
         self.waits_for.append(other)
 
+    def wait_event(self, event: Event) -> None:
+        if event.at_s is None:
+            raise RuntimeError("CUDA error: an event that was never recorded is waited for")
+
 
 @contextlib.contextmanager
 def fake_cuda(monkeypatch: pytest.MonkeyPatch, **node: Any) -> Iterator[Runtime]:
@@ -189,6 +204,13 @@ def _install(monkeypatch: pytest.MonkeyPatch, runtime: Runtime) -> None:
     def set_device(name: Any) -> None:
         runtime.current = runtime.index(name)
 
+    def sleep(cycles: int) -> None:
+        if cycles < 0:
+            raise ValueError(f"_sleep takes a number of cycles, found {cycles}")
+        runtime.contexts.add(f"cuda:{runtime.current}")
+        runtime.held_s += cycles / 2e9
+        runtime.now_s += cycles / 2e9
+
     def reaches(one: Any, other: Any) -> bool:
         if runtime.index(one) == runtime.index(other):
             raise AssertionError("asked whether a GPU reaches itself")
@@ -202,7 +224,9 @@ def _install(monkeypatch: pytest.MonkeyPatch, runtime: Runtime) -> None:
         "device": device,
         "device_count": lambda: runtime.gpus,
         "empty_cache": empty_cache,
-        "get_device_capability": lambda device=None: (runtime.index(device) * 0 + 9, 0),
+        "_sleep": sleep,
+        "get_arch_list": lambda: list(runtime.archs),
+        "get_device_capability": lambda device=None: (runtime.index(device), runtime.capability)[1],
         "get_device_name": lambda device=None: properties(device).name,
         "get_device_properties": properties,
         "is_bf16_supported": lambda **_: True,

@@ -36,8 +36,10 @@ def gpu_run(
     wrong: str = "",
     silent: Sequence[str] = (),
     at: str = AT,
+    launcher: str = "slurm",
+    moving: Mapping[str, str] | None = None,
 ) -> RunFolder:
-    """A run under ``place/runs``; ``rates`` has one number per node, ``gpus`` its UUID."""
+    """A run under ``place/runs``; ``rates`` has one number per node, ``gpus`` its UUID, ``moving`` are facts of ``memory_bandwidth``."""
     names = nodes(len(rates))
     tables = {"baseline": "optional", "checks": {"identity": {}, "matmul": {}, "memory_bandwidth": {}}}
     said: dict[str, list[Record]] = {}
@@ -68,9 +70,9 @@ def gpu_run(
         said[node] = [
             record("identity", node, about, facts=known, **who),
             record("matmul", node, numbers, **{**who, "revision": 2}),
-            record("memory_bandwidth", node, moved, **who),
+            record("memory_bandwidth", node, moved, facts=moving or {}, **who),
         ]
-    return finished(place, name, tables, names, said, at=at)
+    return finished(place, name, tables, names, said, at=at, launcher=launcher)
 
 
 def finished(
@@ -81,10 +83,11 @@ def finished(
     said: Mapping[str, Sequence[Record]],
     *,
     at: str = AT,
+    launcher: str = "slurm",
 ) -> RunFolder:
     """A run under ``place/runs`` of a suite, one rank on each of the nodes; those that are not in ``said`` never spoke."""
     ranks = {rank: said[node] for rank, node in enumerate(names) if node in said}
-    return finished_ranks(place, name, tables, names, ranks, at=at)
+    return finished_ranks(place, name, tables, names, ranks, at=at, launcher=launcher)
 
 
 def finished_ranks(
@@ -97,13 +100,14 @@ def finished_ranks(
     events: Sequence[Event] = (),
     gpus_per_node: int = 1,
     at: str = AT,
+    launcher: str = "slurm",
 ) -> RunFolder:
     """The same with a rank for each GPU of each node, by number, and with what else the driver saw."""
     settings = Settings(nodes=len(names), gpus_per_node=gpus_per_node)
     suite = resolve_suite(SuiteText(place / "mine.toml", dict(tables)))
     plan = make_plan(
         settings, suite, request_of(settings, gpus_per_node), Image(),
-        launcher="slurm", run_id=name, now=at, version=__version__, commit="c0ffee",
+        launcher=launcher, run_id=name, now=at, version=__version__, commit="c0ffee",
     )  # fmt: skip
     folder = RunFolder(place / "runs" / name)
     folder.create()

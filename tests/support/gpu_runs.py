@@ -40,6 +40,7 @@ def gpu_run(
     wrong: str = "",
     demand: str = "optional",
     more: Mapping[str, Any] | None = None,
+    clocks: Sequence[float] = (),
 ) -> str:
     """A run of ``identity`` and ``matmul`` (bf16) on one GPU of each node, as its ranks would have left it."""
     tables = {"baseline": demand, "checks": {"identity": {}, "matmul": {}}, **(more or {})}
@@ -54,6 +55,8 @@ def gpu_run(
             "wrong_elements[bf16]": float(node == wrong),
             "spread[bf16]": 0.01,
         }
+        if clocks:
+            numbers["clock_hz[bf16]"] = clocks[rank]
         spoken[node] = [
             record("identity", node, about, facts=said, **who),
             record("matmul", node, numbers, **{**who, "revision": 2}),

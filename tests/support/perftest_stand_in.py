@@ -41,6 +41,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("-x", "--gid-index", type=int)
     parser.add_argument("-F", "--CPU-freq", action="store_true")
     parser.add_argument("--report_gbits", action="store_true", required=True)
+    parser.add_argument("--source_ip", default="")
     parser.add_argument("host", nargs="?")
     return parser.parse_args()
 
@@ -55,7 +56,10 @@ def main() -> None:
     world: dict[str, Any] = json.loads(Path(os.environ["HPCACCEPT_FAKE_PERFTEST"]).read_text())
     if asked.ib_dev not in world["devices"]:
         fail(f"IB device {asked.ib_dev} not found", " Unable to find the Infiniband/RoCE device")
-    mine = {"rank": rank(), **{k: v for k, v in vars(asked).items() if k not in ("host", "port", "CPU_freq")}}
+    mine = {
+        "rank": rank(),
+        **{k: v for k, v in vars(asked).items() if k not in ("host", "port", "CPU_freq", "source_ip")},
+    }
     peer = serve(asked, mine, world) if asked.host is None else write(asked, mine)
     if {k: v for k, v in peer.items() if k != "rank"} != {k: v for k, v in mine.items() if k != "rank"}:
         fail(" Conflicting settings", f"{mine} against {peer}")
@@ -75,7 +79,7 @@ def serve(asked: argparse.Namespace, mine: dict[str, Any], world: dict[str, Any]
         time.sleep(600)
     # Servers that are ready at once would prove nothing about the wait for them.
     time.sleep(0.2)
-    with socket.create_server(("", asked.port), backlog=1) as door:
+    with socket.create_server((asked.source_ip, asked.port), backlog=1) as door:
         say("************************************\n* Waiting for client to connect... *")
         connection, _ = door.accept()
     with connection:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 PYXIS_STAND_IN = """#!/usr/bin/env bash
 # srun with the container flags of Pyxis: refuses an image that is not there in Pyxis' words, else enters nothing.
 set -euo pipefail
+[[ ${1-} != --help ]] || { echo "      --container-image=[USER@][REGISTRY#]IMAGE[:TAG]|PATH"; exit; }
 words=() image=
 for word in "$@"; do
   case $word in

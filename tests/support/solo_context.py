@@ -44,6 +44,7 @@ class SoloContext:
     threads: int = 1
     cores: float = 1.0
     gpus_asked: int = 0
+    slices_asked: bool = False
     in_turn: bool = False
     model: str = ""
     folder: Path = Path()

@@ -121,10 +121,33 @@ def network(folder: Path, count: int) -> Iterator[Hosts]:
     Raises:
         subprocess.CalledProcessError: a command failed; its message is in ``stderr``.
     """
+    with _free_network() as addresses:
+        yield from _made(folder, count, addresses)
+
+
+@contextlib.contextmanager
+def _free_network() -> Iterator[str]:
+    """First three numbers of a network that no other test of this machine has while it is open.
+
+    The kernel refuses no address that a second interface takes: two tests would talk to each other's hosts. A name in the abstract
+    name space of UNIX sockets has one owner, and none once that process is gone.
+    """
+    first = os.getpid()
+    for number in range(512):  # of 198.18.0.0/15, which RFC 2544 keeps for such networks
+        place = (first + number) % 512
+        with socket.socket(socket.AF_UNIX) as owner:
+            try:
+                owner.bind(f"\0hpcaccept-test-network-{place}")
+            except OSError:
+                continue
+            yield f"198.{18 + place // 256}.{place % 256}"
+            return
+    raise AssertionError("all 512 networks of 198.18.0.0/15 are held by tests that run now")
+
+
+def _made(folder: Path, count: int, addresses: str) -> Iterator[Hosts]:
     number, pid = next(_NUMBER), os.getpid()
-    # Of 198.18.0.0/15, which RFC 2544 keeps for such networks: some thirty processes with a dozen networks each.
-    place = (pid * 16 + number % 16) % 512
-    hosts = Hosts(folder, f"hpcssh-{pid}-{number}-", f"198.{18 + place // 256}.{place % 256}", count)
+    hosts = Hosts(folder, f"hpcssh-{pid}-{number}-", addresses, count)
     switch, link = f"{hosts.prefix}switch", f"hpc{pid}n{number}"
     spaces = [switch, *(f"{hosts.prefix}{host}" for host in range(count))]
     try:
@@ -162,6 +185,8 @@ def ssh_hosts(folder: Path, count: int = 4) -> Iterator[Hosts]:
     (folder / "sshd_config").write_text(
         f"HostKey {folder}/host_key\nAuthorizedKeysFile {folder}/id.pub\nPidFile none\nStrictModes no\n"
         "PasswordAuthentication no\nKbdInteractiveAuthentication no\nUsePAM no\nPermitRootLogin yes\n"
+        # What the user's own shell does at each log-in (pyenv waits a minute for a lock of one that was killed) is no part of a host.
+        f"SetEnv HOME={folder}\n"
     )
     with network(folder, count) as hosts:
         names = "".join(f"Host node{i}\n  HostName {hosts.address(i)}\n" for i in range(count))

@@ -131,11 +131,13 @@ def command(
     )
 
 
-def submit(runs: Path, suite: Path | str, *words: str, env: Mapping[str, str] | None = None) -> Submission:
+def submit(
+    runs: Path, suite: Path | str, *words: str, env: Mapping[str, str] | None = None, python: str = sys.executable
+) -> Submission:
     """Start a submission; its baselines folder is empty."""
     process = subprocess.Popen(
         [
-            sys.executable,
+            python,
             "-m",
             "hpcaccept",
             "submit",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support import no_locks
 from support.nvml.build import build, describe, environment, h100
 from support.pyxis_stand_in import pyxis_stand_in
 from support.submission import command, noise, submit, suite_file, until
@@ -77,7 +79,11 @@ def test_a_node_that_never_reports_is_named(tmp_path: Path, plain_slurm: Virtual
 
 
 def _sinfo(slurm: VirtualSlurm) -> str:
-    words = ["sinfo", "-h", "-N", "-n", "node3", "-p", "gpu", "-o", "%T"]
+    return _state(slurm, "node3")
+
+
+def _state(slurm: VirtualSlurm, node: str) -> str:
+    words = ["sinfo", "-h", "-N", "-n", node, "-p", "gpu", "-o", "%T"]
     return subprocess.run(words, env={**os.environ, **slurm.env}, capture_output=True, text=True, check=True).stdout
 
 
@@ -142,6 +148,46 @@ def test_a_driver_that_is_killed_is_noticed_and_its_records_are_judged(tmp_path:
     assert done.code == 3, done.out
     assert {v["node"] for v in done.verdicts(outcome="PASS", check="identity")} >= {"node0", "node1", "node2", "node3"}
     assert done.verdicts(outcome="ERROR", check="os_noise")
+    assert "ended by signal 9" in done.report["job_end"]["detail"]
+    assert any("Killed" in line for line in done.report["job_end"]["last_lines"])
+    assert "The last lines of its output:" in done.out
+
+
+def test_a_python_that_is_broken_on_the_node_is_shown_in_its_own_words(
+    tmp_path: Path, plain_slurm: VirtualSlurm
+) -> None:
+    (tmp_path / "node" / "hpcaccept").mkdir(parents=True)
+    (tmp_path / "node" / "hpcaccept" / "__init__.py").write_text(
+        "raise ImportError('\\x1b[31mhalf installed\\x1b[0m')\n"
+    )
+    wrapper = tmp_path / "bin" / "sbatch"
+    wrapper.parent.mkdir()
+    wrapper.write_text(f"#!/bin/sh\nPYTHONPATH='{tmp_path}/node' exec {shutil.which('sbatch')} \"$@\"\n")
+    wrapper.chmod(0o755)
+    env = {**plain_slurm.env, "PATH": f"{wrapper.parent}:{os.environ['PATH']}"}
+    done = submit(tmp_path / "runs", suite_file(tmp_path, SHORT), "--nodes", "1", env=env).finish()
+    assert done.code == 3, done.out
+    assert done.report["job_end"]["last_lines"][-1] == "ImportError: half installed"
+    assert "ImportError: half installed" in done.out
+    assert "exit code 1" in done.out
+    assert "hpcaccept doctor" in " ".join(done.out.split())
+
+
+def test_a_node_that_slurm_loses_is_named_and_nothing_was_cancelled(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
+    env = {**os.environ, **plain_slurm.env}
+    text = noise(20.0, "os_noise", "os_noise:later")
+    run = submit(tmp_path / "runs", suite_file(tmp_path, text), "--nodelist", "node[0-1]", env=plain_slurm.env)
+    run.pid(1, check="os_noise")
+    subprocess.run(["scontrol", "update", "nodename=node1", "state=down", "reason=test"], env=env, check=True)
+    done = run.finish(60)
+    assert done.code == 3, done.out
+    assert (done.report["job_end"]["state"], done.report["job_end"]["nodes"]) == ("node_fail", ["node1"])
+    (lost,) = done.verdicts(check="nodes")
+    assert (lost["node"], lost["outcome"]) == ("node1", "ERROR")
+    assert "node1 failed" in " ".join(done.out.split())
+    assert "cancelled" not in done.out
+    assert not done.verdicts(outcome="FAIL")
+    until(lambda: "down" not in _state(plain_slurm, "node1"), 60)
 
 
 def test_a_job_that_reaches_its_time_limit_says_so(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
@@ -184,6 +230,32 @@ def test_a_full_disk_under_the_run_folder_is_told_and_what_was_measured_is_kept(
         subprocess.run(["umount", "-l", str(small)], check=True)
 
 
+def test_a_step_that_srun_refuses_is_told_in_its_words(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
+    # The real srun, asked for a GPU that the job does not have.
+    (tmp_path / "bin").mkdir()
+    srun = tmp_path / "bin" / "srun"
+    srun.write_text(
+        f'#!/bin/sh\ncase "$*" in *hpcaccept.rank*) set -- --gpus-per-node=a100:1 "$@";; esac\nexec {shutil.which("srun")} "$@"\n'
+    )
+    srun.chmod(0o755)
+    env = {**plain_slurm.env, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    done = submit(tmp_path / "runs", suite_file(tmp_path, SHORT), "--nodes", "2", env=env).finish()
+    assert done.code == 3, done.out + done.err
+    assert "srun refused the step" in done.out
+    assert "Invalid generic resource (gres) specification" in " ".join(done.out.split())
+    assert "--gpus-per-node [TYPE:]N" in " ".join(done.out.split())
+    assert {v["outcome"] for v in done.report["verdicts"]} == {"ERROR"}
+
+
+def test_a_file_system_without_locks_keeps_runs_and_history(tmp_path: Path) -> None:
+    env, runs = no_locks.environment(tmp_path, 524), tmp_path / "runs"
+    done = submit(runs, suite_file(tmp_path, SHORT), "--nodes", "2", "--launcher", "local", env=env).finish()
+    assert done.code == 0, done.out + done.err
+    assert "Exit code 0." in done.out
+    assert list((runs / "history").glob("*.h5"))
+    assert not list(runs.rglob("*.held"))
+
+
 def test_a_torn_record_is_told_and_costs_only_itself(tmp_path: Path) -> None:
     run = submit(tmp_path / "runs", suite_file(tmp_path, SHORT), "--nodes", "3", "--launcher", "local")
     done = run.finish()
@@ -212,19 +284,26 @@ def test_a_container_image_on_a_slurm_without_pyxis_is_an_error_not_a_fault(
     words = ("--nodes", "2", "--container-image", "/nowhere/image.sqsh")
     done = submit(tmp_path / "runs", suite_file(tmp_path, SHORT), *words, env=plain_slurm.env).finish()
     assert done.code == 3
-    assert "Pyxis" in done.out
-    assert {v["outcome"] for v in done.report["verdicts"]} == {"ERROR"}
+    assert "Nothing was submitted. pyxis: srun --help knows no --container-image" in " ".join(done.err.split())
+    assert "Pyxis" in done.err
+    assert not list((tmp_path / "runs").glob("*"))
 
 
 def test_an_image_that_does_not_exist_is_an_error_not_the_nodes_fault(
     tmp_path: Path, plain_slurm: VirtualSlurm
 ) -> None:
     env = {**plain_slurm.env, "PATH": f"{pyxis_stand_in(tmp_path)}:{os.environ['PATH']}"}
-    words = ("--nodes", "2", "--container-image", "/shared/absent.sqsh")
+    here = ("--nodes", "2", "--container-image", "/shared/absent.sqsh")
+    done = submit(tmp_path / "runs", suite_file(tmp_path, SHORT), *here, env=env).finish()
+    assert done.code == 3
+    assert "Nothing was submitted. image: /shared/absent.sqsh: No such file or directory" in " ".join(done.err.split())
+    assert not list((tmp_path / "runs").glob("*"))
+    # A name of a registry, of which only the nodes can say whether there is such an image.
+    words = ("--nodes", "2", "--container-image", "registry#absent")
     done = submit(tmp_path / "runs", suite_file(tmp_path, SHORT), *words, env=env).finish()
     assert done.code == 3
     assert "image" in done.out
-    assert "/shared/absent.sqsh" in done.out
+    assert "registry#absent" in done.out
     assert {v["outcome"] for v in done.report["verdicts"]} == {"ERROR"}
 
 
@@ -309,6 +388,8 @@ def test_cancel_ends_everything_a_run_has_started(tmp_path: Path, launcher_env: 
     done = run.finish(60)
     assert done.code == 3
     assert {v["node"] for v in done.verdicts(outcome="PASS", check="identity")} >= {"node0", "node1"}
+    assert done.report["job_end"]["state"] == "cancelled"
+    assert "The run was cut short: the job was cancelled" in " ".join(done.out.split())
     until(lambda: not any(_runs(pid) for pid in pids), 20)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.nvml.build import build, describe, environment, h100
@@ -41,6 +42,34 @@ def test_healthy_gpus_pass_in_a_run_of_virtual_nodes(tmp_path: Path) -> None:
     }
     assert not done.verdicts(outcome="FAIL")
     assert not done.verdicts(outcome="ERROR")
+
+
+#: ``matmul`` needs a GPU that computes: here it only tells which rank was refused one, and why.
+BESIDE_A_LOST_ONE = "[checks.identity]\n[checks.matmul]\n[checks.health]\nperiod_s = 0.05\n"
+
+
+def test_beside_a_lost_gpu_every_rank_keeps_its_own(tmp_path: Path) -> None:
+    gpus = [h100(n, **({"state": "lost"} if n == 2 else {})) for n in range(4)]
+    env = environment(build(tmp_path / "lib"), describe(tmp_path / "gpus", gpus))
+    words = ("--nodes", "1", "--gpus-per-node", "4", "--launcher", "local")
+    done = submit(tmp_path / "runs", suite_file(tmp_path, BESIDE_A_LOST_ONE), *words, env=env).finish()
+    assert done.code == 1, done.out + done.err
+    failed = {(v["device"], v["metric"]) for v in done.verdicts(outcome="FAIL")}
+    assert failed == {("", "gpu_count"), ("cuda:2", "lost")}
+    of_a_gpu = {
+        (record["device"], record["facts"].get("gpu_uuid", ""))
+        for record in records(done.folder)
+        if record["check"] == "health"
+    }
+    assert of_a_gpu == {(f"cuda:{n}", "" if n == 2 else gpus[n]["uuid"]) for n in range(4)}
+    refused = {r["device"]: r["cause"] for r in records(done.folder) if r["check"] == "matmul"}
+    assert "GPU 2 is not usable (lost), 3 usable" in refused["cuda:2"]
+    assert not [device for device, cause in refused.items() if device != "cuda:2" and "no GPU for this rank" in cause]
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for file in folder.glob("records/*/r*.jsonl") for line in file.read_text().splitlines()]
+    return [line["data"] for line in lines if line["kind"] == "record"]
 
 
 def test_without_gpus_health_is_not_run_and_says_why(tmp_path: Path) -> None:

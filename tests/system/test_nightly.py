@@ -251,3 +251,23 @@ crontab -l >"$1/../left"
     assert (tmp_path / "left").read_bytes() == before
     journal = (work / "runs" / "nightly" / "journal.jsonl").read_text().splitlines()
     assert [json.loads(line)["data"] for line in journal] == [{"clock": "03:15"}, {"clock": ""}]
+
+
+def test_a_night_inside_its_own_maintenance_has_its_nodes_and_nobody_else_has(site: Site) -> None:
+    site.ask(
+        "scontrol", "create", "reservation", "reservationname=night", "starttime=now", "duration=60", "users=root",
+        "flags=maint,ignore_jobs", "nodes=node2,node3",
+    )  # fmt: skip
+    try:
+        # Slurm sets the nodes' flags when it next looks.
+        until(lambda: "MAINTENANCE+RESERVED" in site.ask("scontrol", "-o", "show", "node", "node2"), 30)
+        outside = site.night("--max-share", "1", "--dry-run").stdout
+        assert [node for node in ("node0", "node1", "node2", "node3") if f"# {node}: never tested" in outside] == [
+            "node0",
+            "node1",
+        ]
+        inside = site.night("--max-share", "1", "--slurm", "reservation=night")
+        assert inside.returncode == 0, inside.stdout + inside.stderr
+    finally:
+        site.ask("scontrol", "delete", "reservationname=night")
+    assert [night["nodes"] for night in site.journal("chosen")] == [["node2", "node3"]]

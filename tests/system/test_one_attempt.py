@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +15,11 @@ import pytest
 from support.submission import command, noise, submit, suite_file
 
 if TYPE_CHECKING:
+    from support.submission import Submission
     from system.cluster import VirtualSlurm
 
 pytestmark = pytest.mark.mpi
-#: Of a shell inside an allocation with other ideas, and of a site that wraps sbatch.
+#: Of a shell inside an allocation with other ideas.
 STRANGE = {
     "SBATCH_ARRAY_INX": "0-1",
     "SBATCH_EXPORT": "NONE",
@@ -27,6 +30,19 @@ STRANGE = {
     "SLURM_MEM_PER_CPU": "10",
     "SLURM_MEM_PER_NODE": "20",
     "SLURM_DISTRIBUTION": "cyclic",
+    # As salloc sets them for --ntasks-per-gpu, --gpus-per-task, --cpus-per-gpu and for a heterogeneous job.
+    "SLURM_NTASKS_PER_GPU": "2",
+    "SLURM_GPUS": "2",
+    "SLURM_GPUS_PER_TASK": "1",
+    "SLURM_GPU_BIND": "single:1",
+    "SLURM_CPUS_PER_GPU": "1",
+    "SLURM_CPUS_PER_TASK": "2",
+    "SLURM_TRES_PER_TASK": "cpu:2",
+    "SLURM_HET_SIZE": "2",
+    "SLURM_PACK_SIZE": "2",
+    "SLURM_JOB_ID_HET_GROUP_0": "4711",
+    "SLURM_JOB_ID_HET_GROUP_1": "4712",
+    "SLURM_NTASKS_HET_GROUP_1": "7",
 }
 
 
@@ -34,12 +50,86 @@ def asked(slurm: VirtualSlurm, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, env={**os.environ, **slurm.env}, capture_output=True, text=True, check=False)
 
 
+#: Of a shell in which somebody works; the last one is needed inside, and named.
+TOKENS = {
+    "HF_TOKEN": "hf_planted", "WANDB_API_KEY": "planted", "AWS_SECRET_ACCESS_KEY": "planted", "AZURE_CLIENT_SECRET": "planted",
+    "GITHUB_TOKEN": "planted", "SMTP_PASSWORD": "planted", "PIP_INDEX_URL": "https://me:planted@packages.example/simple",
+    "NGC_API_KEY": "kept", "HPCACCEPT_KEEP_VARIABLES": "NGC_API_KEY",
+}  # fmt: skip
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    raw = Path(f"/proc/{pid}/environ").read_bytes().decode("utf-8", "replace")
+    return dict(part.split("=", 1) for part in raw.split("\0") if "=" in part)
+
+
+def processes_of(folder: Path) -> dict[int, str]:
+    """Process number → command line, of everything that has the run folder among its arguments: driver, launcher, ranks."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = entry.read_bytes().decode("utf-8", "replace").split("\0")
+            if str(folder) in words:
+                found[int(entry.parent.name)] = " ".join(words)
+    return found
+
+
+def no_secret_is_seen(run: Submission) -> None:
+    """In none of the processes of a run while it measures."""
+    rank = run.pid(1, check="os_noise")
+    there = processes_of(run.folder())
+    assert rank in there
+    assert any("hpcaccept.launch.job.driver" in words for words in there.values())
+    for pid, words in there.items():
+        seen = environment_of(pid)
+        assert "planted" not in " ".join(seen.values()), words
+        assert seen["NGC_API_KEY"] == "kept", words
+
+
+def test_no_secret_of_the_shell_is_seen_in_driver_launcher_or_ranks(tmp_path: Path) -> None:
+    run = submit(tmp_path / "runs", suite_file(tmp_path, noise(1.0)), "--nodes", "2", "--launcher", "local", env=TOKENS)
+    no_secret_is_seen(run)
+    assert run.finish().code == 0
+
+
 def test_a_job_takes_nothing_from_the_shell_it_was_typed_in(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
-    suite = suite_file(tmp_path, noise(0.1))
-    done = submit(tmp_path / "runs", suite, "--nodes", "2", env={**plain_slurm.env, **STRANGE}).finish()
+    suite = suite_file(tmp_path, noise(1.0))
+    run = submit(tmp_path / "runs", suite, "--nodes", "2", env={**plain_slurm.env, **STRANGE, **TOKENS})
+    no_secret_is_seen(run)
+    done = run.finish()
     assert done.code == 0, done.out + done.err
     assert len(list((tmp_path / "runs").glob("*/plan.json"))) == 1
     assert not done.events("started_again")
+
+
+def test_a_shell_inside_another_job_is_a_shell_like_any_other(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
+    suite, runs = suite_file(tmp_path, noise(0.1)), tmp_path / "runs"
+    allocation = ("salloc", "-N1", "--ntasks-per-gpu=2", "--gpus=2", "--mem-per-cpu=100", ":", "-N1", "-n1")
+    typed = ("submit", "--launcher", "slurm", "--suite", str(suite), "--runs-dir", str(runs), "--nodes", "2")
+    done = subprocess.run(
+        [*allocation, sys.executable, "-m", "hpcaccept", *typed],
+        env={**os.environ, **plain_slurm.env, "HPCACCEPT_GPUS_PER_NODE": "0"},
+        capture_output=True, text=True, timeout=90, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    (folder,) = runs.glob("*/job.json")
+    shown = asked(plain_slurm, "scontrol", "show", "job", json.loads(folder.read_text())["id"]).stdout
+    assert "NumNodes=2" in shown
+    assert "HetJob" not in shown
+
+
+@pytest.mark.parametrize("name", ["50%x of %j, Ümlaut", "back\\slash %j", 'it\'s \\\\ "50%%"'])
+def test_a_run_folder_may_have_any_name(tmp_path: Path, plain_slurm: VirtualSlurm, name: str) -> None:
+    runs = tmp_path / name
+    suite = suite_file(tmp_path, noise(0.1))
+    done = submit(runs, suite, "--nodes", "2", "--slurm", r"comment=a\b", env=plain_slurm.env).finish()
+    assert done.code == 0, done.out + done.err
+    assert [entry.name for entry in tmp_path.iterdir() if entry.is_dir()] == [name]
+    assert len(list(done.folder.glob("logs/*_0_log.out"))) == 1
+    job = json.loads((done.folder / "job.json").read_text())["id"]
+    shown = asked(plain_slurm, "scontrol", "show", "job", job).stdout
+    assert f"WorkDir={done.folder}\n" in shown
+    assert r"Comment=a\b" in shown
 
 
 def test_no_module_of_the_folder_where_it_was_typed_is_imported(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
@@ -52,6 +142,22 @@ def test_no_module_of_the_folder_where_it_was_typed_is_imported(tmp_path: Path, 
             cwd=tmp_path, env={**os.environ, **plain_slurm.env}, capture_output=True, text=True, timeout=90, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_numbers_of_a_sites_banners_are_no_jobs(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
+    """Sites wrap sbatch to tell of quotas and maintenance; what they print may look like the answer of --parsable."""
+    wrapper = tmp_path / "bin" / "sbatch"
+    wrapper.parent.mkdir()
+    wrapper.write_text(
+        f"#!/bin/sh\necho 'Welcome to cluster 7: 20 of 100 TB are used.'\necho 1024\n{shutil.which('sbatch')} \"$@\"\ncode=$?\n"
+        "echo 4711\necho '42 jobs are waiting.'\necho 20261129\nexit $code\n"
+    )
+    wrapper.chmod(0o755)
+    env = {**plain_slurm.env, "PATH": f"{wrapper.parent}:{os.environ['PATH']}"}
+    done = submit(tmp_path / "runs", suite_file(tmp_path, noise(0.1)), "--nodes", "1", env=env).finish()
+    assert done.code == 0, done.out + done.err
+    job = json.loads((done.folder / "job.json").read_text())["id"]
+    assert f"WorkDir={done.folder}" in asked(plain_slurm, "scontrol", "show", "job", job).stdout
 
 
 def test_a_second_start_measures_nothing_and_changes_no_verdict(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:

@@ -110,8 +110,22 @@ def test_the_image_is_entered_without_pyxis_too(tmp_path: Path, pyxis: VirtualSl
     assert {v["node"] for v in done.verdicts(outcome="PASS", check="os_noise")} == NODES
 
 
-def test_a_missing_file_is_the_images_fault(tmp_path: Path, pyxis: VirtualSlurm) -> None:
-    why = nowhere(run(tmp_path, pyxis, "/nowhere/hpcaccept.sqsh"))
+def test_a_missing_file_is_refused_before_the_queue(tmp_path: Path, pyxis: VirtualSlurm) -> None:
+    done = run(tmp_path, pyxis, "/nowhere/hpcaccept.sqsh")
+    assert done.code == 3, done.out + done.err
+    assert "Nothing was submitted. image: /nowhere/hpcaccept.sqsh: No such file or directory" in " ".join(
+        done.err.split()
+    )
+    assert not list((tmp_path / "runs").glob("*"))
+
+
+def test_a_file_that_no_node_sees_is_the_images_fault(tmp_path: Path, pyxis: VirtualSlurm, image: Path) -> None:
+    place = str(image.parent)
+    with contextlib.ExitStack() as hidden:
+        for node in sorted(NODES):
+            mount = ("mount", "-n", "-t", "tmpfs", "none", place)
+            hidden.enter_context(on(pyxis, node, *mount, undo=("umount", place)))
+        why = nowhere(run(tmp_path, pyxis, image))
     assert "container: the image file does not exist where the ranks start" in why
     assert "on all 4 nodes" in why
 
@@ -126,12 +140,15 @@ def test_a_file_that_one_node_does_not_see_keeps_that_node_out(
     assert "the image file does not exist" in event["detail"]
 
 
-def test_a_file_that_is_cut_off_cannot_be_unpacked(tmp_path: Path, pyxis: VirtualSlurm, image: Path) -> None:
+def test_a_file_that_is_cut_off_is_refused_before_the_queue(tmp_path: Path, pyxis: VirtualSlurm, image: Path) -> None:
     unreadable = tmp_path / "torn.sqsh"
     whole = image.read_bytes()
     unreadable.write_bytes(whole[: len(whole) // 2])
-    why = nowhere(run(tmp_path, pyxis, unreadable))
-    assert "container: the file is no squashfs image" in why or "container: the image could not be unpacked" in why
+    done = run(tmp_path, pyxis, unreadable)
+    assert done.code == 3, done.out + done.err
+    assert "torn.sqsh: " in done.err
+    assert "cut short" in done.err
+    assert not list((tmp_path / "runs").glob("*"))
 
 
 def test_a_node_without_space_for_the_image_is_kept_out(tmp_path: Path, pyxis: VirtualSlurm) -> None:

@@ -46,10 +46,14 @@ def _end_of(job: str, slurm: VirtualSlurm, timeout_s: float = 120) -> str:
     return str(until(state, timeout_s))
 
 
-#: One node without a baseline has nothing else that judges its rates.
+#: One node without a baseline has nothing else that judges its rates, and what it keeps of them is little where the other scripts run too.
 ANY_BURN = "[checks.burn]\n" + "".join(
-    f'[limits."burn.{name}"]\nlower = 1.0\nunit = "{unit}"\n'
-    for name, unit in (("rate_flops", "FLOP/s"), ("stress_per_s", "1/s"))
+    f'[limits."burn.{name}"]\nlower = {lower}\nunit = "{unit}"\n'
+    for name, lower, unit in (
+        ("rate_flops", 1.0, "FLOP/s"),
+        ("stress_per_s", 1.0, "1/s"),
+        ("sustained_share_cpu", 0.01, "share"),
+    )
 )
 
 
@@ -118,6 +122,7 @@ def test_a_script_in_a_container_needs_no_python_on_the_host(tmp_path: Path, pla
     report = json.loads(next(tmp_path.glob("runs/*/report.json")).read_text())
     assert report["image"]["reference"].endswith("image.sqsh")
     assert report["image"]["digest"].startswith("sha256:")
+    assert (report["job"], report["not_bound_to"]) == (job, [])
 
 
 @pytest.fixture(scope="module")

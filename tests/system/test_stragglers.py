@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
 import statistics
-import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from faults.scenarios import broken
 from support.submission import submit, suite_file, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from support.submission import Submission
+    from pathlib import Path
 
 LABEL = "ddp_train"
-CPU_CGROUP = Path("/sys/fs/cgroup/cpu")
-#: A slow rank may compute for 1 ms in 20. Periods as short as a step: the kernel's usual 100 ms would be a burst.
-PERIOD_US, QUOTA_US = 20000, 1000
 pytestmark = [pytest.mark.mpi, pytest.mark.alone]
 
 
-@pytest.mark.skipif(
-    os.geteuid() != 0 or not (CPU_CGROUP / "tasks").exists(),
-    reason="a CPU quota needs root and a writable cgroup v1",
-)
 def test_one_slow_rank_of_four_is_named_and_the_ranks_that_wait_for_it_are_not_blamed(tmp_path: Path) -> None:
-    suite = suite_file(tmp_path, f"[checks.{LABEL}]\n[peers]\nretests = 1\n")
-    run = submit(tmp_path / "runs", suite, "--nodes", "4", "--launcher", "local")
-    with slowed(run, rank=2):
-        done = run.finish(300)
+    # Not by a CPU quota or pulses of SIGSTOP: they hit a rank while it waits as well, and its own part of a step, which begins when it
+    # is let go, may seem to be as fast as ever.
+    suite = f"[checks.{LABEL}]\n[peers]\nretests = 1\n"
+    done = broken(tmp_path, suite, {"kind": "slow_layer", "ranks": [2], "busy_s": 0.01})
     assert done.code == 1, done.out + done.err
     (blamed,) = done.verdicts(outcome="FAIL")
     assert (blamed["node"], blamed["metric"]) == ("node2", "own_step_s"), done.out
@@ -72,40 +61,6 @@ def test_a_rank_that_is_stopped_in_a_collective_is_named_and_the_others_tell_the
     for record in waiting:
         assert record["cut_short"], record
         assert record["beat"].startswith("step "), record["beat"]
-
-
-@contextlib.contextmanager
-def slowed(run: Submission, rank: int) -> Iterator[None]:
-    """While open, the rank of every step has a twentieth of a core from when its imports are done.
-
-    Not by pulses of SIGSTOP: those hit a rank while it waits as well, and its own part of a step, which begins when it
-    is let go, would seem to be as fast as ever.
-    """
-    group = CPU_CGROUP / f"hpcaccept-straggler-{os.getpid()}"
-    group.mkdir()
-    ended = threading.Event()
-
-    def catch() -> None:
-        folder = run.folder()
-        caught: set[Path] = set()
-        while not ended.wait(0.02):
-            for journal in set(folder.glob(f"records/*/r{rank:06d}.jsonl")) - caught:
-                if imported(journal):
-                    pid = next(line["data"]["pid"] for line in lines_of(journal) if line["kind"] == "rank_started")
-                    (group / "cgroup.procs").write_text(str(pid))
-                    caught.add(journal)
-
-    thread = threading.Thread(target=catch)
-    try:
-        (group / "cpu.cfs_period_us").write_text(str(PERIOD_US))
-        (group / "cpu.cfs_quota_us").write_text(str(QUOTA_US))
-        thread.start()
-        yield
-    finally:
-        ended.set()
-        thread.join()
-        until(lambda: not (group / "cgroup.procs").read_text().split(), 20)
-        group.rmdir()
 
 
 def imported(journal: Path) -> bool:

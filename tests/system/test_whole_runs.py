@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,9 @@ def test_the_cpu_suite_accepts_four_nodes_of_a_real_slurm(tmp_path: Path, plain_
     assert done.code == 0, done.out + done.err
     assert dict(done.report["nodes"].items()) == dict.fromkeys(sorted(NODES), "PASS")
     assert done.report["coverage"]["judged"] == done.report["coverage"]["asked"] == 4 * 7
+    job = json.loads((done.folder / "job.json").read_text())["id"]
+    assert done.report["job"] == done.report["events"][0]["job"] == job, "as the job itself saw it"
+    assert done.report["software"]["python"] == {platform.python_version(): 4}
     assert "ranks share" in done.out, "virtual nodes outnumber cores, and the report must say so"
     assert "\x1b" not in done.out
 
@@ -58,7 +62,9 @@ def test_a_node_with_a_quarter_of_its_cpu_is_found_and_no_other_is_blamed(
 
 def test_a_learned_baseline_judges_the_next_run_and_names_what_it_left_out(tmp_path: Path) -> None:
     runs, baselines = tmp_path / "runs", tmp_path / "baselines"
-    suite = suite_file(tmp_path, MATMUL + '[limits."identity.cores"]\nlower = 1\nunit = "cores"\n')
+    # Three units that differ by chance have nothing to teach: each is measured for longer than a passing disturbance lasts.
+    long = MATMUL.replace("[checks.matmul]\n", "[checks.matmul]\nblock_s = 0.3\n")
+    suite = suite_file(tmp_path, long + '[limits."identity.cores"]\nlower = 1\nunit = "cores"\n')
     first = submit(runs, suite, "--nodes", "3", "--launcher", "local").finish(180)
     assert first.code == 0, first.out
     assert {v["outcome"] for v in first.verdicts(check="matmul", metric="rate_flops")} >= {"NO_BASELINE"}

@@ -15,6 +15,7 @@ import pytest
 from support.builders import (
     AT,
     H100,
+    any_code,
     baseline,
     entry,
     evidence,
@@ -240,6 +241,23 @@ def test_row_5_throttling_by_the_hardware_fails(monkeypatch: pytest.MonkeyPatch,
     assert failed(found) == {"failures check_gpu_clock_throttling"}
 
 
+def test_row_5_an_infiniband_port_that_is_printed_and_not_counted_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = aznhc(monkeypatch, tmp_path, DATA / "aznhc/recorded/ib_slow.log", 0)
+    assert failed(found) == {"failures check_ib_bw_gdr 380"}
+
+
+@pytest.mark.parametrize("name", ["measured_nothing", "tool_missing"])
+def test_row_5_a_check_that_looked_at_nothing_is_not_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    found = aznhc(monkeypatch, tmp_path, DATA / f"aznhc/recorded/{name}.log", 0)
+    away = {v.variant for v in of(found.verdicts, Outcome.NOT_RUN)}
+    assert away
+    assert not {v.variant for v in of(found.verdicts, Outcome.PASS)} & away
+
+
 # --- 6: 7 of 8 GPUs, errors and empty statuses count as good ----------------------------------------------------------
 
 
@@ -451,7 +469,7 @@ MET = {"value": 1.0, "limit": Limit(0.5, None, "share", "built-in")}
 def test_row_15_the_exit_code_says_what_happened(outcome: Outcome, code: int) -> None:
     judged_by: dict[str, Any] = MET if outcome.is_judged else {}
     good = Verdict(Subject("node0"), "speed", Outcome.PASS, "good", **MET)  # type: ignore[arg-type]
-    said = [good, Verdict(Subject("node1"), "speed", outcome, "said", **judged_by)]
+    said = [good, Verdict(Subject("node1"), "speed", outcome, "said", code=any_code(outcome), **judged_by)]
     assert exit_code((v.outcome, v.required) for v in said) == code
 
 

@@ -86,7 +86,7 @@ def test_what_is_written_as_json_comes_back_equal(thing: object) -> None:
         Request(nodes=3),
         Image("pyxis", "registry#x:1", ("/a:/b:ro",)),
         rank_started(3, "node3", in_turn=True),
-        JobRef("local", "77", 1.25, "vm", "2026-11-22T00:00:00"),
+        JobRef("local", "77", 1.25, "vm"),
         JobStatus("stuck", "PENDING, JobHeldUser", "scontrol release 3"),
         UnreadableLine("r000001.jsonl", '{"kind":"rec'),
         MeasuredSubject("node0", "cuda:3", "GPU-1", "H100", "8 threads"),

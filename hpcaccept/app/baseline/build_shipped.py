@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept import checks
+from hpcaccept.app.baseline.like_methods import why_unlike
 from hpcaccept.errors import RunError, UsageError
 from hpcaccept.model.baseline import Baseline, BaselineEntry, Peak, Provenance, impossible
 from hpcaccept.model.metric_key import MetricKey
-from hpcaccept.parse.baseline_source import Source, StatedLimit, parse_source
+from hpcaccept.parse.baseline_source import Band, Source, StatedLimit, parse_bands, parse_source
 from hpcaccept.store.baseline_file import SHIPPED, file_name, read_generations, write_generations
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from hpcaccept.model.metric import Metric
 
 SOURCES = SHIPPED / "sources"
+#: Bands of the limits, with the published spreads of healthy fleets that they follow from.
+SPREADS = SHIPPED / "spreads.toml"
 
 
 def build(sources: Path, output: Path) -> Iterable[str]:
@@ -79,12 +82,32 @@ def _compared(built: Path, there: Path) -> tuple[bool, str]:
     return True, "the same content, in other bytes (another version of HDF5)"
 
 
-def _built(sources: Path) -> Iterable[tuple[Path, Baseline]]:
+def shipped_bands() -> dict[str, Band]:
+    """The bands of shipped limits, by name."""
+    return parse_bands(SPREADS.read_text("utf-8"), SPREADS.name)
+
+
+def sources_of(sources: Path) -> Iterable[tuple[Path, Source]]:
+    """Every source of a folder, by the names of the files.
+
+    Raises:
+        UsageError: there is none, or one is wrong.
+    """
     files = sorted(sources.glob("*.toml"))
     if not files:
         raise UsageError(f"There is no source in {sources}.", "Name their folder with --sources.")
+    bands = shipped_bands()
     for file in files:
-        source = parse_source(file.read_text("utf-8"), file.name)
+        yield file, parse_source(file.read_text("utf-8"), file.name, bands)
+
+
+def shipped_baselines() -> list[Baseline]:
+    """What comes with hpcaccept, by the names of the files, without what a site has learned beside it."""
+    return [baseline for _, baseline in _built(SOURCES)]
+
+
+def _built(sources: Path) -> Iterable[tuple[Path, Baseline]]:
+    for file, source in sources_of(sources):
         if file_name(source.model) != f"{file.stem}.h5":
             raise UsageError(
                 f"{file.name} is of {source.model!r}.", f"Name it {Path(file_name(source.model)).stem}.toml."
@@ -100,8 +123,8 @@ def shipped_baseline(source: Source, place: str) -> Baseline:
         place: name of its file, for messages.
 
     Raises:
-        UsageError: a metric that no check has, another unit than the metric's, two limits of one metric, a limit above the
-            physical peak.
+        UsageError: a metric that no check has, another unit than the metric's, two limits of one metric, a figure of another method
+            than the metric's, a limit above the physical peak.
     """
     peaks = tuple(
         Peak(key, stated.unit, stated.value, stated.source, source.date, source.peak_margin)
@@ -132,6 +155,11 @@ def _entry(key: str, stated: StatedLimit, source: Source, place: str) -> Baselin
     metric = _metric(key, place)
     if metric.unit != stated.unit:
         raise UsageError(f"{place}: the limit of {key} is in {stated.unit}, the metric in {metric.unit}.")
+    if reason := why_unlike(key, stated, source):
+        raise UsageError(
+            f"{place}: the figure for {key} ({stated.method}) does not judge it: {reason}.",
+            "Keep it under [[unused]] with that reason; the floor from the peak stands under the metric.",
+        )
     check = MetricKey.parse(key).check
     revision = checks.load(check).revision
     if source.revisions.get(check) != revision:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hpcaccept import checks
 from hpcaccept.app.run.conclude import evidence_of
 from hpcaccept.errors import StoreError
+from hpcaccept.judge.baseline.conditions import conditions_of
 from hpcaccept.judge.baseline.match import KEY_FACTS, fitting_entry, unusable
 from hpcaccept.judge.questions.peers import is_compared
 from hpcaccept.judge.statistics.aggregate import values_of
@@ -95,7 +96,7 @@ def check_run(runs_dir: Path, run: str, baselines_dir: Path) -> Looked:
         for c in values_of(evidence.samples, catalogue)
         if c.metric.is_rate and (is_compared(c) or c.metric.scope == "world")
     ]
-    facts = _facts(evidence)
+    facts, conditions = _facts(evidence), conditions_of(evidence)
     for subject in _kinds(evidence, facts):
         found = find_baseline((baselines_dir, SHIPPED), subject.model, evidence.plan.created_at)
         baseline = found[1] if found else None
@@ -107,7 +108,7 @@ def check_run(runs_dir: Path, run: str, baselines_dir: Path) -> Looked:
                 revisions.get(c.check, 0),
                 c.metric.unit,
                 subject.setting,
-                facts.get((subject.node, subject.device), {}),
+                facts.get((subject.node, subject.device), {}) | conditions,
             )
             for c in keys
         ]

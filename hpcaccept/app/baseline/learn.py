@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import TYPE_CHECKING
 
 from hpcaccept import __version__
@@ -11,18 +12,25 @@ from hpcaccept.app.baseline.lifecycle import generations_of, now, unless_decline
 from hpcaccept.app.commit import commit
 from hpcaccept.app.run.conclude import evidence_of, judge_run
 from hpcaccept.errors import RunError
+from hpcaccept.judge.baseline.conditions import conditions_of
+from hpcaccept.judge.baseline.decline import unclear
 from hpcaccept.judge.baseline.learn import learn, only_at, suspects
 from hpcaccept.judge.baseline.match import DEVICE_FACTS, GPUS_FACT, SEVERAL, SOFTWARE_FACTS, beyond_peak
+from hpcaccept.judge.statistics.peer_rule import CPU_FLOOR
 from hpcaccept.model.baseline import Baseline, Provenance, impossible
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric_key import check_of
 from hpcaccept.model.verdict import Outcome
+from hpcaccept.report.views.baselines import limits_in_words
 from hpcaccept.store.baseline_file import SHIPPED, change_file, file_name
 from hpcaccept.store.folder import find
+from hpcaccept.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from hpcaccept.judge.baseline.decline import Decline
     from hpcaccept.judge.statistics.aggregate import Values
     from hpcaccept.model.record import Record
     from hpcaccept.model.table import MeasuredSubject
@@ -31,6 +39,8 @@ if TYPE_CHECKING:
 #: Facts that would change the numbers and so belong to the provenance.
 _FACTS = (*DEVICE_FACTS, *SOFTWARE_FACTS, GPUS_FACT, "cuda_driver", "kernel", "numpy")
 _DEVICE_FACTS = tuple(DEVICE_FACTS)
+#: Metric in which checks of GPUs say the clock beside their rate.
+_CLOCK = "clock_hz"
 SubjectKey = tuple[str, str]
 
 
@@ -117,10 +127,13 @@ def learn_from(
 
 def _why_not(judged: Judged) -> str:
     """Why a run is no example of healthy machines; a missing baseline and a WARN are no reason."""
-    counts = (Outcome.FAIL, Outcome.ERROR, Outcome.NOT_RUN)
+    lacking = (Outcome.ERROR, Outcome.NOT_RUN)
     for verdict in judged.summary.bad:
-        if verdict.outcome is Outcome.FAIL or (verdict.required and verdict.outcome in counts):
+        if verdict.outcome is Outcome.FAIL or (verdict.required and verdict.outcome in lacking):
             return f"{verdict.outcome.value} {verdict.subject}, {verdict.key}"
+        # Learned from together, a slow half of a fleet would be half of what is normal.
+        if verdict.code is FindingCode.PEERS_TWO_GROUPS:
+            return f"{verdict.key}: {verdict.reason.partition('; ')[2]}"
     return ""
 
 
@@ -131,9 +144,11 @@ def _keep(baselines_dir: Path, learned: Baseline, accepted: Sequence[str]) -> It
     _must_be_possible(learned)
     file = baselines_dir / file_name(learned.model)
     kept: list[Baseline] = []
+    doubtful: list[Decline] = []
 
     def add(earlier: tuple[Baseline, ...]) -> tuple[Baseline, ...]:
         kept.append(unless_declined(learned, (*earlier, *shipped), accepted))
+        doubtful.extend(unclear(learned, (*earlier, *shipped)))
         return (*earlier, kept[0])
 
     generations = change_file(file, learned.model, add)
@@ -144,8 +159,11 @@ def _keep(baselines_dir: Path, learned: Baseline, accepted: Sequence[str]) -> It
     for entry in kept[0].entries.values():
         if entry.accepted:
             yield f"  accepted {entry.key}: {entry.accepted}"
+    for decline in doubtful:
+        yield f"  not sure {decline}"
     for node, why in learned.provenance.left_out.items():
         yield f"  left out {node}: {why}"
+    yield from limits_in_words(kept[0].entries.values())
     yield f"  It judges as a draft. To vouch for it: hpcaccept baseline approve {learned.model!r} --by NAME"
 
 
@@ -207,17 +225,31 @@ def _learn_one(judged: Mapping[str, Judged], kind: _Kind) -> tuple[Baseline, dic
     """The draft, and metric key → why nothing was learned of it."""
     left_out: dict[str, str] = {}
     revisions: dict[str, int] = {}
-    shared = 0.0
+    shared = class_floor = 0.0
     values: list[Values] = []
     for run_id, places in kind.places.items():
         run = judged[run_id]
         left_out |= suspects(run.judgement.verdicts)
         revisions |= {record.check: record.revision for record in run.evidence.records}
         values += only_at(run.values, places)
+        if run.evidence.plan.request.device == "cpu":
+            class_floor = CPU_FLOOR
         if run.evidence.shared_host:
             shared = max(shared, run.evidence.plan.suite.peers.shared_host_floor)
-    entries, useless = learn(values, kind.model, kind.setting, left_out, revisions, shared)
-    return Baseline(kind.model, _provenance(judged, kind, left_out), entries), useless
+    entries, useless = learn(values, kind.model, kind.setting, left_out, revisions, shared, class_floor)
+    origin = _provenance(judged, kind, left_out)
+    facts = origin.facts | _clocks(values, left_out)
+    return Baseline(kind.model, replace(origin, facts=facts), entries), useless
+
+
+def _clocks(values: Iterable[Values], left_out: Mapping[str, str]) -> dict[str, str]:
+    """At which clock the learned devices were: ``clock[matmul.clock_hz[bf16]]`` → the middle one, over runs and devices."""
+    seen: dict[str, list[float]] = {}
+    for column in values:
+        if column.metric.name == _CLOCK:
+            kept = [u.node not in left_out for u in column.subjects]
+            seen.setdefault(column.key, []).extend(column.value[kept].tolist())
+    return {f"clock[{key}]": show(median(clocks), "Hz") for key, clocks in sorted(seen.items()) if clocks}
 
 
 def _provenance(judged: Mapping[str, Judged], kind: _Kind, left_out: dict[str, str]) -> Provenance:
@@ -233,6 +265,7 @@ def _provenance(judged: Mapping[str, Judged], kind: _Kind, left_out: dict[str, s
         said += [known.facts_of(subject) for subject in mine]
         used |= set(mine)
     nodes = {node for places in kind.places.values() for node, _ in places}
+    conditions = [conditions_of(judged[run_id].evidence) for run_id in kind.places]
     return Provenance(
         learned_at=now(),
         runs=tuple(kind.places),
@@ -241,8 +274,8 @@ def _provenance(judged: Mapping[str, Judged], kind: _Kind, left_out: dict[str, s
         setting=kind.setting,
         facts={
             name: SEVERAL.join(sorted(texts))
-            for name in _FACTS
-            if (texts := {facts[name] for facts in said if facts.get(name)})
+            for name in dict.fromkeys((*_FACTS, *(name for facts in conditions for name in facts)))
+            if (texts := {facts[name] for facts in (*said, *conditions) if facts.get(name)})
         },
         version=__version__,
         commit=commit(),

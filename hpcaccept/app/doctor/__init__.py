@@ -148,15 +148,14 @@ def _launcher(settings: Settings) -> tuple[str, list[Finding]]:
         launch.load(settings.launcher)
         return settings.launcher, []
     passed_over = launch.choose_unattended("auto")
-    if not launch.load(passed_over).available():
+    why_not = launch.load(passed_over).available()
+    expected, _ = launch.load(passed_over).missing_words() if why_not else ("", "")
+    if not why_not or expected:
+        # One that does not answer stops a submission, and the looks at it say why.
         return passed_over, []
     chosen = next(name for name in launch.auto_order() if launch.load(name).TRAITS.virtual)
-    expected, _ = launch.load(passed_over).missing_words()
-    if expected:
-        # A submission stops there, and the looks at that launcher say why.
-        return passed_over, []
     # What follows the colon are the scheduler's own words, which its command says again.
-    why = launch.load(passed_over).available().partition(":")[0].rstrip(".")
+    why = why_not.partition(":")[0].rstrip(".")
     return chosen, [Finding("launcher", "ok", f"{chosen}, this machine alone: {why}")]
 
 
@@ -221,9 +220,9 @@ def _name(look: LoginLook) -> str:
 
 def _most_s(case: Case, seen: dict[str, Any]) -> float | None:
     """Longest job that the partition allows."""
-    from hpcaccept.app.doctor.login import partition
+    from hpcaccept.app.doctor import fitting
 
     found = seen.get("partition")
     if found is None:
         return None
-    return min((p.most_s for p in partition.chosen(case, found) if p.most_s is not None), default=None)
+    return min((p.most_s for p in fitting.chosen(case.request, found) if p.most_s is not None), default=None)

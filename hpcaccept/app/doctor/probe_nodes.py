@@ -18,15 +18,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept import checks, container, launch
+from hpcaccept.bounded import read_text
 from hpcaccept.errors import LaunchError
+from hpcaccept.launch.job.environment import of_ranks
 from hpcaccept.launch.job.preflight import by_task
 from hpcaccept.model.doctor.probe import FROM_LOGIN, NoAnswer, NodeFacts, ProbeRequest, ProbeResult
-from hpcaccept.model.plan import Step
 from hpcaccept.parse.probe_lines import ProbeReader
 from hpcaccept.parse.rank_exits import parse_deaths
 from hpcaccept.report.phrases import fold
 from hpcaccept.serial import dumps
-from hpcaccept.store.folder import RunFolder, write_whole
+from hpcaccept.store.folder import RunFolder
+from hpcaccept.store.replaced_files import replace_file
 from hpcaccept.transport.conversation import talking
 from hpcaccept.transport.process import ask
 from hpcaccept.units import show_duration
@@ -82,9 +84,7 @@ def probe(case: Case, patience: Patience, most_s: float | None = None) -> ProbeR
     assert plan is not None
     token = f"hpcaccept-doctor-{secrets.token_hex(6)}"
     # A job of its own, even when this is typed inside of another one.
-    mine = launcher.outside_environment(os.environ)
-    inside = container.load(case.image.runtime).environment(case.image)
-    environ = launcher.step_environment({**mine, **inside})
+    environ = of_ranks(plan, launcher.outside_environment(os.environ))
     with _token_folder(case.runs_dir, token) as folder:
         RunFolder(folder).write_plan(plan)
         nodes = _placeholders(plan) if case.traits.names_nodes_late else launcher.nodes(plan, environ)
@@ -128,7 +128,7 @@ def _who_imports_torch(plan: Plan) -> str:
 
 def probe_command(plan: Plan, nodes: tuple[str, ...], request: ProbeRequest) -> tuple[str, ...]:
     """The launcher's own command for a look into every node, with the question in the place of the rank program. Pure."""
-    step = Step(_STEP, nodes, 1, plan.request.gpus_per_node, (), plan.start_deadline_s)
+    step = replace(plan.first_step(nodes), id=_STEP, ranks_per_node=1, checks=())
     launcher = launch.load(plan.launcher)
     if "srun" in launcher.TRAITS.provides:
         # A container of Pyxis' without a name goes with its step.
@@ -319,7 +319,7 @@ def _token_folder(runs_dir: Path, token: str) -> Iterator[Path]:
     made = [place for place in (runs_dir, *runs_dir.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True)
-        write_whole(folder / FROM_LOGIN, token)
+        replace_file(folder / FROM_LOGIN, token)
         yield folder
     except OSError as fault:
         raise RunFolder(folder).refused(fault) from fault
@@ -345,6 +345,6 @@ def _seen_back(folder: Path, token: str, nodes: tuple[NodeFacts, ...]) -> Iterat
 def _holds(file: Path, token: str) -> bool:
     try:
         os.listdir(file.parent)  # noqa: PTH208 (asks NFS for the folder anew)
-        return file.read_text("utf-8") == token
-    except OSError:
+        return read_text(file, most=len(token)) == token
+    except (OSError, ValueError):
         return False

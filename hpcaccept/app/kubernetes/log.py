@@ -20,7 +20,9 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from hpcaccept.bounded import read_bytes
 from hpcaccept.errors import RunError, StoreError
+from hpcaccept.serial import loads
 from hpcaccept.store.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -32,8 +34,8 @@ MARK = "hpcaccept-run: "
 MOST_BYTES = 4 * 1024 * 1024
 _MOST_UNPACKED = 256 * 1024 * 1024
 _LINE = 2048
-#: What is left out, one after the other, until the rest is small enough. Reports can be made again.
-_DISPENSABLE = (("run.h5", "report.html", ".reserve"), ("outputs",), ("logs",))
+#: What is left out, one after the other, until the rest is small enough. Reports can be made again, and what was known is at the site.
+_DISPENSABLE = (("run.h5", "report.html", ".reserve", "known"), ("outputs",), ("logs",))
 _NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9_.]{0,200}")
 
 
@@ -77,7 +79,7 @@ def _packed(path: Path, without: tuple[str, ...]) -> bytes:
             name = file.relative_to(path)
             if file.is_symlink() or not file.is_file() or name.parts[0] in without:
                 continue
-            content = file.read_bytes()
+            content = read_bytes(file)
             entry = tarfile.TarInfo(name.as_posix())
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
@@ -141,7 +143,7 @@ def _found(lines: Iterable[str]) -> tuple[str, bytes]:
 def _head(text: str) -> dict[str, Any]:
     head = None
     with contextlib.suppress(ValueError):
-        head = json.loads(text)
+        head = loads(text)
     if not isinstance(head, dict) or not _NAME.fullmatch(str(head.get("run", ""))):
         raise StoreError(f"This line begins no run that hpcaccept has written: {text[:120]!r}.")
     return head

@@ -28,9 +28,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcaccept.app.kubernetes.manifest import KEY_NAME, KEYS, PORT
+from hpcaccept.bounded import read_text
+from hpcaccept.config.private_variables import names_in, without_secrets
+from hpcaccept.config.settings import load_settings
 from hpcaccept.errors import LaunchError, RunError, UsageError
 from hpcaccept.model.verdict import Outcome
-from hpcaccept.store.folder import write_whole
+from hpcaccept.serial import loads
+from hpcaccept.store.replaced_files import replace_file
 from hpcaccept.transport.process import ask
 from hpcaccept.transport.sshd import client_config, sshd
 
@@ -109,7 +113,8 @@ def open_door(pod: Pod, place: Path, key: Path) -> Iterator[None]:
         LaunchError: there is no sshd, or no key.
         RunError: the shared folder takes no writing.
     """
-    with sshd(place, key, PORT, os.environ):
+    keep = names_in(load_settings({}).settings.keep_variables)
+    with sshd(place, key, PORT, without_secrets(os.environ, keep)):
         announce(pod)
         yield
 
@@ -134,7 +139,7 @@ def announce(pod: Pod) -> None:
     """
     try:
         pod.shared.mkdir(parents=True, exist_ok=True)
-        write_whole(pod.shared / f"pod-{pod.index}.json", json.dumps({"node": pod.node}))
+        replace_file(pod.shared / f"pod-{pod.index}.json", json.dumps({"node": pod.node}))
     except OSError as fault:
         raise RunError(
             f"Cannot write under {pod.shared}: {fault.strerror}.", "Is the claim writable by all pods (ReadWriteMany)?"
@@ -184,7 +189,7 @@ def gather(pod: Pod, timeout_s: float) -> dict[int, str]:
 
 def _announced(pod: Pod, index: int) -> str:
     try:
-        said = json.loads((pod.shared / f"pod-{index}.json").read_text("utf-8"))
+        said = loads(read_text(pod.shared / f"pod-{index}.json"))
         node = str(said["node"])
         # It becomes a word of ssh's configuration.
         return node if re.fullmatch(r"[a-z0-9][-a-z0-9.]{0,252}", node) else ""
@@ -199,7 +204,7 @@ def settle(names: Mapping[int, str], pod: Pod, ssh: str) -> None:
 
     def refuses(name: str) -> bool:
         try:
-            return not ask([*ssh.split(), "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", name, "true"]).ok
+            return not ask([*ssh.split(), "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "--", name, "true"]).ok
         except LaunchError:
             return True
 
@@ -222,7 +227,7 @@ def tell(pod: Pod, names: Mapping[int, str], report: Mapping[str, Any], why: str
     codes = {index: code_of(report, name) for index, name in names.items()}
     outcomes = report.get("nodes", {})
     words = {index: rank_logs_of(report, name) or outcomes.get(name, why) for index, name in names.items()}
-    write_whole(
+    replace_file(
         pod.shared / "verdicts.json", json.dumps({"run": report.get("run", ""), "codes": codes, "words": words})
     )
 
@@ -253,10 +258,10 @@ def await_verdict(pod: Pod, timeout_s: float) -> tuple[int, str]:
     beat, changed = "", time.monotonic()
     while True:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            told = json.loads((pod.shared / "verdicts.json").read_text("utf-8"))
+            told = loads(read_text(pod.shared / "verdicts.json"))
             return int(told["codes"][str(pod.index)]), f"run {told['run']}: {told['words'][str(pod.index)]}"
         with contextlib.suppress(OSError):
-            now = (pod.shared / "alive").read_text("utf-8")
+            now = read_text(pod.shared / "alive", most=4096)
             if now != beat:
                 beat, changed = now, time.monotonic()
         limit_s = SILENCE_S if beat else timeout_s

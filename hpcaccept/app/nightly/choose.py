@@ -12,6 +12,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from hpcaccept.model.node import KEPT_FLAGS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
 #: What may stand beside IDLE on a node that is plainly idle; whatever else Slurm may say there, it is not ours to take.
 #: https://slurm.schedmd.com/sinfo.html#SECTION_NODE-STATE-CODES (25.05)
 _HARMLESS = {"CLOUD", "DYNAMIC_NORM"}
-#: Of the nodes of a reservation that the jobs are submitted to.
-_OURS = {"RESERVED", "MAINT"}
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,11 @@ class Terms:
     Attributes:
         partition: whose nodes are meant.
         gpus: that each node must be configured with.
+        gpu_type: which of them; empty: any.
         now_s: seconds since the epoch.
         until_s: when the last job has ended at the latest.
         cap: at most so many nodes.
-        reservation: that the jobs are submitted to; empty: none.
+        reservation: that the jobs are submitted to, several with commas; empty: none.
         only: names, when they matter.
         exclude: names that must not be used.
     """
@@ -48,6 +49,7 @@ class Terms:
     reservation: str = ""
     only: frozenset[str] | None = None
     exclude: frozenset[str] = frozenset()
+    gpu_type: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,20 +122,21 @@ def _why_not(node: NodeState, kept: Sequence[Reserved], terms: Terms) -> LeftOut
         return LeftOut("not among those named")
     if node.name in terms.exclude:
         return LeftOut("excluded")
-    ours = any(r.name == terms.reservation and node.name in r.nodes and r.start_s <= terms.now_s for r in kept)
+    named = set(terms.reservation.split(","))
+    ours = any(r.name in named and node.name in r.nodes and r.start_s <= terms.now_s for r in kept)
     if terms.reservation and not ours:
         return LeftOut("not in the reservation", terms.reservation)
     if "PLANNED" in node.flags:
         return LeftOut("planned for a job that waits")
     base, *more = node.flags
-    if base != "IDLE" or set(more) - _HARMLESS - (_OURS if ours else set()):
+    if base != "IDLE" or set(more) - _HARMLESS - (KEPT_FLAGS if ours else set()):
         return LeftOut("not idle", "+".join(node.flags))
     if node.busy_cpus:
         return LeftOut("not idle", f"{node.busy_cpus} CPUs in use")
-    if node.gpus < terms.gpus:
-        return LeftOut("fewer GPUs than asked for", f"{node.gpus} of {terms.gpus}")
+    if node.count(terms.gpu_type) < terms.gpus:
+        return LeftOut("fewer GPUs than asked for", f"{node.count(terms.gpu_type)} of {terms.gpus}")
     for other in kept:
-        if node.name in other.nodes and other.name != terms.reservation and _meet(other, terms):
+        if node.name in other.nodes and other.name not in named and _meet(other, terms):
             return LeftOut("planned for a job that waits" if other.for_job else "reserved", other.name)
     return None
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from hpcaccept.app.nightly.schedule import Schedule, unit, units, with_block, without_block
 from hpcaccept.errors import LaunchError, RunError
 from hpcaccept.model.nightly.window import parse_clock
-from hpcaccept.store.folder import write_whole
+from hpcaccept.store.replaced_files import replace_file
 from hpcaccept.transport.process import RawDone, ask, ask_raw
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def install_systemd(schedule: Schedule) -> str:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in units(schedule).items():
-            write_whole(folder / name, text)
+            replace_file(folder / name, text)
     except OSError as fault:
         raise RunError(f"Cannot write under {folder}: {fault.strerror}.") from None
     for command in (["daemon-reload"], ["enable", "--now", f"{schedule.unit}.timer"]):

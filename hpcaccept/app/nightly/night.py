@@ -24,12 +24,14 @@ from hpcaccept.app.nightly.notify import TOKEN_VARIABLE, URL_VARIABLE, notify
 from hpcaccept.app.run.submit import dry_run, plan_run
 from hpcaccept.app.run.wait import events_of
 from hpcaccept.config.settings import Layered
-from hpcaccept.errors import HpcacceptError, RunError, StoreError, UsageError
+from hpcaccept.errors import HpcacceptError, RunError, StoreError
 from hpcaccept.model.nightly.night import Began, Chosen, Concluded, Ended, Missed, Submitting, Withdrawn
 from hpcaccept.model.nightly.window import Here, Window
+from hpcaccept.plan.node_names import nodes_named
 from hpcaccept.store import night_journal
-from hpcaccept.store.folder import RunFolder, all_runs, write_whole
+from hpcaccept.store.folder import RunFolder, all_runs
 from hpcaccept.store.night_lock import Lock, LockHeld, acquire, myself, read_holder
+from hpcaccept.store.replaced_files import replace_file
 from hpcaccept.units import show_duration
 
 if TYPE_CHECKING:
@@ -233,7 +235,7 @@ def _tonight(site: Site, night: str, lock: Lock, found: Findings) -> None:
             raise RunError("Another nightly run has taken the lock over: this one was asleep for too long.")
         site.write(Submitting(night, folder.run_id, nodes))
         try:
-            run = runs.submit(plan, folder)
+            run = runs.submit(plan, folder, site.layered.settings)
         except HpcacceptError as fault:
             found.notes.append(fault.message)
             found.codes.append(fault.exit_code)
@@ -293,27 +295,19 @@ def _groups(
     terms = Terms(
         partition=now.partition,
         gpus=gpus,
+        gpu_type=settings.gpu_type,
         now_s=now_s,
         until_s=now_s + longest_s + runs.AFTER_LIMIT_S,
         cap=cap_of(len(found.partition), nightly.max_nodes, nightly.max_share),
         reservation=settings.slurm.get("reservation", ""),
-        only=_names(settings.nodelist, "--nodelist") if settings.nodelist else None,
-        exclude=_names(settings.exclude, "--exclude"),
+        only=frozenset(nodes_named(settings.nodelist, "--nodelist")) if settings.nodelist else None,
+        exclude=frozenset(nodes_named(settings.exclude, "--exclude")),
     )
     found.choice = choose(now.nodes, now.kept, tested, terms)
     if not found.choice.nodes:
         why = ", ".join(f"{count} {why}" for why, count in found.choice.reasons.items())
         raise NothingTonight(f"No node of {now.partition} is free to be tested: {why}.")
     return in_jobs(found.choice.nodes, nightly.nodes_per_job)
-
-
-def _names(text: str, option: str) -> frozenset[str]:
-    from ClusterShell.NodeSet import NodeSet, NodeSetException
-
-    try:
-        return frozenset(NodeSet(text))
-    except NodeSetException as fault:
-        raise UsageError(f"{option} {text!r} is no node list: {fault}.", "Write it like node[01-04],node7.") from None
 
 
 def _see_through(site: Site, night: str, opened: list[runs.Open], wait_s: float, found: Findings) -> None:
@@ -381,7 +375,7 @@ def _conclude(site: Site, began: Began, memory: Memory, found: Findings) -> Nigh
     )
     for name, line in node_lists(tested).items():
         try:
-            write_whole(site.folder / name, line)
+            replace_file(site.folder / name, line)
         except OSError as fault:
             report = replace(report, notes=(*report.notes, f"{name} could not be written: {fault.strerror}"))
     report, untold = _tell(site, report, last)

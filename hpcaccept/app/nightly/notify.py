@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from hpcaccept.app.nightly.message import as_json, as_slack, headline, text
+from hpcaccept.config.secret_files import read_secret
 from hpcaccept.errors import HpcacceptError, LaunchError, UsageError
 from hpcaccept.transport import mail, webhook
 
@@ -73,7 +74,7 @@ def _mail(report: NightReport, settings: NightlySettings) -> None:
 
 
 def _post(report: NightReport, settings: NightlySettings, environ: Mapping[str, str]) -> None:
-    url = webhook.read_secret(settings.webhook_url_file, URL_VARIABLE, environ)
-    token = webhook.read_secret(settings.webhook_token_file, TOKEN_VARIABLE, environ)
+    url = read_secret(settings.webhook_url_file, URL_VARIABLE, environ)
+    token = read_secret(settings.webhook_token_file, TOKEN_VARIABLE, environ)
     document = as_slack(report) if settings.webhook_format == "slack" else as_json(report)
     webhook.post(url, document, token=token, timeout_s=TIMEOUT_S)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -11,19 +10,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept import launch
+from hpcaccept.app.doctor.before_queue import must_fit
 from hpcaccept.app.run.submit import plan_run, start
 from hpcaccept.app.run.wait import events_of, wait_for
+from hpcaccept.bounded import read_text
 from hpcaccept.errors import HpcacceptError, LaunchError
-from hpcaccept.launch.job.driver import CANCELLED, time_limit_s
+from hpcaccept.launch.job.driver import time_limit_s
+from hpcaccept.model.event import CANCELLED
 from hpcaccept.model.job import JobRef
 from hpcaccept.model.nightly.night import ACCEPTED, Concluded, Withdrawn
 from hpcaccept.report.phrases import folded
+from hpcaccept.serial import loads
 from hpcaccept.store.folder import RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hpcaccept.config.settings import Layered
+    from hpcaccept.config.settings import Layered, Settings
     from hpcaccept.model.job import JobStatus
     from hpcaccept.model.plan import Plan
 
@@ -68,9 +71,10 @@ def plan_for(layered: Layered, nodes: Sequence[str], end_s: float | None, now_s:
     return launch.load(plan.launcher).behind_others(plan, folder.run_id, layered.nightly.nice, within_s), folder
 
 
-def submit(plan: Plan, folder: RunFolder) -> Open:
+def submit(plan: Plan, folder: RunFolder, settings: Settings) -> Open:
     """Start the job. Raises LaunchError or RunError; then there is no folder and no job."""
-    return Open(folder, start(plan, folder))
+    must_fit(plan, folder)
+    return Open(folder, start(plan, folder, settings))
 
 
 def find_again(folder: RunFolder) -> Open | None:
@@ -163,10 +167,9 @@ def judged(folder: RunFolder, night: str, judging: Judging, status: JobStatus | 
     except HpcacceptError as fault:
         # The verdicts stand; 'hpcaccept history add' catches up.
         judging.note(f"{folder.run_id}: {fault.message}")
-    ended = next((event for event in reversed(events_of(folder)) if event.kind == "ended"), None)
     told = told_by(folder, night)
     state = status or evidence.job
-    if (ended and ended.detail == CANCELLED) or (state and state.state in ("cancelled", "stuck")):
+    if evidence.cancelled or (state and state.state == "stuck"):
         # Ended from outside, perhaps to make room: what it did not come to is no news of a node, and no test of it.
         known = {name: outcome for name, outcome in told.nodes.items() if outcome in (*ACCEPTED, "FAIL")}
         if not known:
@@ -183,7 +186,7 @@ def told_by(folder: RunFolder, night: str) -> Concluded:
         LaunchError: there is no such report, or it is of another form.
     """
     try:
-        report = json.loads(folder.report_file.read_text("utf-8"))
+        report = loads(read_text(folder.report_file))
         nodes = {str(name): str(outcome) for name, outcome in report["nodes"].items()}
         # Asked for and never heard of.
         for name in report["coverage"]["nodes_silent"]:

@@ -8,15 +8,16 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from hpcaccept import checks
-from hpcaccept.errors import StoreError, UsageError
+from hpcaccept.app.run.job_end import with_output
+from hpcaccept.errors import HpcacceptError, RunError, StoreError, UsageError
 from hpcaccept.judge import judge_values
 from hpcaccept.judge.statistics.aggregate import values_of
 from hpcaccept.report import formats
 from hpcaccept.report.judged import Judged
 from hpcaccept.report.model import summarise
 from hpcaccept.store.baseline_file import SHIPPED, find_baseline
-from hpcaccept.store.folder import RunFolder, write_whole
 from hpcaccept.store.gather import Catalogue, gather
+from hpcaccept.store.replaced_files import replace_file
 from hpcaccept.store.run_file import read_run, write_run
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from hpcaccept.model.baseline import Baseline
     from hpcaccept.model.evidence import Evidence
     from hpcaccept.model.job import JobStatus
+    from hpcaccept.store.folder import RunFolder
 
 
 def collect(folder: RunFolder, job: JobStatus | None = None) -> Evidence:
@@ -35,10 +37,15 @@ def collect(folder: RunFolder, job: JobStatus | None = None) -> Evidence:
         StoreError: the plan cannot be read.
         RunError: ``run.h5`` cannot be written (RunFolderFull where there is no space).
     """
-    evidence = gather(folder, catalogue_of(folder), job or _ended_before(folder))
+    evidence = _gathered(folder, job or _ended_before(folder))
     with _named(folder):
         write_run(folder.run_file, evidence, datetime.now(timezone.utc).isoformat(timespec="seconds"))
     return evidence
+
+
+def _gathered(folder: RunFolder, job: JobStatus | None) -> Evidence:
+    evidence = gather(folder, catalogue_of(folder), job)
+    return replace(evidence, job=with_output(folder, job, last_word=evidence.last_word is not None))
 
 
 def _ended_before(folder: RunFolder) -> JobStatus | None:
@@ -72,20 +79,23 @@ def evidence_of(folder: RunFolder) -> Evidence:
     return collect(folder) if newest > written else read_run(folder.run_file)
 
 
-def judge_run(evidence: Evidence, baselines_dir: Path, history: Path | None = None) -> Judged:
+def judge_run(
+    evidence: Evidence, baselines_dir: Path, history: Path | None = None, catalogue: Catalogue | None = None
+) -> Judged:
     """Judge against limits, peers, the baselines of the devices that were measured, and their own past.
 
     Args:
         evidence: of the run.
         baselines_dir: where the site keeps its baselines.
         history: folder of what past runs measured; None, or one that is not there: nothing is asked of the past.
+        catalogue: the metrics that the run was to give; None: all of its checks.
 
     Raises:
         StoreError: a baseline or a segment of the history is damaged.
     """
     from hpcaccept.checks.identity import UNIQUE_FACTS
 
-    catalogue = checks.catalogue(spec.name for spec in evidence.plan.suite.checks)
+    catalogue = catalogue or checks.catalogue(spec.name for spec in evidence.plan.suite.checks)
     models = {subject.model for subject in evidence.samples.subjects if subject.model}
     baselines: dict[str, Baseline] = {}
     for model in models:
@@ -95,7 +105,7 @@ def judge_run(evidence: Evidence, baselines_dir: Path, history: Path | None = No
     values = values_of(evidence.samples, catalogue)
     past = None
     if history is not None and history.exists():
-        from hpcaccept.app.history import past_for
+        from hpcaccept.launch.job.known import past_for
 
         past = past_for(history, evidence)
     judgement = judge_values(evidence, values, catalogue, baselines, UNIQUE_FACTS, past)
@@ -105,8 +115,8 @@ def judge_run(evidence: Evidence, baselines_dir: Path, history: Path | None = No
 def write_report(folder: RunFolder, judged: Judged) -> None:
     """``report.json`` and ``report.html``. Raises RunError where they cannot be written."""
     with _named(folder):
-        write_whole(folder.report_file, text_of(judged, "json", folder))
-        write_whole(folder.page_file, text_of(judged, "html", folder))
+        replace_file(folder.report_file, text_of(judged, "json", folder))
+        replace_file(folder.page_file, text_of(judged, "html", folder))
 
 
 def text_of(judged: Judged, form: str, folder: RunFolder) -> str:
@@ -134,7 +144,7 @@ def save_report(folder: RunFolder, judged: Judged, form: str, output: Path) -> N
     if file.exists() and not file.is_file():
         raise UsageError(f"{output} is no file that could be replaced.", "Leave --output out to print the report.")
     try:
-        write_whole(file, text_of(judged, form, folder))
+        replace_file(file, text_of(judged, form, folder))
     except OSError as fault:
         raise UsageError(f"Cannot write {output}: {fault.strerror}.", "Choose another place with --output.") from fault
 
@@ -142,21 +152,43 @@ def save_report(folder: RunFolder, judged: Judged, form: str, output: Path) -> N
 def conclude(
     folder: RunFolder, baselines_dir: Path, form: str, job: JobStatus | None = None, history: Path | None = None
 ) -> int:
-    """Gather, judge, print, then write; gives the exit code of the run.
+    """Gather, judge, write, then print; gives the exit code of the run.
 
-    What cannot be written (a full disk) is printed all the same. The run enters the history where one is named.
+    What cannot be written (a full disk) is printed all the same, with the exit code that there will be. The run enters the
+    history where one is named.
 
     Raises:
-        RunError: run.h5, a report or the history could not be written, after the report was printed.
+        RunError: run.h5, a report or the history could not be written, after the report was printed. Its exit code is the printed one.
     """
-    evidence = gather(folder, catalogue_of(folder), job)
-    judged = judge_run(evidence, baselines_dir, history)
+    judged = judge_run(_gathered(folder, job), baselines_dir, history)
+    try:
+        _keep(folder, judged, history)
+    except (HpcacceptError, OSError) as fault:
+        judged = _without_evidence(judged, fault)
+        with contextlib.suppress(HpcacceptError, OSError):
+            # So that no program takes for accepted what is not.
+            write_report(folder, judged)
+        print_report(folder, judged, form)
+        error = fault if isinstance(fault, HpcacceptError) else RunError(f"{fault.filename}: {fault.strerror}.")
+        error.exit_code = judged.judgement.exit_code
+        raise error from (None if error is fault else fault)
     print_report(folder, judged, form)
+    return judged.judgement.exit_code
+
+
+def _keep(folder: RunFolder, judged: Judged, history: Path | None) -> None:
     with _named(folder):
-        write_run(folder.run_file, evidence, datetime.now(timezone.utc).isoformat(timespec="seconds"))
+        write_run(folder.run_file, judged.evidence, datetime.now(timezone.utc).isoformat(timespec="seconds"))
     write_report(folder, judged)
     if history is not None:
         from hpcaccept.app.history import remember
 
         remember(judged, history)
-    return judged.judgement.exit_code
+
+
+def _without_evidence(judged: Judged, fault: Exception) -> Judged:
+    """A FAIL stays one; what would have been accepted is not, with nothing left to show for it."""
+    why = fault.message if isinstance(fault, HpcacceptError) else f"{fault}."
+    code = judged.judgement.exit_code or 3
+    strict = judged.judgement.strict_exit_code or 3
+    return replace(judged, unkept=why, judgement=replace(judged.judgement, exit_code=code, strict_exit_code=strict))

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept import container, launch
+from hpcaccept.bounded import read_text
 from hpcaccept.errors import HpcacceptError, LaunchError, UsageError
 from hpcaccept.parse.image_file import HEAD_BYTES, format_of
+from hpcaccept.serial import loads
 from hpcaccept.transport.process import ask
 
 if TYPE_CHECKING:
@@ -89,7 +91,7 @@ def _sha256(file: Path) -> str:
 def _beside(file: Path) -> str:
     """What the importer wrote, if the file is still the one that it made."""
     try:
-        told = json.loads(file.with_name(file.name + ".json").read_text("utf-8"))
+        told = loads(read_text(file.with_name(file.name + ".json"), follow=True))
         found = file.stat()
         same = (told["bytes"], told["mtime"]) == (found.st_size, int(found.st_mtime))
         digest = str(told["digest"])
@@ -110,7 +112,7 @@ def _key(file: Path) -> str:
 
 def _read_cache() -> dict[str, str]:
     try:
-        kept = json.loads(_cache().read_text("utf-8"))
+        kept = loads(read_text(_cache(), follow=True))
         return {str(key): str(value) for key, value in kept.items()}
     except (OSError, ValueError, AttributeError):
         return {}
@@ -123,12 +125,12 @@ def _cached(file: Path) -> str:
 
 def _remember(file: Path, digest: str) -> str:
     """Keep it: gigabytes are not read again for every run. Nothing depends on its being kept."""
-    from hpcaccept.store.folder import write_whole
+    from hpcaccept.store.replaced_files import replace_file
 
     kept = dict(list(_read_cache().items())[-99:])
     try:
         _cache().parent.mkdir(parents=True, exist_ok=True)
-        write_whole(_cache(), json.dumps({**kept, _key(file): digest}, indent=0))
+        replace_file(_cache(), json.dumps({**kept, _key(file): digest}, indent=0))
     except (OSError, HpcacceptError):
         pass
     return digest

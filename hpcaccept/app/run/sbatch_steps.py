@@ -7,30 +7,36 @@ script hands over what Slurm says, and it is understood by the code that ``submi
 
 from __future__ import annotations
 
-import json
 import os
+import traceback
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept import container, launch
+from hpcaccept.app.run.known import leave_known
 from hpcaccept.app.run.submit import plan_of
+from hpcaccept.bounded import read_text
 from hpcaccept.config.settings import load_settings
-from hpcaccept.errors import UsageError
+from hpcaccept.errors import HpcacceptError, StoreError, UsageError
 from hpcaccept.launch.job.driver import KEPT, MARGIN_S, TIME_IS_UP, WARNING_S, reckon, time_limit_s
+from hpcaccept.launch.job.environment import of_ranks
 from hpcaccept.launch.job.events import Events
+from hpcaccept.launch.job.own_fault import last_words
 from hpcaccept.launch.job.preflight import opening
 from hpcaccept.launch.job.queue import StepQueue, next_step
 from hpcaccept.launch.job.rank_logs import first_rank_started
-from hpcaccept.parse.slurm.jobs import parse_gres_gpus
-from hpcaccept.serial import dumps, from_plain
-from hpcaccept.store.folder import RunFolder, write_whole
+from hpcaccept.parse.slurm.gres import mixed_gpus, usual_count, which
+from hpcaccept.serial import dumps, from_plain, loads
+from hpcaccept.store.folder import RunFolder
+from hpcaccept.store.replaced_files import replace_file
 from hpcaccept.units import parse_slurm_time, show_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
+    from hpcaccept.config.settings import Settings
     from hpcaccept.model.plan import Plan, Step
 
 #: Seconds of the job that its steps leave for what follows them, but a quarter of what is left at most: the image is entered twice more.
@@ -102,12 +108,7 @@ def begin(
     decided = {"nodes": len(nodes), "nodelist": "", "exclude": "", "runs_dir": str(folder.path.parent)}
     layered = load_settings({**options, **decided}, environ, suite_options)
     settings = layered.settings
-    gpus = parse_gres_gpus(told.gres) if settings.gpus_per_node < 0 else settings.gpus_per_node
-    if settings.gpus_per_node < 0 and not gpus:
-        raise UsageError(
-            "Slurm knows of no GPU (gres) on these nodes, and nobody said how many there must be.",
-            "HPCACCEPT_GPUS_PER_NODE=8 sbatch …, or HPCACCEPT_GPUS_PER_NODE=0 to test without.",
-        )
+    gpus = _gpus_of(told.gres, settings)
     launcher = launch.providing("sbatch")[0]
     place = launch.load(launcher)
     mpi = place.default_mpi(told.mpi) if settings.mpi == "auto" else settings.mpi
@@ -116,11 +117,42 @@ def begin(
     _fits(plan, told)
     folder.create()
     folder.write_plan(plan)
+    try:
+        leave_known(plan, folder, settings)
+    except OSError as fault:
+        raise folder.refused(fault) from fault
     events = Events(folder)
-    events.say("started", nodes=nodes)
+    events.say("started", nodes=nodes, job=environ.get("SLURM_JOB_ID", ""))
     clean_up = container.load(plan.image.runtime).after_job(plan.image)
     _write_words(folder, "leave", place.everywhere(plan, nodes, clean_up) if clean_up else ())
     _leave_command(folder, events, opening(plan, nodes), told)
+
+
+def _way(folder: RunFolder) -> _Way:
+    """What was left to be done. Raises StoreError: the file cannot be read, or says something else."""
+    file = folder.path / "queue.json"
+    try:
+        return from_plain(loads(read_text(file)), _Way)
+    except OSError as fault:
+        raise StoreError(f"{file} cannot be read: {fault.strerror}.", "It is written by 'hpcaccept plan'.") from None
+    except ValueError as fault:
+        raise StoreError(f"{file} does not say what is left to be done: {fault}.") from None
+
+
+def _gpus_of(gres: str, settings: Settings) -> int:
+    """GPUs that each node must have: as it was said, else as Slurm says. Raises UsageError where neither says it."""
+    if (mixed := mixed_gpus(gres)) and not settings.gpu_type and settings.gpus_per_node:
+        found, _ = which(mixed, "These nodes")
+        options = " or ".join(f"HPCACCEPT_GPUS_PER_NODE={name}:{number}" for name, number in mixed if name)
+        raise UsageError(f"{found}.", f"Say which: {options}, before sbatch.")
+    if settings.gpus_per_node >= 0:
+        return settings.gpus_per_node
+    if gpus := usual_count(gres):
+        return gpus
+    raise UsageError(
+        "Slurm knows of no GPU (gres) on these nodes, and nobody said how many there must be.",
+        "HPCACCEPT_GPUS_PER_NODE=8 sbatch …, or HPCACCEPT_GPUS_PER_NODE=0 to test without.",
+    )
 
 
 def proceed(path: str, step_id: str, code: int, took_s: float, told: ScriptInput) -> None:
@@ -132,10 +164,21 @@ def proceed(path: str, step_id: str, code: int, took_s: float, told: ScriptInput
         code: exit status of its command.
         took_s: seconds from its launch to its end.
         told: of the job.
+
+    Whatever breaks here is the run's last word; only a folder that takes none is an error (RunError, OSError).
     """
     folder = RunFolder(Path(path).absolute())
     events = Events(folder)
-    way = from_plain(json.loads((folder.path / "queue.json").read_text("utf-8")), _Way)
+    try:
+        _proceed(folder, events, step_id, code, took_s, told)
+    except (Exception, SystemExit) as fault:  # noqa: BLE001 (as in the driver: it is told as the last word, and what was measured is judged)
+        if not isinstance(fault, HpcacceptError):
+            traceback.print_exc()
+        _end(folder, events, StepQueue(()), *last_words(folder, fault))
+
+
+def _proceed(folder: RunFolder, events: Events, step_id: str, code: int, took_s: float, told: ScriptInput) -> None:
+    way = _way(folder)
     step = folder.read_step(step_id)
     events.say("step_ended", step=step_id, returncode=code)
     begun = not step.checks or first_rank_started(folder, step_id)
@@ -183,7 +226,7 @@ def _leave_command(folder: RunFolder, events: Events, queue: StepQueue, told: Sc
     allowed_s = max(1, int(min(longest_s, spare_s)))
     folder.write_step(step)
     events.say("step_started", step=step.id, nodes=step.nodes)
-    write_whole(folder.path / "queue.json", dumps(_Way(queue, allowed_s, spare_s < longest_s)) + "\n")
+    replace_file(folder.path / "queue.json", dumps(_Way(queue, allowed_s, spare_s < longest_s)) + "\n")
     variables = _changes(plan, told.variables.split())
     command = (
         "timeout",
@@ -196,20 +239,19 @@ def _leave_command(folder: RunFolder, events: Events, queue: StepQueue, told: Sc
 
 def _end(folder: RunFolder, events: Events, queue: StepQueue, detail: str = "", remedy: str = "") -> None:
     events.say("ended", detail=detail, remedy=remedy)
-    write_whole(folder.path / "queue.json", dumps(_Way(queue)) + "\n")
+    replace_file(folder.path / "queue.json", dumps(_Way(queue)) + "\n")
     _write_words(folder, "next", ())
 
 
 def _write_words(folder: RunFolder, name: str, words: Iterable[str]) -> None:
     """Words that bash reads with ``mapfile -d ''``: whatever stands in them, each is one argument."""
-    write_whole(folder.path / name, "".join(f"{word}\0" for word in words))
+    replace_file(folder.path / name, "".join(f"{word}\0" for word in words))
 
 
 def _changes(plan: Plan, names: Iterable[str]) -> tuple[str, ...]:
-    """How the environment of a step differs from the script's, of which only the names are known."""
-    before = dict.fromkeys(names, "")
-    inside = container.load(plan.image.runtime).environment(plan.image)
-    after = {**launch.load(plan.launcher).step_environment(before), **inside}
+    """How the environment of a step differs from the script's, whose names are told: their values reach this process as well."""
+    before = {name: os.environ.get(name, "") for name in names}
+    after = of_ranks(plan, before)
     gone = [name for name in before if name not in after]
     return (*gone, *(f"{name}={value}" for name, value in after.items() if before.get(name) != value))
 

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 from hpcaccept import __version__, launch
 from hpcaccept.app.commit import commit
 from hpcaccept.app.run.image_digest import identified, runtime_of
+from hpcaccept.app.run.known import leave_known
+from hpcaccept.config.settings import LINE_ENDS
 from hpcaccept.config.suites import read_suite
-from hpcaccept.errors import LaunchError, UsageError
+from hpcaccept.errors import LaunchError, StoreError, UsageError
 from hpcaccept.plan.make import image_of, make_plan, request_of
 from hpcaccept.plan.resolve import resolve_suite
 from hpcaccept.store.folder import RunFolder
@@ -52,7 +54,17 @@ def plan_run(
     if settings.mpi == "auto" and not away:
         settings = replace(settings, mpi=place.default_mpi())
     plan = plan_of(settings, overrides, launcher)
-    return plan, RunFolder(Path(settings.runs_dir).absolute() / plan.run_id)
+    return plan, RunFolder(_one_line(Path(settings.runs_dir).absolute()) / plan.run_id)
+
+
+def _one_line(runs_dir: Path) -> Path:
+    """A path that can stand in a script: settings have no line ends, and the folder that hpcaccept is typed in may have."""
+    if LINE_ENDS.search(str(runs_dir)):
+        raise UsageError(
+            f"{str(runs_dir)!r} cannot stand in a script: it has a sign in it that is none of a line.",
+            "Choose another place with --runs-dir.",
+        )
+    return runs_dir
 
 
 def schedulers_words(settings: Settings) -> tuple[str, ...]:
@@ -63,6 +75,7 @@ def schedulers_words(settings: Settings) -> tuple[str, ...]:
         "--nodelist": settings.nodelist,
         "--exclude": settings.exclude,
         "--slurm": settings.slurm,
+        "a type in --gpus-per-node": settings.gpu_type,
     }
     return tuple(name for name, value in named.items() if value)
 
@@ -125,18 +138,25 @@ def _must_be_reachable(suite: Suite) -> None:
             )
 
 
-def start(plan: Plan, folder: RunFolder) -> JobRef:
+def start(plan: Plan, folder: RunFolder, settings: Settings) -> JobRef:
     """Make the run folder and start the job; when the launcher refuses, the folder is removed again.
+
+    Args:
+        plan: of the run.
+        folder: that is made.
+        settings: where history and baselines are, of which the job gets what it needs.
 
     Raises:
         RunError: the folder cannot be made.
         LaunchError: the scheduler refused.
+        StoreError: the history is damaged.
     """
     folder.create()
     try:
         folder.write_plan(plan)
+        leave_known(plan, folder, settings)
         job = launch.load(plan.launcher).submit(plan, folder)
-    except (LaunchError, OSError) as fault:
+    except (LaunchError, StoreError, OSError) as fault:
         import shutil
 
         shutil.rmtree(folder.path, ignore_errors=True)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from hpcaccept import launch
 from hpcaccept.launch.job.rank_logs import first_rank_started
-from hpcaccept.model.event import Event
-from hpcaccept.model.job import JobRef, JobStatus
+from hpcaccept.model.event import CANCELLED, Event
+from hpcaccept.model.job import FROM_OUTSIDE, JobRef, JobStatus
 from hpcaccept.model.record import CheckStarted, Record
 from hpcaccept.store.journal import read
 
@@ -29,6 +29,8 @@ ASK_S = 2.0
 TELL_S = 0.25
 #: After the scheduler says that a job is over, its last word may still be on its way through the file system.
 SETTLE_S = 1.5
+#: A job that is being ended is "completing" until its last process on its last node is gone.
+CAUSE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -54,15 +56,15 @@ def wait_for(
     """Until the job is over, or cannot begin.
 
     Returns:
-        None when the driver had its last word; else the state in which the job was left: over without a word,
-        ``stuck``, or still ``pending`` after the queue time-out.
+        None when the driver had its last word; else the state in which the job was left: over without a word, or with none but that it was
+        told to end; ``stuck``, or still ``pending`` after the queue time-out.
     """
     launcher = launch.load(job.launcher)
     status, asked, told, over_since, begun = JobStatus("pending"), 0.0, 0.0, 0.0, time.monotonic()
     while True:
         events = events_of(folder)
-        if any(event.kind == "ended" for event in events):
-            return None
+        if ended := next((event for event in events if event.kind == "ended"), None):
+            return _told_to_end(launcher, job) if ended.detail == CANCELLED else None
         now = time.monotonic()
         if now - asked >= ASK_S or over_since:
             status, asked = launcher.status(job), now
@@ -80,6 +82,16 @@ def wait_for(
             tell(progress_of(folder, events, status))
             told = now
         time.sleep(LOOK_S if not over_since else 0.2)
+
+
+def _told_to_end(launcher: launch.Launcher, job: JobRef) -> JobStatus | None:
+    """Why, where the scheduler knows: its driver only heard that it is to end."""
+    until = time.monotonic() + CAUSE_S
+    while True:
+        status = launcher.status(job)
+        if status.over or time.monotonic() > until:
+            return status if status.state in FROM_OUTSIDE else None
+        time.sleep(0.2)
 
 
 def events_of(folder: RunFolder) -> list[Event]:

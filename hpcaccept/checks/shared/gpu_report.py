@@ -35,6 +35,7 @@ _SAID = {
     "retired_pages_pending": "retired_pending",
     "pcie_replays": "replays",
     "clock_limit_ns": "violations",
+    "memory_slowdown": "memory_threshold",
     "links": "nvlinks",
 }
 _TOTALS = ("memory_errors_lifetime", "row_remaps", "spare_rows", "retired_pages", "cache_errors", "pcie_replays")
@@ -84,9 +85,19 @@ class Report:
 
     def counters(self) -> None:
         """ECC, repairs of memory, replays of PCIe, time that policies took."""
-        self._difference("ecc_uncorrected", "memory_errors.uncorrected")
+        self._held("memory_errors.uncorrected")
+        self._held("cache_errors.uncorrected", "sram")
+        seen = self.watch.seen
+        self._difference(
+            "ecc_uncorrected", "memory_errors.uncorrected", least=seen.risen.get("memory_errors_uncorrected", 0.0)
+        )
         self._difference("ecc_uncorrected", "cache_errors.uncorrected", "sram")
-        self._difference("ecc_corrected_rate", "memory_errors.corrected", per_s=self.watch.seconds)
+        self._difference(
+            "ecc_corrected_rate",
+            "memory_errors.corrected",
+            per_s=self.watch.seconds,
+            least=seen.risen_per_s.get("memory_errors_corrected", 0.0),
+        )
         self._flag("sram_threshold", "cache_errors.threshold_exceeded")
         # A GPU either replaces rows (from Ampere on) or retires pages: the lack of one is told where the other lacks too.
         rows, pages = "row_remaps" not in self.after.missing, "retired_pages" not in self.after.missing
@@ -116,11 +127,25 @@ class Report:
         if self.after.recovery is None:
             self._missing("recovery_needed", "recovery")
             return
-        self.ctx.emit("recovery_needed", float(self.after.recovery != ""))
-        if self.after.recovery:
-            self.ctx.fact("recovery", self.after.recovery)
+        wanted = self.after.recovery or self.watch.before.recovery or ""
+        self.ctx.emit("recovery_needed", float(wanted != ""))
+        if wanted:
+            self.ctx.fact("recovery", wanted if self.after.recovery else f"{wanted}, before the run")
 
-    def _difference(self, metric: str, key: str, variant: str = "", per_s: float = 1.0) -> None:
+    def _held(self, key: str, variant: str = "") -> None:
+        """Errors of before the run: until the GPU is reset, what they have hit is still in use."""
+        count = self.watch.first.numbers.get(key)
+        if count is None:
+            self._missing("ecc_uncorrected_before", key, variant)
+            return
+        self.ctx.emit("ecc_uncorrected_before", count, variant)
+        if count:
+            self.ctx.fact(
+                f"uncorrected_before[{_said(key)}]", f"{count:.0f} since the driver was loaded: reset the GPU"
+            )
+
+    def _difference(self, metric: str, key: str, variant: str = "", per_s: float = 1.0, least: float = 0.0) -> None:
+        """How far a counter rose in the run, or ``least`` where more than that was seen meanwhile."""
         before, after = self.watch.first.numbers.get(key), self.after.numbers.get(key)
         if before is None or after is None:
             self._missing(metric, key, variant)
@@ -130,7 +155,7 @@ class Report:
                 f"reset[{_said(key)}]", f"the counter fell from {before:.0f} to {after:.0f}: it was reset in the run"
             )
             before = 0
-        self.ctx.emit(metric, (after - before) / per_s, variant)
+        self.ctx.emit(metric, max((after - before) / per_s, least), variant)
 
     def _flag(self, metric: str, key: str) -> None:
         value = self.after.numbers.get(key)
@@ -150,13 +175,18 @@ class Report:
     # links
 
     def pcie(self) -> None:
-        """The best link that was seen, against what GPU and slot can do together."""
+        """The worst link that the busy GPU had, against what GPU and slot can do together."""
+        if self.watch.gpu.coherent:
+            for lost in ("pcie_generations_lost", "pcie_lanes_lost"):
+                self.ctx.unsupported(lost, "the GPU reaches its CPU over a coherent chip-to-chip link, not over PCIe")
+            return
         seen, busy = self.watch.seen, sum(self.watch.seen.busy_limits.values())
-        for name, lost, best, key in (
-            ("pcie_generation", "pcie_generations_lost", seen.pcie_gen, "pcie_gen_max.generation"),
-            ("pcie_lanes", "pcie_lanes_lost", seen.pcie_width, "pcie_width_max.lanes"),
+        for name, lost, highest, worst, key in (
+            ("pcie_generation", "pcie_generations_lost", seen.pcie_gen, seen.pcie_gen_busy, "pcie_gen_max.generation"),
+            ("pcie_lanes", "pcie_lanes_lost", seen.pcie_width, seen.pcie_width_busy, "pcie_width_max.lanes"),
         ):
             most = self.after.numbers.get(key)
+            best = highest if worst is None or busy < _BUSY_SAMPLES else worst
             if best is None or most is None:
                 why = seen.missing.get("pcie_gen" if name == "pcie_generation" else "pcie_width") or seen.why_not
                 self.ctx.unsupported(lost, why or self.after.missing.get(key.partition(".")[0]) or "it was not seen")
@@ -240,6 +270,8 @@ class Report:
                 self.ctx.fact(metric.replace("_enabled", "_mode"), mode)
         if "power_limit.watts" in numbers and numbers.get("power_default.watts"):
             self.ctx.emit("power_limit_share", numbers["power_limit.watts"] / numbers["power_default.watts"])
+        if gpu.fabric:
+            self.ctx.fact("fabric_domain", gpu.fabric)
 
     def others(self, held_share: float) -> list[str]:
         """Who else is on the GPU, and what it holds; a sentence for each that makes the measurement worthless."""
@@ -264,6 +296,12 @@ class Report:
             self._missing("memory_held_share", "memory.used")
             return trouble
         self.ctx.emit("memory_held_share", used / total)
+        node = self.watch.gpu.numa_node
+        if node is not None and used / total > held_share and not before.processes:
+            self.ctx.fact(
+                "memory_held", f"{_gib(used)} were in use before the run: its memory is NUMA node {node} of the kernel"
+            )
+            return trouble
         if used / total > held_share and not before.processes:
             trouble.append(f"{_gib(used)} of its memory were in use before the run, by nobody that the driver shows")
         return trouble
@@ -300,22 +338,43 @@ class Report:
             ("power_w", seen.power_w, "power"),
             ("energy_j", seen.energy_j, "energy"),
             ("temperature_max", seen.temperature_max_c, "temperature"),
+            ("memory_temperature_max", seen.memory_temperature_max_c, "memory_temperature"),
         ):
             if value is not None:
                 self.ctx.emit(metric, value)
             elif not self.lost:
                 self.ctx.unsupported(metric, seen.missing.get(question) or "the GPU was never seen busy")
-        limit = self.after.numbers.get("slowdown.celsius") or self.watch.first.numbers.get("slowdown.celsius")
-        if seen.temperature_max_c is not None and limit is not None:
-            self.ctx.emit("temperature_margin", limit - seen.temperature_max_c)
-        elif not self.lost:
-            self._missing("temperature_margin", "slowdown.celsius")
-        shutdown = self.after.numbers.get("shutdown.celsius")
-        if limit is not None and shutdown is not None:
-            self.ctx.fact("thresholds", f"slowdown at {limit:.0f} °C, shutdown at {shutdown:.0f} °C")
+        self._margins()
         if seen.samples:
             self.ctx.emit("watch_share", seen.cost_s / (self.watch.ended_s - self.watch.begun_s))
             self.ctx.fact("samples", f"{seen.samples}, of a busy GPU {sum(seen.busy_limits.values())}")
+
+    def _margins(self) -> None:
+        """How far the heat stayed below the thresholds, by the threshold or, where it is not told, by the driver's distance to it."""
+        seen = self.watch.seen
+        limit, of_memory = (self._threshold(key) for key in ("slowdown.celsius", "memory_slowdown.celsius"))
+        if seen.temperature_max_c is not None and limit is not None:
+            self.ctx.emit("temperature_margin", limit - seen.temperature_max_c)
+        elif limit is None and seen.temperature_margin_k is not None:
+            self.ctx.emit("temperature_margin", seen.temperature_margin_k)
+        elif not self.lost and limit is None:
+            self._missing("temperature_margin", "slowdown.celsius")
+        elif not self.lost:
+            self.ctx.unsupported("temperature_margin", seen.missing.get("temperature") or "no temperature was seen")
+        if seen.memory_temperature_max_c is not None and of_memory is not None:
+            self.ctx.emit("memory_temperature_margin", of_memory - seen.memory_temperature_max_c)
+        elif not self.lost and of_memory is None:
+            self._missing("memory_temperature_margin", "memory_slowdown.celsius")
+        elif not self.lost:
+            why = seen.missing.get("memory_temperature") or "no temperature was seen"
+            self.ctx.unsupported("memory_temperature_margin", why)
+        shutdown = self.after.numbers.get("shutdown.celsius")
+        if limit is not None and shutdown is not None:
+            self.ctx.fact("thresholds", f"slowdown at {limit:.0f} °C, shutdown at {shutdown:.0f} °C")
+
+    def _threshold(self, key: str) -> float | None:
+        found = self.after.numbers.get(key)
+        return self.watch.first.numbers.get(key) if found is None else found
 
     def _reasons(self) -> None:
         seen = self.watch.seen

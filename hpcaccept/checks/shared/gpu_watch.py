@@ -8,19 +8,19 @@ judge against it.
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hpcaccept import serial
+from hpcaccept.bounded import read_text
 from hpcaccept.errors import RunFolderFull
 from hpcaccept.measure.gpu import telemetry
 from hpcaccept.measure.gpu.driver import Gpu, GpuDriver, Link, NoAnswer, OpenGpu, State, Vendor
 from hpcaccept.measure.gpu.events import Listener
 from hpcaccept.model.check import CheckContext, Unavailable
-from hpcaccept.store.folder import write_whole
+from hpcaccept.store.replaced_files import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,7 +119,7 @@ class Watch:
         self.before = found.counters()
         if not self.before.lost:
             self.listener = Listener(found)
-            self._sampler = telemetry.Sampler(found, self.seen, period_s)
+            self._sampler = telemetry.Sampler(found, self.seen, period_s, whole=True)
             self._sampler.start()
 
     def _remember(self, ctx: CheckContext) -> None:
@@ -137,7 +137,7 @@ class Watch:
             # Without it only a later step would know less.
             with contextlib.suppress(OSError, RunFolderFull):
                 read_state = FirstLook(self.first_at, self.gpu, self.before.numbers, self.before.links)
-                write_whole(ctx.folder / name, serial.dumps(read_state))
+                replace_file(ctx.folder / name, serial.dumps(read_state))
 
     def end(self) -> State:
         """The last look; the threads have ended and the driver is closed."""
@@ -162,6 +162,6 @@ def _identified(driver: GpuDriver, gpu: Gpu, listed: Sequence[Gpu]) -> Gpu:
 def _read(file: Path) -> FirstLook | None:
     """What an earlier step left; a file that a full disk tore is none."""
     try:
-        return serial.from_plain(json.loads(file.read_text("utf-8")), FirstLook)
+        return serial.from_plain(serial.loads(read_text(file)), FirstLook)
     except (OSError, ValueError):
         return None

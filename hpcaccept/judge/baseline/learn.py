@@ -1,8 +1,8 @@
 """What does a run teach? Baseline entries from the subjects that are not suspect.
 
-Each subject speaks once, by the median of its runs. The failing limit lies ``max(floor, k × spread)`` below (or above) the
-median of the subjects: the floor of the metric keeps a baseline of few, very even subjects from blaming the next healthy one; k is
-4, and more where so few subjects were measured that the 95 % interval of a further one is wider.
+Each subject speaks once, by the median of its runs. An entry keeps the median of the subjects and the law by which a further healthy one differs
+from it (``judge.statistics.learned_rule``). The failing limit follows from the law and from how many values a run holds against such limits
+(``judge.baseline.limit``), and is never nearer than the floor of the metric; the one that is written down is that of a run like the learned ones.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from hpcaccept.judge.baseline.limit import limits_of, useless
 from hpcaccept.judge.statistics.aggregate import Values
-from hpcaccept.judge.statistics.peer_rule import CPU_FLOOR, MAD_TO_SIGMA
-from hpcaccept.judge.statistics.student_t import t_quantile
+from hpcaccept.judge.statistics.learned_rule import Law, laws_of
+from hpcaccept.judge.statistics.peer_rule import CPU_FLOOR, robust
+from hpcaccept.judge.statistics.rate_shares import LEARNED_BASELINE
 from hpcaccept.model.baseline import BaselineEntry
+from hpcaccept.model.suite import PeerRule
 from hpcaccept.model.table import MeasuredSubject
 from hpcaccept.model.verdict import Outcome, Verdict
 
@@ -27,10 +30,12 @@ if TYPE_CHECKING:
 
 
 Ints = npt.NDArray[np.int64]
-SIGMAS = 4.0
-#: A limit further below the middle than this finds nothing that anybody would call slow.
-_MOST_LOSS = 0.5
+Floats = npt.NDArray[np.float64]
+#: Chance that a healthy run misses any learned limit.
+RATE = PeerRule().false_alarm_rate * LEARNED_BASELINE
 _CONFIDENCE = 0.95
+#: Squares of larger numbers overflow.
+_LARGEST = 1e150
 
 
 @dataclass
@@ -89,8 +94,11 @@ def suspects(verdicts: Iterable[Verdict]) -> dict[str, str]:
     for verdict in verdicts:
         # An ERROR with a value: somebody else used the device, or the value is more than the part can do.
         untrue = verdict.outcome is Outcome.ERROR and verdict.value is not None
-        if (untrue or verdict.outcome in (Outcome.FAIL, Outcome.WARN)) and verdict.subject.node:
-            found.setdefault(verdict.subject.node, f"{verdict.outcome.value} {verdict.key}: {verdict.reason}")
+        reason = f"{verdict.outcome.value} {verdict.key}: {verdict.reason}"
+        if untrue and verdict.subject.node:
+            found[verdict.subject.node] = reason  # says more than a WARN about the same value
+        elif verdict.outcome in (Outcome.FAIL, Outcome.WARN) and verdict.subject.node:
+            found.setdefault(verdict.subject.node, reason)
     return found
 
 
@@ -101,6 +109,7 @@ def learn(
     left_out: Mapping[str, str],
     revisions: Mapping[str, int],
     shared_floor: float,
+    class_floor: float = 0.0,
 ) -> tuple[dict[str, BaselineEntry], dict[str, str]]:
     """Entries for every rate that like, unsuspected subjects of a model have; and metric key → why nothing was learned of it.
 
@@ -111,6 +120,7 @@ def learn(
         left_out: suspect nodes.
         revisions: check → revision of its method.
         shared_floor: smallest loss that may be blamed where nodes share a kernel, else 0.
+        class_floor: smallest floor of a class of metrics: that of CPUs, else 0.
     """
     roll = _Roll(model, setting, left_out)
     pools: dict[tuple[str, str], _Pool] = {}
@@ -124,23 +134,81 @@ def learn(
             pool.node.append(node[column.subject[rows]])
             pool.value.append(column.value[rows])
     # Of one metric in several scales (4 nodes, 8 nodes) the last one measured is kept: a file has one entry per key.
+    kept = {key: (pool, own) for (key, own), pool in pools.items()}
+    seen = {key: _seen(pool, class_floor) for key, (pool, _) in kept.items()}
+    laws = _laws(seen)
+    comparisons = sum(len(seen[key].numbers) for key in laws)
     entries = {
-        key: _entry(pool, own, revisions.get(pool.column.check, 0), shared_floor) for (key, own), pool in pools.items()
+        key: _entry(pool, own, revisions.get(pool.column.check, 0), seen[key], laws.get(key), shared_floor, comparisons)
+        for key, (pool, own) in kept.items()
     }
-    useless = {key: why for key, one in entries.items() if (why := _useless(one))}
-    return {key: one for key, one in entries.items() if key not in useless}, useless
+    unused = {key: why for key, one in entries.items() if (why := useless(one))}
+    return {key: one for key, one in entries.items() if key not in unused}, unused
 
 
-def _useless(entry: BaselineEntry) -> str:
-    """Why a limit would be met by the broken too; empty for one that finds something."""
-    center = entry.center or 0.0
-    if center <= 0:
-        return "the middle is 0"
-    loss = 1 - entry.lower / center if entry.lower is not None else (entry.upper or math.inf) / center - 1
-    # Rounding: half, as nodes that share a kernel are given, is still a limit.
-    if loss > (_MOST_LOSS if entry.lower is not None else 1.0) + 1e-9:
-        return f"the units differ so much that a loss of {loss:.0%} would still pass"
-    return ""
+class _Seen(NamedTuple):
+    """What the subjects of a metric show.
+
+    Attributes:
+        numbers: float64[n], ascending: one for each subject; of all ranks together one for each run.
+        center: their median.
+        unseen: standard deviation of one run of a subject that the medians of several do not show.
+        floor: of the class of the metric, relative.
+        together: of all ranks together: it says nothing of the units of the fleet.
+        counted: a count has no noise, and its limit no rate.
+    """
+
+    numbers: Floats
+    center: float
+    unseen: float
+    floor: float
+    together: bool
+    counted: bool
+
+
+def _seen(pool: _Pool, class_floor: float) -> _Seen:
+    metric = pool.column.metric
+    subject, value = np.concatenate(pool.subject), np.concatenate(pool.value)
+    together = metric.scope == "world"
+    numbers = np.sort(value if together else _medians(subject, value))
+    floor = max(metric.peer_floor or CPU_FLOOR, class_floor)
+    counted = metric.noise == "counted"
+    unseen = 0.0 if together or counted else _unseen(subject, value)
+    return _Seen(numbers, float(np.median(numbers)), unseen, floor, together, counted)
+
+
+def _unseen(subject: Ints, value: Floats) -> float:
+    """Of the runs of a subject against each other, less what is left of it in their median; 0 of subjects that were in one run each."""
+    order = np.argsort(subject, kind="stable")
+    subject, value = subject[order], value[order]
+    pairs = (value[1:] - value[:-1])[subject[1:] == subject[:-1]]
+    if not len(pairs) or not np.abs(pairs).max() < _LARGEST:
+        return 0.0
+    runs = len(value) / len(np.unique(subject))
+    # Of two runs the median is the mean; of more its variance is π/2 of the mean's.
+    left = max(0.0, 1 - (1.0 if runs <= 2 else math.pi / 2) / runs)
+    # Signs in turn: a drift from run to run is no noise of one.
+    width = float(robust((pairs * np.where(np.arange(len(pairs)) % 2, 1, -1))[None, :])[1][0])
+    return width / math.sqrt(2) * math.sqrt(left)
+
+
+def _laws(seen: Mapping[str, _Seen]) -> dict[str, Law]:
+    """The law of each metric whose middle is a rate; those of all ranks together apart from those of units."""
+    found: dict[str, Law] = {}
+    for together in (False, True):
+        mine = {
+            key: one
+            for key, one in seen.items()
+            if one.together is together and not one.counted and one.center > 0 and np.abs(one.numbers).max() < _LARGEST
+        }
+        laws = laws_of(
+            [one.numbers / one.center - 1 for one in mine.values()],
+            [one.floor for one in mine.values()],
+            [one.unseen / one.center for one in mine.values()],
+            of_a_fleet=not together,
+        )
+        found |= dict(zip(mine, laws, strict=True))
+    return found
 
 
 def _fits(subject: MeasuredSubject, model: str, setting: str) -> bool:
@@ -198,37 +266,39 @@ def _medians(subject: Ints, value: npt.NDArray[np.float64]) -> npt.NDArray[np.fl
     return middle
 
 
-def _entry(pool: _Pool, setting: str, revision: int, shared_floor: float) -> BaselineEntry:
-    metric = pool.column.metric
-    subject, value = np.concatenate(pool.subject), np.concatenate(pool.value)
-    subjects = len(np.unique(subject))
-    # All ranks together are one subject, which speaks anew in every run.
-    numbers = np.sort(value if metric.scope == "world" else _medians(subject, value))
-    center = float(np.median(numbers))
-    spread = MAD_TO_SIGMA * float(np.median(np.abs(numbers - center)))
-    wide = prediction_factor(len(numbers))
-    floor = max(metric.peer_floor or CPU_FLOOR, shared_floor)
-    sigmas = max(SIGMAS, wide) if math.isfinite(wide) else SIGMAS
-    loss = max(floor * abs(center), sigmas * spread)
+def _entry(
+    pool: _Pool, setting: str, revision: int, seen: _Seen, law: Law | None, shared_floor: float, comparisons: int
+) -> BaselineEntry:
+    metric, count = pool.column.metric, sum(len(value) for value in pool.value)
+    subjects = len(np.unique(np.concatenate(pool.subject)))
+    low, high = median_interval(seen.numbers.tolist())
+    floor = max(seen.floor, shared_floor)
+    exact = seen.center - floor * abs(seen.center), seen.center + floor * abs(seen.center)
     higher = metric.direction == "higher"
-    low, high = median_interval(numbers.tolist())
-    return BaselineEntry(
+    entry = BaselineEntry(
         key=pool.column.key,
         revision=revision,
         unit=metric.unit,
         direction=metric.direction,
-        center=center,
-        spread=spread,
-        lower=center - loss if higher else None,
-        upper=None if higher else center + loss,
+        center=seen.center,
+        spread=float(robust(seen.numbers[None, :])[1][0]) if law else 0.0,
+        lower=exact[0] if higher else None,
+        upper=None if higher else exact[1],
         subjects=subjects,
-        source=f"median of {len(value)} values of {subjects} unit(s), loss > max({floor:.3g}, {sigmas:.3g} robust sigma)",
-        values=len(value),
-        nodes=0 if metric.scope == "world" else len(np.unique(np.concatenate(pool.node))),
+        source=f"median of {count} values of {subjects} unit(s)",
+        values=count,
+        nodes=0 if seen.together else len(np.unique(np.concatenate(pool.node))),
         center_low=low,
         center_high=high,
         setting=setting,
     )
+    if law is None:
+        return entry
+    entry = replace(
+        entry, floor=floor, width=law.width, freedom=law.freedom, tail=law.tail, rate=RATE, comparisons=comparisons
+    )
+    lower, upper, _ = limits_of(entry, comparisons, RATE)
+    return replace(entry, lower=lower, upper=upper)
 
 
 def median_interval(ordered: list[float]) -> tuple[float | None, float | None]:
@@ -248,14 +318,3 @@ def median_interval(ordered: list[float]) -> tuple[float | None, float | None]:
             break
         rank += 1
     return (ordered[rank - 1], ordered[count - rank]) if rank else (None, None)
-
-
-def prediction_factor(count: int) -> float:
-    """How many standard deviations around the centre of n subjects one further subject lies in with 95 %: t · sqrt(1 + 1/n).
-
-    Inf for fewer than two. G. Hahn, W. Meeker, Statistical Intervals (1991), section 4.7; for subjects that are normally
-    distributed. With the robust deviation in place of the usual one it is a little too narrow for few subjects.
-    """
-    if count < 2:
-        return math.inf
-    return t_quantile((1 - _CONFIDENCE) / 2, count - 1) * math.sqrt(1 + 1 / count)

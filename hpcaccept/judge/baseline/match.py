@@ -2,8 +2,9 @@
 
 The rule (docs/how-to/baselines.md):
 
-* Refused: another subject, revision, setting (threads, turns, scale) or number of GPUs per node; another power limit, memory
-  size, ECC or MIG mode of the device; an expired baseline; and, where the suite requires a baseline, a draft.
+* Refused: another subject, revision, setting (threads, turns, scale) or number of GPUs per node; another launcher where CPUs are
+  measured, another transport of a check that has one; another power limit, memory size, ECC or MIG mode of the device; an expired
+  baseline; and, where the suite requires a baseline, a draft.
 * Said, and refused by a ``strict`` baseline: another driver, CUDA, torch, NCCL, MPI or image; a fact of the device that the
   run does not tell.
 """
@@ -43,6 +44,8 @@ SOFTWARE_FACTS = {
 }
 #: How many GPUs of a node took part: what nodes reach together depends on it.
 GPUS_FACT = "gpus_per_node"
+#: Where CPUs are measured: who gave the ranks their cores.
+LAUNCHER_FACT = "launcher"
 #: Facts of ``identity`` that decide whether a baseline fits: subjects that agree in these (and in model and setting) need one look.
 KEY_FACTS = (*DEVICE_FACTS, *SOFTWARE_FACTS, GPUS_FACT)
 #: Relative difference up to which two numbers are one: limits are set in whole watts; drivers reserve some memory, and data
@@ -129,6 +132,15 @@ def most_of(baseline: Baseline | None, key: str, unit: str) -> float:
     return peak.value * (1 + max(peak.margin, _MEASURED_MARGIN.get(unit, 0.0)))
 
 
+#: What carried the messages of a check.
+TRANSPORT = "transport"
+
+
+def transport_fact(check: str) -> str:
+    """Name of the fact that says what carried the messages of a check."""
+    return f"{TRANSPORT}[{check}]"
+
+
 def same_device(fact: str, one: str | None, other: str | None) -> bool:
     """True unless both are known and differ: another power limit, memory size, ECC or MIG mode."""
     return not (one and other) or _alike(fact, one, other)
@@ -166,8 +178,16 @@ def _refusal(
         return f"the baseline was measured with {measured_with}, this run with {setting}"
     if entry.gpus and (found := facts.get(GPUS_FACT)) != str(entry.gpus):
         return f"the baseline is of {entry.gpus} GPUs per node, this run has {found or 'not said how many'}"
+    learned_under = baseline.provenance.facts
+    for fact, name in {
+        LAUNCHER_FACT: "launcher",
+        transport_fact(MetricKey.parse(entry.key).check_name): "transport",
+    }.items():
+        known, here = learned_under.get(fact), facts.get(fact)
+        if known and here and here not in known.split(SEVERAL):
+            return f"the baseline was measured with the {name} {known}, this run with {here}"
     for fact, name in DEVICE_FACTS.items():
-        known, here = baseline.provenance.facts.get(fact), facts.get(fact)
+        known, here = learned_under.get(fact), facts.get(fact)
         if not same_device(fact, known, here):
             return f"the baseline is of {name} {known}, this device has {here}"
     return ""

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpcaccept.judge.identities import identities
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_most
+from hpcaccept.model.record import OF_THE_HOUR
 from hpcaccept.model.table import MeasuredSubject
 from hpcaccept.model.verdict import CODE, Outcome
-from hpcaccept.model.verdict_table import JudgedColumn
+from hpcaccept.model.verdict_table import JudgedColumn, Remark
 
 if TYPE_CHECKING:
     from hpcaccept.model.evidence import Evidence
@@ -37,7 +39,7 @@ def judge_drift(
     """
     facts: dict[str, dict[str, str]] = {}
     for record in identities(evidence):
-        mine = {key: text for key, text in record.facts.items() if key not in unique_facts}
+        mine = {key: text for key, text in record.facts.items() if key not in unique_facts | OF_THE_HOUR}
         facts.setdefault(record.node, {}).update(mine)
     if len(facts) < 2:
         return [], ()
@@ -46,16 +48,14 @@ def judge_drift(
     ties = {name: found for name, found in counts.items() if len(found) > 1 and found[0][1] == found[1][1]}
     majority = {name: found[0] for name, found in counts.items() if name not in ties}
     good: list[int] = []
-    odd: dict[str, dict[int, tuple[str, str]]] = {}
+    odd: dict[str, dict[int, Remark]] = {}
     for number, mine in enumerate(facts.values(), start=first):
         differing = [name for name, (usual, _) in majority.items() if mine.get(name, "") != usual]
         for name in differing:
             usual, count = majority[name]
             reason = f"{name} is {mine.get(name) or 'absent'!r}, {count} of {len(facts)} nodes have {usual or 'none'!r}"
-            odd.setdefault(name, {})[number] = (
-                reason,
-                f"Make {name} what it is on the other nodes, or test these nodes apart.",
-            )
+            remedy = f"Make {name} what it is on the other nodes, or test these nodes apart."
+            odd.setdefault(name, {})[number] = Remark(reason, remedy, FindingCode.DRIFT)
         if not differing:
             good.append(number)
     agreed = f"agrees with the majority of {len(facts)} nodes in {len(names)} facts"
@@ -73,18 +73,17 @@ def judge_drift(
     return answers, (*nodes, *([MeasuredSubject("", "")] if ties else []))
 
 
-def _of_a_tie(name: str, found: list[tuple[str, int]]) -> tuple[str, str]:
-    """Reason and remedy where nobody is in the majority."""
+def _of_a_tie(name: str, found: list[tuple[str, int]]) -> Remark:
+    """What is said where nobody is in the majority."""
     said = ", ".join(f"{text or 'none'!r} on {count}" for text, count in found)
-    return (
+    return Remark(
         f"{name} differs, and no text of it has the majority: {said}",
         f"Make {name} the same everywhere, or test these nodes apart.",
+        FindingCode.DRIFT_TIE,
     )
 
 
-def _answer(
-    key: str, outcome: Outcome, subjects: list[int], said: str, remarks: dict[int, tuple[str, str]]
-) -> JudgedColumn:
+def _answer(key: str, outcome: Outcome, subjects: list[int], said: str, remarks: dict[int, Remark]) -> JudgedColumn:
     none = np.full(len(subjects), np.nan)
     return JudgedColumn(
         question="limits",

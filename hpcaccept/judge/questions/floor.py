@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 #: Share of the peak: of products, of the device's own memory, of everything that goes over a link.
 PRODUCTS, MEMORY, LINKS = 0.10, 0.25, 0.10
 _SMALLEST_SLICE = 1 / 8
-_MIG = KEY_FACTS.index("mig_mode")
 
 
 def judge_against_floor(
@@ -55,7 +54,7 @@ def judge_against_floor(
             peak = peak_of(baselines.get(model), column.key)
             if peak is None or peak.unit != column.metric.unit:
                 continue
-            sliced = facts[_MIG : _MIG + 1] != ("",) and "".join(facts[_MIG : _MIG + 1]).startswith("enabled")
+            sliced = dict(zip(KEY_FACTS, facts, strict=False)).get("mig_mode", "").startswith("enabled")
             share = share_of_peak(column.parts.check, peak.unit) * (_SMALLEST_SLICE if sliced else 1.0)
             source = (
                 f"coarse floor, {share:.3g} of the peak {show(peak.value, peak.unit)} of {model}"

@@ -1,59 +1,226 @@
 """Is a subject slower than it used to be? Its own past runs are the best peers it has, where they were measured with the same.
 
-The rules are ``judge.statistics.history_rule``. A sudden loss is a FAIL when it was seen twice: in another launch of this run (the retest of
-suspects) or in the run before; seen once it is a WARN. A slow decline is a WARN, and so is a subject that failed again and again.
+The rules are ``judge.statistics.history_rule`` and ``trend_rule``. A sudden loss is a FAIL when it was seen twice: in another launch of this
+run (where its peers, too, had made it a suspect) or in the run before; seen once it is a WARN. A slow decline is a WARN, and so is a subject that failed again
+and again. Who got better is never blamed.
+
+The own past, the slow decline and the repeat offenders have each a share of the false-alarm rate (``judge.statistics.rate_shares``), which all series of
+the run divide among them.
+
 A new driver moves every subject alike: that shift is taken out before anybody is blamed, and said once. So is what all virtual nodes of
 one machine have in common, who share its cores with whatever else it does; a slow decline of theirs is the machine's.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from hpcaccept.judge.identities import identities
-from hpcaccept.judge.questions.peers import answer_of, floors_of
-from hpcaccept.judge.statistics.history_rule import DECLINE, MIN_PAST, STEADY, compare_with_past, middle_of, trend
+from hpcaccept.judge.questions.offenders import offenders
+from hpcaccept.judge.questions.peers import answer_of, floors_of, unanswered
+from hpcaccept.judge.statistics.history_rule import (
+    ENOUGH_TO_SHIFT,
+    Repeats,
+    compare_with_past,
+    levelled,
+    loss_of,
+    one_offs,
+)
 from hpcaccept.judge.statistics.peer_rule import cut
-from hpcaccept.judge.statistics.sensitivity import Sensitivity, span_of
+from hpcaccept.judge.statistics.rate_shares import OFFENDERS, OWN_PAST, SLOW_DECLINE
+from hpcaccept.judge.statistics.run_noise import MIN_PAST, as_of_one_launch, middle_of
+from hpcaccept.judge.statistics.sensitivity import Sensitivity, Sight, by_kind, sight_of, span_of
+from hpcaccept.judge.statistics.trend_rule import DECLINE, trend
 from hpcaccept.judge.verdict_text import extended
-from hpcaccept.model.history import FAILED, WARNED, environment_digest, environment_of, subject_id
-from hpcaccept.model.metric import Metric, at_most
-from hpcaccept.model.verdict import CODE, Outcome
-from hpcaccept.model.verdict_table import JudgedColumn
+from hpcaccept.model.evidence import Evidence
+from hpcaccept.model.finding_code import FindingCode
+from hpcaccept.model.history import FAILED, Past, environment_digest, environment_of, subject_id
+from hpcaccept.model.metric import Limit
+from hpcaccept.model.verdict import CODE, Outcome, Subject, Verdict
+from hpcaccept.units import show
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import numpy.typing as npt
+    from collections.abc import Sequence
 
     from hpcaccept.judge.statistics.aggregate import Values
     from hpcaccept.judge.statistics.grouping import Alike
-    from hpcaccept.judge.statistics.peer_rule import Compared
-    from hpcaccept.model.evidence import Evidence
-    from hpcaccept.model.history import Past
+    from hpcaccept.judge.statistics.history_rule import ComparedWithPast
+    from hpcaccept.model.verdict_table import JudgedColumn
 
     Floats = npt.NDArray[np.float64]
+    Bools = npt.NDArray[np.bool_]
     Rows = npt.NDArray[np.intp]
 
-#: So many like subjects must have a past before a common shift can be told from a slow subject.
-_ENOUGH_TO_SHIFT = 4
+T = TypeVar("T", bound=np.generic)
 #: A common shift is said from here on.
 _WORTH_SAYING = 0.005
 #: Subjects that say how much like subjects vary from run to run.
 _REFERENCES = 512
-#: So many failed runs make a repeat offender.
-_AGAIN = 2
-_OFTEN = at_most(_AGAIN - 1, "runs", "a unit that fails again and again needs a repair, not a retest")
-_FAILED_RUNS = Metric("failed_runs", "runs", "lower", "Earlier runs in which the unit failed.", limit=_OFTEN)
+
+
+def suspected_by_past(evidence: Evidence, values: Sequence[Values], alike: Alike, past: Past) -> list[JudgedColumn]:
+    """Whom one low value makes a suspect, whatever went by in other runs: WARN or FAIL, to be launched again."""
+    question, asked = _question(evidence, values, alike, past)
+    return [answer for column, rows, _ in asked if (answer := question.first_look(column, rows)) is not None]
 
 
 def judge_against_history(
     evidence: Evidence, values: Sequence[Values], alike: Alike, past: Past
-) -> tuple[list[JudgedColumn], Sensitivity, tuple[str, ...]]:
-    """An answer per rate and kind of subject, of the subjects with enough of a past; what it could see; what changed for all."""
+) -> tuple[list[JudgedColumn], Sensitivity, tuple[str, ...], list[Verdict]]:
+    """An answer per rate and kind of subject, of the subjects with enough of a past; what it could see; what changed for all, as
+    sentences, and as verdicts on the run where it is a loss.
+    """
+    question, asked = _question(evidence, values, alike, past)
+    changes, place, rule = question.changes, question.place, evidence.plan.suite.peers
+    answers: list[JudgedColumn] = []
+    sights: list[Sight] = []
+    shifts: dict[str, float] = {}
+    together: list[Verdict] = []
+    repeats = [question.repeats_of(column, rows) for column, rows, _ in asked]
+    gone_by = sum(low for _, (low, _) in repeats), sum(of for _, (_, of) in repeats)
+    for (column, rows, _), (known, _) in zip(asked, repeats, strict=True):
+        answer, found, warnings = question.ask(column, rows, known, gone_by)
+        together += warnings
+        if found.shift is not None:
+            shifts[column.key] = found.shift
+        elif changes:
+            continue
+        answers.append(answer)
+        floor = floors_of(column, evidence, column.metric.past_floor or 0.0)[1]
+        sights.append(sight_of(column.metric, found.compared, floor))
+    answers += [answer for column in values for answer in question.forgotten(column)]
+    fewest = min((seen for _, _, seen in asked), default=0)
+    answers += offenders(past, place, rule.false_alarm_rate * OFFENDERS, rule.false_alarm_rate)
+    comparisons = sum(len(rows) for _, rows, _ in asked)
+    rate = rule.false_alarm_rate * OWN_PAST
+    seen = span_of([end for sight in sights for end in sight.half])
+    sensitivity = Sensitivity(comparisons, rate, cut(comparisons, rate), seen, fewest, by_kind(sights))
+    return answers, sensitivity, _notes(changes, shifts), together
+
+
+@dataclass(frozen=True, eq=False)
+class _Question:
+    """What is the same for every metric.
+
+    Attributes:
+        evidence: of the run.
+        past: of its subjects.
+        like: int[r], past runs that are compared with.
+        changes: since them: fact → (before, now).
+        place: of each subject of the run in the past.
+        metrics: metrics (and kinds of subjects) that are asked about: each has an equal share of the rate.
+    """
+
+    evidence: Evidence
+    past: Past
+    like: npt.NDArray[np.intp]
+    changes: Mapping[str, tuple[str, str]]
+    place: npt.NDArray[np.intp]
+    metrics: int
+
+    def repeats_of(self, column: Values, rows: Rows) -> tuple[Repeats, tuple[int, int]]:
+        """How some like subjects repeat themselves; of their past values those that were low and went by, and how many there are."""
+        runs, failed, floors, z = self._before(column, rows)
+        before = self._levelled(runs)
+        known = Repeats.of(before, floors[1])
+        higher = column.metric.direction == "higher"
+        return known, one_offs(known, before, column.value[rows], higher, z, failed)
+
+    def _levelled(self, runs: Floats) -> Floats:
+        return levelled(runs) if self.changes or self.evidence.shared_host else runs
+
+    def _before(self, column: Values, rows: Rows) -> tuple[Floats, Bools | None, tuple[float, float], float]:
+        """Of some like subjects: past values, which of them failed, the floors, and the cut of one sighting."""
+        mine, series = self.place[column.subject[rows]], self.metrics * len(rows)
+        runs = _columns_of(_rows_of(self.past.values[column.key], self.like), mine)
+        if column.key in self.past.launches and column.metric.statistic == "best":
+            launches = _columns_of(_rows_of(self.past.launches[column.key], self.like), mine)
+            runs = as_of_one_launch(runs, launches, column.metric.direction == "higher")
+        z = cut(series, self.evidence.plan.suite.peers.false_alarm_rate * OWN_PAST)
+        floors = floors_of(column, self.evidence, column.metric.past_floor or 0.0)
+        return runs, _failed(self.past, column.key, self.like, mine), floors, z
+
+    def ask(
+        self, column: Values, rows: Rows, known: Repeats, gone_by: tuple[int, int]
+    ) -> tuple[JudgedColumn, ComparedWithPast, list[Verdict]]:
+        """The answer of some like subjects, what it follows from, and what is a WARN of the whole run."""
+        evidence, rate = self.evidence, self.evidence.plan.suite.peers.false_alarm_rate
+        series = self.metrics * len(rows)
+        runs, failed, floors, z = self._before(column, rows)
+        moved = bool(self.changes) or evidence.shared_host
+        before = self._levelled(runs)
+        found = compare_with_past(
+            before, column.value[rows], column.metric.direction == "higher", floors, z,
+            failed=failed, moved=moved, gone_by=gone_by, known=known,
+        )  # fmt: skip
+        needed = next((spec.required for spec in evidence.plan.suite.checks if spec.name == column.check), True)
+        who = f"own median of {len(before)} earlier runs"
+        detail = f"loss > {floors[1]:.3g} and beyond what chance makes of {series} series"
+        answer = answer_of("history", column, rows, found.compared, who, detail, required=needed)
+        answer = _seen_twice(answer, column.launches[rows], before, failed)
+        if not evidence.shared_host:
+            # What is new today for all subjects is no decline of any.
+            level = 1 + (found.shift or 0.0)
+            z = cut(series, rate * SLOW_DECLINE)
+            answer = _declining(answer, before * level, self.past, self.like, floors[1], z)
+        return answer, found, self._together(column, rows, runs, floors[1])
+
+    def first_look(self, column: Values, rows: Rows) -> JudgedColumn | None:
+        """Whom one sighting makes a suspect; None where nobody has lost what is worth a look."""
+        runs, failed, floors, z = self._before(column, rows)
+        moved = bool(self.changes) or self.evidence.shared_host
+        higher = column.metric.direction == "higher"
+        if not moved and not (loss_of(column.value[rows], middle_of(runs), higher) > floors[0]).any():
+            return None
+        found = compare_with_past(
+            self._levelled(runs), column.value[rows], higher, floors, z, failed=failed, moved=moved, first_look=True
+        )
+        if self.changes and found.shift is None:
+            return None  # too few can tell what is new from what is slow
+        who = f"own median of {len(runs)} earlier runs"
+        return answer_of("history", column, rows, found.compared, who, "a first look", required=False)
+
+    def forgotten(self, column: Values) -> list[JudgedColumn]:
+        """NO_BASELINE for subjects that failed in run after run, and of which no good value is left to compare with."""
+        if not column.metric.is_rate or column.metric.past_floor is None or column.key not in self.past.values:
+            return []
+        mine = self.place[column.subject]
+        waits = _waits_for_a_person(self.past, column.key)
+        rows = np.flatnonzero((mine >= 0) & waits[mine])
+        if not len(rows):
+            return []
+        why = f"it failed in its earlier runs, and fewer than {MIN_PAST} good ones are remembered from before"
+        told = unanswered("history", column, rows, Outcome.NO_BASELINE, why, required=False)
+        # What failed, and can no longer be asked about, is not accepted for that.
+        return [replace(told, code=FindingCode.PAST_FORGOTTEN, owed=np.ones(len(rows), bool))]
+
+    def _together(self, column: Values, rows: Rows, runs: Floats, floor: float) -> list[Verdict]:
+        """A WARN of the run where something new has cost all subjects more than one of them may lose."""
+        now = environment_digest(environment_of(identities(self.evidence)))
+        old = np.array([self.past.runs[number].environment != now for number in self.like.tolist()], bool)
+        if not self.changes or not old.any() or len(rows) < ENOUGH_TO_SHIFT:
+            return []
+        before = middle_of(runs[old])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = column.value[rows] / before
+        known = np.isfinite(share) & (before > 0)
+        if known.sum() < ENOUGH_TO_SHIFT:
+            return []
+        shift = float(np.median(share[known])) - 1
+        if (-shift if column.metric.direction == "higher" else shift) <= floor:
+            return []
+        return [_lost_together(column, int(known.sum()), float(np.median(before[known])), shift, floor, self.changes)]
+
+
+def _question(
+    evidence: Evidence, values: Sequence[Values], alike: Alike, past: Past
+) -> tuple[_Question, list[tuple[Values, Rows, int]]]:
+    """What is the same for every metric, and what is asked: column, rows of like subjects, and the fewest past values of any of them."""
     column_of = {name: number for number, name in enumerate(past.subjects)}
     subjects = evidence.samples.subjects
     place = np.fromiter((column_of.get(subject_id(subject), -1) for subject in subjects), np.intp, len(subjects))
@@ -62,55 +229,54 @@ def judge_against_history(
         (column, rows, seen)
         for column in values
         if column.metric.is_rate and column.metric.past_floor is not None and column.key in past.values
-        for rows, seen in _with_a_past(column, _rows_of(past.values[column.key], like), place, alike)
+        for rows, seen in _with_a_past(
+            column, _rows_of(past.values[column.key], like), place, alike, _waits_for_a_person(past, column.key)
+        )
     ]
-    comparisons = sum(len(rows) for _, rows, _ in asked)
-    rule = evidence.plan.suite.peers
-    required = {spec.name: spec.required for spec in evidence.plan.suite.checks}
-    answers: list[JudgedColumn] = []
-    losses: list[float] = []
-    shifts: dict[str, float] = {}
-    for column, rows, _ in asked:
-        # As among the peers: an equal share of the rate for each comparison.
-        z = cut(len(asked) * len(rows), rule.false_alarm_rate)
-        mine = place[column.subject[rows]]
-        before = _rows_of(past.values[column.key], like)
-        if len(mine) != before.shape[1] or (mine != np.arange(len(mine))).any():
-            before = before[:, mine]
-        floors = floors_of(column, evidence, column.metric.past_floor or 0.0)
-        higher = column.metric.direction == "higher"
-        compared = compare_with_past(before, column.value[rows], higher, floors, z)
-        if changes or evidence.shared_host:
-            compared, shift = _shifted(compared, column.value[rows], higher)
-            if shift is not None:
-                shifts[column.key] = shift
-            elif changes:
-                continue
-        who = f"own median of {len(before)} earlier runs"
-        detail = f"loss > {floors[1]:.3g} and > {z:.2f} robust sigma"
-        needed = required.get(column.check, True)
-        answer = answer_of("history", column, rows, compared, who, detail, required=needed)
-        answer = _seen_twice(answer, column.launches[rows], before, past, mine)
-        declines = not evidence.shared_host
-        answers.append(_declining(answer, before, past, like, floors[1], higher) if declines else answer)
-        losses.append(float(np.median(compared.fail_at)))
-    fewest = min((seen for _, _, seen in asked), default=0)
-    answers += _offenders(past, place)
-    z = cut(comparisons, rule.false_alarm_rate)
-    sensitivity = Sensitivity(comparisons, rule.false_alarm_rate, z, span_of(losses), fewest)
-    return answers, sensitivity, _notes(changes, shifts)
+    return _Question(evidence, past, like, changes, place, len(asked)), asked
 
 
-def _rows_of(values: Floats, like: npt.NDArray[np.intp]) -> Floats:
+def _rows_of(values: npt.NDArray[T], like: npt.NDArray[np.intp]) -> npt.NDArray[T]:
     """The runs that are compared with; the table itself where those are all."""
     return values if len(like) == len(values) else values[like]
 
 
-def _with_a_past(column: Values, before: Floats, place: npt.NDArray[np.intp], alike: Alike) -> list[tuple[Rows, int]]:
+def _columns_of(table: npt.NDArray[T], mine: npt.NDArray[np.intp]) -> npt.NDArray[T]:
+    """The columns of some subjects; the table itself where those are all."""
+    whole = len(mine) == table.shape[1] and (mine == np.arange(len(mine))).all()
+    return table if whole else table[:, mine]
+
+
+def _failed(past: Past, key: str, like: npt.NDArray[np.intp], mine: npt.NDArray[np.intp]) -> Bools | None:
+    """bool[r, u]: which past values failed; None where nothing is known of that."""
+    said = past.outcomes.get(key)
+    return None if said is None else said[np.ix_(like, mine)] == FAILED
+
+
+def _waits_for_a_person(past: Past, key: str) -> Bools:
+    """bool[u]: subjects that failed in run after run, and of which nothing good is left from before: what they reach now is not normal.
+
+    However many runs pass, nobody but a person makes it so (``hpcaccept history accept``).
+    """
+    said, values = past.outcomes.get(key), past.values[key]
+    if said is None or not len(said):
+        return np.zeros(len(past.subjects), bool)
+    failed = said == FAILED
+    often = failed.sum(axis=0) >= MIN_PAST
+    if not often.any():
+        return np.zeros(len(past.subjects), bool)
+    until = len(said) - np.argmax(failed[::-1], axis=0)
+    good_before = (np.isfinite(values) & (np.arange(len(said))[:, None] < until)).sum(axis=0)
+    return np.asarray(often & (good_before < MIN_PAST))
+
+
+def _with_a_past(
+    column: Values, before: Floats, place: npt.NDArray[np.intp], alike: Alike, waits: Bools
+) -> list[tuple[Rows, int]]:
     """The rows of each kind of subject that have enough past values and a number to compare, and the fewest values of any."""
     mine = place[column.subject]
     count = np.isfinite(before).sum(axis=0)
-    ready = (mine >= 0) & (np.abs(column.value) < 1e150)
+    ready = (mine >= 0) & (np.abs(column.value) < 1e150) & ~waits[mine]
     ready[ready] &= count[mine[ready]] >= MIN_PAST
     kinds = [rows[ready[rows]] for _, rows in alike.groups(column.subject)]
     return [(rows, int(count[mine[rows]].min())) for rows in kinds if len(rows)]
@@ -139,109 +305,89 @@ def _like_runs(evidence: Evidence, past: Past) -> tuple[npt.NDArray[np.intp], di
     return everything, changes or {"": ("", "")}
 
 
-def _shifted(compared: Compared, value: Floats, higher: bool) -> tuple[Compared, float | None]:
-    """The comparison without what all subjects gained or lost; None where too few subjects could tell."""
-    known = np.isfinite(compared.center) & (compared.center > 0)
-    if known.sum() < _ENOUGH_TO_SHIFT:
-        return compared, None
-    shift = float(np.median(value[known] / compared.center[known])) - 1
-    center = compared.center * (1 + shift)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        loss = 1 - value / center if higher else value / center - 1
-    return replace(compared, center=center, loss=loss), shift
-
-
 def _seen_twice(
-    answer: JudgedColumn, launches: npt.NDArray[np.int32], before: Floats, past: Past, mine: npt.NDArray[np.intp]
+    answer: JudgedColumn, launches: npt.NDArray[np.int32], before: Floats, failed: Bools | None
 ) -> JudgedColumn:
     """The answer; a FAIL that was seen in one launch of one run only is a WARN."""
-    failed = answer.outcome == CODE[Outcome.FAIL]
-    if not failed.any():
+    fails = answer.outcome == CODE[Outcome.FAIL]
+    if not fails.any():
         return answer
     last = before[-1]
     slow = (last < answer.lower) | (last > answer.upper)
-    said = past.outcomes.get(answer.key)
-    if said is not None:
-        slow |= np.isin(said[-1, mine], (WARNED, FAILED))
-    once = failed & (launches < 2) & ~slow
+    if failed is not None:
+        slow |= failed[-1]
+    once = fails & (launches < 2) & ~slow
     if not once.any():
         return answer
     texts = dict.fromkeys(np.flatnonzero(once).tolist(), "seen in one launch only")
     outcome = np.where(once, CODE[Outcome.WARN], answer.outcome).astype(np.int8)
     warned = replace(answer, outcome=outcome)
-    return replace(warned, remarks=extended(warned, texts))
+    return replace(warned, remarks=extended(warned, texts, code=FindingCode.PAST_UNCONFIRMED))
 
 
 def _declining(
-    answer: JudgedColumn, before: Floats, past: Past, like: npt.NDArray[np.intp], floor: float, higher: bool
+    answer: JudgedColumn, before: Floats, past: Past, like: npt.NDArray[np.intp], floor: float, z: float
 ) -> JudgedColumn:
-    """The answer; who passes and yet has lost something, or loses a little with every run, is a WARN that says since when."""
+    """The answer; who passes and yet loses a little with every run is a WARN that says since when."""
+    higher = answer.metric.direction == "higher"
     runs = np.vstack([before, answer.value])
     first, last = middle_of(runs[: max(MIN_PAST, len(runs) // 2)]), middle_of(runs[-3:])
     with np.errstate(divide="ignore", invalid="ignore"):
         loss = 1 - last / first if higher else last / first - 1
-    # Who has hardly lost anything needs no closer look; some of the others say how much healthy subjects vary.
-    looked_at = (answer.outcome == CODE[Outcome.PASS]) & ~(loss < floor / 2)
+    worse = answer.value < answer.center if higher else answer.value > answer.center
+    # Who has hardly lost anything, or is better today than ever, needs no closer look; some of the others say how much healthy subjects
+    # vary.
+    looked_at = (answer.outcome == CODE[Outcome.PASS]) & worse & ~(loss < floor / 2)
     if not looked_at.any():
         return answer
-    looked_at[:: max(1, len(loss) // _REFERENCES)] = True
+    suspects, typical = looked_at.copy(), np.zeros(len(loss), bool)
+    typical[:: max(1, len(loss) // _REFERENCES)] = True
+    looked_at |= typical
     code, size, since = np.zeros(len(loss), np.int8), np.zeros(len(loss)), np.zeros(len(loss), np.int64)
-    found = trend(runs[:, looked_at], higher)
+    found = trend(runs[:, looked_at], higher, z, typical[looked_at], steps=False)
     code[looked_at], size[looked_at], since[looked_at] = found.code, found.size, found.since
-    slow = (code != STEADY) & (size >= floor) & (answer.outcome == CODE[Outcome.PASS])
+    slow = suspects & (code == DECLINE) & (size >= floor)
     if not slow.any():
         return answer
     dates = [past.runs[number].at[:10] for number in like.tolist()] + ["this run"]
-    texts = {
-        row: f"{'slow decline' if code[row] == DECLINE else 'lower'}, {size[row]:.1%} since {dates[since[row]]}"
-        for row in np.flatnonzero(slow).tolist()
-    }
+    texts = {row: f"slow decline, {size[row]:.1%} since {dates[since[row]]}" for row in np.flatnonzero(slow).tolist()}
     outcome = np.where(slow, CODE[Outcome.WARN], answer.outcome).astype(np.int8)
     warned = replace(answer, outcome=outcome)
-    return replace(warned, remarks=extended(warned, texts))
+    return replace(warned, remarks=extended(warned, texts, code=FindingCode.PAST_DECLINE))
 
 
-def _offenders(past: Past, place: npt.NDArray[np.intp]) -> list[JudgedColumn]:
-    """WARN for each subject of this run that failed in several of its last runs."""
-    if not past.outcomes or not past.runs:
-        return []
-    failed = np.logical_or.reduce([said == FAILED for said in past.outcomes.values()])
-    runs = np.where(place >= 0, failed.sum(axis=0)[place], 0)
-    subjects = np.flatnonzero(runs >= _AGAIN)
-    if not len(subjects):
-        return []
-    none = np.full(len(subjects), np.nan)
-    remarks = {}
-    for row, subject in enumerate(subjects.tolist()):
-        last = past.runs[int(np.flatnonzero(failed[:, place[subject]])[-1])]
-        reason = (
-            f"failed in {runs[subject]} of its last {len(past.runs)} runs, at last in {last.run_id} ({last.at[:10]})"
-        )
-        remarks[row] = (reason, "A retest will not mend it: have it repaired, or ask the vendor.")
-    return [
-        JudgedColumn(
-            question="history",
-            key="history.failed_runs",
-            metric=_FAILED_RUNS,
-            origin="history",
-            subject=subjects.astype(np.int32),
-            outcome=np.full(len(subjects), CODE[Outcome.WARN], np.int8),
-            value=runs[subjects].astype(np.float64),
-            lower=none,
-            upper=np.full(len(subjects), _OFTEN.upper),
-            center=none,
-            source=_OFTEN.source,
-            required=False,
-            remarks=remarks,
-        )
-    ]
+def _lost_together(
+    column: Values, units: int, before: float, shift: float, floor: float, changes: Mapping[str, tuple[str, str]]
+) -> Verdict:
+    """What all units of a metric lost when something changed."""
+    unit, higher, after = column.metric.unit, column.metric.direction == "higher", before * (1 + shift)
+    bound = before * (1 - floor if higher else 1 + floor)
+    source = f"median of {units} units before; a loss of more than {floor:.3g}"
+    return Verdict(
+        Subject(),
+        column.check,
+        Outcome.WARN,
+        f"{column.metric.name} {show(after, unit)}: all {units} units together reach {shift:+.1%} of what they reached before, "
+        f"{show(before, unit)}; changed since: {_told(changes)}",
+        metric=column.metric.name,
+        variant=column.variant,
+        value=after,
+        unit=unit,
+        limit=Limit(bound if higher else None, None if higher else bound, unit, "history", source),
+        code=FindingCode.PAST_TOGETHER,
+        question="history",
+    )
+
+
+def _told(changes: Mapping[str, tuple[str, str]]) -> str:
+    what = ", ".join(f"{name} {old or 'none'} → {new or 'none'}" for name, (old, new) in changes.items() if name)
+    return what or "the past runs name none"
 
 
 def _notes(changes: Mapping[str, tuple[str, str]], shifts: Mapping[str, float]) -> tuple[str, ...]:
     if not changes:
         return ()
-    what = ", ".join(f"{name} {old or 'none'} → {new or 'none'}" for name, (old, new) in changes.items() if name)
-    head = f"The environment changed since the runs before ({what or 'the past runs name none'})"
+    head = f"The environment changed since the runs before ({_told(changes)})"
     moved = {key: shift for key, shift in shifts.items() if abs(shift) >= _WORTH_SAYING}
     if not shifts:
         return (f"{head}: too few units to tell that from a slow one, so nothing is compared with the past.",)

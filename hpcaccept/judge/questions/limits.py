@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpcaccept.judge.verdict_text import extended
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Limit, describe
 from hpcaccept.model.metric_key import MetricKey, check_of
 from hpcaccept.model.record_table import MEASURED
@@ -32,7 +33,7 @@ def request_limits(request: Request) -> dict[str, Limit]:
     if not request.gpus_per_node:
         return {}
     asked = float(request.gpus_per_node)
-    return {"identity.gpu_count": Limit(asked, asked, "GPUs", "request", f"--gpus-per-node {request.gpus_per_node}")}
+    return {"identity.gpu_count": Limit(asked, asked, "GPUs", "request", f"--gpus-per-node {request.gpus}")}
 
 
 def judge_against_limits(evidence: Evidence, values: Sequence[Values]) -> tuple[list[JudgedColumn], list[Verdict]]:
@@ -60,8 +61,8 @@ def judge_against_limits(evidence: Evidence, values: Sequence[Values]) -> tuple[
                 reason=f"the limit {key} of {evidence.plan.suite.source} matches nothing that was measured",
                 metric=metric,
                 variant=variant,
-                remedy="Correct its name in the suite, or remove it; 'hpcaccept checks explain' lists metrics and variants.",
                 required=required.get(check, True),
+                code=FindingCode.LIMIT_UNMATCHED,
             )
         )
     return _with_what_was_found(answers, evidence), said
@@ -112,7 +113,7 @@ def _unanswered(evidence: Evidence, asked: dict[str, Limit], values: Sequence[Va
         answered = {u.node for c in values if c.parts.check == check and c.metric.name == metric for u in c.subjects}
         for node in sorted(measured - answered):
             reason = f"the request demands {describe(asked[key])}, and nothing counted them here"
-            yield Verdict(Subject(node), check, Outcome.ERROR, reason, metric)
+            yield Verdict(Subject(node), check, Outcome.ERROR, reason, metric, code=FindingCode.REQUEST_UNCOUNTED)
 
 
 def _with_what_was_found(answers: list[JudgedColumn], evidence: Evidence) -> list[JudgedColumn]:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from hpcaccept.judge.questions.peers import is_compared
 from hpcaccept.judge.statistics.grouping import numbered
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Scope
 from hpcaccept.model.record import Record
 from hpcaccept.model.record_table import MEASURED, UNSUPPORTED
@@ -22,10 +23,17 @@ if TYPE_CHECKING:
     from hpcaccept.judge.statistics.grouping import Alike
     from hpcaccept.model.evidence import Evidence
     from hpcaccept.model.metric import Metric
+    from hpcaccept.model.suite import CheckSpec
 
 Bools = npt.NDArray[np.bool_]
 
-_FAULT = "This is a fault of the check: keep the run folder and report it."
+#: What the scheduler says of the end of a job that its driver did not tell of; any other state is ``job-failed``.
+_ENDED = {
+    "cancelled": FindingCode.JOB_CANCELLED,
+    "timeout": FindingCode.JOB_TIMEOUT,
+    "node_fail": FindingCode.JOB_NODE_FAIL,
+    "out_of_memory": FindingCode.JOB_OUT_OF_MEMORY,
+}
 
 
 def judge_absent(
@@ -37,6 +45,7 @@ def judge_absent(
         yield from _never_started(evidence)
         return
     yield from _not_in_the_job(evidence)
+    yield from _failed(evidence)
     numbers = _Numbers.from_evidence(evidence, values)
     rolls = _call_the_roll(evidence, numbers)
     places = evidence.record_table.places
@@ -44,13 +53,14 @@ def judge_absent(
     for spec in evidence.plan.suite.checks:
         roll = rolls[spec.name]
         for record in roll.told:
-            yield from _of_record(record, spec.required)
+            yield from _of_record(record, spec.required, _cut_short_by(evidence))
         for at in np.flatnonzero(roll.reported < per_node).tolist():
             lost = per_node - int(roll.reported[at])
             yield _missing(evidence, evidence.nodes[at], spec.name, lost, per_node, spec.required)
         for metric in catalogue.get(spec.name, {}).values():
             if metric.required:
                 yield from _metricless(roll, places, spec.name, metric, numbers, spec.required)
+        yield from _left_out(spec, roll, [column.variant for column in values if column.check == spec.name])
         for column in values:
             # What is compared is measured everywhere alike; names of ports, partners and found faults differ by nature.
             if column.check == spec.name and is_compared(column) and column.metric.scope != "world":
@@ -139,18 +149,40 @@ def _call_the_roll(evidence: Evidence, numbers: _Numbers) -> dict[str, _Roll]:
     return rolls
 
 
-def _of_record(record: Record, required: bool) -> Iterable[Verdict]:
+def _cut_short_by(evidence: Evidence) -> str:
+    """What ended ranks that did nothing wrong."""
+    if end := evidence.ended_from_outside or (None if evidence.last_word else evidence.job):
+        return end.sentence
+    return "another rank was lost"
+
+
+def _of_record(record: Record, required: bool, cut_short_by: str) -> Iterable[Verdict]:
     subject = Subject(record.node, record.device)
     if record.outcome == "not_run":
-        yield Verdict(subject, record.check, Outcome.NOT_RUN, record.cause, remedy=record.remedy, required=required)
+        code = _own_code(record) or FindingCode.CHECK_NOT_RUN
+        yield Verdict(
+            subject, record.check, Outcome.NOT_RUN, record.cause, remedy=record.remedy, required=required, code=code
+        )
     elif record.outcome == "error":
-        victim = "cut short because another rank was lost: " if record.by_peer else ""
+        victim = f"cut short because {cut_short_by}: " if record.by_peer else ""
         cause = f"{victim}{record.cause}"
-        yield Verdict(subject, record.check, Outcome.ERROR, cause, remedy=record.remedy, required=required)
+        code = FindingCode.CUT_SHORT if record.by_peer else _own_code(record) or FindingCode.CHECK_ERROR
+        yield Verdict(subject, record.check, Outcome.ERROR, cause, remedy=record.remedy, required=required, code=code)
     for variant, why in record.unsupported.items():
         yield Verdict(
-            subject, record.check, Outcome.NOT_RUN, f"not supported: {why}", metric="", variant=variant, required=False
+            subject,
+            record.check,
+            Outcome.NOT_RUN,
+            f"not supported: {why}",
+            variant=variant,
+            required=False,
+            code=FindingCode.VARIANT_UNSUPPORTED,
         )
+
+
+def _own_code(record: Record) -> FindingCode | None:
+    """The code that the rank has fixed; None where it has none, or is of another version with other words."""
+    return next((code for code in FindingCode if str(code) == record.code), None) if record.code else None
 
 
 def _missing(evidence: Evidence, node: str, check: str, lost: int, asked: int, required: bool) -> Verdict:
@@ -158,34 +190,49 @@ def _missing(evidence: Evidence, node: str, check: str, lost: int, asked: int, r
     here = next((e for e in evidence.events if e.kind == "death" and node in e.nodes and e.check == check), None)
     outside = next((e for e in evidence.events if e.kind == "not_entered" and node in e.nodes), None)
     if outside:
-        outcome, reason, remedy = Outcome.ERROR, outside.detail, outside.remedy
+        outcome, reason, remedy, code = (
+            Outcome.ERROR,
+            outside.detail,
+            outside.remedy,
+            FindingCode.NODE_NOT_ENTERED,
+        )
     elif here:
-        outcome, reason, remedy = Outcome.ERROR, here.detail, here.remedy
+        outcome, reason, remedy, code = Outcome.ERROR, here.detail, here.remedy, FindingCode.RANK_LOST
     elif death:
-        outcome, reason, remedy = Outcome.NOT_RUN, f"not measured after: {death.detail}", death.remedy
+        outcome, reason, remedy, code = (
+            Outcome.NOT_RUN,
+            f"not measured after: {death.detail}",
+            death.remedy,
+            FindingCode.AFTER_LOSS,
+        )
     else:
-        outcome, reason, remedy = Outcome.ERROR, *_why_silent(evidence)
+        outcome, reason, remedy, code = Outcome.ERROR, *_why_silent(evidence)
     who = f"{lost} of {asked} ranks" if asked > 1 else "the node"
-    return Verdict(Subject(node), check, outcome, f"{who} never reported: {reason}", remedy=remedy, required=required)
+    reason = f"{who} never reported: {reason}"
+    return Verdict(Subject(node), check, outcome, reason, remedy=remedy, required=required, code=code)
 
 
-def _why_silent(evidence: Evidence) -> tuple[str, str]:
-    last = evidence.last_word
+def _why_silent(evidence: Evidence) -> tuple[str, str, FindingCode]:
+    """Reason, remedy (empty: what the code says) and code."""
+    last, end = evidence.last_word, evidence.ended_from_outside
+    if end:
+        return end.sentence, end.remedy, _ENDED.get(end.state, FindingCode.JOB_FAILED)
     if last and last.detail:
-        return last.detail, last.remedy
+        return last.detail, last.remedy, FindingCode.JOB_ENDED_EARLY
     if evidence.job:
-        return f"the job ended as {evidence.job.state} ({evidence.job.detail})", evidence.job.remedy
+        code = _ENDED.get(evidence.job.state, FindingCode.JOB_FAILED)
+        return f"the job ended as {evidence.job.state} ({evidence.job.detail})", evidence.job.remedy, code
     if last:
-        return "no rank of it left a record", "See logs/ in the run folder."
-    return "the job has not ended yet", "hpcaccept wait, then hpcaccept report"
+        return "no rank of it left a record", "", FindingCode.NODE_SILENT
+    return "the job has not ended yet", "", FindingCode.JOB_GOES_ON
 
 
 def _never_started(evidence: Evidence) -> Iterable[Verdict]:
-    reason, remedy = _why_silent(evidence)
+    reason, remedy, code = _why_silent(evidence)
     if not evidence.job and not evidence.last_word:
-        reason, remedy = "the job has not started", "hpcaccept status"
+        reason, remedy, code = "the job has not started", "", FindingCode.JOB_NOT_STARTED
     for spec in evidence.plan.suite.checks:
-        yield Verdict(Subject(), spec.name, Outcome.ERROR, reason, remedy=remedy, required=spec.required)
+        yield Verdict(Subject(), spec.name, Outcome.ERROR, reason, remedy=remedy, required=spec.required, code=code)
 
 
 def _not_in_the_job(evidence: Evidence) -> Iterable[Verdict]:
@@ -196,8 +243,25 @@ def _not_in_the_job(evidence: Evidence) -> Iterable[Verdict]:
             "nodes",
             Outcome.ERROR,
             f"{there} of the {asked} nodes that were asked for are in the job",
-            remedy="Nothing is known of the others: run again with as many nodes as there are, or find out why they were not given.",
+            code=FindingCode.NODE_ABSENT,
         )
+
+
+def _failed(evidence: Evidence) -> Iterable[Verdict]:
+    """A node that the scheduler has lost is told by its name, whatever it had measured before."""
+    end = evidence.ended_from_outside
+    if end is None:
+        return
+    for node in end.nodes:
+        if node in evidence.nodes:
+            yield Verdict(
+                Subject(node),
+                "nodes",
+                Outcome.ERROR,
+                f"the node failed while the job ran: the scheduler says {end.detail}",
+                remedy=f"Look at it: scontrol show node {node}, and its own log at that time. Test the others: --exclude {node}.",
+                code=FindingCode.JOB_NODE_FAIL,
+            )
 
 
 def _torn(evidence: Evidence) -> Iterable[Verdict]:
@@ -206,8 +270,8 @@ def _torn(evidence: Evidence) -> Iterable[Verdict]:
             Subject(unreadable.node),
             "records",
             Outcome.ERROR,
-            f"a line of {unreadable.file} cannot be read: {unreadable.text[:160]!r}",
-            remedy="Was the disk full, or the node lost? What was before it is kept and judged.",
+            f"{f'line {unreadable.line}' if unreadable.line else 'a line'} of {unreadable.file} cannot be read: {unreadable.text[:160]!r}",
+            code=FindingCode.RECORD_UNREADABLE,
         )
 
 
@@ -223,9 +287,31 @@ def _metricless(
             Outcome.ERROR,
             f"{metric.name} is absent from a record that says it was measured",
             metric=metric.name,
-            remedy=_FAULT,
             required=required,
+            code=FindingCode.NUMBER_ABSENT,
         )
+
+
+def _left_out(spec: CheckSpec, roll: _Roll, measured: Sequence[str]) -> Iterator[Verdict]:
+    """A variant that was asked for by name, and that nobody has measured or called unsupported, is never a pass."""
+    if not len(roll.subjects):
+        return
+    said = {
+        part
+        for text in (*measured, *(name for record in roll.told for name in record.unsupported))
+        for part in text.split("/")
+    }
+    for variant in spec.variants:
+        if variant not in said:
+            yield Verdict(
+                Subject(),
+                spec.name,
+                Outcome.ERROR,
+                f"{variant} was asked for, and no rank has measured it or said why not",
+                variant=variant,
+                required=spec.required,
+                code=FindingCode.VARIANT_LEFT_OUT,
+            )
 
 
 def _unlike_its_like(roll: _Roll, column: Values, numbers: _Numbers, alike: Alike, required: bool) -> Iterator[Verdict]:
@@ -259,6 +345,6 @@ def _unlike_its_like(roll: _Roll, column: Values, numbers: _Numbers, alike: Alik
                     f"{column.key} is absent here; {having} of {len(rows)} like units have it",
                     metric=column.metric.name,
                     variant=column.variant,
-                    remedy=_FAULT,
                     required=required,
+                    code=FindingCode.NUMBER_ABSENT_HERE,
                 )

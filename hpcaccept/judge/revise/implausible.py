@@ -9,6 +9,7 @@ import numpy as np
 
 from hpcaccept.judge.baseline.match import beyond_peak, most_of
 from hpcaccept.judge.verdict_text import extended
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.verdict import CODE, Outcome
 from hpcaccept.units import show
 
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from hpcaccept.model.baseline import Baseline
     from hpcaccept.model.table import MeasuredSubject
     from hpcaccept.model.verdict_table import JudgedColumn
-
-_LIMIT_REMEDY = "Correct the limit where it is given (hpcaccept config shows the file); nothing can meet it."
-_REMEDY = "Do not trust this run: look at the clock, the sizes and the library that it was measured with."
 
 
 def without_impossible(
@@ -57,19 +55,18 @@ def without_unreachable(
         baselines: device model → baseline, with its peaks.
     """
     for answer in answers:
-        key, unit = answer.key, answer.metric.unit
-        most = {u: most_of(baselines.get(subjects[u].model), key, unit) for u in answer.subject.tolist()}
-        ceiling = np.array([most[u] for u in answer.subject.tolist()])
-        wrong = np.flatnonzero((answer.lower > ceiling) & (answer.outcome == CODE[Outcome.FAIL]))
-        if not len(wrong):
+        unit = answer.metric.unit
+        why: dict[int, str] = {}
+        for row in np.flatnonzero((answer.outcome == CODE[Outcome.FAIL]) & (answer.lower == answer.lower)).tolist():
+            most = most_of(baselines.get(subjects[answer.subject[row]].model), answer.key, unit)
+            if answer.lower[row] > most:
+                why[row] = f"the limit is more than the part can do: {show(most, unit)}"
+        if not why:
             yield answer
             continue
-        why = {
-            row: f"the limit is more than the part can do: {show(float(ceiling[row]), unit)}" for row in wrong.tolist()
-        }
         outcome = answer.outcome.copy()
-        outcome[wrong] = CODE[Outcome.ERROR]
-        remarks = extended(answer, why, dict.fromkeys(why, _LIMIT_REMEDY))
+        outcome[list(why)] = CODE[Outcome.ERROR]
+        remarks = extended(answer, why, code=FindingCode.LIMIT_UNREACHABLE)
         yield replace(answer, outcome=outcome, remarks=remarks)
 
 
@@ -77,7 +74,7 @@ def _impossible(answer: JudgedColumn, baseline: Baseline) -> JudgedColumn:
     unit = answer.metric.unit
     why = {row: beyond_peak(baseline, answer.key, value, unit) for row, value in enumerate(answer.value.tolist())}
     outcome = np.full(len(answer), CODE[Outcome.ERROR], np.int8)
-    remarks = extended(answer, why, dict.fromkeys(why, _REMEDY))
+    remarks = extended(answer, why, code=FindingCode.RATE_IMPOSSIBLE)
     return replace(answer, outcome=outcome, remarks=remarks, required=True)
 
 

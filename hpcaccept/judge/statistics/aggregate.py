@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Floats = npt.NDArray[np.float64]
+#: Nodes of which one cannot be the reason why a launch was slow for both.
+_TELL_OF_A_LAUNCH = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +107,8 @@ def _column(table: SampleTable, key: str, metric: Metric, rows: npt.NDArray[np.i
         by_launch = _medians(value, launches)
         chosen = extreme.reduceat(by_launch, first)
         if metric.noise == "timed" and (count > 1).any():
-            level = extreme.reduceat(_levelled(by_launch, table.launch[rows[launches]], first, count), first)
+            node = table.node_numbers[subject[subjects]]
+            level = extreme.reduceat(_levelled(by_launch, table.launch[rows[launches]], first, count, node), first)
     else:
         chosen = low if metric.direction == "higher" else high
     return Values(
@@ -121,20 +124,26 @@ def _column(table: SampleTable, key: str, metric: Metric, rows: npt.NDArray[np.i
 
 
 def _levelled(
-    by_launch: Floats, launch: npt.NDArray[np.int32], first: npt.NDArray[np.intp], count: npt.NDArray[np.int32]
+    by_launch: Floats,
+    launch: npt.NDArray[np.int32],
+    first: npt.NDArray[np.intp],
+    count: npt.NDArray[np.int32],
+    node: npt.NDArray[np.intp],
 ) -> Floats:
     """What each launch of each subject reached, divided by what that launch was for everybody.
 
     One launch is slow for all of them (cold caches, a busy file system, other programs on the machine), another is not. Put side by side
     as they are, a subject that was disturbed in the good launch competes with the others' good one, and one that has only the slow
     launch competes with everybody's. What a launch was for everybody is the median, over its subjects, of what each reached there against
-    its own middle over all launches.
+    its own middle over all launches. A node that is alone in a launch with another one says nothing of it. And where half of them
+    were disturbed in one launch and half in none, the half that was as usual is believed.
 
     Args:
         by_launch: float64[l], of each subject in each of its launches.
         launch: int32[l], number of the launch.
         first: int[u], where the launches of each subject begin.
         count: int32[u], how many there are.
+        node: int[u], number of the node of each subject.
     """
     of = np.repeat(np.arange(len(first)), count)
     own = _medians(by_launch, first)[of]
@@ -144,8 +153,12 @@ def _levelled(
     levelled = by_launch.copy()
     for number in np.unique(launch[usable]).tolist():
         mine = launch == number
+        if len(np.unique(node[of][mine & usable])) < _TELL_OF_A_LAUNCH:
+            continue
+        ranked = np.sort(share[mine & usable])
+        usual = float(np.clip(1.0, ranked[(len(ranked) - 1) // 2], ranked[len(ranked) // 2]))
         with np.errstate(over="ignore"):
-            levelled[mine] = by_launch[mine] / float(np.median(share[mine & usable]))
+            levelled[mine] = by_launch[mine] / usual
     finite: Floats = np.where(np.isfinite(levelled), levelled, by_launch)
     return finite
 

@@ -17,13 +17,13 @@ that one healthy subject may be blamed by:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from statistics import NormalDist
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from hpcaccept.judge.statistics.student_t import normal_tail, t_quantile, t_tail
+from hpcaccept.judge.statistics.student_t import normal_quantile, normal_tail, t_quantile, t_quantiles
+from hpcaccept.judge.statistics.tail import TAIL_FROM, tail_of, width_of_tail
 
 Floats = npt.NDArray[np.float64]
 #: Consistency factor of the MAD for a normal distribution.
@@ -34,22 +34,20 @@ _DRAWN_IN, _TO_SIGMA = 1.5, 1.134
 ALONE_AMONG = 32
 #: Healthy widths in a floor (facts of fleets, docs/explanation/detection.md), and how many subjects that knowledge is worth.
 WIDTHS_IN_FLOOR, PRIOR_DF = 4.0, 16.0
-#: From so many subjects on the tail is estimated.
-TAIL_FROM = 64
+#: Where all others have the same number, the cut is this share of what the class lets expect.
+_EQUAL = 0.75
+#: Where the width of so few others contradicts it, that knowledge is worth this much, and nothing where it is so many times what could be
+#: agreed with: without any, two others that differ by some class widths would leave everything undecided.
+_DOUBTED_AMONG, _DOUBTED_DF, _DOUBTED_UP_TO = 4, 2.0, 4.0
 #: A tail is never given less than this chance per value: with 30 such values on a node, 0.1 % of the nodes.
 TAIL_CHANCE = 3e-5
-#: Degrees of freedom of the tails that are tried → what ``robust`` finds for such a t of scale 1 (of 4,000 exact quantiles:
-#: found once, because finding it takes seconds; a test finds one again).
-_TAILS = {5.0: 1.119895166, 7.0: 1.083792938, 10.0: 1.057485938, 20.0: 1.028241120}
-#: Logarithm of how much likelier than the normal one each must be: few subjects look heavier or lighter than they are.
-_TAIL_GAINS = {5.0: 2.0, 7.0: 1.5, 10.0: 1.0, 20.0: 0.5}
 #: Few others → degrees of freedom and blur of ``_Tail``, which no formula fits: of a million simulated subjects for each number,
 #: tails from 5e-2 to 3e-5 within 7 % (with two others 12 %).
 _FEW = {1: (0.5, 1.0), 2: (1.0, 1.115), 3: (1.9, 0.96), 4: (2.9, 0.974), 5: (3.45, 0.957), 6: (4.1, 0.983)}
 #: Rows that are drawn in at once.
 _BLOCK = 2048
 #: Nodes are compared by their middle subject from so many subjects per node and so many nodes on.
-_SUBJECTS_OF_NODE, _NODES = 3, 4
+_SUBJECTS_OF_NODE, _NODES = 3, 3
 #: Smallest loss a CPU may be blamed for on kernels of their own: CPUs boost, throttle and share caches.
 #: (Process medians of one healthy, idle machine differ by 2 to 20 %.)
 CPU_FLOOR = 0.25
@@ -65,8 +63,6 @@ class Compared:
         warn_at: relative loss beyond which the subject is a WARN; inf: never.
         fail_at: relative loss beyond which it is a FAIL; from 1 on no rate could be blamed: the comparison is undecided.
         sigma: robust relative width of what the subject is compared with.
-        chance: that a healthy subject lies beyond ``fail_at``, by width, number and tails of these subjects. Its sum over a run
-            is the number of healthy subjects that will be blamed, without retests.
     """
 
     center: Floats
@@ -74,20 +70,70 @@ class Compared:
     warn_at: Floats
     fail_at: Floats
     sigma: Floats
-    chance: Floats
 
 
 def cut(comparisons: int, false_alarm_rate: float) -> float:
     """Widths beyond which a subject is blamed, so that a healthy run of normal noise blames anybody at the stated rate (Šidák)."""
     if not comparisons:
         return 0.0
-    # expm1, log1p and the lower tail: 1 - each would be 1 for rates below 1e-16, which has no quantile.
-    each = -math.expm1(math.log1p(-false_alarm_rate) / comparisons)
-    return -NormalDist().inv_cdf(each)
+    return normal_quantile(chance_of_each(comparisons, false_alarm_rate))
+
+
+def chance_of_each(comparisons: int, rate: float) -> float:
+    """What one healthy value may be blamed by, so that any of them is by the rate at most (Šidák)."""
+    # expm1 and log1p: rates below 1e-16 would be 0.
+    return -math.expm1(math.log1p(-rate) / max(comparisons, 1))
+
+
+@dataclass(frozen=True, eq=False)
+class Peers:
+    """What the like subjects of each subject are: float64[u] each.
+
+    Attributes:
+        center: their middle, in the unit of the values.
+        loss: relative loss of the subject against it.
+        sigma: their robust relative width.
+    """
+
+    center: Floats
+    loss: Floats
+    sigma: Floats
+
+    @classmethod
+    def of(cls, value: Floats, higher: bool) -> Peers:
+        """Of each value; ``compare_with_peers`` says which values."""
+        center, width = _peers_of(value)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            loss = (1 - value / center) if higher else (value / center - 1)
+            return cls(center, loss, np.abs(width / center))
+
+
+@dataclass(frozen=True, eq=False)
+class OfRun:
+    """What the other comparisons of a run tell of this one.
+
+    Attributes:
+        wider: float64[u] or a number: healthy subjects are so many times as wide as their class.
+        df: how many degrees of freedom that is worth, likewise.
+        heavy: widths beyond which a healthy subject lies with the stated chance where noise may have heavy tails (``run_tail``); 0: it has none.
+        timed: False for what is counted: two equal counts are equal.
+    """
+
+    wider: Floats | float = 1.0
+    df: Floats | float = PRIOR_DF
+    heavy: float = 0.0
+    timed: bool = True
 
 
 def compare_with_peers(
-    value: Floats, higher: bool, node: npt.NDArray[np.intp], floors: tuple[float, float], z: float
+    value: Floats,
+    higher: bool,
+    node: npt.NDArray[np.intp],
+    floors: tuple[float, float],
+    z: float,
+    *,
+    peers: Peers | None = None,
+    run: OfRun = OfRun(),
 ) -> Compared:
     """Each subject against its like subjects of the run.
 
@@ -97,17 +143,18 @@ def compare_with_peers(
         node: int[u], index of the node of each subject.
         floors: smallest relative loss that is worth a WARN, and a FAIL.
         z: ``cut`` of all comparisons of the run.
+        peers: ``Peers.of(value, higher)``, where it is known.
+        run: what the other comparisons of the run tell.
     """
-    center, width = _peers_of(value)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        loss = (1 - value / center) if higher else (value / center - 1)
-        sigma = np.abs(width / center)
-    tail = _Tail.from_losses(loss, sigma, z)
-    at = tail.cut(sigma, floors[1])
+    peers = peers or Peers.of(value, higher)
+    tail = _Tail.from_losses(peers.loss, peers.sigma, z, run)
+    at = tail.cut(peers.sigma, floors[1])
     warn_at, fail_at = (np.maximum(floor, at) for floor in floors)
-    slow = _slow_nodes(value, higher, node, floors, z)
+    if run.heavy:
+        fail_at = np.maximum(fail_at, run.heavy * tail.width(peers.sigma, floors[1]))
+    slow = _slow_nodes(value, higher, node, floors, z, run)
     warn_at, fail_at = np.minimum(warn_at, slow), np.minimum(fail_at, slow)
-    return Compared(center, loss, warn_at, fail_at, sigma, tail.chance(fail_at, sigma, floors[1]))
+    return Compared(peers.center, peers.loss, warn_at, fail_at, peers.sigma)
 
 
 @dataclass(frozen=True)
@@ -121,6 +168,7 @@ class _Tail:
         blur: widths by which a difference from the centre varies, which is itself the centre of few (the median's variance
             is π/2 of the mean's); below 1 where the width of few is overestimated by the drawing in.
         heavy: degrees of freedom of the tail, inf: normal; and what a width is of a t of these.
+        run: what the other comparisons of the run tell.
     """
 
     each: float
@@ -128,84 +176,82 @@ class _Tail:
     df: float
     blur: float
     heavy: float
+    run: OfRun = OfRun()
 
     @classmethod
-    def from_losses(cls, loss: Floats, sigma: Floats, z: float) -> _Tail:
-        others = len(loss) - (len(loss) <= ALONE_AMONG)
-        if others in _FEW:
-            df, blur = _FEW[others]
-        else:
-            # Fitted to 4 million simulated (value - median of others) / width of others per number of others, up to 511:
-            # quantiles of tails from 1e-2 to 1e-5 are met within 3 %.
-            df = max(0.8 * others - 1, 0.5)
-            blur = math.sqrt(1 + math.pi / 2 / others) * (1 - 0.2 / others - 4.7 / others**2) if others else 1.0
+    def from_losses(cls, loss: Floats, sigma: Floats, z: float, run: OfRun) -> _Tail:
+        df, blur = freedom_of(len(loss) - (len(loss) <= ALONE_AMONG))
         heavy = tail_of(loss, sigma) if len(loss) >= TAIL_FROM else math.inf
-        return cls(normal_tail(z), z, df, blur, heavy)
+        return cls(normal_tail(z), z, df, blur, heavy, run)
 
     def cut(self, sigma: Floats, floor: float) -> Floats:
         """Relative loss beyond which a subject is too far out."""
         if not 0 < self.each < 0.5:
             return np.asarray(self.z * sigma)
         alone = self.blur * t_quantile(self.each, self.df) * sigma
-        known = self.blur * t_quantile(self.each, PRIOR_DF + self.df) * self._known(sigma, floor)
+        known = self._at(self.run.df, sigma, floor)
+        if self.run.timed:
+            # Equal numbers of few digits are little evidence that healthy subjects are equal.
+            alone = np.where(sigma > 0, alone, _EQUAL * known)
         trusted = np.maximum(self.z * sigma, np.minimum(alone, known))
-        at = np.where(self._agrees(sigma, floor), trusted, alone)
+        doubted = np.minimum(alone, self._at(_DOUBTED_DF, sigma, floor))
+        few = self.df <= _FEW[_DOUBTED_AMONG][0]
+        at = np.where(self._agrees(sigma / _DOUBTED_UP_TO, floor) & few, doubted, alone)
+        at = np.where(self._agrees(sigma, floor), trusted, at)
         if math.isfinite(self.heavy):
             rare = max(self.each, TAIL_CHANCE)
-            at = np.maximum(at, t_quantile(rare, self.heavy) / _TAILS[self.heavy] * sigma)
+            at = np.maximum(at, t_quantile(rare, self.heavy) / width_of_tail(self.heavy) * sigma)
         return np.asarray(at)
 
-    def chance(self, at: Floats, sigma: Floats, floor: float) -> Floats:
-        """That a healthy subject has a loss beyond ``at``."""
+    def _at(self, prior_df: Floats | float, sigma: Floats, floor: float) -> Floats:
+        """The cut where the class counts like so many degrees of freedom."""
+        df = prior_df + self.df
+        quantile = t_quantile(self.each, df) if isinstance(df, float) else t_quantiles(self.each, df)
+        return np.asarray(self.blur * quantile * self._known(sigma, floor, prior_df))
+
+    def width(self, sigma: Floats, floor: float) -> Floats:
+        """By which a healthy subject varies; many know it by themselves."""
+        if len(sigma) > ALONE_AMONG:
+            return sigma
         agrees = self._agrees(sigma, floor)
-        if math.isfinite(self.heavy):
-            width, df = sigma / _TAILS[self.heavy], np.full(len(at), self.heavy)
-        else:
-            width = self.blur * np.where(agrees, self._known(sigma, floor), sigma)
-            df = self.df + np.where(agrees, PRIOR_DF, 0.0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            widths = np.nan_to_num(np.where(width > 0, at / width, np.inf), nan=0.0, posinf=1e9)
-        if len(at) and (widths == widths[0]).all() and (df == df[0]).all():
-            return np.full(len(at), t_tail(float(widths[0]), float(df[0])))
-        distinct, which = np.unique(np.stack([widths, df]), axis=1, return_inverse=True)
-        tails = [t_tail(t, freedom) for t, freedom in distinct.T.tolist()]
-        return np.asarray(tails)[which.reshape(at.shape)]
+        return np.asarray(self.blur * np.where(agrees, self._known(sigma, floor, self.run.df), sigma))
 
     def _agrees(self, sigma: Floats, floor: float) -> npt.NDArray[np.bool_]:
         """True where the width is no larger than the class of the metric, and the scatter of the width itself, let expect.
 
-        Of three others one in a thousand healthy widths lies beyond (chi² of 1.9 degrees of freedom). Asking for more would leave a
-        subject unblamed that is three times as slow as three others which differ by a quarter.
+        Asking for more would leave a subject unblamed that is three times as slow as three others which differ by a quarter.
         """
-        return np.asarray(sigma <= floor / WIDTHS_IN_FLOOR * 4 / 3 * math.sqrt(1 + 6 / self.df))
+        usual = self.run.wider * floor / WIDTHS_IN_FLOOR
+        return np.asarray(sigma <= most_of_class(usual, self.df))
 
-    def _known(self, sigma: Floats, floor: float) -> Floats:
+    def _known(self, sigma: Floats, floor: float, prior_df: Floats | float) -> Floats:
         """Width of these subjects and of the class together."""
-        usual = floor / WIDTHS_IN_FLOOR
-        return np.asarray(np.sqrt((PRIOR_DF * usual**2 + self.df * sigma**2) / (PRIOR_DF + self.df)))
+        usual = self.run.wider * floor / WIDTHS_IN_FLOOR
+        return np.asarray(np.sqrt(variance_with_class(sigma, self.df, usual, prior_df)))
 
 
-def tail_of(loss: Floats, sigma: Floats) -> float:
-    """Degrees of freedom of the t that the fast side of many subjects looks like; inf: the normal one is likely enough.
+def most_of_class(usual: Floats | float, df: float) -> Floats | float:
+    """The largest width that units of a class are taken to have, where the width has so many degrees of freedom.
 
-    Faults are on the slow side. Healthy values whose slow side alone is heavy are not seen by this.
+    Of three others one in a thousand healthy widths lies beyond (chi² of 1.9 degrees of freedom).
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        fast = -(loss / sigma)[(loss < 0) & (sigma > 0)]
-    # Beyond 30 widths nothing healthy lies: an empty measurement that reads as a miracle must not hide slow subjects.
-    fast = fast[np.isfinite(fast) & (fast < 30)]
-    if len(fast) < TAIL_FROM // 4:
-        return math.inf
-    normal = float(np.sum(-0.5 * fast**2)) - len(fast) * math.log(math.sqrt(2 * math.pi))
-    likely = {df: _log_likelihood(fast, df) - gain for df, gain in _TAIL_GAINS.items()}
-    best = max(likely, key=likely.__getitem__)
-    return best if likely[best] > normal else math.inf
+    return usual * 4 / 3 * math.sqrt(1 + 6 / df)
 
 
-def _log_likelihood(widths: Floats, df: float) -> float:
-    scale = _TAILS[df]
-    constant = math.lgamma((df + 1) / 2) - math.lgamma(df / 2) - math.log(df * math.pi) / 2 + math.log(scale)
-    return len(widths) * constant - (df + 1) / 2 * float(np.sum(np.log1p((widths * scale) ** 2 / df)))
+def variance_with_class(
+    width: Floats | float, df: float, usual: Floats | float, prior_df: Floats | float
+) -> Floats | float:
+    """Square of the width of some units and of their class together, each by its degrees of freedom."""
+    return (prior_df * usual**2 + df * width**2) / (prior_df + df)
+
+
+def freedom_of(others: int) -> tuple[float, float]:
+    """Degrees of freedom and scale of (value - median of others) / robust width of others, a Student's t for normal noise."""
+    if others in _FEW:
+        return _FEW[others]
+    # Fitted to 4 million simulated ones per number of others, up to 511: quantiles of tails from 1e-2 to 1e-5 are met within 3 %.
+    blur = math.sqrt(1 + math.pi / 2 / others) * (1 - 0.2 / others - 4.7 / others**2) if others else 1.0
+    return max(0.8 * others - 1, 0.5), blur
 
 
 def robust(values: Floats, settled: float = 1e-3) -> tuple[Floats, Floats]:
@@ -268,7 +314,7 @@ def _others(values: Floats) -> Floats:
 
 
 def _slow_nodes(
-    value: Floats, higher: bool, node: npt.NDArray[np.intp], floors: tuple[float, float], z: float
+    value: Floats, higher: bool, node: npt.NDArray[np.intp], floors: tuple[float, float], z: float, run: OfRun
 ) -> Floats:
     """float64[u]: relative loss beyond which a subject of a slow node is blamed with its node; inf on other nodes."""
     number = np.bincount(node)
@@ -283,9 +329,9 @@ def _slow_nodes(
         ranked = value[np.lexsort((value, which))]
         starts = np.r_[0, np.cumsum(counts)[:-1]]
         middle = (ranked[starts + (counts - 1) // 2] + ranked[starts + counts // 2]) / 2
-    center, width = _peers_of(middle)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        loss = (1 - middle / center) if higher else (middle / center - 1)
-        sigma = np.abs(width / center)
-    at = np.maximum(floors[1], _Tail.from_losses(loss, sigma, z).cut(sigma, floors[1]))
-    return np.asarray(np.where(loss > at, at, np.inf)[which])
+    peers = Peers.of(middle, higher)
+    if np.ndim(run.wider):
+        first = np.unique(which, return_index=True)[1]
+        run = replace(run, wider=np.asarray(run.wider)[first], df=np.asarray(run.df)[first])
+    at = np.maximum(floors[1], _Tail.from_losses(peers.loss, peers.sigma, z, run).cut(peers.sigma, floors[1]))
+    return np.asarray(np.where(peers.loss > at, at, np.inf)[which])

@@ -7,7 +7,7 @@ import os
 from hpcaccept.errors import LaunchError
 from hpcaccept.model.node import ClusterNow
 from hpcaccept.parse.slurm.nodes import parse_default_partition, parse_nodes, parse_planned, parse_reservations
-from hpcaccept.transport.process import ask
+from hpcaccept.transport.slurm import ask_slurm
 
 
 def cluster_now(partition: str) -> ClusterNow:
@@ -16,6 +16,7 @@ def cluster_now(partition: str) -> ClusterNow:
     Raises:
         LaunchError: it does not answer, or has no such partition.
     """
+    partition = partition or os.environ.get("SBATCH_PARTITION", "")
     if not partition:
         partition = parse_default_partition(_said(["scontrol", "-o", "show", "partition"]))
         if not partition:
@@ -25,12 +26,12 @@ def cluster_now(partition: str) -> ClusterNow:
     reservations = parse_reservations(_said(["scontrol", "-o", "show", "reservation"]))
     nodes = parse_nodes(_said(["scontrol", "-o", "show", "node"]))
     if not any(partition in node.partitions for node in nodes):
-        raise LaunchError(f"No node belongs to a partition {partition!r}.", "See 'sinfo -s'.")
+        raise LaunchError(f"No node belongs to a partition {partition!r}.", "See 'sinfo -a -s'.")
     return ClusterNow(partition, tuple(nodes), (*reservations, *planned))
 
 
 def _said(command: list[str]) -> str:
-    done = ask(command, timeout_s=60.0, env={**os.environ, "SLURM_TIME_FORMAT": "%s"})
+    done = ask_slurm(command, timeout_s=60.0, seconds=True)
     if not done.ok:
         raise LaunchError(f"{' '.join(command)}: {done.stderr.strip()[:300]}", "Is the scheduler up?")
     return done.stdout

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from hpcaccept.errors import LaunchError
-from hpcaccept.transport.process import ask
+from hpcaccept.transport.slurm import ask_slurm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,7 +48,7 @@ def as_job(command: Sequence[str], plan: Plan, word: str, limit_s: float) -> tup
         "time": str(max(1, math.ceil(limit_s / 60))),
         "nodes": str(request.nodes),
         "ntasks-per-node": str(request.ranks_per_node),
-        "gpus-per-node": str(request.gpus_per_node or ""),
+        "gpus-per-node": request.gpus,
         "partition": request.partition,
         "account": request.account,
         "nodelist": request.nodelist,
@@ -68,7 +68,7 @@ def begun(stderr: str) -> tuple[str, ...] | None:
 
 def _nodes_of_job(job: str) -> tuple[str, ...]:
     try:
-        names = ask(["squeue", "-h", "-t", "all", "-o", "%N", "-j", job]).stdout.strip()
+        names = ask_slurm(["squeue", "-h", "-t", "all", "-o", "%N", "-j", job]).stdout.strip()
     except LaunchError:
         return ()
     if not names:

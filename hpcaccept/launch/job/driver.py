@@ -10,19 +10,25 @@ import os
 import signal
 import sys
 import time
+import traceback
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept import container, launch
+from hpcaccept.bounded import end_of
 from hpcaccept.errors import HpcacceptError
+from hpcaccept.launch.job.environment import of_ranks, on_nodes
 from hpcaccept.launch.job.events import Events
-from hpcaccept.launch.job.failure import Loss, RankLogs, loss_of, narrowed
+from hpcaccept.launch.job.failure import Loss, RankLogs, loss_of, misfit_of, narrowed, seen_to_die
+from hpcaccept.launch.job.own_fault import last_words
 from hpcaccept.launch.job.preflight import opening, reckon_entry
 from hpcaccept.launch.job.queue import StepQueue, after, next_step, without
-from hpcaccept.launch.job.rank_logs import first_rank_started, rank_logs_of
+from hpcaccept.launch.job.rank_logs import first_rank_started, rank_logs_of, some_rank_has_ended
 from hpcaccept.launch.job.retest import retest_of
+from hpcaccept.model.event import CANCELLED
 from hpcaccept.parse.rank_exits import parse_deaths
+from hpcaccept.parse.slurm.refusals import explain_srun
 from hpcaccept.parse.ssh_errors import explain_ssh
 from hpcaccept.store.folder import FULL, RunFolder
 from hpcaccept.transport.process import run_until
@@ -38,14 +44,17 @@ MARGIN_S = 330.0
 #: Seconds before the time limit of the job at which its step is ended, so that a last word can be said. Slurm's own
 #: warning signal reaches the ranks, but not a batch script: the time left is asked for instead.
 WARNING_S = 20
+#: What a launcher may take to end the others when a rank has died. Intel MPI's (2021.18) waits for ever for one that dies before MPI_Init.
+LAUNCHER_ACTS_S = 15.0
 FOLDER_FULL = "no space left under the run folder"
-CANCELLED = "the job was cancelled"
 SUBMIT_ANEW = "One run is one attempt: submit again, for a run of its own."
 #: By which attempts of a job differ (https://slurm.schedmd.com/sbatch.html).
 _ATTEMPT_NAMES = ("SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT")
 TIME_IS_UP = "the time limit of the job is near"
 #: What to do about either.
 KEPT = "Records so far are kept and judged: 'hpcaccept report'."
+#: Bytes of a launcher's output that are looked through.
+_MOST_OF_A_LOG = 256 * 1024
 #: Seconds for removing containers from the nodes.
 LEAVE_S = 60.0
 #: What a rank exits with when its journal cannot grow (hpcaccept.rank.EXIT_FOLDER_FULL; launch and rank know nothing of each other).
@@ -68,8 +77,17 @@ def time_limit_s(plan: Plan) -> float:
 
 
 def drive(path: str) -> int:
-    """Run the job of a run folder to its end. Always leaves a last word (``ended``) while it lives."""
+    """Run the job of a run folder to its end. Always leaves a last word (``ended``) while it lives; gives 0, or 3 where it ended early."""
     folder = RunFolder(Path(path))
+    try:
+        return _drive_and_tell(folder)
+    except (Exception, SystemExit) as fault:  # noqa: BLE001 (the folder takes no word: the job's output does)
+        traceback.print_exc()
+        sys.stderr.write(f"{' '.join(last_words(folder, fault))}\n")
+        return 3
+
+
+def _drive_and_tell(folder: RunFolder) -> int:
     events = Events(folder)
     if again := _attempt(folder):
         # No last word: what ended the first attempt is what the scheduler says of it.
@@ -77,11 +95,10 @@ def drive(path: str) -> int:
         return 3
     try:
         detail, remedy = _drive(folder, events)
-    except HpcacceptError as fault:
-        detail, remedy = fault.message, fault.remedy
-    except OSError as fault:
-        error = folder.refused(fault)
-        detail, remedy = error.message, error.remedy
+    except (Exception, SystemExit) as fault:  # noqa: BLE001 (whatever it is, it is told as the job's last word)
+        if not isinstance(fault, HpcacceptError):
+            traceback.print_exc()
+        detail, remedy = last_words(folder, fault)
     events.say("ended", detail=detail, remedy=remedy)
     return 3 if detail else 0
 
@@ -94,7 +111,7 @@ def _attempt(folder: RunFolder) -> str:
         with folder.attempt_file.open("x", encoding="utf-8") as file:
             file.write(mine + "\n")
     except FileExistsError:
-        first = folder.attempt_file.read_text("utf-8", "replace").strip()[:200]
+        first = end_of(folder.attempt_file, 200).strip()
         return f"this run was already started ({first}), and started again ({mine}): nothing was measured by the second start"
     except OSError:
         return ""  # the folder takes no writing: the first step says so better
@@ -133,7 +150,7 @@ def _drive(folder: RunFolder, events: Events) -> tuple[str, str]:
     launcher = launch.load(plan.launcher)
     stop = _Stop(launcher)
     nodes = launcher.nodes(plan, os.environ)
-    events.say("started", nodes=nodes)
+    events.say("started", nodes=nodes, job=os.environ.get("SLURM_JOB_ID", ""))
     queue = opening(plan, nodes)
     try:
         while True:
@@ -154,10 +171,8 @@ def _leave(plan: Plan, folder: RunFolder, nodes: tuple[str, ...]) -> None:
     """Nothing stays on the nodes: a container under a name outlives its job, with some gigabytes."""
     command = container.load(plan.image.runtime).after_job(plan.image)
     if command:
-        launcher = launch.load(plan.launcher)
-        _quietly(
-            launcher.everywhere(plan, nodes, command), folder.logs / "leave", launcher.step_environment(os.environ)
-        )
+        everywhere = launch.load(plan.launcher).everywhere(plan, nodes, command)
+        _quietly(everywhere, folder.logs / "leave", on_nodes(plan, os.environ))
 
 
 def _quietly(command: Sequence[str], log: Path, env: Mapping[str, str]) -> None:
@@ -209,35 +224,36 @@ def reckon(
 def _reckon_losses(
     folder: RunFolder, events: Events, queue: StepQueue, step: Step, *, code: int, late: bool, runtime: str
 ) -> tuple[StepQueue, tuple[str, str] | None]:
-    words = rank_logs_of(folder, step.id)
-    stderr = _tail(folder.logs / f"step-{step.id}.err")
+    words = rank_logs_of(folder, step)
+    stderr = end_of(folder.logs / f"step-{step.id}.err", _MOST_OF_A_LOG)
     if not step.checks:
         return reckon_entry(events, queue, step, words, stderr, late=late, runtime=runtime)
     loss = loss_of(step, words, parse_deaths(stderr), late)
     if loss is None:
-        return queue, None
+        return queue, misfit_of(words)
     if code == EXIT_FOLDER_FULL or _is_full(folder):
         return queue, (FOLDER_FULL, f"Free some under {folder.path}, or choose another place with --runs-dir.")
-    gone = _gone(folder, loss)
+    gone = _gone(folder, step.nodes if loss.kind == "alike" else loss.nodes)
     if gone:
         loss = narrowed(step, words, loss, gone)
-    seen_to_die = len(loss.ranks) < step.ranks and not words.exits.keys().isdisjoint(loss.ranks)
-    why = None if gone or seen_to_die else _nobody_started(runtime, words, stderr)
+    fault = container.load(runtime).explain(stderr) if not loss.check else None
+    dead = seen_to_die(step, words, loss, refused=fault is not None and fault.kind == "MPI does not fit")
+    why = misfit_of(words) or (None if gone or dead else _nobody_started(runtime, words, stderr))
     if why:
         return queue, why
-    _tell(events, step, loss, container.load(runtime).explain(stderr) if not loss.check else None)
+    _tell(events, step, loss, None if dead else fault)
     queue, left_out = after(queue, step, loss)
     for node in left_out:
         events.say("excluded", step=step.id, nodes=(node,), detail=f"{node} has lost ranks too often: {loss.how}")
     return queue, None
 
 
-def _gone(folder: RunFolder, loss: Loss) -> dict[str, str]:
-    """Nodes of a loss of several that cannot be reached any more: some launchers end everyone else without a word."""
-    if len(loss.nodes) < 2:
+def _gone(folder: RunFolder, suspects: tuple[str, ...]) -> dict[str, str]:
+    """Nodes of several suspects that cannot be reached any more: some launchers end everyone else without a word."""
+    if len(suspects) < 2:
         return {}
     plan = folder.read_plan()
-    found = launch.load(plan.launcher).unreachable(plan, loss.nodes, folder, os.environ)
+    found = launch.load(plan.launcher).unreachable(plan, suspects, folder, os.environ)
     return {node: cause for node, (cause, _) in found.items()}
 
 
@@ -273,12 +289,12 @@ def _launch(plan: Plan, folder: RunFolder, events: Events, step: Step, stop: _St
         out=folder.logs / f"step-{step.id}.out",
         err=folder.logs / f"step-{step.id}.err",
         deadline_s=clock.longest_s,
-        env={**launcher.step_environment(os.environ), **container.load(plan.image.runtime).environment(plan.image)},
+        env=of_ranks(plan, os.environ),
         should_stop=lambda: bool(stop) or clock.is_late(),
     )
     after = container.load(plan.image.runtime).after_step(plan.image, step.id)
     if after:
-        _quietly(after, folder.logs / f"step-{step.id}-leave", launcher.step_environment(os.environ))
+        _quietly(after, folder.logs / f"step-{step.id}-leave", on_nodes(plan, os.environ))
     events.say("step_ended", step=step.id, returncode=code)
     return code, clock.late
 
@@ -292,6 +308,8 @@ class _StepClock:
         self._begin = time.monotonic()
         self._looked = 0.0
         self._started = False
+        # Ranks notice a start that fails by themselves; 15 s later nobody will any more.
+        self._start_s = step.start_deadline_s + 15.0
         self._work_s = sum(spec.deadline_s for spec in step.checks)
         self.late = False
         #: Even if every rank had to wait for every other.
@@ -306,24 +324,31 @@ class _StepClock:
             rank_started = first_rank_started(self._folder, self._step.id)
             if rank_started:
                 self._started = True
-                turns = rank_started.ranks_on_host if rank_started.in_turn else 1
+                # A rank says it, and no step has more turns than ranks: none may keep the job for ever.
+                turns = min(rank_started.ranks_on_host, self._step.ranks) if rank_started.in_turn else 1
                 self.longest_s = now - self._begin + MARGIN_S + self._work_s * turns
-        # Ranks notice a start that fails by themselves; 15 s later nobody will any more.
-        limit_s = self.longest_s if self._started else self._step.start_deadline_s + 15.0
+            elif some_rank_has_ended(self._folder, self._step.id):
+                self._start_s = min(self._start_s, now - self._begin + LAUNCHER_ACTS_S)
+        limit_s = self.longest_s if self._started else self._start_s
         self.late = now - self._begin > limit_s
         return self.late
 
 
 def _nobody_started(runtime: str, words: RankLogs, stderr: str) -> tuple[str, str] | None:
     """Cause and remedy when no rank has spoken at all: the container or the launcher failed, not a node."""
-    if words.spoke or words.stopped:
-        return None
     known = container.load(runtime).explain(stderr)
+    refused = known is not None and known.kind == "MPI does not fit"
+    # Whoever was ended while its MPI started says so; where the MPI itself refuses, that is no start that was under way.
+    if words.spoke or (words.stopped and not refused):
+        return None
     if known:
         return known.cause, known.remedy
     told = explain_ssh(stderr)
     if told:
         return f"no rank started: a host {told[0]}", told[1]
+    by_srun = explain_srun(stderr)
+    if by_srun:
+        return by_srun
     lines = list(dict.fromkeys(line for line in stderr.strip().splitlines() if line.strip()))
     # "Exited with exit code 2" says that, and the line before it why: "execve(): python3: No such file or directory".
     last = ([line for line in lines if not parse_deaths(line) and "Terminating StepId" not in line] or lines)[-3:]
@@ -342,16 +367,6 @@ def _is_full(folder: RunFolder) -> bool:
         with contextlib.suppress(OSError):
             probe.unlink(missing_ok=True)
     return False
-
-
-def _tail(file: Path, size: int = 256 * 1024) -> str:
-    try:
-        with file.open("rb") as text:
-            text.seek(0, os.SEEK_END)
-            text.seek(max(0, text.tell() - size))
-            return text.read().decode("utf-8", "replace")
-    except OSError:
-        return ""
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from hpcaccept import container, launch
 from hpcaccept.launch.job.queue import StepQueue, without
+from hpcaccept.parse.slurm.refusals import explain_srun
 
 if TYPE_CHECKING:
     from hpcaccept.container import Fault
@@ -49,6 +50,9 @@ def reckon_entry(
     inside = tuple(node for task, node in enumerate(step.nodes) if task in words.finished)
     if len(inside) == len(step.nodes):
         return queue, None
+    refused = None if inside or container.load(runtime).explain(stderr) else explain_srun(stderr)
+    if refused:
+        return queue, refused
     of_task = by_task(stderr)
     alike: dict[tuple[str, str], tuple[Fault, list[str]]] = {}
     for task, node in enumerate(step.nodes):

@@ -6,35 +6,68 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hpcaccept.launch.job.failure import RankLogs
-from hpcaccept.model.record import Interruption, RankExited, RankFinished, RankStarted, RankStopped, Record
-from hpcaccept.store.journal import read
+from hpcaccept.model.record import (
+    Interruption,
+    RankExited,
+    RankFinished,
+    RankStarted,
+    RankStopped,
+    Record,
+    UnreadableLine,
+)
+from hpcaccept.store.authors import authors, order_of, own_words
+from hpcaccept.store.journal import read, read_all
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hpcaccept.model.plan import Step
     from hpcaccept.store.folder import RunFolder
+    from hpcaccept.store.journal import JournalEntry
 
 
-def rank_logs_of(folder: RunFolder, step: str) -> RankLogs:
-    """Everything the journals of a step hold, torn lines left out (they count as not said)."""
+def rank_logs_of(folder: RunFolder, step: Step) -> RankLogs:
+    """Everything the ranks of a step have said of themselves.
+
+    Torn lines count as not said, and so does what does not fit its file, rank, step and the placement (``store.authors``).
+    """
     spoke: dict[int, str] = {}
     records: list[Record] = []
     finished: set[int] = set()
     stopped: dict[int, tuple[str, bool]] = {}
     exits: dict[int, RankExited] = {}
-    for file in sorted(folder.records(step).glob("r[0-9]*.jsonl")):
-        rank = int(file.stem[1:]) if file.stem[1:].isdecimal() else -1
-        for word in read(file):
-            if isinstance(word, RankStarted):
-                spoke[rank] = word.node
-            elif isinstance(word, Record):
-                records.append(_with_interruption(word))
-                spoke[rank] = word.node
-            elif isinstance(word, RankFinished):
-                finished.add(rank)
-            elif isinstance(word, RankStopped):
-                stopped[rank] = (word.cause, word.by_peer)
-            elif isinstance(word, RankExited):
-                exits[rank] = word
+    for rank, node, word in _own_words(folder, step):
+        if isinstance(word, RankStarted | Record):
+            spoke[rank] = node
+        if isinstance(word, Record):
+            records.append(_with_interruption(word))
+        elif isinstance(word, RankFinished):
+            finished.add(rank)
+        elif isinstance(word, RankStopped):
+            stopped[rank] = (word.cause, word.by_peer)
+        elif isinstance(word, RankExited):
+            exits[rank] = word
     return RankLogs(spoke, tuple(records), frozenset(finished), stopped, exits)
+
+
+def _own_words(folder: RunFolder, step: Step) -> Iterator[tuple[int, str, JournalEntry]]:
+    """Rank, its node, and a word of it."""
+    journals = read_all(folder.records(step.id))
+    of = authors(step, journals, order_of(step, journals) or _learned(folder, step))
+    for name, words in journals.items():
+        author = of[name]
+        if not author.node:
+            continue
+        for word in own_words(step, name, words, author):
+            if not isinstance(word, UnreadableLine):
+                yield author.rank, author.node, word
+
+
+def _learned(folder: RunFolder, step: Step) -> tuple[str, ...]:
+    """The order of nodes on which an earlier step of the job agreed."""
+    earlier = (before for before in folder.read_steps() if int(before.id) < int(step.id))
+    orders = (order_of(before, read_all(folder.records(before.id))) for before in earlier)
+    return next((order for order in orders if order), ())
 
 
 #: How the cause of a record begins that was written before records said what had interrupted the rank.
@@ -55,3 +88,9 @@ def first_rank_started(folder: RunFolder, step: str) -> RankStarted | None:
             if isinstance(word, RankStarted):
                 return word
     return None
+
+
+def some_rank_has_ended(folder: RunFolder, step: str) -> bool:
+    """True when the parent of a rank has seen it end with anything but exit code 0."""
+    files = folder.records(step).glob("*.jsonl")
+    return any(isinstance(word, RankExited) for file in files for word in read(file))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpcaccept.config.private_variables import without_secrets
 from hpcaccept.errors import LaunchError, install_hint
 from hpcaccept.launch.job.driver import driver_command
+from hpcaccept.launch.job.environment import UNPINNED
 from hpcaccept.model.job import JobRef, JobStatus
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def step_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The caller's, less what would make mpiexec believe that it runs under a scheduler."""
     foreign = ("SLURM_", "PMI_", "PMIX_", "OMPI_COMM_", "PRTE_LAUNCHED")
     mine = {key: value for key, value in environ.items() if not key.startswith(foreign)}
-    return {**OPEN_MPI, **mine}
+    return {**UNPINNED, **OPEN_MPI, **mine}
 
 
 def submit(plan: Plan, folder: RunFolder) -> JobRef:
@@ -64,13 +65,13 @@ def submit(plan: Plan, folder: RunFolder) -> JobRef:
 
     from hpcaccept.transport.process import spawn_detached
 
-    pid = spawn_detached(driver_command(folder), log=folder.logs / "driver.log", env=os.environ, cwd=folder.path)
+    environ = without_secrets(os.environ, plan.request.keep_variables)
+    pid = spawn_detached(driver_command(folder), log=folder.logs / "driver.log", env=environ, cwd=folder.path)
     try:
         started = psutil.Process(pid).create_time()
     except psutil.NoSuchProcess:
         raise LaunchError(f"The driver ended at once; see {folder.logs / 'driver.log'}.") from None
-    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-    return JobRef(plan.launcher, str(pid), started=started, host=os.uname().nodename, submitted_at=now)
+    return JobRef(plan.launcher, str(pid), started=started, host=os.uname().nodename)
 
 
 def _process(job: JobRef):  # type: ignore[no-untyped-def]

@@ -24,18 +24,27 @@ from hpcaccept.model.check import Unavailable
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+#: Holds what ``visible_variable`` was before ``place_rank`` changed it: empty where it was not set, else ``=`` and its value.
+_GIVEN = "HPCACCEPT_DEVICES_GIVEN"
+#: And which place each of the GPUs has that are left, in the order in which torch and every tool number them.
+_PLACES = "HPCACCEPT_DEVICES_PLACES"
 #: Loaded by name: vendors import their vocabulary from here.
 _DRIVERS = "hpcaccept.measure.gpu.drivers"
 #: Asked first on a node with GPUs of several vendors, and the one that says what is missing where there is no driver at all.
 _FIRST = "nvidia"
 
 #: One number of a GPU at this moment, in SI units: clocks in Hz, power in W, energy in J since the driver was loaded,
-#: temperature in °C, PCIe as its generation and its lanes, memory in bytes without what the driver reserves.
+#: temperatures in °C (``temperature_margin``: K that are left until the hardware slows down), PCIe as its generation and
+#: its lanes, memory in bytes without what the driver reserves, memory errors since the driver was loaded.
 Quantity = Literal[
     "clock",
     "power",
     "energy",
     "temperature",
+    "temperature_margin",
+    "memory_temperature",
+    "memory_errors_corrected",
+    "memory_errors_uncorrected",
     "pcie_gen",
     "pcie_gen_max",
     "pcie_width",
@@ -94,6 +103,9 @@ class Gpu:
         persistence: ``enabled`` or ``disabled``.
         pcie_gen_max: highest PCIe generation of GPU and slot together.
         pcie_width_max: widest link of GPU and slot together, in lanes.
+        coherent: True when the CPU is reached over a coherent chip-to-chip link: what PCIe says is not the way of the data.
+        numa_node: of the kernel, where the GPU's memory is one: then the kernel puts what it likes into it.
+        fabric: the fabric domain that it belongs to, where several nodes share one.
         driver: version of the driver.
         runtime: newest compute runtime that this driver runs.
         unsupported: names of the fields that this driver, model or user cannot have.
@@ -114,6 +126,9 @@ class Gpu:
     persistence: str | None = None
     pcie_gen_max: int | None = None
     pcie_width_max: int | None = None
+    coherent: bool | None = None
+    numa_node: int | None = None
+    fabric: str | None = None
     driver: str | None = None
     runtime: str | None = None
     unsupported: tuple[str, ...] = ()
@@ -163,7 +178,7 @@ class State:
         retired_pages: ``corrected``, ``uncorrected``; retired_pages_pending: ``pending``, a flag.
         pcie_replays: ``count``; pcie_gen_max: ``generation``; pcie_width_max: ``lanes``.
         clock_limit_ns: nanoseconds that each policy has kept the clock down.
-        slowdown, shutdown: ``celsius``; power_limit, power_default: ``watts``; memory: ``total``, ``used``.
+        slowdown, shutdown, memory_slowdown: ``celsius``; power_limit, power_default: ``watts``; memory: ``total``, ``used``.
         recovery, fabric, links, processes: see the attributes.
 
     Attributes:
@@ -248,7 +263,7 @@ class GpuDriver(Protocol):
     """A driver while it is open."""
 
     def versions(self) -> dict[str, str]:
-        """Fact → text: ``driver``, and versions that only this vendor has. What is not said is absent."""
+        """Fact → text: ``driver``, and what only this vendor says of a node. What is not said is absent."""
 
     def list(self, fields: Collection[str] = ()) -> tuple[Gpu, ...]:
         """All GPUs that the driver counts, in its order; none is left out.
@@ -287,6 +302,8 @@ class Vendor:
         available: tells whether there is anything of this vendor here, cheaply and without opening the driver.
         open: gives the driver until the end of a block. Raises DriverMissing.
         visible: of the listed GPUs those behind torch's devices 0, 1, 2 …, by the value of ``visible_variable``.
+        start: starts the compute runtime on each GPU that this process may see: how many it counts, and of those that
+            do not start, number → why. Raises OSError where it does not start at all; None where nobody has written it.
     """
 
     name: str
@@ -300,10 +317,16 @@ class Vendor:
     available: Callable[[], bool]
     open: Callable[[], AbstractContextManager[GpuDriver]]
     visible: Callable[[Sequence[Gpu], str | None], tuple[Gpu, ...]]
+    start: Callable[[], tuple[int, dict[int, str]]] | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def wanted(self) -> str | None:
-        """The value of ``visible_variable`` in this process, None where it is not set."""
+        """The value of ``visible_variable`` that this process was given, None where it was not set."""
+        given = os.environ.get(_GIVEN)
+        return os.environ.get(self.visible_variable) if given is None else (given[1:] if given else None)
+
+    def in_force(self) -> str | None:
+        """The value of ``visible_variable`` by which torch numbers GPUs: without those that ``place_rank`` took out."""
         return os.environ.get(self.visible_variable)
 
     def device(self, number: int) -> str:
@@ -340,8 +363,42 @@ def device_files(dev: Path = Path("/dev")) -> list[Path]:
     return sorted(file for file in dev.glob(pattern) if re.fullmatch(r"\D*\d+", file.name))
 
 
+def place_rank(local: int) -> str:
+    """What torch is given for the GPU at this place among those that the job may see (``cuda:3``).
+
+    The place is that of the driver's list, where a GPU that fell off the bus keeps its own. Torch's numbers need not: the
+    runtime may leave the lost one out, and every GPU behind it would be taken for its neighbour. So where one is lost, the
+    others are named by UUID in ``visible_variable`` for this process and all that it starts: then the numbers are known.
+    Must be called before torch opens a GPU. The rank of a lost GPU gets the number of its place, and must not use it.
+    """
+    vendor = installed()
+    if vendor.torch_device == "cpu":
+        return "cpu"
+    try:
+        with vendor.open() as driver:
+            seen = vendor.visible(driver.list(("uuid", "partition_uuids")), vendor.wanted())
+    except DriverMissing:
+        return vendor.device(local)
+    words = (vendor.wanted() or "").split(",")
+    left = [place for place, gpu in enumerate(seen) if gpu.uuid]
+    if len(left) == len(seen):
+        return vendor.device(local)
+    given = vendor.wanted()
+    os.environ.setdefault(_GIVEN, "" if given is None else f"={given}")
+    named = [words[place].strip() if vendor.wanted() and "-" in words[place] else seen[place].uuid for place in left]
+    os.environ[vendor.visible_variable] = ",".join(str(name) for name in named)
+    os.environ[_PLACES] = ",".join(map(str, left))
+    return vendor.device(left.index(local) if local in left else local)
+
+
+def place_of(number: int) -> int:
+    """The place of the GPU that torch, or a tool that this process starts, gives this number: see ``place_rank``."""
+    left = [int(place) for place in os.environ.get(_PLACES, "").split(",") if place]
+    return left[number] if number < len(left) else number
+
+
 def own_gpus(fields: Collection[str] = ()) -> tuple[Gpu, ...]:
-    """The GPUs behind torch's devices 0, 1, 2 … of this process.
+    """The GPUs that this job may see, each at its place: a lost one keeps its own.
 
     Raises:
         DriverMissing: there is no driver to ask.
@@ -363,7 +420,7 @@ def open_gpu(device: str) -> Iterator[OpenGpu]:
         raise Unavailable(f"{device} is no GPU")
     index = int(number or 0)
     with vendor.open() as driver:
-        seen = vendor.visible(driver.list(("uuid", "partition_uuids")), vendor.wanted())
+        seen = vendor.visible(driver.list(("uuid", "partition_uuids")), vendor.in_force())
         if lost := [gpu.index for gpu in seen if gpu.state == "lost"]:
             # Whether torch leaves a lost GPU out of its numbers is not documented: rather none than another one.
             raise Unavailable(f"which GPU {device} is cannot be known while GPU {lost[0]} is lost")

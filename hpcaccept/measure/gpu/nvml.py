@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hpcaccept.errors import install_hint
+from hpcaccept.measure.gpu import nvml_fabric
 from hpcaccept.measure.gpu.driver import DriverMissing, Gpu, NoAnswer
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ class Code(IntEnum):
     NOT_SUPPORTED = 3
     NO_PERMISSION = 4
     NOT_FOUND = 6
+    INSUFFICIENT_POWER = 8
     DRIVER_NOT_LOADED = 9
     TIMEOUT = 10
     IRQ_ISSUE = 11
@@ -44,9 +47,11 @@ class Code(IntEnum):
     CORRUPTED_INFOROM = 14
     GPU_IS_LOST = 15
     RESET_REQUIRED = 16
+    OPERATING_SYSTEM = 17
     LIB_RM_VERSION_MISMATCH = 18
     ARGUMENT_VERSION_MISMATCH = 25
     DEPRECATED = 26
+    GPU_NOT_FOUND = 28
     UNKNOWN = 999
 
 
@@ -58,14 +63,29 @@ _NO_ANSWER = frozenset(
         Code.ARGUMENT_VERSION_MISMATCH,
         Code.DEPRECATED,
         Code.NO_PERMISSION,
+        Code.OPERATING_SYSTEM,
     }
 )
+
+#: Answers on opening a GPU that somebody else was given: ``OPERATING_SYSTEM`` is "blocked by the operating system/cgroups".
+_HIDDEN = (Code.NO_PERMISSION, Code.OPERATING_SYSTEM)
 
 #: Answers that speak of a broken GPU or a driver that has lost control of it. All others (no data, not ready, an argument
 #: that an old driver does not know) say that this question cannot be asked here.
 _FAULTS = frozenset(
-    {Code.TIMEOUT, Code.IRQ_ISSUE, Code.CORRUPTED_INFOROM, Code.GPU_IS_LOST, Code.RESET_REQUIRED, Code.UNKNOWN}
+    {
+        Code.INSUFFICIENT_POWER,
+        Code.TIMEOUT,
+        Code.IRQ_ISSUE,
+        Code.CORRUPTED_INFOROM,
+        Code.GPU_IS_LOST,
+        Code.RESET_REQUIRED,
+        Code.UNKNOWN,
+    }
 )
+
+#: ``NVML_CC_SYSTEM_ENVIRONMENT_…``.
+_CC_ENVIRONMENTS = {0: "unavailable", 1: "simulated", 2: "production"}
 
 #: Why NVML does not start → (cause, remedy). Container settings: https://github.com/NVIDIA/libnvidia-container
 _WHY_MISSING = {
@@ -83,6 +103,14 @@ _WHY_MISSING = {
     Code.NO_PERMISSION: (
         "this process may not open /dev/nvidiactl",
         "Type 'ls -l /dev/nvidia*', and ask the scheduler for GPUs (--gpus-per-node): its cgroup hides all others.",
+    ),
+    Code.OPERATING_SYSTEM: (
+        "the operating system or a cgroup keeps this process from /dev/nvidiactl",
+        "Ask the scheduler for GPUs (--gpus-per-node), or give the container its devices; 'ls -l /dev/nvidia*' shows them.",
+    ),
+    Code.GPU_NOT_FOUND: (
+        "the NVIDIA driver is loaded and finds no GPU",
+        "On the host: 'lspci -d 10de:', 'dmesg | grep -iE \"nvrm|xid\"'.",
     ),
     Code.LIB_RM_VERSION_MISMATCH: (
         "libnvidia-ml.so.1 and the loaded kernel module are of different driver versions",
@@ -138,6 +166,19 @@ class Nvml:
         """Newest CUDA that the driver runs (``12.4``), None when it does not say."""
         return self._of_system("nvmlSystemGetCudaDriverVersion_v2", cuda_version)
 
+    def confidential_computing(self) -> str | None:
+        """``off``, or ``on`` with its kind; None where this driver knows nothing of it."""
+        return self._of_system("nvmlSystemGetConfComputeState", self._confidential)
+
+    def _confidential(self, state: Any) -> str:
+        api = self._api
+        if state.ccFeature != api.NVML_CC_SYSTEM_FEATURE_ENABLED:
+            return "off"
+        said = ["on", _CC_ENVIRONMENTS.get(state.environment, f"environment {state.environment}")]
+        said += ["developer tools on"] if state.devToolsMode == api.NVML_CC_SYSTEM_DEVTOOLS_MODE_ON else []
+        ready = self._of_system("nvmlSystemGetConfComputeGpusReadyState", str)
+        return ", ".join([*said, *(["the GPUs accept no work"] if ready == "0" else [])])
+
     def gpus(self, fields: Collection[str] = ()) -> tuple[Gpu, ...]:
         """All GPUs that the driver counts, in its order; none is left out.
 
@@ -171,7 +212,7 @@ class Nvml:
         try:
             handle = self._api.nvmlDeviceGetHandleByIndex(index)
         except self._api.NVMLError as fault:
-            state = "hidden" if fault.value == Code.NO_PERMISSION else _state("", fault)
+            state = "hidden" if fault.value in _HIDDEN else _state("", fault)
             return Gpu(index, state, **driver)
         found, unsupported, faults = dict(driver), [], ["ok"]
         for field, ask in questions.items():
@@ -182,6 +223,10 @@ class Nvml:
                     unsupported.append(field)
                 else:
                     faults.append(_state(f"{_SAID.get(field, field)}: ", fault))
+            except AttributeError as fault:
+                if fault.obj is not self._api:
+                    raise
+                unsupported.append(field)  # the installed pynvml is older than the question
             except UnicodeDecodeError as fault:
                 faults.append(f"error: {field}: found the bytes {fault.object!r}, expected text")
         state = "lost" if "lost" in faults else faults[-1]
@@ -190,7 +235,7 @@ class Nvml:
     def _of_system(self, function: str, read: Callable[[Any], str]) -> str | None:
         try:
             return read(getattr(self._api, function)())
-        except self._api.NVMLError:
+        except (self._api.NVMLError, AttributeError):  # of an older driver, or an older pynvml
             return None
 
 
@@ -247,6 +292,23 @@ def cuda_version(number: int) -> str:
     return f"{number // 1000}.{number % 1000 // 10}"
 
 
+#: Fields of ``nvmlDeviceGetFieldValues``, and the union member of each ``nvmlValueType_t``.
+C2C_LINK_COUNT = 170
+_VALUE_TYPES = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
+
+
+def field(api: Any, gpu: Any, field_id: int, scope: int = 0) -> int:
+    """One field, ``scope`` being the number of a link where there are several."""
+    (value,) = api.nvmlDeviceGetFieldValues(gpu, [(field_id, scope)])
+    if value.nvmlReturn or value.valueType >= len(_VALUE_TYPES):
+        raise api.NVMLError(value.nvmlReturn or Code.NOT_SUPPORTED)
+    return int(getattr(value.value, _VALUE_TYPES[value.valueType]))
+
+
+def _fabric_domain(api: Any, gpu: Any) -> str | None:
+    return nvml_fabric.domain(nvml_fabric.info(api, gpu)) or None
+
+
 def _mig_uuids(api: Any, gpu: Any) -> tuple[str, ...]:
     found = []
     for place in range(api.nvmlDeviceGetMaxMigDeviceCount(gpu)):
@@ -274,6 +336,9 @@ _QUESTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "persistence": lambda api, gpu: _switch(api.nvmlDeviceGetPersistenceMode(gpu)),
     "pcie_gen_max": lambda api, gpu: int(api.nvmlDeviceGetMaxPcieLinkGeneration(gpu)),
     "pcie_width_max": lambda api, gpu: int(api.nvmlDeviceGetMaxPcieLinkWidth(gpu)),
+    "coherent": lambda api, gpu: field(api, gpu, C2C_LINK_COUNT) > 0,
+    "numa_node": lambda api, gpu: int(api.nvmlDeviceGetNumaNodeId(gpu)),
+    "fabric": _fabric_domain,
 }
 
 
@@ -305,7 +370,7 @@ def unclaimed(found: Sequence[Gpu], addresses: Iterable[str]) -> tuple[str, ...]
 
 
 def visible(found: Sequence[Gpu], wanted: str | None) -> tuple[Gpu, ...]:
-    """The GPUs behind CUDA's devices 0, 1, 2 … of a process; a GPU stands once for each MIG instance that was named.
+    """The GPUs behind CUDA's devices 0, 1, 2 … of a process; a GPU stands once for each MIG instance that was named, with that one alone.
 
     The rules of CUDA: words are indices or (beginnings of) ``GPU-…`` and ``MIG-…`` names; the first word that names
     nothing ends the list; a repeated word empties it. Hidden GPUs have no index: Slurm counts within the job's cgroup.
@@ -328,8 +393,16 @@ def visible(found: Sequence[Gpu], wanted: str | None) -> tuple[Gpu, ...]:
         if word.strip() in words:
             return ()
         words.append(word.strip())
-        named.append(gpu)
+        named.append(_instance(gpu, word.strip()))
     return tuple(named)
+
+
+def _instance(gpu: Gpu, word: str) -> Gpu:
+    """The GPU with the one instance that a word names; as it is where the word names the whole."""
+    if not word.startswith("MIG-"):
+        return gpu
+    fits = [name for name in gpu.partition_uuids if name.startswith(word)]
+    return replace(gpu, partition_uuids=tuple(fits) or (word,))
 
 
 def _named(mine: list[Gpu], word: str) -> Gpu | None:

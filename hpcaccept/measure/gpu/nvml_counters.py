@@ -9,8 +9,9 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING, Any
 
+from hpcaccept.measure.gpu import nvml_fabric
 from hpcaccept.measure.gpu.driver import Link, NoAnswer, Process, State
-from hpcaccept.measure.gpu.nvml import Code
+from hpcaccept.measure.gpu.nvml import Code, field
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,19 +34,8 @@ RECOVERY_ACTIONS = (
     "reset the bus",
     "reboot the system",
 )
-FABRIC_STATES = ("not supported", "not started", "in progress", "completed")
-#: Of ``healthMask``: name → (shift, width, values that are no fault).
-_FABRIC_HEALTH = {
-    "degraded bandwidth": (0, 0x3, (0, 2)),
-    "route recovery in progress": (2, 0x3, (0, 2)),
-    "route unhealthy": (4, 0x3, (0, 2)),
-    "access timeout recovery": (6, 0x3, (0, 2)),
-    "incorrect configuration": (8, 0xF, (0, 1)),
-}
 #: ``nvmlPerfPolicyType_t`` → name.
 _POLICIES = {0: "power", 1: "thermal", 2: "sync_boost", 3: "board_limit", 4: "low_use", 5: "reliability"}
-#: Union member of each ``nvmlValueType_t``.
-_VALUE_TYPES = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
 
 
 def read_state(gpu: OpenGpu) -> State:
@@ -65,11 +55,6 @@ def read_state(gpu: OpenGpu) -> State:
         else:
             numbers.update({f"{name}.{part}": float(value) for part, value in answer.items()})
     return State(numbers, **found, missing=missing, errors=errors)
-
-
-def fabric_faults(health: int) -> tuple[str, ...]:
-    """What a ``healthMask`` complains of; bits that say "unknown" or "not supported" are no complaint."""
-    return tuple(name for name, (shift, width, good) in _FABRIC_HEALTH.items() if (health >> shift) & width not in good)
 
 
 # --- questions: (pynvml, handle) → part → number ----------------------------------------------------------------------
@@ -118,20 +103,12 @@ def usable_memory(api: Any, gpu: Any) -> dict[str, int]:
 
 def _recovery(api: Any, gpu: Any) -> str:
     """Nothing to be done is empty."""
-    action = _field(api, gpu, _RECOVERY_FIELD)
+    action = field(api, gpu, _RECOVERY_FIELD)
     return RECOVERY_ACTIONS[action] if action < len(RECOVERY_ACTIONS) else f"action {action}"
 
 
 def _fabric(api: Any, gpu: Any) -> tuple[str, ...]:
-    """What is wrong with the registration and with the fabric's health."""
-    info = api.c_nvmlGpuFabricInfoV_t()
-    api.nvmlDeviceGetGpuFabricInfoV(gpu, ctypes.byref(info))
-    if info.state == api.NVML_GPU_FABRIC_STATE_NOT_SUPPORTED:
-        raise api.NVMLError(Code.NOT_SUPPORTED)
-    name = FABRIC_STATES[info.state] if info.state < len(FABRIC_STATES) else f"state {info.state}"
-    faults = [] if name == "completed" else [f"registration {name}"]
-    faults += [f"status {info.status}"] if info.status else []
-    return (*faults, *fabric_faults(info.healthMask))
+    return nvml_fabric.faults(nvml_fabric.info(api, gpu))
 
 
 def _violations(api: Any, gpu: Any) -> dict[str, int]:
@@ -146,13 +123,6 @@ def _violations(api: Any, gpu: Any) -> dict[str, int]:
     if not found:
         raise api.NVMLError(Code.NOT_SUPPORTED)
     return found
-
-
-def _field(api: Any, gpu: Any, field_id: int, scope: int = 0) -> int:
-    (value,) = api.nvmlDeviceGetFieldValues(gpu, [(field_id, scope)])
-    if value.nvmlReturn or value.valueType >= len(_VALUE_TYPES):
-        raise api.NVMLError(value.nvmlReturn or Code.NOT_SUPPORTED)
-    return int(getattr(value.value, _VALUE_TYPES[value.valueType]))
 
 
 def _threshold(which: int) -> Callable[[Any, Any], dict[str, float]]:
@@ -178,6 +148,7 @@ QUESTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "clock_limit_ns": _violations,
     "slowdown": _threshold(1),
     "shutdown": _threshold(0),
+    "memory_slowdown": _threshold(2),
     "power_limit": lambda api, gpu: {"watts": api.nvmlDeviceGetEnforcedPowerLimit(gpu) / 1000},
     "power_default": lambda api, gpu: {"watts": api.nvmlDeviceGetPowerManagementDefaultLimit(gpu) / 1000},
     "memory": usable_memory,
@@ -207,7 +178,7 @@ def _links(api: Any, gpu: Any) -> tuple[Link, ...]:
 def _link_errors(api: Any, gpu: Any, link: Link) -> dict[str, int]:
     """The counters that the link has: those of NVLink 5 have other names and another call."""
     if link.version is not None and link.version >= 5:
-        counts = {name: _or_none(api, _field, api, gpu, which, link.number) for name, which in _LINK_FIELDS.items()}
+        counts = {name: _or_none(api, field, api, gpu, which, link.number) for name, which in _LINK_FIELDS.items()}
     else:
         ask = api.nvmlDeviceGetNvLinkErrorCounter
         counts = {name: _or_none(api, ask, gpu, link.number, which) for name, which in _LINK_COUNTERS.items()}

@@ -6,7 +6,9 @@ those of before as well. NVML gives 999 for an Xid that it does not know itself.
 
 from __future__ import annotations
 
+import ctypes
 import functools
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -45,9 +47,16 @@ class XidEvents:
         self._events = events
 
     def next(self, timeout_s: float) -> ErrorEvent | NoAnswer | None:
-        """The next Xid; None when none came in time."""
-        code = self._gpu.ask(functools.partial(_wait, events=self._events, timeout_ms=round(timeout_s * 1000)))
-        return meaning(code) if isinstance(code, int) else code
+        """The next Xid of this GPU; None when none came in time."""
+        until = time.monotonic() + timeout_s
+        while True:
+            wait_ms = max(0, round((until - time.monotonic()) * 1000))
+            found = self._gpu.ask(functools.partial(_wait, events=self._events, timeout_ms=wait_ms))
+            if found is None or isinstance(found, NoAnswer):
+                return found
+            code, mine = found
+            if mine:
+                return meaning(code)
 
     def close(self) -> None:
         """Listen no more."""
@@ -70,11 +79,26 @@ def _register(api: Any, gpu: Any) -> Any:
     return events
 
 
-def _wait(api: Any, _gpu: Any, events: Any, timeout_ms: int) -> int | None:
-    """The next Xid, None when none came in time."""
+def _wait(api: Any, gpu: Any, events: Any, timeout_ms: int) -> tuple[int, bool] | None:
+    """The next Xid and whether it is of this GPU, None when none came in time."""
     try:
-        return int(api.nvmlEventSetWait_v2(events, timeout_ms).eventData)
+        event = api.nvmlEventSetWait_v2(events, timeout_ms)
     except api.NVMLError as fault:
         if fault.value != Code.TIMEOUT:
             raise
         return None
+    return int(event.eventData), _same(api, event.device, gpu)
+
+
+def _same(api: Any, one: Any, other: Any) -> bool:
+    """Whether two handles are of one GPU. A GPU that cannot say so any more is taken for the one that was listened to."""
+    if _address(one) == _address(other):
+        return True
+    try:
+        return bool(api.nvmlDeviceGetPciInfo_v3(one).busId == api.nvmlDeviceGetPciInfo_v3(other).busId)
+    except api.NVMLError:
+        return True
+
+
+def _address(handle: Any) -> int | None:
+    return ctypes.cast(handle, ctypes.c_void_p).value

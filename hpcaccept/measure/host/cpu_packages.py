@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from hpcaccept.measure.host import host
-from hpcaccept.measure.host.host import parse_cache_size
+from hpcaccept.measure.host.host import kernel_text, parse_cache_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -70,9 +70,13 @@ def cores(allowed: Iterable[int], root: Path = _ROOT) -> list[Core]:
     found: dict[str, Core] = {}
     for cpu in sorted(allowed):
         topology = root / f"sys/devices/system/cpu/cpu{cpu}/topology"
-        siblings = _read(topology / "core_cpus_list") or _read(topology / "thread_siblings_list") or str(cpu)
+        siblings = (
+            kernel_text(topology / "core_cpus_list").strip()
+            or kernel_text(topology / "thread_siblings_list").strip()
+            or str(cpu)
+        )
         # The number is -1 on some ARM machines that have only one.
-        found.setdefault(siblings, Core(max(0, int(_read(topology / "physical_package_id") or 0)), cpu))
+        found.setdefault(siblings, Core(max(0, int(kernel_text(topology / "physical_package_id").strip() or 0)), cpu))
     return sorted(found.values())
 
 
@@ -98,11 +102,11 @@ def cache_bytes(socket: int, root: Path = _ROOT) -> int:
     """Size of all last level caches of a socket together (an EPYC has up to twelve), 0 when it is not known."""
     found: dict[str, tuple[int, int]] = {}
     for cpu in (root / "sys/devices/system/cpu").glob("cpu[0-9]*"):
-        if max(0, int(_read(cpu / "topology/physical_package_id") or 0)) == socket:
+        if max(0, int(kernel_text(cpu / "topology/physical_package_id").strip() or 0)) == socket:
             for cache in (cpu / "cache").glob("index*"):
-                found[_read(cache / "level") + " " + _read(cache / "shared_cpu_list")] = (
-                    int(_read(cache / "level") or 0),
-                    parse_cache_size(_read(cache / "size")),
+                found[kernel_text(cache / "level").strip() + " " + kernel_text(cache / "shared_cpu_list").strip()] = (
+                    int(kernel_text(cache / "level").strip() or 0),
+                    parse_cache_size(kernel_text(cache / "size").strip()),
                 )
     last = max((level for level, _ in found.values()), default=0)
     return sum(size for level, size in found.values() if level == last)
@@ -206,10 +210,3 @@ def emit(ctx: CheckContext, crew: Sequence[Core], found: dict[str, Figures]) -> 
             f"{len(members)} threads on processors {', '.join(str(core.cpu) for core in members)}; slowest: "
             f"{figures.slowest.cpu} with {figures.slowest_share:.0%} of the median core",
         )
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""

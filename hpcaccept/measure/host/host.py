@@ -56,7 +56,7 @@ def boot_id(root: Path = _ROOT) -> str:
 
     Where there is none (not Linux) it is the host name.
     """
-    return _read(root / "proc/sys/kernel/random/boot_id").strip() or hostname()
+    return kernel_text(root / "proc/sys/kernel/random/boot_id").strip() or hostname()
 
 
 def kernel() -> str:
@@ -67,7 +67,7 @@ def kernel() -> str:
 
 def os_release(root: Path = _ROOT) -> str:
     """``Ubuntu 22.04.5 LTS``: of the image that this process runs in, not of the host around it."""
-    text = _read(root / "etc/os-release") or _read(root / "usr/lib/os-release")
+    text = kernel_text(root / "etc/os-release") or kernel_text(root / "usr/lib/os-release")
     return parse_os_release(text) or os.uname().sysname
 
 
@@ -100,9 +100,17 @@ def usable_cores(root: Path = _ROOT) -> float:
 
 def cpu_quota(root: Path = _ROOT) -> float | None:
     """The smallest CPU quota on the way from the process's own cgroup up, in processors; None without one."""
-    v1 = (parse_cfs_quota(_read(f / "cpu.cfs_quota_us"), _read(f / "cpu.cfs_period_us")) for f in _folders("cpu", root))
-    v2 = (parse_cpu_max(_read(f / "cpu.max")) for f in _folders("", root))
+    v1 = (
+        parse_cfs_quota(kernel_text(f / "cpu.cfs_quota_us"), kernel_text(f / "cpu.cfs_period_us"))
+        for f in _folders("cpu", root)
+    )
+    v2 = (parse_cpu_max(kernel_text(f / "cpu.max")) for f in _folders("", root))
     return min((quota for quota in (*v1, *v2) if quota is not None), default=None)
+
+
+def cpu_stats(root: Path = _ROOT) -> tuple[str, ...]:
+    """The text of ``cpu.stat`` of the process's own cgroup, then of each that is above it and can be seen."""
+    return tuple(text for f in (*_folders("cpu", root), *_folders("", root)) if (text := kernel_text(f / "cpu.stat")))
 
 
 def parse_cfs_quota(quota: str, period: str) -> float | None:
@@ -122,7 +130,7 @@ def parse_cpu_max(text: str) -> float | None:
 
 def cpu_model(root: Path = _ROOT) -> str:
     """Model name of the processor, or the architecture where the kernel does not say."""
-    return parse_cpu_model(_read(root / "proc/cpuinfo")) or os.uname().machine
+    return parse_cpu_model(kernel_text(root / "proc/cpuinfo")) or os.uname().machine
 
 
 def parse_cpu_model(text: str) -> str:
@@ -152,7 +160,7 @@ def physical_cores(allowed: Iterable[int], root: Path = _ROOT) -> frozenset[str]
 def sockets(root: Path = _ROOT) -> int:
     """Processor packages of the host, whatever this process may use of them; 1 where the kernel does not say."""
     files = (root / "sys/devices/system/cpu").glob("cpu[0-9]*/topology/physical_package_id")
-    return len({_read(file).strip() for file in files}) or 1
+    return len({kernel_text(file).strip() for file in files}) or 1
 
 
 def numa_nodes(root: Path = _ROOT) -> dict[int, frozenset[int]]:
@@ -162,7 +170,7 @@ def numa_nodes(root: Path = _ROOT) -> dict[int, frozenset[int]]:
     no NUMA.
     """
     files = (root / "sys/devices/system/node").glob("node[0-9]*/cpulist")
-    nodes = {int(file.parent.name[len("node") :]): parse_cpu_list(_read(file)) for file in files}
+    nodes = {int(file.parent.name[len("node") :]): parse_cpu_list(kernel_text(file)) for file in files}
     return {node: nodes[node] for node in sorted(nodes) if nodes[node]}
 
 
@@ -183,15 +191,17 @@ def memory_bytes(root: Path = _ROOT) -> int:
 
     ``MemTotal`` is what the kernel manages: a little less than what is installed, and less again when a module is gone.
     """
-    total = parse_mem_total(_read(root / "proc/meminfo")) or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    total = parse_mem_total(kernel_text(root / "proc/meminfo")) or os.sysconf("SC_PHYS_PAGES") * os.sysconf(
+        "SC_PAGE_SIZE"
+    )
     limit = memory_limit_bytes(root)
     return total if limit is None else min(total, limit)
 
 
 def memory_limit_bytes(root: Path = _ROOT) -> int | None:
     """The smallest memory limit on the way from the process's own cgroup up; None without one."""
-    v1 = (parse_memory_limit(_read(f / "memory.limit_in_bytes")) for f in _folders("memory", root))
-    v2 = (parse_memory_limit(_read(f / "memory.max")) for f in _folders("", root))
+    v1 = (parse_memory_limit(kernel_text(f / "memory.limit_in_bytes")) for f in _folders("memory", root))
+    v2 = (parse_memory_limit(kernel_text(f / "memory.max")) for f in _folders("", root))
     return min((limit for limit in (*v1, *v2) if limit is not None), default=None)
 
 
@@ -279,14 +289,14 @@ def _below(path: str, top: str) -> list[str]:
 
 
 def _folders(controller: str, root: Path) -> tuple[Path, ...]:
-    path = parse_cgroup(_read(root / "proc/self/cgroup")).get(controller)
+    path = parse_cgroup(kernel_text(root / "proc/self/cgroup")).get(controller)
     if path is None:
         return ()
-    mounts = parse_cgroup_mounts(_read(root / "proc/self/mountinfo"))
+    mounts = parse_cgroup_mounts(kernel_text(root / "proc/self/mountinfo"))
     return tuple(root / folder.lstrip("/") for folder in cgroup_folders(controller, path, mounts))
 
 
-def _read(path: Path) -> str:
+def kernel_text(path: Path) -> str:
     """The text of a kernel file, or nothing where this kernel (or this container) has no such file."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
@@ -296,7 +306,7 @@ def _read(path: Path) -> str:
 
 def cgroup(root: Path = _ROOT) -> str:
     """The control groups of this process as the kernel lists them: alike for processes that share their limits."""
-    return _read(root / "proc/self/cgroup")
+    return kernel_text(root / "proc/self/cgroup")
 
 
 # --- file systems -----------------------------------------------------------------------------------------------------
@@ -331,7 +341,7 @@ def parse_mounts(text: str) -> tuple[Mount, ...]:
 def mount_of(path: Path, root: Path = _ROOT) -> Mount | None:
     """The file system that a path lies on; None where the kernel does not say."""
     real = path.resolve()
-    above = [m for m in parse_mounts(_read(root / "proc/self/mountinfo")) if real.is_relative_to(m.point)]
+    above = [m for m in parse_mounts(kernel_text(root / "proc/self/mountinfo")) if real.is_relative_to(m.point)]
     # Of two mounts on one point the later one hides the earlier one.
     return max(reversed(above), key=lambda mount: len(mount.point), default=None)
 
@@ -364,7 +374,7 @@ def firmware(root: Path = _ROOT) -> dict[str, str]:
 
 def microcode(root: Path = _ROOT) -> str:
     """Version of the processors' microcode (``0x2b000603``), of each version where they differ; nothing off x86."""
-    found = re.findall(r"^microcode\s*:\s*(\S+)", _read(root / "proc/cpuinfo"), re.MULTILINE)
+    found = re.findall(r"^microcode\s*:\s*(\S+)", kernel_text(root / "proc/cpuinfo"), re.MULTILINE)
     return ", ".join(sorted(set(found)))
 
 
@@ -390,8 +400,8 @@ def huge_pages(root: Path = _ROOT) -> str:
 
     Source: https://docs.kernel.org/admin-guide/mm/transhuge.html, https://docs.kernel.org/admin-guide/mm/hugetlbpage.html
     """
-    meminfo = _read(root / "proc/meminfo")
-    chosen = re.search(r"\[(\w+)\]", _read(root / "sys/kernel/mm/transparent_hugepage/enabled"))
+    meminfo = kernel_text(root / "proc/meminfo")
+    chosen = re.search(r"\[(\w+)\]", kernel_text(root / "sys/kernel/mm/transparent_hugepage/enabled"))
     count = re.search(r"^HugePages_Total:\s+(\d+)$", meminfo, re.MULTILINE)
     size = re.search(r"^Hugepagesize:\s+(\d+ kB)$", meminfo, re.MULTILINE)
     parts = [f"transparent: {chosen[1]}"] if chosen else []
@@ -427,7 +437,7 @@ def shared_memory(root: Path = _ROOT) -> str:
 
 def os_image(root: Path = _ROOT) -> str:
     """Which build of an image the system is, where it says so: os-release's IMAGE_ID …, or ``/etc/dgx-release``."""
-    text = _read(root / "etc/os-release") + _read(root / "etc/dgx-release")
+    text = kernel_text(root / "etc/os-release") + kernel_text(root / "etc/dgx-release")
     named = r"^(?:IMAGE_ID|IMAGE_VERSION|BUILD_ID|DGX_SWBUILD_VERSION|DGX_OTA_VERSION)=[\"']?([^\"'\n]+)"
     return " ".join(re.findall(named, text, re.MULTILINE))
 
@@ -438,7 +448,7 @@ def module_version(name: str, root: Path = _ROOT) -> str:
 
 
 def _word(path: Path) -> str:
-    return _read(path).strip()
+    return kernel_text(path).strip()
 
 
 def parse_cache_size(text: str) -> int:

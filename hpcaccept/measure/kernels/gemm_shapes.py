@@ -78,7 +78,7 @@ def shape_of(form: Format, device: Device, model: str) -> tuple[Shape, str]:
         device: CPUs have one shape for all models.
         model: name the driver gives the GPU.
     """
-    known = frozen().get((model, form.name)) if device.kind == "cuda" else None
+    known = frozen().get((model, form.name.removesuffix("_fast"))) if device.kind == "cuda" else None
     if known:
         return known.shape, f"frozen for {model} on {known.date}: {known.source}"
     return Shape.from_size(form.sizes[device.kind]), "default of this kind of device"

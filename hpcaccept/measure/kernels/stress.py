@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept.measure.kernels import gemm, training
+from hpcaccept.measure.timing import Pace, warm_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -77,8 +78,15 @@ class Engine:
         self._differing = gemm.differing(self._first, self._first)
 
     def run(self, duration_s: float, block_s: float, on_block: Callable[[Block], None] | None = None) -> list[Block]:
-        """Load the device for so long; every pass is compared."""
-        count = max(1, math.ceil(block_s / self.device.time_block(self._pass, 1)))
+        """Load the device for so long; every pass is compared.
+
+        Blocks are sized by passes that are warm: a first one picks kernels and wakes the clock, and blocks of a stage that
+        begins cold would be shorter than those of the next.
+        """
+        self._differing.zero_()
+        warm_s = warm_up(self._time_passes, self._pass, Pace(1, block_s, min(2 * block_s, duration_s / 4)))
+        count = max(1, math.ceil(block_s / warm_s))
+        warm_wrong = int(self._differing)  # no pass goes uncompared
         start = self.clock()
         blocks: list[Block] = []
         while not blocks or blocks[-1].end_s < duration_s:
@@ -88,7 +96,8 @@ class Engine:
             seconds = self.device.time_block(self._pass, count)
             busy_s = busiest(busy, thread_seconds())
             work = float(count * gemm.flops(self.size))
-            blocks.append(Block(self.clock() - start, seconds, busy_s, work, count, int(self._differing)))
+            blocks.append(Block(self.clock() - start, seconds, busy_s, work, count, int(self._differing) + warm_wrong))
+            warm_wrong = 0
             if on_block:
                 on_block(blocks[-1])
         return blocks
@@ -98,6 +107,9 @@ class Engine:
         import torch
 
         return training.digest([self._first.view(torch.uint8)])
+
+    def _time_passes(self, call: Callable[[], object], count: int) -> list[float]:
+        return [self.device.time_block(call, count) / count]
 
     def _pass(self) -> None:
         self._call()

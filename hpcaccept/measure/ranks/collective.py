@@ -63,7 +63,8 @@ def block_seconds(
 ) -> list[list[float]]:
     """Seconds per call of each rank in each block, ``[rank][block]``; every rank gets all of them.
 
-    The first call is dropped: it opens connections. All ranks make the same number of calls.
+    The first call is dropped: it opens connections, to a peer that is new and for a size that takes another way, and may
+    last longer than a block. All ranks make the same number of calls.
 
     Args:
         ctx: all of its ranks take part.
@@ -74,8 +75,10 @@ def block_seconds(
         blocks: how many.
         block_s: seconds per block, at most 1000 calls.
     """
+    call()
+    device.synchronize()  # what it has only queued must not end in the next one's time
     count = 1
-    for _ in range(2):  # the first call alone would make a long estimate, and a short block
+    for _ in range(2):  # a single call has its launch in it, and would make a short block
         per_call = statistics.median(device.time_calls(call, count))
         slowest_s = max(ctx.allgather(per_call))
         count = max(1, min(_MOST_CALLS, math.ceil(block_s / slowest_s)))

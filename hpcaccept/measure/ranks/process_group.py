@@ -1,8 +1,9 @@
 """How is ``torch.distributed`` opened over ranks that MPI already knows?
 
 MPI gives rank, size and a way to agree; nothing else is needed: no elastic launcher, no ``MASTER_ADDR``, no fixed port.
-Rank 0 opens a ``TCPStore`` on a port that the kernel picks, MPI tells the others, each tries which of rank 0's
-addresses it can reach, and all agree before anyone waits. Traps: Debian's hosts file gives a host its name as 127.0.1.1; names of
+Rank 0 listens on ports that the kernel picks, MPI tells the others these and a secret, each tries which of rank 0's
+addresses it can reach and proves the secret there, and all agree before anyone waits. Then a ``TCPStore`` takes over the one listening
+socket that all have reached, which hears only their hosts (``transport.rendezvous``). Traps: Debian's hosts file gives a host its name as 127.0.1.1; names of
 virtual nodes do not resolve at all; gloo binds to whatever the host name resolves to unless it is told an interface; a
 rank that closes early breaks the last collective of the others.
 
@@ -19,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcaccept.measure.device import open_device
-from hpcaccept.transport.network import interface_of, own_addresses, reachable
+from hpcaccept.transport.network import interface_of, own_addresses
+from hpcaccept.transport.rendezvous import doors, knock, new_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, MutableMapping
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
 _LOOPBACK = "127.0.0.1"
 #: Which interface gloo binds to. https://docs.pytorch.org/docs/stable/distributed.html#common-environment-variables
 _GLOO = "GLOO_SOCKET_IFNAME"
+#: And NCCL, for what ranks say to each other first. Told only where all of them are on one machine: between machines it also decides
+#: over which network data go where there is no InfiniBand, and that is the site's to say.
+#: https://docs.nvidia.com/deeplearning/nccl/user-guide/docs/env.html#nccl-socket-ifname
+_NCCL_SOCKET = "NCCL_SOCKET_IFNAME"
 
 
 #: What makes NCCL say how it connects ranks. The channels belong to INIT or, since 2.27, to the transports' own subsystems.
@@ -82,20 +88,10 @@ def process_group(
     # Containers and namespaces of one kernel may each have a loopback of their own.
     alone = shared_kernel and len(set(allgather(_network()))) == 1
     addresses = [_LOOPBACK] if alone else own_addresses()
-    server = (
-        dist.TCPStore(_LOOPBACK, 0, size, is_master=True, timeout=wait, wait_for_workers=False) if rank == 0 else None
-    )
-    addresses, port = bcast((addresses, server.port if server else 0))
-    mine = reachable(addresses, port)
-    reached = allgather(mine[0] if mine else "")
-    if "" in reached:
-        blind = [r for r, address in enumerate(reached) if not address]
-        raise NoRendezvousError(f"ranks {blind} cannot reach rank 0 at any of {addresses}, port {port}")
-    used, local = mine or ("", "")
-    # Rank 0 binds where the others found it, not where it finds itself.
-    interface = interface_of(reached[-1] if rank == 0 else local)
-    store = server or dist.TCPStore(used, port, size, is_master=False, timeout=wait, wait_for_workers=False)
-    with _environment(_GLOO, interface):  # until the end: groups of some of the ranks read it again
+    store, local = _meet(addresses, rank, size, bcast, allgather, wait)
+    interface = interface_of(local)
+    # Until the end: groups of some of the ranks read it again.
+    with _environment(_GLOO, interface), _environment(_NCCL_SOCKET, interface if alone else ""):
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=wait)
         try:
             yield backend
@@ -103,6 +99,40 @@ def process_group(
             allgather(rank)
         finally:
             dist.destroy_process_group()
+
+
+def _meet(
+    addresses: list[str],
+    rank: int,
+    size: int,
+    bcast: Callable[[Any], Any],
+    allgather: Callable[[Any], list[Any]],
+    wait: dt.timedelta,
+) -> tuple[Any, str]:
+    """A store that only the hosts of the ranks can reach, and the address of this rank on the way to it."""
+    import torch.distributed as dist
+
+    with contextlib.ExitStack() as open_doors:
+        secret = new_secret() if rank == 0 else b""
+        mine_to_open = open_doors.enter_context(doors(addresses, secret)) if rank == 0 else None
+        places, secret = bcast((mine_to_open.places if mine_to_open else [], secret))
+        mine = knock(places, secret)
+        reached = allgather(mine[0] if mine else "")
+        if "" in reached:
+            blind = [r for r, address in enumerate(reached) if not address]
+            raise NoRendezvousError(f"ranks {blind} cannot reach rank 0 at any of {places}")
+        used, local = mine or ("", "")
+        common = used if len(set(reached)) == 1 else ""
+        server, port = None, 0
+        if mine_to_open:
+            handed, port = mine_to_open.hand_over(common)
+            server = dist.TCPStore(
+                used, port, size, is_master=True, timeout=wait, wait_for_workers=False, master_listen_fd=handed
+            )
+        port = bcast(port)
+    store = server or dist.TCPStore(used, port, size, is_master=False, timeout=wait, wait_for_workers=False)
+    # Rank 0 binds where the others found it, not where it finds itself.
+    return dist.PrefixStore(secret.hex(), store), reached[-1] if rank == 0 else local
 
 
 def log_nccl(folder: Path, rank: int, environ: MutableMapping[str, str]) -> None:

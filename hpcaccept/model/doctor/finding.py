@@ -21,6 +21,7 @@ class Finding:
         remedy: what to type next.
         nodes: names of those it speaks of; empty: of the path as a whole.
         stops: True when no job can start before it is mended.
+        passes: True for what stops a job now and ends by itself: whoever can wait may queue all the same.
     """
 
     look: str
@@ -30,3 +31,4 @@ class Finding:
     remedy: str = ""
     nodes: tuple[str, ...] = ()
     stops: bool = False
+    passes: bool = False

@@ -53,7 +53,7 @@ class NodeFacts:
         tmp_free_bytes: space in it.
         no_tmp: why nothing can be written there.
         no_locale: what is wrong with the character encoding.
-        gpus: that the driver calls healthy and that the job may see; None: not asked.
+        gpus: that the driver calls healthy, that the job may see and that the runtime can start; None: not asked.
         no_gpus: why there are fewer than asked for, in the driver's words.
         gpus_remedy: what to do when the driver cannot be asked at all.
         no_read: why the file of the login side is not seen; empty: it is.

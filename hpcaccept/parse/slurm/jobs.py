@@ -1,23 +1,20 @@
-"""What do squeue, scontrol, sacct and sinfo say of a job and of nodes? Text in, dataclasses out."""
+"""What do squeue, scontrol and sacct say of a job? Text in, dataclasses out."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from typing import TYPE_CHECKING
 
 from hpcaccept.model.job import JobStatus, State
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-#: Job states. https://slurm.schedmd.com/squeue.html#SECTION_JOB-STATE-CODES (22.05 to 25.05)
+#: Job states. https://slurm.schedmd.com/squeue.html#SECTION_JOB-STATE-CODES (22.05 to 26.05)
 _STATES: dict[str, State] = {
     "PENDING": "pending",
     "CONFIGURING": "pending",
     "REQUEUED": "pending",
     "REQUEUE_FED": "pending",
     "REQUEUE_HOLD": "pending",
+    # From 25.11 on, of a job whose node failed and that asked to be started again before all others.
+    "EXPEDITING": "pending",
     "SPECIAL_EXIT": "pending",
     "RESV_DEL_HOLD": "pending",
     "RUNNING": "running",
@@ -40,7 +37,7 @@ _STATES: dict[str, State] = {
 }
 
 #: Pending reasons that no amount of waiting removes, with what does.
-#: https://slurm.schedmd.com/job_reason_codes.html (25.05)
+#: https://slurm.schedmd.com/job_reason_codes.html (26.05)
 _STUCK = {
     "JobHeldUser": "Release it: scontrol release {job}",
     "JobHeldAdmin": "An administrator holds it: ask, or scontrol release {job} as one.",
@@ -60,9 +57,28 @@ _STUCK = {
     "QOSMaxWallDurationPerJobLimit": "The QOS's time limit is lower: lower --time.",
     "ReqNodeNotAvail": "A node that was asked for by name is down, drained or reserved: see 'sinfo -R'.",
     "JobLaunchFailure": "Slurm could not start it: see slurmctld's log; scontrol release {job} tries again.",
+    "ReservationDeleted": "Its reservation is gone: scancel {job} and submit without it, or with another --slurm reservation=NAME.",
+    "ReservationInvalid": "Its reservation cannot be used: scancel {job} and submit with another, see 'scontrol show reservation'.",
     "job_requeued_in_held_state": "Somebody has put it back and holds it: scontrol release {job}",
     "launch_failed_requeued_held": "Slurm could not start it and holds it: scontrol release {job} tries again.",
+    "launch_failure_limit_exceeded_requeued_held": "Slurm has given up starting it: see slurmctld's log, then scontrol release {job}",
+    "user_env_retrieval_failed_requeued_held": "Slurm could not read your environment on the node: scontrol release {job} tries again.",
 }
+
+#: What to do about a job that ended from outside.
+_AFTER = {
+    "PREEMPTED": "A job of higher rank took its place: submit again, or where nothing does (--partition, --slurm qos=NAME).",
+    "TIMEOUT": "Submit again with a higher --time.",
+    "DEADLINE": "Submit again: its deadline came before its end.",
+    "OUT_OF_MEMORY": "It reached the limit of memory that Slurm gave it: submit again with --slurm mem=0, all memory of each node.",
+    "NODE_FAIL": "Ask Slurm what is the matter with the node: sinfo -R, scontrol show node NAME. Test the others: --exclude NAME.",
+    "BOOT_FAIL": "Ask Slurm what is the matter with the node: sinfo -R, scontrol show node NAME. Test the others: --exclude NAME.",
+    "CANCELLED": "Submit again. What was measured before is shown and blames nobody for being slow.",
+}
+#: A reservation or another job, which end by themselves; from 24.11 on also nodes that are drained, which do not.
+_MAYBE_RESERVED = re.compile(r"\bMay[ _]be[ _]reserved")
+#: sinfo's words for a node on which no job starts before somebody mends it. https://slurm.schedmd.com/sinfo.html (26.05)
+_OUT = ("drain", "down", "fail", "inval", "unk")
 
 
 def parse_state(word: str, detail: str = "", job: str = "") -> JobStatus:
@@ -75,10 +91,22 @@ def parse_state(word: str, detail: str = "", job: str = "") -> JobStatus:
     if state == "pending":
         # squeue writes "launch failed requeued held", scontrol writes it with underscores.
         remedy = _STUCK.get(reason.split(",")[0].replace(" ", "_"))
-        # A reservation ends by itself.
-        if remedy and "Reserved" not in reason:
+        # A reservation ends by itself: "Reserved for maintenance", "May be reserved for other job".
+        if remedy and "reserved" not in reason.lower():
             return JobStatus("stuck", f"{name}, {reason}", remedy.format(job=job))
-    return JobStatus(state, f"{name}, {reason}" if reason and reason != "None" else name)
+    return JobStatus(state, f"{name}, {reason}" if reason and reason != "None" else name, _AFTER.get(name, ""))
+
+
+def may_be_out(status: JobStatus) -> bool:
+    """True for a job that waits for nodes by name, and Slurm does not say whether they are reserved or drained."""
+    return status.state == "pending" and bool(_MAYBE_RESERVED.search(status.detail))
+
+
+def with_nodes(status: JobStatus, text: str) -> JobStatus:
+    """Such a job's status, when the states of its nodes are known: from ``sinfo -h -N -n NODES -o '%N|%T'``."""
+    rows = dict.fromkeys(line.strip() for line in text.splitlines())
+    out = [row.replace("|", " is ") for row in rows if row.partition("|")[2].startswith(_OUT)]
+    return JobStatus("stuck", f"{status.detail}: {', '.join(out)}", _STUCK["ReqNodeNotAvail"]) if out else status
 
 
 def parse_squeue(text: str, job: str) -> JobStatus | None:
@@ -99,7 +127,7 @@ def parse_scontrol_job(text: str, job: str) -> JobStatus | None:
     status = parse_state(state[1], reason[1] if reason else "", job)
     code = re.search(r"\bExitCode=(\d+):(\d+)", text)
     if status.state == "failed" and code:
-        return JobStatus("failed", f"{status.detail}, exit code {code[1]}, signal {code[2]}", _remedy(code[2]))
+        return JobStatus("failed", f"{status.detail}, {_ended_with(int(code[1]), int(code[2]))}", _remedy(code[2]))
     return status
 
 
@@ -114,27 +142,14 @@ def parse_sacct(text: str, job: str) -> JobStatus | None:
     return None
 
 
+def _ended_with(code: int, signal: int) -> str:
+    """A shell gives 128 + the number of the signal that ended its command."""
+    by_signal = f" (its command was ended by signal {code - 128})" if 128 < code <= 128 + 64 else ""
+    return f"exit code {code}{by_signal}, signal {signal}"
+
+
 def _remedy(signal: str) -> str:
-    """Slurm's 0:53 is no signal: the node could not open the job's output files (seen with Slurm 22.05)."""
+    """Slurm's 0:53 is no signal: the node could not open the job's output files (recorded from Slurm 22.05 to 26.05)."""
     if signal != "53":
         return ""
     return "The node could not write the job's output: is --runs-dir on a file system that every node mounts?"
-
-
-def parse_gres_gpus(text: str) -> int:
-    """GPUs per node in ``sinfo -h -o %G``: the number that most lines have; 0 where there is none.
-
-    ``gpu:h100:8(S:0-1),nic:2`` counts 8; several GPU types on one node add up.
-    """
-    counts = [_gpus_in(line) for line in text.splitlines() if line.strip()]
-    return Counter(counts).most_common(1)[0][0] if counts else 0
-
-
-def _gpus_in(line: str) -> int:
-    entries: Iterable[str] = re.sub(r"\([^)]*\)", "", line).split(",")
-    total = 0
-    for entry in entries:
-        parts = entry.strip().split(":")
-        if parts[0] == "gpu":
-            total += int(parts[-1]) if parts[-1].isdigit() else 1
-    return total

@@ -1,4 +1,4 @@
-"""Which kinds of MPI start-up does this Slurm have? ``srun --mpi=list``, of Slurm 20.11 to 25.05."""
+"""Which kinds of MPI start-up does this Slurm have? ``srun --mpi=list``, of Slurm 20.11 to 26.05."""
 
 from __future__ import annotations
 

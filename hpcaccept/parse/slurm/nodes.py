@@ -10,14 +10,16 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from hpcaccept.model.node import NodeState, Reserved
-from hpcaccept.parse.slurm.jobs import parse_gres_gpus
+from hpcaccept.model.node import NodeState, Reserved, TakenOut
+from hpcaccept.parse.slurm.gres import parse_gpus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: ``Key=value``; the further words of a value with blanks (``OS=Linux 6.1 #1 SMP``) are nothing that is needed here.
 _PAIR = re.compile(r"(?:^|\s)([A-Za-z]\w*)=(\S*)")
+#: ``Reason=bad DIMM [root@1795944475]``; newer versions let a comment follow.
+_REASON = re.compile(r"\sReason=(?P<why>.*?)(?: \[(?P<by>[^\s@\[\]]+)@(?P<at>[^\s\]]+)\](?= [A-Z]\w*=|\s*$)|\s*$)")
 
 
 def _fields(line: str) -> dict[str, str]:
@@ -30,22 +32,32 @@ def _fields(line: str) -> dict[str, str]:
 
 def parse_nodes(text: str) -> list[NodeState]:
     """From ``scontrol -o show node``. A line without a name or a state is left out."""
-    return [_node(fields) for fields in _lines(text, "NodeName") if fields.get("State")]
+    lines = ((line, _fields(line)) for line in text.splitlines())
+    return [_node(line, fields) for line, fields in lines if fields.get("NodeName") and fields.get("State")]
 
 
-def _node(fields: dict[str, str]) -> NodeState:
+def _node(line: str, fields: dict[str, str]) -> NodeState:
     # "IDLE*" does not respond, "IDLE~" is powered down, "IDLE#" powers up …: the long flags stand beside them in scontrol,
     # but what carries a mark that is not known here is not plainly idle either.
     words = fields["State"].upper().split("+")
     marks = [f"MARK {word[-1]}" for word in words if not word[-1:].isalpha()]
-    gres = fields.get("Gres", "")
     return NodeState(
         name=fields["NodeName"],
         flags=(*(re.sub(r"\W+$", "", word) for word in words), *marks),
         busy_cpus=int(fields["CPUAlloc"]) if fields.get("CPUAlloc", "").isdigit() else 0,
-        gpus=parse_gres_gpus(gres) if gres and gres != "(null)" else 0,
+        gpus=parse_gpus(fields.get("Gres", "")),
         partitions=tuple(part for part in fields.get("Partitions", "").split(",") if part),
+        out=_out(line),
     )
+
+
+def _out(line: str) -> TakenOut | None:
+    found = _REASON.search(line)
+    if not found:
+        return None
+    # An administrator's own words: nothing that could steer a terminal, and no essay.
+    why = "".join(c for c in found["why"].strip() if c.isprintable())[:200]
+    return TakenOut(why, found["by"] or "", _seconds(found["at"] or "", math.nan))
 
 
 def parse_default_partition(text: str) -> str:

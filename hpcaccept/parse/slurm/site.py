@@ -1,6 +1,6 @@
 """What does a Slurm site allow: partitions, accounts, MPI? Text in, dataclasses out.
 
-Seen with Slurm 22.05; https://slurm.schedmd.com/scontrol.html, sacctmgr.html, srun.html (25.05).
+Recorded from Slurm 22.05 to 26.05; https://slurm.schedmd.com/scontrol.html, sacctmgr.html, srun.html (25.05).
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ class Partition:
         most_nodes: largest job in nodes; None: without limit.
         accounts: that may use it; empty: all.
         closed_to: accounts that may not.
+        groups: whose members may use it; empty: all.
+        root_only: True where only root may.
     """
 
     name: str
@@ -32,6 +34,14 @@ class Partition:
     most_nodes: int | None = None
     accounts: tuple[str, ...] = ()
     closed_to: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    root_only: bool = False
+
+    def open_to(self, groups: frozenset[str] | None) -> bool:
+        """True where a user with these groups may use it, as far as its own rules say; None: root, who may use all."""
+        if groups is None:
+            return True
+        return not self.root_only and (not self.groups or bool(groups & set(self.groups)))
 
 
 def parse_partitions(text: str) -> list[Partition]:
@@ -49,6 +59,8 @@ def parse_partitions(text: str) -> list[Partition]:
                     int(fields["MaxNodes"]) if fields.get("MaxNodes", "").isdecimal() else None,
                     _names(fields.get("AllowAccounts", "")),
                     _names(fields.get("DenyAccounts", "")),
+                    _names(fields.get("AllowGroups", "")),
+                    fields.get("RootOnly") == "YES",
                 )
             )
     return found

@@ -19,7 +19,9 @@ from hpcaccept.report.page.bad_subjects import CARDS, Gallery, badge, measured_s
 from hpcaccept.report.page.columns import Fleet, tables
 from hpcaccept.report.page.markup import Markup, data_block, joined, tag, verbatim
 from hpcaccept.report.page.measured import measured
-from hpcaccept.report.phrases import EVERYBODY, conclusion, counted, fold, troubles
+from hpcaccept.report.phrases import ASKED, EVERYBODY, conclusion, counted, fold, sight, stated_rate, troubles
+from hpcaccept.report.provenance import limits_in_force, parameters_in_force, software_line
+from hpcaccept.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -68,7 +70,7 @@ def render(judged: Judged) -> str:
             _matrices(values, fleet, summary),
             _grid("nodes", "Nodes", counted(len(fleet.nodes), "node")),
             _grid("devices", "Devices", counted(len(fleet.devices), "device")) if len(fleet.devices) else "",
-            _about(evidence, left_out),
+            _about(judged, left_out),
         ),
         _foot(run),
         gallery.symbols(),
@@ -192,16 +194,13 @@ def _coverage_tile(judgement: Judgement) -> Markup:
 
 
 def _power_tiles(judgement: Judgement) -> Iterable[Markup]:
-    asked = {"peers": "Against peers", "baseline": "Against the baseline", "history": "Against the own past"}
     for question, sensitivity in judgement.sensitivity.items():
-        if not sensitivity.smallest_loss or question not in asked:
+        if not sensitivity.kinds or question not in ASKED:
             continue
-        low, high = sensitivity.smallest_loss
-        noisiest = f"the noisiest metric: from {high:.0%} on" if high < 1 else "the noisiest metric: none"
-        text = f"{sensitivity.comparisons:,} comparisons; {noisiest}"
-        if sensitivity.false_alarm_rate is not None:
-            text += f"; set to blame anybody in {sensitivity.false_alarm_rate:.2g} of healthy runs"
-        yield _tile(asked[question], f"losses > {low:.1%}", text)
+        text = f"{sensitivity.comparisons:,} comparisons{stated_rate(sensitivity)}"
+        text += "; found half of the time (19 times of 20): " + ", ".join(sight(kind) for kind in sensitivity.kinds)
+        smallest = min((kind.nearly_all or kind.half)[0] for kind in sensitivity.kinds)
+        yield _tile(f"Against {ASKED[question]}", f"losses > {smallest:.1%}", text)
 
 
 def _baseline_tile(summary: Summary) -> Markup:
@@ -240,9 +239,17 @@ def _trouble(trouble: Trouble) -> Markup:
         badge(trouble.outcome.value),
         tag(
             "div",
-            tag("p", where, tag("span", of, class_="quiet"), " ", optional),
+            tag(
+                "p",
+                where,
+                tag("span", of, class_="quiet"),
+                " ",
+                optional,
+                " ",
+                tag("span", trouble.code, class_="quiet"),
+            ),
             tag("p", tag("code", trouble.what), ": ", trouble.reason),
-            tag("p", first.remedy, class_="remedy") if first.remedy else "",
+            tag("p", trouble.remedy, class_="remedy") if trouble.remedy else "",
         ),
     )
 
@@ -299,14 +306,18 @@ def _grid(ident: str, title: str, note: str) -> Markup:
 # --- what the run was -------------------------------------------------------------------------------------------------
 
 
-def _about(evidence: Evidence, left_out: list[str]) -> Markup:
-    plan = evidence.plan
-    image = " ".join(part for part in (plan.image.runtime, plan.image.reference) if part and part != "none")
+def _about(judged: Judged, left_out: list[str]) -> Markup:
+    evidence = judged.evidence
+    plan, bound = evidence.plan, judged.summary.bound
+    image = " ".join(part for part in (plan.image.runtime, bound.image, bound.digest) if part and part != "none")
     facts = {
         "Suite": f"{plan.suite.name}: {plan.suite.about} ({plan.suite.source})",
         "Asked for": _request(evidence),
         "Image": image or "none: the ranks ran on the nodes themselves",
-        "hpcaccept": f"{plan.version} {plan.commit}".strip(),
+        "Job": bound.job or "not known",
+        "Versions": software_line(bound.software) or "not known",
+        "hpcaccept": f"{bound.version} {bound.commit}",
+        "Not bound to": ", ".join(bound.lacking) or "nothing that should be known: commit, image and driver are",
         "Nodes": _span(evidence.nodes),
         "Kinds of devices": ", ".join(sorted({subject.model for subject in evidence.samples.subjects if subject.model})) or "none",
         "Numbers": f"{len(evidence.samples):,} samples of {len(evidence.samples.keys):,} metrics in {len(evidence.records):,} records",
@@ -314,7 +325,7 @@ def _about(evidence: Evidence, left_out: list[str]) -> Markup:
         "All of it": "run.h5 and report.json beside this page; as text: hpcaccept report --format csv",
     }  # fmt: skip
     rows = [joined([tag("dt", name), tag("dd", text)]) for name, text in facts.items()]
-    parts = [tag("dl", joined(rows), class_="about"), _specs(evidence)]
+    parts = [tag("dl", joined(rows), class_="about"), _parameters(evidence), _limits(judged.judgement)]
     if evidence.events:
         parts.append(_events(evidence.events))
     return _section("about", "About this run", *parts)
@@ -338,20 +349,32 @@ def _request(evidence: Evidence) -> str:
     return ", ".join([*words, *(f"{name} {text}" for name, text in named.items() if text)])
 
 
-def _specs(evidence: Evidence) -> Markup:
-    """Each check with the parameters of the suite."""
+def _parameters(evidence: Evidence) -> Markup:
+    """Each parameter that a check was measured with, and who has set it."""
+    rows = [(one.check, one.name, str(one.value), one.origin) for one in parameters_in_force(evidence)]
+    return _details("Parameters in force", ("check", "parameter", "value", "set by"), rows)
+
+
+def _limits(judgement: Judgement) -> Markup:
+    """Each limit that values were held against, and where it comes from."""
     rows = []
-    for spec in evidence.plan.suite.checks:
-        params = ", ".join(f"{key} = {value}" for key, value in spec.params.items())
-        needed = "required" if spec.required else "not required"
-        rows.append(
-            tag("tr", tag("td", spec.name, class_="name"), tag("td", params or "as it comes"), tag("td", needed))
-        )
-    heads = joined(tag("th", name, scope="col") for name in ("check", "parameters", ""))
-    return tag(
-        "details", tag("summary", "Checks and their parameters"),
-        tag("div", tag("table", tag("thead", tag("tr", heads)), tag("tbody", joined(rows))), class_="wide"),
-    )  # fmt: skip
+    for one in limits_in_force(judgement):
+        bounds = [f"{word} {_between(span, one.unit)}" for word, span in (("≥", one.lower), ("≤", one.upper)) if span]
+        rows.append((one.key, " and ".join(bounds), f"{one.subjects:,}", one.origin, one.source))
+    return _details("Limits in force", ("metric", "limit", "units", "set by", "because"), rows)
+
+
+def _between(span: tuple[float, float], unit: str) -> str:
+    loosest, tightest = (show(bound, unit) for bound in span)
+    return loosest if loosest == tightest else f"{loosest} … {tightest}"
+
+
+def _details(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
+    """A table that opens when it is asked for."""
+    lines = [tag("tr", tag("td", row[0], class_="name"), *(tag("td", text) for text in row[1:])) for row in rows]
+    head = tag("thead", tag("tr", joined(tag("th", name, scope="col") for name in heads)))
+    table = tag("div", tag("table", head, tag("tbody", joined(lines))), class_="wide")
+    return tag("details", tag("summary", title), table)
 
 
 def _events(events: Sequence[Event]) -> Markup:

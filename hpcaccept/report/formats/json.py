@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpcaccept.model.verdict import Outcome, Verdict
 from hpcaccept.report.phrases import conclusion
+from hpcaccept.report.provenance import limits_in_force, parameters_in_force
 from hpcaccept.serial import to_plain
 
 if TYPE_CHECKING:
@@ -22,13 +23,17 @@ MOST_PASSES = 10_000
 def render(judged: Judged) -> str:
     """Indented JSON with a line per verdict, keys in a fixed order, NaN refused."""
     evidence, judgement, summary = judged.evidence, judged.judgement, judged.summary
-    plan = evidence.plan
+    plan, bound = evidence.plan, summary.bound
+    end = evidence.ended_from_outside or (None if evidence.last_word else evidence.job)
     listed = summary.counts.get(Outcome.PASS.value, 0) <= MOST_PASSES
     verdicts = [*judgement.verdicts, *(judgement.passes() if listed else ())]
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "run": plan.run_id,
-        "hpcaccept": {"version": plan.version, "commit": plan.commit},
+        "hpcaccept": {"version": bound.version, "commit": bound.commit},
+        "job": bound.job,
+        "software": to_plain(dict(bound.software)),
+        "not_bound_to": list(bound.lacking),
         "created_at": plan.created_at,
         "exit_code": judgement.exit_code,
         "strict_exit_code": judgement.strict_exit_code,
@@ -36,7 +41,7 @@ def render(judged: Judged) -> str:
         "left_out": list(summary.left_out),
         "suite": {"name": plan.suite.name, "source": plan.suite.source, "baseline": plan.suite.baseline},
         "request": to_plain(plan.request),
-        "image": to_plain(plan.image),
+        "image": {**to_plain(plan.image), "digest": bound.digest},
         "launcher": plan.launcher,
         "nodes": {name: outcome.value for name, outcome in summary.nodes.items()},
         "counts": summary.counts,
@@ -44,7 +49,10 @@ def render(judged: Judged) -> str:
         "sensitivity": {question: to_plain(sensitivity) for question, sensitivity in judgement.sensitivity.items()},
         "notes": list(summary.notes),
         "checks": [to_plain(row) for row in summary.rows],
+        "parameters": [to_plain(one) for one in parameters_in_force(evidence)],
+        "limits": [to_plain(one) for one in limits_in_force(judgement)],
         "imports_s": evidence.imports_s,
+        "job_end": to_plain(end) if end else None,
         "events": [to_plain(event) for event in evidence.events],
         "passes": "listed" if listed else "counted",
     }
@@ -58,6 +66,7 @@ def render(judged: Judged) -> str:
 def _verdict(verdict: Verdict) -> dict[str, Any]:
     return {
         "outcome": verdict.outcome.value,
+        "code": str(verdict.code) if verdict.code else None,
         "question": verdict.question,
         "node": verdict.subject.node,
         "device": verdict.subject.device,

@@ -92,7 +92,8 @@ def _case(check: str, node: str, verdicts: Sequence[Verdict], gap: bool, seconds
     mine = [v for v in verdicts if v.outcome is outcome]
     told = mine or list(verdicts)
     body = "\n".join(
-        f"{v.outcome.value} {v.subject} {v.key}: {v.reason}{f' → {v.remedy}' if v.remedy else ''}" for v in told[:SHOWN]
+        f"{v.outcome.value}{f' [{v.code}]' if v.code else ''} {v.subject} {v.key}: {v.reason}{f' → {v.remedy}' if v.remedy else ''}"
+        for v in told[:SHOWN]
     )
     body += f"\nand {len(told) - SHOWN} more: report.json" if len(told) > SHOWN else ""
     if outcome in _ELEMENT:

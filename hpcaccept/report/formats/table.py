@@ -13,8 +13,9 @@ from rich.text import Text
 
 from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.model.verdict import Outcome
-from hpcaccept.report.phrases import EVERYBODY, conclusion, counted, fold, troubles
+from hpcaccept.report.phrases import ASKED, EVERYBODY, conclusion, counted, fold, sight, stated_rate, troubles
 from hpcaccept.report.printable import safe
+from hpcaccept.report.provenance import changed, parameters_in_force, software_line
 from hpcaccept.units import show
 
 if TYPE_CHECKING:
@@ -44,12 +45,37 @@ def layout(judged: Judged) -> RenderableType:
     plan, summary = judged.evidence.plan, judged.summary
     ranks = f" × {plan.request.ranks_per_node} ranks" if plan.request.ranks_per_node > 1 else ""
     head = f"{plan.run_id}: suite {plan.suite.name}, {plan.request.nodes} node(s){ranks}, {plan.request.device}, {plan.launcher}"
-    parts: list[RenderableType] = [Text(safe(head), style="bold"), *[_note(note) for note in summary.notes], Text("")]
+    parts: list[RenderableType] = [
+        Text(safe(head), style="bold"),
+        *_measured_with(judged),
+        *[_note(note) for note in summary.notes],
+        Text(""),
+    ]
     parts += [_checks(summary), Text("")]
     if summary.bad:
         parts += [_bad(summary), Text("")]
     parts += [_conclusion(judged), *_footer(judged)]
     return Group(*parts)
+
+
+def _measured_with(judged: Judged) -> list[RenderableType]:
+    """Job, image and versions, and what neither the checks nor the suite have set."""
+    bound = judged.summary.bound
+    image = f"image {bound.image}{f' {bound.digest}' if bound.digest else ''}" if bound.image else ""
+    words = [
+        f"job {bound.job}" if bound.job else "",
+        f"hpcaccept {bound.version} {bound.commit}",
+        image,
+        software_line(bound.software),
+    ]
+    mine = changed(parameters_in_force(judged.evidence))
+    lines = ["; ".join(filter(None, words))]
+    if mine:
+        more = f" and {len(mine) - EACH} more" if len(mine) > EACH else ""
+        lines.append(
+            f"Changed: {', '.join(f'{one.check}.{one.name} = {one.value} ({one.origin})' for one in mine[:EACH])}{more}."
+        )
+    return [Padding(Text(safe(line), style="dim", overflow="fold"), (0, 0, 0, 2)) for line in lines]
 
 
 def _note(note: str) -> RenderableType:
@@ -111,9 +137,9 @@ def _bad(summary: Summary) -> Table:
 
 def _explained(trouble: Trouble) -> str:
     """What is the matter, of each subject where that differs, and what to do."""
-    reasons, remedy = trouble.reasons, trouble.verdicts[0].remedy
+    reasons, remedy = trouble.reasons, trouble.remedy
     of = f", {counted(len(trouble.verdicts), 'finding')}" if len(trouble.verdicts) > 1 else ""
-    head = f"[bold]{escape(safe(trouble.what))}[/]{of}:"
+    head = f"[bold]{escape(safe(trouble.what))}[/] ({trouble.code}){of}:"
     lines = [escape(safe(reason)) for reason in reasons[:EACH]]
     if len(reasons) > EACH:
         lines.append(f"and {len(reasons) - EACH:,} more: hpcaccept report --format json")
@@ -132,31 +158,27 @@ def _footer(judged: Judged) -> list[RenderableType]:
     if cover.nodes_silent:
         lines.append(f"Nothing is known of: {', '.join(cover.nodes_silent[:16])}.")
     lines += [
-        _sight(question, sensitivity)
-        for question, sensitivity in judgement.sensitivity.items()
-        if sensitivity.smallest_loss
+        _sight(question, sensitivity) for question, sensitivity in judgement.sensitivity.items() if sensitivity.kinds
     ]
     if summary.no_baseline and judgement.exit_code != 1:
         models = ", ".join(summary.no_baseline)
         lines.append(
             f"No baseline fits {models}; when these nodes are good: hpcaccept baseline learn {judged.evidence.plan.run_id}"
         )
-    lines += [
-        f"Run:    {judged.where}",
-        f"Report: {judged.where}/report.html, and report.json for programs",
-        f"Exit code {judgement.exit_code}.",
-    ]
+    if judged.where:
+        lines += [f"Run:    {judged.where}", f"Report: {judged.where}/report.html, and report.json for programs"]
+    lines.append(f"Exit code {judgement.exit_code}.")
     return [Text(safe(line), style="dim", overflow="fold") for line in lines]
 
 
 def _sight(question: Question, sensitivity: Sensitivity) -> str:
-    """What a comparison could see, in a sentence."""
-    low, high = sensitivity.smallest_loss or (0.0, 0.0)
-    name = {"peers": "peers", "baseline": "the baseline", "history": "own past"}.get(question, question)
-    rate = sensitivity.false_alarm_rate
-    alarms = "" if rate is None else f", set to blame anybody in {rate:.2g} of healthy runs"
-    noisiest = f"{high:.0%} in the noisiest" if high < 1 else "none in the noisiest"
-    return f"Against {name}: {sensitivity.comparisons:,} comparisons{alarms}; a loss of {low:.1%} is seen in the quietest metric, {noisiest}."
+    """What a comparison could see, for each kind of metric."""
+    alarms = stated_rate(sensitivity)
+    found = ", ".join(sight(kind) for kind in sensitivity.kinds)
+    return (
+        f"Against {ASKED.get(question, question)}: {sensitivity.comparisons:,} comparisons{alarms}. "
+        f"Losses found half of the time (19 times of 20): {found}."
+    )
 
 
 def to_terminal(judged: Judged) -> None:

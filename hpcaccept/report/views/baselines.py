@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hpcaccept.judge.baseline.limit import MANY, states_a_rate, units_for, units_of, written_loss_from
+from hpcaccept.model.baseline import written_loss
 from hpcaccept.units import show
 
 if TYPE_CHECKING:
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
 
 #: Relative difference from which two centres are told apart in a diff.
 _SAME = 0.001
+#: A limit that lies further out than this, against one of very many units of the same spread, is so because they are few.
+_WIDENED = 1.1
+#: Units that a rack has, and a chance of heavy tails that is told.
+_SOME, _HEAVY = 16, 0.5
 
 
 def summary_line(baseline: Baseline) -> str:
@@ -36,10 +42,50 @@ def details(file: Path, generations: tuple[Baseline, ...]) -> Iterable[str]:
         for change in one.changes:
             until = f" until {change.until}" if change.until else ""
             yield f"    {change.at[:10]} {change.state} by {change.by}{until}{f': {change.why}' if change.why else ''}"
+        yield from (f"  {line}" for line in limits_in_words(one.entries.values()))
+        if any(states_a_rate(entry) and not entry.rate for entry in one.entries.values()):
+            yield "    learned by an earlier hpcaccept: its limits grow with the number of values of a run; learn it again for what the fleet shows"
         for key in sorted(one.entries):
             yield f"    {_entry_line(one.entries[key])}"
         for peak in one.peaks:
             yield f"    {peak.key:<44} peak {show(peak.value, peak.unit)}"
+
+
+def limits_in_words(entries: Iterable[BaselineEntry]) -> Iterable[str]:
+    """What the limits of a generation that was learned state, and what few units have cost, the worst of it as an example."""
+    learned = [entry for entry in entries if entry.rate and states_a_rate(entry)]
+    if not learned:
+        return
+    first = learned[0]
+    losses = [written_loss(entry) for entry in learned]
+    yield (
+        f"  limits {_span(losses)} from the middle: set to blame anybody in {first.rate:.2g} of healthy runs of {first.comparisons:,} such values; "
+        "a run of more values holds wider ones, of fewer narrower ones"
+    )
+    if heavy := sum(entry.tail > _HEAVY for entry in learned):
+        yield f"  heavy tails: single units lie far from the others, so that {heavy} of {len(learned)} limits are two to four times as wide"
+    widened = sorted(
+        (entry for entry in learned if _is_widened(entry)), key=lambda one: -written_loss(one) / written_loss_from(one)
+    )
+    if widened:
+        yield f"  wider because few units were learned from: {len(widened)} of {len(learned)} limits; {_widening(widened[0])}"
+
+
+def _is_widened(entry: BaselineEntry) -> bool:
+    return written_loss(entry) > _WIDENED * written_loss_from(entry)
+
+
+def _widening(entry: BaselineEntry) -> str:
+    many = written_loss_from(entry)
+    units = units_for(entry, _WIDENED * many)
+    why = "the floor of the metric" if many <= entry.floor else "what their spread asks for"
+    between = f" {written_loss_from(entry, _SOME):.1%} from {_SOME}," if units_of(entry) < _SOME else ""
+    return f"{entry.key}: {written_loss(entry):.1%} from {units_of(entry)} unit(s),{between} and from {units or MANY} on about {many:.1%}, {why}"
+
+
+def _span(losses: list[float]) -> str:
+    low, high = min(losses), max(losses)
+    return f"{low:.1%}" if f"{low:.1%}" == f"{high:.1%}" else f"{low:.1%} to {high:.1%}"
 
 
 def _entry_line(entry: BaselineEntry) -> str:

@@ -1,4 +1,4 @@
-"""Compile the stand-in for ``libnvidia-ml.so.1``, and describe to it the GPUs of a node.
+"""Compile the stand-ins for ``libnvidia-ml.so.1`` and ``libcuda.so.1``, and describe to it the GPUs of a node.
 
 pynvml loads the library by name, once per process: a test starts a child whose ``LD_LIBRARY_PATH`` is the folder::
 
@@ -9,29 +9,30 @@ pynvml loads the library by name, once per process: a test starts a child whose 
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from support.compiler import shared_library
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _SOURCE = Path(__file__).with_name("nvml.c")
+_CUDA = Path(__file__).with_name("cuda.c")
 
 
 def build(folder: Path, *defines: str) -> Path:
-    """The compiled stand-in, in a folder that is made where it is missing.
+    """The compiled stand-in, and that for CUDA beside it, in a folder that is made where it is missing.
 
     Args:
         folder: where the library goes.
-        defines: ``OLD_DRIVER`` leaves out the functions that drivers before 2023 did not have.
+        defines: ``OLD_DRIVER`` leaves out the functions that drivers before 2023 did not have, ``FABRIC_V2`` the newest
+            form in which the fabric is told.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    library = folder / "libnvidia-ml.so.1"
-    flags = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-fvisibility=hidden", "-shared", "-fPIC", "-pthread"]
-    flags += [f"-D{name}" for name in defines]
-    subprocess.run(["gcc", *flags, "-o", str(library), str(_SOURCE)], check=True)
-    return library
+    flags = ("-fvisibility=hidden", "-pthread", *(f"-D{name}" for name in defines))
+    shared_library(_CUDA, folder / "libcuda.so.1", "-fvisibility=hidden")
+    return shared_library(_SOURCE, folder / "libnvidia-ml.so.1", *flags)
 
 
 def h100(index: int, **changes: str) -> dict[str, str]:

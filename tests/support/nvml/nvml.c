@@ -9,7 +9,8 @@
  * It is strict where a forgiving library would hide a fault of the caller: an unknown key or a number that is none ends
  * the process; calls before nvmlInit, foreign handles, short buffers and structures of another version fail as they do
  * with NVIDIA's. Entry points, sizes and error numbers are those of https://docs.nvidia.com/deploy/nvml-api/ and of
- * nvml.h (NVIDIA/go-nvml, 2f9e261). With -DOLD_DRIVER the functions of drivers after 525 do not exist at all.
+ * nvml.h (NVIDIA/go-nvml, 2f9e261). With -DOLD_DRIVER the functions of drivers after 525 do not exist at all, with
+ * -DFABRIC_V2 the fabric is told in its second form only (drivers before 575).
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -34,7 +35,8 @@ enum {
 
 static const struct { const char *name; int code; } ERRORS[] = {
     {"uninitialized", UNINITIALIZED}, {"invalid_argument", INVALID_ARGUMENT}, {"not_supported", NOT_SUPPORTED}, {"no_permission", 4},
-    {"not_found", NOT_FOUND}, {"insufficient_size", INSUFFICIENT_SIZE}, {"driver_not_loaded", 9}, {"timeout", TIMEOUT},
+    {"not_found", NOT_FOUND}, {"insufficient_size", INSUFFICIENT_SIZE}, {"insufficient_power", 8},
+    {"driver_not_loaded", 9}, {"timeout", TIMEOUT}, {"operating_system", 17}, {"gpu_not_found", 28},
     {"irq_issue", 11}, {"function_not_found", 13}, {"corrupted_inforom", 14}, {"gpu_is_lost", GPU_IS_LOST},
     {"reset_required", 16}, {"lib_rm_version_mismatch", 18}, {"memory", 20}, {"no_data", 21},
     {"argument_version_mismatch", ARGUMENT_VERSION_MISMATCH}, {"deprecated", 26}, {"unknown", 999},
@@ -49,7 +51,8 @@ enum {
     LOST_AFTER, ECC_VOLATILE, ECC_AGGREGATE, SRAM, REMAPS, REMAP_BANKS, RETIRED, RETIRED_PENDING, PCIE_GEN, PCIE_WIDTH,
     PCIE_REPLAYS, NVLINKS, NVLINK_VERSION, NVLINK_ERRORS, CLOCK_MHZ, CLOCK_MAX_MHZ, REASONS, TEMPERATURE_C, SLOWDOWN_C,
     SHUTDOWN_C, POWER_MW, POWER_DEFAULT_MW, ENERGY_MJ, MEMORY_USED, MEMORY_RESERVED, PROCESSES, EVENTS, XIDS, FABRIC,
-    FABRIC_HEALTH, VIOLATIONS_NS, RECOVERY_ACTION, NVLINK_REMOTES, TOPOLOGY, GPU_KEYS
+    FABRIC_HEALTH, VIOLATIONS_NS, RECOVERY_ACTION, NVLINK_REMOTES, TOPOLOGY, MARGIN_C, SLOWDOWN_LIMIT_C, MEMORY_C,
+    MEMORY_MAX_C, C2C_LINKS, NUMA_NODE, FABRIC_STATUS, FABRIC_SUMMARY, FABRIC_CLUSTER, FABRIC_CLIQUE, XIDS_OF, CUDA, GPU_KEYS
 };
 static const struct { const char *name, *normal; } GPU_KEY[GPU_KEYS] = {
     {"state", 0}, {"name", 0}, {"uuid", 0}, {"serial", 0}, {"pci_bus_id", 0}, {"vbios", 0}, {"memory_bytes", 0},
@@ -82,11 +85,23 @@ static const struct { const char *name, *normal; } GPU_KEY[GPU_KEYS] = {
     {"recovery_action", "0"},
     {"nvlink_remotes", "00000000:C5:00.0"},  /* PCI address at the far end of each link, with commas; one for all of them */
     {"topology", "50"},                      /* nvmlGpuTopologyLevel_t to every other GPU */
+    {"margin_c", "25"},                      /* distance to the limit that is not told, "-3" beyond it */
+    {"slowdown_limit_c", "-2"},              /* where the slowdown lies on that scale */
+    {"memory_temperature_c", "71"}, {"memory_max_c", "95"},
+    {"c2c_links", "0"},                      /* coherent links to the CPU: GH200, GB200 */
+    {"numa_node", "!not_supported"},         /* that the memory is, likewise */
+    {"fabric_status", "0"},                  /* means something where the fabric is completed */
+    {"fabric_summary", "1"},                 /* 0: not supported, 1: healthy, 2: unhealthy, 3: limited capacity */
+    {"fabric_cluster", "0"},                 /* its last byte; 0 in all of them where no other node is in the fabric */
+    {"fabric_clique", "0"},
+    {"xids_of", ""},                         /* index of the GPU whose handle the events carry; empty: this one */
+    {"cuda", "0"},                           /* what CUDA says when it is started: cuda.c reads it */
 };
 /* Keys of the system. */
-enum { INIT, COUNT, DRIVER, CUDA_DRIVER, SYSTEM_KEYS };
+enum { INIT, COUNT, DRIVER, CUDA_DRIVER, CONFIDENTIAL, SYSTEM_KEYS };
 static const struct { const char *name, *normal; } SYSTEM_KEY[SYSTEM_KEYS] = {
     {"init", 0}, {"count", 0}, {"driver", 0}, {"cuda_driver", 0},
+    {"confidential", "0/0/0/1"}, /* feature on/environment/developer tools/the GPUs accept work */
 };
 
 struct handle { struct gpu *gpu; int mig; }; /* mig is -1 for the GPU itself */
@@ -732,7 +747,8 @@ EXPORT int nvmlDeviceGetTemperatureThreshold(struct handle *gpu, unsigned which,
 {
     if (which > 7)
         return INVALID_ARGUMENT;
-    return which > 1 ? NOT_SUPPORTED : ask_number(gpu, which ? SLOWDOWN_C : SHUTDOWN_C, celsius);
+    static const int KEY[] = {SHUTDOWN_C, SLOWDOWN_C, MEMORY_MAX_C};
+    return which > 2 ? NOT_SUPPORTED : ask_number(gpu, KEY[which], celsius);
 }
 
 EXPORT int nvmlDeviceGetPowerUsage(struct handle *gpu, unsigned *milliwatt) { return ask_number(gpu, POWER_MW, milliwatt); }
@@ -847,7 +863,9 @@ EXPORT int nvmlEventSetWait_v2(struct events *set, struct event *event, unsigned
             look_again();
             if (xids(set->gpu[n]->gpu->value[XIDS], set->told[n], &code) > set->told[n]) {
                 set->told[n]++;
-                *event = (struct event){set->gpu[n], XID_CRITICAL_ERROR, code, ~0u, ~0u};
+                const char *of = set->gpu[n]->gpu->value[XIDS_OF];
+                struct handle *gpu = *of ? &gpus[number_in(of)].self : set->gpu[n];
+                *event = (struct event){gpu, XID_CRITICAL_ERROR, code, ~0u, ~0u};
                 return SUCCESS;
             }
             if (is_lost(set->gpu[n]->gpu))
@@ -916,6 +934,7 @@ EXPORT int nvmlDeviceGetSramEccErrorStatus(struct handle *gpu, struct sram *sram
 
 /* A third version has one more byte, in front of which a caller of the second ends. */
 struct fabric { unsigned version; unsigned char cluster[16]; unsigned status, clique, state, health; };
+struct fabric_v3 { struct fabric old; unsigned char summary; };
 
 EXPORT int nvmlDeviceGetGpuFabricInfoV(struct handle *gpu, struct fabric *fabric)
 {
@@ -924,19 +943,73 @@ EXPORT int nvmlDeviceGetGpuFabricInfoV(struct handle *gpu, struct fabric *fabric
     int code = look_up(gpu, FABRIC, fabric, &value);
     if (code)
         return code;
-    if (fabric->version != (sizeof *fabric | 2u << 24))
+    int third = fabric->version == (sizeof(struct fabric_v3) | 3u << 24);
+#ifdef FABRIC_V2
+    third = 0;
+#endif
+    if (!third && fabric->version != (sizeof *fabric | 2u << 24))
         return ARGUMENT_VERSION_MISMATCH;
     unsigned state = 0;
     while (state < 4 && strcmp(STATES[state], value))
         state++;
     if (state == 4)
         die("found fabric=%s, expected one of not_supported, not_started, in_progress, completed", value);
-    *fabric = (struct fabric){fabric->version, {0}, SUCCESS, 0, state,
-                              (unsigned)number_in(gpu->gpu->value[FABRIC_HEALTH])};
+    const char *const *said = gpu->gpu->value;
+    *fabric = (struct fabric){fabric->version, {0}, (unsigned)number_in(said[FABRIC_STATUS]),
+                              (unsigned)number_in(said[FABRIC_CLIQUE]), state, (unsigned)number_in(said[FABRIC_HEALTH])};
+    fabric->cluster[15] = (unsigned char)number_in(said[FABRIC_CLUSTER]);
+    if (third)
+        ((struct fabric_v3 *)fabric)->summary = (unsigned char)number_in(said[FABRIC_SUMMARY]);
     return SUCCESS;
 }
 
-union value { double d; unsigned u; unsigned long long ull; };
+struct margin { unsigned version; int margin; };
+
+EXPORT int nvmlDeviceGetMarginTemperature(struct handle *gpu, struct margin *margin)
+{
+    const char *value;
+    int code = look_up(gpu, MARGIN_C, margin, &value);
+    if (code)
+        return code;
+    if (margin->version != (sizeof *margin | 1u << 24))
+        return ARGUMENT_VERSION_MISMATCH;
+    margin->margin = (int)number_in(value);
+    return SUCCESS;
+}
+
+EXPORT int nvmlDeviceGetNumaNodeId(struct handle *gpu, unsigned *node) { return ask_number(gpu, NUMA_NODE, node); }
+
+static int ask_confidential(const void *out, unsigned long long *all)
+{
+    int code = opened ? error_in(system_value[CONFIDENTIAL]) : UNINITIALIZED;
+    if (!code && !out)
+        return INVALID_ARGUMENT;
+    if (!code)
+        numbers_in(system_value[CONFIDENTIAL], all, 4);
+    return code;
+}
+
+struct confidential { unsigned environment, feature, developer_tools; };
+
+EXPORT int nvmlSystemGetConfComputeState(struct confidential *state)
+{
+    unsigned long long all[4];
+    int code = ask_confidential(state, all);
+    if (!code)
+        *state = (struct confidential){(unsigned)all[1], (unsigned)all[0], (unsigned)all[2]};
+    return code;
+}
+
+EXPORT int nvmlSystemGetConfComputeGpusReadyState(unsigned *ready)
+{
+    unsigned long long all[4];
+    int code = ask_confidential(ready, all);
+    if (!code)
+        *ready = (unsigned)all[3];
+    return code;
+}
+
+union value { double d; unsigned u; int i; unsigned long long ull; };
 struct field { unsigned id, scope; long long timestamp, latency; unsigned type; int code; union value value; };
 
 /* Of the some 300 fields those that are asked for here; any other is one that this model does not have. */
@@ -944,6 +1017,9 @@ EXPORT int nvmlDeviceGetFieldValues(struct handle *gpu, int count, struct field 
 {
     static const struct { unsigned id; const char *counter; } NVLINK5[] = {
         {206, "malformed"}, {207, "overrun"}, {211, "integrity"}, {214, "recovery_failed"},
+    };
+    static const struct { unsigned id, type; int key; } NUMBERS[] = {
+        {82, 1, MEMORY_C}, {170, 1, C2C_LINKS}, {194, 5, SLOWDOWN_LIMIT_C},
     };
     const char *value;
     int code = look_up(gpu, UUID, fields, &value);
@@ -955,6 +1031,13 @@ EXPORT int nvmlDeviceGetFieldValues(struct handle *gpu, int count, struct field 
             field->code = error_in(gpu->gpu->value[RECOVERY_ACTION]);
             field->value.u = field->code ? 0 : (unsigned)number_in(gpu->gpu->value[RECOVERY_ACTION]);
         }
+        for (size_t k = 0; k < sizeof NUMBERS / sizeof *NUMBERS; k++)
+            if (NUMBERS[k].id == field->id) {
+                const char *said = gpu->gpu->value[NUMBERS[k].key];
+                field->code = error_in(said);
+                field->type = NUMBERS[k].type;
+                field->value.i = field->code ? 0 : (int)number_in(said);
+            }
         for (size_t k = 0; k < sizeof NVLINK5 / sizeof *NVLINK5; k++)
             if (NVLINK5[k].id == field->id && number_in(gpu->gpu->value[NVLINK_VERSION]) >= 5) {
                 field->code = SUCCESS;

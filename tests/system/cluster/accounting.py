@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 INSTALL_TIMEOUT_S = 60
+DATABASE_NAME = "slurm_acct_db"
 
 
 def install_command(database: Path) -> list[str]:
@@ -46,6 +47,21 @@ def mariadbd_command(database: Path) -> list[str]:
         "--innodb-log-file-size=4M",
         "--innodb-buffer-pool-size=64M",
         "--innodb-flush-log-at-trx-commit=0",
+    ]
+
+
+def create_command(database: Path) -> list[str]:
+    """Makes Slurm's own, empty database.
+
+    slurmdbd can do that itself, but not with the client library 3.4.9 (MariaDB 11.8.9, in Debian 13 and 26.05's sid): after the first
+    connection, which finds no database, the second one takes every answer for too wide (error 5027) and slurmdbd ends.
+    """
+    return [
+        program("mariadb"),
+        "--no-defaults",
+        "--user=root",
+        f"--socket={socket_path(database)}",
+        f"--execute=CREATE DATABASE {DATABASE_NAME}",
     ]
 
 

@@ -43,7 +43,7 @@ def fill(layout: Layout, environment: dict[str, str]) -> None:
     for name in ["munge", "controller", "log", "devices", "database", *layout.node_names, *parts]:
         (folder / name).mkdir()
         (folder / name).chmod(0o755)  # whatever the umask: munged wants its socket reachable
-    for index in range(layout.gpus):
+    for index in range(layout.gpus + (slurm_conf.SLICES if layout.strict else 0)):
         # slurmd wants a device; a link to one needs no right to make devices.
         (folder / "devices" / f"nvidia{index}").symlink_to("/dev/null")
     if layout.pyxis:

@@ -11,6 +11,8 @@ set -euo pipefail
 packages=(slurmctld slurmd slurm-client slurmdbd munge mariadb-server-core mariadb-client-core openmpi-bin libpmix-dev)
 # What checks run, and what tests make faults with (tc).
 packages+=(stress-ng fio perftest iproute2)
+# What tests compile: a driver's library, a file system without locks.
+packages+=(gcc libc6-dev)
 # A real crontab for the nightly run; its daemon is never started.
 packages+=(cron)
 # Hosts that are reached by ssh: each test starts daemons of its own, with keys of its own.

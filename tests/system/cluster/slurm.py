@@ -40,6 +40,7 @@ _OPEN_MPI = {
     "OMPI_MCA_mpi_yield_when_idle": "1",
     "OMPI_MCA_reachable": "weighted",
     "OMPI_MCA_pml": "ob1",
+    "OMPI_MCA_btl_tcp_if_include": "lo",
 }
 _NODE_SCRIPT = """
 set -eu
@@ -86,14 +87,21 @@ class VirtualSlurm:
 
     @classmethod
     def up(
-        cls, folder: Path, *, nodes: int = 4, accounting: bool = False, gpus: int = 8, pyxis: bool = False
+        cls,
+        folder: Path,
+        *,
+        nodes: int = 4,
+        accounting: bool = False,
+        gpus: int = 8,
+        pyxis: bool = False,
+        strict: bool = False,
     ) -> VirtualSlurm:
         """Start a cluster in `folder`, which must not exist or be empty; after return every node is idle.
 
         Needs root and the packages of `install.sh`. The folder's path has to be short (UNIX sockets end at 107 bytes)
         and no folder above it may be writable by others, so use one under /run. If anything fails, what was started is
         ended, the folder is removed, and ClusterError holds the last words of the daemon that failed. With `pyxis` srun
-        takes --container-image, where Pyxis and Enroot are installed (`find_pyxis`).
+        takes --container-image, where Pyxis and Enroot are installed (`find_pyxis`). `strict`: see `Layout`.
         """
         folder = folder.absolute()
         if nodes < 1:
@@ -110,6 +118,7 @@ class VirtualSlurm:
             memory_mib=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20,
             accounting=accounting,
             pyxis=_plugin() if pyxis else "",
+            strict=strict,
         )
         cluster = cls(layout, {})
         try:
@@ -152,7 +161,8 @@ class VirtualSlurm:
         All nodes share this machine's few cores, so an MPI rank that waits has to let the others run: spinning makes
         a small Allreduce up to 400 times slower here. And all nodes have the same network address, which Open MPI 5
         takes for unreachable by default ("netlink"): without "weighted" MPI_Init works and the first message fails.
-        There is no fabric either: looking for one would take every rank a tenth of a second of these cores.
+        There is no fabric either: looking for one would take every rank a tenth of a second of these cores. Messages go by
+        loopback: other networks of this machine may be those of tests, and vanish while ranks connect.
         """
         return {**self._slurm_env, **_OPEN_MPI}
 
@@ -163,6 +173,10 @@ class VirtualSlurm:
     def slurmd_pid(self, node: str) -> int:
         """The pid of this node's slurmd as last started; it may have ended since."""
         return self._processes[self._slurmd_name(node)].pid
+
+    def daemons(self, *names: str) -> list[Process]:
+        """These daemons as last started; all when none is named."""
+        return [process for name, process in self._processes.items() if not names or name in names]
 
     def restart_slurmd(self, node: str) -> None:
         """End this node's slurmd if it runs, start a new one, and return when the controller sees the node again.
@@ -241,6 +255,7 @@ class VirtualSlurm:
         self._run("mariadb-install-db", accounting.install_command(database), accounting.INSTALL_TIMEOUT_S)
         self._start("mariadbd", accounting.mariadbd_command(database))
         self._wait("MariaDB", lambda: answers(mariadb_socket), 30, ["mariadbd"])
+        self._run("mariadb", accounting.create_command(database), 30)
         self._start("slurmdbd", [program("slurmdbd"), "-D"], {"MYSQL_UNIX_PORT": str(mariadb_socket)})
         port = self._layout.database_port
         self._wait("slurmdbd", lambda: listening(port), 30, ["mariadbd", "slurmdbd"])

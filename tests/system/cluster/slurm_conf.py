@@ -9,15 +9,20 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from .accounting import DATABASE_NAME
+
 CLUSTER_NAME = "virtual"
 CPUS_PER_NODE = 8
+#: Of a strict site, on every node: slices of the smallest profile.
+SLICES = 28
 
 
 @dataclass(frozen=True)
 class Layout:
     """The cluster's size, ports and places. Ports: one for slurmctld, one for slurmdbd, one for each node.
 
-    ``pyxis`` is the path of its plugin, empty: srun knows no containers.
+    ``pyxis`` is the path of its plugin, empty: srun knows no containers. ``strict`` is a site that takes jobs of known accounts and QOS only,
+    lets a partition take the nodes of another's jobs, and has slices of GPUs beside whole ones.
     """
 
     folder: Path
@@ -29,6 +34,7 @@ class Layout:
     memory_mib: int
     accounting: bool
     pyxis: str = ""
+    strict: bool = False
 
     @property
     def node_names(self) -> list[str]:
@@ -50,6 +56,7 @@ def slurm_conf(layout: Layout) -> str:
     """The slurm.conf that every daemon and command of this cluster reads."""
     folder = layout.folder
     gres = f" Gres=gpu:h100:{layout.gpus}" if layout.gpus else ""
+    gres += f",gpu:1g.10gb:{SLICES}" if layout.gpus and layout.strict else ""
     lines = [
         f"ClusterName={CLUSTER_NAME}",
         f"SlurmctldHost={layout.login_name}(127.0.0.1)",
@@ -105,6 +112,9 @@ def slurm_conf(layout: Layout) -> str:
         lines += ["AccountingStorageType=accounting_storage/none", "JobAcctGatherType=jobacct_gather/none"]
     if layout.gpus:
         lines.append("GresTypes=gpu")
+    if layout.strict:
+        lines += ["PreemptType=preempt/partition_prio", "PreemptMode=CANCEL", "EnforcePartLimits=ALL"]
+        lines += ["AccountingStorageEnforce=associations,limits,qos"] if layout.accounting else []
     if layout.pyxis:
         lines.append(f"PlugStackConfig={folder}/plugstack.conf")
     shape = f"CPUs={CPUS_PER_NODE} Sockets=1 CoresPerSocket={CPUS_PER_NODE} ThreadsPerCore=1"
@@ -118,6 +128,12 @@ def slurm_conf(layout: Layout) -> str:
         "PartitionName=small Nodes=ALL MaxTime=1 State=UP",
         "PartitionName=down Nodes=ALL State=DOWN",
     ]
+    if layout.strict:
+        lines += [
+            "PartitionName=urgent Nodes=ALL PriorityTier=10 PreemptMode=OFF State=UP",
+            "PartitionName=others Nodes=ALL AllowAccounts=others State=UP",
+            "PartitionName=staff Nodes=ALL AllowGroups=staff State=UP",
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -125,7 +141,12 @@ def gres_conf(layout: Layout) -> str:
     """One dummy device file per GPU, the same on all nodes; Slurm takes the index from the file's number."""
     if not layout.gpus:
         return ""
-    return f"Name=gpu Type=h100 File={layout.folder}/devices/nvidia[0-{layout.gpus - 1}]\n"
+    devices = f"{layout.folder}/devices/nvidia"
+    whole = f"Name=gpu Type=h100 File={devices}[0-{layout.gpus - 1}]"
+    if not layout.strict:
+        return f"{whole}\n"
+    cores = f"Cores=0-{CPUS_PER_NODE - 1}"
+    return f"{whole} {cores}\nName=gpu Type=1g.10gb File={devices}[{layout.gpus}-{layout.gpus + SLICES - 1}] {cores}\n"
 
 
 def plugstack_conf(layout: Layout) -> str:
@@ -163,7 +184,7 @@ def slurmdbd_conf(layout: Layout) -> str:
             "StorageType=accounting_storage/mysql",
             "StorageHost=localhost",
             "StorageUser=root",
-            "StorageLoc=slurm_acct_db",
+            f"StorageLoc={DATABASE_NAME}",
             "",
         ]
     )

@@ -74,6 +74,22 @@ def test_a_cluster_without_gpus_has_no_gres() -> None:
     assert gres_conf(layout) == ""
 
 
+def test_a_strict_site_enforces_puts_jobs_out_and_has_slices_and_others_do_not() -> None:
+    strict = replace(LAYOUT, strict=True, accounting=True)
+    plain = slurm_conf(replace(strict, strict=False))
+    for words in (
+        "AccountingStorageEnforce=",
+        "PreemptMode=CANCEL",
+        "EnforcePartLimits=ALL",
+        "AllowGroups=staff",
+        "gpu:1g.10gb:28",
+    ):
+        assert words in slurm_conf(strict)
+        assert words not in plain
+    assert "File=/run/x/devices/nvidia[8-35]" in gres_conf(strict)
+    assert "AccountingStorageEnforce=" not in slurm_conf(replace(strict, accounting=False))
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to get as far as the folder")
 @pytest.mark.parametrize(
     ("folder", "words"),

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.finished_runs import gpu_run
 
+from hpcaccept.app.azure.report_host import write_down
 from hpcaccept.app.bundle import make_bundle
 from hpcaccept.cli import main
 from hpcaccept.errors import UsageError
@@ -113,8 +114,11 @@ def test_a_named_secret_goes_whatever_it_is(secret: str, name: str, form: str, a
 
 
 @given(st.text())
-def test_any_text_is_taken(text: str) -> None:
-    redactor().text(text)
+def test_what_was_taken_out_of_any_text_stays_out_and_nothing_more_goes_the_second_time(text: str) -> None:
+    one = redactor()
+    told = one.text(f"{text}\npassword=hunter2 {text}")
+    assert "hunter2" not in told
+    assert one.text(told) == told
 
 
 # --- whole bundles ----------------------------------------------------------------------------------------------------
@@ -242,3 +246,23 @@ def test_every_file_of_a_bundle_with_secrets_in_every_text_can_be_read(tmp_path:
             json.loads(text)
         if path.endswith(".jsonl"):
             assert [json.loads(line) for line in text.splitlines()]
+
+
+def test_what_was_reported_to_azure_goes_along(tmp_path: Path) -> None:
+    folder = gpu_run(tmp_path)
+    body = {"properties": {"impactCategory": "Resource.Hpc.Unhealthy.MissingIB", "impactDescription": "as node1 saw"}}
+    report = write_down(tmp_path, "node2", body)
+    made = make_bundle(folder, "node2", tmp_path, tmp_path / "none", tmp_path / "b.tgz", azure_report=report.file)
+    (text,) = (text for path, text in made.texts.items() if path.endswith("/guest-health-report.json"))
+    found = json.loads(text)
+    assert found["identity"] == report.identity
+    assert found["body"]["properties"]["impactCategory"] == "Resource.Hpc.Unhealthy.MissingIB"
+    assert "node1" not in text, "it is redacted as everything is"
+
+
+@pytest.mark.parametrize("node", ["node1", ""])
+def test_a_report_of_another_node_is_refused(tmp_path: Path, node: str) -> None:
+    folder, report = gpu_run(tmp_path), write_down(tmp_path, node, {})
+    with pytest.raises(UsageError, match="expected node2"):
+        make_bundle(folder, "node2", tmp_path, tmp_path / "none", tmp_path / "b.tgz", azure_report=report.file)
+    assert not (tmp_path / "b.tgz").exists()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +13,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.finished_runs import gpu_run
+from support.builders import H100, nodes, record
+from support.finished_runs import finished, gpu_run
 
+from hpcaccept import __version__
 from hpcaccept.app.certificate import Verified, issue, verify
+from hpcaccept.app.commit import commit
 from hpcaccept.cli import main
 from hpcaccept.errors import HpcacceptError, RunError, StoreError, UsageError
+from hpcaccept.model.event import CANCELLED
 from hpcaccept.store.folder import RunFolder
 from hpcaccept.store.signing import canonical, make_key, read_private_key, sign
 
@@ -63,6 +70,57 @@ def test_a_good_run_certifies_its_nodes_by_gpu_and_limit(place: Path) -> None:
     assert (wrong["upper"], wrong["outcomes"]) == ([0.0, 0.0], {"PASS": 4})
     assert wrong["source"]
     assert {"plan.json", "run.h5", "records/00/r000003.jsonl", "driver.jsonl"} <= told["files"].keys()
+    assert (told["launcher"], told["suite"], told["exit_code"]) == ("slurm", "mine", 0)
+    assert told["hpcaccept"] == {"version": __version__, "commit": "c0ffee"}
+    assert said["hpcaccept"] == {"version": __version__, "commit": commit()}
+    assert told["asked"] == {"nodes": 4, "gpus_per_node": 1}
+    assert told["environment"]["driver"] == "580.1"
+    assert [spec["name"] for spec in told["checks"]] == ["identity", "matmul", "memory_bandwidth"]
+
+
+def as_local(place: Path, name: str, *, nodelist: str, hostname: str = "") -> RunFolder:
+    """The run as this machine's own; its first rank calls the host so."""
+    folder = run(place, name)
+    plan = json.loads(folder.plan_file.read_text())
+    plan["launcher"] = "local"
+    plan["request"]["nodelist"] = nodelist
+    folder.plan_file.write_text(json.dumps(plan))
+    journal = folder.records("00") / "r000000.jsonl"
+    journal.write_text(journal.read_text().replace("host-node0", hostname or "host-node0"))
+    return folder
+
+
+def test_a_machine_that_was_given_the_names_of_nodes_certifies_none_of_them(place: Path) -> None:
+    """Whether hpcaccept made the names up, or somebody typed them."""
+    for name, nodelist in (("made-up", ""), ("typed", "node[0-3]")):
+        shutil.copytree(run(place).path, run(place, name).path)
+        as_local(place, name, nodelist=nodelist, hostname="node0")
+        with pytest.raises(RunError, match="are virtual"):
+            issued(place, name, file=f"{name}.json")
+
+
+def test_a_machine_may_speak_for_itself_under_its_own_name(tmp_path: Path, place: Path) -> None:
+    shutil.copy(place / "key", tmp_path / "key")
+    gpu_run(tmp_path, "alone", rates=(7.9e14,))
+    as_local(tmp_path, "alone", nodelist="node0.example", hostname="another")
+    with pytest.raises(RunError, match="are virtual"):
+        issued(tmp_path, "alone")
+    gpu_run(tmp_path, "itself", rates=(7.9e14,))
+    as_local(tmp_path, "itself", nodelist="node0", hostname="node0")
+    assert issued(tmp_path, "itself")[1].certified == ("node0",)
+
+
+def test_a_run_that_was_cancelled_certifies_nobody(place: Path) -> None:
+    """Even where all that it came to is well: nobody knows what it would have found out."""
+    shutil.copytree(run(place).path, run(place, "cut").path)
+    log = run(place, "cut").driver_log
+    words = [json.loads(line) for line in log.read_text().splitlines()]
+    words[-1]["data"]["detail"] = CANCELLED
+    log.write_text("".join(json.dumps(word) + "\n" for word in words))
+    os.utime(log, (time.time() + 60,) * 2)
+    with pytest.raises(RunError, match="did not come to its end: the job was cancelled"):
+        issued(place, "cut", file="cut.json")
+    assert not (place / "cut.json").exists()
 
 
 def test_a_node_that_failed_in_any_run_is_named_and_not_certified(place: Path) -> None:
@@ -85,6 +143,26 @@ def test_without_an_accepted_node_there_is_no_certificate(tmp_path: Path, place:
     folder = gpu_run(tmp_path, silent=("node0", "node1", "node2", "node3"))
     with pytest.raises(RunError, match="certified"):
         issue([folder], tmp_path, place / "key", timedelta(days=1), tmp_path / "c.json", NOW)
+    assert not (tmp_path / "c.json").exists()
+
+
+def test_what_blames_all_nodes_together_certifies_nobody(tmp_path: Path, place: Path) -> None:
+    """Each node has passed all that is its own: a certificate over a fabric that failed would be one over nothing."""
+    limit = {"lower": 1e10, "unit": "B/s", "source": "contract"}
+    tables = {"baseline": "optional", "checks": {"allreduce": {}}, "limits": {"allreduce.busbw_bytes": limit}}
+    numbers = {
+        "latency_s[64MiB]": 1e-3, "algbw_bytes[64MiB]": 1e9, "busbw_bytes[64MiB]": 1.5e9, "spread[64MiB]": 0.01,
+        "wrong_elements[64MiB]": 0.0,
+    }  # fmt: skip
+    who = {"device": "cuda:0", "device_model": H100}
+    said = {
+        node: [record("allreduce", node, numbers if rank == 0 else {}, rank=rank, device_id=f"GPU-{rank}", **who)]
+        for rank, node in enumerate(nodes(2))
+    }
+    folder = finished(tmp_path, "slow-fabric", tables, nodes(2), said)
+    with pytest.raises(RunError, match=r"All nodes together are blamed.*allreduce\.busbw_bytes") as refused:
+        issue([folder], tmp_path, place / "key", timedelta(days=1), tmp_path / "c.json", NOW)
+    assert refused.value.remedy
     assert not (tmp_path / "c.json").exists()
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hpcaccept.app import commit
 from hpcaccept.app.commit import WRITTEN, commit_of
 
 if TYPE_CHECKING:
@@ -41,6 +42,29 @@ def test_a_checkout_tells_its_commit_and_whether_it_was_changed(tmp_path: Path) 
     assert commit_of(root) == head
     (root / "hpcaccept/__init__.py").write_text("changed = True\n")
     assert commit_of(root) == f"{head}-dirty"
+
+
+def test_whether_git_tracks_the_package_is_read_and_only_asked_where_it_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = committed(package(tmp_path), "hpcaccept")
+    asked: list[tuple[str, ...]] = []
+    ask = commit.ask_git
+
+    def noted(folder: Path, *words: str) -> str:
+        asked.append(words)
+        return ask(folder, *words)
+
+    monkeypatch.setattr(commit, "ask_git", noted)
+    assert commit.is_own_checkout(root)
+    assert not asked
+    git(root, "update-index", "--index-version", "4")
+    assert commit.is_own_checkout(root)
+    assert asked[0][0] == "ls-files"
+    git(root, "worktree", "add", "--quiet", str(tmp_path / "tree"))
+    assert commit.is_own_checkout(tmp_path / "tree")
+    git(root, "rm", "--quiet", "--cached", "hpcaccept/__init__.py")
+    assert not commit.is_own_checkout(root)
 
 
 def test_a_shallow_clone_tells_its_commit(tmp_path: Path) -> None:
@@ -108,3 +132,34 @@ def test_asking_writes_nothing_into_the_checkout(tmp_path: Path) -> None:
     before = (root / ".git/index").read_bytes()
     assert "-dirty" not in commit_of(root)
     assert (root / ".git/index").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("noted", "told"),
+    [
+        (f'{{"url": "https://example.com/x.git", "vcs_info": {{"vcs": "git", "commit_id": "{FULL}"}}}}', FULL[:12]),
+        ('{"url": "file:///somewhere", "dir_info": {}}', ""),
+        ('{"vcs_info": {"commit_id": "a word"}}', ""),
+        ('{"vcs_info": ["no table"]}', ""),
+        ("[1]", ""),
+        ("no JSON", ""),
+    ],
+)
+def test_an_installation_from_a_repository_tells_the_commit_that_pip_noted(
+    tmp_path: Path, noted: str, told: str
+) -> None:
+    inside = package(tmp_path / "site-packages")
+    info = inside / "hpcaccept-0.1.0.dist-info"
+    info.mkdir()
+    (info / "direct_url.json").write_text(noted)
+    assert commit_of(inside) == told
+
+
+def test_what_the_build_wrote_comes_before_what_pip_noted(tmp_path: Path) -> None:
+    other = "f" * 40
+    inside = package(tmp_path / "site-packages")
+    info = inside / "hpcaccept-0.1.0.dist-info"
+    info.mkdir()
+    (info / "direct_url.json").write_text(f'{{"vcs_info": {{"commit_id": "{other}"}}}}')
+    (inside / WRITTEN).write_text(FULL)
+    assert commit_of(inside) == FULL[:12]

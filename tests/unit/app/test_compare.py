@@ -13,6 +13,7 @@ from support.finished_runs import gpu_run
 
 from hpcaccept.app.compare import compare_runs
 from hpcaccept.cli import main
+from hpcaccept.model.record import CONTENDED, STOPPED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,6 +63,27 @@ def test_all_slower_with_a_new_driver_is_the_environment(tmp_path: Path) -> None
     assert (found.cause, found.exit_code) == ("environment", 0)
     assert found.environment == {"driver": ("580.1", "590.2")}
     assert "driver 580.1 → 590.2" in found.conclusion[0]
+
+
+def test_all_slower_under_another_launcher_is_the_environment(tmp_path: Path) -> None:
+    found = compared(tmp_path, noisy(), noisy(seed=2, loss=0.08), launcher="local")
+    assert (found.cause, found.exit_code) == ("environment", 0)
+    assert found.environment == {"launcher": ("slurm", "local")}
+
+
+def test_another_transport_is_another_environment(tmp_path: Path) -> None:
+    found = compared(tmp_path, noisy(), noisy(seed=2, loss=0.08), moving={"transport": "NET/Socket ×4"})
+    assert found.environment == {"transport[memory_bandwidth]": ("", "NET/Socket")}
+    assert found.cause == "environment"
+
+
+@pytest.mark.parametrize("why", ["other programs used 6.0 of 8 cores meanwhile", STOPPED])
+def test_what_was_measured_in_company_is_no_hardware(tmp_path: Path, why: str) -> None:
+    slow = [2.5e12 * 0.7] * 12
+    assert compared(tmp_path / "alone", noisy(), noisy(), bandwidths=slow).exit_code == 1
+    found = compared(tmp_path / "shared", noisy(), noisy(), bandwidths=slow, moving={CONTENDED: why})
+    assert (found.cause, found.exit_code) == ("alike", 0)
+    assert "others used the processors" in found.not_compared["memory_bandwidth.rate_bytes[copy]"]
 
 
 def test_one_that_lost_more_than_all_with_a_new_driver_is_hardware(tmp_path: Path) -> None:

@@ -9,15 +9,35 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from support.builders import CATALOGUE, evidence, judged, plan, rank_started, record
+from support.builders import (
+    AT,
+    CATALOGUE,
+    H100,
+    UNIQUE,
+    baseline,
+    entry,
+    every,
+    evidence,
+    judged,
+    judged_run_of,
+    of,
+    plan,
+    rank_started,
+    record,
+    where,
+)
 from support.pasts import FP32, MODEL, SETTING, TRIAD, at, past_run
 
 from hpcaccept.app import history
 from hpcaccept.cli import main
 from hpcaccept.errors import UsageError
+from hpcaccept.judge import judge
 from hpcaccept.judge.statistics.aggregate import values_of
+from hpcaccept.launch.job.known import past_for
+from hpcaccept.model.event import Event
 from hpcaccept.model.history import DISTURBED, FAILED, PASSED, UNJUDGED, WARNED, PastSubject, environment_of, subject_id
 from hpcaccept.model.table import MeasuredSubject
+from hpcaccept.model.verdict import Outcome
 from hpcaccept.report.judged import Judged
 from hpcaccept.report.model import summarise
 from hpcaccept.report.views.history import sparkline
@@ -30,14 +50,20 @@ if TYPE_CHECKING:
 
 
 def run_of(
-    night: int, rates: dict[str, float], *, wrong: str = "", busy: str = "", silent: tuple[str, ...] = ()
+    night: int,
+    rates: dict[str, float],
+    *,
+    wrong: str = "",
+    busy: str = "",
+    silent: tuple[str, ...] = (),
+    fact: str = "disturbed",
 ) -> Evidence:
     """One GPU per node; node → rate."""
     the_plan = replace(plan(nodes=len(rates) + len(silent)), run_id=f"night{night}", created_at=at(night))
     records = [
         record(
             "speed", node, {"rate_flops": rate, "wrong_elements": float(node == wrong)}, device_id=f"GPU-{node[4:]}",
-            facts={"disturbed": "another process"} if node == busy else {},
+            facts={fact: "another process"} if node == busy else {},
         )
         for node, rate in rates.items()
     ]  # fmt: skip
@@ -82,15 +108,63 @@ def test_a_run_is_remembered_with_what_was_said_of_each_value() -> None:
     assert kept.revisions == {"speed": 1, "identity": 1}
 
 
+def test_what_was_measured_in_company_is_never_taken_for_normal_whatever_it_reached() -> None:
+    for rates in (FOUR, {**FOUR, "node2": 50.0}):
+        kept = history.to_remember(judged_run(run_of(1, rates, busy="node2", fact="contended")))
+        column = {subject: i for i, subject in enumerate(kept.subjects)}
+        row = {key: i for i, key in enumerate(kept.keys)}
+        assert kept.outcomes[row["speed.rate_flops"], column["GPU-2"]] == DISTURBED
+        assert kept.outcomes[row["speed.rate_flops"], column["GPU-0"]] != DISTURBED
+        assert kept.outcomes[row["speed.wrong_elements"], column["GPU-2"]] != DISTURBED
+
+
+def offenders_of(*found: Judged) -> list[bool]:
+    """Of runs: whether any value or subject of them is remembered as failed."""
+    kept = [history.to_remember(one) for one in found]
+    return [bool((one.outcomes == FAILED).any() or (one.standing == FAILED).any()) for one in kept]
+
+
+def test_only_a_confirmed_fail_is_a_failure_of_the_unit() -> None:
+    slow = {**FOUR, "node3": 50.0}
+    whole = run_of(0, slow, wrong="node3")
+    assert offenders_of(judged_run(whole)) == [True]
+    ended = [
+        replace(whole, events=(Event("ended", AT, detail=detail),))
+        for detail in ("the job was cancelled", "no time left")
+    ]
+    killed = replace(whole, events=())
+    assert offenders_of(*(judged_run(one) for one in (*ended, killed))) == [False] * 3
+    kept = history.to_remember(judged_run(killed))
+    column = kept.subjects.index("GPU-3")
+    assert (kept.outcomes[:, column] == DISTURBED).any(), "and it is no normal value either"
+    assert kept.standing[column] != PASSED
+
+
+def test_what_is_in_doubt_or_could_not_be_judged_is_no_failure() -> None:
+    records = [
+        record("speed", node, {"rate_flops": rate}, device_id=f"GPU-{node[4:]}", step=step)
+        for step, nodes in (("00", FOUR), ("01", ("node0", "node1", "node2")))
+        for node, rate in {**FOUR, "node3": 50.0}.items()
+        if node in nodes
+    ]
+    unconfirmed = evidence(records, plan(nodes=4))
+    assert "node3" in where(judged(unconfirmed).verdicts, Outcome.WARN)
+    draft = judged_run_of(run_of(0, FOUR), {H100: replace(baseline(entry(lower=200.0)), state="draft")})
+    assert of(draft.judgement.verdicts, Outcome.WARN)
+    error = evidence([record("speed", node, None, outcome="error") for node in FOUR], plan(nodes=4))
+    assert of(judged(error).verdicts, Outcome.ERROR)
+    assert offenders_of(judged_run(unconfirmed), draft, judged_run(error)) == [False] * 3
+
+
 def test_the_past_of_a_run_is_what_its_subjects_reached_before_it(tmp_path: Path) -> None:
     for night in range(3):
         history.remember(judged_run(run_of(night, {name: rate + night for name, rate in FOUR.items()})), tmp_path)
     now = run_of(2, FOUR)
-    past = history.past_for(tmp_path, now)
+    past = past_for(tmp_path, now)
     assert past is not None
     assert [run.run_id for run in past.runs] == ["night0", "night1"]
     assert past.values["speed.rate_flops"][:, past.subjects.index("GPU-0")].tolist() == [100.0, 101.0]
-    assert history.past_for(tmp_path, run_of(0, FOUR)) is None, "nothing came before the first"
+    assert past_for(tmp_path, run_of(0, FOUR)) is None, "nothing came before the first"
 
 
 def test_a_retest_by_fewer_nodes_does_not_stand_for_all() -> None:
@@ -196,6 +270,44 @@ def test_a_sparkline_spans_what_it_shows() -> None:
 def cli(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
     code = main(["history", *words])
     return code, capsys.readouterr().out
+
+
+def test_a_loss_for_good_fails_every_night_until_a_person_accepts_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """GPU-3 loses 3 % of its rate at night 8, more than its noise and less than its peers could show."""
+    noise = np.random.default_rng(5).normal(0, 0.0005, (40, 4))
+    found: list[Outcome | None] = []
+    for night in range(40):
+        rates = {f"node{i}": 100.0 * (1 + noise[night, i]) for i in range(4)}
+        if night >= 8:
+            rates["node3"] *= 0.97
+        evidence_ = run_of(night, rates)
+        past = past_for(tmp_path, evidence_, last=10)
+        judgement = judge(evidence_, CATALOGUE, {}, UNIQUE, past)
+        values = values_of(evidence_.samples, CATALOGUE)
+        history.remember(Judged(evidence_, values, judgement, summarise(evidence_, judgement, values)), tmp_path)
+        mine = [
+            v.outcome
+            for v in every(judgement)
+            if (v.question, v.subject.node, v.metric) == ("history", "node3", "rate_flops")
+        ]
+        found.append(mine[0] if mine else None)
+        if night == 33:
+            code, text = cli(capsys, "accept", "GPU-3", "--history", str(tmp_path))
+            assert code == 0
+            assert "since 2026-01-10 is normal" in text
+            assert "would be accepted" in text
+            assert cli(capsys, "accept", "GPU-3", "--yes", "--history", str(tmp_path))[0] == 0
+            accepted = json.loads((tmp_path / "accepted.json").read_text())
+            (tmp_path / "accepted.json").write_text(json.dumps([{**accepted[0], "at": at(33) + "1"}]))
+    assert found[:5] == [None] * 5
+    assert found[5:8] == [Outcome.PASS] * 3
+    assert found[8] is Outcome.WARN
+    assert found[9:34] == [Outcome.FAIL] * 25
+    assert found[34:] == [Outcome.PASS] * 6
+    code, _ = cli(capsys, "accept", "GPU-0", "--history", str(tmp_path))
+    assert code == 2
 
 
 def test_commands(told: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from support.solo_context import SoloContext
 
 from hpcaccept import checks
 from hpcaccept.checks.allreduce import Allreduce
+from hpcaccept.checks.shared import nccl_transport
 from hpcaccept.errors import UsageError
 from hpcaccept.measure.device import Cpu
 from hpcaccept.measure.ranks import collective
@@ -164,3 +165,25 @@ def test_an_unknown_transport_cannot_be_expected() -> None:
         UsageError, match=r"'expect_transport' of check 'allreduce' is 'rmda'(?s:.*)Did you mean 'rdma'"
     ):
         checks.build("allreduce", {"expect_transport": "rmda"})
+
+
+def test_what_it_reached_between_nodes_is_held_against_the_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(nccl_transport, "judge_rates", lambda _ctx, backend, rates: told.append((backend, list(rates))))
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda buffer: buffer)
+    bench = over_mpi(backends=("device", "mpi"), sizes_bytes=(4 * KIB, 1 << 20))
+    monkeypatch.setattr(nccl_transport, "even_nodes", lambda _nodes: (2, 1))
+    bench.run()
+    ((backend, rates),) = told
+    assert backend == "gloo"
+    assert [(rate.variant, rate.operation, rate.nodes, rate.ranks_per_node) for rate in rates] == [
+        ("gloo/4KiB", "all_reduce", 2, 1),
+        ("gloo/1MiB", "all_reduce", 2, 1),
+    ]
+    blocks = bench.samples["busbw_bytes", "gloo/1MiB"]
+    assert min(blocks) <= rates[1].busbw_bytes <= max(blocks)
+
+
+def test_nodes_with_unlike_numbers_of_ranks_have_no_ceiling() -> None:
+    assert nccl_transport.even_nodes(["a", "a", "b", "b"]) == (2, 2)
+    assert nccl_transport.even_nodes(["a", "a", "b"]) == (0, 0)

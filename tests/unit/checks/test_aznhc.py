@@ -211,3 +211,59 @@ def test_without_root_it_is_not_run(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 def test_other_ranks_leave_it_alone() -> None:
     assert not eighth_rank(Aznhc()).run().samples
+
+
+# --- recorded with the real NHC and the real check scripts --------------------------------------------------------------
+
+
+def test_a_real_healthy_node_passes() -> None:
+    ctx = reads("recorded/healthy").run()
+    assert len(ctx.variants("failures")) == 33
+    assert not failing(ctx)
+    assert not ctx.refused
+
+
+@pytest.mark.parametrize(
+    ("name", "failed"),
+    [
+        (
+            "failing",
+            {
+                "check_hw_ib 400 mlx5_ib4:1",
+                "check_gpu_count 8",
+                "check_gpu_ecc 20000000 10000",
+                "check_nccl_allreduce 460.0 1 16G $AZ_NHC_ROOT/topofiles/ndv5-topo.xml",
+                "check_nvlink_status",
+            },
+        ),
+        ("first_failure", {"check_gpu_count 8"}),
+        ("ib_slow", {"check_ib_bw_gdr 380"}),
+        ("xid_again", {"check_gpu_xid"}),
+        ("tool_missing", {"check_gpu_clock_throttling"}),
+    ],
+)
+def test_a_real_failure_fails_whatever_the_exit_status(name: str, failed: set[str]) -> None:
+    assert failing(reads(f"recorded/{name}").run()) == failed
+
+
+@pytest.mark.parametrize(
+    ("name", "fault", "words"),
+    [
+        ("unsupported", Unavailable, "does not support the VM size 'nd128isr_gb300_v6'"),
+        ("no_check_for_this_host", ToolError, "its configuration has no check for this host"),
+        ("silent_pass", ToolError, "without -v"),
+        ("timed_out", ToolError, "timed out while executing"),
+        ("no_ib_device", ToolError, "timed out while executing"),
+        ("container_not_pulled", ToolError, "did not end"),
+        ("smi_fails", ToolError, "is not set up: collect_ecc_data"),
+    ],
+)
+def test_a_real_run_that_proves_nothing_never_passes(name: str, fault: type[Exception], words: str) -> None:
+    with pytest.raises(fault, match=words):
+        reads(f"recorded/{name}").run()
+
+
+def test_real_checks_that_did_not_look_are_not_run() -> None:
+    assert set(reads("recorded/tool_missing").run().refused) == {"check_hw_topology"}
+    refused = reads("recorded/measured_nothing").run().refused
+    assert {name.split()[0] for name in refused} == {"check_gpu_bw", "check_nccl_allreduce"}

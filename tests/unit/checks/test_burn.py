@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import shutil
+import statistics
 import time
 from collections import Counter
 from pathlib import Path
@@ -77,7 +78,7 @@ def test_the_passes_are_told_with_what_they_prove() -> None:
 
 def test_cpu_and_gpu_together_give_every_metric(monkeypatch: pytest.MonkeyPatch) -> None:
     ctx = together(monkeypatch).run()
-    of_the_driver = {"clock_hz", "power_w", "temperature_c"}
+    of_the_driver = {"clock_hz", "flop_per_cycle", "power_w", "temperature_c"}
     of_others = {"stress_per_s", "verify_failures", "differs_from_majority"}
     assert {name for name, _ in ctx.samples} == {m.name for m in Burn.metrics} - of_the_driver - of_others
     assert ctx.variants("rate_flops") == {"cpu/alone", "gpu/alone", "cpu/together", "gpu/together"}
@@ -447,11 +448,14 @@ def test_a_gpu_that_throttles_has_its_reason_clock_power_and_heat_in_the_record(
     assert ctx.facts["throttled"].startswith("rate fell to 0.83 while ")
     assert "hw_thermal_slowdown 41 % of the time" in ctx.facts["throttled"]
     assert ctx.value("clock_hz", "gpu/together") == 1.2e9
+    assert ctx.value("flop_per_cycle", "gpu/together") == pytest.approx(
+        statistics.median(ctx.samples["rate_flops", "gpu/together"]) / 1.2e9, rel=0.5
+    )
     assert ctx.value("power_w", "gpu/alone") == 699.0
     assert ctx.value("temperature_c", "gpu/together") == 91.0
 
 
 def test_what_the_driver_does_not_say_is_not_run_with_its_cause(monkeypatch: pytest.MonkeyPatch) -> None:
     ctx = together(monkeypatch).run()
-    assert set(ctx.refused) == {"clock_hz", "power_w", "temperature_c"}
+    assert set(ctx.refused) == {"clock_hz", "flop_per_cycle", "power_w", "temperature_c"}
     assert all(ctx.refused.values())

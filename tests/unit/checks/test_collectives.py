@@ -352,3 +352,22 @@ def test_a_number_of_the_world_has_time_and_both_bandwidths() -> None:
         "algbw_bytes[all_gather/world/1MiB] [4000000.0]",
         "busbw_bytes[all_gather/world/1MiB] [2000000.0]",
     }
+
+
+def test_what_leaves_a_node_is_held_against_its_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """World and rails; what stays in a node is bound by no card."""
+    monkeypatch.setattr(Collectives, "_measure_size", lambda *_: 7e9)
+    monkeypatch.setattr(module, "_refusal", lambda *_: "")
+    ctx = SoloContext(Collectives(sizes_bytes=(1 << 20,)), size=4)
+    monkeypatch.setattr(ctx, "allgather", lambda _thing: ["a", "a", "b", "b"], raising=False)
+    found = {}
+    for group, teams in (("world", ((0, 1, 2, 3),)), ("rail", ((0, 2), (1, 3))), ("node", ((0, 1), (2, 3)))):
+        team = Team(group, teams, 0, 0)
+        found[group] = ctx.check._measure_group(ctx, Cpu(), team)  # type: ignore[attr-defined]
+    assert [(r.variant, r.nodes, r.ranks_per_node, r.sharing) for r in found["world"]] == [
+        (f"{name}/world/1MiB", 2, 2, 1) for name in OPERATIONS if name != "all_reduce"
+    ]
+    assert [(r.variant, r.nodes, r.ranks_per_node, r.sharing) for r in found["rail"]] == [
+        (f"{name}/rail/1MiB", 2, 1, 2) for name in OPERATIONS
+    ]
+    assert found["node"] == []

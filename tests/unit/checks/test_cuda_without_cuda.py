@@ -27,7 +27,7 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from hpcaccept import checks
 from hpcaccept.checks import memory_pattern, pairs, train
-from hpcaccept.measure.device import Cpu, Cuda, Device
+from hpcaccept.measure.device import Cpu, Cuda, Device, lacks_code
 from hpcaccept.measure.kernels import gemm, pattern, training
 from hpcaccept.measure.kernels.gemm import FORMATS, Shape
 from hpcaccept.measure.kernels.stress import Engine
@@ -87,12 +87,50 @@ def test_no_check_that_computes_on_a_gpu_is_forgotten_here() -> None:
 def test_matmul_has_every_format_in_its_frozen_or_default_shape(node: Runtime, tmp_path: Path) -> None:
     ctx = run("matmul", tmp_path, blocks=2, block_s=0.02, warm_s=0.02)
     assert ctx.variants("rate_flops") == set(FORMATS)
-    assert set(ctx.refused) <= {"clock_hz", "power_w"}  # no format is missing; there is no driver to ask
+    assert set(ctx.refused) <= {
+        "clock_hz",
+        "flop_per_cycle",
+        "power_w",
+    }  # no format is missing; there is no driver to ask
     assert ctx.facts["shape[bf16]"] == "2048x2048x13312"
     assert ctx.facts["shape[fp64]"] == "4096x4096x4096"
     assert node.used == {GPU}
     assert {"mm", "_scaled_mm", "_int_mm"} <= set(node.operations)
     assert ctx.samples["rate_flops", "fp8"] == pytest.approx([2 * 8192**3 / OPERATION_S] * 2)
+    # Two sets of these operands are 234 MB, four L2 caches 210 MB.
+    assert (ctx.facts["working_sets[bf16]"], ctx.facts["working_sets[fp64]"]) == ("2", "1")
+
+
+def test_fast_sums_of_fp8_are_asked_for_in_their_own_variant_only(gpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    real = torch._scaled_mm
+
+    def scaled_mm(*given: Any, use_fast_accum: bool, **named: Any) -> Any:
+        asked.append(use_fast_accum)
+        return real(*given, use_fast_accum=use_fast_accum, **named)
+
+    monkeypatch.setattr(torch, "_scaled_mm", scaled_mm)
+    for name in ("fp8", "fp8_fast"):
+        gemm.product_call(FORMATS[name], gemm.random_operands(FORMATS[name], 64, gpu.name, seed=1))()
+    assert asked == [False, True]
+
+
+@each_format
+def test_products_from_several_sets_have_the_layout_of_the_first(gpu: Device, form: gemm.Format) -> None:
+    operands = gemm.random_operands(form, 64, gpu.name, seed=1)
+    call, sets = gemm.rotated(form, operands, 100_000)
+    assert len(sets) > 2
+    assert {each.right.stride() for each in sets} == {operands.right.stride()}
+    assert len({id(each.left) for each in sets}) == len(sets)
+    for _ in range(2 * len(sets)):
+        call()
+
+
+@pytest.mark.parametrize("name", ["transfers", "matmul", "memory_bandwidth", "memory_pattern"])
+def test_a_rank_opens_no_context_on_another_gpu(node: Runtime, tmp_path: Path, name: str) -> None:
+    quick = {"memory_pattern": {"size_bytes": 1 << 30, "passes": 1}}.get(name, {"blocks": 1, "block_s": 0.01})
+    run(name, tmp_path, **quick)
+    assert node.contexts == {GPU}
 
 
 #: ``argv``: a folder. The library behind pynvml is loaded by name, so a process of its own has to find the stand-in.
@@ -328,6 +366,49 @@ def test_a_block_lasts_as_long_as_its_work_on_the_device(gpu: Device) -> None:
     memory = torch.empty(1000, device=gpu.name)
     assert gpu.time_block(lambda: memory.fill_(1), 7) == pytest.approx(7 * OPERATION_S)
     assert gpu.time_calls(lambda: memory.fill_(1), 7) == pytest.approx([OPERATION_S])
+
+
+@pytest.mark.parametrize(("count", "rows"), [(15, 0), (16, 1), (300, 1), (301, 2), (1000, 4)])
+def test_a_row_of_small_calls_is_held_until_it_is_queued_and_the_hold_is_not_timed(
+    node: Runtime, gpu: Device, count: int, rows: int
+) -> None:
+    memory = torch.empty(1000, device=gpu.name)
+    assert gpu.time_calls(lambda: memory.fill_(1), count) == pytest.approx([OPERATION_S])
+    assert node.operations["fill_"] == count + rows, "one call behind each hold is not timed"
+    assert (node.held_s > 0) is bool(rows)
+    assert node.held_s < 0.05
+
+
+def test_pinned_memory_belongs_to_the_gpu_that_copies_it(node: Runtime, gpu: Device) -> None:
+    gpu.host_buffer(5)
+    assert node.contexts == {GPU}
+
+
+@pytest.mark.parametrize(
+    ("archs", "capability", "remedy"),
+    [
+        (("sm_75", "sm_80", "sm_90"), (7, 0), "CUDA 12.6"),
+        (("sm_75", "sm_80", "sm_90"), (8, 6), ""),
+        (("sm_75", "sm_86"), (8, 0), "newer"),
+        (("sm_80", "sm_90a"), (9, 0), ""),
+        (("sm_80", "sm_90"), (10, 0), "newer"),
+        (("sm_80", "compute_90"), (10, 0), ""),
+        (("sm_80", "sm_90a"), (10, 0), "newer"),
+        (("sm_100f",), (10, 3), ""),
+        (("sm_100f",), (12, 0), "newer"),
+        ((), (7, 0), ""),
+    ],
+)
+def test_a_torch_without_code_for_a_gpu_is_told_with_what_to_install(
+    node: Runtime, archs: tuple[str, ...], capability: tuple[int, int], remedy: str
+) -> None:
+    node.archs, node.capability = archs, capability
+    cause, found = lacks_code(GPU)
+    assert bool(cause) is bool(remedy)
+    assert remedy in found
+    if cause:
+        assert f"sm_{capability[0]}{capability[1]}" in cause
+        assert archs[0] in cause
 
 
 def test_the_current_device_is_put_back_after_a_block(node: Runtime, gpu: Device) -> None:

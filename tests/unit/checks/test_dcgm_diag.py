@@ -77,10 +77,34 @@ def test_everything_skipped_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_skipped_sub_tests_are_not_run_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = json.loads((DCGM / "v4_r2_healthy.json").read_text("utf-8"))
+    for result in document["DCGM Diagnostic"]["test_categories"][1]["tests"][0]["results"]:
+        result["status"] = "Skip"
+    tools_say(monkeypatch, json.dumps(document))
+    there = ctx(level=2).run()
+    assert len(there.variants("failures")) == 16
+    assert set(there.refused) == {f"memory/gpu{gpu}" for gpu in range(8)}
+
+
+@pytest.mark.parametrize("level", [2, 3])
+def test_only_the_software_was_looked_at_is_not_run(monkeypatch: pytest.MonkeyPatch, level: int) -> None:
+    """NVIDIA/DCGM#55, #139: everything above level 1 is skipped, and the exit status is 0."""
     tools_say(monkeypatch, DCGM / "v3_r3_all_but_deployment_skipped.json", 0)
-    there = SoloContext(DcgmDiag(level=3), device="cuda:0", gpus_asked=1).run()
-    assert len(there.variants("failures")) == 9
+    there = SoloContext(DcgmDiag(level=level), device="cuda:0", gpus_asked=1)
+    with pytest.raises(Unavailable, match="DCGM skipped all"):
+        there.run()
+    assert not there.samples
     assert "GPU Memory/gpu0" in there.refused
+    assert "no test of the hardware ran" in there.refused["Denylist"]
+
+
+def test_level_one_asks_for_no_more_than_the_software(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = json.loads((DCGM / "v4_r2_healthy.json").read_text("utf-8"))
+    del document["DCGM Diagnostic"]["test_categories"][1:]
+    tools_say(monkeypatch, json.dumps(document))
+    assert len(ctx().run().variants("failures")) == 8
+    with pytest.raises(Unavailable, match="DCGM skipped all 8 sub-tests"):
+        ctx(level=2).run()
 
 
 def test_a_warning_is_no_pass(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,6 +112,12 @@ def test_a_rank_speaks_of_its_own_gpu(watched: Any) -> None:
     assert found.samples["temperature_max"] == 71
 
 
+def test_a_temperature_of_255_blames_nobody_and_passes_nothing(watched: Any) -> None:
+    found = watched([h100(0, temperature_c="255")])
+    assert "temperature_margin" not in found.samples
+    assert "255" in found.refused["temperature_margin"]
+
+
 def test_the_gpu_behind_cuda_visible_devices_is_watched(watched: Any) -> None:
     found = watched([h100(n) for n in range(8)], local_rank=1, env={"CUDA_VISIBLE_DEVICES": "6,7"})
     assert found.facts["gpu_index"] == "7"
@@ -124,7 +130,7 @@ def test_power_and_energy_come_from_the_counter_of_the_gpu(watched: Any) -> None
 
 
 def test_totals_of_a_lifetime_are_told_and_not_judged(watched: Any) -> None:
-    found = watched([h100(0, ecc_volatile="70/2", ecc_aggregate="900/4", remaps="3/1/0/0", pcie_replays="55")])
+    found = watched([h100(0, ecc_volatile="70/0", ecc_aggregate="900/4", remaps="3/1/0/0", pcie_replays="55")])
     assert found.failing == []
     assert "ecc_lifetime.uncorrected 4" in found.facts["totals"]
     assert "remaps.uncorrected 1" in found.facts["totals"]
@@ -144,7 +150,7 @@ def test_without_gpus_asked_for_nothing_is_measured() -> None:
     ("before", "after", "failing"),
     [
         ({}, {"ecc_volatile": "0/1"}, ["ecc_uncorrected"]),
-        ({"ecc_volatile": "5/7"}, {"ecc_volatile": "5/8"}, ["ecc_uncorrected"]),
+        ({"ecc_volatile": "5/7"}, {"ecc_volatile": "5/8"}, ["ecc_uncorrected", "ecc_uncorrected_before"]),
         ({}, {"ecc_volatile": "20000/0"}, ["ecc_corrected_rate"]),
         ({}, {"sram": "0/1/0"}, ["ecc_uncorrected[sram]"]),
         ({}, {"sram": "0/0/1"}, ["sram_threshold"]),
@@ -215,13 +221,15 @@ def test_an_idle_gpu_is_not_blamed_for_its_sleeping_link_and_nothing_is_said_of_
 def test_a_counter_that_was_reset_in_the_run_counts_from_nothing(watched: Any) -> None:
     found = watched([h100(0, ecc_volatile="0/9")], [h100(0, ecc_volatile="0/2")])
     assert found.samples["ecc_uncorrected"] == 2
+    assert found.samples["ecc_uncorrected_before"] == 9
     assert "reset in the run" in found.facts["reset[ecc.uncorrected]"]
 
 
 def test_what_rose_in_a_step_that_crashed_is_judged_in_the_next_one(watched: Any) -> None:
     watched([h100(0, ecc_volatile="0/4")], step="00")
     found = watched([h100(0, ecc_volatile="0/6", nvlink_errors="5:recovery:1")], step="01")
-    assert found.failing == ["ecc_uncorrected", "nvlink_errors[link 5 recovery]"]
+    assert found.failing == ["ecc_uncorrected", "ecc_uncorrected_before", "nvlink_errors[link 5 recovery]"]
+    assert found.samples["ecc_uncorrected_before"] == 4
     assert found.samples["ecc_uncorrected"] == 2
 
 
@@ -232,15 +240,107 @@ def test_a_gpu_that_was_lost_in_a_step_that_crashed_is_named_in_the_next_one(wat
 
 
 def test_the_first_look_at_another_part_is_no_first_look(watched: Any) -> None:
-    watched([h100(0, ecc_volatile="0/4")], step="00")
-    found = watched([h100(0, ecc_volatile="0/6", uuid="GPU-another")], step="01")
+    watched([h100(0, pcie_replays="4")], step="00")
+    found = watched([h100(0, pcie_replays="400", uuid="GPU-another")], step="01")
     assert found.failing == []
 
 
 def test_a_torn_first_look_is_none(watched: Any, tmp_path: Path) -> None:
     (tmp_path / "outputs" / "00").mkdir(parents=True)
     (tmp_path / "outputs" / "00" / "health.solo.gpu0.json").write_text('{"at": 1')
-    assert watched([h100(0, ecc_volatile="0/6")], step="01").failing == []
+    assert watched([h100(0, pcie_replays="400")], step="01").failing == []
+
+
+# --- the state before the run, and what happens in between ------------------------------------------------------------
+
+
+def test_uncorrectable_errors_of_before_the_run_fail_and_ask_for_a_reset(watched: Any) -> None:
+    found = watched([h100(0, ecc_volatile="0/3", sram="0/1/0")])
+    assert found.failing == ["ecc_uncorrected_before", "ecc_uncorrected_before[sram]"]
+    assert found.samples["ecc_uncorrected"] == 0
+    assert "reset the GPU" in found.facts["uncorrected_before[ecc.uncorrected]"]
+    assert "Reset the GPU" in METRICS["ecc_uncorrected_before"].help
+
+
+@pytest.mark.parametrize("later", ["1", "0"])
+def test_a_recovery_that_was_asked_for_before_the_run_fails_whatever_becomes_of_it(watched: Any, later: str) -> None:
+    found = watched([h100(0, recovery_action="1")], [h100(0, recovery_action=later)])
+    assert found.failing == ["recovery_needed"]
+    assert found.facts["recovery"].startswith("reset the GPU")
+
+
+def test_a_counter_that_was_reset_after_an_error_does_not_hide_it(watched: Any) -> None:
+    # Each look lasts a second, so that the counter is read in it.
+    found = watched([h100(0)], [h100(0, ecc_volatile="0/7")], [h100(0)], params={"period_s": 0.25})
+    assert found.failing == ["ecc_uncorrected"]
+    assert found.samples["ecc_uncorrected"] == 7
+
+
+def test_a_gpu_whose_memory_is_a_node_of_the_kernel_is_held_by_nobody(watched: Any) -> None:
+    held = {"memory_used": str(40 << 30), "name": "NVIDIA GB200"}
+    found = watched([h100(0, **held, numa_node="2")])
+    assert found.outcome == "measured"
+    assert "NUMA node 2" in found.facts["memory_held"]
+    assert watched([h100(0, **held)]).outcome == "error"
+    leaked = watched([h100(0, **held, numa_node="2", processes="4711:12884901888:python3")])
+    assert leaked.outcome == "error"
+
+
+# --- PCIe at its worst, chip to chip, heat by distance ----------------------------------------------------------------
+
+
+def test_a_link_that_falls_back_under_load_fails_although_it_was_whole_before_and_after(watched: Any) -> None:
+    found = watched([h100(0)], [h100(0, pcie_gen="1", pcie_width="4")], [h100(0)])
+    assert found.failing == ["pcie_generations_lost", "pcie_lanes_lost"]
+    assert (found.samples["pcie_generations_lost"], found.samples["pcie_lanes_lost"]) == (4, 12)
+
+
+def test_where_gpu_and_cpu_are_joined_chip_to_chip_nothing_is_said_of_pcie(watched: Any) -> None:
+    found = watched([h100(0, name="NVIDIA GH200 480GB", c2c_links="5", pcie_gen="1", pcie_width="1")])
+    assert found.failing == []
+    assert "chip-to-chip" in found.refused["pcie_generations_lost"]
+    assert "chip-to-chip" in found.refused["pcie_lanes_lost"]
+
+
+@pytest.mark.parametrize(("margin", "failing"), [("25", []), ("-1", []), ("-3", ["temperature_margin"])])
+def test_where_no_threshold_is_told_the_distance_to_it_is_judged(watched: Any, margin: str, failing: list[str]) -> None:
+    found = watched([h100(0, slowdown_c="!not_supported", margin_c=margin, slowdown_limit_c="-2")])
+    assert found.failing == failing
+    assert found.samples["temperature_margin"] == int(margin) + 2
+
+
+def test_hot_memory_fails_though_the_gpu_is_cool(watched: Any) -> None:
+    found = watched([h100(0, memory_temperature_c="97")])
+    assert found.failing == ["memory_temperature_margin"]
+    assert found.samples["memory_temperature_max"] == 97
+
+
+# --- the fabric -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"fabric_status": "999"}, ["status 999"]),
+        ({"fabric": "in_progress", "fabric_status": "999"}, ["registration in progress"]),
+        ({"fabric_summary": "2"}, ["unhealthy"]),
+        ({"fabric_summary": "2", "fabric_health": "0x10"}, ["route unhealthy"]),
+        ({"fabric_summary": "3"}, ["limited capacity"]),
+        ({"fabric_health": "0x800"}, ["incorrect configuration: invalid GPU state"]),
+    ],
+)
+def test_what_the_fabric_complains_of_is_named(watched: Any, changes: dict[str, str], said: list[str]) -> None:
+    found = watched([h100(0, **changes)])
+    assert found.failing == ["fabric_faults"]
+    assert found.facts["fabric"] == ", ".join(said)
+
+
+def test_a_driver_that_tells_the_fabric_in_its_older_form_is_understood(
+    watched: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    older = build(tmp_path_factory.mktemp("v2"), "FABRIC_V2")
+    assert watched([h100(0)], built=older).failing == []
+    assert watched([h100(0, fabric_health="0x1", fabric_summary="2")], built=older).failing == ["fabric_faults"]
 
 
 # --- clock event reasons ----------------------------------------------------------------------------------------------
@@ -304,10 +404,22 @@ def test_several_xids_are_counted_one_by_one(watched: Any) -> None:
     assert len([key for key in found.samples if key.startswith("xid_")]) == 2
 
 
+def test_an_xid_of_another_gpu_is_not_ones_own(watched: Any) -> None:
+    found = watched([h100(0), h100(1)], [h100(0, xids="79,13", xids_of="1"), h100(1)])
+    assert found.failing == []
+    assert found.samples["xid_faults"] == 0
+
+
 def test_where_no_events_can_be_had_nothing_is_said_of_xids(watched: Any) -> None:
     found = watched([h100(0, events="!not_supported")])
     assert "xid_faults" not in found.samples
     assert "Xid events cannot be had" in found.refused["xid_faults"]
+
+
+def test_a_gpu_that_says_neither_its_threshold_nor_the_distance_is_not_judged_by_heat(watched: Any) -> None:
+    found = watched([h100(0, slowdown_c="!not_supported", margin_c="!not_supported")])
+    assert set(found.refused) == {"temperature_margin"}
+    assert found.failing == []
 
 
 # --- lost -------------------------------------------------------------------------------------------------------------
@@ -351,6 +463,12 @@ def test_a_gpu_that_cannot_be_opened_says_why(watched: Any) -> None:
     assert "restart" in found.facts["query_errors[open]"]
 
 
+def test_a_gpu_without_its_power_cable_fails(watched: Any) -> None:
+    found = watched([h100(0, state="!insufficient_power")])
+    assert found.failing == ["query_errors[open]"]
+    assert "Power" in found.facts["query_errors[open]"]
+
+
 def test_a_gpu_that_this_process_may_not_open_is_not_run(watched: Any) -> None:
     found = watched([h100(0, state="!memory")])
     assert found.outcome == "not_run"
@@ -369,10 +487,18 @@ def test_without_a_driver_nothing_is_measured(watched: Any, tmp_path: Path) -> N
 
 
 #: Errors that say something of the driver, the user or the moment, and nothing of the GPU.
-NOBODYS_FAULT = ("!function_not_found", "!no_permission", "!deprecated", "!no_data", "!invalid_argument", "!memory")
+NOBODYS_FAULT = (
+    "!function_not_found",
+    "!no_permission",
+    "!operating_system",
+    "!deprecated",
+    "!no_data",
+    "!invalid_argument",
+    "!memory",
+)
 UNKNOWN = {
-    "ecc_volatile": {"ecc_uncorrected", "ecc_corrected_rate"},
-    "sram": {"sram_threshold", "ecc_uncorrected[sram]"},
+    "ecc_volatile": {"ecc_uncorrected", "ecc_uncorrected_before", "ecc_corrected_rate"},
+    "sram": {"sram_threshold", "ecc_uncorrected[sram]", "ecc_uncorrected_before[sram]"},
     "pcie_replays": {"pcie_replay_rate"},
     "pcie_gen": {"pcie_generations_lost"},
     "nvlinks": {"nvlink_errors", "nvlink_crc_rate", "nvlinks_missing"},
@@ -380,7 +506,8 @@ UNKNOWN = {
     "reasons": {"throttled_share", "sw_thermal_share", "clock_hz"},
     "recovery_action": {"recovery_needed"},
     "processes": {"other_processes"},
-    "slowdown_c": {"temperature_margin"},
+    "memory_max_c": {"memory_temperature_margin"},
+    "memory_temperature_c": {"memory_temperature_margin", "memory_temperature_max"},
 }
 
 
@@ -403,7 +530,10 @@ def test_an_old_driver_without_the_newer_functions_is_asked_in_the_old_way(watch
     found = watched([h100(0, reasons="0x48", processes="")], built=old_library)
     assert found.samples["throttled_share[hw_thermal_slowdown]"] == 1
     assert found.samples["other_processes"] == 0
-    missing = {"sram_threshold", "ecc_uncorrected[sram]", "fabric_faults", "recovery_needed"}
+    missing = {
+        "sram_threshold", "ecc_uncorrected[sram]", "ecc_uncorrected_before[sram]", "fabric_faults", "recovery_needed",
+        "memory_temperature_margin", "memory_temperature_max",
+    }  # fmt: skip
     assert set(found.refused) == missing
     assert "Function Not Found" in found.refused["sram_threshold"]
 

@@ -20,9 +20,10 @@ from support.solo_context import SoloContext
 
 from hpcaccept import checks
 from hpcaccept.checks import ib_write_bw as module
-from hpcaccept.checks.ib_write_bw import IbWriteBw, listening, rounds
+from hpcaccept.checks.ib_write_bw import IbWriteBw, _bind_option, listening, rounds
 from hpcaccept.errors import ToolError, UsageError
 from hpcaccept.model.check import Unavailable
+from hpcaccept.transport import rendezvous
 
 pytestmark = pytest.mark.slow
 
@@ -250,6 +251,49 @@ def test_processors_that_the_job_may_not_use_change_nothing(tmp_path: Path) -> N
     with contextlib.ExitStack() as stack:
         process = IbWriteBw(root=str(tmp_path))._start(stack, "mlx5_0", ["sleep", "60"])
         assert process.poll() is None
+
+
+def test_servers_listen_at_the_address_of_their_client_and_the_way_to_them_is_shown_to_nobody_else(
+    perftest: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed: list[list[str]] = []
+    start, listen = IbWriteBw._start, rendezvous._listen
+    doors: list[str] = []
+
+    def starting(self: IbWriteBw, stack: contextlib.ExitStack, rail: str, command: list[str]) -> Any:
+        typed.append(command)
+        return start(self, stack, rail, command)
+
+    def listening_at(address: str) -> Any:
+        doors.append(address)
+        return listen(address)
+
+    monkeypatch.setattr(IbWriteBw, "_start", starting)
+    monkeypatch.setattr(rendezvous, "_listen", listening_at)
+    _, faults = run(2)
+    assert faults == [None, None]
+    servers = [command for command in typed if "--source_ip" in command]
+    clients = [command for command in typed if "--source_ip" not in command]
+    # Two rails, both ways.
+    assert len(servers) == len(clients) == 4
+    assert {command[-1] for command in servers} == {command[-1] for command in clients}
+    assert doors
+    assert not {"", "0.0.0.0"} & {*doors, *(command[-1] for command in servers)}
+
+
+@pytest.mark.parametrize(
+    ("prints", "option"),
+    [
+        ("  --source_ip  Source IP of the interface", "--source_ip"),
+        ("  --bind_source_ip  Source IP of the interface", "--bind_source_ip"),
+        ("  -p, --port=<port>  Listen on", ""),
+    ],
+)
+def test_the_option_to_listen_at_one_address_is_that_of_this_perftest(tmp_path: Path, prints: str, option: str) -> None:
+    program = tmp_path / "ib_write_bw"
+    program.write_text(f"#!/bin/sh\necho '{prints}' >&2; exit 1\n")
+    program.chmod(0o755)
+    assert _bind_option(str(program)) == option
 
 
 def test_options_of_both_ends_are_alike_and_a_second_port_is_its_own_rail() -> None:

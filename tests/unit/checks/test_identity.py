@@ -20,8 +20,8 @@ MEASURE = """
 import json, sys
 from hpcaccept.checks.identity import Identity
 from support.solo_context import SoloContext
-asked, local_rank = map(int, sys.argv[1:])
-ctx = SoloContext(Identity(), gpus_asked=asked, local_rank=local_rank, cores=2.5)
+asked, local_rank, slices = map(int, sys.argv[1:])
+ctx = SoloContext(Identity(), gpus_asked=asked, local_rank=local_rank, cores=2.5, slices_asked=bool(slices))
 ctx.check.measure(ctx)
 assert not {"torch", "mpi4py"} & set(sys.modules)
 print(json.dumps({"samples": {name: values for (name, _), values in ctx.samples.items()}, "facts": ctx.facts}))
@@ -42,12 +42,13 @@ def identity(library: Path, tmp_path: Path) -> Any:
         asked: int = 8,
         local_rank: int = 0,
         env: dict[str, str] | None = None,
+        slices: bool = False,
         **system: str,
     ) -> Any:
         node = describe(tmp_path / "node", gpus, **system)
         paths = {"PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}"}
         inherited = {key: text for key, text in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
-        command = [sys.executable, "-c", MEASURE, str(asked), str(local_rank)]
+        command = [sys.executable, "-c", MEASURE, str(asked), str(local_rank), str(int(slices))]
         everything = {**inherited, **environment(library, node), **paths, **(env or {})}
         done = subprocess.run(command, check=True, capture_output=True, text=True, env=everything)
         said = json.loads(done.stdout)
@@ -58,6 +59,69 @@ def identity(library: Path, tmp_path: Path) -> Any:
 
 def eight(**changes_of_the_fourth: str) -> list[dict[str, str]]:
     return [h100(n, **(changes_of_the_fourth if n == 3 else {})) for n in range(8)]
+
+
+@pytest.mark.parametrize(
+    ("slices", "wanted", "count"),
+    [
+        (False, None, 2),
+        (True, None, 14),
+        (True, "MIG-0-1,MIG-0-2,MIG-1-6", 3),
+        (True, "GPU-of-neither", 0),
+    ],
+)
+def test_a_run_that_asks_for_slices_counts_slices(identity: Any, slices: bool, wanted: str | None, count: int) -> None:
+    gpus = [h100(n, mig_mode="enabled", mig_uuids=",".join(f"MIG-{n}-{k}" for k in range(7))) for n in range(2)]
+    env = {} if wanted is None else {"CUDA_VISIBLE_DEVICES": wanted}
+    samples, facts = identity(gpus, asked=14 if slices else 2, slices=slices, env=env)
+    assert samples["gpu_count"] == [count]
+    assert (f"{count} slices" in facts["gpus"]) is slices
+
+
+@pytest.mark.parametrize(
+    ("mode", "partitioned"),
+    [("disabled", [0.0]), ("enabled", [1.0]), ("disabled>enabled", [1.0]), ("enabled>disabled", [1.0])],
+)
+def test_a_divided_gpu_fails_where_whole_ones_were_asked_for(
+    identity: Any, mode: str, partitioned: list[float]
+) -> None:
+    samples, _ = identity([h100(0, mig_mode=mode)], asked=1)
+    assert samples["gpu_partitioned"] == partitioned
+    (metric,) = (metric for metric in Identity.metrics if metric.name == "gpu_partitioned")
+    assert metric.limit
+    assert metric.limit.met_by(partitioned[0]) is (mode == "disabled")
+
+
+def test_where_slices_were_asked_for_a_divided_gpu_is_right(identity: Any) -> None:
+    samples, _ = identity([h100(0, mig_mode="enabled", mig_uuids="MIG-1")], asked=1, slices=True)
+    assert "gpu_partitioned" not in samples
+
+
+@pytest.mark.parametrize(
+    ("said", "fact"),
+    [
+        ("0/0/0/1", "off"),
+        ("1/2/0/1", "on, production"),
+        ("1/1/1/0", "on, simulated, developer tools on, the GPUs accept no work"),
+        ("!not_supported", None),
+    ],
+)
+def test_whether_computing_is_confidential_is_a_fact(identity: Any, said: str, fact: str | None) -> None:
+    assert identity([h100(0)], asked=1, confidential=said)[1].get("confidential_computing") == fact
+
+
+def test_cluster_and_clique_of_a_fabric_of_several_nodes_are_a_fact_that_may_drift(identity: Any) -> None:
+    _, facts = identity([h100(0, fabric_cluster="7", fabric_clique="32766")], asked=1)
+    assert facts["gpu_fabric"] == "cluster 00000000-0000-0000-0000-000000000007, clique 32766"
+    assert "gpu_fabric" not in UNIQUE_FACTS
+    assert "gpu_fabric" not in identity([h100(0)], asked=1)[1]
+    assert "gpu_fabric" not in identity([h100(0, fabric_cluster="7", fabric="in_progress")], asked=1)[1]
+
+
+def test_the_rank_of_a_lost_gpu_has_no_metric_missing(identity: Any) -> None:
+    samples, facts = identity(eight(state="lost"), local_rank=3)
+    assert "gpu_uuid" not in facts
+    assert "gpu_memory_bytes" not in samples
 
 
 def test_eight_healthy_gpus_are_eight(identity: Any) -> None:
@@ -109,7 +173,7 @@ def test_a_rank_tells_of_its_own_gpu_behind_the_variable(identity: Any) -> None:
     assert facts["gpu_uuid"] == "GPU-00000003-aaaa-bbbb-cccc-000000000003"
     assert facts["gpu_serial"] == "1652324000003"
     assert facts["gpu_power_limit_w"] == "310.5"
-    assert list(samples) == ["gpu_memory_bytes"]
+    assert list(samples) == ["gpu_partitioned", "gpu_memory_bytes"]
 
 
 def test_what_the_driver_cannot_say_is_no_fact(identity: Any) -> None:

@@ -39,7 +39,7 @@ def counted(ctx: SoloContext, metric: str) -> dict[str, float]:
 
 
 def test_a_quiet_run_is_zero_in_every_area(tmp_path: Path) -> None:
-    ctx = run(tmp_path, QUIET, record(353, 20, "usb 1-1: new device"))
+    ctx = run(tmp_path, QUIET, record(353, 20, "usb 1-1: new device"), root=str(tmp_path))
     assert counted(ctx, "faults") == counted(ctx, "old_faults") == counted(ctx, "corrected") == {}
     assert len(ctx.variants("faults")) == 9
     assert ctx.value("old_faults") == 0
@@ -53,7 +53,7 @@ def test_every_fault_of_a_bad_day_is_named_with_its_place(tmp_path: Path) -> Non
         "fell off the bus at 0000:18:00.0": 1,
         "SXid 24007 (fatal) at 0000:c4:00.0": 1,
         "uncorrected error at CPU_SrcID#1_MC#2_Chan#0_DIMM#0": 1,
-        "machine check exception at 12": 1,
+        "machine check, uncorrected at CPU 12 bank 0": 1,
         "fatal error (firmware) (machine check)": 1,
         "uncorrected (fatal) error at 0000:17:00.0": 1,
         "I/O error at nvme1n1": 1,
@@ -132,6 +132,79 @@ def test_an_unknown_xid_is_an_error_and_no_verdict(tmp_path: Path) -> None:
 def test_what_a_process_writes_into_the_log_is_not_counted(tmp_path: Path) -> None:
     ctx = run(tmp_path, QUIET, f"12,353,20000000,-;{XID_79}\n")
     assert counted(ctx, "faults") == {}
+
+
+# --- what is counted beside it ----------------------------------------------------------------------------------------
+
+
+def machine(root: Path, *, ue: int = 0, ce: int = 0, dimm_ce: int = 0, mce: int = 0) -> Path:
+    """The counters of a node with one memory controller, as sysfs and /proc have them on Linux 6.1."""
+    controller = root / "sys/devices/system/edac/mc/mc0"
+    module = controller / "dimm3"
+    module.mkdir(parents=True, exist_ok=True)
+    for file, count in (("ue_count", ue), ("ce_count", ce)):
+        (controller / file).write_text(f"{count}\n")
+    for file, text in (
+        ("dimm_ue_count", str(ue)),
+        ("dimm_ce_count", str(dimm_ce)),
+        ("dimm_label", "CPU_SrcID#0_MC#0_Chan#1_DIMM#0"),
+    ):
+        (module / file).write_text(f"{text}\n")
+    (root / "proc").mkdir(exist_ok=True)
+    (root / "proc/interrupts").write_text(
+        "            CPU0       CPU1\n"
+        " THR:          0          0   Threshold APIC interrupts\n"
+        f" MCE:          {mce}          0   Machine check exceptions\n"
+        " MCP:         83         83   Machine check polls\n"
+    )
+    return root
+
+
+def counted_run(tmp_path: Path, before: dict[str, int], after: dict[str, int], kmsg: str = "kmsg") -> SoloContext:
+    (tmp_path / "kmsg").write_text(QUIET)
+    check = KernelLog(source="kmsg", kmsg=str(tmp_path / kmsg), root=str(machine(tmp_path, **before)))
+    ctx = SoloContext(check)
+    ctx.begun = check.begin(ctx)
+    machine(tmp_path, **after)
+    check.measure(ctx)
+    return ctx
+
+
+def test_counters_are_judged_by_what_the_run_added(tmp_path: Path) -> None:
+    ctx = counted_run(
+        tmp_path, {"ue": 4, "ce": 900, "dimm_ce": 880, "mce": 2}, {"ue": 4, "ce": 912, "dimm_ce": 891, "mce": 2}
+    )
+    assert counted(ctx, "faults") == {}
+    assert counted(ctx, "corrected") == {
+        "corrected error, by EDAC at mc0 dimm3 CPU_SrcID#0_MC#0_Chan#1_DIMM#0": 11,
+        "corrected error, by EDAC at mc0": 1,
+    }
+    assert ctx.facts["before[machine check exceptions]"].startswith("2 since boot")
+
+
+def test_an_uncorrected_error_that_only_the_counters_know_is_a_fault(tmp_path: Path) -> None:
+    ctx = counted_run(tmp_path, {}, {"ue": 1, "mce": 3})
+    assert counted(ctx, "faults") == {
+        "uncorrected error, by EDAC at mc0 dimm3 CPU_SrcID#0_MC#0_Chan#1_DIMM#0": 1,
+        "machine check exceptions": 3,
+    }
+
+
+def test_a_counter_that_was_set_to_zero_meanwhile_counts_what_came_since(tmp_path: Path) -> None:
+    ctx = counted_run(tmp_path, {"ue": 7}, {"ue": 2})
+    assert counted(ctx, "faults") == {"uncorrected error, by EDAC at mc0 dimm3 CPU_SrcID#0_MC#0_Chan#1_DIMM#0": 2}
+
+
+def test_where_the_log_is_closed_the_counters_are_judged_and_the_log_is_not(tmp_path: Path) -> None:
+    ctx = counted_run(tmp_path, {}, {"ue": 1}, kmsg="nothing")
+    assert set(counted(ctx, "faults").values()) == {1}
+    assert "only the counters" in ctx.refused["faults"]
+    assert ctx.variants("old_faults") == set()
+
+
+def test_a_node_without_counters_is_not_judged_by_them(tmp_path: Path) -> None:
+    ctx = run(tmp_path, QUIET, root=str(tmp_path))
+    assert not [variant for _, variant in ctx.samples if "EDAC" in variant or "machine check e" in variant]
 
 
 # --- where it comes from ----------------------------------------------------------------------------------------------

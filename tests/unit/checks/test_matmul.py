@@ -127,7 +127,7 @@ def test_clock_and_power_stand_beside_the_rate_of_a_gpu(monkeypatch: pytest.Monk
 def test_without_nvml_the_rate_is_measured_and_clock_and_power_are_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     as_gpu(monkeypatch, Seen(why_not="libnvidia-ml.so.1 cannot be loaded"))
     ctx = quick().run()
-    assert ctx.refused == dict.fromkeys(("clock_hz", "power_w"), "libnvidia-ml.so.1 cannot be loaded")
+    assert ctx.refused == dict.fromkeys(("clock_hz", "flop_per_cycle", "power_w"), "libnvidia-ml.so.1 cannot be loaded")
     assert ctx.variants("rate_flops") == {"fp32"}
     assert not ctx.variants("flop_per_cycle")
 

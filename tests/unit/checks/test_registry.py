@@ -18,7 +18,7 @@ from hpcaccept.model.parameter import parameters
 UNITS = {"s": "s", "bytes": "B", "share": "share"}
 #: Texts that only the site can know: paths, and names of its devices.
 OF_THE_SITE = {
-    "aznhc.conf", "aznhc.log", "aznhc.script", "gpu_burn.kernel", "ib_links.ports", "ib_links.root", "ib_write_bw.root",
+    "aznhc.conf", "aznhc.log", "aznhc.script", "gpu_burn.kernel", "ib_links.ports", "ib_links.root", "ib_write_bw.root", "kernel_log.root",
     "kernel_log.kmsg", "requirements.disk_path", "storage.local_path", "storage.shared_path",
 }  # fmt: skip
 

@@ -13,7 +13,7 @@ import pytest
 from support.nvml.build import build, describe, environment, h100
 from support.solo_context import SoloContext
 
-from hpcaccept.checks.requirements import TABLE, Requirements, usable_cores
+from hpcaccept.checks.requirements import TABLE, Requirements
 from hpcaccept.config.toml import read_toml
 
 TESTS = Path(__file__).parents[2]
@@ -84,6 +84,12 @@ def test_memory_of_somebody_else_is_seen_by_the_driver_and_names_its_gpu(measure
     assert missed == ["free_memory_share[GPU 3]"]
 
 
+def test_more_memory_in_use_than_there_is_is_no_answer(measure: Any) -> None:
+    said = measure(eight(memory_used=str(1 << 50)))
+    assert "free_memory_share[GPU 3]" not in said["samples"]
+    assert "which cannot be" in said["refused"]["free_memory_share[GPU 3]"]
+
+
 def test_unlike_gpus_are_two_models(measure: Any) -> None:
     samples = measure(eight(name="NVIDIA H100 PCIe"))["samples"]
     assert samples["gpu_models"] == [2]
@@ -144,26 +150,6 @@ def test_the_first_rank_alone_speaks_for_the_node() -> None:
     ctx = SoloContext(Requirements(), local_rank=1, gpus_asked=8)
     ctx.run()
     assert ctx.samples == {}
-
-
-def rank(cores: list[int | str], quota: float | None = None, group: str = "a") -> dict[str, Any]:
-    return {"cores": cores, "quota": quota, "group": group}
-
-
-@pytest.mark.parametrize(
-    ("ranks", "cores"),
-    [
-        ([rank([0, 1]), rank([2, 3])], 4),
-        ([rank([0, 1, 2, 3]), rank([0, 1, 2, 3])], 4),
-        ([rank([0, 1, 2, 3], 1.5), rank([0, 1, 2, 3], 1.5)], 1.5),
-        ([rank([0, 1, 2, 3], 1.5, "a"), rank([0, 1, 2, 3], 1.5, "b")], 3.0),
-        ([rank([0, 1], 8.0)], 2),
-        ([rank(["0,48"]), rank(["0,48", "1,49"])], 2),
-        ([rank([0, 1], 1.0, "a"), rank([2, 3], None, "b")], 4),
-    ],
-)
-def test_cores_are_counted_once_and_a_shared_quota_too(ranks: list[dict[str, Any]], cores: float) -> None:
-    assert usable_cores(ranks) == cores
 
 
 def test_every_rule_has_a_source_a_date_and_a_limit_in_its_unit() -> None:

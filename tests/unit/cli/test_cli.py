@@ -92,7 +92,7 @@ def a_run(
         (["xyzzy"], "There is no command 'xyzzy'. Known: "),
         (["submit", "--nods", "4"], "No such option"),
         (["submit", "--nodes", "four"], "'four' is not a valid integer"),
-        (["submit", "--gpus-per-node", "-1"], "not in the range"),
+        (["submit", "--gpus-per-node", "-1"], "--gpus-per-node is '-1', expected a number, or TYPE:N"),
         (["submit", "--nodes", "0", "--launcher", "local"], "--nodes is 0, expected 1 to 65,533"),
         (["submit", "--suite", "quik", "--launcher", "local"], "There is no suite 'quik'."),
         (["submit", "--suite", "nowhere.toml", "--launcher", "local"], "Cannot read nowhere.toml"),
@@ -473,7 +473,7 @@ def test_how_a_job_ended_is_not_forgotten_when_its_records_are_collected_again(
     assert main(["collect"]) == 0
     capsys.readouterr()
     assert main(["report"]) == 3
-    assert "ended as timeout" in " ".join(capsys.readouterr().out.split())
+    assert "the job reached its time limit" in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_status_of_a_run_that_has_ended(capsys: pytest.CaptureFixture[str], place: Path) -> None:

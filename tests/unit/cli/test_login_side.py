@@ -29,6 +29,17 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     assert not found & (HEAVY | ONLY_ON_NODES)
 
 
+def test_the_version_alone_is_told_without_click_and_as_with_it() -> None:
+    told = [
+        subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+        for words in (["-m", "hpcaccept", "--version"], ["-c", "from hpcaccept.cli import main; main(['--version'])"])
+    ]
+    assert told[0] == told[1]
+    code = "import runpy, sys, contextlib\nsys.argv[1:] = ['--version']\n"
+    code += "with contextlib.suppress(SystemExit):\n    runpy.run_module('hpcaccept', run_name='__main__')"
+    assert "click" not in loaded_by(code)
+
+
 def test_showing_the_settings_imports_nothing_heavy() -> None:
     assert not loaded_by("from hpcaccept.cli import main\nmain(['config'])") & (HEAVY | ONLY_ON_NODES)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
+import hpcaccept
 from hpcaccept.cli import main
 
-if TYPE_CHECKING:
-    from pathlib import Path
+PACKAGE = Path(hpcaccept.__file__).parent
 
 
 @pytest.mark.parametrize("fault", [TypeError("unexpected"), ValueError("\x1b[31mred"), RecursionError(), MemoryError()])
@@ -51,12 +51,61 @@ def test_no_locale_loses_what_is_said(tmp_path: Path, encoding: str, words: list
     assert done.stdout
 
 
-def test_a_broken_library_on_the_path_is_no_nodes_fault(tmp_path: Path) -> None:
-    (tmp_path / "numpy").mkdir()
-    (tmp_path / "numpy" / "__init__.py").write_text("raise RuntimeError('half installed')\n")
+@pytest.mark.parametrize("does", ["raise RuntimeError('half installed')", "import sys; sys.exit(1)"])
+@pytest.mark.parametrize("library", ["numpy", "click", "hpcaccept/cli"])
+def test_a_broken_library_on_the_path_is_no_nodes_fault(tmp_path: Path, library: str, does: str) -> None:
+    (tmp_path / library).mkdir(parents=True)
+    if library.startswith("hpcaccept"):
+        for name in ("__init__", "__main__"):
+            (tmp_path / f"hpcaccept/{name}.py").write_bytes((PACKAGE / f"{name}.py").read_bytes())
+    (tmp_path / library / "__init__.py").write_text(f"{does}\n")
     done = typed(tmp_path, "report", "--runs-dir", str(tmp_path), PYTHONPATH=str(tmp_path))
     assert done.returncode == 3, done.stdout + done.stderr
     assert b"Traceback" not in done.stderr
+    assert done.stderr.startswith(b"Error: ")
+
+
+def test_ctrl_c_while_it_loads_is_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")
+    done = typed(tmp_path, "report", PYTHONPATH=str(tmp_path))
+    assert (done.returncode, done.stderr) == (130, b"")
+
+
+@pytest.mark.parametrize(
+    ("typed_in_a_shell", "code"),
+    [
+        ("checks | true", 141),
+        ("submit --nodes 4 --dry-run --launcher local | true", 141),
+        ("--nosuch 2>/dev/full", 2),
+        ("report nosuch 2>/dev/full", 3),
+        ("--version | true", 141),
+        ("checks >/dev/full 2>&1", 3),
+        ("checks <&- >&- 2>&-", 0),
+        ("--version >/dev/full 2>&1", 3),
+        ("--version <&- >&- 2>&-", 0),
+    ],
+)
+def test_where_nobody_reads_what_is_said_that_is_no_verdict(tmp_path: Path, typed_in_a_shell: str, code: int) -> None:
+    # More than a pipe holds is not needed: who reads nothing has gone before it is written.
+    script = f'set -o pipefail; hpcaccept() {{ sleep 0.1; {sys.executable} -m hpcaccept "$@"; }}; hpcaccept {typed_in_a_shell}'
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, timeout=60, check=False)
+    assert done.returncode == code, done.stderr
+    assert b"Traceback" not in done.stderr
+    assert b"Error" not in done.stderr or code != 141
+
+
+@pytest.mark.parametrize("limit", ["-v 100000", "-n 12"])
+def test_a_login_node_that_gives_little_is_no_verdict(tmp_path: Path, limit: str) -> None:
+    script = f'ulimit {limit}; "{sys.executable}" -m hpcaccept report --runs-dir .'
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 3, done.stderr
+
+
+def test_what_is_printed_to_a_closed_stream_lands_in_no_file(tmp_path: Path) -> None:
+    written = tmp_path / "kept"
+    program = f"from hpcaccept.cli import main; main(['nosuch']); open({str(written)!r}, 'w').write('mine')"
+    subprocess.run(["bash", "-c", f'"{sys.executable}" -c "$1" >&- 2>&-', "-", program], check=True, timeout=60)
+    assert written.read_text() == "mine"
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,25 @@ def test_a_wrong_environment_variable_is_named(home: Path, name: str, text: str)
         load(home, None, **{f"HPCACCEPT_{name}": text})
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("GPU_PER_NODE", "GPUS_PER_NODE"),
+        ("NODE_LIST", "NODELIST"),
+        ("START_TIMEOUT", "START_TIMEOUT_S"),
+        ("SUIT", "SUITE"),
+    ],
+)
+def test_a_variable_that_is_nearly_a_setting_is_not_passed_over(home: Path, name: str, meant: str) -> None:
+    with pytest.raises(UsageError, match=f"Did you mean HPCACCEPT_{meant}"):
+        load(home, None, **{f"HPCACCEPT_{name}": "8"})
+
+
+@pytest.mark.parametrize("name", ["NODE", "IMAGE", "IMAGE_DIGEST", "PREFER_SITE_MPI", "WEBHOOK_URL", "OURS"])
+def test_variables_that_are_no_settings_are_left_alone(home: Path, name: str) -> None:
+    assert load(home, None, **{f"HPCACCEPT_{name}": "8"}).settings == load(home, None).settings
+
+
 def test_an_int_may_stand_for_seconds(home: Path) -> None:
     (home / "hpcaccept.toml").write_text("queue_timeout_s = 60\n[slurm]\nqos = 1\n")
     found = load(home).settings

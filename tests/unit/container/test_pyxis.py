@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,7 +40,7 @@ PYXIS = DATA / "pyxis"
         ("no_hpcaccept", "hpcaccept missing", "pip install"),
         ("another_version", "another version", "same version"),
         ("pmix_variables_missing", "MPI cannot join", "enroot/hooks.d"),
-        ("mpi_none", "MPI cannot join", "--mpi"),
+        ("mpi_none", "MPI does not fit", "--mpi"),
         ("something_else", "does not start", "logs/"),
     ],
 )
@@ -47,6 +49,14 @@ def test_what_keeps_ranks_out_of_a_container_is_told_apart(case: str, kind: str,
     assert found is not None
     assert (found.kind, found.cause[:11]) == (kind, "container: ")
     assert remedy in found.remedy
+
+
+@pytest.mark.parametrize("case", [f.stem for f in sorted(PYXIS.glob("*.err")) if "slurmstepd" in f.read_text()])
+def test_slurm_25_05_passes_words_on_under_the_time_of_day_and_they_mean_the_same(case: str) -> None:
+    older = (PYXIS / f"{case}.err").read_text()
+    newer = re.sub(r"slurmstepd\S*: error: ", "[2026-11-29T10:00:14.660] error: ", older)
+    assert newer != older
+    assert pyxis.explain(newer) == pyxis.explain(older)
 
 
 def test_every_recording_is_told_apart() -> None:

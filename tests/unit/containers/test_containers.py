@@ -117,6 +117,13 @@ def test_an_image_sets_its_name_and_no_setting_of_hpcaccept() -> None:
     assert own == {"HPCACCEPT_IMAGE"}
 
 
+def test_what_the_wheel_holds_is_copied_to_where_it_is_built() -> None:
+    build = read_toml(ROOT / "pyproject.toml")["tool"]["hatch"]["build"]["targets"]["wheel"]
+    needed = {*build["force-include"], *build["packages"], "pyproject.toml", "hatch_build.py", "LICENSE"}
+    lines = [line.split() for line in of_kind("COPY") if "--from=" not in line and line.split()[-1].startswith("/src/")]
+    assert {word for words in lines for word in words[:-1]} == needed
+
+
 def test_dependencies_come_before_the_source_and_nothing_else_is_copied() -> None:
     copied = [line.split() for line in of_kind("COPY") if "--from=" not in line]
     sources = {word for words in copied for word in words[:-1] if not word.startswith("--")}

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.builders import CATALOGUE, RATE, every, evidence, fleet, judged, nodes, of, plan, record, suite
+from support.builders import CATALOGUE, RATE, UNIQUE, every, evidence, fleet, judged, nodes, of, plan, record, suite
 
+from hpcaccept.judge import judge
 from hpcaccept.judge.statistics.aggregate import values_of
 from hpcaccept.judge.verdict_text import ONE_BY_ONE
+from hpcaccept.model.history import Past, PastRun
 from hpcaccept.model.verdict import CODE, OUTCOMES, QUESTIONS, Outcome
 from hpcaccept.model.verdict_table import JudgedColumn, VerdictTable
 from hpcaccept.report.model import summarise
@@ -93,7 +95,15 @@ def table_of(found: Evidence) -> VerdictTable:
 
 
 def test_the_flat_columns_tell_the_same_as_the_verdicts() -> None:
-    judgement = judged(fleet([100.0, 100.0, 97.0, 50.0, 100.0]))
+    runs = tuple(PastRun(f"run-{i}", f"2026-10-0{i + 1}T02:00:00+00:00", "", "test") for i in range(6))
+    places = tuple(f"{node}/cuda:0" for node in nodes(5))
+    past = Past(runs, places, {"speed.rate_flops": 100 + 0.01 * np.arange(30.0).reshape(6, 5)})
+    judgement = judge(fleet([100.0, 100.0, 97.0, 50.0, 100.0]), CATALOGUE, {}, UNIQUE, past)
+    assert (
+        {answer.question for answer in judgement.table.answers}
+        == set(QUESTIONS)
+        == {"limits", "peers", "baseline", "history"}
+    )
     table = judgement.table
     subjects, outcomes, values = (table.column(name) for name in ("subject", "outcome", "value"))
     flat = [

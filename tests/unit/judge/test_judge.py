@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 from support.builders import (
     AT,
+    CATALOGUE,
     H100,
+    UNIQUE,
     baseline,
     every,
     evidence,
@@ -25,13 +30,18 @@ from support.builders import (
     suite,
 )
 
+from hpcaccept.judge import judge
+from hpcaccept.judge.statistics.aggregate import values_of
 from hpcaccept.model.event import Event
+from hpcaccept.model.history import Past, PastRun, environment_digest
 from hpcaccept.model.job import JobStatus
 from hpcaccept.model.metric import Limit
 from hpcaccept.model.record import UnreadableLine
 from hpcaccept.model.suite import CheckSpec, PeerRule
 from hpcaccept.model.verdict import Outcome
 from hpcaccept.report.formats import render, table
+from hpcaccept.report.judged import Judged
+from hpcaccept.report.model import summarise
 
 if TYPE_CHECKING:
     from hpcaccept.model.evidence import Evidence
@@ -120,14 +130,9 @@ def runs(draw: st.DrawFn) -> Evidence:
     )  # fmt: skip
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(runs(), st.booleans())
-@example(evidence([record("speed", n, {"rate_flops": [1.7e308, 1e-300]}) for n in nodes(4)]), False)
-@example(evidence([record("speed", n, {"rate_flops": 1.7e308, "latency_s": 1.7e308}) for n in nodes(4)]), True)
-@example(evidence([record("speed", n, {"rate_flops": [-1e292, 1.797e308]}) for n in nodes(4)]), False)
-def test_every_run_is_judged_and_reported_and_nothing_passes_unmeasured(found: Evidence, known: bool) -> None:
-    run = judged_run_of(found, {H100: baseline()} if known else {})
-    judgement = run.judgement
+def holds(run: Judged) -> None:
+    """What is true of every judgement, whatever was judged."""
+    judgement, found = run.judgement, run.evidence
     measured = set(found.samples.value.tolist())
     for verdict in every(judgement):
         assert verdict.check
@@ -138,6 +143,7 @@ def test_every_run_is_judged_and_reported_and_nothing_passes_unmeasured(found: E
             assert verdict.limit.met_by(verdict.value)
             assert verdict.metric == "drift" or len(measured) > 0
     assert judgement.exit_code in (0, 1, 3)
+    assert (judgement.exit_code == 1) == bool(judgement.counts()[Outcome.FAIL])
     if judgement.exit_code == 0:
         assert any(v.outcome.is_judged for v in every(judgement))
         for spec in found.plan.suite.checks:
@@ -153,6 +159,82 @@ def test_every_run_is_judged_and_reported_and_nothing_passes_unmeasured(found: E
     Console(file=out, width=80).print(table.layout(run))
     assert f"Exit code {judgement.exit_code}." in out.getvalue()
     assert "\x1b" not in out.getvalue()
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(runs(), st.booleans())
+@example(evidence([record("speed", n, {"rate_flops": [1.7e308, 1e-300]}) for n in nodes(4)]), False)
+@example(evidence([record("speed", n, {"rate_flops": 1.7e308, "latency_s": 1.7e308}) for n in nodes(4)]), True)
+@example(evidence([record("speed", n, {"rate_flops": [-1e292, 1.797e308]}) for n in nodes(4)]), False)
+def test_every_run_is_judged_and_reported_and_nothing_passes_unmeasured(found: Evidence, known: bool) -> None:
+    holds(judged_run_of(found, {H100: baseline()} if known else {}))
+
+
+#: What is wrong with one node of a good fleet → exit code, the worst that is said of the node, and how the question is called that says it.
+HARMS: dict[str, tuple[int, Outcome | None, str]] = {
+    "nothing": (0, None, ""),
+    "slow": (1, Outcome.FAIL, "peers"),
+    "a little slow": (3, Outcome.WARN, "peers"),
+    "slower than it was": (3, Outcome.WARN, "history"),
+    "wrong": (1, Outcome.FAIL, "limits"),
+    "a GPU is gone": (1, Outcome.FAIL, "limits"),
+    "another driver": (3, Outcome.WARN, "limits"),
+    "silent": (3, Outcome.ERROR, ""),
+    "without a number": (3, Outcome.ERROR, ""),
+    "skipped": (3, Outcome.NOT_RUN, ""),
+}
+
+
+@st.composite
+def fleets(draw: st.DrawFn, harm: str) -> tuple[Evidence, Past, str]:
+    """Six to twelve even nodes with eight to ten even runs behind them, of which one has the harm; and its name."""
+    count = draw(st.integers(6, 12))
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+    level, odd = draw(st.sampled_from([1e-3, 1.0, 9.9e14])), draw(st.integers(0, count - 1))
+    steady = level * (1 + 1e-4 * rng.standard_normal((draw(st.integers(8, 10)) + 1, count)))
+    found = []
+    for i, node in enumerate(nodes(count)):
+        here = harm if i == odd else "nothing"
+        if here == "silent":
+            continue
+        share = {"slow": 0.7, "a little slow": 0.97, "slower than it was": 0.981}.get(here, 1.0)
+        numbers = {"rate_flops": steady[-1, i] * share, "wrong_elements": float(here == "wrong")}
+        if here == "without a number":
+            del numbers["rate_flops"]
+        facts = {"driver": "570" if here == "another driver" else "580"}
+        found.append(record("identity", node, {"cores": 8, "gpu_count": float(here != "a GPU is gone")}, facts=facts))
+        more = {"outcome": "not_run", "cause": "no time left"} if here == "skipped" else {}
+        found.append(record("speed", node, {} if more else numbers, **more))
+    place = tuple(f"{node}/cuda:0" for node in nodes(count))
+    digest = environment_digest({"driver": "580"})
+    before = tuple(
+        PastRun(f"run-{i}", f"2026-10-{i + 1:02d}T02:00:00+00:00", digest, "test") for i in range(len(steady) - 1)
+    )
+    the_plan = plan(suite("identity", "speed"), nodes=count)
+    return evidence(found, the_plan), Past(before, place, {"speed.rate_flops": steady[:-1]}), f"node{odd}"
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_of_an_even_fleet_exactly_the_harmed_node_is_named(harm: str) -> None:
+    code, worst, question = HARMS[harm]
+    met = Counter[str]()
+
+    @settings(max_examples=5, deadline=None)
+    @given(fleets(harm))
+    def holds_of_a_fleet(fleet_of: tuple[Evidence, Past, str]) -> None:
+        found, past, odd = fleet_of
+        judgement = judge(found, CATALOGUE, {}, UNIQUE, past)
+        values = values_of(found.samples, CATALOGUE)
+        holds(Judged(found, values, judgement, summarise(found, judgement, values), where="/runs/it"))
+        said = [v for v in every(judgement) if v.outcome not in (Outcome.PASS, Outcome.NO_BASELINE)]
+        assert judgement.exit_code == code
+        assert {v.subject.node for v in said} == ({odd} if worst else set())
+        assert not worst or (worst, question) in {(v.outcome, v.question if question else "") for v in said}
+        met.update(f"{v.question} {v.outcome.value}" for v in every(judgement))
+
+    holds_of_a_fleet()
+    # A question that is not asked holds nothing.
+    assert all(met[f"{asked} PASS"] for asked in ("peers", "history", "limits")), met
 
 
 def test_the_judge_changes_nothing_it_was_given() -> None:

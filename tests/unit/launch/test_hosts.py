@@ -159,6 +159,31 @@ def test_what_ssh_says_has_a_cause_and_a_remedy(name: str) -> None:
     assert found[1]
 
 
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        # Quoted alike by the documentation of several sites; sshd closes the connection after it.
+        (
+            "Access denied by pam_slurm_adopt: you have no active jobs on this node\nConnection closed by 10.0.0.17 port 22\n",
+            "lets in only who has a job there (pam_slurm_adopt) (Access denied by pam_slurm_adopt",
+        ),
+        # systemd's /run/nologin, src/login/systemd-user-sessions and src/shutdown.
+        (
+            "System is booting up. Unprivileged users are not permitted to log in yet. Please come back later.\nConnection closed\n",
+            "lets nobody in now (pam_nologin)",
+        ),
+        (
+            "System is going down. Unprivileged users are not permitted to log in anymore.\nConnection closed by 10.0.0.10 port 22\n",
+            "lets nobody in now (pam_nologin)",
+        ),
+    ],
+)
+def test_a_refusal_of_pam_is_not_a_closed_connection(said: str, cause: str) -> None:
+    found = explain_ssh(said)
+    assert found is not None
+    assert found[0].startswith(cause)
+
+
 @pytest.mark.parametrize("name", sorted(f.stem for f in (DATA / "launchers").glob("*.err") if f.stem not in WORDS))
 def test_what_other_launchers_say_is_no_failure_of_ssh(name: str) -> None:
     assert explain_ssh((DATA / f"launchers/{name}.err").read_text()) is None

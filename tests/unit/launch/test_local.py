@@ -56,6 +56,13 @@ def test_ranks_do_not_believe_that_they_run_under_a_scheduler() -> None:
     assert found["OMPI_ALLOW_RUN_AS_ROOT"] == "1"
 
 
+@pytest.mark.parametrize("name", ["I_MPI_PIN", "MV2_ENABLE_AFFINITY", "MVP_ENABLE_AFFINITY"])
+def test_no_mpi_pins_ranks_unless_the_user_wants_it(name: str) -> None:
+    for launcher in (local, slurm):
+        assert launcher.step_environment({})[name] == "0"
+        assert launcher.step_environment({name: "1"})[name] == "1"
+
+
 def test_what_the_user_set_for_open_mpi_wins() -> None:
     found = local.step_environment({"OMPI_MCA_mpi_yield_when_idle": "0"})
     assert found["OMPI_MCA_mpi_yield_when_idle"] == "0"

@@ -73,6 +73,24 @@ def test_the_convolutions_follow_and_are_put_back() -> None:
     assert (torch.backends.cudnn.conv.fp32_precision, torch.backends.mkldnn.conv.fp32_precision) == before
 
 
+def test_whoever_reads_the_precision_in_the_older_or_the_newer_way_is_answered() -> None:
+    """torch itself does, in both ways: from 2.9 on it raises where they do not agree."""
+    before = torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.rnn.fp32_precision
+    for precision in ("ieee", "tf32"):
+        with Cuda("cuda:0").fp32_as(precision):
+            fast = precision == "tf32"
+            assert torch.backends.cuda.matmul.allow_tf32 is fast
+            assert torch.backends.cudnn.allow_tf32 is fast
+            assert torch.backends.cudnn.rnn.fp32_precision == precision
+            assert torch.get_float32_matmul_precision() == ("high" if fast else "highest")
+            with torch.backends.cudnn.flags(enabled=True, allow_tf32=fast):
+                pass
+            assert torch.backends.cudnn.allow_tf32 is fast
+    assert (torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.rnn.fp32_precision) == before
+    assert torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
 def test_marks_of_a_cpu_are_moments_of_its_clock() -> None:
     ticks = itertools.count(10.0, 2.5)
     cpu = Cpu(clock=lambda: next(ticks))

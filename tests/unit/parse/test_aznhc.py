@@ -136,3 +136,168 @@ def test_every_code_from_2001_to_2023_has_a_name_and_a_remedy() -> None:
 def test_a_log_without_a_run_is_not_understood(log: str) -> None:
     with pytest.raises(NotUnderstood, match="no run"):
         parse_aznhc(log)
+
+
+# --- recorded with the real NHC and the real check scripts (tests/data/aznhc/recorded) ----------------------------------
+
+
+def real(name: str) -> NodeRun:
+    return recorded(f"recorded/{name}")
+
+
+def skipped(run: NodeRun) -> dict[str, str]:
+    return {check.name.split()[0]: check.skipped for check in run.checks if check.skipped}
+
+
+def test_a_real_log_with_time_stamps_is_read() -> None:
+    run = real("healthy")
+    assert (run.exit_code, run.verbose, run.debug, len(run.checks)) == (0, True, True, 33)
+    assert not faults(run)
+    assert not skipped(run)
+    assert not run.troubles
+    assert run.about["VM HOST NAME"] == "node7"
+    assert len(run.about) == 7, "debugging lines are no meta data"
+
+
+def test_the_figures_of_a_real_log_are_read() -> None:
+    figures = real("healthy").figures
+    assert figures["H2D_GPU_3"] == pytest.approx(55.31e9)
+    assert figures["nccl_all_red"] == pytest.approx(470.2e9)
+    assert figures["ib_write_lb_mlx5_ib0"] == pytest.approx(395.1e9 / 8)
+    assert len(figures) == 8 + 8 + 8 * 7 + 1 + 8
+
+
+def test_each_fault_of_a_real_log_belongs_to_its_check() -> None:
+    run = real("failing")
+    assert faults(run) == {
+        "check_hw_ib": [""],
+        "check_gpu_count": ["NHC2009"],
+        "check_gpu_ecc": ["NHC2007"],
+        "check_nccl_allreduce": ["NHC2010"],
+        "check_nvlink_status": ["NHC2016"],
+    }
+    assert (run.exit_code, run.failed, run.errors) == (5, 5, 5)
+    (links,) = next(c for c in run.checks if c.name == "check_nvlink_status").faults
+    assert links.text.endswith("Link 4: Inactive Link 5: Inactive. FaultCode: NHC2016")
+
+
+def test_what_bash_and_the_watchdog_say_is_no_part_of_an_error() -> None:
+    run = real("first_failure")
+    assert faults(run) == {"check_gpu_count": ["NHC2009"]}
+    assert not run.troubles, "'Watchdog PID is' is a debugging line, no time-out"
+
+
+def test_a_failure_in_the_background_is_found_though_nhc_says_success() -> None:
+    run = real("ib_slow")
+    assert (run.exit_code, run.failed) == (0, None)
+    assert faults(run) == {"check_ib_bw_gdr": ["NHC2003"]}
+
+
+def test_more_errors_than_nhc_counts_are_all_read() -> None:
+    run = real("no_ib")
+    assert run.failed == 8
+    assert run.errors == 24
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("tool_missing", {"check_hw_topology": "lstopo-no-graphics: command not found"}),
+        (
+            "measured_nothing",
+            {"check_gpu_bw": "its tool printed no figure", "check_nccl_allreduce": "its tool printed no figure"},
+        ),
+    ],
+)
+def test_a_check_that_passed_without_looking_is_skipped(name: str, expected: dict[str, str]) -> None:
+    run = real(name)
+    assert run.exit_code == 0
+    assert skipped(run) == expected
+
+
+def test_a_real_watchdog_names_the_check_that_it_ended() -> None:
+    for name, check in (("timed_out", "check_nccl_allreduce"), ("no_ib_device", "check_ib_bw_gdr")):
+        run = real(name)
+        assert run.exit_code == 142
+        assert list(skipped(run)) == [check]
+        assert not run.errors
+
+
+def test_a_configuration_for_other_hosts_runs_no_check() -> None:
+    run = real("no_check_for_this_host")
+    assert (run.exit_code, run.verbose, run.checks) == (0, True, [])
+
+
+def test_without_v_a_real_log_names_no_check_that_ran() -> None:
+    run = real("silent_pass")
+    assert (run.exit_code, run.verbose, run.checks) == (0, False, [])
+
+
+def test_only_the_last_real_run_counts() -> None:
+    assert real("unsupported").unsupported_size == "nd128isr_gb300_v6"
+    assert real("container_not_pulled").exit_code is None
+    assert faults(real("xid_again")) == {"check_gpu_xid": ["NHC2001"]}
+    assert real("xid_again").errors == 0
+
+
+def test_an_nvidia_smi_that_fails_is_read_check_by_check() -> None:
+    run = real("smi_fails")
+    assert faults(run)["check_nvsmi_healthmon"] == ["NHC2010"]
+    assert [f.text for c in run.checks for f in c.faults if "GPU Count" in f.text] == [
+        "check_gpu_bw: Failed to get GPU Count with error code 15"
+    ]
+    assert list(skipped(run)) == ["check_gpu_clock_throttling"]
+
+
+@pytest.mark.parametrize("name", ["healthy", "failing", "smi_fails"])
+def test_a_real_log_cut_anywhere_never_looks_complete(name: str) -> None:
+    whole = text(f"recorded/{name}")
+    begin = whole.index("VM Meta Data ------") + 20
+    for at in range(begin, len(whole) - len("exit code: 0.\n"), 997):
+        assert parse_aznhc(whole[:at]).exit_code is None
+
+
+def test_a_line_with_a_time_stamp_is_never_the_rest_of_an_error() -> None:
+    log = text("recorded/first_failure")
+    error = next(line for line in log.splitlines() if "Expected to see 8 but found 7" in line)
+    more = log.replace(
+        error,
+        f"{error}\n[1795960181] - check_ib_bw_gdr:InfiniBand Pkey info:\n[1795960181] - PKEY for mlx5_ib0: 0x8001",
+    )
+    assert faults(parse_aznhc(more)) == {"check_gpu_count": ["NHC2009"]}
+    (fault,) = next(c for c in parse_aznhc(more).checks if c.faults).faults
+    assert fault.text == "check_gpu_count: Expected to see 8 but found 7. FaultCode: NHC2009"
+
+
+def test_a_check_that_missed_a_limit_no_node_of_its_size_can_meet_has_looked_at_nothing() -> None:
+    run = recorded("limits_never_met")
+    skipped = {check.name.split()[0]: check.skipped for check in run.checks if check.skipped}
+    assert set(skipped) == {"check_gpu_bw", "check_nvlink_status"}
+    assert "12 of 18 NVLinks" in skipped["check_gpu_bw"]
+
+
+def test_what_stands_after_the_end_is_told() -> None:
+    log = (DATA / "aznhc/recorded/healthy.log").read_text("utf-8")
+    assert not parse_aznhc(log + "\n").contradictions(0)
+    assert parse_aznhc(log + "x\n").contradictions(0) == ["the log goes on after its end: x"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "DEBUG:  nccl_all_red: 1.2.3 GB/s",
+        "DEBUG:  H2D_GPU_0: . GB/s",
+        "ERROR:  nhc:  " + "9" * 5000 + " health checks failed.",
+    ],
+)
+def test_numbers_that_are_none_do_not_end_the_reader(line: str) -> None:
+    assert parse_aznhc(f"------ VM Meta Data ------\n{line}\n").figures == {}
+
+
+@pytest.mark.parametrize("sign", ["\0", "\ufffd"])
+def test_what_is_no_text_proves_nothing(sign: str) -> None:
+    log = (DATA / "aznhc/recorded/healthy.log").read_text("utf-8")
+    with pytest.raises(NotUnderstood, match="the log of AzNHC holds"):
+        parse_aznhc(log + sign)
+    with pytest.raises(NotUnderstood, match="expected at most 8,388,608"):
+        parse_aznhc(log + "x" * 10_000_000)

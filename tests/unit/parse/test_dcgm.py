@@ -9,7 +9,7 @@ import pytest
 from support.stand_ins import DATA
 
 from hpcaccept.errors import NotUnderstood
-from hpcaccept.parse.dcgm import COULD_NOT_TEST, WRONG_SETUP, Finding, Result, parse_diag, return_code
+from hpcaccept.parse.dcgm import COULD_NOT_TEST, RETURN_CODES, WRONG_SETUP, Finding, Result, parse_diag, return_code
 
 DCGM = DATA / "dcgm"
 
@@ -59,7 +59,7 @@ def test_a_fault_names_its_gpu_with_number_category_and_severity() -> None:
 
 
 def test_a_deployment_test_of_3_x_has_its_text_under_another_key_and_a_number_as_gpu() -> None:
-    diag = parse_diag(recorded("v3_r1_row_remap_pending"))
+    diag = parse_diag(recorded("v3_r1_row_remap_pending"), software_is_enough=True)
     (fault,) = (r for r in diag.results if r.meaning != "passed")
     assert fault.name == "Page Retirement/Row Remap/gpu6"
     assert fault.meaning == "failed"
@@ -136,8 +136,47 @@ def test_a_fail_without_a_word_is_a_fail() -> None:
     assert Result("memory", "", "gpu0", "Fail").meaning == "failed"
 
 
+#: ``DCGM_FR_…`` of NVIDIA's dcgm_errors.h that say nothing of the hardware, copied by hand: number → what it says.
+UNTESTED = {
+    21: "bad parameter", 22: "a library cannot be opened", 24: "functions of NVML are missing", 26: "no host engine",
+    27: "a field cannot be queried", 32: "no such field", 37: "type of a field", 44: "internal", 47: "aborted by a signal",
+    48: "disabled for this GPU", 49: "no telemetry", 53: "no field watches", 56: "no memory of the GPU to be had",
+    60: "ECC is not supported", 67: "an error of DCGM's API", 68: "several GPUs are needed", 73: "no memory of the host",
+    78: "the L1 test is not supported", 82: "no GPUs were given", 89: "EUD: permissions", 90: "EUD: not root",
+    91: "EUD: not started", 92: "EUD: time", 93: "EUD: still running", 94: "EUD: exit code", 96: "a file cannot be created",
+    97: "pause or resume", 117: "skipped", 124: "permissions", 130: "a retest is asked for",
+}  # fmt: skip
+SETUP = {
+    18: "a file cannot be read", 20: "/dev against NVML", 23: "nouveau", 25: "graphics processes", 28: "environment of CUDA",
+    29: "persistence mode", 55: "ECC is off", 72: "enforced power limit", 108: "fabric manager", 112: "fabric manager",
+    122: "IMEX",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(1, 136))
+def test_the_number_of_an_error_says_whom_it_blames(number: int) -> None:
+    """Category and severity of a grave fault of memory, so that the number alone decides."""
+    blame = "untested" if number in UNTESTED else "setup" if number in SETUP else "failed"
+    assert Result("x", "", "gpu0", "Fail", (Finding("text", number, 10, 2),)).meaning == blame
+
+
 def test_no_error_is_both_a_setting_and_untested() -> None:
+    assert frozenset(UNTESTED) == COULD_NOT_TEST
+    assert frozenset(SETUP) == WRONG_SETUP
     assert not COULD_NOT_TEST & WRONG_SETUP
+
+
+#: Low byte of a ``dcgmReturn_t`` of NVIDIA's dcgm_structs.h (-1 is 255) → whether nothing could be asked (NOT_RUN rather than ERROR).
+STATUSES = {
+    198: True, 199: False, 200: True, 202: False, 203: False, 204: True, 205: False, 206: False, 207: False, 212: True,
+    213: False, 215: False, 216: False, 217: False, 221: True, 222: False, 223: True, 226: False, 227: True, 234: True,
+    235: True, 238: False, 239: True, 242: False, 245: False, 248: False, 249: True, 250: True, 253: False, 255: False,
+}  # fmt: skip
+
+
+def test_every_exit_status_is_not_run_or_an_error_as_its_name_says() -> None:
+    assert {status: code.absent for status, code in RETURN_CODES.items()} == STATUSES
+    assert len({code.name for code in RETURN_CODES.values()}) == len(STATUSES)
 
 
 def test_skipped_tests_are_skipped_and_null_is_a_device_that_did_not_run() -> None:
@@ -147,6 +186,56 @@ def test_skipped_tests_are_skipped_and_null_is_a_device_that_did_not_run() -> No
     assert "EUD Test/gpu0" not in found
     assert set(meanings(recorded("v4_all_skipped")).values()) == {"skipped"}
     assert meanings(recorded("v4_all_skipped"))["eud"] == "skipped", "a name without results did not run"
+
+
+def test_a_look_at_the_software_counts_beside_a_test_of_the_hardware_only() -> None:
+    text = recorded("v3_r3_all_but_deployment_skipped")
+    diag = parse_diag(text)
+    assert {r.meaning for r in diag.results} == {"skipped"}
+    (denylist,) = (r for r in diag.results if r.test == "Denylist")
+    assert (denylist.status, denylist.is_moot, denylist.said) == ("Pass", True, "no test of the hardware ran beside it")
+    asked = parse_diag(text, software_is_enough=True)
+    assert {r.meaning for r in asked.results if r.category == "Deployment"} == {"passed"}
+    # Faults that level 1 finds stay what they are.
+    fault = parse_diag(recorded("v3_r1_row_remap_pending")).results
+    assert [r.name for r in fault if r.meaning == "failed"] == ["Page Retirement/Row Remap/gpu6"]
+
+
+def test_a_gpu_that_every_test_of_the_hardware_skipped_is_not_covered() -> None:
+    document = json.loads(recorded("v4_r2_healthy"))
+    for category in document["DCGM Diagnostic"]["test_categories"][1:]:
+        for test in category["tests"]:
+            test["results"][3]["status"] = "Skip"
+    assert parse_diag(json.dumps(document)).uncovered(8) == [
+        "the hardware of 7 GPUs was tested, 8 were asked for (gpu0, gpu1, gpu2, gpu4, gpu5, gpu6, gpu7)"
+    ]
+    assert parse_diag(recorded("v4_r2_healthy")).uncovered(8) == []
+
+
+def test_passes_that_name_no_gpu_cover_none() -> None:
+    document = json.loads(recorded("v4_r2_healthy"))
+    for result in document["DCGM Diagnostic"]["test_categories"][1]["tests"][0]["results"]:
+        del result["entity_group"]
+    assert "memory speaks of 0 GPUs, 8 were asked for ()" in parse_diag(json.dumps(document)).uncovered(8)
+
+
+def test_a_round_of_a_torn_output_is_not_taken_for_all_of_it() -> None:
+    one = recorded("v4_r2_healthy")
+    with pytest.raises(NotUnderstood, match="no diagnostic that can be read"):
+        parse_diag(f'{{"iterations": [{one}, ')
+    with pytest.raises(NotUnderstood, match="2 documents, expected one"):
+        parse_diag(one + one)
+
+
+def test_a_number_of_thousands_of_digits_is_not_understood() -> None:
+    with pytest.raises(NotUnderstood):
+        parse_diag('{"DCGM Diagnostic": ' + "9" * 5000 + "}")
+
+
+@pytest.mark.parametrize("sign", ["\0", "\ufffd"])
+def test_what_is_no_text_proves_nothing(sign: str) -> None:
+    with pytest.raises(NotUnderstood, match=r"in line 1, expected text"):
+        parse_diag(sign + recorded("v4_r2_healthy"))
 
 
 @pytest.mark.parametrize("word", ["", "pass", "PASS", "Passed", None, 1])
@@ -237,3 +326,8 @@ def test_what_an_exit_status_means(status: int, text: str, name: str, absent: bo
     code = return_code(status, text)
     assert (code.name, code.absent) == (name, absent)
     assert code.remedy or not absent
+
+
+def test_json_that_is_too_deep_is_not_understood() -> None:
+    with pytest.raises(NotUnderstood, match="no diagnostic that can be read"):
+        parse_diag('{"DCGM Diagnostic":' * 100_000)

@@ -32,6 +32,16 @@ def test_rates_are_in_bytes_and_latencies_in_seconds() -> None:
     assert put.read.latency_p99_s is None
 
 
+def test_version_3_1_has_its_rate_in_kib_only() -> None:
+    put, random, got = parse_fio(recorded("version_3_1"))
+    raw = {job["jobname"]: job for job in json.loads(recorded("version_3_1"))["jobs"]}
+    assert "bw_bytes" not in raw["put"]["write"]
+    assert put.write.rate_bytes == raw["put"]["write"]["bw"] * 1024
+    assert put.write.total_bytes == got.read.total_bytes == 4 << 20
+    assert random.read.iops == pytest.approx(random.read.rate_bytes / 4096, rel=0.01)
+    assert (put.error, got.wrong_blocks) == (0, 0)
+
+
 def test_a_healthy_job_has_no_error() -> None:
     assert all(job.error == 0 and job.wrong_blocks == 0 for job in parse_fio(recorded("healthy")))
 
@@ -88,6 +98,9 @@ def test_json_of_any_shape_is_jobs_or_not_understood(thing: object) -> None:
 
 
 @given(st.text())
-def test_any_text_is_jobs_or_not_understood(text: str) -> None:
+def test_any_text_around_a_good_output_leaves_it_understood_or_refused(text: str) -> None:
+    good = recorded("healthy")
     with contextlib.suppress(NotUnderstood):
-        parse_fio(text)
+        assert parse_fio(text + good) == parse_fio(good)
+    with pytest.raises(NotUnderstood):
+        parse_fio(good[: len(good) // 2] + text)

@@ -93,9 +93,11 @@ def test_no_text_is_too_strange(parse: Callable[[str], Any], text: str) -> None:
     understood_or_not(parse, text)
 
 
-@given(st.text(max_size=60))
-def test_no_document_is_too_strange_to_be_redacted(text: str) -> None:
-    assert isinstance(redacted(text), str)
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_no_document_is_too_strange_to_be_redacted(before: str, after: str) -> None:
+    document = json.dumps({"env": {"TOKEN": "correct horse"}, "results": [], "x": after})
+    for text in (before, before + document, document + after, document[: -len(after) - 1]):
+        assert "correct horse" not in redacted(text)
 
 
 @settings(max_examples=60)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hpcaccept.errors import NotUnderstood
@@ -65,7 +67,24 @@ def test_another_table_is_not_understood(text: str, why: str) -> None:
         parse_limits_csv(text)
 
 
-@given(st.text(max_size=100))
-def test_any_row_is_understood_or_listed(text: str) -> None:
-    found = parse_limits_csv(HEAD + text.replace("\r", "").replace("\x00", ""))
-    assert all((row.lower or 1) > 0 for row in found.rows)
+CELLS = st.sampled_from(["a.b", "a.b[x]", "GB/s", "us", "10", "6", "1e-3", "0", "-1", "nan", "inf", "", "x"])
+#: What the reader of such tables does not take for the end of a row or a cell.
+WORDS = st.text(
+    st.characters(codec="ascii", categories=["L", "N", "S"], exclude_characters='"'), min_size=1, max_size=20
+)
+
+
+@given(st.lists(st.tuples(WORDS | CELLS, *[CELLS] * 6).map(",".join) | WORDS, max_size=4))
+@example(["a.b,GB/s,10,6,8,8,x"])
+@example(["a.b,GB/s,-10,-6,,,", "a.b,GB/s,0,0,,,", "a.b,GB/s,nan,1,,,"])
+def test_any_row_is_understood_or_listed(rows: list[str]) -> None:
+    found = parse_limits_csv(HEAD + "\n".join(rows))
+    assert len(found.rows) + len(found.unmapped) == len(rows)
+    for row in found.rows:
+        assert all(bound is None or 0 < bound < math.inf for bound in (row.center, row.lower, row.upper))
+
+
+def test_a_good_row_is_understood_whatever_stands_around_it() -> None:
+    found = parse_limits_csv(HEAD + "x\na.b,GB/s,10,6,8,8,x\na.b,GB/s,10,-6,8,8,x\n")
+    assert [row.lower for row in found.rows] == [6e9]
+    assert [where for where, _ in found.unmapped] == ["line 2: x", "line 4: a.b"]

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from hpcaccept.config.suites import SuiteText
 from hpcaccept.errors import NotUnderstood
-from hpcaccept.parse.nccl_log import Comm, NcclLog, parse_nccl_log, shortfall
+from hpcaccept.parse.nccl_log import Comm, NcclLog, nothing_to_judge, parse_nccl_log, shortfall
+from hpcaccept.plan.resolve import resolve_suite
 
 DATA = Path(__file__).parents[2] / "data" / "nccl_log"
 TCP = "aicr-2683-tcp-instead-of-rdma-2.27"
@@ -142,6 +144,55 @@ def test_rdma_from_host_memory_is_no_gpudirect() -> None:
     assert "TCP" in shortfall(log(TCP), "gdr")
 
 
+def test_gdr_without_a_channel_over_the_network_is_not_gdr() -> None:
+    with pytest.raises(NotUnderstood, match="names no channel over a network"):
+        shortfall(log("only-the-network-2.28"), "gdr")
+    within = parse_nccl_log(one("Using network IB") + one("Channel 00/0 : 1[1] -> 2[2] via P2P/CUMEM"))
+    with pytest.raises(NotUnderstood, match="names no channel over a network"):
+        shortfall(within, "gdr")
+    assert "no channel of this rank leaves the node" in nothing_to_judge(within, "gdr")
+    assert "NVLink connects the nodes" in nothing_to_judge(log("gb200-mnnvl-2.28"), "gdr")
+    assert nothing_to_judge(log(IB), "gdr") == nothing_to_judge(log("only-the-network-2.28"), "gdr") == ""
+
+
+@pytest.mark.parametrize(
+    "network", ["Socket", "FastSocket", "FastSocket_v7", "GPUDirectTCPX_v7", "FasTrak", "GPUDirectTCPX"]
+)
+@pytest.mark.parametrize("wish", ["rdma", "gdr"])
+def test_networks_that_are_tcp_under_other_names_are_no_rdma(network: str, wish: str) -> None:
+    for text in (
+        one(f"Using network {network}"),
+        one(f"Channel 00/0 : 0[0] -> 8[0] [send] via NET/{network}/0/GDRDMA"),
+    ):
+        assert shortfall(parse_nccl_log(text), wish).startswith(f"TCP (NET/{network}) instead of RDMA")
+
+
+@pytest.mark.parametrize("network", ["IB", "IBext_v8", "gIB"])
+def test_networks_that_are_known_to_be_rdma_are(network: str) -> None:
+    assert shortfall(parse_nccl_log(one(f"Using network {network}")), "rdma") == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        one("Using network CarrierPigeon"),
+        one("Using network UCX"),
+        one("Using network AWS Libfabric"),
+        one("Using network IB") + one("Channel 00/0 : 0[0] -> 8[0] [send] via NET/CarrierPigeon/0"),
+        one("NET/OFI Selected provider is shm, fabric is shm (found 1 nics)") + one("Using network AWS Libfabric"),
+    ],
+)
+@pytest.mark.parametrize("wish", ["rdma", "gdr"])
+def test_a_network_that_nobody_has_heard_of_is_no_pass(text: str, wish: str) -> None:
+    with pytest.raises(NotUnderstood, match="it is not known whether it is RDMA"):
+        shortfall(parse_nccl_log(text), wish)
+
+
+def test_a_rank_without_neighbours_in_its_node_says_nothing_of_p2p() -> None:
+    text = one("Channel 00/0 : 0[0] -> 1[0] [send] via NET/IB/0/GDRDMA")
+    assert "stays in the node" in nothing_to_judge(parse_nccl_log(text), "p2p")
+
+
 def test_host_memory_is_not_p2p() -> None:
     assert shortfall(log("pcie-node-shm-2.22"), "p2p") == "host memory (SHM) instead of P2P"
     assert shortfall(log(IB), "p2p") == ""
@@ -150,6 +201,14 @@ def test_host_memory_is_not_p2p() -> None:
 def test_nvls_that_was_expected_must_be_used() -> None:
     assert shortfall(log(IB), "nvls") == ""
     assert shortfall(log(TCP), "nvls") == "no NVLS communicator"
+
+
+@pytest.mark.parametrize("wish", ["rdma", "gdr", "nvls", "p2p", "any"])
+@pytest.mark.parametrize("check", ["allreduce", "collectives"])
+def test_a_suite_may_expect_each_of_them(wish: str, check: str, tmp_path: Path) -> None:
+    table = {"baseline": "optional", "checks": {check: {"expect_transport": wish}}}
+    (spec,) = resolve_suite(SuiteText(tmp_path / "mine.toml", table)).checks
+    assert spec.params["expect_transport"] == wish
 
 
 def test_anything_will_do_where_nothing_is_expected() -> None:

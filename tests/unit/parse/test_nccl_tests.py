@@ -35,6 +35,7 @@ def test_json_and_table_of_one_run_agree() -> None:
         assert a.size_bytes == b.size_bytes
         assert b.out_of_place.time_s == pytest.approx(a.out_of_place.time_s, rel=1e-3)
         assert b.out_of_place.busbw_bytes == pytest.approx(a.out_of_place.busbw_bytes, rel=1e-2, abs=1e7)
+        assert b.out_of_place.algbw_bytes == pytest.approx(a.out_of_place.algbw_bytes, rel=1e-2, abs=1e7)
 
 
 def test_wrong_elements_of_both_halves_count() -> None:
@@ -131,3 +132,46 @@ def test_json_of_another_kind_is_not_understood(document: str) -> None:
 def test_a_table_of_another_kind_is_not_understood(table: str) -> None:
     with pytest.raises(NotUnderstood):
         parse_table(table)
+
+
+RECORDED = [
+    ("one_process", 8, ("gpu-node-1",)),
+    ("one_process_threads", 8, ("gpu-node-1",)),
+    ("eight_processes", 8, ("gpu-node-1",)),
+    ("two_nodes", 16, ("gpu-node-1", "gpu-node-2")),
+    ("two_nodes_two_processes", 16, ("gpu-node-1", "gpu-node-2")),
+    ("split", 16, ("gpu-node-1", "gpu-node-2")),
+]
+
+
+@pytest.mark.parametrize(("name", "devices", "hosts"), RECORDED)
+def test_its_own_writer_names_processes_and_every_one_of_their_gpus_counts(
+    name: str, devices: int, hosts: tuple[str, ...]
+) -> None:
+    printed = text(f"recorded/{name}.txt")
+    perf = parse_json(text(f"recorded/{name}.json"), printed)
+    assert (perf.devices, perf.hosts, perf.nccl, perf.out_of_bounds, perf.errors) == (devices, hosts, "2.30.7", 0, ())
+    assert [(row.size_bytes, row.wrong) for row in perf.rows] == [(4096, 0), (512 << 10, 0), (64 << 20, 0)]
+
+
+@pytest.mark.parametrize(("name", "devices", "hosts"), RECORDED)
+@pytest.mark.parametrize("label", ["", "0: ", " 0: ", "[1,0]<stdout>:", "[prterun-gpu-node-1-77@1,0]<stdout>: "])
+def test_the_table_beside_it_says_the_same_under_any_label(
+    name: str, devices: int, hosts: tuple[str, ...], label: str
+) -> None:
+    printed = text(f"recorded/{name}.txt")
+    if label:
+        printed = "".join(label + line.removeprefix("[1,0]<stdout>:") for line in printed.splitlines(keepends=True))
+    perf, beside = parse_table(printed), parse_json(text(f"recorded/{name}.json"))
+    assert (perf.devices, perf.hosts, perf.nccl) == (devices, hosts, "2.30.7")
+    for row, other in zip(perf.rows, beside.rows, strict=True):
+        assert row.out_of_place.time_s == pytest.approx(other.out_of_place.time_s, rel=1e-3)
+
+
+def test_what_its_own_writer_says_of_wrong_elements_and_of_a_failure() -> None:
+    perf = parse_json(text("recorded/wrong.json"))
+    assert [row.wrong for row in perf.rows] == [48, 48, 48]
+    with pytest.raises(NotUnderstood, match="no results"):
+        parse_json(text("recorded/nccl_fails.json"))
+    assert "unhandled system error" in failures(text("recorded/nccl_fails.txt"))[0]
+    assert failures(text("recorded/too_few.err"))[0].startswith("Invalid number of GPUs: 8 requested")

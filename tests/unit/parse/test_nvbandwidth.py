@@ -70,6 +70,13 @@ def test_a_test_that_comes_again_as_an_error_is_one_error() -> None:
     assert found.status == "Error"
 
 
+def test_a_dead_link_is_a_number_and_no_riddle() -> None:
+    text = one(bandwidth_matrix=[["N/A", "0.00"], ["2.5", "N/A"]])
+    assert parse_nvbandwidth(text).testcases[0].cells == {"gpu0→gpu1": 0.0, "gpu1→gpu0": 2.5e9}
+    with pytest.raises(NotUnderstood, match=r"a cell of x is '-0[.]01'"):
+        parse_nvbandwidth(one(bandwidth_matrix=[["N/A", "-0.01"], ["2.5", "N/A"]]))
+
+
 def one(**change: Any) -> str:
     entry = {
         "name": "x",

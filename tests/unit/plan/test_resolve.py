@@ -74,7 +74,8 @@ def test_a_whole_suite_file_means_what_it_says() -> None:
     assert (found.name, found.about, found.baseline) == ("site", "The site's own rules.", "required")
     assert [spec.name for spec in found.checks] == ["identity", "matmul", "matmul:small"]
     matmul, small = found.checks[1:]
-    assert matmul == CheckSpec("matmul", {"dtypes": ["fp32", "fp64"], "size": 512}, 30.0, required=True)
+    params = {"dtypes": ["fp32", "fp64"], "size": 512}
+    assert matmul == CheckSpec("matmul", params, 30.0, required=True, variants=("fp32", "fp64"))
     assert small == CheckSpec("matmul:small", {"size": 64}, 120.0, required=False)
     assert found.limits["matmul.rate_flops[fp32]"] == Limit(1e9, None, "FLOP/s", "suite", "contract, page 3")
     assert found.limits["identity.cores"].upper == 128.0

@@ -39,4 +39,5 @@ def test_a_rank_that_no_launcher_has_started_is_alone_and_says_so(tmp_path: Path
     for record in records:
         assert record.outcome == "error"
         assert "MPI cannot join: this rank found itself alone, in an MPI world of 1, expected 2" in record.cause
+        assert record.interruption == "stray"
         assert "srun --mpi=list" in record.remedy

@@ -127,6 +127,28 @@ def test_a_lost_gpu_is_not_counted(tmp_path: Path) -> None:
     assert (facts.gpus, facts.no_gpus) == (7, "")
 
 
+@pytest.mark.parametrize(
+    ("code", "name"), [("802", "CUDA_ERROR_SYSTEM_NOT_READY"), ("214", "CUDA_ERROR_ECC_UNCORRECTABLE")]
+)
+def test_a_gpu_that_cuda_cannot_start_is_not_counted(tmp_path: Path, code: str, name: str) -> None:
+    gpus = [h100(i, **({"cuda": code} if i == 2 else {})) for i in range(4)]
+    env = environment(build(tmp_path / "lib"), describe(tmp_path / "gpus", gpus))
+    (facts,) = probe(ProbeRequest(gpus=4, torch="none"), env=env)[0].facts.values()
+    assert facts.gpus == 3
+    assert f"device 2 does not start: {name} ({code})" in facts.no_gpus
+    (facts,) = probe(ProbeRequest(gpus=2, torch="none"), env={**env, "CUDA_VISIBLE_DEVICES": "0,3"})[0].facts.values()
+    assert (facts.gpus, facts.no_gpus) == (2, "")
+
+
+def test_where_cuda_itself_is_missing_no_gpu_counts(tmp_path: Path) -> None:
+    library = build(tmp_path / "lib")
+    library.with_name("libcuda.so.1").write_bytes(b"")  # shadows a real one
+    env = environment(library, describe(tmp_path / "gpus", [h100(0)]))
+    (facts,) = probe(ProbeRequest(gpus=1, torch="none"), env=env)[0].facts.values()
+    assert facts.gpus == 0
+    assert "libcuda.so.1" in facts.no_gpus
+
+
 def test_a_locale_that_is_not_installed_is_told() -> None:
     (facts,) = probe(ProbeRequest(torch="none"), env={"LC_ALL": "xx_XX.UTF-8"})[0].facts.values()
     assert "xx_XX.UTF-8" in facts.no_locale

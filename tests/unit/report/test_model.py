@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from support.builders import H100, evidence, judged, nodes, plan, record, suite
+from support.builders import H100, any_code, evidence, judged, nodes, plan, record, suite
 
 from hpcaccept.model.metric import Limit
 from hpcaccept.model.suite import CheckSpec
@@ -14,7 +14,8 @@ from hpcaccept.report.model import ORDER, ranked, shortfall, summarise
 
 
 def verdict(outcome: Outcome, node: str, value: float | None = None, limit: Limit | None = None) -> Verdict:
-    return Verdict(Subject(node), "speed", outcome, "why", metric="rate_flops", value=value, limit=limit)
+    code = any_code(outcome)
+    return Verdict(Subject(node), "speed", outcome, "why", metric="rate_flops", value=value, limit=limit, code=code)
 
 
 def at_least(bound: float) -> Limit:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from support.builders import evidence, fleet, judged_run_of, plan, record, suite
 
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.verdict import Outcome, Subject, Verdict
 from hpcaccept.report.phrases import conclusion, troubles
 
@@ -58,8 +59,8 @@ def test_what_nothing_has_judged_is_named_also_when_the_run_is_accepted() -> Non
 
 
 def test_a_trouble_of_one_device_names_it_and_one_of_all_names_nobody() -> None:
-    one = Verdict(Subject("n1", "cuda:3"), "speed", Outcome.ERROR, "it broke")
-    everybody = Verdict(Subject(), "speed", Outcome.ERROR, "no line")
+    one = Verdict(Subject("n1", "cuda:3"), "speed", Outcome.ERROR, "it broke", code=FindingCode.CHECK_ERROR)
+    everybody = Verdict(Subject(), "speed", Outcome.ERROR, "no line", code=FindingCode.CHECK_ERROR)
     assert [trouble.where for trouble in troubles([one, everybody])] == [("n1 cuda:3",), ()]
 
 

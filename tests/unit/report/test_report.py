@@ -17,6 +17,7 @@ from support.builders import (
     AT,
     H100,
     baseline,
+    entry,
     every,
     evidence,
     fleet,
@@ -32,7 +33,7 @@ from support.builders import (
 from hpcaccept.model.event import Event
 from hpcaccept.model.job import JobStatus
 from hpcaccept.model.record import UnreadableLine
-from hpcaccept.model.suite import CheckSpec
+from hpcaccept.model.suite import CheckSpec, PeerRule
 from hpcaccept.model.verdict import Outcome
 from hpcaccept.report.formats import render
 from hpcaccept.report.formats.table import EACH, SHOWN, layout
@@ -121,7 +122,7 @@ def test_a_bad_node_is_named_with_reason_and_remedy() -> None:
     assert "NOT ACCEPTED: node2" in text
     assert "speed.rate_flops" in text
     assert "-50.0 %" in text
-    assert "→ Run it once more" in text
+    assert "→ Keep work off node2" in text
     assert "Exit code 1." in text
 
 
@@ -137,14 +138,14 @@ def test_what_could_not_be_judged_is_not_called_accepted() -> None:
 def test_nodes_of_which_no_name_is_known_still_count() -> None:
     text = one_line(shown(evidence([], names=(), rank_starts=(), job=JobStatus("timeout", "TIMEOUT"))))
     assert "Coverage: 0 of 4 checks on nodes judged (0 %)." in text
-    assert "The job ended as timeout: TIMEOUT." in text
+    assert "The job ended early: the job reached its time limit." in text
     assert "NOT JUDGED" in text
 
 
 def test_what_the_comparison_could_see_is_said() -> None:
     text = one_line(shown(fleet([100.0] * 4)))
     assert "Against peers: 4 comparisons" in text
-    assert "4.0%" in text
+    assert "products 4 % (5.9 %)" in text
 
 
 def test_a_missing_baseline_is_told_with_how_to_learn_one() -> None:
@@ -162,6 +163,30 @@ def test_virtual_nodes_and_turns_are_noted_because_they_change_how_numbers_are_r
     assert "4 ranks share 2 cores: they measured in turn" in text
     assert "Nodes share one kernel" in text
     assert "50%" in text
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ({"enabled": False}, "[peers] enabled = false"),
+        ({"min_subjects": 1_000_000_000}, "[peers] min_subjects = 1000000000"),
+        ({"min_subjects": 4}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_suite_that_asks_no_peers_is_told_on_the_first_page(setting: dict[str, Any], told: str) -> None:
+    text = one_line(shown(fleet([100.0] * 4, plan(suite("speed", peers=PeerRule(**setting))))))
+    assert ("switches off the comparison with peers" in text) is bool(told)
+    assert told in text
+
+
+def test_ranks_that_their_mpi_has_pinned_share_the_cores_of_their_host_not_one() -> None:
+    shared = {"boot_id": "one", "in_turn": True, "ranks_on_host": 4, "cores": 1.0}
+    pinned = tuple(rank_started(r, n, **shared, host_cores=2.0) for r, n in enumerate(nodes(4)))
+    text = one_line(shown(fleet([100.0] * 4, plan(gpus_per_node=0), rank_starts=pinned)))
+    assert "4 ranks share 2 cores:" in text
+    older = tuple(rank_started(r, n, **shared) for r, n in enumerate(nodes(4)))
+    assert "4 ranks share 1 core:" in one_line(shown(fleet([100.0] * 4, plan(gpus_per_node=0), rank_starts=older)))
 
 
 def test_subjects_that_fail_alike_are_one_entry_with_folded_names() -> None:
@@ -291,33 +316,60 @@ def test_a_node_that_is_bad_in_all_variants_is_one_entry_with_the_worst_of_them(
     ]
     text = one_line(shown(evidence(records, plan(nodes=8))))
     many = SHOWN + 5
-    assert f"speed.rate_flops, {many} variants, {many} findings: the worst, speed.rate_flops[v00]: " in text
-    assert text.count("→ Run it once more") == 1
+    assert (
+        f"speed.rate_flops, {many} variants (peers-slow), {many} findings: the worst, speed.rate_flops[v00]: " in text
+    )
+    assert text.count("→ Keep work off node3") == 1
 
 
 def test_each_of_a_few_bad_nodes_is_shown_with_its_own_number_and_the_remedy_once() -> None:
     text = one_line(shown(fleet([100.0, 80.0, 100.0, 50.0, 100.0, 100.0, 100.0, 100.0]), width=200))
     assert "node[1,3]" in text
-    assert "speed.rate_flops, 2 findings: node3 cuda:0: rate_flops 50 FLOP/s, -50.0 %" in text
+    assert "speed.rate_flops (peers-slow), 2 findings: node3 cuda:0: rate_flops 50 FLOP/s, -50.0 %" in text
     assert "node1 cuda:0: rate_flops 80 FLOP/s, -20.0 %" in text
-    assert text.count("→ Run it once more") == 1
+    assert text.count("→ Keep work off NODE") == 1
 
 
 def test_each_comparison_says_what_it_was_set_for_and_what_it_could_see() -> None:
     text = one_line(shown(fleet([100.0] * 100), {H100: baseline()}))
     assert (
-        "Against peers: 100 comparisons, set to blame anybody in 0.01 of healthy runs; a loss of 4.0% is seen" in text
+        "Against peers: 100 comparisons, set to blame anybody in 0.01 of healthy runs. "
+        "Losses found half of the time (19 times of 20): products 4 % (4 %)." in text
     )
     assert (
-        "Against the baseline: 100 comparisons; a loss of 10.0% is seen in the quietest metric, 10% in the noisiest."
+        "Against the baseline: 100 comparisons. Losses found half of the time (19 times of 20): products 10 % (11 %)."
         in text
     )
+
+
+LEARNED: dict[str, Any] = {
+    "floor": 0.04,
+    "width": 0.012,
+    "freedom": 60.0,
+    "rate": 0.0025,
+    "comparisons": 64,
+    "values": 64,
+    "nodes": 64,
+    "subjects": 64,
+}
+
+
+def test_what_was_learned_states_its_rate_in_every_report() -> None:
+    exact = entry("speed.latency_s", unit="s", direction="lower", lower=None, upper=200.0)
+    known = {H100: baseline(entry(**LEARNED), exact)}
+    records = [record("speed", node, {"rate_flops": 100.0, "latency_s": 100.0}) for node in nodes(100)]
+    found = evidence(records, plan(nodes=100))
+    words = "200 comparisons, set to blame anybody in 0.0025 of healthy runs; 100 of them against exact limits, which state none"
+    assert f"Against the baseline: {words}." in one_line(shown(found, known, width=300))
+    assert words in render("html", judged_run_of(found, known))
+    told = document(found, known)["sensitivity"]["baseline"]
+    assert (told["false_alarm_rate"], told["comparisons"], told["unrated"]) == (0.0025, 200, 100)
 
 
 def test_a_comparison_that_nobody_could_fail_says_so() -> None:
     text = one_line(shown(fleet([1.0, 100.0, 10_000.0, 1_000_000.0])))
     assert "Against peers: 4 comparisons" in text
-    assert "none in the noisiest" in text
+    assert "products none (none)." in text
 
 
 def test_more_passes_than_are_listed_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -447,8 +499,8 @@ def test_the_schema_refuses_what_it_should() -> None:
 
 def test_the_keys_of_a_report_are_in_a_fixed_order() -> None:
     assert list(document(fleet([1.0] * 4))) == [
-        "schema", "run", "hpcaccept", "created_at", "exit_code", "strict_exit_code", "conclusion", "left_out",
-        "suite", "request", "image", "launcher", "nodes", "counts", "coverage", "sensitivity", "notes", "checks", "imports_s", "events", "passes", "verdicts",
+        "schema", "run", "hpcaccept", "job", "software", "not_bound_to", "created_at", "exit_code", "strict_exit_code", "conclusion", "left_out",
+        "suite", "request", "image", "launcher", "nodes", "counts", "coverage", "sensitivity", "notes", "checks", "parameters", "limits", "imports_s", "job_end", "events", "passes", "verdicts",
     ]  # fmt: skip
 
 

@@ -416,6 +416,21 @@ def test_an_image_that_never_comes_is_told_as_that(tmp_path: Path) -> None:
     assert "container: it did not start within 300 s" in events[-1]["detail"]
 
 
+def test_whatever_breaks_between_two_steps_is_the_last_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("node7")
+
+    told = sbatch_steps.ScriptInput(nodes="node0", gres="gpu:8", mpi="pmix", left="1:00:00", variables="PATH")
+    run = tmp_path / "run"
+    sbatch_steps.begin(str(run), told, {"suite": "quick"}, {}, {"HOME": str(tmp_path)})
+    monkeypatch.setattr(sbatch_steps, "reckon", broken)
+    sbatch_steps.proceed(str(run), "00", 0, 1.0, told)
+    assert not (run / "next").read_bytes(), "nothing follows"
+    events = [json.loads(line)["data"] for line in (run / "driver.jsonl").read_text().splitlines()]
+    assert events[-1]["kind"] == "ended"
+    assert "hpcaccept itself broke: KeyError: 'node7'" in events[-1]["detail"]
+
+
 def test_without_time_for_a_step_none_is_launched(tmp_path: Path) -> None:
     told = sbatch_steps.ScriptInput(nodes="node0", gres="gpu:8", mpi="pmix", left="0:20")
     sbatch_steps.begin(str(tmp_path / "run"), told, {"suite": "quick"}, {}, {"HOME": str(tmp_path)})

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from benchmarks.detection import past_cells
 from benchmarks.detection.exact import EXACT, Exact, corrupted, exact, slow_fleet
 from benchmarks.detection.links import SCHEMES, Network, ours, slow_links
+from benchmarks.detection.nights import healthy_nights, share_of_nights
 from benchmarks.detection.tables import tables
 from hpcaccept.cli.simulate import KINDS as KINDS_OF_CLI
 from hpcaccept.cli.simulate import PRESETS as PRESETS_OF_CLI
@@ -64,7 +66,7 @@ def test_the_same_seed_gives_the_same_numbers() -> None:
 
 def test_the_table_is_read_by_the_judge_as_it_was_made() -> None:
     made = fleet().launch(["hbm", "nvlink"], {})
-    table = table_of(SITE, [made], fleet().present())
+    table = table_of(SITE, [made], fleet().begin_run())
     found = {column.key: column for column in values_of(table, catalogue())}
     for name, blocks in made.items():
         column = found[SPREADS[name].key]
@@ -140,7 +142,8 @@ def test_quiet_metrics_show_smaller_faults_than_those_at_the_power_limit() -> No
 
 
 def test_the_own_past_finds_what_peers_cannot() -> None:
-    cell = Cell(SITE, ("power",), 0.02, 0.05, 2, 4)
+    # Where launches are disturbed, and those who are not suspect among their peers are launched once, it takes a third run.
+    cell = Cell(replace(SITE, disturbed=0.0), ("power",), 0.02, 0.05, 2, 4)
     alone, past = (next(iter(score(replace(cell, past=runs)).values())) for runs in (0, 5))
     assert alone.found["power"] == 0
     assert past.found["power"] == past.faulty["power"] == 6
@@ -213,6 +216,23 @@ def test_a_rule_that_is_given_retests_forgives_a_slow_launch_and_no_slow_subject
     rule = RIVALS["fixed −10 % of typical"]
     assert [(node, gpu) for node, gpu, _ in failed_by(rule, launches[:1], site)] == [(1, 1), (2, 1)]
     assert [(node, gpu) for node, gpu, _ in failed_by(rule, launches, site)] == [(2, 1)]
+
+
+def test_a_rule_that_is_given_retests_launches_its_suspects_and_two_good_nodes_again() -> None:
+    """Nobody else gets a better launch: of two that are blamed alone, one has a good second launch, and one is not in it."""
+    site = replace(SITE, disturbed=0.0)
+    launches = [fleet(site, seed).launch(["hbm"], {}) for seed in (1, 1, 1)]
+    launches[0]["hbm"][[9, 400]] *= 0.8
+    launches[1]["hbm"][400] *= 0.5
+
+    def first_only(blocks: np.ndarray) -> np.ndarray:
+        """Blames unit 9 while it is slow, and then unit 400."""
+        slow = np.median(blocks, axis=1) < 0.9 * np.median(blocks)
+        slow[400] &= not slow[9]
+        return np.asarray(slow)
+
+    assert [(node, gpu) for node, gpu, _ in failed_by(first_only, launches[:2], site)] == [(50, 0)]
+    assert [(node, gpu) for node, gpu, _ in failed_by(first_only, launches, site)] == []
 
 
 def test_plain_rules_on_the_own_past_need_no_peers() -> None:
@@ -333,10 +353,11 @@ def test_the_interval_of_a_mean_over_kinds_holds_it_and_is_no_wider_than_of_all_
     assert Score().recall_interval(()) == (0.0, 1.0)
 
 
-def test_the_cut_of_the_past_is_calibrated_for_normal_noise() -> None:
-    # Stated 20 %: 30 of 150 expected; 15 to 60 is a factor of two.
+def test_the_cut_of_the_past_holds_what_is_stated_for_normal_noise() -> None:
+    # Stated 20 %: at most 30 of 150 are expected, 42 with two standard deviations. Half of it is for one sighting, and five runs leave
+    # little of the rest: without any, the cut would be too wide to find anything.
     found = calibration_past(64, 5, 0.2, 150, np.random.default_rng(1))
-    assert 15 <= found.real.hits <= 60
+    assert 3 <= found.real.hits <= 42
 
 
 def test_detectors_of_others_see_a_large_step() -> None:
@@ -379,3 +400,74 @@ def test_the_published_tables_are_those_of_the_published_numbers() -> None:
     assert set(numbers["healthy 0.003"]) == {OURS, *RIVALS, *(rival + RETESTED for rival in RIVALS)}
     assert set(numbers["past 0"]) >= set(PAST_RIVALS)
     assert numbers["healthy 0.003"][OURS]["healthy"] >= 10_000
+
+
+# --- night after night --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("noise", ["normal", "t(5)", "1 % of launches disturbed", "autocorrelated, AR(1) 0.5"])
+def test_a_healthy_fleet_with_a_past_stays_green(noise: str) -> None:
+    # One of 20 nights of 8 nodes: 0.2 are expected of a stated 1 %. Before series were counted, each of these had some in every fleet of 16.
+    found = healthy_nights(noise, 8, 1)
+    assert found["nights"] == 20
+    assert found["told"].get("any of the past", 0) <= 1
+
+
+def test_the_cells_of_the_audit_are_fleets_that_the_judge_sees() -> None:
+    few, many = past_cells.healthy_fleets("numbers of three digits", "4x8", 0, 2)
+    assert (few["past"], few["nights"], many["past"], many["nights"]) == (5, 2, 20, 2)
+    assert few["launches"] >= 2
+    for found in (few, many):
+        assert found["told"]["past FAIL"] <= found["told"]["past"] <= found["told"]["any"]
+    lost = past_cells.lasting_losses("normal", 5, 0, 1)["told"]
+    assert [lost[f"hbm {night}"] for night in range(2, past_cells.LASTING + 1)] == [1] * (past_cells.LASTING - 1)
+
+
+def test_a_fleet_moves_and_rounds_and_is_restless_as_it_is_asked_to() -> None:
+    rough = fleet(replace(SITE, nodes=128, digits=3, run_noise="normal", disturbed=0.0))
+    steps = rough.launch(["hbm"], {})["hbm"] * 335
+    np.testing.assert_allclose(steps, np.round(steps), atol=1e-9)
+    some = fleet(replace(SITE, nodes=128, restless=0.1, scale=2.0))
+    assert sorted(set(some.width["hbm"].tolist())) == [2.0, 10.0]
+    assert np.mean(some.width["hbm"] == 10.0) == pytest.approx(0.1, abs=0.03)
+    moved = fleet()
+    before = moved.like["hbm"].copy()
+    moved.move(-0.01, 0.003)
+    assert np.mean(moved.like["hbm"] / before) == pytest.approx(0.99, abs=0.001)
+    assert np.std(moved.like["hbm"] / before) == pytest.approx(0.003, rel=0.15)
+    together = fleet(replace(SITE, together=0.005))
+    levels = []
+    for _ in range(200):
+        together.begin_run()
+        levels.append(together.level["hbm"])
+    assert np.std(levels) == pytest.approx(0.005, rel=0.2)
+
+
+def test_each_night_is_counted_once_and_by_its_question() -> None:
+    fleets = [{"nights": 20, "told": {"peers": 1}}, {"nights": 20, "told": {}}]
+    share = share_of_nights(fleets, "peers")
+    assert (share["hits"], share["of"], share["share"]) == (1, 40, 0.025)
+    assert share["interval_95"] == pytest.approx(list(Share(1, 40).interval()), abs=0.003)
+    # Ten nights of one fleet and none of another say less than ten of each would.
+    apart = share_of_nights([{"nights": 20, "told": {"peers": 10}}, {"nights": 20, "told": {}}], "peers")
+    alike = share_of_nights([{"nights": 20, "told": {"peers": 5}}, {"nights": 20, "told": {"peers": 5}}], "peers")
+    assert apart["share"] == alike["share"]
+    assert apart["interval_95"][1] > alike["interval_95"][1]
+
+
+def test_the_noise_of_a_run_is_what_is_asked_for() -> None:
+    site = replace(SITE, nodes=128, disturbed=0.0)
+    sites = (replace(site, run_noise="normal"), replace(site, run_noise="t(5)"), replace(site, run_noise="t(3)"))
+    for noisy, least, most in zip(sites, (2.9, 3.5, 4.0), (3.1, 60.0, 5000.0), strict=True):
+        made = fleet(noisy)
+        noise = made.launch(["hbm"], {})["hbm"][:, 0] / made.like["hbm"] - 1
+        kurtosis = float(np.mean(noise**4) / np.mean(noise**2) ** 2)
+        assert least - 0.5 <= kurtosis <= most + 0.5
+    made = fleet(replace(site, memory=0.5))
+    runs = []
+    for _ in range(20):
+        made.begin_run()
+        runs.append(made.launch(["hbm"], {})["hbm"][:, 0] / made.like["hbm"] - 1)
+    table = np.array(runs)
+    assert np.mean(table[1:] * table[:-1]) / np.mean(table**2) == pytest.approx(0.5, abs=0.05)
+    assert np.std(table) == pytest.approx(0.0005, rel=0.05)

@@ -17,9 +17,11 @@ from hpcaccept.store.gather import gather
 from hpcaccept.store.journal import read
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from hpcaccept.model.evidence import Evidence
+    from hpcaccept.model.plan import Step
     from hpcaccept.model.record import Record
 
 Said = dict[str, tuple[int, str, "Record"]]
@@ -35,15 +37,19 @@ def speed(node: str, rank: int, value: float = 100.0) -> Record:
 
 def run(place: Path, journals: Said) -> Evidence:
     """What is gathered of a step with these journals: file → rank and node of its first line, and its record."""
+    return run_of(place, (step(), journals))
+
+
+def run_of(place: Path, *steps: tuple[Step, Said]) -> Evidence:
     folder = RunFolder(place / "run")
     folder.create()
     folder.write_plan(plan(suite()))
-    folder.write_step(step())
-    folder.records("00").mkdir(exist_ok=True)
-    for name, (rank, node, what) in journals.items():
-        lines = [("rank_started", started(rank, node)), ("record", what)]
-        text = "".join(f'{{"kind":"{kind}","data":{dumps(thing)}}}\n' for kind, thing in lines)
-        (folder.records("00") / name).write_text(text)
+    for the_step, journals in steps:
+        folder.write_step(the_step)
+        for name, (rank, node, what) in journals.items():
+            lines = [("rank_started", started(rank, node)), ("record", what)]
+            text = "".join(f'{{"kind":"{kind}","data":{dumps(thing)}}}\n' for kind, thing in lines)
+            (folder.records(the_step.id) / name).write_text(text)
     return gather(folder, CATALOGUE)
 
 
@@ -99,6 +105,50 @@ def test_an_order_of_the_launchers_own_counts_where_the_whole_step_agrees(tmp_pa
     found = run(tmp_path, said)
     assert {(r.rank, r.node) for r in found.records} == set(enumerate(order))
     assert not found.unreadable
+
+
+def told(step_id: str, order: Sequence[str], dead: Collection[int] = ()) -> Said:
+    return {
+        f"r{i:06d}.jsonl": (i, node, replace(speed(node, i), step=step_id))
+        for i, node in enumerate(order)
+        if i not in dead
+    }
+
+
+@pytest.mark.parametrize("dead_first", [False, True])
+@pytest.mark.parametrize("per_node", [1, 2])
+@pytest.mark.parametrize("dealt", [False, True])
+def test_an_order_on_which_one_step_agreed_holds_where_a_rank_is_dead(
+    tmp_path: Path, dead_first: bool, per_node: int, dealt: bool
+) -> None:
+    names = ["node2", "node0", "node3", "node1"]
+    order = names * per_node if dealt else [node for node in names for _ in range(per_node)]
+    whole, broken = ("01", "00") if dead_first else ("00", "01")
+    both = [
+        (step(id=whole, ranks_per_node=per_node), told(whole, order)),
+        (step(id=broken, ranks_per_node=per_node), told(broken, order, dead={1})),
+    ]
+    found = run_of(tmp_path, *both)
+    assert not found.unreadable
+    assert {(s.rank, s.node) for s in found.rank_starts} == set(enumerate(order))
+    assert len(found.rank_starts) == 2 * len(order) - 1
+
+
+def test_an_order_holds_for_the_nodes_that_are_left(tmp_path: Path) -> None:
+    order = ["node2", "node0", "node3", "node1"]
+    rest = ["node2", "node3", "node1"]
+    later = step(id="01", nodes=("node1", "node2", "node3"))
+    found = run_of(tmp_path, (step(), told("00", order)), (later, told("01", rest, dead={0})))
+    assert not found.unreadable
+    assert [s.node for s in found.rank_starts] == [*order, "node3", "node1"]
+
+
+def test_a_learned_order_lets_nobody_speak_for_another(tmp_path: Path) -> None:
+    order = ["node2", "node0", "node3", "node1"]
+    said = told("01", order, dead={0})
+    said["r000003.jsonl"] = (3, "node2", replace(speed("node2", 3), step="01"))
+    found = run_of(tmp_path, (step(), told("00", order)), (step(id="01"), said))
+    assert {line.node for line in found.unreadable} == {"node1"}
 
 
 def test_a_process_without_a_rank_of_its_launcher_says_which_it_is(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from support.builders import plan, step
 
 from hpcaccept.errors import RunError, RunFolderFull, StoreError
 from hpcaccept.model.job import JobRef
-from hpcaccept.store.folder import RESERVE_BYTES, RunFolder, all_runs, find, latest, write_whole
+from hpcaccept.store.folder import RESERVE_BYTES, RunFolder, all_runs, find, latest
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_making_a_folder_twice_loses_nothing(folder: RunFolder) -> None:
 
 
 def test_plan_job_and_steps_come_back(folder: RunFolder) -> None:
-    job = JobRef("slurm", "77", host="login", submitted_at="now")
+    job = JobRef("slurm", "77", host="login")
     folder.write_plan(plan(slurm={"qos": "high"}))
     folder.write_job(job)
     for number in ("01", "00"):
@@ -42,6 +42,13 @@ def test_plan_job_and_steps_come_back(folder: RunFolder) -> None:
     assert [s.id for s in folder.read_steps()] == ["00", "01"]
     assert folder.read_step("01") == step(("identity", "matmul"), id="01")
     assert folder.records("01").is_dir()
+
+
+def test_a_job_that_an_older_version_wrote_is_read(folder: RunFolder) -> None:
+    folder.job_file.write_text(
+        '{"launcher": "slurm", "id": "77", "started": 0.0, "host": "login", "submitted_at": "2026-11-22T01:00:00Z"}'
+    )
+    assert folder.read_job() == JobRef("slurm", "77", host="login")
 
 
 def test_a_run_of_an_sbatch_script_has_no_job(folder: RunFolder) -> None:
@@ -93,24 +100,6 @@ def test_a_folder_that_takes_no_writing_says_why(tmp_path: Path, number: int, ki
 
 
 # --- written whole ----------------------------------------------------------------------------------------------------
-
-
-def test_a_file_is_replaced_whole_and_readable_by_everyone(tmp_path: Path) -> None:
-    file = tmp_path / "plan.json"
-    write_whole(file, "old")
-    write_whole(file, "new")
-    assert file.read_text() == "new"
-    assert file.stat().st_mode & 0o777 == 0o644
-    assert [p.name for p in tmp_path.iterdir()] == ["plan.json"]
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
-    file = tmp_path / "plan.json"
-    write_whole(file, "old")
-    with pytest.raises(UnicodeEncodeError):
-        write_whole(file, "\ud800")
-    assert file.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["plan.json"]
 
 
 # --- finding runs -----------------------------------------------------------------------------------------------------

@@ -14,8 +14,9 @@ from support.builders import AT, CATALOGUE, H100, judged_run_of, nodes, plan, ra
 from hpcaccept.judge import judge
 from hpcaccept.launch.job.rank_logs import first_rank_started, rank_logs_of
 from hpcaccept.model.event import Event
-from hpcaccept.model.job import JobStatus
+from hpcaccept.model.job import JobRef, JobStatus
 from hpcaccept.model.record import ModuleImported, RankFinished, RankStopped, UnreadableLine
+from hpcaccept.model.table import MeasuredSubject
 from hpcaccept.model.verdict import Outcome
 from hpcaccept.report.formats import render
 from hpcaccept.store.folder import RunFolder
@@ -125,6 +126,11 @@ def test_the_driver_knows_the_nodes_better_than_its_first_step(folder: RunFolder
     assert gather(folder, CATALOGUE).nodes == ("n1", "n2", "n3", "n4")
 
 
+def test_only_what_the_driver_started_with_are_the_nodes(folder: RunFolder) -> None:
+    drive(folder, Event("not_entered", AT, nodes=("node3",)), Event("started", AT, nodes=("n1", "n2")))
+    assert gather(folder, CATALOGUE).nodes == ("n1", "n2")
+
+
 def test_gathering_twice_gives_the_same(folder: RunFolder) -> None:
     say(folder, 0, rank_started(0, "node0"), record("speed", "node0", {"rate_flops": 1.0}))
     one, other = gather(folder, CATALOGUE), gather(folder, CATALOGUE)
@@ -208,6 +214,8 @@ STRANGE = {
     "an escape sequence in a variant": line(samples=[{"metric": "rate_flops", "value": 1.0, "variant": "\x1b[2J"}]),
     "a bracket in a variant": line(samples=[{"metric": "rate_flops", "value": 1.0, "variant": "a]b"}]),
     "a lone surrogate": line(cause="\ud800"),
+    "a negative rate": line(samples=[{"metric": "rate_flops", "value": -1.0}]),
+    "a negative count": line(samples=[{"metric": "wrong_elements", "value": -1.0}]),
     "NaN": line(samples=[{"metric": "rate_flops", "value": float("nan")}]),
     "infinity": line(samples=[{"metric": "rate_flops", "value": float("inf")}]),
     "1e999": line(samples=[{"metric": "rate_flops", "value": 1.0}]).replace("1.0", "1e999"),
@@ -238,7 +246,98 @@ def test_a_strange_record_is_an_error_in_the_report_and_breaks_nothing(folder: R
     write_run(folder.run_file, evidence, AT)
     assert read_run(folder.run_file).unreadable == evidence.unreadable
     assert "records" in render("json", judged_run_of(evidence))
-    assert set(rank_logs_of(folder, "00").spoke.values()) >= {"node1", "node2", "node3"}
+    assert set(rank_logs_of(folder, step()).spoke.values()) >= {"node1", "node2", "node3"}
+
+
+@pytest.mark.parametrize(("repeat", "known"), [(0, True), (2**31 - 1, True), (2**31, False), (-1, False)])
+def test_a_repeat_is_a_number_that_fits_into_its_column(folder: RunFolder, repeat: int, known: bool) -> None:
+    raw(folder, 0, line(samples=[{"metric": "rate_flops", "value": 1.0, "repeat": repeat}]))
+    evidence = gather(folder, CATALOGUE)
+    assert (evidence.samples.repeat.tolist() == [repeat]) is known
+    assert bool(evidence.unreadable) is not known
+
+
+def test_what_a_record_holds_beside_its_declared_numbers_is_told_by_rank_and_node_and_costs_only_itself(
+    folder: RunFolder,
+) -> None:
+    samples = [
+        {"metric": "rate_flops", "value": 1.0},
+        {"metric": "karma", "value": 7.0, "variant": "x"},
+        {"metric": "karma", "value": 7.0, "variant": "x"},
+        {"metric": "wrong_elements", "value": -1.0},
+    ]
+    raw(folder, 2, line(rank=2, node="node2", samples=samples))
+    raw(folder, 3, line(rank=3, node="node3", check="astrology"))
+    evidence = gather(folder, CATALOGUE)
+    odd = "2 samples of speed that are none: karma[x] = 7.0, wrong_elements[] = -1.0"
+    assert set(evidence.unreadable) == {
+        UnreadableLine("rank 2 of node2", odd, "node2"),
+        UnreadableLine("rank 3 of node3", "a record of 'astrology', which was not asked for", "node3"),
+    }
+    assert values(evidence, "speed.rate_flops") == {"node2": [1.0]}
+    assert [r.check for r in evidence.records] == ["speed"]
+
+
+@pytest.mark.parametrize(
+    ("seen", "submitted", "number"), [("7", "9", "7"), ("", "9", "9"), ("7", "", "7"), ("", "", "")]
+)
+def test_the_number_of_the_job_is_what_it_saw_itself_else_that_of_its_submission(
+    folder: RunFolder, seen: str, submitted: str, number: str
+) -> None:
+    if submitted:
+        folder.write_job(JobRef("slurm", submitted))
+    drive(folder, Event("started", AT, nodes=nodes(4)), *[Event("ended", AT, job=seen)] * bool(seen))
+    assert gather(folder, CATALOGUE).job_id == number
+
+
+def test_of_thousands_of_odd_numbers_the_first_are_told(folder: RunFolder) -> None:
+    raw(folder, 0, line(samples=[{"metric": "karma", "value": float(i)} for i in range(500)]))
+    (told,) = gather(folder, CATALOGUE).unreadable
+    assert told.text.startswith("500 samples of speed that are none: karma[] = 0.0, karma[] = 1.0, ")
+    assert len(told.text) == 2000
+
+
+def test_what_all_ranks_reach_together_keeps_how_many_they_were(folder: RunFolder) -> None:
+    folder.write_plan(plan(suite("fabric")))
+    folder.write_step(step(("fabric",), 2, 8, id="01"))
+    say(folder, 0, rank_started(0, "node0", in_turn=True, threads=2), record("fabric", "node0", {"busbw_bytes": 1e9}))
+    say(
+        folder,
+        0,
+        record("fabric", "node0", {"busbw_bytes": 2e9, "wrong_elements": 0}, step="01", device_id="GPU-1"),
+        step_id="01",
+    )
+    by_value = dict(zip(gather(folder, CATALOGUE).samples.value.tolist(), _subjects(folder), strict=True))
+    assert by_value[1e9] == MeasuredSubject("", "", "", H100, "2 threads, in turn, 4 nodes × 1")
+    assert by_value[2e9] == MeasuredSubject("", "", "", H100, "2 threads, in turn, 2 nodes × 8")
+    assert by_value[0.0] == MeasuredSubject("node0", "cuda:0", "GPU-1", H100, "2 threads, in turn")
+
+
+def _subjects(folder: RunFolder) -> list[MeasuredSubject]:
+    table = gather(folder, CATALOGUE).samples
+    return [table.subjects[number] for number in table.subject.tolist()]
+
+
+def test_a_rank_that_never_said_hello_has_no_setting_and_no_scale(folder: RunFolder) -> None:
+    folder.write_plan(plan(suite("fabric")))
+    say(folder, 0, record("fabric", "node0", {"busbw_bytes": 1e9}))
+    assert {subject.setting for subject in _subjects(folder)} == {""}
+
+
+def test_of_records_that_measured_nothing_the_last_one_speaks(folder: RunFolder) -> None:
+    folder.write_step(step(("speed",), id="01"))
+    say(folder, 0, record("speed", "node0", cause="first"))
+    say(folder, 0, record("speed", "node0", cause="second", step="01"), step_id="01")
+    assert [r.cause for r in gather(folder, CATALOGUE).records] == ["second"]
+
+
+def test_each_device_of_a_node_speaks_for_itself(folder: RunFolder) -> None:
+    folder.write_step(step(("speed",), ranks_per_node=2))
+    for rank in range(2):
+        say(folder, rank, record("speed", "node0", {"rate_flops": 1.0 + rank}, rank=rank, device=f"cuda:{rank}"))
+    evidence = gather(folder, CATALOGUE)
+    assert sorted(r.device for r in evidence.records) == ["cuda:0", "cuda:1"]
+    assert values(evidence, "speed.rate_flops") == {"node0": [1.0, 2.0]}
 
 
 # --- what the driver hears --------------------------------------------------------------------------------------------
@@ -249,7 +348,7 @@ def test_the_driver_hears_who_spoke_finished_and_stopped(folder: RunFolder) -> N
     say(folder, 1, rank_started(1, "node1"), record("speed", "node1", cause="cut", cut_short=True, by_peer=True))
     say(folder, 2, RankStopped("deadline: MPI start", by_peer=True))
     raw(folder, 3, '{"kind":"hel')
-    words = rank_logs_of(folder, "00")
+    words = rank_logs_of(folder, step())
     assert words.spoke == {0: "node0", 1: "node1"}
     assert words.finished == {0}
     assert words.stopped == {2: ("deadline: MPI start", True)}
@@ -257,7 +356,7 @@ def test_the_driver_hears_who_spoke_finished_and_stopped(folder: RunFolder) -> N
 
 
 def test_a_step_that_nobody_spoke_in_has_no_words(folder: RunFolder) -> None:
-    words = rank_logs_of(folder, "00")
+    words = rank_logs_of(folder, step())
     assert (words.spoke, words.records, words.finished, words.stopped) == ({}, (), frozenset(), {})
     assert first_rank_started(folder, "00") is None
 
@@ -273,8 +372,8 @@ def test_files_that_are_no_journals_of_ranks_do_no_harm(folder: RunFolder) -> No
     (folder.records("00") / "pid77.jsonl").write_text('{"kind":"rank_finished","data":{}}\n')
     (folder.records("00") / "rubbish.jsonl").write_text("x\n")
     (folder.records("00") / ".r000000.jsonl.tmp").write_text("x\n")
-    assert rank_logs_of(folder, "00").finished == frozenset()
-    assert UnreadableLine("rubbish.jsonl", "x") in gather(folder, CATALOGUE).unreadable
+    assert rank_logs_of(folder, step()).finished == frozenset()
+    assert UnreadableLine("rubbish.jsonl", "x", line=1) in gather(folder, CATALOGUE).unreadable
 
 
 @settings(max_examples=30, deadline=None)

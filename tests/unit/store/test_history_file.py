@@ -22,7 +22,17 @@ from support.pasts import FP32, MODEL, SETTING, TRIAD, at, past_run
 from hpcaccept.errors import RunError, StoreError
 from hpcaccept.model.history import DISTURBED, FAILED, PASSED, WARNED, PastSubject
 from hpcaccept.store import history_file
-from hpcaccept.store.history_file import VERSION, append, prune, read_past, read_runs, read_track, read_whereabouts
+from hpcaccept.store.history_accepted import Acceptance, accept, read_accepted
+from hpcaccept.store.history_file import (
+    VERSION,
+    append,
+    prune,
+    read_past,
+    read_runs,
+    read_track,
+    read_whereabouts,
+    write_excerpt,
+)
 from hpcaccept.store.one_writer import locked
 
 if TYPE_CHECKING:
@@ -71,6 +81,61 @@ def test_what_failed_or_was_disturbed_is_kept_and_not_taken_for_normal(tmp_path:
     assert past.outcomes[TRIAD].tolist() == [[WARNED, PASSED]]
     everything = read_past(tmp_path, ["GPU-a", "GPU-b"], [FP32], leave_out=(DISTURBED,))
     np.testing.assert_array_equal(everything.values[FP32], [[1.0, NAN]])
+
+
+def failing(folder: Path, good: int, bad: int) -> None:
+    """GPU-a is well; GPU-b was, and then failed in every run."""
+    for night in range(good + bad):
+        fails = night >= good
+        append(
+            folder,
+            [
+                past_run(
+                    night,
+                    {FP32: [100.0, 98.0 if fails else 100.0]},
+                    outcome={(FP32, "GPU-b"): FAILED if fails else PASSED},
+                    standing=[PASSED, FAILED if fails else PASSED],
+                )
+            ],
+        )
+
+
+def test_what_was_good_before_a_loss_for_good_is_looked_for_however_far_back(tmp_path: Path) -> None:
+    failing(tmp_path, 8, 30)
+    past = read_past(tmp_path, ["GPU-a", "GPU-b"], [FP32], last=6)
+    values = past.values[FP32]
+    assert np.isfinite(values).sum(axis=0).tolist() == [6, 6]
+    assert np.nanmax(values[:, 1]) == np.nanmin(values[:, 1]) == 100.0
+    assert [run.run_id for run in past.runs[:2]] == ["run002", "run003"], "its last six good ones"
+    assert (past.outcomes[FP32][-6:, 1] == FAILED).all()
+
+
+def test_what_a_person_accepts_is_normal_and_what_was_before_is_over(tmp_path: Path) -> None:
+    failing(tmp_path, 8, 30)
+    accept(tmp_path, [Acceptance("GPU-b", at(8), at(38))])
+    append(
+        tmp_path, [past_run(40, {FP32: [100.0, 96.0]}, outcome={(FP32, "GPU-b"): FAILED}, standing=[PASSED, FAILED])]
+    )
+    past = read_past(tmp_path, ["GPU-a", "GPU-b"], [FP32], last=50)
+    assert past.values[FP32][:, 0].tolist() == [100.0] * 39, "nobody else is touched"
+    mine, said = past.values[FP32][:, 1], past.outcomes[FP32][:, 1]
+    assert np.isnan(mine[:8]).all()
+    assert mine[8:38].tolist() == [98.0] * 30
+    assert np.isnan(mine[38]), "what failed later is a new failure"
+    assert said.tolist() == [0] * 8 + [PASSED] * 30 + [FAILED]
+
+
+def test_the_last_acceptance_of_a_subject_counts_and_a_damaged_file_is_named(tmp_path: Path) -> None:
+    assert read_accepted(tmp_path) == {}
+    accept(tmp_path, [Acceptance("GPU-a", at(1), at(2)), Acceptance("GPU-b", at(1), at(2))])
+    accept(tmp_path, [Acceptance("GPU-a", at(3), at(4))])
+    assert read_accepted(tmp_path) == {
+        "GPU-a": Acceptance("GPU-a", at(3), at(4)),
+        "GPU-b": Acceptance("GPU-b", at(1), at(2)),
+    }
+    (tmp_path / "accepted.json").write_text('[{"subject": 3}]')
+    with pytest.raises(StoreError, match=r"accepted\.json"):
+        read_accepted(tmp_path)
 
 
 def test_only_like_is_put_beside_like(tmp_path: Path) -> None:
@@ -268,3 +333,41 @@ def test_a_writer_that_is_killed_loses_at_most_the_run_it_was_remembering(tmp_pa
 def test_subjects_twice_in_a_run_are_refused() -> None:
     with pytest.raises(ValueError, match="twice"):
         replace(past_run(0, {FP32: [1.0, 2.0]}), subjects=("GPU-a", "GPU-a"))
+
+
+# --- excerpts ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_excerpt_gives_the_past_that_the_history_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two kinds of measuring in turn, a subject that has failed for long, one that was accepted, and several segments."""
+    monkeypatch.setattr(history_file, "MAX_RUNS", 10)
+    whole, excerpt = tmp_path / "whole", tmp_path / "excerpt"
+    subjects = ("GPU-a", "GPU-b", "GPU-c")
+    kinds = [
+        [PastSubject(f"node{i}", "cuda:0", MODEL, setting) for i in range(3)] for setting in (SETTING, "one thread")
+    ]
+    runs = []
+    for night in range(30):
+        fails = night > 8
+        outcome = {(FP32, "GPU-b"): FAILED} if fails else PASSED
+        standing = [PASSED, FAILED if fails else PASSED, PASSED]
+        values = {FP32: [1.0 + night, 2.0 + night, 3.0 + night], TRIAD: [5.0] * 3}
+        places = kinds[night % 2]
+        runs.append(past_run(night, values, subjects=subjects, places=places, outcome=outcome, standing=standing))
+    append(whole, runs)
+    accept(whole, [Acceptance("GPU-c", at(25), at(29))])
+    write_excerpt(whole, excerpt, {"matmul.rate_flops"}, 4, before=at(28))
+    for places in kinds:
+        of = {name: place.kind for name, place in zip(subjects, places, strict=True)}
+        pasts = [read_past(folder, subjects, [FP32], 4, kinds=of, before=at(28)) for folder in (whole, excerpt)]
+        assert pasts[0].runs == pasts[1].runs
+        np.testing.assert_array_equal(pasts[0].values[FP32], pasts[1].values[FP32])
+        np.testing.assert_array_equal(pasts[0].outcomes[FP32], pasts[1].outcomes[FP32])
+    assert len(read_runs(excerpt)) < len(read_runs(whole))
+    assert read_accepted(excerpt) == read_accepted(whole)
+
+
+def test_in_how_many_launches_a_value_was_measured_is_remembered(tmp_path: Path) -> None:
+    append(tmp_path, [replace(past_run(0, {FP32: [1.0, 2.0]}), launches=np.array([[3, 1]], np.uint8))])
+    append(tmp_path, [past_run(1, {FP32: [1.0, 2.0]})])
+    assert read_past(tmp_path, ["GPU-b", "GPU-a"], [FP32]).launches[FP32].tolist() == [[1, 3], [0, 0]]

@@ -72,7 +72,7 @@ def test_a_torn_line_costs_only_itself_and_is_told_with_its_text(tmp_path: Path,
     file = tmp_path / "r000001.jsonl"
     file.write_bytes(b"".join([*lines[:3], lines[3][:40] + b"\n", *lines[4:]]))
     found = list(read(file))
-    assert found[3] == UnreadableLine("r000001.jsonl", lines[3][:40].decode())
+    assert found[3] == UnreadableLine("r000001.jsonl", lines[3][:40].decode(), line=4)
     assert found[:3] + found[4:] == WORDS[:3] + WORDS[4:]
 
 

@@ -1,13 +1,20 @@
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
 import types
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
-from hpcaccept.transport.network import free_port, interface_of, listening_port, own_addresses, own_names, reachable
+from hpcaccept.transport.network import (
+    interface_of,
+    own_addresses,
+    own_names,
+    reserved_ports,
+)
 
 if TYPE_CHECKING:
     import pytest
@@ -39,27 +46,36 @@ def test_a_host_without_a_name_still_has_addresses_or_none(monkeypatch: pytest.M
     assert isinstance(own_addresses(), list)
 
 
-def test_the_first_address_that_answers_is_taken() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        assert reachable(["127.0.0.2", "127.0.0.1"], port) == ("127.0.0.1", "127.0.0.1")
-    assert reachable(["127.0.0.1"], port) is None
-
-
 def test_an_address_has_its_interface() -> None:
     assert interface_of("127.0.0.1") == "lo"
     assert interface_of("198.51.100.1") == ""
 
 
-def test_a_port_accepts_connections_while_its_block_is_open() -> None:
-    with listening_port() as port:
-        assert reachable(["127.0.0.1"], port) == ("127.0.0.1", "127.0.0.1")
-    assert reachable(["127.0.0.1"], port) is None
+def test_reserved_ports_differ_and_a_child_may_listen_on_them() -> None:
+    with reserved_ports(64) as ports:
+        assert len(set(ports)) == 64
+        # Like perftest's: create_server sets SO_REUSEADDR.
+        for address in ("", "127.0.0.1"):
+            with (
+                socket.create_server((address, ports[0])),
+                socket.create_connection(("127.0.0.1", ports[0]), timeout=5),
+            ):
+                pass
 
 
-def test_a_free_port_can_be_listened_on() -> None:
-    with socket.create_server(("127.0.0.1", free_port())):
-        pass
+def test_a_reserved_port_is_given_to_nobody_else() -> None:
+    """Whether it asks for SO_REUSEADDR or not; 400 of them."""
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    with reserved_ports(100) as ports, contextlib.ExitStack() as held:
+        given = set()
+        for _ in range(200):
+            others = [held.enter_context(socket.socket()) for _ in range(2)]
+            others[0].bind(("", 0))
+            others[1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            others[1].bind(("", 0))
+            given |= {one.getsockname()[1] for one in others}
+        assert given.isdisjoint(ports)
+        assert all(first <= port <= last for port in ports)
 
 
 def test_a_host_knows_its_name() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hpcaccept.errors import LaunchError
 from hpcaccept.model.doctor.finding import Finding
 from hpcaccept.parse.slurm.site import Accounting, parse_accounting, parse_associations
-from hpcaccept.transport.process import ask as said
+from hpcaccept.transport.slurm import ask_slurm as said
 
 if TYPE_CHECKING:
     from hpcaccept.app.doctor.case import Case

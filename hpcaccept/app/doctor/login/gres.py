@@ -1,39 +1,52 @@
-"""Does Slurm give the nodes as many GPUs as are asked for?"""
+"""Does Slurm give the nodes as many GPUs as are asked for, and is it said which?"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hpcaccept.app.doctor.fitting import candidates, usable
 from hpcaccept.app.doctor.login import partition
 from hpcaccept.model.doctor.finding import Finding
+from hpcaccept.parse.slurm.gres import in_words, is_mixed, which
 from hpcaccept.report.phrases import counted, fold
 
 if TYPE_CHECKING:
     from hpcaccept.app.doctor.case import Case
+    from hpcaccept.app.doctor.fitting import Seen
+    from hpcaccept.model.node import NodeState
+    from hpcaccept.model.plan import Request
 
 PLACE = 40
 NEEDS = {"sbatch"}
 ask = partition.ask
 
 
-def judge(case: Case, seen: partition.Seen) -> list[Finding]:
+def judge(case: Case, seen: Seen) -> list[Finding]:
     """Nodes that have fewer are no nodes of this request."""
-    wanted = case.request.gpus_per_node
-    meant = [node for node in partition.candidates(case, seen) if partition.usable(case, node)]
+    request = case.request
+    meant = [node for node in candidates(request, seen) if usable(request, seen, node)]
     if not meant:
         return []
-    by_count: dict[int, list[str]] = {}
-    for node in meant:
-        by_count.setdefault(node.gpus, []).append(node.name)
-    most = max(by_count)
-    if not wanted:
+    most = max(node.count(request.gpu_type) for node in meant)
+    if not request.gpus_per_node:
         found = f"{most} to a node, and none asked for" if most else "none, and none asked for"
         return [Finding("gres", "ok", found)]
-    fewer = {count: names for count, names in by_count.items() if count < wanted}
-    enough = len(meant) - sum(map(len, fewer.values()))
+    mixed = next((node for node in meant if is_mixed(node.gpus)), None)
+    if mixed and not request.gpu_type:
+        found, remedy = which(mixed.gpus, mixed.name)
+        return [Finding("gres", "wrong", found, f"a type, and {request.gpus} of it", remedy, stops=True)]
+    fewer = [node for node in meant if node.count(request.gpu_type) < request.gpus_per_node]
     if not fewer:
-        return [Finding("gres", "ok", f"{counted(most, 'GPU')} to a node", f"{wanted}")]
-    words = "; ".join(f"{fold(sorted(names))}: {counted(count, 'GPU')}" for count, names in sorted(fewer.items()))
-    remedy = "See gres.conf and 'scontrol show node NAME', or ask for as many: --gpus-per-node N"
-    short = enough < case.request.nodes
-    return [Finding("gres", "wrong" if short else "warning", words, f"{wanted}", remedy, stops=short)]
+        found = f"{request.gpu_type}:{most} to a node" if request.gpu_type else f"{counted(most, 'GPU')} to a node"
+        return [Finding("gres", "ok", found, request.gpus)]
+    return [_fewer(request, fewer, short=len(meant) - len(fewer) < request.nodes)]
+
+
+def _fewer(request: Request, fewer: list[NodeState], *, short: bool) -> Finding:
+    by_gpus: dict[str, list[str]] = {}
+    for node in sorted(fewer, key=lambda node: (node.count(), node.name)):
+        words = in_words(node.gpus) if request.gpu_type else counted(node.count(), "GPU")
+        by_gpus.setdefault(words, []).append(node.name)
+    found = "; ".join(f"{fold(names)}: {words}" for words, names in by_gpus.items())
+    remedy = "See gres.conf and 'scontrol show node NAME', or ask for what there is: --gpus-per-node [TYPE:]N"
+    return Finding("gres", "wrong" if short else "warning", found, request.gpus, remedy, stops=short)

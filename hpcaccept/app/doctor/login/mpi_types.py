@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hpcaccept.model.doctor.finding import Finding
 from hpcaccept.parse.slurm.mpi import best_mpi_type, parse_mpi_types
-from hpcaccept.transport.process import ask as said
+from hpcaccept.transport.slurm import ask_slurm as said
 
 if TYPE_CHECKING:
     from hpcaccept.app.doctor.case import Case

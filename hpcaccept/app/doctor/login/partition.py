@@ -4,91 +4,88 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hpcaccept.app.doctor import fitting
+from hpcaccept.app.doctor.fitting import Seen, chosen
 from hpcaccept.errors import LaunchError
 from hpcaccept.launch.job.driver import time_limit_s
 from hpcaccept.model.doctor.finding import Finding
-from hpcaccept.model.node import NodeState
-from hpcaccept.parse.slurm.nodes import parse_nodes
+from hpcaccept.parse.slurm.nodes import parse_nodes, parse_reservations
 from hpcaccept.parse.slurm.site import Partition, parse_partitions
 from hpcaccept.report.phrases import counted, fold
-from hpcaccept.transport.process import ask as said
+from hpcaccept.transport.slurm import ask_slurm, users_groups
 from hpcaccept.units import show_duration
 
 if TYPE_CHECKING:
     from hpcaccept.app.doctor.case import Case
+    from hpcaccept.model.node import NodeState
 
 PLACE = 20
 NEEDS = {"sbatch"}
-#: Flags of a node on which no job will start before somebody mends it.
-#: https://slurm.schedmd.com/sinfo.html#SECTION_NODE-STATE-CODES (25.05); ``MARK *``: it does not respond.
-_UNUSABLE = {"DOWN", "DRAIN", "DRAINED", "DRAINING", "ERROR", "FAIL", "FAILING", "FUTURE", "INVALID_REG", "MARK *",
-             "NOT_RESPONDING", "NO_RESPOND", "UNKNOWN"}  # fmt: skip
-_KEPT = {"MAINT", "RESERVED"}
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What Slurm says of its partitions and nodes."""
-
-    partitions: tuple[Partition, ...]
-    nodes: tuple[NodeState, ...]
 
 
 def ask(case: Case) -> Seen:
-    """Two questions to the controller."""
+    """Three questions to the controller."""
     return Seen(
         tuple(parse_partitions(_said("partition"))),
         tuple(parse_nodes(_said("node"))),
+        tuple(parse_reservations(_said("reservation"))),
+        users_groups(),
+        {name: os.environ[name] for name in ("SBATCH_PARTITION", "SBATCH_RESERVATION") if name in os.environ},
     )
 
 
 def _said(what: str) -> str:
-    done = said(["scontrol", "-o", "show", what], timeout_s=60.0, env={**os.environ, "SLURM_TIME_FORMAT": "%s"})
+    done = ask_slurm(["scontrol", "-o", "show", what], timeout_s=60.0, seconds=True)
     if not done.ok:
         raise LaunchError(f"scontrol show {what}: {done.stderr.strip()[:300]}", "Is the scheduler up?")
     return done.stdout
 
 
-def chosen(case: Case, seen: Seen) -> list[Partition]:
-    """The partitions that the job would be submitted to: those named, else the default one."""
-    named = [name for name in case.request.partition.split(",") if name]
-    return [p for p in seen.partitions if (p.name in named if named else p.default)]
-
-
-def candidates(case: Case, seen: Seen) -> list[NodeState]:
-    """The nodes that could be meant, whatever their state."""
-    names = {partition.name for partition in chosen(case, seen)}
-    only, without = _expanded(case.request.nodelist), _expanded(case.request.exclude)
-    mine = [node for node in seen.nodes if names & set(node.partitions) and node.name not in without]
-    return [node for node in mine if node.name in only] if only else mine
-
-
-def usable(case: Case, node: NodeState) -> bool:
-    """True for a node on which a job of this request can start, sooner or later."""
-    flags = set(node.flags)
-    return not flags & _UNUSABLE and (not flags & _KEPT or "reservation" in case.request.slurm)
-
-
-def _expanded(folded: str) -> set[str]:
-    if not folded:
-        return set()
-    from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet
-
-    return set(NodeSet(folded, resolver=RESOLVER_NOGROUP))
-
-
 def judge(case: Case, seen: Seen) -> list[Finding]:
-    """The partition, its nodes, its time limit."""
-    mine = chosen(case, seen)
-    unknown = sorted(set(case.request.partition.split(",")) - {p.name for p in seen.partitions} - {""})
+    """The partition, the reservation, its nodes, its time limit."""
+    request = case.request
+    mine = chosen(request, seen)
+    unknown = sorted(set(fitting.partitions_named(request, seen)) - {p.name for p in seen.partitions})
     if unknown or not mine:
-        known = ", ".join(p.name for p in seen.partitions) or "any"
+        usable = [p for p in seen.partitions if p.open_to(seen.groups)]
+        known = ", ".join(p.name for p in usable) or "any"
         found = f"there is no {', '.join(map(repr, unknown))}" if unknown else "Slurm has no default partition"
         return [Finding("partition", "wrong", found, f"one of {known}", "--partition NAME", stops=True)]
-    return [*_states(mine), *_accounts(case, mine), *_nodes(case, seen, mine), *_time(case, mine)]
+    return [
+        *_states(mine),
+        *_closed(mine, seen),
+        *_accounts(case, mine),
+        *(_reservation(case, seen) or _nodes(case, seen, mine)),
+        *_time(case, mine),
+    ]
+
+
+def _closed(mine: list[Partition], seen: Seen) -> list[Finding]:
+    """Partitions of others. Slurm asks its own machines for groups, so it has the last word."""
+    usable = ", ".join(p.name for p in seen.partitions if p.open_to(seen.groups)) or "none"
+    return [
+        Finding(
+            "partition",
+            "wrong",
+            f"{p.name} is for root alone" if p.root_only else f"{p.name} is for the groups {', '.join(p.groups)}",
+            f"one of {usable}",
+            "--partition NAME",
+        )
+        for p in mine
+        if not p.open_to(seen.groups)
+    ]
+
+
+def _reservation(case: Case, seen: Seen) -> list[Finding]:
+    unknown = sorted(set(fitting.reservations_named(case.request, seen)) - {r.name for r in seen.kept})
+    if not unknown:
+        return []
+    known = ", ".join(sorted({r.name for r in seen.kept}))
+    found = f"there is no {', '.join(map(repr, unknown))}"
+    expected, remedy = f"one of {known}" if known else "none: there is no reservation", "--slurm reservation=NAME"
+    return [Finding("reservation", "wrong", found, expected, remedy if known else "Leave it out", stops=True)]
 
 
 def _states(mine: list[Partition]) -> list[Finding]:
@@ -118,12 +115,11 @@ def _accounts(case: Case, mine: list[Partition]) -> list[Finding]:
 
 
 def _nodes(case: Case, seen: Seen, mine: list[Partition]) -> list[Finding]:
-    wanted = case.request.nodes
-    meant = candidates(case, seen)
-    good = [node for node in meant if usable(case, node)]
-    bad = [node for node in meant if not usable(case, node)]
-    named = _expanded(case.request.nodelist)
-    strangers = sorted(named - {node.name for node in meant})
+    request, wanted = case.request, case.request.nodes
+    meant = fitting.candidates(request, seen)
+    good = [node for node in meant if fitting.usable(request, seen, node)]
+    bad = [node for node in meant if not fitting.usable(request, seen, node)]
+    strangers = sorted(fitting.expanded(request.nodelist) - {node.name for node in meant})
     names = ",".join(partition.name for partition in mine)
     if strangers:
         found, remedy = f"{fold(strangers)} not in {names}", f"sinfo -N -p {names}"
@@ -133,22 +129,25 @@ def _nodes(case: Case, seen: Seen, mine: list[Partition]) -> list[Finding]:
         return [Finding("nodes", "wrong", f"at most {most} to a job", f"{wanted}", f"--nodes {most}", stops=True)]
     idle = sum(node.flags[:1] == ("IDLE",) for node in good)
     text = f"{len(good)} of {counted(len(meant), 'node')} can be used, {idle} idle"
-    expected = f"{wanted}"
-    out = f"sinfo -R -p {names}    # why the others cannot"
-    states = f"{fold(sorted(n.name for n in bad))} {_words(bad)}"
+    told = f"{text}; {fitting.reasons(bad)}" if bad else text
     if len(good) < wanted:
-        return [Finding("nodes", "wrong", f"{text}; {states}" if bad else text, expected, out, stops=True)]
+        later = sum(fitting.comes_back(request, seen, node) for node in bad)
+        fits, in_time = _what_fits(case, good), len(good) + later >= wanted
+        remedy = f"{fits}sinfo -R -p {names}    # why the others cannot"
+        return [Finding("nodes", "wrong", told, f"{wanted}", remedy, stops=True, passes=in_time)]
     if bad:
-        return [Finding("nodes", "warning", f"{text}; {states}", expected, out)]
+        return [Finding("nodes", "warning", told, f"{wanted}", f"sinfo -R -p {names}    # why the others cannot")]
     if idle < wanted:
-        return [Finding("nodes", "warning", text, f"{expected} idle", "The job waits: squeue --start")]
-    return [Finding("nodes", "ok", text, expected)]
+        return [Finding("nodes", "warning", text, f"{wanted} idle", "The job waits: squeue --start")]
+    return [Finding("nodes", "ok", text, f"{wanted}")]
 
 
-def _words(bad: list[NodeState]) -> str:
-    flags = {flag.lower().replace("mark *", "not responding") for node in bad for flag in node.flags}
-    shown = flags & {flag.lower().replace("mark *", "not responding") for flag in _UNUSABLE | _KEPT}
-    return "+".join(sorted(shown))
+def _what_fits(case: Case, good: list[NodeState]) -> str:
+    """The options with which the request could have the nodes that there are."""
+    if not good:
+        return ""
+    only = f"--nodelist {fold(sorted(node.name for node in good))}" if case.request.nodelist else f"--nodes {len(good)}"
+    return f"{only}, or once the others are mended again as it was: "
 
 
 def _time(case: Case, mine: list[Partition]) -> list[Finding]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hpcaccept import launch
 from hpcaccept.model.doctor.finding import Finding
-from hpcaccept.transport.process import ask as said
+from hpcaccept.transport.slurm import ask_slurm as said
 
 if TYPE_CHECKING:
     from hpcaccept.app.doctor.case import Case

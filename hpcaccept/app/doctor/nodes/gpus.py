@@ -1,4 +1,4 @@
-"""Does the driver of each node call as many GPUs healthy as were asked for?"""
+"""Can as many GPUs be started on each node as were asked for?"""
 
 from __future__ import annotations
 

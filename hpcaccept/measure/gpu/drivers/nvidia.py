@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpcaccept.measure.gpu import nvml, nvml_counters, nvml_links, xid
+from hpcaccept.bounded import read_text
+from hpcaccept.measure.gpu import cuda_start, nvml, nvml_counters, nvml_links, xid
 from hpcaccept.measure.gpu.driver import UNKNOWN_LINK, Gpu, NoAnswer, OpenGpu, Quantity, State, Vendor
 from hpcaccept.measure.gpu.nvml_counters import usable_memory
 
@@ -16,6 +18,12 @@ if TYPE_CHECKING:
 
 _DEVICE_FILES = "nvidia[0-9]*"
 _LIBRARY = "libnvidia-ml.so.1"
+#: ``NVML_FI_DEV_MEMORY_TEMP`` and ``NVML_FI_DEV_TEMPERATURE_SLOWDOWN_TLIMIT``.
+_MEMORY_TEMPERATURE, _SLOWDOWN_LIMIT = 82, 194
+#: Channels through which the GPUs of several nodes share memory, and the nodes that do.
+#: https://docs.nvidia.com/multi-node-nvlink-systems/imex-guide/
+IMEX_CHANNELS = Path("/dev/nvidia-caps-imex-channels")
+IMEX_NODES = Path("/etc/nvidia-imex/nodes_config.cfg")
 #: Bit of the mask → its name. Several hold at once; a newer driver knows more of them than this table.
 #: https://docs.nvidia.com/deploy/nvml-api/group__nvmlClocksEventReasons.html (driver 580, 2025); ``board_limit`` and
 #: ``reliability`` stand in ``pynvml`` 13.615 only.
@@ -91,8 +99,13 @@ class NvidiaDriver:
         self._opened = opened
 
     def versions(self) -> dict[str, str]:
-        """Of the driver, and the newest CUDA that it runs."""
-        found = {"driver": self._opened.driver(), "cuda_driver": self._opened.cuda_driver()}
+        """Of the driver, the newest CUDA that it runs, whether computing is confidential, and the IMEX domain of the node."""
+        found = {
+            "driver": self._opened.driver(),
+            "cuda_driver": self._opened.cuda_driver(),
+            "confidential_computing": self._opened.confidential_computing(),
+            "imex": imex(IMEX_CHANNELS, IMEX_NODES),
+        }
         return {name: text for name, text in found.items() if text}
 
     def list(self, fields: Collection[str] = ()) -> tuple[Gpu, ...]:
@@ -122,6 +135,25 @@ def available() -> bool:
     except OSError:
         return False
     return True
+
+
+def imex(channels: Path, nodes: Path) -> str:
+    """``2048 channels, domain of 18 nodes (1f3b0c9a)``; what the node was not given is left out, and a node without either is empty.
+
+    Args:
+        channels: folder with a file for each channel that this process may use.
+        nodes: the addresses of the domain's nodes, one a line; nodes of one domain have the same file.
+    """
+    count = len(list(channels.glob("channel*")))
+    try:
+        lines = [line.strip() for line in read_text(nodes).splitlines()]
+    except (OSError, ValueError):
+        lines = []
+    members = [line for line in lines if line and not line.startswith("#")]
+    digest = hashlib.sha256("\n".join(members).encode()).hexdigest()[:8]
+    said = [f"{count} channel{'s' if count > 1 else ''}"] if count else []
+    said += [f"domain of {len(members)} nodes ({digest})"] if members else []
+    return ", ".join(said)
 
 
 @contextmanager
@@ -158,11 +190,29 @@ def _temperature(api: Any, gpu: Any) -> float:
         return float(api.nvmlDeviceGetTemperatureV(gpu, api.NVML_TEMPERATURE_GPU))
 
 
+def _temperature_margin(api: Any, gpu: Any) -> float:
+    """K until the hardware slows down: how far below its limit the GPU is now, less how far from it the slowdown lies.
+
+    From Ada and Hopper on thresholds are told relative to a limit that is not told: ``T.Limit`` of nvidia-smi.
+    """
+    return float(api.nvmlDeviceGetMarginTemperature(gpu) - nvml.field(api, gpu, _SLOWDOWN_LIMIT))
+
+
+def _memory_errors(kind: str) -> Callable[[Any, Any], float]:
+    return lambda api, gpu: float(
+        api.nvmlDeviceGetTotalEccErrors(gpu, getattr(api, f"NVML_MEMORY_ERROR_TYPE_{kind}"), api.NVML_VOLATILE_ECC)
+    )
+
+
 _TELEMETRY: dict[Quantity, Callable[[Any, Any], float]] = {
     "clock": lambda api, gpu: api.nvmlDeviceGetClockInfo(gpu, api.NVML_CLOCK_SM) * 1e6,
     "power": lambda api, gpu: api.nvmlDeviceGetPowerUsage(gpu) / 1000,
     "energy": lambda api, gpu: api.nvmlDeviceGetTotalEnergyConsumption(gpu) / 1000,
     "temperature": _temperature,
+    "temperature_margin": _temperature_margin,
+    "memory_temperature": lambda api, gpu: float(nvml.field(api, gpu, _MEMORY_TEMPERATURE)),
+    "memory_errors_corrected": _memory_errors("CORRECTED"),
+    "memory_errors_uncorrected": _memory_errors("UNCORRECTED"),
     "pcie_gen": lambda api, gpu: int(api.nvmlDeviceGetCurrPcieLinkGeneration(gpu)),
     "pcie_gen_max": lambda api, gpu: int(api.nvmlDeviceGetMaxPcieLinkGeneration(gpu)),
     "pcie_width": lambda api, gpu: int(api.nvmlDeviceGetCurrPcieLinkWidth(gpu)),
@@ -183,6 +233,7 @@ VENDOR = Vendor(
     available=available,
     open=open_driver,
     visible=nvml.visible,
+    start=cuda_start.start_all,
     # NVML numbers GPUs by PCI bus, CUDA by speed first.
     environment={"CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
 )

@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import baseline
 
-from hpcaccept.app.baseline.build_shipped import SOURCES, build, check
+from hpcaccept.app.baseline.build_shipped import SOURCES, build, check, shipped_bands
 from hpcaccept.cli import main
 from hpcaccept.errors import RunError, UsageError
 from hpcaccept.judge.baseline.match import fitting_entry
-from hpcaccept.measure.kernels.gemm_shapes import frozen
 from hpcaccept.model.baseline import peak_of
 from hpcaccept.parse.baseline_source import Source, parse_source
 from hpcaccept.store.baseline_file import SHIPPED, find_baseline, read_generations, write_baseline
@@ -38,23 +37,33 @@ unit = "TFLOP/s"
 [[limits]]
 keys = "matmul.rate_flops[bf16]"
 value = 80
-band = 0.10
+band = "products"
 unit = "TFLOP/s"
 subjects = 1
 source = "somebody"
+date = 2026-10-05
 why = "one board"
+method = { tool = "gemm", timing = "sustained", gpus = "all", shape = "cube", dtype = "bf16", accumulate = "fp32", operands = "random" }
+"""
+UNUSED = """
+[[unused]]
+figure = "x"
+source = "somebody"
+date = 2026-10-05
+why = "another thing"
+method = { tool = "gemm", timing = "burst", gpus = "one" }
 """
 
 
 def source(text: str = SOURCE) -> Source:
-    return parse_source(text, "x.toml")
+    return parse_source(text, "x.toml", shipped_bands())
 
 
 # --- what is shipped --------------------------------------------------------------------------------------------------
 
 
 def test_building_again_gives_the_same_bytes(tmp_path: Path) -> None:
-    assert len(list(build(SOURCES, tmp_path))) == len(FILES) == 36
+    assert len(list(build(SOURCES, tmp_path))) == len(FILES) == 39
     for file in sorted(tmp_path.glob("*.h5")):
         there = SHIPPED / file.name
         assert there.read_bytes() == file.read_bytes() or read_generations(there) == read_generations(file), file.name
@@ -79,18 +88,8 @@ def test_every_number_has_a_unit_a_source_and_a_date_and_lies_below_its_peak(fil
     assert all(peak.source and peak.date for peak in one.peaks)
 
 
-def test_a_figure_of_a_frozen_shape_is_of_the_shape_that_is_measured() -> None:
-    shapes = frozen()
-    for file in FILES:
-        one = source(file.read_text("utf-8"))
-        for limit in one.limits:
-            if "in the shape that matmul has frozen" in limit.source:
-                form = limit.keys[0].partition("[")[2].rstrip("]")
-                assert (one.model, form) in shapes
-
-
 def test_a_blank_stays_blank() -> None:
-    (one,) = read_generations(SHIPPED / "nvidia-rtx-pro-6000-blackwell-server-edition.h5")
+    (one,) = read_generations(SHIPPED / "nvidia-rtx-pro-6000-blackwell-workstation-edition.h5")
     assert one.entries == {}
 
 
@@ -106,8 +105,8 @@ def test_the_shipped_one_judges_where_a_site_has_nothing_of_its_own(tmp_path: Pa
     key, facts = "matmul.rate_flops[bf16]", {"gpu_power_limit_w": "700", "gpu_memory_gib": "79.6"}
     entry, word, _ = fitting_entry(found[1], key, 2, "FLOP/s", "12 threads, all at once", facts)
     assert entry is not None
-    assert entry.center == 7.945e14
-    assert entry.lower == pytest.approx(7.1505e14)
+    assert entry.center is None
+    assert entry.lower == pytest.approx(0.88 * 7.3e14)
     assert word == "published figure, not learned here"
     assert fitting_entry(found[1], key, 2, "FLOP/s", "any", {**facts, "gpu_power_limit_w": "500"})[0] is None
 
@@ -120,8 +119,23 @@ def test_a_source_is_read_in_si() -> None:
     assert one.facts == {"gpu_power_limit_w": "350"}
     (limit,) = one.limits
     assert (limit.center, limit.unit) == (80e12, "FLOP/s")
-    assert limit.lower == pytest.approx(72e12)
-    assert limit.source == "somebody; 10 % below 80 TFLOP/s: one board"
+    assert limit.lower == pytest.approx(70.4e12)
+    assert limit.source.startswith(
+        "somebody (2026-10-05: gemm, sustained, all GPUs at once, cube, bf16 accumulated in fp32, random operands); "
+        "12 % below 80 TFLOP/s (products: "
+    )
+    assert limit.source.endswith("): one board")
+
+
+def test_a_figure_that_is_not_used_may_be_one_of_ours() -> None:
+    (one,) = source(SOURCE + UNUSED).unused
+    assert (one.keys, one.value, one.date) == ((), None, "2026-10-05")
+    keyed = UNUSED.replace("source =", 'keys = "matmul.rate_flops[bf16]"\nvalue = 75\nunit = "TFLOP/s"\nsource =')
+    (one,) = source(SOURCE + keyed).unused
+    assert (one.keys, one.value, one.unit) == (("matmul.rate_flops[bf16]",), 75e12, "FLOP/s")
+    for line in ('unit = "TFLOP/s"\n', "value = 75\n", 'keys = "matmul.rate_flops[bf16]"\n'):
+        with pytest.raises(UsageError, match="keys, value and unit"):
+            source(SOURCE + keyed.replace(line, ""))
 
 
 @pytest.mark.parametrize(
@@ -133,19 +147,28 @@ def test_a_source_is_read_in_si() -> None:
         ("date = 2026-11-22\n", "", "date is missing"),
         ("date = 2026-11-22", 'date = "today"', "expected a TOML date"),
         ('peak_source = "a data sheet"\n', "", "peak_source is missing"),
-        ("band = 0.10\n", "", "expected value and band"),
-        ("band = 0.10", "band = 1.5", "a share between 0 and 1"),
-        ("band = 0.10", "lower = 39", "less than half of its value"),
-        ("band = 0.10", "band = 0.10\nlower = 70", "expected value and band"),
+        ('band = "products"\n', "", "expected value and band"),
+        ('band = "products"', "band = 0.10", "band is 0.1, expected one of products, "),
+        ('band = "products"', 'band = "product"', "band is 'product', expected one of products, "),
+        ('band = "products"', "lower = 39", "less than half of its value"),
+        ('band = "products"', 'band = "products"\nlower = 70', "expected value and band"),
+        ("date = 2026-10-05\n", "", "limit of matmul.rate_flops[bf16]: date is None"),
+        ("method = {", "methode = {", "there is no key 'methode'"),
+        ('method = { tool = "gemm", ', "method = { ", "expected at least tool, timing and gpus"),
+        ('timing = "sustained"', 'timing = "long"', "timing is 'long', expected one of sustained, burst, not said"),
+        ('gpus = "all"', 'gpus = "8"', "gpus is '8', expected one of all, one, not said"),
+        ("operands =", "operand =", "method: there is no key 'operand'"),
         ("value = 80\n", "", "expected value and band"),
         ("confidence", "confidenze", "there is no key 'confidenze'"),
         ("value = 100", "valu = 100", "there is no key 'valu'"),
         ("value = 100\n", "", "value is missing"),
         ("keys = \"matmul.rate_flops[bf16]\"\nvalue = 80", "value = 80", "keys is None"),
-        ("band = 0.10", 'band = 0.10\nwhen = "now"', "there is no key 'when'"),
+        ("subjects = 1", 'subjects = 1\nwhen = "now"', "there is no key 'when'"),
         ('unit = "TFLOP/s"\nsubjects', 'unit = "TF"\nsubjects', "found the unit 'TF'"),
         ("model", "[model", "is not TOML"),
-        ('why = "one board"\n', 'why = "one board"\n[[unused]]\nfigure = "x"\n', "unused 'x': expected"),
+        ("[[limits]]", '[[unused]]\nfigure = "x"\n[[limits]]', "unused 'x': expected"),
+        ("[[limits]]", UNUSED.replace("date = 2026-10-05\n", "") + "[[limits]]", "unused 'x': expected"),
+        ("[[limits]]", UNUSED.replace('timing = "burst"', 'timing = ""') + "[[limits]]", "timing is ''"),
     ],
 )  # fmt: skip
 def test_a_source_without_what_it_must_say_is_refused(old: str, new: str, why: str) -> None:
@@ -166,6 +189,8 @@ def test_a_source_without_what_it_must_say_is_refused(old: str, new: str, why: s
         ("matmul.rate_flops[bf16]\"\nvalue = 80", "gemm.x\"\nvalue = 80", "There is no check 'gemm'"),
         ("matmul.rate_flops[bf16]\"\nvalue = 80", "matmul\"\nvalue = 80", "expected check.metric"),
         ("NVIDIA X", "NVIDIA Y", "Name it nvidia-y.toml"),
+        ('timing = "sustained"', 'timing = "burst"', "does not judge it: matmul is measured back to back"),
+        ('operands = "random"', 'operands = "constant"', "Keep it under [[unused]] with that reason"),
         ("[[limits]]", SOURCE[SOURCE.index("[[limits]]") :] + "[[limits]]", "has two limits"),
     ],
 )  # fmt: skip

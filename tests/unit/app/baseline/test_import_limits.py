@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.baseline_files import read_baseline
-from support.builders import DATA, H100
+from support.builders import DATA, H100, baseline, entry
 from support.gpu_runs import file_of, typed
+
+from hpcaccept.store.baseline_file import read_generations, write_baseline
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +37,34 @@ def test_a_configuration_of_aznhc_becomes_a_draft_and_the_rest_is_listed(
     assert (one.lower, one.center, one.unit, one.source) == (48e9, None, "B/s", "eight_gpus.conf: check_gpu_bw 48 335")
     assert found.entries["peer_to_peer.bandwidth_bytes[*→*]"].gpus == 8
     assert "not taken from eight_gpus.conf: line" in out
-    assert "check_ib_bw_gdr 380: a limit of the network cards" in out
+    assert "check_ib_bw_gdr 380" in out
+    (network,) = [line for line in out.splitlines() if "a limit of the network cards" in line]
+    assert network.count("line ") >= 2, "lines with one reason are told together"
+
+
+def test_a_limit_that_no_board_of_the_size_can_meet_is_not_taken(
+    capsys: pytest.CaptureFixture[str], place: Path
+) -> None:
+    """nc80adis_h100_v5.conf: two healthy boards reach 257 GB/s, their bridge carries 300."""
+    conf = place / "nc80adis.conf"
+    conf.write_text("* || check_gpu_count 2\n* || check_gpu_bw 48 335\n* || check_nccl_allreduce 208.0 1 16G\n")
+    code, out, _ = typed(capsys, "import", str(conf), "--model", "NVIDIA H100 NVL")
+    assert code == 0
+    assert "335 GB/s is more than the 300 GB/s that the NVLink bridge of a NVIDIA H100 NVL carries one way" in out
+    found = read_baseline(file_of(place, "NVIDIA H100 NVL")).entries
+    assert not [key for key in found if key.startswith("peer_to_peer")]
+    assert found["nccl_tests.busbw_bytes[all_reduce/16GiB]"].lower == 208e9
+
+
+def test_bus_bandwidth_of_an_unknown_number_of_gpus_waits_for_that_number(
+    capsys: pytest.CaptureFixture[str], place: Path
+) -> None:
+    file = str(DATA / "superbench/baseline.json")
+    key = "nccl_tests.busbw_bytes[all_reduce/8GiB]"
+    assert "say it with --gpus N" in typed(capsys, "import", file, "--model", A100)[1]
+    assert key not in read_baseline(file_of(place, A100)).entries
+    assert typed(capsys, "import", file, "--model", A100, "--gpus", "8")[0] == 0
+    assert read_baseline(file_of(place, A100)).entries[key].gpus == 8
 
 
 def test_results_of_superbench_become_centre_spread_and_limit(capsys: pytest.CaptureFixture[str], place: Path) -> None:
@@ -69,6 +98,21 @@ def test_a_limit_below_half_of_what_is_published_is_not_taken(capsys: pytest.Cap
     _, out, _ = typed(capsys, "import", str(table), "--model", H100)
     assert "its limit 6 GB/s is less than half of the published 48 GB/s" in out
     assert set(read_baseline(file_of(place)).entries) == {"matmul.rate_flops[fp32]"}
+
+
+def test_a_limit_below_half_of_what_was_measured_here_is_not_taken(
+    capsys: pytest.CaptureFixture[str], place: Path
+) -> None:
+    """Nothing is published of the metric; a learned generation knows it, whatever its state."""
+    measured = entry(
+        "matmul.rate_flops[int8]", center=1.5e15, lower=1.4e15, spread=1e13, floor=0.04, width=0.01, freedom=20.0
+    )
+    write_baseline(place / "baselines", baseline(measured))
+    table = place / "low.csv"
+    table.write_text("key,unit,lower\nmatmul.rate_flops[int8],TFLOP/s,700\nmatmul.rate_flops[fp32],TFLOP/s,30\n")
+    _, out, _ = typed(capsys, "import", str(table), "--model", H100)
+    assert "its limit 700 TFLOP/s is less than half of the 1.5 PFLOP/s that was measured here" in out
+    assert set(read_generations(file_of(place))[-1].entries) == {"matmul.rate_flops[fp32]"}
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,51 @@ def test_slow_decline_over_several_runs_is_refused_and_can_be_accepted_by_name(
     assert typed(capsys, "approve", H100, "--by", "Ann")[0] == 0
 
 
+def test_learning_says_what_the_limits_state_and_what_few_units_have_cost(
+    capsys: pytest.CaptureFixture[str], place: Path
+) -> None:
+    gpu_run(place, "run-1", [7.7e14, 7.9e14, 8.0e14, 8.1e14])
+    out = typed(capsys, "learn", "run-1")[1]
+    assert "set to blame anybody in 0.0025 of healthy runs of 4 such values" in out
+    assert f"wider because few units were learned from: 1 of 1 limits; {BF16}: " in out
+    assert "% from 4 unit(s), " in out
+    assert "% from 16, and from " in out
+    shown = typed(capsys, "show", H100)[1]
+    assert "set to blame anybody in 0.0025 of healthy runs of 4 such values" in shown
+    gpu_run(place, "run-2", [8.0e14, 7.98e14, 8.02e14] * 64)
+    assert "wider because few units" not in typed(capsys, "learn", "run-2")[1]
+
+
+def test_a_run_of_two_groups_is_no_example_of_a_healthy_fleet(capsys: pytest.CaptureFixture[str], place: Path) -> None:
+    """Eight GPUs around 800 and eight around 700 TFLOP/s: nobody fails, and together they would teach a limit that both meet."""
+    good, slow = (8.00e14, 8.02e14, 7.98e14, 8.01e14), (7.00e14, 7.02e14, 6.98e14, 7.01e14)
+    gpu_run(place, "run-1", (*good, *slow, *good, *slow), model="A GPU of our own")
+    code, _, err = typed(capsys, "learn", "run-1")
+    assert code == 3
+    assert "was not accepted: matmul.rate_flops[bf16]: they are two groups" in err
+    assert not file_of(place, "A GPU of our own").exists()
+
+
+def test_a_decline_that_may_be_a_matter_of_units_is_learned_and_told(
+    capsys: pytest.CaptureFixture[str], place: Path
+) -> None:
+    gpu_run(place, "run-1", [7.9e14, 8.0e14, 8.1e14, 8.0e14])
+    assert typed(capsys, "learn", "run-1")[0] == 0
+    assert typed(capsys, "approve", H100, "--by", "Ann")[0] == 0
+    gpu_run(place, "run-2", [7.7e14, 7.8e14, 7.9e14, 7.8e14])
+    code, out, _ = typed(capsys, "learn", "run-2")
+    assert code == 0
+    assert f"not sure {BF16}: 780 TFLOP/s is 2.5 % worse than 800 TFLOP/s of generation 1" in out
+    assert "units in each could tell" in out
+
+
+def test_the_clock_at_which_it_was_learned_is_kept(capsys: pytest.CaptureFixture[str], place: Path) -> None:
+    gpu_run(place, "run-1", clocks=[1.70e9, 1.75e9, 1.80e9, 1.76e9])
+    assert typed(capsys, "learn", "run-1")[0] == 0
+    (one,) = read_generations(file_of(place))
+    assert one.provenance.facts["clock[matmul.clock_hz[bf16]]"] == "1.75 GHz"
+
+
 def test_a_strict_baseline_refuses_another_driver(capsys: pytest.CaptureFixture[str], place: Path) -> None:
     gpu_run(place, "run-1")
     assert typed(capsys, "learn", "run-1", "--strict")[0] == 0
@@ -241,8 +286,8 @@ def test_check_of_a_run_says_what_can_be_judged(capsys: pytest.CaptureFixture[st
 def test_an_old_file_is_upgraded(capsys: pytest.CaptureFixture[str], place: Path) -> None:
     (place / "baselines").mkdir()
     first_format(file_of(place))
-    assert "format 1 → 3" in typed(capsys, "upgrade")[1]
-    assert "format 3, unchanged" in typed(capsys, "upgrade")[1]
+    assert "format 1 → 4" in typed(capsys, "upgrade")[1]
+    assert "format 4, unchanged" in typed(capsys, "upgrade")[1]
     assert read_baseline(file_of(place)).state == "draft"
 
 

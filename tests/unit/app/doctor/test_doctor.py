@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -15,14 +16,16 @@ from hpcaccept.app import doctor
 from hpcaccept.app.doctor import Diagnosis, judged, modules, nodes
 from hpcaccept.app.doctor.as_json import plain
 from hpcaccept.app.doctor.case import Case
+from hpcaccept.app.doctor.fitting import Seen
 from hpcaccept.app.doctor.login import account, gres, image, mpi_types, mpiexec, partition, runs_folder, slurm
 from hpcaccept.app.doctor.probe_nodes import probe_command
 from hpcaccept.errors import install_hint
 from hpcaccept.model.doctor.finding import Finding
 from hpcaccept.model.doctor.probe import Clock, NoAnswer, NodeFacts, ProbeRequest, ProbeResult
-from hpcaccept.model.node import NodeState
+from hpcaccept.model.node import NodeState, Reserved, TakenOut
 from hpcaccept.model.plan import Image, Request
 from hpcaccept.parse.image_file import ImageFile
+from hpcaccept.parse.slurm.nodes import parse_nodes
 from hpcaccept.parse.slurm.site import (
     Accounting,
     Partition,
@@ -43,11 +46,13 @@ CASE = Case("slurm", Request(4, gpus_per_node=8), Image(), Path("/shared/runs"))
 
 
 def node(number: int, **more: Any) -> NodeState:
-    return NodeState(**{"name": f"n{number}", "flags": ("IDLE",), "gpus": 8, "partitions": ("gpu",), **more})
+    return NodeState(
+        **{"name": f"n{number}", "flags": ("IDLE",), "gpus": (("h100", 8),), "partitions": ("gpu",), **more}
+    )
 
 
-def site(*found: NodeState, partitions: tuple[Partition, ...] = (GPU,)) -> partition.Seen:
-    return partition.Seen(partitions, found or tuple(map(node, range(4))))
+def site(*found: NodeState, partitions: tuple[Partition, ...] = (GPU,), **more: Any) -> Seen:
+    return Seen(partitions, found or tuple(map(node, range(4))), **more)
 
 
 def only(findings: Sequence[Finding], look: str) -> Finding:
@@ -113,10 +118,81 @@ def test_a_node_on_which_no_job_can_start_is_not_counted(flag: str) -> None:
     assert found.mark == "wrong"
 
 
-def test_nodes_of_the_own_reservation_can_be_used() -> None:
-    kept = [node(i, flags=("IDLE", "RESERVED")) for i in range(4)]
-    found = only(partition.judge(asked(slurm={"reservation": "night"}), site(*kept)), "nodes")
-    assert found.mark == "ok"
+@pytest.mark.parametrize("flags", [("IDLE", "RESERVED"), ("IDLE", "MAINTENANCE", "RESERVED"), ("IDLE", "MAINT")])
+def test_what_a_reservation_keeps_is_for_the_run_that_names_it(flags: tuple[str, ...]) -> None:
+    kept = [node(i, flags=flags) for i in range(4)]
+    of = [
+        Reserved("night", 0.0, math.inf, frozenset(n.name for n in kept)),
+        Reserved("day", 0.0, math.inf, frozenset(("x",))),
+    ]
+    mine = site(*kept, kept=tuple(of))
+    found = only(partition.judge(asked(slurm={"reservation": "night"}), mine), "nodes")
+    assert (found.mark, found.found) == ("ok", "4 of 4 nodes can be used, 4 idle")
+    other = only(partition.judge(asked(slurm={"reservation": "day"}), mine), "nodes")
+    assert (other.mark, other.stops, other.passes) == ("wrong", True, False)
+    # It ends by itself: who can wait may queue.
+    nobody = only(partition.judge(CASE, mine), "nodes")
+    assert (nobody.mark, nobody.stops, nobody.passes) == ("wrong", True, True)
+    by_shell = only(partition.judge(CASE, replace(mine, environ={"SBATCH_RESERVATION": "night"})), "nodes")
+    assert by_shell.mark == "ok"
+
+
+def test_outside_its_reservation_a_run_has_nothing() -> None:
+    free = tuple(map(node, range(4)))
+    mine = site(*free, kept=(Reserved("night", 0.0, math.inf, frozenset(("n0", "n1"))),))
+    found = only(partition.judge(asked(nodes=3, slurm={"reservation": "night"}), mine), "nodes")
+    assert found.found == "2 of 4 nodes can be used, 2 idle; n[2-3] elsewhere"
+
+
+def test_a_reservation_that_is_not_there_names_those_that_are() -> None:
+    seen = site(kept=(Reserved("night", 0.0, math.inf, frozenset(("n0",))),))
+    found = only(partition.judge(asked(slurm={"reservation": "nigth"}), seen), "reservation")
+    assert (found.mark, found.found, found.expected, found.stops) == (
+        "wrong",
+        "there is no 'nigth'",
+        "one of night",
+        True,
+    )
+    found = only(partition.judge(asked(slurm={"reservation": "x"}), site()), "reservation")
+    assert (found.expected, found.remedy) == ("none: there is no reservation", "Leave it out")
+
+
+def test_only_partitions_that_the_user_may_use_are_offered() -> None:
+    closed = (GPU, Partition("staff", "UP", groups=("wheel",)), Partition("root", "UP", root_only=True))
+    users = site(partitions=closed, groups=frozenset(("users",)))
+    assert partition.judge(asked(partition="x"), users)[0].expected == "one of gpu"
+    assert partition.judge(asked(partition="x"), replace(users, groups=None))[0].expected == "one of gpu, staff, root"
+    (found,) = [f for f in partition.judge(asked(partition="staff"), users) if f.expected == "one of gpu"]
+    assert (found.found, found.expected) == ("staff is for the groups wheel", "one of gpu")
+    # Slurm looks groups up elsewhere, and has the last word.
+    assert not found.stops
+
+
+def test_the_partition_that_the_shell_names_is_looked_at() -> None:
+    both = site(partitions=(GPU, Partition("old", "DOWN")), environ={"SBATCH_PARTITION": "old"})
+    assert partition.judge(CASE, both)[0].found == "old is down"
+    assert partition.judge(asked(partition="gpu"), both)[0].found == "gpu is up"
+
+
+def test_a_drained_node_is_told_with_why_by_whom_since_when_and_what_fits() -> None:
+    (drained,) = parse_nodes(
+        "NodeName=n3 Gres=gpu:h100:8 State=IDLE+DRAIN Partitions=gpu Reason=bad DIMM in slot 3, ticket #42 [root@1795944475]"
+    )
+    found = only(partition.judge(CASE, site(*map(node, range(3)), drained)), "nodes")
+    assert found.found == (
+        "3 of 4 nodes can be used, 3 idle; n3 drain: bad DIMM in slot 3, ticket #42 (root, 2026-11-29 09:27 UTC)"
+    )
+    assert found.remedy.startswith("--nodes 3, or once the others are mended again as it was: sinfo -R -p gpu")
+    named = only(partition.judge(asked(nodelist="n[0-3]"), site(*map(node, range(3)), drained)), "nodes")
+    assert named.remedy.startswith("--nodelist n[0-2], or")
+
+
+def test_of_many_reasons_a_few_are_told_and_the_rest_is_counted() -> None:
+    many = [node(i, flags=("DOWN",), out=TakenOut(f"reason {i % 6}")) for i in range(12)]
+    found = only(partition.judge(CASE, site(*many)), "nodes")
+    assert "n[0,6] down: reason 0; " in found.found
+    assert found.found.endswith("; 4 nodes more")
+    assert found.remedy.startswith("sinfo -R")
 
 
 def test_busy_nodes_can_be_used_later() -> None:
@@ -165,12 +241,25 @@ def test_accounts(asked_for: str, seen: account.Seen, mark: str, said: str) -> N
 
 
 def test_seven_of_eight_gpus_in_the_gres_are_told_by_node() -> None:
-    (found,) = gres.judge(CASE, site(*map(node, range(3)), node(3, gpus=7)))
+    (found,) = gres.judge(CASE, site(*map(node, range(3)), node(3, gpus=(("h100", 7),))))
     assert (found.mark, found.found, found.expected, found.stops) == ("wrong", "n3: 7 GPUs", "8", True)
-    (found,) = gres.judge(asked(nodes=3), site(*map(node, range(3)), node(3, gpus=7)))
+    (found,) = gres.judge(asked(nodes=3), site(*map(node, range(3)), node(3, gpus=(("h100", 7),))))
     assert (found.mark, found.stops) == ("warning", False)
     (found,) = gres.judge(CASE, site())
     assert (found.mark, found.found) == ("ok", "8 GPUs to a node")
+
+
+def test_gpus_of_another_kind_are_no_gpus_of_this_request() -> None:
+    sliced = [node(i, gpus=(("ampere", 6), ("1g.10gb", 28))) for i in range(4)]
+    (found,) = gres.judge(asked(gpus_per_node=6), site(*sliced))
+    assert (found.mark, found.stops) == ("wrong", True)
+    assert found.found == "n0: ampere:6, 1g.10gb:28 to a node, slices among them, and which are meant is not said"
+    assert found.remedy == "--gpus-per-node ampere:6 or --gpus-per-node 1g.10gb:28"
+    for gpu_type, count in (("ampere", 6), ("1g.10gb", 28)):
+        (found,) = gres.judge(asked(gpus_per_node=count, gpu_type=gpu_type), site(*sliced))
+        assert (found.mark, found.found) == ("ok", f"{gpu_type}:{count} to a node")
+    (found,) = gres.judge(asked(gpus_per_node=8, gpu_type="ampere"), site(*sliced))
+    assert (found.mark, found.found, found.expected) == ("wrong", "n[0-3]: ampere:6, 1g.10gb:28", "ampere:8")
 
 
 def test_what_starts_mpi() -> None:

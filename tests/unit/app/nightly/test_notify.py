@@ -19,6 +19,7 @@ from hpcaccept.app.nightly.changes import Change, Changes
 from hpcaccept.app.nightly.message import NightReport, as_json, as_slack, headline, is_news, news_lines, text
 from hpcaccept.app.nightly.notify import notify, ways
 from hpcaccept.config.nightly import NightlySettings
+from hpcaccept.config.secret_files import read_secret
 from hpcaccept.errors import LaunchError, UsageError
 from hpcaccept.model.nightly.night import Ended
 from hpcaccept.transport import mail, webhook
@@ -250,14 +251,14 @@ def test_a_secret_comes_from_a_file_that_only_its_owner_can_read(tmp_path: Path)
     file.write_text("https://site/x\nsecond line\n")
     file.chmod(0o640)
     with pytest.raises(UsageError, match="others may read it") as fault:
-        webhook.read_secret(str(file), "V", {})
+        read_secret(str(file), "V", {})
     assert f"chmod 600 {file}" in str(fault.value)
     file.chmod(0o600)
-    assert webhook.read_secret(str(file), "V", {}) == "https://site/x"
-    assert webhook.read_secret(str(file), "V", {"V": " from the environment\n"}) == "from the environment"
-    assert webhook.read_secret("", "V", {}) == ""
+    assert read_secret(str(file), "V", {}) == "https://site/x"
+    assert read_secret(str(file), "V", {"V": " from the environment\n"}) == "from the environment"
+    assert read_secret("", "V", {}) == ""
     with pytest.raises(UsageError, match="No such file"):
-        webhook.read_secret(str(tmp_path / "none"), "V", {})
+        read_secret(str(tmp_path / "none"), "V", {})
 
 
 def test_news_that_nobody_got_is_told_by_the_next_night() -> None:

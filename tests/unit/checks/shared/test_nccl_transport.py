@@ -10,6 +10,7 @@ from support.solo_context import SoloContext
 
 from hpcaccept.checks.allreduce import Allreduce
 from hpcaccept.checks.shared import nccl_transport
+from hpcaccept.errors import ToolError
 from hpcaccept.measure.device import Cpu
 from hpcaccept.measure.host import infiniband
 from hpcaccept.model.metric import Limit
@@ -172,3 +173,154 @@ def test_only_active_ports_could_carry_rdma(monkeypatch: pytest.MonkeyPatch, tmp
     adapters = infiniband.adapters(tmp_path)
     monkeypatch.setattr(infiniband, "adapters", lambda: adapters)
     assert nccl_transport.active_ports() == ("mlx5_0/1 (InfiniBand)", "mlx5_2/1 (Ethernet)")
+
+
+# --- the rate itself --------------------------------------------------------------------------------------------------
+
+GB = 1e9
+
+
+class Fabric(SoloContext):
+    """Rank 0 of nodes that say what their cards carry and what their NCCL connected."""
+
+    def __init__(self, cards: dict[str, float], crossing: tuple[str, bool] = ("", False)) -> None:
+        super().__init__(Allreduce(), rank=0, size=16, node="node0")
+        self.answers: list[list[Any]] = [list(cards.items()), [crossing]]
+
+    def allgather(self, thing: Any) -> list[Any]:
+        return self.answers.pop(0) if self.answers else [thing]
+
+
+@pytest.fixture
+def no_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nccl_transport, "nccl_log", lambda _environ: ("", ""))
+    monkeypatch.setattr(nccl_transport, "card_bytes", lambda: 0.0)
+
+
+def rate(
+    busbw: float, operation: str = "all_reduce", nodes: int = 2, each: int = 8, sharing: int = 1, size: str = "1GiB"
+) -> Any:
+    return nccl_transport.Rate(f"nccl/{size}", operation, nodes, each, sharing, busbw)
+
+
+@pytest.mark.parametrize(
+    ("operation", "nodes", "each", "cards", "busbw", "share"),
+    [
+        # NVIDIA's CRE validation of November 2026, GB/s, 16 GB messages, with the nominal rate of a node's cards.
+        ("all_reduce", 2, 8, 400, 487.87, 0.65),
+        ("all_to_all", 2, 8, 400, 79.11, 0.84),
+        ("all_reduce", 4, 4, 200, 191.40, 0.77),
+        ("all_to_all", 4, 4, 200, 58.15, 0.93),
+        ("all_reduce", 8, 4, 400, 376.01, 0.85),
+        ("all_reduce", 2, 8, 200, 337.09, 0.90),
+        ("all_gather", 2, 8, 200, 189.27, 0.50),
+        # Together's and AWS' own: within the cut too.
+        ("all_reduce", 8, 8, 400, 386.6, 0.86),
+        ("broadcast", 4, 8, 400, 390, 0.975),
+    ],
+)
+@pytest.mark.usefixtures("no_log")
+def test_published_rates_are_below_what_the_cards_carry(
+    operation: str, nodes: int, each: int, cards: float, busbw: float, share: float
+) -> None:
+    ctx = Fabric({f"node{n}": cards * GB for n in range(nodes)})
+    nccl_transport.judge_rates(ctx, "nccl", [rate(busbw * GB, operation, nodes, each)])
+    assert ctx.value("cards_share", "nccl/1GiB") == pytest.approx(share, abs=0.006)
+
+
+@pytest.mark.usefixtures("no_log")
+def test_the_published_run_at_239_percent_is_an_error_and_no_pass() -> None:
+    """GCP GB200, 2 nodes, "NVLink between nodes off": as fast as with it."""
+    ctx = Fabric({"node0": 200 * GB, "node1": 200 * GB})
+    with pytest.raises(
+        ToolError, match=r"nccl/1GiB reached 838 GB/s, 239% of the 350 GB/s that the network cards of 2 nodes"
+    ):
+        nccl_transport.judge_rates(ctx, "nccl", [rate(100 * GB, each=4, size="1MiB"), rate(837.76 * GB, each=4)])
+    assert ctx.value("cards_share", "nccl/1GiB") > 0
+
+
+@pytest.mark.usefixtures("no_log")
+def test_the_error_is_one_of_every_rank() -> None:
+    ctx = Fabric({"node0": 200 * GB, "node1": 200 * GB})
+    ctx.rank = 9
+    ctx.answers.append(["nccl/1GiB reached too much", ""])
+    with pytest.raises(ToolError, match="reached too much"):
+        nccl_transport.judge_rates(ctx, "nccl", [])
+    assert not ctx.samples
+
+
+@pytest.mark.usefixtures("no_log")
+def test_rails_share_the_cards_of_their_nodes() -> None:
+    ctx = Fabric({"node0": 400 * GB, "node1": 400 * GB})
+    nccl_transport.judge_rates(ctx, "nccl", [rate(45 * GB, "all_gather", each=1, sharing=8)])
+    assert ctx.value("cards_share", "nccl/1GiB") == pytest.approx(0.9)
+
+
+@pytest.mark.usefixtures("no_log")
+def test_sums_in_the_switches_may_be_twice_the_cards() -> None:
+    ctx = Fabric({f"node{n}": 400 * GB for n in range(8)}, crossing=("", True))
+    nccl_transport.judge_rates(ctx, "nccl", [rate(700 * GB, nodes=8)])
+    assert ctx.value("cards_share", "nccl/1GiB") == pytest.approx(700 / (2 * 400 * 63 / 64))
+
+
+@pytest.mark.parametrize(
+    ("cards", "crossing", "backend", "why"),
+    [
+        ({"node0": 400 * GB, "node1": 400 * GB}, ("NVLink connects the nodes", False), "nccl", "NVLink connects"),
+        ({"node0": 400 * GB, "node1": 0.0}, ("", False), "nccl", "1 of 2 nodes have no RDMA port"),
+        ({"node0": 400 * GB}, ("", False), "nccl", ""),
+        ({"node0": 400 * GB, "node1": 400 * GB}, ("", False), "gloo", ""),
+    ],
+)
+@pytest.mark.usefixtures("no_log")
+def test_where_the_cards_bound_nothing_nothing_is_judged(
+    cards: dict[str, float], crossing: tuple[str, bool], backend: str, why: str
+) -> None:
+    ctx = Fabric(cards, crossing)
+    nccl_transport.judge_rates(ctx, backend, [rate(9999 * GB)])
+    assert not ctx.samples
+    assert why in ctx.refused.get("cards_share", "")
+
+
+def test_nvlink_between_nodes_and_sharp_are_read_from_the_log() -> None:
+    assert nccl_transport._crossing((DATA / "gb200-mnnvl-2.28.log").read_text())[0]
+    assert nccl_transport._crossing((DATA / "hpcx-sharp-2.18.log").read_text()) == ("", True)
+    assert nccl_transport._crossing(IB) == nccl_transport._crossing("") == ("", False)
+
+
+@pytest.mark.parametrize(("name", "layer", "expected"), [
+    ("mlx5_0", "InfiniBand", 50 * GB),
+    ("rdmap16s27", "Unspecified", 0.0),
+    ("mlx5_bond_0", "Ethernet", 0.0),
+])  # fmt: skip
+def test_only_rates_that_drivers_tell_rightly_bound_anything(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, layer: str, expected: float
+) -> None:
+    folder = tmp_path / "sys/class/infiniband" / name / "ports/1"
+    folder.mkdir(parents=True)
+    for file, text in (("state", "4: ACTIVE"), ("link_layer", layer), ("rate", "400 Gb/sec (4X NDR)")):
+        (folder / file).write_text(f"{text}\n")
+    adapters = infiniband.adapters(tmp_path)
+    monkeypatch.setattr(infiniband, "adapters", lambda **_: adapters)
+    assert nccl_transport.card_bytes() == expected
+
+
+def test_a_rank_whose_channels_stay_in_the_node_says_nothing_of_gpudirect(ctx: TwoNodes, tmp_path: Path) -> None:
+    log(
+        tmp_path,
+        "".join(
+            f"n:1:2 [0] NCCL INFO {line}\n"
+            for line in ("Using network IB", "Channel 00/0 : 1[1] -> 2[2] via P2P/CUMEM")
+        ),
+    )
+    nccl_transport.report(ctx, "nccl", "gdr")
+    assert not ctx.variants("fallback")
+    assert "no channel of this rank leaves the node" in ctx.refused["fallback"]
+    assert ctx.value("channels", "P2P") == 1
+
+
+def test_fast_socket_is_tcp_where_rdma_was_expected(ctx: TwoNodes, tmp_path: Path) -> None:
+    log(tmp_path, (DATA / "gcp-fastsocket-2.20.log").read_text())
+    nccl_transport.report(ctx, "nccl", "")
+    assert fails(ctx, "rdma")
+    assert ctx.facts["fallback"].startswith("TCP (NET/FastSocket) instead of RDMA")

@@ -67,6 +67,22 @@ def test_another_kind_of_device_is_refused(fact: str, here: str, why: str) -> No
 
 
 @pytest.mark.parametrize(
+    ("key", "fact", "learned", "here", "why"),
+    [
+        (KEY, "launcher", "local", "slurm", "measured with the launcher local, this run with slurm"),
+        (KEY, "launcher", "local | slurm", "slurm", ""),
+        (KEY, "launcher", "", "slurm", ""),
+        ("allreduce.busbw_bytes", "transport[allreduce]", "NET/IB", "NET/Socket", "with the transport NET/IB, this run with NET/Socket"),
+        (KEY, "transport[allreduce]", "NET/IB", "NET/Socket", ""),
+    ],
+)  # fmt: skip
+def test_another_launcher_or_transport_is_refused(key: str, fact: str, learned: str, here: str, why: str) -> None:
+    found, word = ask(known({**FACTS, fact: learned}, entry={"key": key}), FACTS | {fact: here}, key=key)
+    assert (found is None) == bool(why)
+    assert why in word
+
+
+@pytest.mark.parametrize(
     ("fact", "here"),
     [("gpu_power_limit_w", "700.3"), ("gpu_memory_gib", "80"), ("ecc_mode", "enabled, disabled after a reset")],
 )

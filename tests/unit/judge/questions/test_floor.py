@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from support.builders import evidence, judged_run_of, plan, record, suite
+from support.builders import H100, baseline, evidence, judged, judged_run_of, plan, record, suite
 from support.gpu_runs import gpu_run
 
 from hpcaccept.app.run.conclude import evidence_of, judge_run
@@ -13,6 +14,8 @@ from hpcaccept.app.run.submit import plan_run
 from hpcaccept.config.settings import Settings
 from hpcaccept.errors import UsageError
 from hpcaccept.judge.questions.floor import LINKS, MEMORY, PRODUCTS, share_of_peak
+from hpcaccept.model.baseline import Peak
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.verdict import Outcome
 from hpcaccept.store.baseline_file import SHIPPED, read_generations
 from hpcaccept.store.folder import find
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from hpcaccept.report.judged import Judged
 
 RTX = "NVIDIA GeForce RTX 4090"
+KEY = "speed.rate_flops"
 
 
 def run_of(place: Path, rates: tuple[float, ...], model: str = RTX, **more: object) -> Judged:
@@ -54,6 +58,36 @@ def test_of_the_smallest_slice_of_mig_only_its_part_is_expected(tmp_path: Path) 
     assert run_of(tmp_path / "c", (3.1e12,), a100, facts=sliced).judgement.exit_code == 1
 
 
+#: Of 165 TFLOP/s: all above the floor, no two alike, and no two groups.
+TORN = (2.0e13, 4.6e13, 7.1e13, 9.9e13, 1.25e14, 1.5e14)
+
+
+def test_a_floor_that_is_met_accepts_no_fleet_that_is_torn_apart(tmp_path: Path) -> None:
+    found = run_of(tmp_path, TORN)
+    assert {v.code for v in found.judgement.verdicts if v.question == "peers"} == {FindingCode.PEERS_APART}
+    assert found.judgement.exit_code == 3
+    assert found.judgement.coverage.percent < 100
+    assert "matmul" in found.judgement.coverage.gaps
+    assert set(found.summary.nodes.values()) == {Outcome.NO_BASELINE}
+
+
+def test_another_question_than_the_floor_accepts_them(tmp_path: Path) -> None:
+    limits = {"matmul.rate_flops": {"lower": 1.8e13, "unit": "FLOP/s"}}
+    assert run_of(tmp_path, TORN, more={"limits": limits}).judgement.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "unit", "stands"),
+    [(KEY, "FLOP/s", True), ("speed.*", "FLOP/s", True), (KEY, "B/s", False), ("speed.latency_s", "s", False)],
+)
+def test_a_floor_stands_under_rates_whose_peak_is_known_in_their_unit(key: str, unit: str, stands: bool) -> None:
+    known = replace(baseline(), peaks=(Peak(key, unit, 1e3, "data sheet", "2026-11-01"),))
+    records = [record("speed", "node0", {"rate_flops": 99.0, "latency_s": 9e9, "wrong_elements": 0})]
+    found = judged(evidence(records, plan(suite(), nodes=1)), {H100: known})
+    floors = [(v.key, v.outcome) for v in found.verdicts if v.limit and v.limit.origin == "floor"]
+    assert floors == ([(KEY, Outcome.FAIL)] if stands else [])
+
+
 def test_a_model_without_a_peak_has_no_floor() -> None:
     found = judged_run_of(evidence([record("speed", "node0", {"rate_flops": 1.0})], plan(suite(), nodes=1)))
     assert found.judgement.exit_code == 3
@@ -76,10 +110,8 @@ def test_the_shares_are_far_below_every_published_figure() -> None:
     assert share_of_peak("transfers", "B/s") == LINKS
 
 
-def test_every_shipped_model_but_one_has_a_peak() -> None:
-    without = [file.stem for file in SHIPPED.glob("*.h5") if not read_generations(file)[-1].peaks]
-    # Nobody has published the A10G's: its two limits are NVIDIA's own.
-    assert without == ["nvidia-a10g"]
+def test_every_shipped_model_has_a_peak() -> None:
+    assert all(read_generations(file)[-1].peaks for file in SHIPPED.glob("*.h5"))
 
 
 # --- limits that nothing can meet -------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ def test_seven_of_eight_gpus_is_a_fail_that_names_the_node() -> None:
     (fail,) = of(found.verdicts, Outcome.FAIL)
     assert "7 GPUs" in fail.reason
     assert "exactly 8 GPUs" in fail.reason
-    assert "hpcaccept submit --nodes 1 --nodelist node2" in fail.remedy, "what to type, not what the metric is"
+    assert "hpcaccept submit --nodelist node2" in fail.remedy, "what to type, not what the metric is"
     assert found.exit_code == 1
 
 
@@ -100,11 +100,6 @@ def test_a_fail_in_a_check_that_is_not_required_is_still_a_fail() -> None:
 # --- limits of the suite ----------------------------------------------------------------------------------------------
 
 
-def limited(rate: float, **limits: Limit) -> list[Outcome]:
-    named = {key.replace("__", "."): limit for key, limit in limits.items()}
-    return [v.outcome for v in verdicts_of(rate, named)]
-
-
 def verdicts_of(rate: float, limits: dict[str, Limit], **numbers: float) -> list:  # type: ignore[type-arg]
     the_plan = plan(suite("speed", limits=limits), nodes=1)
     values = {"rate_flops[fp32]": rate, "wrong_elements": 0.0, **numbers}
@@ -148,6 +143,52 @@ def test_a_limit_of_the_suite_does_not_replace_what_the_request_demands() -> Non
     limits = {"identity.gpu_count": Limit(1.0, None, "GPUs", "suite")}
     the_plan = plan(suite("identity", limits=limits), gpus_per_node=8, ranks_per_node=1, nodes=1)
     assert judged(evidence(counted([7]), the_plan)).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        ("spede.rate_flops", "the limit spede.rate_flops of test.toml matches nothing that was measured"),
+        ("speed.rate_flops[fp8]", "the limit speed.rate_flops[fp8] of test.toml matches nothing that was measured"),
+    ],
+)
+def test_a_limit_that_matches_nothing_is_an_error_and_no_acceptance(key: str, reason: str) -> None:
+    the_plan = plan(suite("speed", limits={key: Limit(1.0, None, "FLOP/s", "suite")}))
+    records = [record("speed", n, {"rate_flops": 100.0, "wrong_elements": 0}) for n in nodes(4)]
+    found = judged(evidence(records, the_plan))
+    (error,) = of(found.verdicts, Outcome.ERROR)
+    assert (error.reason, error.required) == (reason, True)
+    assert found.exit_code == 3
+
+
+def test_a_limit_of_a_check_that_nobody_measured_is_no_second_error() -> None:
+    the_plan = plan(suite("speed", "identity", limits={"speed.rate_flops": Limit(1.0, None, "FLOP/s", "suite")}))
+    records = [record("identity", n, {"cores": 8, "gpu_count": 1}) for n in nodes(4)]
+    records += [record("speed", n, None, cause="no torch") for n in nodes(4)]
+    found = judged(evidence(records, the_plan))
+    assert {v.reason for v in of(found.verdicts, Outcome.ERROR)} == {"no torch"}
+
+
+def test_a_failure_quotes_its_own_device_and_a_node_quotes_all_of_its_devices() -> None:
+    ranks = [
+        record(
+            "speed", "node0", {"rate_flops": 1.0, "wrong_elements[ecc]": float(gpu == 0)}, device=f"cuda:{gpu}", rank=gpu,
+            facts={"found[ecc]": f"XID 4{gpu}", "wrong_elements": f"block {gpu}", "empty[ecc]": ""},
+        )
+        for gpu in range(2)
+    ]  # fmt: skip
+    (fail,) = of(judged(evidence(ranks, plan(nodes=1, ranks_per_node=2))).verdicts, Outcome.FAIL)
+    assert "XID 40; block 0" in fail.reason
+    assert "XID 41" not in fail.reason
+    counted_here = [
+        record(
+            "identity", "node0", {"cores": 8, "gpu_count": 7}, device=f"cuda:{gpu}", rank=gpu, facts={"gpu_count": text}
+        )
+        for gpu, text in enumerate(["0-6", "0-6", "1-7"])
+    ]
+    the_plan = plan(suite("identity"), nodes=1, gpus_per_node=8, ranks_per_node=3)
+    (fail,) = of(judged(evidence(counted_here, the_plan)).verdicts, Outcome.FAIL)
+    assert "0-6; 1-7" in fail.reason
 
 
 # --- words ------------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from support.builders import (
@@ -21,12 +22,13 @@ from support.builders import (
     where,
 )
 
-from hpcaccept.judge import judge
+from hpcaccept.judge import Judgement, judge
 from hpcaccept.model.event import Event
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.job import JobStatus
 from hpcaccept.model.record import Record, UnreadableLine
 from hpcaccept.model.suite import CheckSpec
-from hpcaccept.model.verdict import Outcome
+from hpcaccept.model.verdict import Outcome, Subject
 
 GOOD = {"rate_flops": 100.0, "wrong_elements": 0.0}
 
@@ -50,8 +52,11 @@ def test_a_node_that_never_reported_is_named() -> None:
 @pytest.mark.parametrize(
     ("job", "words"),
     [
-        (JobStatus("timeout", "TIMEOUT"), "ended as timeout (TIMEOUT)"),
-        (JobStatus("node_fail", "NODE_FAIL, NodeDown"), "ended as node_fail"),
+        (JobStatus("timeout", "TIMEOUT"), "the job reached its time limit"),
+        (
+            JobStatus("node_fail", "NODE_FAIL, NodeDown"),
+            "a node failed, and the scheduler does not say which (NODE_FAIL, NodeDown)",
+        ),
         (None, "no rank of it left a record"),
     ],
 )
@@ -127,6 +132,113 @@ def test_a_node_that_was_left_out_is_told_so() -> None:
 def test_a_lost_node_is_never_a_fail_of_the_hardware() -> None:
     death = Event("death", AT, nodes=("node3",), check="speed", detail="killed")
     assert not of(judged(three_of_four(events=(death,))).verdicts, Outcome.FAIL)
+
+
+NODE3: Any = {"nodes": ("node3",)}
+
+
+@pytest.mark.parametrize(
+    ("events", "job", "outcome", "code"),
+    [
+        ((), None, Outcome.ERROR, FindingCode.NODE_SILENT),
+        ((), JobStatus("running", "RUNNING"), Outcome.ERROR, FindingCode.JOB_FAILED),
+        ((), JobStatus("timeout", "TIMEOUT"), Outcome.ERROR, FindingCode.JOB_TIMEOUT),
+        ((), JobStatus("out_of_memory", "OUT_OF_MEMORY"), Outcome.ERROR, FindingCode.JOB_OUT_OF_MEMORY),
+        ((), JobStatus("cancelled", "CANCELLED by 0"), Outcome.ERROR, FindingCode.JOB_CANCELLED),
+        ((), JobStatus("failed", "FAILED"), Outcome.ERROR, FindingCode.JOB_FAILED),
+        ((Event("ended", AT, detail="no time left"),), None, Outcome.ERROR, FindingCode.JOB_ENDED_EARLY),
+        ((Event("death", AT, check="speed", detail="killed", **NODE3),), None, Outcome.ERROR, FindingCode.RANK_LOST),
+        ((Event("death", AT, check="identity", detail="killed", **NODE3),), None, Outcome.NOT_RUN, FindingCode.AFTER_LOSS),
+        ((Event("excluded", AT, detail="lost two", **NODE3),), None, Outcome.NOT_RUN, FindingCode.AFTER_LOSS),
+        ((Event("death", AT, check="speed", detail="killed", nodes=("node1",)),), None, Outcome.ERROR, FindingCode.NODE_SILENT),
+        # What kept everything from starting there says more than what was lost of it.
+        (
+            (Event("death", AT, check="speed", detail="killed", **NODE3), Event("not_entered", AT, detail="no image", **NODE3)),
+            None,
+            Outcome.ERROR,
+            FindingCode.NODE_NOT_ENTERED,
+        ),
+    ],
+)  # fmt: skip
+def test_a_silent_node_is_told_by_what_is_known_of_it(
+    events: tuple[Event, ...], job: JobStatus | None, outcome: Outcome, code: FindingCode
+) -> None:
+    found = three_of_four(job=job)
+    kept = (*events, *(() if job or any(e.kind == "ended" for e in events) else (Event("ended", AT),)))
+    (one,) = [v for v in judged(replace(found, events=kept)).said if v.subject.node == "node3" and v.check == "speed"]
+    assert (one.outcome, one.code, one.required) == (outcome, code, True)
+    assert one.reason.startswith("the node never reported: ")
+
+
+def test_a_node_that_the_scheduler_lost_is_named_whatever_it_had_measured_and_no_other_run_hears_of_it() -> None:
+    lost = JobStatus("node_fail", "NODE_FAIL, NodeDown", nodes=("node1", "elsewhere"))
+    found = evidence([record("speed", node, GOOD) for node in nodes(4)], job=lost)
+    (error,) = of(judged(found).verdicts, Outcome.ERROR)
+    assert (str(error.subject), error.check, error.code) == ("node1", "nodes", FindingCode.JOB_NODE_FAIL)
+    assert "the scheduler says NODE_FAIL, NodeDown" in error.reason
+    assert "--exclude node1" in error.remedy
+
+
+def test_nodes_that_are_not_in_the_job_are_one_error_of_the_run() -> None:
+    records = [record("speed", node, GOOD) for node in nodes(3)]
+    found = judged(evidence(records, names=nodes(3)))
+    (error,) = of(found.verdicts, Outcome.ERROR)
+    assert (error.subject, error.code) == (Subject(), FindingCode.NODE_ABSENT)
+    assert error.reason == "3 of the 4 nodes that were asked for are in the job"
+    assert FindingCode.NODE_ABSENT not in {v.code for v in judged(fleet([100.0] * 4)).said}
+
+
+def test_before_the_job_has_started_nothing_else_is_said_of_it() -> None:
+    found = evidence([], plan(suite("identity", CheckSpec("speed", required=False))), names=(), rank_starts=())
+    said = judged(replace(found, events=())).said
+    assert [(v.check, v.code, v.required) for v in said] == [
+        ("identity", FindingCode.JOB_NOT_STARTED, True), ("speed", FindingCode.JOB_NOT_STARTED, False),
+    ]  # fmt: skip
+    ended = evidence([], names=(), rank_starts=(), job=JobStatus("timeout", "TIMEOUT"))
+    assert {v.code for v in judged(ended).said} == {FindingCode.JOB_TIMEOUT}
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome", "code"),
+    [
+        ({"outcome": "not_run"}, Outcome.NOT_RUN, FindingCode.CHECK_NOT_RUN),
+        ({"outcome": "not_run", "code": "cut-short"}, Outcome.NOT_RUN, FindingCode.CUT_SHORT),
+        ({"outcome": "error"}, Outcome.ERROR, FindingCode.CHECK_ERROR),
+        ({"outcome": "error", "code": "of-another-version"}, Outcome.ERROR, FindingCode.CHECK_ERROR),
+        ({"outcome": "error", "code": "rank-lost"}, Outcome.ERROR, FindingCode.RANK_LOST),
+        ({"outcome": "error", "code": "rank-lost", "by_peer": True}, Outcome.ERROR, FindingCode.CUT_SHORT),
+    ],
+)
+def test_what_a_rank_calls_its_finding_is_kept_where_it_is_known(
+    said: dict[str, Any], outcome: Outcome, code: FindingCode
+) -> None:
+    records = [record("speed", node, GOOD) for node in nodes(3)] + [record("speed", "node3", cause="why", **said)]
+    (one,) = [v for v in judged(evidence(records)).said if v.subject.node == "node3"]
+    assert (one.outcome, one.code) == (outcome, code)
+    assert one.reason == ("cut short because another rank was lost: why" if said.get("by_peer") else "why")
+
+
+def test_a_record_is_told_under_its_own_check_alone() -> None:
+    records = [record("identity", n, {"cores": 8, "gpu_count": 1}) for n in nodes(4)]
+    records += [record("speed", n, GOOD) for n in nodes(3)] + [record("speed", "node3", cause="no torch")]
+    said = judged(evidence(records, plan(suite("identity", "speed", "fabric")))).said
+    assert [v.check for v in said if v.code is FindingCode.CHECK_ERROR] == ["speed"]
+    assert {(v.check, v.subject.node) for v in said if v.code is FindingCode.NODE_SILENT} == {
+        ("fabric", n) for n in nodes(4)
+    }
+
+
+def test_findings_of_a_check_stand_in_the_order_of_the_nodes_whatever_the_order_of_the_records() -> None:
+    records = [record("speed", f"node{i}", outcome="not_run", cause="no time") for i in (2, 0, 3, 1)]
+    assert [v.subject.node for v in judged(evidence(records)).said] == list(nodes(4))
+
+
+def test_a_torn_line_is_told_by_its_number_where_there_is_one_and_not_by_pages_of_it() -> None:
+    torn = (UnreadableLine("a.jsonl", "x" * 500, "node1", line=7), UnreadableLine("b.jsonl", "y"))
+    one, other = of(judged(replace(fleet([100.0] * 4), unreadable=torn)).verdicts, Outcome.ERROR)
+    assert one.reason == f"line 7 of a.jsonl cannot be read: {'x' * 160!r}"
+    assert (one.subject, one.code) == (Subject("node1"), FindingCode.RECORD_UNREADABLE)
+    assert other.reason == "a line of b.jsonl cannot be read: 'y'"
 
 
 # --- records without a measurement ------------------------------------------------------------------------------------
@@ -322,6 +434,32 @@ def test_a_variant_that_a_gpu_calls_unsupported_is_not_missing() -> None:
     assert str(told.subject) == "node1 cuda:5"
 
 
+def test_a_gpu_may_call_several_variants_unsupported() -> None:
+    the_plan = plan(suite("speed"), nodes=2, gpus_per_node=8, ranks_per_node=8)
+    why = {"fp8": "too old", "bf16": "too old"}
+    judgement = judged(evidence(gpus(2, ("node1", 5), unsupported=why), the_plan))
+    assert of(judgement.verdicts, Outcome.ERROR) == []
+    assert {v.variant for v in of(judgement.verdicts, Outcome.NOT_RUN)} == {"fp8", "bf16"}
+
+
+def test_a_gpu_that_calls_a_whole_metric_unsupported_lacks_none_of_its_variants() -> None:
+    the_plan = plan(suite("speed"), nodes=2, gpus_per_node=8, ranks_per_node=8)
+    judgement = judged(evidence(gpus(2, ("node1", 5), unsupported={"rate_flops": "no such units"}), the_plan))
+    assert of(judgement.verdicts, Outcome.ERROR) == []
+    (error,) = of(
+        judged(evidence(gpus(2, ("node1", 5), unsupported={"latency_s": "x"}), the_plan)).verdicts, Outcome.ERROR
+    )
+    assert str(error.subject) == "node1 cuda:5"
+
+
+def test_what_one_gpu_calls_unsupported_excuses_no_other() -> None:
+    the_plan = plan(suite("speed"), nodes=2, gpus_per_node=8, ranks_per_node=8)
+    records = gpus(2, ("node1", 5))
+    records[0] = replace(records[0], unsupported={"bf16": "too old"})
+    (error,) = of(judged(evidence(records, the_plan)).verdicts, Outcome.ERROR)
+    assert str(error.subject) == "node1 cuda:5"
+
+
 def test_a_gpu_of_another_model_need_not_have_what_the_others_have() -> None:
     the_plan = plan(suite("speed"), nodes=2, gpus_per_node=8, ranks_per_node=8)
     judgement = judged(evidence(gpus(2, ("node1", 5), device_model="NVIDIA L40S"), the_plan))
@@ -333,6 +471,16 @@ def test_a_variant_that_only_few_have_is_missing_nowhere() -> None:
         record("speed", n, {"rate_flops": 1.0, **({"rate_flops[x]": 1.0} if n == "node0" else {})}) for n in nodes(4)
     ]
     assert of(judged(evidence(records)).verdicts, Outcome.ERROR) == []
+
+
+@pytest.mark.parametrize(("having", "missed"), [(1, 0), (2, 1)])
+def test_two_of_three_are_most_and_one_of_two_is_not(having: int, missed: int) -> None:
+    records = [
+        record("speed", n, {"rate_flops": 1.0, **({"rate_flops[x]": 1.0} if i < having else {})})
+        for i, n in enumerate(nodes(having + 1))
+    ]
+    found = judged(evidence(records, plan(nodes=having + 1)))
+    assert len([v for v in found.said if v.code is FindingCode.NUMBER_ABSENT_HERE]) == missed
 
 
 def test_what_is_found_by_name_of_a_port_or_a_fault_may_differ_between_subjects() -> None:
@@ -353,3 +501,41 @@ def test_of_two_nodes_that_differ_nobody_is_the_odd_one() -> None:
     assert (str(warning.subject), warning.outcome) == ("all nodes", Outcome.WARN)
     assert "'580' on 1, '570' on 1" in warning.reason
     assert found.exit_code == 3
+
+
+# --- variants that were asked for by name -----------------------------------------------------------------------------
+
+
+def asked_for(*variants: str, **unsupported: str) -> Judgement:
+    """Four nodes that have measured fp32, of which the first says what it cannot."""
+    the_plan = plan(suite(CheckSpec("speed", variants=variants)))
+    records = [
+        record(
+            "speed",
+            node,
+            {"rate_flops[fp32]": 1.0, "wrong_elements[fp32]": 0},
+            unsupported=unsupported if node == "node0" else {},
+        )
+        for node in nodes(4)
+    ]
+    return judged(evidence(records, the_plan))
+
+
+def test_a_number_format_that_every_rank_left_out_is_no_pass() -> None:
+    found = asked_for("fp32", "fp8")
+    (error,) = of(found.verdicts, Outcome.ERROR)
+    assert (error.subject, error.variant) == (Subject(), "fp8")
+    assert error.reason == "fp8 was asked for, and no rank has measured it or said why not"
+    assert found.exit_code == 3
+
+
+def test_a_number_format_that_somebody_calls_unsupported_is_told_by_that() -> None:
+    assert not of(asked_for("fp32", "fp8", fp8="no such units").verdicts, Outcome.ERROR)
+
+
+def test_where_nothing_was_measured_no_variant_is_missed() -> None:
+    lost = evidence(
+        [record("speed", node, None, cause="lost") for node in nodes(4)],
+        plan(suite(CheckSpec("speed", variants=("fp8",)))),
+    )
+    assert not [v for v in judged(lost).verdicts if "was asked for, and" in v.reason]

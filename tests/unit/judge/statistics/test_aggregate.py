@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -153,3 +154,41 @@ def test_an_uneven_load_in_other_launches_blames_nobody_by_the_best_one() -> Non
 def test_every_level_is_a_number(rates: list[list[float]]) -> None:
     found = levels({f"node{i}": list(mine) for i, mine in enumerate(rates)})
     assert np.isfinite(found).all()
+
+
+# --- launches on one level --------------------------------------------------------------------------------------------
+
+
+def launched(first: list[float], again: dict[int, float]) -> Values:
+    """The rate of some nodes in a launch, and of a few in another."""
+    records = [record("speed", f"node{n}", {"rate_flops": rate}, step="00") for n, rate in enumerate(first)]
+    records += [record("speed", f"node{n}", {"rate_flops": rate}, step="01") for n, rate in again.items()]
+    return columns(records)["speed.rate_flops"]
+
+
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [
+        ([0.7, 0.7, 1.0, 1.0], dict.fromkeys(range(4), 1.0)),
+        ([0.7] * 3 + [1.0] * 3, dict.fromkeys(range(6), 1.0)),
+        ([0.7] * 1 + [1.0] * 7, {0: 1.0}),
+        ([0.7] * 1 + [1.0] * 7, {0: 1.0, 1: 1.0, 2: 1.0}),
+    ],
+)
+def test_who_was_disturbed_in_one_launch_only_is_level_with_the_others(
+    first: list[float], again: dict[int, float]
+) -> None:
+    found = launched(first, again)
+    assert found.level == pytest.approx(np.ones(len(first)))
+
+
+def test_what_a_launch_was_for_everybody_is_taken_out() -> None:
+    found = launched([1.0] * 6 + [0.5], {0: 0.8, 1: 0.8, 6: 0.4})
+    assert found.level[6] / found.level[2] == pytest.approx(0.5, rel=0.01)
+    assert found.level[0] / found.level[2] == pytest.approx(1.0, rel=0.01)
+
+
+def test_a_metric_that_nobody_has_measured_has_no_column() -> None:
+    table = evidence([record("speed", "node0", {"rate_flops": 1.0})], plan(suite("speed"))).samples
+    table = replace(table, keys=("speed.latency_s", *table.keys, "speed.cores"), key=table.key + 1)
+    assert [column.key for column in values_of(table, CATALOGUE)] == ["speed.rate_flops"]

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpcaccept.judge.statistics import peer_rule
-from hpcaccept.judge.statistics.peer_rule import Compared, compare_with_peers, cut, robust
+from hpcaccept.judge.statistics.peer_rule import Compared, compare_with_peers, cut, freedom_of, most_of_class, robust
 from hpcaccept.judge.statistics.student_t import normal_tail, t_quantile, t_tail
 
 Floats = npt.NDArray[np.float64]
@@ -85,12 +84,6 @@ def test_rows_have_the_widths_that_each_has_alone() -> None:
     table = np.random.default_rng(3).standard_normal((300, 7))
     alone = [robust(row[None, :])[1][0] for row in table]
     np.testing.assert_allclose(robust(table)[1], alone, rtol=1e-2)
-
-
-@pytest.mark.parametrize("df", [5.0, 20.0])
-def test_what_is_known_of_heavy_tails_is_what_the_width_of_such_a_tail_is(df: float) -> None:
-    half = np.array([t_quantile((i + 0.5) / 800, df) for i in range(400)])
-    assert robust(np.concatenate([-half, half])[None, :])[1][0] == pytest.approx(peer_rule._TAILS[df], rel=5e-3)
 
 
 # --- who is blamed ----------------------------------------------------------------------------------------------------
@@ -174,8 +167,6 @@ def test_one_bad_gpu_is_not_its_node() -> None:
 def test_heavy_tails_are_read_off_the_fast_side() -> None:
     rng = np.random.default_rng(5)
     heavy, normal = 1 + 0.01 * rng.standard_t(5, 4096), 1 + 0.01 * rng.standard_normal(4096)
-    assert peer_rule.tail_of(1 - normal, np.full(4096, 0.01)) == math.inf
-    assert peer_rule.tail_of(1 - heavy, np.full(4096, 0.0112)) <= 7
     wide, narrow = (compared(value, NO_FLOORS) for value in (heavy, normal))
     assert wide.fail_at[0] / wide.sigma[0] > 1.5 * narrow.fail_at[0] / narrow.sigma[0]
 
@@ -202,12 +193,6 @@ def test_the_stated_rate_is_the_real_one_within_a_factor_of_two(subjects: int) -
     assert blamed >= rate * runs / 2
 
 
-def test_the_chance_that_is_stated_for_a_subject_sums_to_the_rate() -> None:
-    subjects = 512
-    found = compared(noise(subjects, 0.01), NO_FLOORS, z=cut(subjects, 0.05))
-    assert found.chance.sum() == pytest.approx(0.05, rel=0.1)
-
-
 @pytest.mark.parametrize("subjects", [4, 16, 256])
 def test_a_floor_of_four_widths_makes_false_alarms_rare(subjects: int) -> None:
     rng, runs = np.random.default_rng(subjects), 200
@@ -220,13 +205,21 @@ def test_a_floor_of_four_widths_makes_false_alarms_rare(subjects: int) -> None:
     assert blamed <= 8
 
 
+@pytest.mark.parametrize("others", [3, 7, 16])
+def test_hardly_any_healthy_width_contradicts_its_class(others: int) -> None:
+    """Of three others one in a thousand; of more fewer."""
+    values = np.random.default_rng(others).standard_normal((40_000, others))
+    beyond = np.mean(robust(np.sort(values, axis=1))[1] > most_of_class(1.0, freedom_of(others)[0]))
+    assert beyond < 0.004
+    assert most_of_class(0.01, 6.0) == pytest.approx(0.01 * 4 / 3 * math.sqrt(2))
+
+
 # --- edges ------------------------------------------------------------------------------------------------------------
 
 
 def test_subjects_that_are_all_alike_are_all_well() -> None:
     found = compared(np.full(50, 7.0))
     assert failed(found) == []
-    assert found.chance.sum() < 1e-6
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])

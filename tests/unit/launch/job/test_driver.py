@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from support.builders import AT, DATA, nodes, plan, rank_started, record, suite
+from support.builders import AT, DATA, baseline, entry, nodes, plan, rank_started, record, suite
+from support.pasts import SETTING, past_run
+from support.submission import until
 
+from hpcaccept import checks
+from hpcaccept.app.run.conclude import evidence_of, judge_run
+from hpcaccept.app.run.known import leave_known
+from hpcaccept.config.settings import Settings
+from hpcaccept.judge import judge
 from hpcaccept.launch.job import driver
 from hpcaccept.launch.job.driver import reckon
 from hpcaccept.launch.job.events import Events
 from hpcaccept.launch.job.queue import StepQueue, next_step
 from hpcaccept.launch.job.retest import retest_of
 from hpcaccept.model.event import Event
-from hpcaccept.model.record import RankFinished, RankStopped
+from hpcaccept.model.history import PastSubject
+from hpcaccept.model.metric import Limit
+from hpcaccept.model.record import RankExited, RankFinished, RankStopped
 from hpcaccept.model.suite import CheckSpec, PeerRule
+from hpcaccept.model.verdict import Outcome
+from hpcaccept.store.baseline_file import write_baseline
 from hpcaccept.store.folder import RunFolder
+from hpcaccept.store.gather import gather
+from hpcaccept.store.history_file import append
 from hpcaccept.store.journal import Journal, read
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from hpcaccept.model.plan import Step
@@ -30,16 +46,16 @@ SUITE = suite(*CHECKS)
 
 
 class Run:
-    """A run folder with one step launched on four nodes, in which the ranks can be made to speak."""
+    """A run folder with one step launched on some nodes, in which the ranks can be made to speak."""
 
-    def __init__(self, place: Path, the_suite: object = SUITE) -> None:
+    def __init__(self, place: Path, the_suite: object = SUITE, count: int = 4) -> None:
         self.folder = RunFolder(place / "run")
         self.folder.create()
         self.plan = plan(the_suite, gpus_per_node=0)  # type: ignore[arg-type]
         self.folder.write_plan(self.plan)
         self.events = Events(self.folder)
-        self.events.say("started", nodes=nodes(4))
-        self.launch(StepQueue((self.plan.first_step(nodes(4)),)))
+        self.events.say("started", nodes=nodes(count))
+        self.launch(StepQueue((self.plan.first_step(nodes(count)),)))
 
     def launch(self, queue: StepQueue) -> Step:
         step, self.queue = next_step(queue)
@@ -48,12 +64,12 @@ class Run:
         self.folder.write_step(step)
         return step
 
-    def finish(self, rates: Sequence[float] = (1e11,) * 4, *, silent: Sequence[int] = ()) -> None:
-        """Every rank measures everything; silent ones stop before matmul."""
+    def finish(self, rates: Sequence[float] = (1e11,) * 4, *, silent: Sequence[int] = (), boot_id: str = "") -> None:
+        """Every rank measures everything; silent ones stop before matmul; nodes are virtual where they have one kernel."""
         for rank, node in enumerate(self.step.nodes):
             journal = Journal(self.folder.records(self.step.id) / f"r{rank:06d}.jsonl")
             common = {"step": self.step.id, "rank": rank, "device": "cpu", "device_model": "CPU"}
-            journal.write(rank_started(rank, node))
+            journal.write(rank_started(rank, node, boot_id=boot_id or node))
             if "identity" in [spec.name for spec in self.step.checks]:
                 journal.write(record("identity", node, {"cores": 8.0, "memory_bytes": 1e10}, **common))
             if rank in silent:
@@ -75,6 +91,13 @@ class Run:
 
     def told(self, kind: str) -> list[Event]:
         return [e for e in read(self.folder.driver_log) if isinstance(e, Event) and e.kind == kind]
+
+
+def failed(run: Run) -> set[str]:
+    """Nodes that the judge fails."""
+    catalogue = checks.catalogue(spec.name for spec in run.plan.suite.checks)
+    verdicts = judge(gather(run.folder, catalogue), catalogue, {}, frozenset()).verdicts
+    return {v.subject.node for v in verdicts if v.outcome is Outcome.FAIL}
 
 
 @pytest.fixture
@@ -124,6 +147,20 @@ def test_of_very_long_output_the_end_counts(run: Run) -> None:
     assert run.told("death")[0].ranks == (2,)
 
 
+def test_a_rank_that_dies_while_mpi_starts_is_not_waited_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "LAUNCHER_ACTS_S", 0.0)
+    for rank in range(4):
+        Journal(run.folder.records("00") / f"r{rank:06d}.jsonl")
+    clock = driver._StepClock(run.folder, run.step)
+    assert not clock.is_late()
+    Journal(run.folder.records("00") / "r000002.jsonl").write(RankExited(-9, 100.0))
+    until(clock.is_late, 10)
+    assert run.reckon(code=-9, late=True) is None
+    (death,) = run.told("death")
+    assert (death.nodes, death.ranks) == (("node2",), (2,))
+    assert [step.nodes for step in run.queue.steps] == [("node0", "node1", "node3")]
+
+
 def test_a_host_that_is_gone_took_the_others_with_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Open MPI 5 ends the ranks of all others without a word: then who cannot be reached any more is who was lost."""
     gone = {"node1": ("cannot be reached: it does not answer", "Is it switched on?")}
@@ -169,6 +206,85 @@ def test_a_launcher_that_starts_nobody_is_quoted_and_blames_no_node(run: Run, re
     assert run.told("death") == []
 
 
+@pytest.mark.parametrize(
+    "recorded", ["srun_bad_gres", "srun_node_not_in_job", "srun_too_many_tasks", "srun_never_granted"]
+)
+def test_a_step_that_srun_refused_is_told_in_its_words_with_what_to_do(run: Run, recorded: str) -> None:
+    text = (DATA / "launchers" / f"{recorded}.err").read_text()
+    run.stderr(text)
+    why = run.reckon()
+    assert why is not None
+    assert why[0].startswith("srun refused the step: ")
+    assert text.strip().splitlines()[-1].partition("error: ")[2] in why[0]
+    assert "no rank started" not in why[0]
+    assert why[1]
+    assert run.told("death") == []
+
+
+def ended(run: Run, rank: int, status: int) -> None:
+    Journal(run.folder.records("00") / f"r{rank:06d}.jsonl").write(RankExited(status, 100.0))
+
+
+MPICH_UNDER_PMIX = (DATA / "launchers" / "srun_mpich_under_pmix.err").read_text()
+
+
+@pytest.mark.parametrize("first", [0, 2])
+def test_an_mpi_that_does_not_speak_with_its_launcher_is_told_with_what_to_type_and_costs_nobody(
+    run: Run, first: int
+) -> None:
+    run.stderr(MPICH_UNDER_PMIX)
+    ended(run, first, 16)
+    Journal(run.folder.records("00") / "r000001.jsonl").write(RankStopped("ended by SIGTERM", by_peer=True))
+    why = run.reckon(code=16)
+    assert why is not None
+    assert "unsupported PMI version PMIx" in why[0]
+    assert not why[0].startswith("container")
+    assert "--mpi=pmi2" in why[1]
+    assert run.told("death") == []
+    assert run.queue.struck == {}
+
+
+@pytest.mark.parametrize(
+    "text", [MPICH_UNDER_PMIX, "node1: PMIX ERROR: PMIX_ERR_UNREACH in file client/pmix_client.c at line 813\n"]
+)
+def test_no_sign_beats_a_known_death(run: Run, text: str) -> None:
+    run.stderr(text)
+    ended(run, 2, -9)
+    assert run.reckon() is None
+    (death,) = run.told("death")
+    assert (death.nodes, death.ranks) == (("node2",), (2,))
+    assert "signal 9" in death.detail
+    assert "cannot join" not in death.detail
+
+
+@pytest.mark.parametrize("how", ["Killed", "Out Of Memory", "Segmentation fault (core dumped)"])
+def test_a_death_that_only_the_launcher_saw_is_known_too(run: Run, how: str) -> None:
+    """A rank and its parent that end together, as where the kernel ends a whole control group, leave no line."""
+    run.stderr(
+        f"srun: error: node2: task 2: {how}\nPMIX ERROR: PMIX_ERR_UNREACH in file client/pmix_client.c at line 813\n"
+    )
+    assert run.reckon() is None
+    (death,) = run.told("death")
+    assert (death.nodes, death.ranks) == (("node2",), (2,))
+    assert [step.nodes for step in run.queue.steps] == [("node0", "node1", "node3")]
+
+
+@pytest.mark.parametrize("ranks", [(0, 1, 3), (0, 1, 2, 3), (3,)])
+def test_ranks_that_are_each_alone_are_no_suspects_whoever_was_ended_before_it_could_say_so(
+    run: Run, ranks: tuple[int, ...]
+) -> None:
+    for rank in ranks:
+        journal = Journal(run.folder.records("00") / f"r{rank:06d}.jsonl")
+        for spec in run.step.checks:
+            common = {"step": "00", "rank": rank, "device": "cpu", "outcome": "error", "interruption": "stray"}
+            journal.write(
+                record(spec.name, f"node{rank}", {}, cause="MPI cannot join: alone", remedy="--mpi=pmix", **common)
+            )
+        journal.write(RankExited(77, 100.0))
+    assert run.reckon() == ("MPI cannot join: alone", "--mpi=pmix")
+    assert run.told("death") == []
+
+
 def test_when_nobody_started_and_nobody_said_why_the_run_ends(run: Run) -> None:
     run.reckon(late=True)
     assert run.queue.steps == ()
@@ -191,14 +307,181 @@ def test_a_container_that_fails_on_one_node_is_told_as_what_it_is(run: Run) -> N
 SLOW = (1e11, 1e11, 1e10, 1e11)
 
 
-def test_a_suspect_is_measured_again_together_with_its_peers(run: Run) -> None:
+def test_a_suspect_is_measured_again_together_with_two_good_nodes(run: Run) -> None:
     run.finish(SLOW)
     assert run.reckon(code=0) is None
     (again,) = run.queue.steps
-    assert ([spec.name for spec in again.checks], again.nodes) == (["matmul"], nodes(4))
+    assert ([spec.name for spec in again.checks], again.nodes) == (["matmul"], ("node0", "node1", "node2"))
     assert run.queue.retests == 1
     (told,) = run.told("retest")
     assert "node2" in told.detail
+
+
+def test_of_many_nodes_only_the_suspect_and_two_good_ones_are_measured_again(tmp_path: Path) -> None:
+    run = Run(tmp_path, count=16)
+    run.finish((1e11,) * 9 + (5e10,) + (1e11,) * 6)
+    assert run.reckon(code=0) is None
+    (again,) = run.queue.steps
+    assert again.nodes == ("node0", "node1", "node9")
+
+
+def test_there_is_one_good_node_more_than_there_are_suspects(tmp_path: Path) -> None:
+    run = Run(tmp_path, count=16)
+    run.finish((5e10,) * 3 + (1e11,) * 13)
+    run.reckon(code=0)
+    assert run.queue.steps[0].nodes == nodes(7)
+
+
+def test_a_slower_launch_clears_nobody_and_blames_nobody(tmp_path: Path) -> None:
+    """The second launch is a fifth slower for all of it: its three nodes are not held against the thirteen that it left out."""
+    run = Run(tmp_path, count=16)
+    run.finish((1e11,) * 9 + (5e10,) + (1e11,) * 6)
+    run.reckon(code=0)
+    run.launch(run.queue)
+    run.finish((0.8e11, 0.8e11, 0.4e11))
+    run.reckon(code=0)
+    (again,) = run.queue.steps
+    assert "node9" in again.nodes
+    run.launch(run.queue)
+    run.finish((0.8e11, 0.8e11, 0.8e11))
+    run.reckon(code=0)
+    assert failed(run) == set()
+    assert run.queue.steps == ()
+
+
+def test_who_is_slow_in_each_launch_fails_by_name(tmp_path: Path) -> None:
+    run = Run(tmp_path, count=16)
+    run.finish((1e11,) * 9 + (5e10,) + (1e11,) * 6)
+    for _ in range(2):
+        run.reckon(code=0)
+        run.launch(run.queue)
+        run.finish((0.7e11, 0.7e11, 0.35e11))
+    run.events.say("ended")
+    assert failed(run) == {"node9"}
+
+
+# --- suspects of the past and of limits -------------------------------------------------------------------------------
+
+#: node2 is a fifth faster than the others, since ever: at their rate no peer sees its loss.
+USUAL, LOST, FP32_KEY = (1e11, 1e11, 1.2e11, 1e11), (1e11,) * 4, "matmul.rate_flops[fp32]"
+STRICT = suite(*CHECKS, peers=PeerRule(floor=0.05))
+
+
+def with_past(run: Run, runs: int = 8) -> None:
+    """Eight runs of the past in the history beside the run, and the excerpt of it in its folder."""
+    history = run.folder.path.parent / "history"
+    for night in range(runs):
+        wobble = 1 + 0.001 * ((night * 7) % 5 - 2)
+        places = [PastSubject(node, "cpu", "CPU", SETTING) for node in nodes(4)]
+        rates = {FP32_KEY: [rate * wobble for rate in USUAL]}
+        append(
+            history,
+            [past_run(night, rates, subjects=[f"{node}/cpu" for node in nodes(4)], places=places, environment="")],
+        )
+    leave_known(run.plan, run.folder, Settings(runs_dir=str(run.folder.path.parent), baselines_dir=str(history)))
+
+
+def concluded(run: Run) -> tuple[int, set[str]]:
+    """Exit code of the run, and the nodes that fail or are in doubt, judged where it was submitted."""
+    run.events.say("ended")
+    there = run.folder.path.parent
+    judgement = judge_run(evidence_of(run.folder), there / "no baselines", there / "history").judgement
+    bad = (Outcome.FAIL, Outcome.WARN)
+    return judgement.exit_code, {v.subject.node for v in judgement.verdicts if v.outcome in bad}
+
+
+def test_who_is_slower_than_its_own_past_alone_is_measured_again(tmp_path: Path) -> None:
+    run = Run(tmp_path, STRICT)
+    with_past(run)
+    run.finish(LOST)
+    assert run.reckon(code=0) is None
+    (again,) = run.queue.steps
+    assert again.nodes == ("node0", "node1", "node2")
+    (told,) = run.told("retest")
+    assert "node2" in told.detail
+    assert "own median of 8 earlier runs" in told.detail
+
+
+def test_a_loss_of_one_launch_is_gone_after_it_was_measured_again(tmp_path: Path) -> None:
+    run = Run(tmp_path, STRICT)
+    with_past(run)
+    run.finish(LOST)
+    run.reckon(code=0)
+    run.launch(run.queue)
+    run.finish((1e11, 1e11, 1.2e11))
+    run.reckon(code=0)
+    assert run.queue.steps == ()
+    assert concluded(run) == (0, set())
+
+
+def test_a_loss_that_stays_fails_by_name_and_no_more_often_than_the_rule_says(tmp_path: Path) -> None:
+    run = Run(tmp_path, STRICT)
+    with_past(run)
+    launched = 0
+    while launched < 10:
+        run.finish(LOST)
+        run.reckon(code=0)
+        if not run.queue.steps:
+            break
+        run.launch(run.queue)
+        launched += 1
+    assert launched == PeerRule().retests
+    assert concluded(run) == (1, {"node2"})
+
+
+def test_a_healthy_run_with_a_past_is_launched_once(tmp_path: Path) -> None:
+    run = Run(tmp_path, STRICT)
+    with_past(run)
+    run.finish(USUAL)
+    run.reckon(code=0)
+    assert run.queue.steps == ()
+    assert concluded(run) == (0, set())
+
+
+def test_a_node_that_writes_another_past_changes_nobodys_verdict(tmp_path: Path) -> None:
+    run = Run(tmp_path, STRICT)
+    with_past(run)
+    for file in run.folder.known_history.iterdir():
+        file.unlink()
+    run.finish(LOST)
+    run.reckon(code=0)
+    assert run.queue.steps == (), "nobody is launched again"
+    assert concluded(run) == (3, {"node2"}), "and so it is in doubt"
+
+
+def test_a_past_that_cannot_be_read_is_told_and_the_peers_are_still_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Run(tmp_path, STRICT)
+    with_past(run)
+    (file,) = run.folder.known_history.glob("*.h5")
+    file.write_bytes(b"no HDF5")
+    run.finish(SLOW)
+    run.reckon(code=0)
+    assert run.queue.steps[0].nodes == ("node0", "node1", "node2")
+    assert "nobody is measured again for its own past" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rates", [(1e11, 1e11, 0.97e11, 1e11), (0.97e11,) * 3 + (1e11,)])
+@pytest.mark.parametrize("origin", ["suite", "baseline"])
+def test_who_misses_a_limit_is_measured_again_unless_most_do(
+    tmp_path: Path, origin: str, rates: tuple[float, ...]
+) -> None:
+    limits = {FP32_KEY: Limit(0.98e11, None, "FLOP/s", "suite", "test.toml")} if origin == "suite" else {}
+    run = Run(tmp_path, suite(*CHECKS, limits=limits))
+    if origin == "baseline":
+        limit = entry(FP32_KEY, center=1e11, spread=1e9, lower=0.98e11)
+        write_baseline(run.folder.known_baselines, replace(baseline(limit, model="CPU"), state="approved"))
+    run.finish(rates)
+    run.reckon(code=0)
+    assert [step.nodes for step in run.queue.steps] == ([("node0", "node1", "node2")] if rates[0] == 1e11 else [])
+
+
+def test_virtual_nodes_that_differ_too_much_are_not_measured_again(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.finish((1e11, 2e10, 6e10, 3e10), boot_id="one kernel")
+    assert run.reckon(code=0) is None
+    assert run.told("retest") == []
 
 
 def test_who_is_slow_again_and_again_is_measured_no_more_than_the_rule_says(run: Run) -> None:
@@ -289,3 +572,64 @@ def test_a_folder_that_vanishes_under_the_driver_is_no_endless_loop(run: Run) ->
     shutil.rmtree(run.folder.logs)
     run.reckon(late=True)
     assert run.queue.steps == ()
+
+
+# --- whatever breaks, there is a last word ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[RunFolder]:
+    """A run folder that no driver has taken; the signals that a driver takes for itself are given back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)}
+    folder = RunFolder(tmp_path / "fresh")
+    folder.create()
+    folder.write_plan(plan(SUITE, gpus_per_node=0))
+    yield folder
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def last_word(folder: RunFolder) -> Event:
+    (ended,) = [e for e in read(folder.driver_log) if isinstance(e, Event) and e.kind == "ended"]
+    return ended
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [KeyError("node7"), RecursionError(), MemoryError(), SystemExit(1), UnicodeDecodeError("utf-8", b"x", 0, 1, "no")],
+)
+def test_whatever_breaks_in_the_driver_is_told_as_its_last_word(
+    fault: BaseException, fresh: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise fault
+
+    monkeypatch.setattr("hpcaccept.launch.slurm.nodes", broken)
+    assert driver.drive(str(fresh.path)) == 3
+    ended = last_word(fresh)
+    assert f"hpcaccept itself broke: {type(fault).__name__}" in ended.detail
+    assert re.search(r"at line \d+ of hpcaccept/launch/job/driver\.py", ended.detail)
+    assert "says nothing about a node" in ended.remedy
+    assert "hpcaccept report" in ended.remedy
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_error_of_the_system_elsewhere_is_not_told_as_one_of_the_run_folder(
+    fresh: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory", "/etc/elsewhere")
+
+    monkeypatch.setattr("hpcaccept.launch.slurm.nodes", broken)
+    assert driver.drive(str(fresh.path)) == 3
+    assert "FileNotFoundError" in last_word(fresh).detail
+    assert "/etc/elsewhere" in last_word(fresh).detail
+    assert "Cannot write" not in last_word(fresh).detail
+
+
+def test_a_folder_that_takes_no_word_is_told_in_the_jobs_output(
+    fresh: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fresh.driver_log.mkdir()
+    assert driver.drive(str(fresh.path)) == 3
+    assert f"Cannot write under {fresh.path}" in capsys.readouterr().err

@@ -11,7 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.builders import DATA, record, step
 
-from hpcaccept.launch.job.failure import Loss, RankLogs, loss_of, next_steps, node_names
+from hpcaccept.launch.job.failure import (
+    Loss,
+    RankLogs,
+    loss_of,
+    misfit_of,
+    narrowed,
+    next_steps,
+    node_names,
+    seen_to_die,
+)
 from hpcaccept.launch.job.queue import StepQueue, after, next_step
 from hpcaccept.model.record import RankExited
 from hpcaccept.parse.rank_exits import Death, parse_deaths
@@ -158,6 +167,16 @@ def test_when_everyone_has_spoken_the_overdue_one_is_suspect_and_the_waiting_are
     assert loss == Loss((1,), ("node1",), "matmul", "deadline: did not finish within 5 s", "overdue")
 
 
+def test_who_was_stopped_in_a_check_that_all_have_done_is_not_the_one_that_was_overdue_later() -> None:
+    the_step = step(CHECKS)
+    heard = words(the_step, "matmul", overdue=[1])
+    woken = said(the_step, 3, "identity", outcome="error", cause="did not run for 9 s", interruption="stopped")
+    records = [r for r in heard.records if (r.rank, r.check) != (3, "identity")]
+    loss = loss_of(the_step, replace(heard, records=(woken, *records)), [], late=False)
+    assert loss is not None
+    assert (loss.ranks, loss.check, loss.kind) == ((1,), "matmul", "overdue")
+
+
 def test_a_rank_that_is_silent_outweighs_one_that_was_overdue() -> None:
     the_step = step(CHECKS)
     loss = loss_of(the_step, words(the_step, "matmul", overdue=[1], silent=[2]), [], late=False)
@@ -169,6 +188,13 @@ def test_a_rank_that_failed_in_a_collective_is_the_one_and_not_those_it_left_wai
     the_step = step(CHECKS)
     deaths = [Death(2, "node2", "Exited with exit code 76"), Death(0, "node0", "Terminated")]
     loss = loss_of(the_step, words(the_step, "allreduce", failed=[2]), deaths, late=False)
+    assert loss == Loss((2,), ("node2",), "allreduce", "Boom", "failed")
+
+
+def test_a_rank_that_told_its_error_and_gave_up_has_failed_and_did_not_die() -> None:
+    the_step = step(CHECKS)
+    heard = replace(words(the_step, "allreduce", failed=[2]), exits=exits(r2=1, r0=14))
+    loss = loss_of(the_step, heard, [], late=False)
     assert loss == Loss((2,), ("node2",), "allreduce", "Boom", "failed")
 
 
@@ -252,6 +278,12 @@ def test_the_node_of_a_rank_is_what_it_said_else_found_by_elimination(
     spoke: dict[int, str], rank: int, name: str
 ) -> None:
     assert node_names(step(CHECKS), RankLogs(spoke, (), frozenset(), {}), [rank]) == (name,)
+
+
+def test_a_node_of_which_one_rank_spoke_still_lacks_the_other() -> None:
+    the_step = step(CHECKS, ranks_per_node=2)
+    spoke = {0: "node3", 1: "node3", 2: "node2", 4: "node1", 5: "node1", 6: "node0", 7: "node0"}
+    assert node_names(the_step, RankLogs(spoke, (), frozenset(), {}), [3]) == ("node2",)
 
 
 def test_two_ranks_of_one_node_are_one_name() -> None:
@@ -366,7 +398,7 @@ def any_loss(the_step: Step, dice: random.Random) -> Loss:
     """Any loss at all, sensible or not: foreign names, nobody, everybody, before the first check."""
     check = dice.choice(["", *[spec.name for spec in the_step.checks]])
     known = [node for node in the_step.nodes if dice.random() < 0.4]
-    return Loss((), tuple(known), check, "")
+    return Loss((), tuple(known), check, "", "unknown" if known else dice.choice(["unknown", "alike"]))
 
 
 @settings(max_examples=150, deadline=None)
@@ -451,6 +483,13 @@ def test_a_check_of_all_ranks_that_fails_on_all_of_them_alike_is_over_and_nobody
     assert rest.nodes == both.nodes
 
 
+def test_a_check_of_all_that_everyone_has_measured_is_not_the_broken_one() -> None:
+    both = step(("allreduce", "matmul"))
+    loss = loss_of(both, words(both, "matmul", silent=[2]), [], late=False)
+    assert loss is not None
+    assert (loss.check, loss.ranks) == ("matmul", (2,))
+
+
 def test_one_rank_that_fails_late_in_a_check_of_all_is_its_suspect_not_that_of_the_next_check() -> None:
     both = step(("allreduce", "identity"))
     records = [said(both, rank, "allreduce") for rank in range(1, both.ranks)]
@@ -514,6 +553,11 @@ SURVIVORS_FIRST = parse_deaths((DATA / "launchers/srun_mpi5_peers_abort.err").re
         ({"r2": -9}, (2,), "signal 9 (Killed)"),
         ({"r2": 5}, (2,), "exit code 5"),
         ({"r1": 14, "r3": 14}, (2,), "left no word"),
+        # Who was ended by SIGTERM, which launchers send to all, has not given up.
+        ({"r1": -15, "r2": 5}, (2,), "exit code 5"),
+        ({"r1": -15, "r2": -9}, (2,), "signal 9 (Killed)"),
+        ({"r1": 3, "r2": 5}, (1,), "exit code 3"),
+        ({"r1": 5, "r2": 5, "r3": 3}, (3,), "exit code 3"),
     ],
 )
 def test_who_ended_by_itself_is_told_from_who_was_ended_for_it(
@@ -527,12 +571,348 @@ def test_who_ended_by_itself_is_told_from_who_was_ended_for_it(
     assert how in loss.how
 
 
+@pytest.mark.parametrize(("apart_s", "ranks"), [(0.0, (1, 2)), (1.0, (1, 2)), (1.01, (1,)), (60.0, (1,))])
+def test_who_is_killed_within_a_second_of_the_first_died_of_the_same(apart_s: float, ranks: tuple[int, ...]) -> None:
+    the_step = step(CHECKS)
+    seen = {2: RankExited(-9, 64.0 + apart_s), 1: RankExited(-9, 64.0)}
+    loss = loss_of(the_step, replace(words(the_step, "matmul", silent={1, 2, 3}), exits=seen), [], late=False)
+    assert loss is not None
+    assert tuple(sorted(loss.ranks)) == ranks
+    assert loss.by_signal
+
+
+@pytest.mark.parametrize(
+    ("how", "by_signal"),
+    [
+        ("Killed", True), ("Out Of Memory", True), ("Segmentation fault (core dumped)", True), ("Bus error", True),
+        ("Aborted", True), ("Illegal instruction", True), ("Floating point exception", True), ("Terminated", False),
+        ("Exited with exit code 76", False),
+    ],
+)  # fmt: skip
+def test_the_launchers_words_tell_a_signal_from_an_exit(how: str, by_signal: bool) -> None:
+    the_step = step(CHECKS)
+    loss = loss_of(the_step, words(the_step, "matmul", silent=[2]), [Death(2, "node2", how)], late=False)
+    assert loss is not None
+    assert (loss.kind, loss.by_signal) == ("died", by_signal)
+
+
+@pytest.mark.parametrize(("status", "by_signal"), [(-9, True), (-11, True), (5, False)])
+def test_a_parent_tells_a_signal_from_an_exit(status: int, by_signal: bool) -> None:
+    the_step = step(CHECKS)
+    heard = replace(words(the_step, "matmul", silent={2}), exits=exits(r2=status))
+    loss = loss_of(the_step, heard, [], late=False)
+    assert loss is not None
+    assert (loss.ranks, loss.kind, loss.by_signal) == ((2,), "died", by_signal)
+    assert seen_to_die(the_step, heard, loss, refused=False)
+
+
+def test_who_has_left_no_line_of_a_parent_was_seen_by_nobody() -> None:
+    the_step = step(CHECKS)
+    heard = words(the_step, "matmul", silent={2})
+    loss = loss_of(the_step, heard, [], late=False)
+    assert loss is not None
+    assert (loss.kind, loss.by_signal) == ("silent", False)
+    assert not seen_to_die(the_step, heard, loss, refused=False)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "check", "refused", "by_signal", "seen"),
+    [
+        ((2,), "", False, False, True),
+        # An MPI that does not speak with this launcher ends whoever finds out first: before any check that blames nobody.
+        ((2,), "", True, False, False),
+        ((2,), "matmul", True, False, True),
+        ((2,), "", True, True, True),
+        ((0, 1, 2, 3), "matmul", False, True, False),
+        ((1,), "matmul", False, False, False),
+    ],
+)
+def test_only_some_that_somebody_saw_die_of_their_own_are_seen_to_die(
+    ranks: tuple[int, ...], check: str, refused: bool, by_signal: bool, seen: bool
+) -> None:
+    the_step = step(CHECKS)
+    heard = replace(words(the_step, "matmul", silent={2}), exits=exits(r2=1))
+    loss = Loss(ranks, tuple(f"node{rank}" for rank in ranks), check, "", "died", by_signal)
+    assert seen_to_die(the_step, heard, loss, refused=refused) is seen
+
+
+def test_a_rank_in_another_mpi_world_tells_it_for_all() -> None:
+    the_step = step(CHECKS)
+    stray = said(
+        the_step,
+        1,
+        "identity",
+        outcome="error",
+        cause="rank 0 of 1",
+        remedy="Use srun --mpi=pmix.",
+        interruption="stray",
+    )
+    other = said(the_step, 0, "identity", outcome="error", cause="ended by SIGTERM", interruption="terminated")
+    assert misfit_of(RankLogs({}, (other, stray), frozenset(), {})) == ("rank 0 of 1", "Use srun --mpi=pmix.")
+    assert misfit_of(RankLogs({}, (other,), frozenset(), {})) is None
+
+
+def test_of_several_lost_nodes_those_that_cannot_be_reached_took_the_others_with_them() -> None:
+    the_step = step(CHECKS)
+    heard = words(the_step, "matmul", silent={1, 2, 3})
+    loss = loss_of(the_step, heard, [], late=False)
+    assert loss is not None
+    found = narrowed(the_step, heard, loss, {"node2": "does not answer", "node3": "has no route"})
+    assert found == Loss(
+        (2, 3), ("node2", "node3"), "matmul", "node2 does not answer; node3 has no route", "unreachable"
+    )
+    assert narrowed(the_step, heard, loss, {}) is loss
+    assert narrowed(the_step, heard, loss, {"node0": "does not answer"}) is loss, "it is none of the suspects"
+
+
+def test_what_a_rank_says_of_the_start_of_mpi_is_the_cause_where_nobody_can_be_singled_out() -> None:
+    the_step = step(CHECKS)
+    stopped = {0: ("waited in vain", True), 1: ("no PMIx server", False), 2: ("waited", True), 3: ("waited", True)}
+    loss = loss_of(the_step, RankLogs({}, (), frozenset(), stopped), [], late=False)
+    assert loss == Loss((), (), "", "no PMIx server")
+
+
+def test_a_check_that_some_began_while_others_still_started_is_the_broken_one() -> None:
+    the_step = step(CHECKS)
+    spoke = {rank: node_of(the_step, rank) for rank in range(4)}
+    started = RankLogs(spoke, (), frozenset(), {})
+    loss = loss_of(the_step, started, [], late=False)
+    assert loss is not None
+    assert (loss.check, loss.ranks, loss.kind) == ("identity", (), "alike"), "all had started, and nobody left a word"
+    in_mpi = replace(started, stopped=dict.fromkeys(range(3), ("MPI start", True)))
+    loss = loss_of(the_step, in_mpi, [], late=False)
+    assert loss is not None
+    assert (loss.check, loss.ranks) == ("", (3,)), "some never came out of the start of MPI"
+
+
 def test_a_rank_that_dies_while_mpi_starts_is_named_by_its_parent() -> None:
     the_step = step(CHECKS)
     nobody_spoke = RankLogs({}, (), frozenset(), {}, exits(r2=-9))
     loss = loss_of(the_step, nobody_spoke, [], late=False)
     assert loss is not None
     assert (loss.ranks, loss.nodes, loss.check) == ((2,), ("node2",), "")
+
+
+@pytest.mark.parametrize("status", [-9, 5])
+def test_who_dies_after_its_own_record_is_named_and_not_whoever_it_took_along(status: int) -> None:
+    the_step = step(CHECKS)
+    last = CHECKS[-1]
+    heard = words(the_step, last, silent={1})
+    heard = replace(heard, records=tuple(r for r in heard.records if (r.rank, r.check) != (2, last)))
+    heard = replace(heard, records=(*heard.records, said(the_step, 2, last)), exits=exits(r2=status))
+    loss = loss_of(the_step, heard, [], late=False)
+    assert loss is not None
+    assert (loss.ranks, loss.nodes, loss.check) == ((2,), ("node2",), last)
+
+
+@pytest.mark.parametrize("ended", ["finished", "stopped"])
+def test_who_had_finished_or_was_ended_after_its_record_is_not_the_one_whatever_its_parent_saw(ended: str) -> None:
+    the_step = step(CHECKS)
+    last = CHECKS[-1]
+    heard = words(the_step, last, silent={1, 2})
+    heard = replace(
+        heard,
+        records=(*heard.records, said(the_step, 1, last)),
+        finished=frozenset({1} if ended == "finished" else ()),
+        stopped={1: ("ended by SIGTERM", True)} if ended == "stopped" else {},
+        exits=exits(r1=5),
+    )
+    loss = loss_of(the_step, heard, [], late=False)
+    assert loss is not None
+    assert (loss.ranks, loss.kind) == ((2,), "silent")
+
+
+def test_who_waits_in_the_next_check_for_a_stopped_rank_is_not_lost_in_the_one_it_has_measured() -> None:
+    """Seen under load: rank 2 was stopped between the last barrier of a check and its record."""
+    the_step = step(CHECKS)
+    heard = words(the_step, "matmul", silent={0, 1, 2, 3})
+    others = (0, 1, 3)
+    waited = {"outcome": "error", "cause": "deadline: waited in vain for 4 s", "cut_short": True, "by_peer": True}
+    records = [said(the_step, rank, "matmul") for rank in others]
+    records += [said(the_step, rank, "allreduce", **waited) for rank in others]
+    heard = replace(heard, records=(*heard.records, *records), exits=exits(r0=75, r1=75, r3=75))
+    loss = loss_of(the_step, heard, [Death(0, "", "exit code 75")], late=False)
+    assert loss is not None
+    assert (loss.ranks, loss.nodes, loss.check, loss.kind) == ((2,), ("node2",), "matmul", "silent")
+
+
+@pytest.mark.parametrize(
+    ("seen", "recorded"),
+    [({"r1": 14}, "srun_mpi5_all_killed_one_survivor_seen"), ({}, "srun_mpi5_all_killed")],
+)
+def test_where_the_launcher_killed_all_before_anyone_could_speak_nobody_is_blamed(
+    seen: dict[str, int], recorded: str
+) -> None:
+    """Both seen under load, with Open MPI 5 and Slurm's PMIx: rank 2 was killed, and healthy nodes had its blame."""
+    the_step = step(CHECKS)
+    deaths = parse_deaths((DATA / "launchers" / f"{recorded}.err").read_text())
+    heard = replace(words(the_step, "matmul", silent={0, 1, 2, 3}), exits=exits(**seen))
+    loss = loss_of(the_step, heard, deaths, late=False)
+    assert loss is not None
+    assert (loss.ranks, loss.nodes, loss.check, loss.kind) == ((), (), "matmul", "alike")
+    assert shape(next_steps(the_step, loss, {})) == [(("matmul",), ALL), (("allreduce",), ALL)]
+    assert shape(next_steps(replace(the_step, checks=the_step.checks[1:2]), loss, {})) == [], "once more, and no longer"
+
+
+def harmless(the_step: Step, check: str, *, silent: set[int], unharmed: set[int]) -> RankLogs:
+    """``words`` where some have measured the broken check, and nothing is known of their end."""
+    heard = words(the_step, check, silent=silent | unharmed)
+    return replace(heard, records=(*heard.records, *(said(the_step, rank, check) for rank in sorted(unharmed))))
+
+
+def killed(*ranks: int) -> list[Death]:
+    return [Death(rank, f"node{rank}", "Killed") for rank in ranks]
+
+
+@pytest.mark.parametrize(
+    ("silent", "seen", "recorded"),
+    [
+        # Rank 2 died after its record. The launcher killed rank 1 before it could write its own, and all others.
+        ({1}, {}, "srun_mpi5_all_killed"),
+        ({1}, {"r0": 14}, "srun_mpi5_all_killed"),
+        ({0, 1}, {"r3": 14}, "srun_mpi5_all_killed"),
+    ],
+)
+def test_who_came_to_no_harm_may_have_died_after_its_record_and_the_mute_ones_because_of_it(
+    silent: set[int], seen: dict[str, int], recorded: str
+) -> None:
+    the_step = step(CHECKS)
+    deaths = parse_deaths((DATA / "launchers" / f"{recorded}.err").read_text())
+    heard = harmless(the_step, "matmul", silent=silent, unharmed=set(range(4)) - silent)
+    loss = loss_of(the_step, replace(heard, exits=exits(**seen)), deaths, late=False)
+    assert loss is not None
+    assert (loss.ranks, loss.nodes, loss.check, loss.kind) == ((), (), "matmul", "alike")
+    assert shape(next_steps(the_step, loss, {})) == [(("matmul",), ALL), (("allreduce",), ALL)]
+
+
+@pytest.mark.parametrize(
+    ("unharmed", "seen", "deaths"),
+    [
+        # The launcher killed the mute one alone: it is alone in that.
+        ({0, 2, 3}, {}, killed(1)),
+        # Others that it killed were seen to end by their parents: they had been waiting.
+        ({0, 2, 3}, {"r0": 14, "r2": 14, "r3": 14}, killed(0, 1, 2, 3)),
+        # Two were killed, and two that it left alone have nothing to do with it.
+        ({0, 2, 3}, {}, killed(1, 2)),
+        # Nobody was killed.
+        ({0, 2, 3}, {}, []),
+        ({0, 2, 3}, {}, [Death(rank, "", "Terminated") for rank in range(4)]),
+    ],
+)
+def test_who_alone_is_mute_and_killed_is_the_one_though_others_came_to_no_harm(
+    unharmed: set[int], seen: dict[str, int], deaths: list[Death]
+) -> None:
+    the_step = step(CHECKS)
+    heard = replace(harmless(the_step, "matmul", silent={1}, unharmed=unharmed), exits=exits(**seen))
+    loss = loss_of(the_step, heard, deaths, late=False)
+    assert loss is not None
+    assert (loss.ranks, loss.nodes) == ((1,), ("node1",))
+
+
+def test_two_nodes_are_enough_to_be_killed_alike() -> None:
+    two = step(CHECKS, 2)
+    loss = loss_of(two, words(two, "matmul", silent={0, 1}), killed(0, 1), late=False)
+    assert loss is not None
+    assert (loss.nodes, loss.kind) == ((), "alike")
+
+
+def test_before_any_check_those_without_a_word_are_lost_so_that_the_others_go_on() -> None:
+    the_step = step(CHECKS)
+    stopped = dict.fromkeys((0, 1), ("ended by SIGTERM (MPI start)", True))
+    loss = loss_of(the_step, RankLogs({}, (), frozenset(), stopped), killed(0, 1, 2, 3), late=False)
+    assert loss is not None
+    assert (loss.ranks, loss.check, loss.kind) == ((2, 3), "", "died")
+    assert shape(next_steps(the_step, loss, {"node2": 1, "node3": 1})) == [(CHECKS, ("node0", "node1"))]
+
+
+def test_ranks_of_one_node_that_came_to_no_harm_do_not_excuse_it() -> None:
+    the_step = step(CHECKS, 1, 2)
+    heard = harmless(the_step, "matmul", silent={1}, unharmed={0})
+    loss = loss_of(the_step, heard, killed(0, 1), late=False)
+    assert loss is not None
+    assert (loss.ranks, loss.nodes) == ((1,), ("node0",))
+
+
+@pytest.mark.parametrize(
+    ("spoke", "check"), [(True, "identity"), (False, "")], ids=["after their first word", "before it"]
+)
+def test_where_all_are_mute_and_the_launcher_tells_of_nobody_nobody_is_blamed(spoke: bool, check: str) -> None:
+    """Hydra ends all ranks without a word when one goes together with its parent, as a control group is ended."""
+    the_step = step(CHECKS)
+    heard = RankLogs({rank: node_of(the_step, rank) for rank in range(4) if spoke}, (), frozenset(), {})
+    loss = loss_of(the_step, heard, [], late=False)
+    assert loss is not None
+    assert (loss.ranks, loss.nodes, loss.check, loss.kind) == ((), (), check, "alike")
+    again = [(("identity",), ALL), (("matmul", "allreduce"), ALL)] if spoke else []
+    assert shape(next_steps(the_step, loss, {})) == again
+
+
+def test_all_that_fall_silent_in_a_later_check_are_tried_once_more_and_then_the_rest_goes_on() -> None:
+    the_step = step(CHECKS)
+    queue = StepQueue((the_step,))
+    the_step, queue = next_step(queue)  # type: ignore[assignment]
+    loss = loss_of(the_step, words(the_step, "matmul", silent={0, 1, 2, 3}), [], late=False)
+    assert loss is not None
+    queue, left_out = after(queue, the_step, loss)
+    assert (left_out, queue.struck) == ((), {})
+    assert shape(queue.steps) == [(("matmul",), ALL), (("allreduce",), ALL)]
+    again, queue = next_step(queue)
+    assert again is not None
+    loss = loss_of(again, words(again, "matmul", silent={0, 1, 2, 3}), [], late=False)
+    assert loss is not None
+    queue, _ = after(queue, again, loss)
+    assert shape(queue.steps) == [(("allreduce",), ALL)]
+    assert queue.struck == {}
+
+
+@pytest.mark.parametrize(
+    ("heard", "deaths", "late", "ranks"),
+    [
+        # The driver ended them: nobody has killed them before they could speak.
+        ({"silent": {0, 1, 2, 3}}, [], True, (0, 1, 2, 3)),
+        ({"silent": {0, 1, 2, 3}}, [Death(2, "", "Segmentation fault")], False, (2,)),
+        # One that speaks tells that it was ended; the others did not.
+        ({"silent": {0, 1, 2}}, [], False, (0, 1, 2)),
+    ],
+)
+def test_mute_ranks_are_blamed_where_the_launcher_tells_or_somebody_spoke_or_time_ran_out(
+    heard: dict[str, set[int]], deaths: list[Death], late: bool, ranks: tuple[int, ...]
+) -> None:
+    the_step = step(CHECKS)
+    loss = loss_of(the_step, words(the_step, "matmul", silent=heard["silent"]), deaths, late=late)
+    assert loss is not None
+    assert loss.ranks == ranks
+
+
+def test_where_one_parent_saw_its_rank_end_the_mute_ones_are_lost() -> None:
+    the_step = step(CHECKS)
+    heard = replace(words(the_step, "matmul", silent={0, 1, 2, 3}), exits=exits(r0=14))
+    loss = loss_of(the_step, heard, [], late=False)
+    assert loss is not None
+    assert (loss.ranks, loss.kind) == ((1, 2, 3), "silent")
+
+
+def test_one_node_alone_that_falls_silent_is_lost_itself() -> None:
+    the_step = step(CHECKS, 1, 4)
+    loss = loss_of(the_step, words(the_step, "matmul", silent={0, 1, 2, 3}), [], late=False)
+    assert loss is not None
+    assert (loss.nodes, loss.kind) == (("node0",), "silent")
+
+
+def test_of_all_that_were_killed_alike_the_node_that_is_gone_took_the_others_with_it() -> None:
+    the_step = step(CHECKS)
+    alike = Loss((), (), "matmul", "", "alike")
+    loss = narrowed(the_step, words(the_step, "matmul", silent={0, 1, 2, 3}), alike, {"node2": "is DOWN"})
+    assert (loss.ranks, loss.nodes, loss.kind, loss.how) == ((2,), ("node2",), "unreachable", "node2 is DOWN")
+
+
+def test_killed_on_one_node_is_evidence_enough_though_survivors_were_killed_too() -> None:
+    the_step = step(CHECKS)
+    deaths = parse_deaths((DATA / "launchers/srun_mpi5_all_killed.err").read_text())
+    heard = replace(words(the_step, "matmul", silent={0, 1, 2, 3}), exits=exits(r0=14, r1=14, r3=14))
+    loss = loss_of(the_step, heard, deaths, late=False)
+    assert loss is not None
+    assert (loss.ranks, loss.nodes) == ((2,), ("node2",))
 
 
 def test_survivors_alone_are_never_blamed() -> None:

@@ -14,7 +14,7 @@ from hpcaccept.config.toml import read_toml
 from hpcaccept.measure.gpu import xid
 from hpcaccept.measure.gpu.driver import Gpu
 from hpcaccept.measure.gpu.nvml import cuda_version, unclaimed, visible
-from hpcaccept.measure.gpu.nvml_counters import fabric_faults
+from hpcaccept.measure.gpu.nvml_fabric import mask_faults
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,9 +76,12 @@ def test_eight_healthy_gpus_are_listed_with_everything_known(ask: Any) -> None:
         "persistence": "enabled",
         "pcie_gen_max": 5,
         "pcie_width_max": 16,
+        "coherent": False,
+        "numa_node": None,
+        "fabric": None,
         "driver": "550.54.15",
         "runtime": "12.4",
-        "unsupported": [],
+        "unsupported": ["numa_node"],  # its memory is no node of the kernel
     }
 
 
@@ -93,6 +96,8 @@ def test_a_driver_without_gpus_lists_none(ask: Any) -> None:
         ("!gpu_is_lost", "lost"),
         ("lost_later", "lost"),
         ("!no_permission", "hidden"),
+        ("!operating_system", "hidden"),
+        ("!insufficient_power", "error: Insufficient External Power"),
         ("!unknown", "error: Unknown Error"),
         ("!reset_required", "error: GPU requires restart"),
     ],
@@ -112,7 +117,7 @@ def test_a_gpu_that_cannot_be_opened_is_listed_and_says_why(ask: Any, state: str
 def test_what_the_driver_cannot_say_is_none_and_no_fault(ask: Any, key: str, field: str, error: str) -> None:
     (found,) = ask(h100(0, **{key: error}))
     assert found[field] is None
-    assert found["unsupported"] == [field]
+    assert found["unsupported"] == [field, "numa_node"]
     assert found["state"] == "ok"
 
 
@@ -121,7 +126,7 @@ def test_an_error_in_one_answer_is_an_error_of_the_gpu_but_keeps_the_rest(ask: A
     assert found["state"] == "error: vbios: Corrupted infoROM"
     assert found["vbios"] is None
     assert found["uuid"] == "GPU-00000000-aaaa-bbbb-cccc-000000000000"
-    assert found["unsupported"] == []
+    assert found["unsupported"] == ["numa_node"]
 
 
 def test_a_gpu_that_gets_lost_while_it_is_asked_is_lost(ask: Any) -> None:
@@ -150,7 +155,7 @@ def test_mig_instances_are_found_behind_holes(ask: Any) -> None:
 def test_a_gpu_without_mig_is_ok(ask: Any) -> None:
     (found,) = ask(h100(0, mig_mode="!not_supported", mig_uuids="!not_supported"))
     assert found["state"] == "ok"
-    assert found["unsupported"] == ["partition_mode", "partition_uuids"]
+    assert found["unsupported"] == ["partition_mode", "partition_uuids", "numa_node"]
 
 
 def test_a_driver_that_hides_its_version_still_lists(ask: Any) -> None:
@@ -260,9 +265,12 @@ def test_a_lost_gpu_is_visible_under_its_own_index() -> None:
 
 
 @pytest.mark.parametrize("wanted", ["MIG-one,MIG-two", "MIG-GPU-a0/7/0,MIG-GPU-a0/8/0"])
-def test_mig_instances_stand_for_their_gpu(wanted: str) -> None:
+def test_mig_instances_stand_for_their_gpu_each_alone(wanted: str) -> None:
     gpu = Gpu(0, "ok", uuid="GPU-a0", partition_uuids=("MIG-one", "MIG-two"))
-    assert visible([gpu], wanted) == (gpu, gpu)
+    seen = visible([gpu], wanted)
+    assert [found.uuid for found in seen] == ["GPU-a0", "GPU-a0"]
+    assert [found.partition_uuids for found in seen] == [(word,) for word in wanted.split(",")]
+    assert visible([gpu], "GPU-a0") == (gpu,)
 
 
 # --- the stand-in itself ----------------------------------------------------------------------------------------------
@@ -419,11 +427,28 @@ def test_a_lost_gpu_answers_nothing(read_state: Any) -> None:
         (0x1, ("degraded bandwidth",)),
         (0x4, ("route recovery in progress",)),
         (0x100, ()),  # configuration: none wrong
-        (0x400, ("incorrect configuration",)),
+        (0x200, ("incorrect configuration: incorrect system GUID",)),
+        (0x300, ("incorrect configuration: incorrect chassis serial number",)),
+        (0x400, ("incorrect configuration: no partition",)),
+        (0x500, ("incorrect configuration: insufficient NVLinks",)),
+        (0x600, ("incorrect configuration: incompatible GPU firmware",)),
+        (0x700, ("incorrect configuration: invalid location",)),
+        (0x800, ("incorrect configuration: invalid GPU state",)),
+        (0xF00, ("incorrect configuration: kind 15",)),
+        (0x10, ("route unhealthy",)),
+        (0x40, ("access timeout recovery",)),
+        (0x1000, ()),  # a partition is assigned
+        (0x2000, ("no partition assigned",)),
+        (0x4000, ()),  # the fabric manager is connected
+        (0x8000, ("fabric manager disconnected",)),
+        (
+            0x8201,
+            ("degraded bandwidth", "fabric manager disconnected", "incorrect configuration: incorrect system GUID"),
+        ),
     ],
 )
 def test_a_health_mask_of_the_fabric_is_decoded_field_by_field(health: int, faults: tuple[str, ...]) -> None:
-    assert fabric_faults(health) == faults
+    assert mask_faults(health) == faults
 
 
 # --- who is lost ------------------------------------------------------------------------------------------------------
@@ -440,7 +465,18 @@ def test_the_address_of_a_lost_gpu_is_the_one_that_no_other_has() -> None:
 
 @pytest.mark.parametrize(
     ("code", "kind"),
-    [(79, "fault"), (48, "fault"), (63, "watch"), (13, "application"), (106, "ignored"), (999, "unknown")],
+    [
+        (166, "watch"),
+        (170, "watch"),
+        (173, "fault"),
+        (174, "application"),
+        (79, "fault"),
+        (48, "fault"),
+        (63, "watch"),
+        (13, "application"),
+        (106, "ignored"),
+        (999, "unknown"),
+    ],
 )
 def test_an_xid_has_the_class_of_the_table(code: int, kind: str) -> None:
     assert xid.meaning(code).kind == kind
@@ -501,10 +537,11 @@ for kind, name in (
     (pynvml.c_nvmlMemory_v2_t, "nvmlDeviceGetMemoryInfo_v2"),
     (pynvml.c_nvmlEccSramErrorStatus_v1_t, "nvmlDeviceGetSramEccErrorStatus"),
     (pynvml.c_nvmlGpuFabricInfo_v2_t, "nvmlDeviceGetGpuFabricInfoV"),
+    (pynvml.c_nvmlMarginTemperature_v1_t, "nvmlDeviceGetMarginTemperature"),
 ):
     wrong = kind()
     wrong.version = 0x1000001
     print(getattr(pynvml.nvmlLib, name)(gpu, ctypes.byref(wrong)))
 """
     path = describe(tmp_path / "node", [h100(0)])
-    assert child(code, environment(library, path)).stdout.split() == ["25", "25", "25"]
+    assert child(code, environment(library, path)).stdout.split() == ["25", "25", "25", "25"]

@@ -85,6 +85,13 @@ def test_the_highest_temperature_stays(watch: Any) -> None:
     assert watch(h100(0, temperature_c="80"), then=[h100(0, temperature_c="40")])["temperature_max_c"] == 80
 
 
+@pytest.mark.parametrize("said", ["0", "255"])
+def test_a_temperature_that_no_gpu_at_work_has_is_not_believed(watch: Any, said: str) -> None:
+    seen = watch(h100(0, temperature_c=said))
+    assert seen["temperature_max_c"] is None
+    assert seen["missing"]["temperature"] == f"the driver says {said} °C, expected 1 to 150 °C of a GPU at work"
+
+
 def test_idle_samples_do_not_count_where_the_busy_ones_are_asked_for(watch: Any) -> None:
     seen = watch(h100(0, reasons="0x1", clock_mhz="345"), then=[h100(0, reasons="0x8", clock_mhz="990")])
     assert 0 < seen["reasons"]["idle"] < 1

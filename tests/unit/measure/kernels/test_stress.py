@@ -51,7 +51,7 @@ def test_a_healthy_engine_has_nothing_wrong_and_counts_its_work() -> None:
 
 def test_one_flipped_bit_in_one_pass_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     def harm(number: int, out: Any) -> None:
-        if number == 5:
+        if number == 3:  # of a pass that is made however slow the machine is
             bits = out.view(product_bits())
             bits[1, 2] ^= 1
 
@@ -81,6 +81,26 @@ def test_passes_that_write_nothing_are_wrong(monkeypatch: pytest.MonkeyPatch) ->
     lazy = engine()
     monkeypatch.setattr(lazy, "_call", lambda: None)
     assert wrong(lazy.run(0.01, 0.001)) > 0
+
+
+class Waking:
+    """A CPU whose first passes take a hundred times as long as all others, on a clock of its own."""
+
+    def __init__(self, cold: int) -> None:
+        self.name, self.kind, self.cold, self.passed = "cpu", "cpu", cold, 0
+
+    def time_block(self, call: Callable[[], object], count: int) -> float:
+        for _ in range(count):
+            call()
+        seconds = sum(0.1 if self.passed + k < self.cold else 0.001 for k in range(count))
+        self.passed += count
+        return seconds
+
+
+def test_blocks_are_sized_by_warm_passes() -> None:
+    waking: Any = Waking(cold=1)
+    blocks = Engine(waking, FORMATS["fp32"], 16).run(0.05, 0.02)
+    assert {block.passes for block in blocks} == {20}
 
 
 def block(end_s: float, seconds: float = 1.0, busy_s: float = 1.0) -> Block:

@@ -29,17 +29,20 @@ def test_a_group_of_one_opens_reduces_and_closes() -> None:
     with process_group("cpu", 0, 1, alone, lambda x: [x], shared_kernel=True, timeout_s=30) as backend:
         assert backend == "gloo"
         assert os.environ["GLOO_SOCKET_IFNAME"] == "lo", "a group of some of the ranks reads it again"
+        assert os.environ["NCCL_SOCKET_IFNAME"] == "lo", "all of them are on this machine"
         numbers = torch.ones(3)
         dist.all_reduce(numbers)
         assert numbers.tolist() == [1, 1, 1]
     assert not dist.is_initialized()
-    assert "GLOO_SOCKET_IFNAME" not in os.environ
+    assert not {"GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"} & {*os.environ}
 
 
 def test_it_can_be_opened_again() -> None:
     for _ in range(2):
         with process_group("cpu", 0, 1, alone, lambda x: [x], shared_kernel=True, timeout_s=30):
-            pass
+            assert dist.is_initialized()
+            assert dist.get_world_size() == 1
+        assert not dist.is_initialized()
 
 
 def test_it_is_closed_when_the_measurement_breaks() -> None:
@@ -60,8 +63,8 @@ def test_ranks_on_one_kernel_but_in_two_networks_do_not_meet_at_loopback() -> No
     """Containers of one machine, nodes in namespaces: each has a loopback of its own."""
     offered: list[str] = []
 
-    def bcast(thing: tuple[list[str], int]) -> tuple[list[str], int]:
-        offered.extend(thing[0])
+    def bcast(thing: tuple[list[tuple[str, int]], bytes]) -> tuple[list[str], bytes]:
+        offered.extend(address for address, _ in thing[0])
         return [], thing[1]
 
     with (

@@ -7,14 +7,17 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support.builders import DATA, transcript
+from support.slurm_words import ENDS, VERSIONS
+from support.slurm_words import answers as recorded_answers
 
-from hpcaccept.errors import LaunchError
+from hpcaccept.errors import LaunchError, UsageError
 from hpcaccept.launch import slurm
 from hpcaccept.model.job import JobRef, JobStatus
-from hpcaccept.parse.slurm.jobs import parse_gres_gpus, parse_sacct, parse_scontrol_job, parse_squeue, parse_state
+from hpcaccept.parse.slurm.gres import usual_count
+from hpcaccept.parse.slurm.jobs import parse_sacct, parse_scontrol_job, parse_squeue, parse_state
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,16 +50,6 @@ STUCK = {
     "partition_time_limit": ("PartitionTimeLimit", "--time"),
     "node_not_available": ("ReqNodeNotAvail, UnavailableNodes:node3", "sinfo -R"),
 }
-OVER = {
-    "completed": "ended",
-    "failed": "failed",
-    "killed_batch_script": "failed",
-    "output_not_writable": "failed",
-    "cancelled": "cancelled",
-    "cancelled_running": "cancelled",
-    "timeout": "timeout",
-    "node_fail": "node_fail",
-}
 
 
 @pytest.mark.parametrize(("case", "reason"), WAITING.items())
@@ -83,12 +76,12 @@ def test_scontrol_says_the_same_of_a_job_in_the_queue_as_squeue(case: str) -> No
     assert (queue.state, queue.remedy) == (shown.state, shown.remedy)
 
 
-@pytest.mark.parametrize("case", OVER)
+@pytest.mark.parametrize("case", ENDS)
 def test_squeue_is_silent_about_a_job_that_is_over(case: str) -> None:
     assert parse_squeue(said(case)["squeue"], "1") is None
 
 
-@pytest.mark.parametrize(("case", "state"), OVER.items())
+@pytest.mark.parametrize(("case", "state"), ENDS.items())
 def test_scontrol_and_sacct_agree_on_how_a_job_ended(case: str, state: str) -> None:
     shown, account = parse_scontrol_job(said(case)["scontrol"], "1"), parse_sacct(said(case)["sacct"], "1")
     assert shown is not None
@@ -118,16 +111,32 @@ def test_a_job_that_nobody_knows_is_no_status() -> None:
         ("OUT_OF_ME+", "lost"),
         ("BOOT_FAIL", "node_fail"),
         ("DEADLINE", "timeout"),
-        ("PREEMPTED", "cancelled"),
         ("CONFIGURING", "pending"),
         ("COMPLETING", "running"),
         ("STOPPED", "running"),
         ("RESV_DEL_HOLD", "pending"),
+        ("EXPEDITING", "pending"),
         (" RUNNING ", "running"),
     ],
 )
 def test_states_that_are_hard_to_record(word: str, state: str) -> None:
     assert parse_state(word).state == state
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "launch failure limit exceeded requeued held",
+        "user env retrieval failed requeued held",
+        "launch_failure_limit_exceeded_requeued_held",
+        "ReservationDeleted",
+        "ReservationInvalid",
+    ],
+)
+def test_reasons_of_newer_slurms_that_no_waiting_removes(reason: str) -> None:
+    status = parse_state("PENDING", reason, "7")
+    assert status.state == "stuck"
+    assert " 7" in status.remedy
 
 
 def test_a_state_that_is_unknown_here_is_lost_with_its_word_and_never_ended() -> None:
@@ -136,10 +145,28 @@ def test_a_state_that_is_unknown_here_is_lost_with_its_word_and_never_ended() ->
     assert "'ENTANGLED'" in status.detail
 
 
-@given(st.text())
+#: JOB STATE CODES of sacct (https://slurm.schedmd.com/sacct.html).
+STATE_CODES = [
+    "BOOT_FAIL", "CANCELLED", "COMPLETED", "COMPLETING", "CONFIGURING", "DEADLINE", "EXPEDITING", "FAILED", "NODE_FAIL",
+    "OUT_OF_MEMORY", "PENDING", "PREEMPTED", "REQUEUED", "RESIZING", "REVOKED", "RUNNING", "SPECIAL_EXIT", "STAGE_OUT",
+    "STOPPED", "SUSPENDED", "TIMEOUT",
+]  # fmt: skip
+
+
+@given(
+    st.text()
+    | st.builds(
+        "".join,
+        st.tuples(
+            st.sampled_from(["", " "]), st.sampled_from(STATE_CODES), st.sampled_from(["", "+", " ", " by 0", "X"])
+        ),
+    )
+)
+@example("COMPLETED")
+@example("COMPLETED+")
+@example("COMPLETEDX")
 def test_only_the_word_completed_means_ended(text: str) -> None:
-    if parse_state(text).state == "ended":
-        assert text.strip().split(" ")[0].rstrip("+") == "COMPLETED"
+    assert (parse_state(text).state == "ended") == (text.strip().split(" ")[0].rstrip("+") == "COMPLETED")
 
 
 @given(st.text())
@@ -147,31 +174,7 @@ def test_no_output_is_too_strange(text: str) -> None:
     for parser in (parse_squeue, parse_scontrol_job, parse_sacct):
         found = parser(text, "1")
         assert found is None or isinstance(found, JobStatus)
-    assert parse_gres_gpus(text) >= 0
-
-
-# --- gres -------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "gpus"),
-    [
-        ("gpu:h100:8\n", 8),
-        ("gpu:8\n", 8),
-        ("gpu\n", 1),
-        ("gpu:h100:8(S:0-1),nic:mlx5:2(S:0)\n", 8),
-        ("gpu:a100:4(S:0,1)\n", 4),
-        ("gpu:h100:4,gpu:a100:2\n", 6),
-        ("gpu:nvidia_h100_80gb_hbm3_1g.10gb:56\n", 56),
-        ("(null)\n", 0),
-        ("", 0),
-        ("gpu:h100:8\ngpu:h100:8\ngpu:h100:7\n", 8),
-        ("(null)\n(null)\ngpu:h100:8\n", 0),
-        ("shard:8,gpu:h100:4\n", 4),
-    ],
-)
-def test_gpus_of_most_nodes_are_counted_in_their_gres(text: str, gpus: int) -> None:
-    assert parse_gres_gpus(text) == gpus
+    assert usual_count(text) >= 0
 
 
 # --- status: several programs, one answer -----------------------------------------------------------------------------
@@ -204,7 +207,7 @@ def play(folder: Path, case: str, *absent: str) -> JobRef:
 @pytest.mark.parametrize(
     ("case", "state"),
     [
-        *OVER.items(),
+        *ENDS.items(),
         *((case, "pending") for case in WAITING),
         *((case, "stuck") for case in STUCK),
         ("running", "running"),
@@ -221,12 +224,12 @@ def test_a_job_that_squeue_still_shows_after_its_end_is_asked_for_its_exit_code(
     assert slurm.status(job) == JobStatus("failed", "FAILED, NonZeroExitCode, exit code 3, signal 0")
 
 
-@pytest.mark.parametrize(("case", "state"), OVER.items())
+@pytest.mark.parametrize(("case", "state"), ENDS.items())
 def test_without_accounting_scontrol_says_how_a_job_ended(answers: Path, case: str, state: str) -> None:
     assert slurm.status(play(answers, case, "sacct")).state == state
 
 
-@pytest.mark.parametrize(("case", "state"), OVER.items())
+@pytest.mark.parametrize(("case", "state"), ENDS.items())
 def test_when_the_controller_has_forgotten_accounting_says_how_a_job_ended(
     answers: Path, case: str, state: str
 ) -> None:
@@ -262,6 +265,27 @@ def test_the_gpus_of_the_default_partition_are_those_of_its_gres(answers: Path) 
     (answers / "sinfo").chmod(0o755)
     assert slurm.default_gpus("") == 8
     assert slurm.default_gpus("small") == 8
+
+
+def test_of_gpus_and_slices_on_one_node_nobody_guesses_which_are_meant(answers: Path) -> None:
+    (answers / "sinfo").write_text("#!/bin/sh\necho 'gpu*|gpu:ampere:6(S:0-1),gpu:1g.10gb:28(S:0-1)'\n")
+    (answers / "sinfo").chmod(0o755)
+    with pytest.raises(UsageError) as refused:
+        slurm.default_gpus("")
+    assert "ampere:6, 1g.10gb:28" in refused.value.message
+    assert refused.value.remedy == "Say which: --gpus-per-node ampere:6 or --gpus-per-node 1g.10gb:28"
+
+
+def test_the_partition_that_the_shell_names_is_the_one_that_is_asked_about(
+    answers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (answers / "sinfo").write_text(
+        '#!/bin/sh\ncase "$*" in *"-p old"*) echo "old|gpu:4";; *) echo "gpu*|gpu:8";; esac\n'
+    )
+    (answers / "sinfo").chmod(0o755)
+    monkeypatch.setenv("SBATCH_PARTITION", "old")
+    assert slurm.default_gpus("") == 4
+    assert slurm.default_gpus("gpu") == 8
 
 
 @pytest.mark.parametrize(
@@ -301,22 +325,22 @@ def test_a_driver_that_does_not_know_its_nodes_says_so(answers: Path, environ: d
 
 
 @pytest.mark.skipif(not shutil.which("sh"), reason="needs sh")
-@pytest.mark.parametrize(
-    ("stderr", "code", "fails"),
-    [
-        ("", 0, False),
-        ("scancel: error: Kill job error on job id 7: Invalid job id specified", 1, False),
-        ("scancel: error: Kill job error on job id 7: Access/permission denied", 1, True),
-    ],
-)
-def test_cancelling_what_is_over_is_no_error(answers: Path, stderr: str, code: int, fails: bool) -> None:
-    (answers / "scancel").write_text(f"#!/bin/sh\necho '{stderr}' >&2; exit {code}\n")
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("which", [0, 1])
+def test_cancelling_what_is_over_or_never_was_is_no_error(answers: Path, version: str, which: int) -> None:
+    told = recorded_answers(version, "scancel")[which]
+    (answers / "scancel").write_text(f"#!/bin/sh\nprintf '%s' '{told.err}' >&2; exit {told.status}\n")
     (answers / "scancel").chmod(0o755)
-    if fails:
-        with pytest.raises(LaunchError, match="permission denied"):
-            slurm.cancel(JobRef("slurm", "7"))
-    else:
-        slurm.cancel(JobRef("slurm", "7"))
+    slurm.cancel(JobRef("slurm", told.words[-1]))
+
+
+@pytest.mark.skipif(not shutil.which("sh"), reason="needs sh")
+def test_cancelling_the_job_of_somebody_else_is_an_error_in_slurms_words(answers: Path) -> None:
+    (told,) = recorded_answers("22.05", "strict_not_mine")
+    (answers / "scancel").write_text(f"#!/bin/sh\nprintf '%s' '{told.err}' >&2; exit {told.status}\n")
+    (answers / "scancel").chmod(0o755)
+    with pytest.raises(LaunchError, match="Access/permission denied"):
+        slurm.cancel(JobRef("slurm", told.words[-1]))
 
 
 def test_a_job_whose_output_the_node_could_not_write_says_what_to_look_at() -> None:

@@ -34,6 +34,18 @@ def test_pmix_is_taken_where_there_is_one(types: tuple[str, ...], best: str) -> 
     assert best_mpi_type(types) == best
 
 
+TYPES = st.sampled_from(["none", "pmi2", "pmix", "pmix_v4", "openmpi", "cray_shasta"])
+
+
+@given(st.lists(TYPES), st.lists(TYPES, min_size=1), st.text(st.characters(codec="ascii", categories=["L", "P", "Zs"])))
+def test_every_type_is_read_out_of_any_text(listed: list[str], specific: list[str], text: str) -> None:
+    last = f"specific pmix plugin versions available: {','.join(specific)}"
+    found = parse_mpi_types(
+        "\n".join(["MPI plugin types are...", *(f"\t{name}" for name in listed), f"x {text}", last])
+    )
+    assert found == tuple(dict.fromkeys([*listed, *specific]))
+
+
 @given(st.text())
 def test_no_text_is_too_strange(text: str) -> None:
     assert all(name.strip() for name in parse_mpi_types(text))

@@ -22,6 +22,7 @@ from support.builders import AT, H100, baseline, evidence, fleet, judged_run_of,
 from hpcaccept.app.run.conclude import save_report
 from hpcaccept.errors import RunError, UsageError
 from hpcaccept.model.event import Event
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.job import JobStatus
 from hpcaccept.model.record import UnreadableLine
 from hpcaccept.model.suite import CheckSpec
@@ -147,7 +148,7 @@ def test_a_failing_check_on_a_node_is_a_failure_with_the_evidence() -> None:
     failure = cases["hpcaccept.speed", "node2"].find("failure")
     assert failure is not None
     assert "-50.0 %" in failure.get("message", "")
-    assert "→ Run it once more" in (failure.text or "")
+    assert "→ Keep work off node2" in (failure.text or "")
     assert len(cases["hpcaccept.speed", "node1"].findall("failure")) == 0
     assert cases["hpcaccept.run", "accepted"].find("failure") is not None
 
@@ -236,8 +237,8 @@ def test_labels_survive_whatever_a_node_is_called() -> None:
 def test_a_ticket_has_the_verdict_what_to_do_and_the_checks() -> None:
     text = report(faulty(), "markdown")
     assert text.startswith("## NOT ACCEPTED: 20261122-010000-test-4n-abcd\n")
-    assert "- **FAIL** `node2 cuda:0`: `speed.rate_flops`:" in text
-    assert "  → Run it once more" in text
+    assert "- **FAIL** `node2 cuda:0`: `speed.rate_flops` (peers-slow):" in text
+    assert "  → Keep work off node2" in text
     assert "| speed | FAIL | 4 of 4 | NO BASELINE |" in text
     assert len(text) < 2000
 
@@ -300,7 +301,12 @@ def test_a_spreadsheet_runs_nothing_of_a_csv() -> None:
 
 
 def verdict(node: str, check: str = "speed", **more: Any) -> Verdict:
-    return Verdict(Subject(node), check, Outcome.ERROR, **{"reason": "it broke", "remedy": "mend it", **more})
+    return Verdict(
+        Subject(node),
+        check,
+        Outcome.ERROR,
+        **{"reason": "it broke", "remedy": "mend it", "code": FindingCode.CHECK_ERROR, **more},
+    )
 
 
 def test_what_asks_for_the_same_is_one_thing_to_do() -> None:

@@ -1,0 +1,1 @@
+"""What does ``hpcaccept azure`` do? One module per use case."""

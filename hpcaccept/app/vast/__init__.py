@@ -1,0 +1,1 @@
+"""What `hpcaccept vast` does."""

@@ -1,0 +1,89 @@
+"""What does the suite's report of a rented machine come to? Its PASS is a claim; its FAIL is believed: nobody accuses himself falsely."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hpcaccept.report.printable import safe
+from hpcaccept.serial import loads
+
+#: Metric of the check ``requirements`` → code.
+_REQUIREMENTS = {
+    "free_memory_share": "memory-taken",
+    "memory_share": "ram-short",
+    "cores_per_gpu": "cores-short",
+    "disk_free_bytes": "disk-full",
+}
+_CHECKS = {
+    "resnet": "resnet-failed",
+    "train": "resnet-failed",
+    "memory_pattern": "ecc-failed",
+    "allreduce": "nccl-failed",
+    "peer_to_peer": "nccl-failed",
+    "collectives": "nccl-failed",
+}
+#: Finding codes of a burn that computed wrongly; whatever else it finds is lost speed, a lost GPU or heat.
+_WRONG = ("result-wrong", "replica-differs", "processor-wrong")
+_MOST_TEXT = 300
+
+
+def code_of_report(raw: bytes) -> tuple[str, str, dict[str, Any]]:
+    """A code, what was found, and what the machine says of itself.
+
+    Args:
+        raw: ``report.json`` as it came, from somebody who may send anything.
+    """
+    try:
+        plain = loads(raw)
+    except ValueError as fault:
+        return "tester-form", f"the suite's report is no JSON: {fault}"[:_MOST_TEXT], {}
+    if not isinstance(plain, Mapping) or not isinstance(plain.get("verdicts"), list):
+        return "tester-form", "the suite's report has no verdicts", {}
+    verdicts = [each for each in plain["verdicts"] if isinstance(each, Mapping)]
+    failed = [each for each in verdicts if each.get("outcome") == "FAIL"]
+    claimed = _claimed(plain)
+    if failed:
+        return _code_of(failed[0]), _words_of(failed[0], len(failed)), claimed
+    conclusion = plain.get("conclusion")
+    word = conclusion.get("word") if isinstance(conclusion, Mapping) else conclusion
+    passed = any(each.get("outcome") == "PASS" for each in verdicts)
+    if plain.get("exit_code") == 0 and passed:
+        return "verified", f"the suite says {safe(str(word))[:40]}", claimed
+    open_ = [each for each in verdicts if each.get("outcome") not in ("PASS", "NO_BASELINE")]
+    if plain.get("exit_code") == 3 and passed and not open_:
+        # A stranger's processor has no baseline here. Results were right, nothing was lost; how fast the GPUs are is the proof's business.
+        unjudged = sorted(
+            {safe(str(each.get("check")))[:40] for each in verdicts if each.get("outcome") == "NO_BASELINE"}
+        )
+        return "verified", f"no baseline for {', '.join(unjudged)[:200]}", claimed
+    if plain.get("exit_code") == 1:
+        return "test-failed", "the suite says that it failed, and not where", claimed
+    return "not-judged", _words_of(open_[0], len(open_)) if open_ else "the suite was not judged", claimed
+
+
+def _code_of(verdict: Mapping[str, Any]) -> str:
+    check, metric, code = (str(verdict.get(name) or "") for name in ("check", "metric", "code"))
+    if code == "gpu-missing" or (metric == "gpu_models" and verdict.get("value") == 0):
+        return "gpus-missing"
+    if check == "requirements":
+        return "gpus-differ" if metric == "gpu_models" else _REQUIREMENTS.get(metric, "test-failed")
+    if check in ("burn", "gpu_burn"):
+        return "burn-failed" if code in _WRONG else "stress-failed"
+    return _CHECKS.get(check.partition(":")[0], "test-failed")
+
+
+def _words_of(verdict: Mapping[str, Any], count: int) -> str:
+    where = ".".join(str(verdict.get(name)) for name in ("check", "metric") if verdict.get(name))
+    device = f" on {verdict['device']}" if verdict.get("device") else ""
+    more = f" (and {count - 1} more)" if count > 1 else ""
+    return safe(f"{where}{device}: {verdict.get('outcome')}: {verdict.get('reason') or ''}")[:_MOST_TEXT] + more
+
+
+def _claimed(plain: Mapping[str, Any]) -> dict[str, Any]:
+    software = plain.get("software")
+    found = {}
+    for name, versions in software.items() if isinstance(software, Mapping) else ():
+        if isinstance(versions, Mapping) and versions:
+            found[safe(str(name))[:30]] = safe(str(next(iter(versions))))[:80]
+    return found

@@ -1,0 +1,52 @@
+"""Which image runs on a machine? The newest CUDA that its driver supports and whose libraries still know its GPUs."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from hpcaccept.errors import UsageError
+
+if TYPE_CHECKING:
+    from hpcaccept.provider.vast.offers import Offer
+
+#: CUDA versions that there are images of, newest first: those of vastai 1.9.1's self-test (read 28 November 2026).
+CUDA_VERSIONS = ("13.3", "13.0", "12.8", "11.8")
+#: Compute capability × 100 → newest CUDA whose libraries have kernels for what is below it: Maxwell, Pascal and Volta are gone from CUDA 13 (NVIDIA's
+#: release notes), and PyTorch's wheels of 12.8 lack the two older ones.
+_NEWEST_BELOW = ((700, 11.8), (750, 12.8))
+PLACE = "{cuda}"
+_REFERENCE = re.compile(r"[a-z0-9][\w./:@-]{0,250}", re.ASCII)
+
+
+def cuda_for(offer: Offer, versions: tuple[str, ...] = CUDA_VERSIONS) -> str:
+    """The CUDA version of the image for a machine; empty where no image suits it.
+
+    Args:
+        offer: whose driver and GPUs are claimed.
+        versions: that there are images of.
+    """
+    host, capability = offer.number("cuda_max_good"), offer.number("compute_cap")
+    if host is None:
+        return ""
+    newest = next((cuda for below, cuda in _NEWEST_BELOW if capability is not None and capability < below), 99.0)
+    fitting = [each for each in versions if float(each) <= min(host, newest)]
+    return max(fitting, key=float, default="")
+
+
+def image_for(template: str, cuda: str) -> str:
+    """The image reference for a CUDA version.
+
+    Args:
+        template: reference in which ``{cuda}`` stands for the version, or one image for all.
+        cuda: version.
+
+    Raises:
+        UsageError: it is no image reference.
+    """
+    reference = template.replace(PLACE, cuda)
+    if not _REFERENCE.fullmatch(reference):
+        raise UsageError(
+            f"--image: found {template!r}, expected REGISTRY/NAME:TAG; {{cuda}} stands for 12.8 and the like."
+        )
+    return reference

@@ -1,0 +1,82 @@
+"""What is typed on the first node, and with which variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.azure_fixtures import HOST_KEY as KEY
+
+from hpcaccept.app.azure import submit as submitting
+from hpcaccept.app.azure.hosts import _FILE, _Kept
+from hpcaccept.app.azure.render import load_cluster
+from hpcaccept.cli import main
+from hpcaccept.config.suites import built_in
+from hpcaccept.provider.azure.nodes import Node
+from hpcaccept.serial import dumps
+
+ROOT = Path(__file__).parents[4]
+#: Writes down what it was to run; says yes to everything but listing.
+SSH = """\
+#!/bin/sh
+for last; do :; done
+printf '%s\\n' "$last" >>"$CALLS"
+case "$last" in ls*) exit 2;; *submit*) printf '\\033[2Jdone\\n'; exit 1;; esac
+"""
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    program = tmp_path / "bin/ssh"
+    program.parent.mkdir()
+    program.write_text(SSH)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
+    monkeypatch.chdir(tmp_path)
+    place = tmp_path / "h200"
+    place.mkdir()
+    nodes = tuple(Node(f"vm-{i}", f"/vm/{i}", f"id-{i}", f"10.0.0.{4 + i}", 50000 + i, KEY) for i in range(2))
+    (place / _FILE).write_text(dumps(_Kept(nodes)))
+    return tmp_path / "calls"
+
+
+CONFIG = str(ROOT / "azure/h200-2-nodes.toml")
+
+
+def test_the_exit_code_is_that_of_the_run_and_its_words_are_made_harmless(
+    calls: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--suite", "standard", "--shared", "/my runs", "--python", "/opt/py", "--", "--skip", "storage"]
+    assert main(["azure", "submit", CONFIG, *words]) == 1
+    typed = calls.read_text().splitlines()[0]
+    assert typed.startswith("env /opt/py -m hpcaccept submit --launcher hosts --nodelist vm-0,vm-1 --gpus-per-node 8 ")
+    assert "--runs-dir '/my runs/azure-" in typed
+    assert typed.endswith("--suite standard --skip storage")
+    assert "\033" not in capsys.readouterr().out
+
+
+def test_nccl_is_the_suite_fabric_with_the_variables_and_limits_of_the_size(calls: Path) -> None:
+    assert main(["azure", "nccl", CONFIG, "--shared", "/shared"]) == 1
+    sent, typed = calls.read_text().splitlines()[:2]
+    assert "cat >" in sent
+    assert sent.endswith("/nccl.toml")
+    suite = Path("h200/nccl.toml").read_text()
+    assert suite.startswith(built_in()["fabric"].read_text())
+    assert '[limits."allreduce.busbw_bytes[nccl/1GiB]"]\nlower = 1.875e+11\n' in suite
+    assert 'source = "the network cards allow 750 GB/s"' in suite
+    assert typed.startswith("env NCCL_TOPO_FILE=/opt/microsoft/ndv5-topo.xml NCCL_SOCKET_IFNAME=eth0 ")
+    assert typed.endswith("/nccl.toml")
+
+
+def test_another_size_gets_no_variables_of_ndv5() -> None:
+    assert submitting.nccl_environment(load_cluster(ROOT / "azure/gb300-rack.toml")) == {}
+    assert submitting.nccl_environment(load_cluster(ROOT / "azure/dry-test.toml")) == {}
+
+
+def test_a_node_that_is_not_identified_is_not_left_out(calls: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nodes = (Node("vm-0", "/vm/0", "id-0", "10.0.0.4", 50000, KEY), Node("vm-1", "/vm/1", "id-1", "10.0.0.5"))
+    Path("h200", _FILE).write_text(dumps(_Kept(nodes)))
+    assert main(["azure", "submit", CONFIG, "--shared", "/shared"]) == 3
+    assert "vm-1 is not identified" in capsys.readouterr().err
+    assert not calls.exists()
