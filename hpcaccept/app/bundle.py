@@ -36,6 +36,7 @@ import numpy as np
 from hpcaccept import __version__, checks
 from hpcaccept.app.azure.report_host import read_report
 from hpcaccept.app.run.conclude import evidence_of, judge_run
+from hpcaccept.app.run.rerun import nodes_needed, partners_of
 from hpcaccept.bounded import open_regular, read_bytes
 from hpcaccept.errors import RunError, UsageError, nearest
 from hpcaccept.model.metric_key import check_of
@@ -358,41 +359,16 @@ def _methods(faults: list[Verdict]) -> Iterator[str]:
 
 def _again(judged: Judged, node: str, faults: list[Verdict]) -> Iterator[str]:
     plan = judged.evidence.plan
-    partners = _partners(judged, node, max((_needs(judged, verdict) for verdict in faults), default=1) - 1)
+    partners = partners_of(judged, [node], max((nodes_needed(judged, verdict) for verdict in faults), default=1) - 1)
     words = ["hpcaccept", "submit", "--nodes", str(1 + len(partners)), "--nodelist", ",".join([node, *partners])]
     words += ["--gpus-per-node", plan.request.gpus] if plan.request.gpus else []
     words += ["--suite", plan.suite.name, "--launcher", plan.launcher]
     words += ["--container-image", plan.image.reference] if plan.image.reference else []
+    blamed = sorted({verdict.check for verdict in faults})
+    words += [word for name in ("identity", *blamed) for word in ("--only", name)] if blamed else []
     yield f"  {shlex.join(words)}"
     if partners:
         yield f"  {', '.join(partners)}: partners without a finding, which it takes to say who is slow; others of the same kind will do."
-    blamed = sorted({verdict.check for verdict in faults})
-    others = [spec.name for spec in plan.suite.checks if spec.name not in {*blamed, "identity"}]
-    if blamed and others:
-        yield f"  only {', '.join(blamed)}: add {' '.join(f'--skip {name}' for name in others)}"
-
-
-def _needs(judged: Judged, verdict: Verdict) -> int:
-    """Nodes with which a finding can be judged again: a peer rule needs like subjects, a check of all ranks a second node."""
-    kind = checks.find(verdict.check)
-    together = 2 if kind is not None and kind.scope == "world" else 1
-    if verdict.question != "peers":
-        return together
-    most = 1
-    for column in judged.values:
-        if column.key == verdict.key:
-            subjects = [column.table_subjects[i] for i in column.subject.tolist()]
-            most = max(most, sum(subject.node == verdict.subject.node for subject in subjects))
-    return max(together, -(-judged.evidence.plan.suite.peers.min_subjects // most))
-
-
-def _partners(judged: Judged, node: str, count: int) -> list[str]:
-    """Other nodes of the run for the same test, those without a finding first."""
-    mine = {subject.model for subject in judged.evidence.samples.subjects if subject.node == node}
-    alike = {s.node for s in judged.evidence.samples.subjects if s.node and s.node != node and s.model in mine}
-    rank = {outcome: number for number, outcome in enumerate((Outcome.PASS, Outcome.NO_BASELINE, Outcome.WARN))}
-    order = sorted(alike, key=lambda name: (rank.get(judged.summary.nodes.get(name, Outcome.ERROR), len(rank)), name))
-    return order[: max(0, count)]
 
 
 def _redaction_note(redacted: list[str], left_out: dict[str, str], keep_names: bool) -> str:

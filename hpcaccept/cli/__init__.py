@@ -26,7 +26,9 @@ _COMMANDS = {
     "cancel": ("runs", "cancel", "End the job of a run; what it has measured is kept."),
     "collect": ("runs", "collect", "Gather the records of a run into run.h5."),
     "report": ("runs", "report", "Judge a run and show the report."),
-    "runs": ("runs", "runs", "List the runs."),
+    "runs": ("run_list", "runs", "List the runs: verdict, bad nodes, state; remove old ones."),
+    "logs": ("run_list", "logs", "Show what happened in a run, and what its steps printed."),
+    "facts": ("run_list", "facts", "Show hardware, firmware and software of the nodes of a run."),
     "nightly": ("nightly", "nightly", "Test idle nodes every night, and tell what changed."),
     "checks": ("checks", "checks", "List the checks and suites; explain one."),
     "simulate": ("simulate", "simulate", "Say how small a fault is found in a simulated fleet."),
@@ -110,6 +112,8 @@ class Commands(click.Group):
             formatter.write_dl([(name, _COMMANDS[name][2]) for name in self.list_commands(ctx)])
 
 
+#: Set by a shell that completes words (click's protocol).
+_COMPLETION = "_HPCACCEPT_COMPLETE"
 #: Set by ``--debug``: an exception that nobody expected is shown whole.
 _DEBUG = False
 
@@ -127,6 +131,15 @@ def _show_version(context: click.Context, parameter: click.Parameter, asked: boo
 def _set_debug(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
     global _DEBUG
     _DEBUG = asked
+    _set_verbose(context, parameter, asked)
+
+
+def _set_verbose(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
+    """Begin to print what is started and connected to; nothing while a shell completes words."""
+    if asked and not context.resilient_parsing:
+        from hpcaccept.cli.tracing import trace
+
+        trace()
 
 
 @click.command(
@@ -141,12 +154,20 @@ def _set_debug(context: click.Context, parameter: click.Parameter, asked: bool) 
     help="Show version and commit.",
 )
 @click.option(
+    "--verbose",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_set_verbose,
+    help="Print every program that is started and every connection that is made, on standard error.",
+)
+@click.option(
     "--debug",
     is_flag=True,
     is_eager=True,
     expose_value=False,
     callback=_set_debug,
-    help="Show the traceback of a fault.",
+    help="The same, and show the traceback of a fault.",
 )
 def group() -> None:
     """Acceptance testing for GPU clusters: which nodes, GPUs and links are not fit for work?
@@ -189,6 +210,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return _reader_has_gone()
     except SystemExit as end:
+        if _COMPLETION in os.environ:
+            return int(end.code or 0)  # click has printed the words of a shell, and ends
         # Where the reader has gone click puts a quiet stream there and ends with 1, and so does rich. A module that ends us is broken.
         gone = sys.stdout is not out or isinstance(end.__context__, BrokenPipeError)
         return _reader_has_gone() if gone else _own_fault(end)

@@ -65,18 +65,13 @@ def _site(options: dict[str, Any]) -> Site:
     return site_of(layered, lambda line: click.echo(safe(line), err=True))
 
 
-@click.group(invoke_without_command=True)
-@click.pass_context
-def nightly(context: click.Context) -> int | None:
+@click.group()
+def nightly() -> None:
     """Test idle nodes every night: those that were tested longest ago, and never in anybody's way.
 
-    Without a command: run. Mail, webhook and the rest are set in the table [nightly] of a settings file ('hpcaccept config').
+    'hpcaccept nightly run' is one night. Mail, webhook and the rest are set in the table [nightly] of a settings file
+    ('hpcaccept config').
     """
-    if context.invoked_subcommand is not None:
-        return None
-    with run.make_context("run", [], parent=context) as alone:
-        code: int = run.invoke(alone)
-    return code
 
 
 @nightly.command()

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from hpcaccept.cli.completion import complete_run
 from hpcaccept.errors import UsageError
 from hpcaccept.report import formats
 
@@ -15,8 +16,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def run_argument(command: F) -> F:
-    """``[RUN]``: a run by name or path, the latest by default."""
-    return click.argument("run", default="", required=False, metavar="[RUN]")(command)
+    """``[RUN]``: a run by name, part of a name or path, the latest by default."""
+    return click.argument("run", default="", required=False, metavar="[RUN]", shell_complete=complete_run)(command)
 
 
 def runs_dir_option(command: F) -> F:

@@ -1,12 +1,13 @@
-"""``hpcaccept status``, ``wait``, ``cancel``, ``collect``, ``report`` and ``runs``."""
+"""``hpcaccept status``, ``wait``, ``cancel``, ``collect`` and ``report``."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from hpcaccept.cli.completion import complete_run
 from hpcaccept.cli.options import (
     baselines_dir_option,
     format_option,
@@ -18,14 +19,25 @@ from hpcaccept.cli.options import (
 )
 from hpcaccept.errors import RunError
 from hpcaccept.report import formats
-from hpcaccept.store.folder import RunFolder, all_runs, find
+from hpcaccept.store.folder import RunFolder, find
+
+if TYPE_CHECKING:
+    from hpcaccept.model.job import JobRef
 
 
-def _job(folder: RunFolder):  # type: ignore[no-untyped-def]
+def _job(folder: RunFolder) -> JobRef:
+    """The job of a run; of one that an sbatch script has started, the job that its driver says it is in."""
+    from hpcaccept.app.run.wait import events_of
+    from hpcaccept.model.job import JobRef
+
     job = folder.read_job()
-    if job is None:
-        raise RunError(f"{folder.run_id} was started by an sbatch script.", f"hpcaccept report {folder.path}")
-    return job
+    number = next((event.job for event in events_of(folder) if event.kind == "started" and event.job), "")
+    if job is None and not number:
+        raise RunError(
+            f"{folder.run_id} was started by an sbatch script, and its job number is not known.",
+            f"hpcaccept report {folder.path}",
+        )
+    return job or JobRef(folder.read_plan().launcher, number)
 
 
 @click.command()
@@ -67,11 +79,11 @@ def wait(run: str, form: str, **options: Any) -> int:
     return wait_and_conclude(folder, _job(folder), settings, form)
 
 
-@click.command()
-@run_argument
+@click.command(no_args_is_help=True)
+@click.argument("run", metavar="RUN", shell_complete=complete_run)
 @runs_dir_option
 def cancel(run: str, **options: Any) -> int:
-    """End the job of a run; what it has measured is kept."""
+    """End the job of RUN ('latest', or a part of its name); what it has measured is kept."""
     from hpcaccept import launch
 
     folder = find(paths(**options)[0], run)
@@ -132,31 +144,3 @@ def report(run: str, form: str, output: Path | None, strict_exit: bool, **option
         print_report(folder, judged, form)
     write_report(folder, judged)
     return judged.judgement.strict_exit_code if strict_exit else judged.judgement.exit_code
-
-
-def _judged(folder: RunFolder) -> str:
-    from hpcaccept.bounded import read_text
-    from hpcaccept.serial import loads
-
-    try:
-        return f"exit code {int(loads(read_text(folder.report_file))['exit_code'])}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "not judged yet"
-
-
-@click.command()
-@runs_dir_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def runs(as_json: bool, **options: Any) -> int:
-    """List the runs, oldest first, with the exit code of the last report."""
-    import json
-
-    rows = [{"run": folder.run_id, "state": _judged(folder)} for folder in all_runs(paths(**options)[0])]
-    if as_json:
-        click.echo(json.dumps(rows))
-    elif not rows:
-        click.echo("There is no run yet. Start one with: hpcaccept submit --nodes 4")
-    else:
-        for row in rows:
-            click.echo(f"{row['run']:<48} {row['state']}")
-    return 0

@@ -7,11 +7,14 @@ from typing import Any
 import click
 
 from hpcaccept import container
+from hpcaccept.cli.completion import complete_check, complete_partition, complete_run, complete_suite
 from hpcaccept.cli.options import (
     LauncherOption,
     baselines_dir_option,
     gpus_per_node,
+    history_path,
     pairs,
+    paths,
     runs_dir_option,
     suite_options,
     variables,
@@ -23,9 +26,26 @@ from hpcaccept.cli.options import (
 @click.option("-w", "--nodelist", metavar="NAMES", help="These nodes: node[01-04],node7.")
 @click.option("-x", "--exclude", metavar="NAMES", help="Not these nodes.")
 @click.option(
-    "-s", "--suite", metavar="SUITE", help="A suite's name or .toml file.  [default: quick with GPUs, cpu without]"
+    "-s",
+    "--suite",
+    metavar="SUITE",
+    shell_complete=complete_suite,
+    help="A suite's name or .toml file.  [default: quick with GPUs, cpu without]",
 )
-@click.option("--skip", multiple=True, metavar="CHECK", help="Leave this check of the suite out; may be repeated.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="CHECK",
+    shell_complete=complete_check,
+    help="Of the suite, run this check alone; may be repeated. identity stays.",
+)
+@click.option(
+    "--skip",
+    multiple=True,
+    metavar="CHECK",
+    shell_complete=complete_check,
+    help="Leave this check of the suite out; may be repeated.",
+)
 @click.option(
     "--set",
     "changes",
@@ -34,7 +54,7 @@ from hpcaccept.cli.options import (
     help="Change a parameter of a check; may be repeated. 'hpcaccept config --suite' shows all.",
 )
 @click.option("--search", is_flag=True, help="Let matmul search its best shapes; the report says how to keep them.")
-@click.option("-p", "--partition", metavar="NAME", help="Slurm partition.")
+@click.option("-p", "--partition", metavar="NAME", shell_complete=complete_partition, help="Slurm partition.")
 @click.option("-A", "--account", metavar="NAME", help="Slurm account.")
 @click.option(
     "-g",
@@ -82,6 +102,12 @@ from hpcaccept.cli.options import (
     metavar="S",
     help="Stop waiting in the queue after this long.  [default: never]",
 )
+@click.option(
+    "--rerun",
+    metavar="RUN",
+    shell_complete=complete_run,
+    help="Measure again what failed or was not judged in RUN ('latest', or a part of its name), as it was asked for then.",
+)
 @runs_dir_option
 @baselines_dir_option
 @click.option("--dry-run", is_flag=True, help="Print every file and command; write and start nothing.")
@@ -89,9 +115,11 @@ from hpcaccept.cli.options import (
 @click.option("--cancel-on-interrupt", is_flag=True, help="Ctrl-C ends the job too, instead of leaving it running.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def submit(
+    only: tuple[str, ...],
     skip: tuple[str, ...],
     changes: tuple[str, ...],
     search: bool,
+    rerun: str | None,
     dry_run: bool,
     no_wait: bool,
     cancel_on_interrupt: bool,
@@ -112,6 +140,8 @@ def submit(
       hpcaccept submit --nodes 4
       hpcaccept submit --nodes 16 --partition gpu --gpus-per-node 8 --suite full
       hpcaccept submit --nodes 4 --suite standard --skip storage --set burn.duration_s=600
+      hpcaccept submit --nodes 4 --suite full --only matmul --only memory_bandwidth
+      hpcaccept submit --rerun latest
       hpcaccept submit --nodelist node[01-04] --container-image /shared/hpcaccept.sqsh
       hpcaccept submit --nodes 2 --slurm reservation=maint --slurm qos=high --no-wait
     """
@@ -119,8 +149,11 @@ def submit(
     from hpcaccept.app.run.submit import plan_run, start
     from hpcaccept.config.settings import load_settings
 
-    layered = load_settings(options, suite_options=suite_options(skip, changes, search))
-    plan, folder = plan_run(layered.settings, layered.overrides, to_show=dry_run)
+    tables = suite_options(skip, changes, search)
+    if rerun is not None:
+        options, tables, only = _again(rerun, options, tables, only)
+    layered = load_settings(options, suite_options=tables)
+    plan, folder = plan_run(layered.settings, layered.overrides, only=only, to_show=dry_run)
     if dry_run:
         click.echo(show(plan, folder))
         return 0
@@ -137,3 +170,27 @@ def submit(
 
     form = "json" if as_json else DEFAULT
     return wait_and_conclude(folder, job, layered.settings, form, cancel_on_interrupt=cancel_on_interrupt)
+
+
+_Tables = dict[str, dict[str, Any]]
+
+
+def _again(
+    run: str, options: dict[str, Any], tables: _Tables, only: tuple[str, ...]
+) -> tuple[dict[str, Any], _Tables, tuple[str, ...]]:
+    """The options of a run that is repeated in part, under those that are typed now."""
+    from hpcaccept.app.run.conclude import evidence_of, judge_run
+    from hpcaccept.app.run.rerun import rerun_of
+    from hpcaccept.report.phrases import fold
+    from hpcaccept.report.printable import safe
+    from hpcaccept.store.folder import find
+
+    runs_dir, baselines_dir = paths(runs_dir=options["runs_dir"], baselines_dir=options["baselines_dir"])
+    folder = find(runs_dir, run)
+    again = rerun_of(judge_run(evidence_of(folder), baselines_dir, history_path(**options)))
+    wanted = only or again.only
+    beside = f", beside {fold(again.partners)}" if again.partners else ""
+    click.echo(safe(f"{folder.run_id}: measuring {fold(again.nodes)} again{beside}: {', '.join(wanted)}"), err=True)
+    given = {name: value for name, value in options.items() if value is not None and value != {}}
+    changes = {name: {**again.changes.get(name, {}), **tables.get(name, {})} for name in {*again.changes, *tables}}
+    return {**again.options, **given}, changes, wanted

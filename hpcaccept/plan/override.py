@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept.config.suites import SuiteText
+from hpcaccept.errors import UsageError, nearest
 from hpcaccept.model.metric_key import MetricKey, check_of
 
 if TYPE_CHECKING:
@@ -44,3 +46,30 @@ def overridden(text: SuiteText, overrides: Sequence[SuiteText]) -> tuple[SuiteTe
         origins.update({("peers", "", key): place for key in found})
     tables = {**text.tables, "checks": checks, "limits": limits, "peers": peers}
     return SuiteText(text.file, tables), origins
+
+
+#: Stays in every suite that has it: what a result is bound to (driver, image, model) is known from it.
+ALWAYS = "identity"
+
+
+def only_these(text: SuiteText, wanted: Sequence[str]) -> tuple[SuiteText, ...]:
+    """The override that switches every other check of a suite off; none where nothing is wanted in particular.
+
+    Args:
+        text: the suite.
+        wanted: names of checks, each with all of its labels, or with its own (``matmul:small``).
+
+    Raises:
+        UsageError: the suite has no such check.
+    """
+    if not wanted:
+        return ()
+    names = tuple(text.tables.get("checks", {}))
+    for name in wanted:
+        if not any(name in (mine, check_of(mine)) for mine in names):
+            raise UsageError(f"--only {name}: the suite {text.file.stem} has no such check.", nearest(name, names))
+    kept = {mine for mine in names if {mine, check_of(mine)} & {*wanted, ALWAYS}}
+    # A check that is switched off takes its labels with it, so those that stay are switched on after it.
+    off: dict[str, dict[str, bool]] = {mine: {"enabled": False} for mine in names if mine not in kept}
+    on = {mine: {"enabled": True} for mine in names if mine in kept and check_of(mine) in off}
+    return (SuiteText(Path("command line"), {"checks": {**off, **on}}),)

@@ -32,10 +32,12 @@ class Conclusion:
     Attributes:
         word: ``ACCEPTED``, ``NOT ACCEPTED`` or ``NOT JUDGED``.
         sentence: what that means here.
+        bad_nodes: those that failed, folded; of very many the first few, and how many more there are.
     """
 
     word: str
     sentence: str
+    bad_nodes: str = ""
 
 
 def conclusion(judged: Judged) -> Conclusion:
@@ -53,7 +55,8 @@ def conclusion(judged: Judged) -> Conclusion:
             return Conclusion("NOT ACCEPTED", "What all nodes did together failed; no single node is blamed.")
         verb = "is" if len(failed) == 1 else "are"
         share = f"{len(failed):,} of {counted(asked, 'node')}"
-        return Conclusion("NOT ACCEPTED", f"{_some(failed)} {verb} not fit for work ({share}).")
+        names = _some(failed)
+        return Conclusion("NOT ACCEPTED", f"{names} {verb} not fit for work ({share}).", names)
     return Conclusion("NOT JUDGED", " ".join([*_what_is_missing(judged), "No node is blamed."]))
 
 

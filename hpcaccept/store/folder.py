@@ -218,16 +218,44 @@ def all_runs(runs_dir: Path) -> list[RunFolder]:
     return [RunFolder(p.parent) for p in sorted(runs_dir.glob("*/plan.json"))]
 
 
+#: Name of the run that was submitted last, wherever a run is asked for.
+LATEST = "latest"
+#: Characters from which on a part of a run's name stands for it: fewer would fit a run by chance.
+_SHORTEST = 4
+
+
 def find(runs_dir: Path, run: str) -> RunFolder:
-    """The run of that name or path; the latest for an empty text.
+    """The run of that name or path, or the only one whose name begins or ends so; the latest for ``latest`` or an empty text.
 
     Raises:
-        RunError: there is no such run; the message says how to list them.
+        RunError: no run fits, or several do; the message says how to list them.
     """
-    if not run:
+    if run in ("", LATEST):
         return latest(runs_dir)
     for path in (runs_dir / run, Path(run)):
         # os.path takes names that no file can have for those of none, and so they are.
         if os.path.exists(path / "plan.json"):  # noqa: PTH110
             return RunFolder(path.resolve())
-    raise RunError(f"There is no run {run[:200]!r} under {runs_dir}.", "List them with 'hpcaccept runs'.")
+    return _by_part(runs_dir, run)
+
+
+def _by_part(runs_dir: Path, part: str) -> RunFolder:
+    fitting = [
+        folder
+        for folder in all_runs(runs_dir)
+        if len(part) >= _SHORTEST and (folder.run_id.startswith(part) or folder.run_id.endswith(part))
+    ]
+    if len(fitting) == 1:
+        return RunFolder(fitting[0].path.resolve())
+    if fitting:
+        some = ", ".join(folder.run_id for folder in fitting[-3:])
+        raise RunError(
+            f"{len(fitting)} runs under {runs_dir} fit {part[:200]!r}, for example {some}.", "Type more of it."
+        )
+    raise RunError(f"There is no run {part[:200]!r} under {runs_dir}.", "List them with 'hpcaccept runs'.")
+
+
+def short_id(run_id: str) -> str:
+    """``5811`` of ``20261130-124113-cpu-2n-5811``: the random part, as ``hpcaccept runs`` shows it; the name where it has none."""
+    last = run_id.rpartition("-")[2]
+    return last if len(last) >= _SHORTEST else run_id

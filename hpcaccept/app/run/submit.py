@@ -18,6 +18,7 @@ from hpcaccept.config.settings import LINE_ENDS
 from hpcaccept.config.suites import read_suite
 from hpcaccept.errors import LaunchError, StoreError, UsageError
 from hpcaccept.plan.make import image_of, make_plan, request_of
+from hpcaccept.plan.override import only_these
 from hpcaccept.plan.resolve import resolve_suite
 from hpcaccept.store.folder import RunFolder
 from hpcaccept.units import show
@@ -33,13 +34,14 @@ if TYPE_CHECKING:
 
 
 def plan_run(
-    settings: Settings, overrides: Sequence[SuiteText] = (), *, to_show: bool = False
+    settings: Settings, overrides: Sequence[SuiteText] = (), *, only: Sequence[str] = (), to_show: bool = False
 ) -> tuple[Plan, RunFolder]:
     """The plan and its folder, not yet made. Nothing is written or started.
 
     Args:
         settings: what is asked for.
         overrides: what the site and the command line change in the suite.
+        only: checks of the suite that are wanted (and ``identity``, to which results are bound); none: all of them.
         to_show: the plan is shown and not submitted: a launcher that is named need not answer.
 
     Raises:
@@ -53,7 +55,7 @@ def plan_run(
         settings = replace(settings, gpus_per_node=0 if away else place.default_gpus(settings.partition))
     if settings.mpi == "auto" and not away:
         settings = replace(settings, mpi=place.default_mpi())
-    plan = plan_of(settings, overrides, launcher)
+    plan = plan_of(settings, overrides, launcher, only=only)
     return plan, RunFolder(_one_line(Path(settings.runs_dir).absolute()) / plan.run_id)
 
 
@@ -80,7 +82,9 @@ def schedulers_words(settings: Settings) -> tuple[str, ...]:
     return tuple(name for name, value in named.items() if value)
 
 
-def plan_of(settings: Settings, overrides: Sequence[SuiteText], launcher: str, run_id: str = "") -> Plan:
+def plan_of(
+    settings: Settings, overrides: Sequence[SuiteText], launcher: str, run_id: str = "", only: Sequence[str] = ()
+) -> Plan:
     """The plan for settings in which the GPUs per node and the type of MPI are decided.
 
     Args:
@@ -88,13 +92,15 @@ def plan_of(settings: Settings, overrides: Sequence[SuiteText], launcher: str, r
         overrides: see ``plan_run``.
         launcher: module name in hpcaccept.launch.
         run_id: of the run; empty: a new one.
+        only: see ``plan_run``.
 
     Raises:
         UsageError: settings or suite are wrong.
     """
     gpus = settings.gpus_per_node
     name = settings.suite if settings.suite != "auto" else ("quick" if gpus else "cpu")
-    suite = resolve_suite(read_suite(name), overrides)
+    text = read_suite(name)
+    suite = resolve_suite(text, (*overrides, *only_these(text, only)))
     _must_be_reachable(suite)
     request = request_of(settings, gpus)
     now = datetime.now(timezone.utc)

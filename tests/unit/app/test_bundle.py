@@ -155,7 +155,7 @@ def test_the_fault_is_told(packed: dict[str, str]) -> None:
     assert "FAIL  cuda:0: matmul.wrong_elements[bf16]" in readme
     assert "serial-of-GPU-2" in readme
     assert "hpcaccept submit --nodes 1 --nodelist node2 --gpus-per-node 1 --suite mine" in readme
-    assert "add --skip memory_bandwidth" in readme
+    assert "--only identity --only matmul" in readme
     verdicts = json.loads(packed["verdicts.json"])
     assert verdicts["worst"] == "FAIL"
     assert json.loads(packed["node.json"])["devices"]["cuda:0"]["uuid"] == "GPU-2"

@@ -149,7 +149,7 @@ def test_a_mistake_in_a_settings_file_is_exit_2_in_every_command(
         (["report", "nope"], "There is no run 'nope'"),
         (["status"], "There is no run under"),
         (["wait", "nope"], "There is no run 'nope'"),
-        (["cancel"], "There is no run under"),
+        (["cancel", "latest"], "There is no run under"),
         (["collect"], "There is no run under"),
         (["baseline", "learn"], "There is no run under"),
         (["baseline", "learn", "nope"], "There is no run 'nope'"),
@@ -224,7 +224,7 @@ def test_the_version_is_told_with_its_commit_where_one_is_known(
 def test_every_option_of_submit_is_a_setting(capsys: pytest.CaptureFixture[str]) -> None:
     from hpcaccept.cli.submit import submit
 
-    own = {"dry_run", "no_wait", "cancel_on_interrupt", "as_json", "skip", "changes", "search"}
+    own = {"dry_run", "no_wait", "cancel_on_interrupt", "as_json", "only", "skip", "changes", "search", "rerun"}
     assert {p.name for p in submit.params} - own <= set(Settings.__dataclass_fields__)
 
 
@@ -330,8 +330,7 @@ def test_runs_are_listed_whatever_became_of_their_report(
         folder.report_file.write_text(content)
     assert main(["runs", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
-    assert row["run"] == folder.run_id
-    assert row["state"] == ("exit code 1" if content and "exit_code" in content else "not judged yet")
+    assert (row["run"], row["state"], row["verdict"]) == (folder.run_id, "ended", "")
 
 
 def test_without_baselines_there_is_a_hint_how_to_learn_one(capsys: pytest.CaptureFixture[str]) -> None:
@@ -487,7 +486,7 @@ def test_a_run_of_an_sbatch_script_has_no_job_to_wait_for(
     capsys: pytest.CaptureFixture[str], place: Path, words: str
 ) -> None:
     a_run(place, ended=False)
-    assert main([words]) == 3
+    assert main([words, "latest"]) == 3
     assert "started by an sbatch script" in capsys.readouterr().err
 
 
@@ -526,7 +525,7 @@ def test_ctrl_c_is_130_and_a_sentence(capsys: pytest.CaptureFixture[str], monkey
     def interrupted(_folder: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hpcaccept.cli.runs.all_runs", interrupted)
+    monkeypatch.setattr("hpcaccept.cli.run_list.all_runs", interrupted)
     assert main(["runs"]) == 130
     assert capsys.readouterr().err.strip() == "Interrupted."
 

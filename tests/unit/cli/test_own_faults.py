@@ -22,7 +22,7 @@ def test_an_exception_that_nobody_expected_is_no_verdict(
     def broken(_folder: object) -> None:
         raise fault
 
-    monkeypatch.setattr("hpcaccept.cli.runs.all_runs", broken)
+    monkeypatch.setattr("hpcaccept.cli.run_list.all_runs", broken)
     assert main(["runs"]) == 3
     said = capsys.readouterr().err
     assert said.startswith(f"Error: {type(fault).__name__}")

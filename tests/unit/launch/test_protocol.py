@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[3]
 #: Strings that are no launcher's name, though they look like one: file, string → what it is.
 UNRELATED = {
     ("hpcaccept/config/settings.py", "slurm"): "a table of the settings: options for sbatch",
+    ("hpcaccept/app/run/rerun.py", "slurm"): "that table again",
     ("hpcaccept/checks/storage.py", "local"): "a place: the node's own disk",
     ("hpcaccept/parse/aznhc_conf.py", "hosts"): "the hosts of a line of a .conf, a group of a pattern",
     ("hpcaccept/app/tester/suite.py", "local"): "typed after --launcher, as a user would",

@@ -9,7 +9,7 @@ from support.builders import plan, step
 
 from hpcaccept.errors import RunError, RunFolderFull, StoreError
 from hpcaccept.model.job import JobRef
-from hpcaccept.store.folder import RESERVE_BYTES, RunFolder, all_runs, find, latest
+from hpcaccept.store.folder import RESERVE_BYTES, RunFolder, all_runs, find, latest, short_id
 
 
 @pytest.fixture
@@ -138,3 +138,24 @@ def test_a_run_that_is_not_there_is_told_with_how_to_list_them(runs: Path, name:
 def test_where_there_are_no_runs_there_is_none(tmp_path: Path, name: str) -> None:
     with pytest.raises(RunError, match="There is no run"):
         find(tmp_path / "absent", name)
+
+
+@pytest.mark.parametrize("part", ["latest", "20261122-02", "-020000-b", "0000-b"])
+def test_latest_and_a_part_that_fits_one_name_find_it(runs: Path, part: str) -> None:
+    assert find(runs, part).run_id == "20261122-020000-b"
+
+
+def test_a_part_that_fits_several_runs_is_refused_with_their_names(runs: Path) -> None:
+    with pytest.raises(RunError, match=r"runs under .* fit '2026', for example .*20261122-020000-b"):
+        find(runs, "2026")
+
+
+def test_a_part_of_fewer_than_four_characters_stands_for_no_run(runs: Path) -> None:
+    with pytest.raises(RunError, match="There is no run '0-b'"):
+        find(runs, "0-b")
+
+
+def test_the_short_name_is_the_random_end() -> None:
+    assert short_id("20261130-124113-cpu-2n-5811") == "5811"
+    assert short_id("mine") == "mine"
+    assert short_id("a-b") == "a-b"

@@ -270,12 +270,12 @@ def test_an_interrupted_night_leaves_its_lock_and_is_resumed(tmp_path: Path, mon
     assert recall(read(site.journal)[0]).open_nights == ()
 
 
-def test_the_command_alone_is_a_run(
+def test_a_night_outside_of_its_window_is_not_judged(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HOME", str(home))
     (home / "hpcaccept.toml").write_text('launcher = "local"\n[nightly]\nwindow = "00:00-00:01"\n')
-    assert main(["nightly"]) == 3
+    assert main(["nightly", "run"]) == 3
     assert "hpcaccept nightly on" in capsys.readouterr().out
     assert main(["nightly", "status"]) == 3
     assert "exit code 3" in capsys.readouterr().out
