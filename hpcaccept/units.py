@@ -40,8 +40,10 @@ def show(value: float, unit: str) -> str:
         return "not a number"
     if unit == "share":
         return f"{value * 100:.3g} %"
+    if unit == "1/s":
+        return f"{_readable(value)}/s"
     if unit not in _PREFIXED:
-        return f"{value:.6g} {unit}".rstrip()
+        return f"{value:.6g} {_one(unit) if value == 1 else unit}".rstrip()
     if value == 0:
         return f"0 {unit}"
     for scale, prefix in _PREFIXES:
@@ -52,6 +54,18 @@ def show(value: float, unit: str) -> str:
                 else f"{value / scale:.0f} {prefix}{unit}"
             )
     return f"{value:.3g} {unit}"
+
+
+def _readable(value: float) -> str:
+    """``1,115``, ``43.2``: four digits, or every digit before the point."""
+    return f"{value:,.0f}" if abs(value) >= 999.95 else f"{value:.4g}"
+
+
+def _one(noun: str) -> str:
+    """``element`` of ``elements``, ``process`` of ``processes``: what there is one of."""
+    if noun.endswith("sses"):
+        return noun.removesuffix("es")
+    return noun.removesuffix("s") if noun.endswith("s") and not noun.endswith("ss") and len(noun) > 2 else noun
 
 
 def to_si(value: float, unit: str) -> tuple[float, str]:

@@ -79,23 +79,23 @@ class Allreduce(Check):
     scope: ClassVar = "world"
     metrics: ClassVar = (
         Metric(
-            "latency_s", "s", "lower", "Time of one all-reduce on the slowest rank.", scope="world",
+            "latency_s", "s", "lower", "Time of one all-reduce on the slowest rank.", title="all-reduce time ({})", scope="world",
             formula="max over ranks of the median of a block's calls", source=_SOURCE, headline=False,
         ),
         Metric(
-            "algbw_bytes", "B/s", "higher", "Size of the buffer over the time of one all-reduce.", scope="world",
+            "algbw_bytes", "B/s", "higher", "Size of the buffer over the time of one all-reduce.", title="all-reduce algorithm bandwidth ({})", scope="world",
             formula="size / latency_s", source=_SOURCE, headline=False,
         ),
         Metric(
-            "busbw_bytes", "B/s", "higher", "Bandwidth that a ring would need per rank.", scope="world",
+            "busbw_bytes", "B/s", "higher", "Bandwidth that a ring would need per rank.", title="all-reduce bus bandwidth ({})", scope="world",
             formula="algbw · 2·(n - 1)/n for n ranks", source=_SOURCE,
         ),
         Metric(
-            "spread", "share", "exact", "How far the blocks lie apart.", scope="world",
+            "spread", "share", "exact", "How far the blocks lie apart.", title="all-reduce spread ({})", scope="world",
             formula="(max - min) / median of latency_s",
         ),
         Metric(
-            "wrong_elements", "elements", "lower", "Elements of the sum that are wrong on this rank.",
+            "wrong_elements", "elements", "lower", "Elements of the sum that are wrong on this rank.", title="all-reduce, wrong results ({})",
             formula="count of result ≠ Σ over ranks", statistic="worst",
             limit=at_most(0, "elements", "sums of whole numbers below 2^24 are exact in float32, in any order"),
             code=FindingCode.SUM_WRONG,

@@ -62,13 +62,13 @@ class Aznhc(Check):
     on_device: ClassVar = False
     metrics: ClassVar = (
         Metric(
-            "failures", "failures", "lower", "Faults that a check of AzNHC found; the fact 'found[…]' has its words and what to do.",
+            "failures", "failures", "lower", "Faults that a check of AzNHC found; the fact 'found[…]' has its words and what to do.", title="AzNHC faults ({})",
             formula="failed lines of the check, and Xids and throttling that it only logs", source=_SOURCE, scope="node",
             statistic="worst", limit=at_most(0, "failures", "Azure's limits for the VM size"), required=False,
             code=FindingCode.TOOL_FAULT,
         ),
         Metric(
-            "rate_bytes", "B/s", "higher", "A bandwidth that AzNHC measured (host and peer copies, NCCL, InfiniBand).",
+            "rate_bytes", "B/s", "higher", "A bandwidth that AzNHC measured (host and peer copies, NCCL, InfiniBand).", title="AzNHC bandwidth ({})",
             formula="as AzNHC prints it; Gbps / 8", source=_SOURCE, scope="node", peer_floor=0.05, required=False,
             headline=False,
         ),

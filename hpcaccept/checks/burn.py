@@ -99,73 +99,73 @@ class Burn(Check):
     needs: ClassVar = ("torch",)
     metrics: ClassVar = (
         Metric(
-            "wrong_elements", "elements", "lower", "Elements of the engine's results that were wrong.",
+            "wrong_elements", "elements", "lower", "Elements of the engine's results that were wrong.", title="burn, wrong results ({})",
             formula="wrong in the first result + bits that changed in later ones", statistic="worst",
             limit=at_most(0, "elements", "the same product of the same bits has the same bits"), required=False,
             code=FindingCode.RESULT_WRONG,
         ),
         Metric(
-            "differs_from_majority", "replicas", "lower", "1 when most like devices came to other bits, or in a tie.",
+            "differs_from_majority", "replicas", "lower", "1 when most like devices came to other bits, or in a tie.", title="burn, results that differ from like devices ({})",
             formula="128-bit digest of the first product differs", statistic="worst",
             source="hpcaccept/measure/kernels/replicas.py", required=False,
             limit=at_most(0, "replicas", "the same operations on the same bits give the same bits"), code=FindingCode.REPLICA_DIFFERS,
         ),
         Metric(
-            "verify_failures", "failures", "lower", "Wrong results that stress-ng reports of the CPU.",
+            "verify_failures", "failures", "lower", "Wrong results that stress-ng reports of the CPU.", title="CPU stress, wrong results ({})",
             formula="lines 'stress-ng: fail:' that speak of a result, of a run through all methods with --verify", statistic="worst", required=False,
             limit=at_most(0, "failures", "a correct processor computes what it is asked to"), code=FindingCode.PROCESSOR_WRONG,
         ),
         Metric(
-            "corruption_bound", "share", "exact", "Share of passes that may be wrong all the same (95 % confidence).",
+            "corruption_bound", "share", "exact", "Share of passes that may be wrong all the same (95 % confidence).", title="burn, upper bound of wrong passes ({})",
             formula="3 / passes, where none was wrong", required=False,
             source="https://en.wikipedia.org/wiki/Rule_of_three_(statistics)",
         ),
         Metric(
-            "rate_flops", "FLOP/s", "higher", "Rate of the engine's verified products, alone or together.",
+            "rate_flops", "FLOP/s", "higher", "Rate of the engine's verified products, alone or together.", title="burn rate ({})",
             formula="2·n³ · passes / seconds, at most 100 figures over the time of a stage", peer_floor=0.05,
             required=False,
         ),
         Metric(
-            "stress_per_s", "1/s", "higher", "Rounds (bogo operations) of stress-ng on the CPU, alone or together.",
+            "stress_per_s", "1/s", "higher", "Rounds (bogo operations) of stress-ng on the CPU, alone or together.", title="CPU stress rate ({})",
             formula="rounds of all workers / seconds, one figure per run of stress-ng", peer_floor=0.05,
             required=False, kind="products",
         ),
         Metric(
-            "kept_share_gpu", "share", "higher", "What the GPU keeps of its rate when the CPU works too.",
+            "kept_share_gpu", "share", "higher", "What the GPU keeps of its rate when the CPU works too.", title="GPU rate kept beside CPU load ({})",
             formula="rate together / rate alone", statistic="worst", noise="ratio", limit=at_least(0.90, "share", _OURS), required=False,
             code=FindingCode.SLOWS_DOWN,
         ),
         Metric(
-            "kept_share_cpu", "share", "higher", "What the CPU keeps of its rate when the GPU works too.",
+            "kept_share_cpu", "share", "higher", "What the CPU keeps of its rate when the GPU works too.", title="CPU rate kept beside GPU load ({})",
             formula="rate together / rate alone", statistic="worst", noise="ratio", limit=at_least(0.80, "share", _OURS), required=False,
             code=FindingCode.SLOWS_DOWN,
         ),
         Metric(
-            "sustained_share_gpu", "share", "higher", "What the GPU keeps of its rate until the end.",
+            "sustained_share_gpu", "share", "higher", "What the GPU keeps of its rate until the end.", title="GPU rate kept to the end ({})",
             formula="median block of the last window / of the first", statistic="worst", noise="ratio",
             limit=at_least(0.90, "share", _OURS), required=False, code=FindingCode.SLOWS_DOWN,
         ),
         Metric(
-            "sustained_share_cpu", "share", "higher", "What the CPU keeps of its rate until the end.",
+            "sustained_share_cpu", "share", "higher", "What the CPU keeps of its rate until the end.", title="CPU rate kept to the end ({})",
             formula="work per CPU second, best block of the last window / of the first", statistic="worst", noise="ratio",
             limit=at_least(0.70, "share", f"{_OURS}; a halved clock gives 0.5, noise alone gave 0.70 at worst"),
             code=FindingCode.SLOWS_DOWN,
         ),
-        Metric("passes", "passes", "exact", "Products made and compared.", formula="count", required=False),
+        Metric("passes", "passes", "exact", "Products made and compared.", title="burn passes ({})", formula="count", required=False),
         Metric(
-            "clock_hz", "Hz", "exact", "Mean SM clock of the busy GPU.", formula="the driver's clock of the compute units, every 0.1 s",
+            "clock_hz", "Hz", "exact", "Mean SM clock of the busy GPU.", title="GPU clock in the burn ({})", formula="the driver's clock of the compute units, every 0.1 s",
             source=_DRIVER_API, required=False, headline=False,
         ),
         Metric(
-            "flop_per_cycle", "FLOP", "exact", "Operations per cycle of the SM clock: what a lowered clock leaves alone.",
+            "flop_per_cycle", "FLOP", "exact", "Operations per cycle of the SM clock: what a lowered clock leaves alone.", title="operations per GPU cycle in the burn ({})",
             formula="median rate_flops / clock_hz", required=False, headline=False,
         ),
         Metric(
-            "power_w", "W", "exact", "Mean power of the GPU.", source=_DRIVER_API, required=False, headline=False,
+            "power_w", "W", "exact", "Mean power of the GPU.", title="GPU power in the burn ({})", source=_DRIVER_API, required=False, headline=False,
             formula="difference of the driver's energy counter / seconds, or mean of its power",
         ),
         Metric(
-            "temperature_c", "°C", "exact", "Highest temperature of the GPU.", formula="the driver's temperature, every 0.1 s",
+            "temperature_c", "°C", "exact", "Highest temperature of the GPU.", title="GPU temperature in the burn ({})", formula="the driver's temperature, every 0.1 s",
             source=_DRIVER_API, required=False, headline=False,
         ),
     )  # fmt: skip

@@ -91,41 +91,41 @@ class Collectives(Check):
     scope: ClassVar = "world"
     metrics: ClassVar = (
         Metric(
-            "latency_s", "s", "lower", "Time of one call on the slowest rank of the group.", scope="world",
+            "latency_s", "s", "lower", "Time of one call on the slowest rank of the group.", title="collective time ({})", scope="world",
             formula="max over ranks of the median of a block's calls", source=_SOURCE, required=False, headline=False,
         ),
         Metric(
-            "algbw_bytes", "B/s", "higher", "Size of the larger buffer over the time of one call.", scope="world",
+            "algbw_bytes", "B/s", "higher", "Size of the larger buffer over the time of one call.", title="collective algorithm bandwidth ({})", scope="world",
             formula="size / latency_s", source=_SOURCE, required=False, headline=False,
         ),
         Metric(
-            "busbw_bytes", "B/s", "higher", "Bandwidth that a ring would need per rank.", scope="world",
+            "busbw_bytes", "B/s", "higher", "Bandwidth that a ring would need per rank.", title="collective bus bandwidth ({})", scope="world",
             formula="algbw · (n - 1)/n; all-reduce 2·(n - 1)/n, broadcast 1", source=_SOURCE, required=False,
             headline=False,
         ),
         Metric(
             "rail_share", "share", "higher",
             "This rail over the median of the rails. Too small: look at the network card, cable and switch port of this local "
-            "index on every node (check 'ib_links', 'pairs' between two nodes).", scope="world",
+            "index on every node (check 'ib_links', 'pairs' between two nodes).", title="rail against the other rails ({})", scope="world",
             formula="median busbw_bytes of the rail / median over the rails", source=_SOURCE, statistic="median", noise="ratio",
             required=False, headline=False,
             limit=at_least(_LEAST_SHARE, "share", "ours: healthy rails differ by a few percent; half a link is 0.5"),
             code=FindingCode.RAIL_SLOW,
         ),
         Metric(
-            "node_latency_s", "s", "lower", "Time of one call on the slowest rank of the node.", scope="node",
+            "node_latency_s", "s", "lower", "Time of one call on the slowest rank of the node.", title="collective time within the node ({})", scope="node",
             formula="max over the node's ranks of the median of a block's calls", source=_SOURCE, peer_floor=0.25,
             required=False, headline=False,
         ),
         Metric(
             "node_busbw_bytes", "B/s", "higher",
             "Bandwidth that a ring within the node would need per rank. Slower than the other nodes: check 'peer_to_peer' "
-            "names the pair, 'health' the links.", scope="node",
+            "names the pair, 'health' the links.", title="collective bus bandwidth within the node ({})", scope="node",
             formula="size / node_latency_s · (n - 1)/n; all-reduce 2·(n - 1)/n, broadcast 1", source=_SOURCE,
             peer_floor=0.03, required=False, headline=False,
         ),
         Metric(
-            "wrong_elements", "elements", "lower", "Elements that this rank received and that are wrong.",
+            "wrong_elements", "elements", "lower", "Elements that this rank received and that are wrong.", title="collectives, wrong results ({})",
             formula="count of received ≠ what the others' numbers must give", statistic="worst",
             limit=at_most(0, "elements", "sums of whole numbers below 2^24 are exact in float32, in any order"),
             code=FindingCode.SUM_WRONG,

@@ -59,7 +59,7 @@ class DcgmDiag(Check):
     metrics: ClassVar = (
         Metric(
             "failures", "failures", "lower",
-            "Errors of a sub-test of DCGM on a GPU. Read the fact 'found[…]'; severity 'isolate' means: take the GPU out of use.",
+            "Errors of a sub-test of DCGM on a GPU. Read the fact 'found[…]'; severity 'isolate' means: take the GPU out of use.", title="DCGM diagnostic errors ({})",
             formula="errors about hardware beside a Fail, at least 1; 0 for a Pass", scope="node", statistic="worst",
             source="https://docs.nvidia.com/datacenter/dcgm/latest/user-guide/dcgm-diagnostics.html",
             limit=at_most(0, "failures", "NVIDIA's own limits for the part"), required=False, code=FindingCode.TOOL_FAULT,

@@ -79,43 +79,43 @@ class DdpTrain(Check):
     scope: ClassVar = "world"
     metrics: ClassVar = (
         Metric(
-            "wrong_elements", "elements", "lower", "Elements of the averaged gradient that are not the ranks' mean.",
+            "wrong_elements", "elements", "lower", "Elements of the averaged gradient that are not the ranks' mean.", title="distributed training, wrong gradients ({})",
             formula="count of |ddp gradient - mean| > (n + 2)·2^-24·mean of |gradient|, n ranks", statistic="worst",
             limit=at_most(0, "elements", "n additions and a division, each rounded to nearest in float32"), code=FindingCode.SUM_WRONG,
         ),
         Metric(
-            "loss_error", "share", "lower", "Largest relative deviation of this rank's losses from the reference.",
+            "loss_error", "share", "lower", "Largest relative deviation of this rank's losses from the reference.", title="distributed training, deviation of the loss ({})",
             formula="max over 30 steps of |loss / reference - 1|; 1.8e308 when a loss is no number", statistic="worst",
             limit=at_most(
                 1e-5, "share", "float32 differs by 5e-7 over 30 steps; leaving one of 64 ranks out of one late step by 6e-4 (simulated)"
             ), code=FindingCode.TRAINING_OFF,
         ),
         Metric(
-            "replica_mismatch", "replicas", "lower", "1 when this rank's parameters differ from most like ranks'.",
+            "replica_mismatch", "replicas", "lower", "1 when this rank's parameters differ from most like ranks'.", title="distributed training, replicas that differ ({})",
             formula="128-bit digest of the final parameters differs", source="hpcaccept/measure/kernels/replicas.py",
             statistic="worst", limit=at_most(0, "replicas", "equal parameters, equal gradients, equal steps"),
             required=False, code=FindingCode.REPLICA_DIFFERS,
         ),
         Metric(
-            "loss_drop", "share", "lower", "Loss after 30 steps as a share of the first one, means over ranks.",
+            "loss_drop", "share", "lower", "Loss after 30 steps as a share of the first one, means over ranks.", title="distributed training, remaining loss ({})",
             scope="world", formula="Σ loss[30] / Σ loss[0]", statistic="worst",
             limit=at_most(0.5, "share", "a healthy one falls below 0.1"), code=FindingCode.TRAINING_OFF,
         ),
         Metric(
-            "samples_per_s", "1/s", "higher", "Samples that all ranks together train on per second.", scope="world",
+            "samples_per_s", "1/s", "higher", "Samples that all ranks together train on per second.", title="distributed training rate ({})", scope="world",
             formula="256 · ranks · steps / seconds of the slowest rank, one figure per block", kind="training",
         ),
         Metric(
-            "own_step_s", "s", "lower", "What this rank computes in a step before it waits for the others.",
+            "own_step_s", "s", "lower", "What this rank computes in a step before it waits for the others.", title="distributed training, own step time ({})",
             formula="begin of the step → its own gradient is ready; mean of each block", statistic="median",
             source="hpcaccept/measure/kernels/step_times.py", peer_floor=0.30, kind="training",
         ),
         Metric(
-            "straggler_share", "share", "exact", "Own time of this rank, held against the other ranks'.",
+            "straggler_share", "share", "exact", "Own time of this rank, held against the other ranks'.", title="distributed training, own time against the other ranks ({})",
             formula="median block of own_step_s / median of the other ranks'", source="hpcaccept/measure/kernels/step_times.py",
         ),
         Metric(
-            "step_s", "s", "exact", "Seconds of a whole step, waiting for the slowest rank included: alike on all ranks.",
+            "step_s", "s", "exact", "Seconds of a whole step, waiting for the slowest rank included: alike on all ranks.", title="distributed training step time ({})",
             formula="p50, p99 (nearest rank) and worst of all timed steps", headline=False,
         ),
     )  # fmt: skip

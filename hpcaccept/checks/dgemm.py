@@ -59,22 +59,22 @@ class Dgemm(Check):
     on_device: ClassVar = False
     metrics: ClassVar = (
         Metric(
-            "rate_flops", "FLOP/s", "higher", "Rate of float64 products of all cores of a socket together.",
+            "rate_flops", "FLOP/s", "higher", "Rate of float64 products of all cores of a socket together.", title="FP64 matrix multiply on the CPU ({})",
             formula="sum over the cores of 2·n³ / median seconds per product, one figure per block", scope="node",
             source="https://www.netlib.org/benchmark/hpl/", peer_floor=0.10,
         ),
         Metric(
-            "wrong_elements", "elements", "lower", "Elements of all products that were wrong, at least.", scope="node",
+            "wrong_elements", "elements", "lower", "Elements of all products that were wrong, at least.", title="FP64 matrix multiply on the CPU, wrong results ({})", scope="node",
             formula="wrong in the exact product + wrong float64 sums + bits that changed in later products",
             source="hpcaccept/measure/kernels/gemm.py", statistic="worst",
             limit=at_most(0, "elements", "a correct processor makes no wrong product"), code=FindingCode.RESULT_WRONG,
         ),
         Metric(
-            "slowest_core_share", "share", "exact", "Rate of the slowest core as a share of the socket's median core.",
+            "slowest_core_share", "share", "exact", "Rate of the slowest core as a share of the socket's median core.", title="slowest core in matrix multiply ({})",
             formula="lowest / median over the cores, each by its median block", scope="node",
         ),
         Metric(
-            "spread", "share", "exact", "How far the blocks lie apart; above 5 % the rate is suspect.", scope="node",
+            "spread", "share", "exact", "How far the blocks lie apart; above 5 % the rate is suspect.", title="FP64 matrix multiply on the CPU, spread ({})", scope="node",
             formula="(max - min) / median of the blocks",
         ),
     )  # fmt: skip

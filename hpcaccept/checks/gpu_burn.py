@@ -59,19 +59,19 @@ class GpuBurn(Check):
     needs_gpu: ClassVar = True
     metrics: ClassVar = (
         Metric(
-            "errors", "elements", "lower", "Elements that gpu-burn found different from its first result.",
+            "errors", "elements", "lower", "Elements that gpu-burn found different from its first result.", title="gpu-burn, wrong results ({})",
             formula="largest count of one report; at least 1 where it says FAULTY", source=_SOURCE, scope="node",
             statistic="worst", limit=at_most(0, "elements", "the same product of the same bits"), required=False,
             code=FindingCode.RESULT_WRONG,
         ),
         Metric(
-            "stopped", "GPUs", "lower", "A GPU that computed and then died or stood still. Look for Xids: dmesg | grep -i xid.",
+            "stopped", "GPUs", "lower", "A GPU that computed and then died or stood still. Look for Xids: dmesg | grep -i xid.", title="GPUs that stopped in gpu-burn ({})",
             formula="1 if it died, or made no product in the second half of the run", source=_SOURCE, scope="node",
             statistic="worst", limit=at_most(0, "GPUs", "a load of constant size never ends by itself"), required=False,
             code=FindingCode.GPU_LOST,
         ),
         Metric(
-            "rate_flops", "FLOP/s", "higher", "Rate of gpu-burn's products, comparison included.",
+            "rate_flops", "FLOP/s", "higher", "Rate of gpu-burn's products, comparison included.", title="gpu-burn rate ({})",
             formula="2·8192³ · products / seconds, as gpu-burn prints it; median of each tenth of the run after the first",
             source=_SOURCE, scope="node", statistic="median", peer_floor=0.05, required=False,
         ),

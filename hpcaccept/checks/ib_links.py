@@ -88,36 +88,36 @@ class IbLinks(Check):
     metrics: ClassVar = (
         Metric(
             "missing_ports", "ports", "lower",
-            "A port that is expected is not up. Type 'ibstat' on the node; look at cable, switch port and subnet manager.",
+            "A port that is expected is not up. Type 'ibstat' on the node; look at cable, switch port and subnet manager.", title="InfiniBand ports not up ({})",
             formula="1 where state is not ACTIVE or the physical state not LinkUp", source=_KERNEL, scope="node",
             statistic="worst", required=False, limit=at_most(0, "ports", "what the others have, or the suite demands"),
             code=FindingCode.PORT_DOWN,
         ),
         Metric(
             "degraded_ports", "ports", "lower",
-            "A port is up at a lower rate than it should be: reseat or change the cable, then the transceiver.",
+            "A port is up at a lower rate than it should be: reseat or change the cable, then the transceiver.", title="InfiniBand ports at a lower rate ({})",
             formula="1 where rate is below what is expected", source=_KERNEL, scope="node", statistic="worst",
             required=False, limit=at_most(0, "ports", "what the others have, or the suite demands"), code=FindingCode.PORT_DOWN,
         ),
         Metric(
-            "rate_bytes", "B/s", "exact", "Rate of an active port as negotiated, one direction.",
+            "rate_bytes", "B/s", "exact", "Rate of an active port as negotiated, one direction.", title="InfiniBand port rate ({})",
             formula="rate / 8", source=_KERNEL, scope="node", required=False, headline=False,
         ),
         Metric(
             "link_faults", "events", "lower",
-            "A counter rose that never does on a healthy link: change the cable or the transceiver, and look at the other end.",
+            "A counter rose that never does on a healthy link: change the cable or the transceiver, and look at the other end.", title="InfiniBand link faults ({})",
             formula="counter now - counter when the run began", source=_NVSENTINEL, scope="node", statistic="worst",
             required=False, limit=at_most(0, "events", f"tolerated: none. {_NVSENTINEL}"), code=FindingCode.PORT_ERRORS,
         ),
         Metric(
             "error_share", "share", "lower",
-            "More errors than are tolerated in the time of the run: clean or change the cable or the transceiver.",
+            "More errors than are tolerated in the time of the run: clean or change the cable or the transceiver.", title="InfiniBand errors against the tolerated number ({})",
             formula="(counter now - when the run began) / (tolerated per second · seconds of the run, 60 at least)",
             source=_NVSENTINEL, scope="node", statistic="worst", required=False, limit=at_most(1, "share", _NVSENTINEL),
             code=FindingCode.PORT_ERRORS,
         ),
         Metric(
-            "counters", "events", "exact", "Other counters that rose during the run: congestion, retries.",
+            "counters", "events", "exact", "Other counters that rose during the run: congestion, retries.", title="other InfiniBand counters ({})",
             formula="counter now - counter when the run began", scope="node", required=False, headline=False,
         ),
     )  # fmt: skip

@@ -112,26 +112,26 @@ class IbWriteBw(Check):
         Metric(
             "rate_bytes", "B/s", "higher",
             "What a rail writes (send) or is written (receive), with the better of two partners. Slow with both: look at its PCIe link "
-            "('lspci -vv'), its cable and its switch port.",
+            "('lspci -vv'), its cable and its switch port.", title="RDMA write bandwidth ({})",
             formula="bytes / seconds, mean of a test, the better partner",
             source="https://github.com/linux-rdma/perftest", scope="node", peer_floor=0.02, required=False,
         ),
         Metric(
             "line_share", "share", "higher",
-            "The rate of a link as a share of what its ports negotiated. Look at both ends, and measure each with another partner.",
+            "The rate of a link as a share of what its ports negotiated. Look at both ends, and measure each with another partner.", title="RDMA write bandwidth against the line rate ({})",
             formula="rate_bytes / (rate of the slower port / 8)", source=_AZNHC, scope="world", statistic="worst",
             noise="ratio", required=False, limit=at_least(0.88, "share", f"ours, below the lowest of {_AZNHC}"),
             code=FindingCode.RAIL_SLOW,
         ),
         Metric(
             "rail_share", "share", "higher",
-            "The rate of a link as a share of the median of all links. Look at both ends, and measure each with another partner.",
+            "The rate of a link as a share of the median of all links. Look at both ends, and measure each with another partner.", title="RDMA write bandwidth against the other rails ({})",
             formula="rate_bytes / median of all links of the run", scope="world", statistic="worst", noise="ratio", required=False,
             limit=at_least(0.9, "share", "ours, provisional: a healthy node's rails were seen at 390.98 ± 0.01 Gbit/s (AzNHC)"),
             code=FindingCode.RAIL_SLOW,
         ),
         Metric(
-            "links", "links", "exact", "Links that were measured, directions counted.", formula="count", scope="world",
+            "links", "links", "exact", "Links that were measured, directions counted.", title="RDMA links measured", formula="count", scope="world",
             required=False, headline=False,
         ),
     )  # fmt: skip

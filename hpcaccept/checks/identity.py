@@ -77,27 +77,27 @@ class Identity(Check):
         Metric(
             "gpu_count", "GPUs", "exact",
             "Healthy GPUs that the job may see. Too few: read the fact 'gpus', then type 'nvidia-smi -L', "
-            "'lspci -d 10de:' and 'dmesg | grep -i xid' on the node.",
+            "'lspci -d 10de:' and 'dmesg | grep -i xid' on the node.", title="healthy GPUs",
             formula="GPUs in the driver's state ok, of those that CUDA_VISIBLE_DEVICES names (all where it is not set)",
             source="https://docs.nvidia.com/deploy/nvml-api/", scope="node", statistic="worst", required=False,
             code=FindingCode.GPU_MISSING,
         ),
         Metric(
             "gpu_models", "models", "exact",
-            "Different GPU models that the job sees on one node: its ranks would wait for the slowest of them.",
+            "Different GPU models that the job sees on one node: its ranks would wait for the slowest of them.", title="GPU models on the node",
             formula="distinct names that the driver gives the counted GPUs", scope="node", statistic="worst", required=False,
             limit=at_most(1, "models", "the GPUs of one node are of one model"), code=FindingCode.GPU_MODELS_MIXED,
         ),
         Metric(
             "cores", "cores", "higher",
-            "Processors (hardware threads) that the ranks of the node may use together, binding and quotas included.",
+            "Processors (hardware threads) that the ranks of the node may use together, binding and quotas included.", title="CPU threads available",
             formula="processors in the affinity of the node's ranks, or their CPU quota where that is less",
             source="https://docs.kernel.org/admin-guide/cgroup-v2.html", scope="node", peer_floor=0.001,
             noise="counted",
         ),
         Metric(
             "memory_bytes", "B", "higher",
-            "Memory that the job may use. Less than on its peers: a missing module, or another limit of the job.",
+            "Memory that the job may use. Less than on its peers: a missing module, or another limit of the job.", title="memory available",
             formula="MemTotal of the kernel, or the memory limit of the cgroup where that is less",
             source="https://man7.org/linux/man-pages/man5/proc_meminfo.5.html", scope="node", peer_floor=0.02,
             noise="counted",
@@ -105,13 +105,13 @@ class Identity(Check):
         Metric(
             "gpu_partitioned", "GPUs", "exact",
             "A GPU that is divided into slices, or will be after its next reset, where whole ones were asked for. "
-            "Undivide it: 'nvidia-smi -mig 0', then reset it; or ask for slices.",
+            "Undivide it: 'nvidia-smi -mig 0', then reset it; or ask for slices.", title="GPU divided by MIG",
             formula="1 when partitioning is on or pending, 0 when it is off and stays off",
             source="https://docs.nvidia.com/datacenter/tesla/mig-user-guide/", statistic="worst", required=False,
             limit=at_most(0, "GPUs", "a divided GPU gives a program one of its slices"), code=FindingCode.GPU_PARTITIONED,
         ),
         Metric(
-            "gpu_memory_bytes", "B", "higher", "Memory of the GPU as its driver gives it, reserved parts included.",
+            "gpu_memory_bytes", "B", "higher", "Memory of the GPU as its driver gives it, reserved parts included.", title="GPU memory",
             formula="total memory, as the driver gives it", source="https://docs.nvidia.com/deploy/nvml-api/",
             peer_floor=0.005, required=False, noise="counted",
         ),

@@ -142,14 +142,14 @@ class KernelLog(Check):
         Metric(
             "faults", "events", "lower",
             "The kernel logged a fault of the hardware during the run. Its lines are in the run folder (fact 'output[events]'); "
-            "what an Xid asks for: https://docs.nvidia.com/deploy/xid-errors/.",
+            "what an Xid asks for: https://docs.nvidia.com/deploy/xid-errors/.", title="hardware faults in the kernel log ({})",
             formula="count of lines since the run began, by what and where, and increase of each counter of uncorrected errors",
             source=_XID_SOURCE, scope="node", statistic="worst", required=False, limit=at_most(0, "events", "healthy hardware has none under load"),
             code=FindingCode.KERNEL_FAULT,
         ),
         Metric(
             "old_faults", "events", "lower",
-            "A GPU fault from before the run, after which no start of the driver is seen. Reset the GPU or reboot the node.",
+            "A GPU fault from before the run, after which no start of the driver is seen. Reset the GPU or reboot the node.", title="GPU faults from before the run in the kernel log ({})",
             formula="count of lines from boot until the run began, after the last start of the driver", source=_XID_SOURCE,
             scope="node", statistic="worst", required=False,
             limit=at_most(0, "events", "NVIDIA's Xid catalog: reset or reboot before the GPU is used again"),
@@ -157,13 +157,13 @@ class KernelLog(Check):
         ),
         Metric(
             "corrected", "events", "lower",
-            "Corrected errors at one place during the run: no harm yet, and often the first sign. See 'ras-mc-ctl --errors'.",
+            "Corrected errors at one place during the run: no harm yet, and often the first sign. See 'ras-mc-ctl --errors'.", title="corrected errors in the kernel log ({})",
             formula="count of lines since the run began, and increase of each counter of corrected errors, by place", scope="node",
             statistic="worst", required=False, limit=at_most(10, "events", "ours, provisional: no source gives a rate for minutes under load"),
             code=FindingCode.KERNEL_FAULT,
         ),
         Metric(
-            "noted", "events", "exact", "What the kernel said that is no fault of the hardware by itself.",
+            "noted", "events", "exact", "What the kernel said that is no fault of the hardware by itself.", title="other events in the kernel log ({})",
             formula="count since the run began, by what and where", scope="node", required=False, headline=False,
         ),
     )  # fmt: skip

@@ -91,44 +91,44 @@ class Matmul(Check):
     needs: ClassVar = ("torch",)
     metrics: ClassVar = (
         Metric(
-            "rate_flops", "FLOP/s", "higher", "Rate of matrix products of the frozen shape in one number format.",
+            "rate_flops", "FLOP/s", "higher", "Rate of matrix products of the frozen shape in one number format.", title="{} matrix multiply",
             formula="2·M·N·K / seconds per product, one figure per block", source=_SOURCE, peer_floor=0.03,
             required=False,
         ),
         Metric(
             "small_rate_flops", "FLOP/s", "exact",
-            "Rate of a small product in a narrow format on a CPU: shows that it works; reported only.",
+            "Rate of a small product in a narrow format on a CPU: shows that it works; reported only.", title="small {} matrix multiply",
             formula="2·n³ / seconds per product, one figure per block", required=False,
         ),
         Metric(
-            "searched_flops", "FLOP/s", "exact", "Rate of the best shape that a search found; reported only.",
+            "searched_flops", "FLOP/s", "exact", "Rate of the best shape that a search found; reported only.", title="{} matrix multiply, best shape found",
             formula="2·M·N·K / seconds per product, one figure per block", source=_SOURCE, required=False,
         ),
         Metric(
-            "wrong_elements", "elements", "lower", "Elements of verified products that were wrong, at least.",
+            "wrong_elements", "elements", "lower", "Elements of verified products that were wrong, at least.", title="{} matrix multiply, wrong results",
             formula="wrong in the exact product + changed from first to last timed product + wrong float64 sums",
             source="hpcaccept/measure/kernels/gemm.py", statistic="worst",
             limit=at_most(0, "elements", "a correct device makes no wrong product"), code=FindingCode.RESULT_WRONG,
         ),
         Metric(
-            "spread", "share", "exact", "How far the blocks lie apart; above 5 % the rate is suspect.",
+            "spread", "share", "exact", "How far the blocks lie apart; above 5 % the rate is suspect.", title="{} matrix multiply, spread",
             formula="(max - min) / median of the blocks",
         ),
         Metric(
-            "clock_hz", "Hz", "exact", "Mean SM clock of the GPU during the timed blocks.",
+            "clock_hz", "Hz", "exact", "Mean SM clock of the GPU during the timed blocks.", title="GPU clock in {} matrix multiply",
             formula="mean of the driver's clock of the compute units every 0.1 s, idle samples left out", source=_DRIVER_API, required=False, headline=False,
         ),
         Metric(
-            "power_w", "W", "exact", "Mean power of the GPU during the timed blocks.",
+            "power_w", "W", "exact", "Mean power of the GPU during the timed blocks.", title="GPU power in {} matrix multiply",
             formula="difference of the driver's energy counter / seconds, or mean of its power",
             source=_DRIVER_API, required=False, headline=False,
         ),
         Metric(
-            "flop_per_cycle", "FLOP", "exact", "Operations per cycle of the SM clock: what a lowered clock leaves alone.",
+            "flop_per_cycle", "FLOP", "exact", "Operations per cycle of the SM clock: what a lowered clock leaves alone.", title="operations per GPU cycle in {} matrix multiply",
             formula="median rate_flops / clock_hz", required=False, headline=False,
         ),
         Metric(
-            "overlap_share", "share", "exact", "Share of the timed blocks in which all GPUs of the node were in theirs.",
+            "overlap_share", "share", "exact", "Share of the timed blocks in which all GPUs of the node were in theirs.", title="overlap of the GPUs in {} matrix multiply",
             formula="(first end - last start of the ranks of a node) / (end - start of this rank)",
             required=False, headline=False,
         ),

@@ -49,17 +49,17 @@ class MemoryBandwidth(Check):
     needs: ClassVar = ("torch",)
     metrics: ClassVar = (
         Metric(
-            "rate_bytes", "B/s", "higher", "Bytes read plus written per second by one STREAM kernel.",
+            "rate_bytes", "B/s", "higher", "Bytes read plus written per second by one STREAM kernel.", title="memory bandwidth ({})",
             formula="2 (copy, scale) or 3 (add, triad) · array bytes / seconds per pass, one figure per block",
             source=stream.SOURCE, peer_floor=0.02, kind="memory",
         ),
         Metric(
-            "wrong_elements", "elements", "lower", "Elements that do not hold what was written to them.",
+            "wrong_elements", "elements", "lower", "Elements that do not hold what was written to them.", title="memory bandwidth, wrong results ({})",
             formula="count of out ≠ expected after the timed passes", statistic="worst",
             limit=at_most(0, "elements", "whole numbers below 2^53 are exact in float64"), code=FindingCode.RESULT_WRONG,
         ),
         Metric(
-            "spread", "share", "exact", "How far the blocks lie apart; above 5 % the rate is suspect.",
+            "spread", "share", "exact", "How far the blocks lie apart; above 5 % the rate is suspect.", title="memory bandwidth, spread ({})",
             formula="(max - min) / median of the blocks",
         ),
     )  # fmt: skip

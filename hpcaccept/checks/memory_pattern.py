@@ -69,16 +69,16 @@ class MemoryPattern(Check):
     needs: ClassVar = ("torch",)
     metrics: ClassVar = (
         Metric(
-            "wrong_words", "words", "lower", "Words of 64 bits that do not hold what was written to them.",
+            "wrong_words", "words", "lower", "Words of 64 bits that do not hold what was written to them.", title="memory pattern, wrong words ({})",
             formula="count of word ≠ pattern, one figure per pass", source=_SOURCE, statistic="worst",
             limit=at_most(0, "words", "memory holds what is written to it"), code=FindingCode.MEMORY_WRONG,
         ),
         Metric(
-            "covered_bytes", "B", "higher", "Memory that was written, read back and compared.", formula="count",
+            "covered_bytes", "B", "higher", "Memory that was written, read back and compared.", title="memory pattern, memory covered", formula="count",
             peer_floor=0.02, noise="counted",
         ),
         Metric(
-            "covered_share", "share", "higher", "Share of the memory asked for that could be had.", statistic="worst",
+            "covered_share", "share", "higher", "Share of the memory asked for that could be had.", title="memory pattern, share of memory covered", statistic="worst",
             formula="covered_bytes / (share · free memory as the driver gives it, or size_bytes)",
             limit=at_least(0.99, "share", "what the driver gives as free can be allocated"), code=FindingCode.MEMORY_UNTESTED,
         ),

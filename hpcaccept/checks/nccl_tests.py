@@ -70,20 +70,20 @@ class NcclTests(Check):
     needs_gpu: ClassVar = True
     metrics: ClassVar = (
         Metric(
-            "busbw_bytes", "B/s", "higher", "Bus bandwidth of a collective over the GPUs of a node.",
+            "busbw_bytes", "B/s", "higher", "Bus bandwidth of a collective over the GPUs of a node.", title="nccl-tests bus bandwidth ({})",
             formula="bytes / seconds · 2(n-1)/n (all-reduce), (n-1)/n (all-gather, reduce-scatter, all-to-all), 1", source=_SOURCE,
             scope="node", peer_floor=0.02, required=False,
         ),
         Metric(
-            "algbw_bytes", "B/s", "exact", "Size of the message over the time.", formula="bytes / seconds", source=_SOURCE,
+            "algbw_bytes", "B/s", "exact", "Size of the message over the time.", title="nccl-tests algorithm bandwidth ({})", formula="bytes / seconds", source=_SOURCE,
             scope="node", required=False, headline=False,
         ),
         Metric(
-            "latency_s", "s", "lower", "Time of one collective of a small size.", formula="seconds / iterations", source=_SOURCE,
+            "latency_s", "s", "lower", "Time of one collective of a small size.", title="nccl-tests time ({})", formula="seconds / iterations", source=_SOURCE,
             scope="node", peer_floor=0.20, required=False, headline=False,
         ),
         Metric(
-            "wrong_elements", "elements", "lower", "Elements of a result that are not what they must be.",
+            "wrong_elements", "elements", "lower", "Elements of a result that are not what they must be.", title="nccl-tests, wrong results ({})",
             formula="#wrong out of place + in place", source=_SOURCE, scope="node", statistic="worst",
             limit=at_most(0, "elements", "nccl-tests allows for the rounding of the type"), required=False, code=FindingCode.SUM_WRONG,
         ),

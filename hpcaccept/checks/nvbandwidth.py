@@ -54,27 +54,27 @@ class Nvbandwidth(Check):
     needs_gpu: ClassVar = True
     metrics: ClassVar = (
         Metric(
-            "rate_bytes", "B/s", "higher", "Rate of a copy from one processor's memory to another's.",
+            "rate_bytes", "B/s", "higher", "Rate of a copy from one processor's memory to another's.", title="nvbandwidth copy ({})",
             formula="bytes / seconds by CUDA events, median of the samples; GB are 10^9", source=_SOURCE, scope="node",
             peer_floor=0.05, required=False, headline=False, cells="pair",
         ),
         Metric(
-            "median_bytes", "B/s", "higher", "Rate of the copies of one test, all cells taken together.",
+            "median_bytes", "B/s", "higher", "Rate of the copies of one test, all cells taken together.", title="nvbandwidth ({})",
             formula="median of the cells of one test", source=_SOURCE, scope="node", peer_floor=0.05, required=False,
         ),
         Metric(
-            "latency_s", "s", "lower", "Time of one dependent access to another processor's memory.",
+            "latency_s", "s", "lower", "Time of one dependent access to another processor's memory.", title="nvbandwidth latency ({})",
             formula="seconds / accesses of a pointer chase", source=_SOURCE, scope="node", peer_floor=0.10, required=False,
             headline=False, cells="pair",
         ),
         Metric(
-            "lowest_share", "share", "higher", "The slowest cell of a matrix against its median: a narrow or slow link.",
+            "lowest_share", "share", "higher", "The slowest cell of a matrix against its median: a narrow or slow link.", title="nvbandwidth, slowest cell ({})",
             formula="smallest cell / median of the cells of one test", source=_SOURCE, scope="node", statistic="worst", noise="ratio",
             limit=at_least(0.5, "share", "ours: half of a link's lanes, or another kind of link, and no noise"), required=False,
             cells="pair", code=FindingCode.LINK_SLOW,
         ),
         Metric(
-            "wrong_copies", "copies", "lower", "Copies that did not bring what was sent.",
+            "wrong_copies", "copies", "lower", "Copies that did not bring what was sent.", title="nvbandwidth, wrong copies ({})",
             formula="lines 'Invalid value when checking the pattern'", source=_SOURCE, scope="node", statistic="worst",
             limit=at_most(0, "copies", "a copy is exact"), required=False, code=FindingCode.COPY_WRONG,
         ),

@@ -67,21 +67,21 @@ class Pairs(Check):
     metrics: ClassVar = (
         Metric(
             "node_bytes", "B/s", "higher", "What a rank and its partners exchange, per direction: the median partner. "
-            "Low with everybody: look at the node's port ('ibstat', 'ethtool'), its PCIe link and its routes.",
+            "Low with everybody: look at the node's port ('ibstat', 'ethtool'), its PCIe link and its routes.", title="exchange with other nodes",
             formula="median over partners of exchange_bytes", peer_floor=0.02,
         ),
         Metric(
-            "exchange_bytes", "B/s", "higher", "What a rank and one partner exchange, per direction.",
+            "exchange_bytes", "B/s", "higher", "What a rank and one partner exchange, per direction.", title="exchange with {}",
             formula="size / seconds of the slower end, the best block", headline=False, cells="partner",
         ),
         Metric(
             "link_share", "share", "higher", "The slowest link, relative to what both its ends reach elsewhere. "
-            "Low: swap the cable or look at the route between these two; both nodes are fast with others.",
+            "Low: swap the cable or look at the route between these two; both nodes are fast with others.", title="slowest link against its ends ({})",
             formula="exchange_bytes / smaller of the two ends' node_bytes", scope="world", statistic="median", noise="ratio",
             limit=_LINK, required=False, code=FindingCode.LINK_SLOW,
         ),
         Metric(
-            "wrong_words", "words", "lower", "64-bit words that did not arrive as they were sent.",
+            "wrong_words", "words", "lower", "64-bit words that did not arrive as they were sent.", title="exchange, wrong words ({})",
             formula="count of received ≠ sent", statistic="worst",
             limit=at_most(0, "words", "a link delivers what was sent or reports an error"), cells="partner", code=FindingCode.COPY_WRONG,
         ),

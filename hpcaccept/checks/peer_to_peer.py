@@ -65,14 +65,14 @@ class PeerToPeer(Check):
     metrics: ClassVar = (
         Metric(
             "bandwidth_bytes", "B/s", "higher",
-            "Bytes copied per second from one GPU to another (→), or both ways together (↔).", scope="node",
+            "Bytes copied per second from one GPU to another (→), or both ways together (↔).", title="GPU to GPU copy ({})", scope="node",
             formula="size (→) or 2 · size (↔) / seconds per copy, one figure per block",
             source="https://github.com/NVIDIA/nvbandwidth", peer_floor=0.05, headline=False, cells="pair",
         ),
         Metric(
             "cell_share", "share", "higher",
             "This pair over the median of the pairs of this node on the same kind of link. Too small: look at the NVLinks of both "
-            "(nvidia-smi nvlink -s, -e), the fabric manager, 'nvidia-smi topo -m', IOMMU and ACS.", scope="node",
+            "(nvidia-smi nvlink -s, -e), the fabric manager, 'nvidia-smi topo -m', IOMMU and ACS.", title="GPU to GPU copy against like pairs ({})", scope="node",
             formula="median bandwidth_bytes of the cell / median over the cells of its kind", cells="pair",
             source="measuring cells, not means: https://github.com/NVIDIA/nvbandwidth", statistic="median", noise="ratio",
             required=False,
@@ -83,14 +83,14 @@ class PeerToPeer(Check):
         ),
         Metric(
             "slowest_bytes", "B/s", "higher",
-            "The slowest pair, one way. A node that is slow everywhere must not pass because its pairs are alike.", scope="node",
+            "The slowest pair, one way. A node that is slow everywhere must not pass because its pairs are alike.", title="slowest GPU to GPU copy", scope="node",
             formula="min over the cells of median bandwidth_bytes", source="https://github.com/huggingface/gpu-fryer/issues/10",
             statistic="worst", required=False, headline=False, cells="pair",
             limit=at_least(_LEAST_BYTES, "B/s", "ours: half of one lane of PCIe 3.0; no GPU is fit for work behind less"),
             code=FindingCode.LINK_SLOW,
         ),
         Metric(
-            "wrong_elements", "elements", "lower", "Words of 8 bytes that did not arrive as they were sent.", scope="node",
+            "wrong_elements", "elements", "lower", "Words of 8 bytes that did not arrive as they were sent.", title="GPU to GPU copy, wrong results ({})", scope="node",
             formula="count of target ≠ source after the timed copies", statistic="worst",
             limit=at_most(0, "elements", "a copy changes nothing"), cells="pair", code=FindingCode.COPY_WRONG,
         ),

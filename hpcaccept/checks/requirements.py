@@ -26,7 +26,7 @@ def _metric(name: str, rule: dict[str, Any]) -> Metric:
         rule.get("lower"), rule.get("upper"), rule["unit"], "built-in", f"{rule['source']}, read {rule['date']}"
     )
     return Metric(
-        name, rule["unit"], rule["direction"], rule["help"], formula=rule["formula"], source=rule["source"],
+        name, rule["unit"], rule["direction"], rule["help"], title=rule["title"], formula=rule["formula"], source=rule["source"],
         scope="node", statistic="worst", limit=limit, required=False, code=FindingCode.REQUIREMENT_MISSED,
     )  # fmt: skip
 

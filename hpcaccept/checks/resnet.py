@@ -90,34 +90,34 @@ class Resnet(Check):
     needs: ClassVar = ("torch", "torchvision")
     metrics: ClassVar = (
         Metric(
-            "images_per_s", "1/s", "higher", "Images that are trained on, or recognized, per second.",
+            "images_per_s", "1/s", "higher", "Images that are trained on, or recognized, per second.", title="ResNet images ({})",
             formula="batch / seconds per step, one figure per block", peer_floor=0.04, required=False, kind="training",
         ),
         Metric(
-            "small_images_per_s", "1/s", "exact", "The same of tiny images on a CPU: shows that it works; reported only.",
+            "small_images_per_s", "1/s", "exact", "The same of tiny images on a CPU: shows that it works; reported only.", title="ResNet small images ({})",
             formula="batch / seconds per step, one figure per block", required=False,
         ),
         Metric(
-            "logit_error", "share", "lower", "How far the logits in float32 are from float64 on the CPU.",
+            "logit_error", "share", "lower", "How far the logits in float32 are from float64 on the CPU.", title="ResNet, deviation of the logits ({})",
             formula="‖logits - reference‖ / ‖reference‖; 1.8e308 when one is no number", statistic="worst",
             limit=at_most(
                 2e-3, "share", "IEEE float32 differs by 1e-6 … 7e-5, operands cut to TF32 by 1e-2 … 0.3 (on a CPU, 64 and 224 pixels)"
             ), code=FindingCode.TRAINING_OFF,
         ),
         Metric(
-            "loss_drop", "share", "lower", "Lowest loss of the first steps as a share of the first one.",
+            "loss_drop", "share", "lower", "Lowest loss of the first steps as a share of the first one.", title="ResNet, remaining loss ({})",
             formula="min(loss[1..3]) / loss[0]; 1.8e308 when one is no number", statistic="worst", required=False,
             limit=at_most(0.9, "share", "healthy ones fell to 0.59 or less, with 2 … 64 images of 64 and 224 pixels"),
             code=FindingCode.TRAINING_OFF,
         ),
         Metric(
-            "replica_mismatch", "replicas", "lower", "1 when a repetition, or most like ranks, came to other logits.",
+            "replica_mismatch", "replicas", "lower", "1 when a repetition, or most like ranks, came to other logits.", title="ResNet, replicas that differ ({})",
             formula="128-bit digest of the logits of a batch differs", statistic="worst",
             source="hpcaccept/measure/kernels/replicas.py",
             limit=at_most(0, "replicas", "the same operations on the same bits give the same bits"), code=FindingCode.REPLICA_DIFFERS,
         ),
         Metric(
-            "spread", "share", "exact", "How far the blocks lie apart; above 5 % the rate is suspect.",
+            "spread", "share", "exact", "How far the blocks lie apart; above 5 % the rate is suspect.", title="ResNet, spread ({})",
             formula="(max - min) / median of the blocks", headline=False,
         ),
     )  # fmt: skip

@@ -82,41 +82,41 @@ class Storage(Check):
     on_device: ClassVar = False
     metrics: ClassVar = (
         Metric(
-            "rate_bytes", "B/s", "higher", "Bytes per second, past the page cache.",
+            "rate_bytes", "B/s", "higher", "Bytes per second, past the page cache.", title="storage bandwidth ({})",
             formula="bytes moved / seconds, each block", source=_DOCS, scope="node", statistic="median",
             peer_floor=0.20, required=False, kind="storage",
         ),
         Metric(
-            "iops", "operations/s", "higher", "Random accesses of 4 KiB per second, 32 under way.",
+            "iops", "operations/s", "higher", "Random accesses of 4 KiB per second, 32 under way.", title="storage random accesses ({})",
             formula="operations / seconds, each block", source=_DOCS, scope="node", statistic="median",
             peer_floor=0.20, required=False, kind="storage",
         ),
         Metric(
             "latency_p99_s", "s", "exact",
-            "99 % of accesses were complete within this time. Not judged unless the suite has a limit: the tail of seconds is noise.",
+            "99 % of accesses were complete within this time. Not judged unless the suite has a limit: the tail of seconds is noise.", title="storage latency, 99th percentile ({})",
             formula="99th percentile of the completion latency of a block", source=_DOCS, scope="node",
             statistic="median", required=False, headline=False,
         ),
         Metric(
-            "buffered_rate_bytes", "B/s", "exact", "Bytes per second through the page cache: a number about memory.",
+            "buffered_rate_bytes", "B/s", "exact", "Bytes per second through the page cache: a number about memory.", title="buffered storage bandwidth ({})",
             formula="bytes moved / seconds, each block", scope="node", required=False, headline=False,
         ),
         Metric(
             "wrong_blocks", "blocks", "lower",
             "Blocks that did not come back as they were written. Type 'dmesg | grep -iE \"nvme|I/O error\"' and look "
-            "at 'smartctl -a' or 'nvme smart-log' of the device in the facts.",
+            "at 'smartctl -a' or 'nvme smart-log' of the device in the facts.", title="storage, wrong blocks ({})",
             formula="blocks of 1 MiB whose crc32c is wrong when they are read back",
             source=f"{_DOCS}#cmdoption-arg-verify", scope="node", statistic="worst", required=False,
             limit=at_most(0, "blocks", "storage gives back what it was given"), code=FindingCode.STORAGE_WRONG,
         ),
         Metric(
             "device_errors", "errors", "lower",
-            "Jobs that the kernel ended with an error of the device (EIO). Type 'dmesg | grep -iE \"nvme|I/O error\"'.",
+            "Jobs that the kernel ended with an error of the device (EIO). Type 'dmesg | grep -iE \"nvme|I/O error\"'.", title="storage device errors ({})",
             formula="jobs of fio whose errno is EIO, ENODATA or EREMOTEIO", scope="node", statistic="worst",
             required=False, limit=at_most(0, "errors", "a healthy device has none"), code=FindingCode.STORAGE_WRONG,
         ),
         Metric(
-            "verified_bytes", "B", "exact", "Bytes that were written, read back and compared.",
+            "verified_bytes", "B", "exact", "Bytes that were written, read back and compared.", title="storage verified ({})",
             formula="bytes read by the last job", scope="node", required=False, headline=False, noise="counted",
         ),
     )  # fmt: skip

@@ -61,21 +61,21 @@ class Stream(Check):
     on_device: ClassVar = False
     metrics: ClassVar = (
         Metric(
-            "rate_bytes", "B/s", "higher", "Bytes read plus written per second by all cores of a socket.", scope="node",
+            "rate_bytes", "B/s", "higher", "Bytes read plus written per second by all cores of a socket.", title="STREAM bandwidth on the CPU ({})", scope="node",
             formula="sum over the cores of 2 (copy, scale) or 3 (add, triad) · array bytes / median seconds per pass",
             source=kernels.SOURCE, peer_floor=0.10, kind="memory",
         ),
         Metric(
-            "wrong_elements", "elements", "lower", "Elements that do not hold what was written to them.", scope="node",
+            "wrong_elements", "elements", "lower", "Elements that do not hold what was written to them.", title="STREAM on the CPU, wrong results ({})", scope="node",
             formula="count of out ≠ expected after the timed passes", statistic="worst",
             limit=at_most(0, "elements", "whole numbers below 2^53 are exact in float64"), code=FindingCode.RESULT_WRONG,
         ),
         Metric(
-            "slowest_core_share", "share", "exact", "Triad rate of the slowest core as a share of the median core's.",
+            "slowest_core_share", "share", "exact", "Triad rate of the slowest core as a share of the median core's.", title="slowest core in STREAM ({})",
             formula="lowest / median over the cores of a socket, each by its median block", scope="node",
         ),
         Metric(
-            "spread", "share", "exact", "How far the blocks lie apart; above 5 % the rate is suspect.", scope="node",
+            "spread", "share", "exact", "How far the blocks lie apart; above 5 % the rate is suspect.", title="STREAM on the CPU, spread ({})", scope="node",
             formula="(max - min) / median of the blocks",
         ),
     )  # fmt: skip

@@ -81,30 +81,30 @@ class Train(Check):
     needs: ClassVar = ("torch",)
     metrics: ClassVar = (
         Metric(
-            "loss_error", "share", "lower", "Largest relative deviation of the float64 losses from the reference.",
+            "loss_error", "share", "lower", "Largest relative deviation of the float64 losses from the reference.", title="training, deviation of the FP64 loss",
             formula="max over steps of |loss / reference - 1|; 1.8e308 when a loss is no number", statistic="worst",
             limit=at_most(
                 1e-9, "share", "in float64 torch and numpy differ by 1e-15 over 30 steps; float32 in its place by 3e-7"
             ), code=FindingCode.TRAINING_OFF,
         ),
         Metric(
-            "loss_error_fp32", "share", "lower", "Largest relative deviation of the float32 losses from the reference.",
+            "loss_error_fp32", "share", "lower", "Largest relative deviation of the float32 losses from the reference.", title="training, deviation of the FP32 loss",
             formula="max over steps of |loss / reference - 1|; 1.8e308 when a loss is no number", statistic="worst",
             limit=at_most(1e-5, "share", "IEEE float32 differs by 4e-7 over 30 steps, TF32 by 3e-4"), code=FindingCode.TRAINING_OFF,
         ),
         Metric(
-            "loss_drop", "share", "lower", "Last loss as a share of the first one (float64).",
+            "loss_drop", "share", "lower", "Last loss as a share of the first one (float64).", title="training, remaining loss",
             formula="loss[29] / loss[0]", statistic="worst",
             limit=at_most(0.5, "share", "the reference falls to 0.044"), code=FindingCode.TRAINING_OFF,
         ),
         Metric(
-            "replica_mismatch", "replicas", "lower", "1 when a repetition, or most like ranks, came to other bits.",
+            "replica_mismatch", "replicas", "lower", "1 when a repetition, or most like ranks, came to other bits.", title="training, replicas that differ ({})",
             formula="128-bit digest of all losses and final parameters differs", statistic="worst",
             source="hpcaccept/measure/kernels/replicas.py",
             limit=at_most(0, "replicas", "the same operations on the same bits give the same bits"), code=FindingCode.REPLICA_DIFFERS,
         ),
         Metric(
-            "steps_per_s", "1/s", "higher", "Training steps per second.", formula="30 / seconds of one training",
+            "steps_per_s", "1/s", "higher", "Training steps per second.", title="training steps ({})", formula="30 / seconds of one training",
             peer_floor=0.06, kind="training",
         ),
     )  # fmt: skip

@@ -85,24 +85,24 @@ class Transfers(Check):
         Metric(
             "rate_bytes", "B/s", "higher",
             "Bytes copied per second while no other GPU of the node copies. Slower than the peers: look at the PCIe link (nvidia-smi -q -d PERFORMANCE; "
-            "lspci -vv, LnkSta), at the fact 'numa', and at what else uses the host's memory.",
+            "lspci -vv, LnkSta), at the fact 'numa', and at what else uses the host's memory.", title="host to GPU copy ({})",
             formula="size (h2d, d2h) or 2 · size (both) / seconds per copy, one figure per block",
             source="https://github.com/NVIDIA/nvbandwidth", peer_floor=0.02,
         ),
         Metric(
             "node_rate_bytes", "B/s", "higher",
             "Bytes that the GPUs of a node copy per second together. Slower than the other nodes with links that are well: memory "
-            "modules, NUMA settings of the firmware, or other users of the host's memory.", scope="node",
+            "modules, NUMA settings of the firmware, or other users of the host's memory.", title="host to GPU copies of all GPUs ({})", scope="node",
             formula="Σ over the node's GPUs of together_bytes, block by block", peer_floor=0.03, required=False,
         ),
         Metric(
-            "together_bytes", "B/s", "higher", "Bytes copied per second while all GPUs of the node copy.",
+            "together_bytes", "B/s", "higher", "Bytes copied per second while all GPUs of the node copy.", title="host to GPU copy beside the other GPUs ({})",
             formula="as rate_bytes", required=False, headline=False,
         ),
         Metric(
             "link_share", "share", "higher",
             "Rate over the nominal rate of the PCIe link. Too small: lanes or a generation were lost when the link came up. "
-            "Reseat or exchange the riser or the GPU; compare 'nvidia-smi -q -d PCIE' under load.",
+            "Reseat or exchange the riser or the GPU; compare 'nvidia-smi -q -d PCIE' under load.", title="host to GPU copy against the link rate ({})",
             formula="median rate_bytes / (lanes · B/s per lane of the generation)",
             source="https://github.com/stas00/ml-engineering/tree/master/network (0.85 to 0.88 of nominal)",
             statistic="median", noise="ratio", required=False, headline=False,
@@ -112,12 +112,12 @@ class Transfers(Check):
             ), code=FindingCode.LINK_SLOW,
         ),
         Metric(
-            "wrong_elements", "elements", "lower", "Words of 8 bytes that did not arrive as they were sent.",
+            "wrong_elements", "elements", "lower", "Words of 8 bytes that did not arrive as they were sent.", title="host to GPU copy, wrong results ({})",
             formula="count of target ≠ source after the timed copies", statistic="worst",
             limit=at_most(0, "elements", "a copy changes nothing"), code=FindingCode.COPY_WRONG,
         ),
         Metric(
-            "spread", "share", "exact", "How far the blocks lie apart; above 5 % the rate is suspect.",
+            "spread", "share", "exact", "How far the blocks lie apart; above 5 % the rate is suspect.", title="host to GPU copy, spread ({})",
             formula="(max - min) / median of the blocks", headline=False,
         ),
     )  # fmt: skip

@@ -23,6 +23,7 @@ from hpcaccept.store.folder import RunFolder, find
 
 if TYPE_CHECKING:
     from hpcaccept.model.job import JobRef
+    from hpcaccept.report.judged import Judged
 
 
 def _job(folder: RunFolder) -> JobRef:
@@ -123,6 +124,11 @@ class _Report(click.Command):
 @baselines_dir_option
 @history_option
 @format_option
+@click.option("--explain", is_flag=True, help="The rule and the limit behind each verdict too: --format explained.")
+@click.option(
+    "--node", metavar="NODE", help="Everything about one node: findings, values beside baseline and peers, parts."
+)
+@click.option("--open", "open_page", is_flag=True, help="Open the page in a browser too.")
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write it to FILE instead, whole or not at all."
 )
@@ -131,16 +137,37 @@ class _Report(click.Command):
     is_flag=True,
     help="Tell the reasons of exit code 3 apart: 3 ERROR or WARN, 4 NOT_RUN, 5 NO_BASELINE.",
 )
-def report(run: str, form: str, output: Path | None, strict_exit: bool, **options: Any) -> int:
+def report(
+    run: str,
+    form: str,
+    explain: bool,
+    node: str | None,
+    open_page: bool,
+    output: Path | None,
+    strict_exit: bool,
+    **options: Any,
+) -> int:
     """Judge a run on whatever records exist, and show the report. The exit code is the run's."""
     from hpcaccept.app.run.conclude import evidence_of, judge_run, print_report, save_report, write_report
 
     runs_dir, baselines_dir = paths(**options)
     folder = find(runs_dir, run)
     judged = judge_run(evidence_of(folder), baselines_dir, history_path(**options))
-    if output:
+    form = "explained" if explain else form
+    if node:
+        _print_node(judged, node)
+    elif output:
         save_report(folder, judged, form, output)
     else:
         print_report(folder, judged, form)
     write_report(folder, judged)
+    if open_page:
+        click.launch(folder.page_file.as_uri())
     return judged.judgement.strict_exit_code if strict_exit else judged.judgement.exit_code
+
+
+def _print_node(judged: Judged, node: str) -> None:
+    from hpcaccept.report.views.node import node_page
+    from hpcaccept.report.views.on_paper import show
+
+    show(node_page(judged, node))

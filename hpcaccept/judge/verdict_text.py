@@ -70,7 +70,8 @@ def limit_of(answer: JudgedColumn, row: int) -> Limit | None:
     lower, upper = float(answer.lower[row]), float(answer.upper[row])
     if lower != lower and upper != upper:
         return None
-    source = f"{_compared(answer, row)}; {answer.detail}" if answer.compared and not answer.source else answer.source
+    stated = "; ".join(filter(None, (_compared(answer, row), answer.rule, answer.detail)))
+    source = stated if answer.compared and not answer.source else answer.source
     return Limit(
         lower if lower == lower else None, upper if upper == upper else None, answer.metric.unit, answer.origin, source
     )
@@ -79,7 +80,7 @@ def limit_of(answer: JudgedColumn, row: int) -> Limit | None:
 def sentence(answer: JudgedColumn, row: int) -> str:
     """The evidence of one row."""
     unit, value = answer.metric.unit, float(answer.value[row])
-    measured = f"{answer.metric.name} {show(value, unit)}"
+    measured = f"{name_of(answer)}: {show(value, unit)}"
     if answer.said:
         return f"{measured}; {answer.said}"
     limit = limit_of(answer, row)
@@ -92,11 +93,18 @@ def sentence(answer: JudgedColumn, row: int) -> str:
         whose = f" of the {answer.compared}" if answer.compared else ""
         return f"{measured}, {'within' if limit.met_by(value) else 'expected'} {describe(limit)}{whose}{detail}"
     share = (value / center - 1) * 100 if center else 0.0
-    return f"{measured}, {share:+.1f} % of the {_compared(answer, row)}{detail}"
+    side = "below" if share < 0 else "above"
+    return f"{measured}, {abs(share):.1f} % {side} the {_compared(answer, row)}{detail}"
+
+
+def name_of(answer: JudgedColumn) -> str:
+    """What was measured, in words; under a label with the label."""
+    label = answer.check.partition(":")[2]
+    return f"{answer.metric.named(answer.variant)}{f' [{label}]' if label else ''}"
 
 
 def _compared(answer: JudgedColumn, row: int) -> str:
-    return f"{answer.compared} {show(float(answer.center[row]), answer.metric.unit)}"
+    return f"{answer.compared} ({show(float(answer.center[row]), answer.metric.unit)})"
 
 
 def passing_verdicts(table: VerdictTable) -> Iterator[Verdict]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +23,9 @@ Cells = Literal["", "pair", "partner"]
 #: What a rate is a rate of: what a comparison could see is told for each of these.
 Kind = Literal["products", "memory", "links", "storage", "training", "latencies", "counts", "others"]
 Origin = Literal["built-in", "floor", "request", "suite", "site", "baseline", "peers", "history"]
+
+#: Number formats within a variant, which people write in capitals.
+_FORMATS = re.compile(r"\b(?:fp|bf|tf|int)\d+")
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ class Metric:
         noise: whether two measurements of one thing differ.
         kind: what it is a rate of; None: as its unit says (``sort``).
         code: by which a value outside of its limit is called; None: ``limit-missed``.
+        title: what people read instead of its key; ``{}`` stands for the variant (``{} matrix multiply``). Empty: made of the name.
     """
 
     name: str
@@ -110,6 +115,15 @@ class Metric:
     noise: Noise = "timed"
     kind: Kind | None = None
     code: FindingCode | None = None
+    title: str = ""
+
+    def named(self, variant: str = "") -> str:
+        """In words: ``BF16 matrix multiply``, ``memory bandwidth (copy)``."""
+        title = self.title or self.name.replace("_", " ")
+        words = _FORMATS.sub(lambda found: found[0].upper(), variant)
+        if "{}" not in title:
+            return f"{title} ({words})" if words else title
+        return " ".join(title.replace("{}", words).replace("()", "").split())
 
     @property
     def is_rate(self) -> bool:

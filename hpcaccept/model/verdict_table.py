@@ -50,8 +50,9 @@ class JudgedColumn:
         upper: float64[u], the same on the other side.
         center: float64[u], what the value was compared with, NaN: nothing.
         compared: what the centre is (``median of 7 peers``), empty without one.
-        detail: how the limit follows from it.
-        source: where the limits come from, where ``compared`` and ``detail`` do not say it.
+        detail: what else is to be known of the limit, in words for everybody.
+        rule: the statistics by which the limit follows from ``compared``.
+        source: where the limits come from, where ``compared``, ``rule`` and ``detail`` do not say it.
         said: why there is no limit, where there is none for all of these subjects.
         unknown_model: True where that is because the device model has no baseline at all.
         required: as of a verdict; what peers or past cannot decide is not required by itself.
@@ -76,6 +77,7 @@ class JudgedColumn:
     center: Floats
     compared: str = ""
     detail: str = ""
+    rule: str = ""
     source: str = ""
     said: str = ""
     unknown_model: bool = False

@@ -37,6 +37,7 @@ class Figure:
 
     Attributes:
         key: metric key.
+        title: the metric in words.
         unit: SI unit.
         units: how many subjects.
         low: smallest.
@@ -46,6 +47,7 @@ class Figure:
     """
 
     key: str
+    title: str
     unit: str
     units: int
     low: float
@@ -200,6 +202,7 @@ def _row(name: str, judgement: Judgement, values: list[Values]) -> CheckRow:
 def _figure(values: Values) -> Figure:
     return Figure(
         key=values.key,
+        title=values.metric.named(MetricKey.parse(values.key).variant),
         unit=values.metric.unit,
         units=len(values.subject),
         low=float(values.value.min()),

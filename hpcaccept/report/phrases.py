@@ -48,7 +48,9 @@ def conclusion(judged: Judged) -> Conclusion:
         left_out = judged.summary.left_out
         if not judged.evidence.plan.request.gpus_per_node:
             passed += " No GPU was asked for, and none was tested."
-        return Conclusion("ACCEPTED", f"{passed} Not judged: {_listed(left_out)}." if left_out else passed)
+        return Conclusion(
+            "ACCEPTED", f"{passed} Not judged: {_listed(_in_words(judged, left_out))}." if left_out else passed
+        )
     failed = [node for node, outcome in judged.summary.nodes.items() if outcome is Outcome.FAIL]
     if code == 1:
         if not failed:
@@ -58,6 +60,12 @@ def conclusion(judged: Judged) -> Conclusion:
         names = _some(failed)
         return Conclusion("NOT ACCEPTED", f"{names} {verb} not fit for work ({share}).", names)
     return Conclusion("NOT JUDGED", " ".join([*_what_is_missing(judged), "No node is blamed."]))
+
+
+def _in_words(judged: Judged, names: Iterable[str]) -> list[str]:
+    """Metrics by their titles; what is the name of a check stays."""
+    titles = {str(MetricKey.parse(answer.key).bare): answer.metric.named() for answer in judged.judgement.table.answers}
+    return [titles.get(name, name) for name in names]
 
 
 def _what_is_missing(judged: Judged) -> Iterator[str]:
@@ -94,7 +102,7 @@ def stated_rate(sensitivity: Sensitivity) -> str:
     rate, unrated, tail = sensitivity.false_alarm_rate, sensitivity.unrated, sensitivity.tail
     if rate is None:
         return ""
-    said = f", set to blame anybody in {rate:.2g} of healthy runs"
+    said = f", set to blame a healthy unit in {rate * 100:.2g} % of runs"
     if unrated:
         said += f"; {unrated:,} of them against exact limits, which state none"
     if tail:
@@ -146,6 +154,19 @@ def place_of(below: int, above: int) -> str:
     return end if rank == 1 else f"{rank:,}{ending} {end}"
 
 
+def place_name(subject: Subject) -> str:
+    """``node3 GPU 0``, ``node3``; ``all nodes`` for all ranks together."""
+    return f"{subject.node} {device_name(subject.device)}".rstrip() if subject.node else str(subject)
+
+
+def device_name(device: str) -> str:
+    """``GPU 3`` of ``cuda:3``; nothing where the device is the node's only CPU rank."""
+    kind, _, number = device.partition(":")
+    if kind == "cuda":
+        return f"GPU {number}"
+    return f"rank {number}" if kind == "cpu" and number else "" if device == "cpu" else device
+
+
 def counted(number: int, noun: str) -> str:
     """``1 node``, ``16,384 nodes``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
@@ -182,7 +203,7 @@ class Trouble:
     def where(self) -> tuple[str, ...]:
         """The one subject with its device, or the names of the nodes, each once; empty when it speaks of all together."""
         subjects = dict.fromkeys(v.subject for v in self.verdicts if v.subject.node)
-        return (str(*subjects),) if len(subjects) == 1 else tuple(dict.fromkeys(s.node for s in subjects))
+        return (place_name(*subjects),) if len(subjects) == 1 else tuple(dict.fromkeys(s.node for s in subjects))
 
     @property
     def reason(self) -> str:
@@ -190,7 +211,26 @@ class Trouble:
         worst = self.verdicts[0]
         if all(verdict.reason == worst.reason for verdict in self.verdicts):
             return worst.reason
-        return f"{'the worst,' if worst.outcome.is_judged else 'for example'} {self._said_of(worst)}"
+        if not worst.outcome.is_judged:
+            return f"for example {self._said_of(worst)}"
+        several = any(verdict.subject != worst.subject for verdict in self.verdicts)
+        return f"the worst, {self._said_of(worst)}" if several else f"the worst of {len(self.verdicts)}: {worst.reason}"
+
+    @property
+    def sentence(self) -> str:
+        """What is the matter with what: a number's sentence begins with its name, anything else is named before it."""
+        return f"{self._name}{self.reason}"
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The same of each subject, where what is to be said of them differs."""
+        first, *others = self.reasons
+        return (f"{self._name}{first}", *others)
+
+    @property
+    def _name(self) -> str:
+        named = self.verdicts[0].value is not None and self.outcome is not Outcome.NO_BASELINE
+        return "" if named else f"{self.what}: "
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -204,10 +244,11 @@ class Trouble:
         return tuple(map(self._said_of, worst.values()))
 
     def _said_of(self, verdict: Verdict) -> str:
-        """``node3 cuda:0, matmul.rate_flops[fp32]: …``, without what all have in common."""
-        several = [verdict.subject] if any(v.subject != verdict.subject for v in self.verdicts) else []
-        keys = [verdict.key] if any(v.key != verdict.key for v in self.verdicts) else []
-        return f"{', '.join(map(str, [*several, *keys]))}: {verdict.reason}"
+        """``node3 GPU 0: …``, without what all have in common."""
+        several = [place_name(verdict.subject)] if any(v.subject != verdict.subject for v in self.verdicts) else []
+        # What was measured is named in the sentence about it.
+        keys = [verdict.key] if verdict.value is None and any(v.key != verdict.key for v in self.verdicts) else []
+        return f"{', '.join([*several, *keys])}: {verdict.reason}" if several or keys else verdict.reason
 
 
 def troubles(bad: Sequence[Verdict]) -> list[Trouble]:

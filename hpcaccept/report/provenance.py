@@ -15,7 +15,7 @@ from hpcaccept.model.metric_key import check_of
 from hpcaccept.model.parameter import parameters
 from hpcaccept.model.record_table import MEASURED
 from hpcaccept.model.suite import CheckSpec, PeerRule
-from hpcaccept.model.verdict import Question
+from hpcaccept.model.verdict import Question, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -152,6 +152,17 @@ def _one_identity_of_each_node(evidence: Evidence) -> list[Record]:
     if len(rows):
         chosen[rows[np.unique(node[records.place[rows]], return_index=True)[1]]] = True
     return records.rows(chosen)
+
+
+def fact_of(evidence: Evidence, subject: Subject, name: str) -> str:
+    """What the check ``identity`` says of a subject; empty where it says nothing."""
+    records = evidence.record_table
+    places = [number for number, place in enumerate(records.places) if place == (subject.node, subject.device)]
+    names = [check for check in records.checks if check_of(check) == "identity"]
+    mine = (
+        records.of_checks(names) & np.isin(records.place, places) if places and names else np.zeros(len(records), bool)
+    )
+    return next((text for record in records.rows(mine) if (text := record.facts.get(name))), "")
 
 
 def software_line(software: Mapping[str, Mapping[str, int]]) -> str:

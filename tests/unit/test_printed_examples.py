@@ -56,7 +56,7 @@ def test_readme_shows_a_run_as_it_is_printed(capsys: pytest.CaptureFixture[str],
     run = "20261129-003102-cpu-4n-ce0d"
     shutil.copytree(DATA / "printed_run", tmp_path / "runs" / run)
     output = printed(capsys, tmp_path / "runs", run)
-    assert made_up(shown("README.md", run), output) == [], "\n".join(output)
+    assert made_up(shown("README.md", "ACCEPTED: "), output) == [], "\n".join(output)
 
 
 def broken_run(place: Path) -> RunFolder:
@@ -87,7 +87,7 @@ def broken_run(place: Path) -> RunFolder:
 def test_readme_shows_faults_as_they_are_printed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     broken_run(tmp_path)
     output = printed(capsys, tmp_path / "runs", "broken")
-    assert made_up(shown("README.md", "where"), output) == [], "\n".join(output)
+    assert made_up(shown("README.md", "NOT ACCEPTED: "), output) == [], "\n".join(output)
 
 
 def test_the_tutorial_lists_the_files_of_a_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

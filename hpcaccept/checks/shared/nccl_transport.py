@@ -34,6 +34,7 @@ METRICS = (
     Metric(
         "channels", "channels", "exact",
         "Channels that NCCL opened on this rank over each transport (gloo and MPI: their peers), as far as it logged them.",
+        title="channels over {}",
         formula="lines 'Channel … via …' in NCCL's log of this rank",
         source="https://docs.nvidia.com/deeplearning/nccl/user-guide/docs/env.html#nccl-debug", headline=False,
     ),
@@ -41,7 +42,7 @@ METRICS = (
         "fallback", "fall-backs", "lower",
         "This rank uses a slower transport than the node has; the facts 'transport' and 'fallback' say which and why. RDMA: is "
         "/dev/infiniband in the image, are libibverbs and the network's plugin, do 'ibv_devinfo' and the memlock limit allow it? "
-        "P2P and NVLS: 'nvidia-smi topo -m', the fabric manager, IOMMU and ACS.",
+        "P2P and NVLS: 'nvidia-smi topo -m', the fabric manager, IOMMU and ACS.", title="transport slower than the node has ({})",
         formula="1 where NCCL's log falls short of the expectation named by the variant, else 0",
         source="https://github.com/NVIDIA/aicr/issues/2683", statistic="worst", required=False, headline=False,
         limit=at_most(0, "fall-backs", "what the node has is to be used"), code=FindingCode.TRANSPORT_FALLBACK,
@@ -50,6 +51,7 @@ METRICS = (
         "cards_share", "share", "exact",
         "Bus bandwidth over the most that the RDMA cards of the nodes can carry; comparable between numbers of nodes, which bus bandwidth "
         "is not. Above 1 the ranks are connected over something else, and the record is an ERROR.",
+        title="share of what the network cards carry ({})",
         formula="median busbw_bytes / ceiling: all-reduce, all-gather, reduce-scatter B · ((R-1)/R) / ((n-1)/n), all-to-all that / g, "
         "broadcast B; n nodes of g ranks, R = n · g, B rate of a node's active ports",
         source="hpcaccept/measure/ranks/nic_cut.py", scope="world", required=False, headline=False,

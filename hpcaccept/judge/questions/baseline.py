@@ -149,7 +149,8 @@ def _against(one: _Asked, entry: BaselineEntry, loss: float) -> JudgedColumn:
         required=one.needed,
         compared="baseline",
         center=np.nan if entry.center is None else entry.center,
-        detail="; ".join(filter(None, (f"loss > {loss:.3g}" if states_a_rate(entry) else "", one.why))),
+        detail=one.why,
+        rule=f"loss > {loss:.3g}" if states_a_rate(entry) else "",
     )
     if not one.draft:
         return answer

@@ -160,8 +160,8 @@ class _Question:
         )  # fmt: skip
         needed = next((spec.required for spec in evidence.plan.suite.checks if spec.name == column.check), True)
         who = f"own median of {len(before)} earlier runs"
-        detail = f"loss > {floors[1]:.3g} and beyond what chance makes of {series} series"
-        answer = answer_of("history", column, rows, found.compared, who, detail, required=needed)
+        rule = f"loss > {floors[1]:.3g} and beyond what chance makes of {series} series"
+        answer = answer_of("history", column, rows, found.compared, who, rule, required=needed)
         answer = _seen_twice(answer, column.launches[rows], before, failed)
         if not evidence.shared_host:
             # What is new today for all subjects is no decline of any.

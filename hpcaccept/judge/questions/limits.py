@@ -78,6 +78,7 @@ def held_against(
     compared: str = "",
     center: float = np.nan,
     detail: str = "",
+    rule: str = "",
 ) -> JudgedColumn:
     """Values of a metric against one interval: PASS inside, FAIL outside."""
     lower, upper = (np.nan if bound is None else bound for bound in (limit.lower, limit.upper))
@@ -96,6 +97,7 @@ def held_against(
         center=np.broadcast_to(np.float64(center), value.shape),
         compared=compared,
         detail=detail,
+        rule=rule,
         source=limit.source,
         required=required,
     )

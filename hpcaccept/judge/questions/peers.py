@@ -139,9 +139,9 @@ def _answer(
 ) -> JudgedColumn:
     """What a comparison says, with what must be confirmed, who is too fast to be true, and groups."""
     on_gpu = evidence.plan.request.device != "cpu"
-    detail = f"loss > {floor:.3g} and > {z:.2f} robust sigma"
+    rule = f"loss > {floor:.3g} and > {z:.2f} robust sigma"
     level = replace(column, value=column.level)
-    answer = answer_of("peers", level, rows, compared, f"median of {len(rows) - 1} peers", detail, required=required)
+    answer = answer_of("peers", level, rows, compared, f"median of {len(rows) - 1} peers", rule, required=required)
     answer = _verified(evidence, column.launches[rows], answer, _MOST_ON_GPU if on_gpu else _MOST_ON_CPU)
     if on_gpu:
         answer = _told_of_the_tail(_told_of_the_fast(answer, compared), compared, floor, tail)
@@ -293,7 +293,7 @@ def answer_of(
     rows: Rows,
     compared: Compared,
     who: str,
-    detail: str,
+    rule: str,
     *,
     required: bool,
 ) -> JudgedColumn:
@@ -328,7 +328,7 @@ def answer_of(
         upper=none if higher else bound,
         center=center,
         compared=who,
-        detail=detail,
+        rule=rule,
         required=required,
     )
 

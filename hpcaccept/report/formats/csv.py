@@ -7,7 +7,7 @@ import io
 from typing import TYPE_CHECKING
 
 from hpcaccept.model.metric_key import MetricKey
-from hpcaccept.report.printable import safe
+from hpcaccept.report.printable import cell
 
 if TYPE_CHECKING:
     from hpcaccept.report.judged import Judged
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 ABOUT = "For notebooks and spreadsheets: every sample, with all digits, in SI units."
 
 HEADER = ("run", "node", "device", "device_id", "check", "metric", "variant", "launch", "repeat", "value")
-#: A spreadsheet takes a cell that begins so for a formula. https://owasp.org/www-community/attacks/CSV_Injection
-_FORMULA = ("=", "+", "-", "@")
 
 
 def render(judged: Judged) -> str:
@@ -26,10 +24,10 @@ def render(judged: Judged) -> str:
     """
     evidence = judged.evidence
     table = evidence.samples
-    subjects = [tuple(map(_cell, (subject.node, subject.device, subject.device_id))) for subject in table.subjects]
+    subjects = [tuple(map(cell, (subject.node, subject.device, subject.device_id))) for subject in table.subjects]
     named = map(MetricKey.parse, table.keys)
-    keys = [tuple(map(_cell, (key.check_name, key.metric, key.variant))) for key in named]
-    run = _cell(evidence.plan.run_id)
+    keys = [tuple(map(cell, (key.check_name, key.metric, key.variant))) for key in named]
+    run = cell(evidence.plan.run_id)
     columns = (
         table.subject.tolist(),
         table.key.tolist(),
@@ -45,8 +43,3 @@ def render(judged: Judged) -> str:
         for subject, key, launch, repeat, value in zip(*columns, strict=True)
     )
     return out.getvalue()
-
-
-def _cell(text: str) -> str:
-    shown = safe(text)
-    return f"'{shown}" if shown.startswith(_FORMULA) else shown

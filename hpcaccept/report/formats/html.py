@@ -248,7 +248,7 @@ def _trouble(trouble: Trouble) -> Markup:
                 " ",
                 tag("span", trouble.code, class_="quiet"),
             ),
-            tag("p", tag("code", trouble.what), ": ", trouble.reason),
+            tag("p", trouble.sentence, title=trouble.what),
             tag("p", trouble.remedy, class_="remedy") if trouble.remedy else "",
         ),
     )

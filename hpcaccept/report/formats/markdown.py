@@ -61,9 +61,7 @@ def _trouble(trouble: Trouble) -> list[str]:
     remedy = trouble.remedy
     where = _names(trouble.where) if trouble.where else EVERYBODY
     more = f" ({len(trouble.verdicts):,} findings)" if len(trouble.verdicts) > 1 else ""
-    lines = [
-        f"- **{_word(trouble.outcome.value)}** {where}{more}: {code(trouble.what)} ({trouble.code}): {escape(trouble.reason)}"
-    ]
+    lines = [f"- **{_word(trouble.outcome.value)}** {where}{more} ({trouble.code}): {escape(trouble.sentence)}"]
     return [*lines, f"  → {escape(remedy)}"] if remedy else lines
 
 

@@ -13,7 +13,7 @@ from hpcaccept.model.history import subject_id
 from hpcaccept.model.metric import describe
 from hpcaccept.report.page import plots
 from hpcaccept.report.page.markup import Markup, joined, tag
-from hpcaccept.report.phrases import counted, place_of
+from hpcaccept.report.phrases import counted, place_name, place_of
 from hpcaccept.units import show
 
 Floats = npt.NDArray[np.float64]
@@ -100,7 +100,7 @@ class Gallery:
             tag(
                 "header",
                 badge(verdicts[0].outcome.value),
-                tag("h3", str(subject)),
+                tag("h3", place_name(subject)),
                 tag("span", identity, class_="quiet") if identity else "",
             ),
             joined(

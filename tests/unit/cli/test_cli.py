@@ -362,7 +362,7 @@ def test_a_damaged_baseline_is_told_and_exit_3(capsys: pytest.CaptureFixture[str
     [
         ({}, 0, "ACCEPTED: 4 of 4 nodes"),
         ({"wrong": "node2"}, 1, "NOT ACCEPTED: node2"),
-        ({"silent": ("node3",)}, 3, "Nothing is known of: node3."),
+        ({"silent": ("node3",)}, 3, "the node never reported"),
     ],
 )
 def test_the_exit_code_of_a_report_is_the_runs(

@@ -39,9 +39,10 @@ from hpcaccept.model.metric import Limit
 from hpcaccept.model.record import UnreadableLine
 from hpcaccept.model.suite import CheckSpec, PeerRule
 from hpcaccept.model.verdict import Outcome
-from hpcaccept.report.formats import render, table
+from hpcaccept.report.formats import render
 from hpcaccept.report.judged import Judged
 from hpcaccept.report.model import summarise
+from hpcaccept.report.views.first_page import first_page
 
 if TYPE_CHECKING:
     from hpcaccept.model.evidence import Evidence
@@ -156,7 +157,7 @@ def holds(run: Judged) -> None:
     assert len(document["verdicts"]) == len(every(judgement)) == sum(document["counts"].values())
     assert [v for v in every(judgement) if v.outcome is not Outcome.PASS] == list(judgement.verdicts)
     out = io.StringIO()
-    Console(file=out, width=80).print(table.layout(run))
+    Console(file=out, width=80).print(first_page(run))
     assert f"Exit code {judgement.exit_code}." in out.getvalue()
     assert "\x1b" not in out.getvalue()
 

@@ -47,27 +47,27 @@ def table(*columns: JudgedColumn, gpus: int = 1) -> VerdictTable:
     ("one", "said"),
     [
         (
-            column([Outcome.FAIL], [80.0], lower=90.0, center=100.0, compared="median of 7 peers", detail="loss > 0.1"),
-            "rate_flops 80 FLOP/s, -20.0 % of the median of 7 peers 100 FLOP/s; loss > 0.1",
+            column([Outcome.FAIL], [80.0], lower=90.0, center=100.0, compared="median of 7 peers", rule="loss > 0.1", detail="a draft"),
+            "rate flops (FP32): 80 FLOP/s, 20.0 % below the median of 7 peers (100 FLOP/s); a draft",
         ),
-        (column([Outcome.PASS], [110.0], lower=90.0, center=100.0, compared="median"), "rate_flops 110 FLOP/s, +10.0 % of the median 100 FLOP/s"),
-        (column([Outcome.FAIL], [80.0], lower=90.0, source="mine.toml"), "rate_flops 80 FLOP/s, expected at least 90 FLOP/s"),
+        (column([Outcome.PASS], [110.0], lower=90.0, center=100.0, compared="median"), "rate flops (FP32): 110 FLOP/s, 10.0 % above the median (100 FLOP/s)"),
+        (column([Outcome.FAIL], [80.0], lower=90.0, source="mine.toml"), "rate flops (FP32): 80 FLOP/s, expected at least 90 FLOP/s"),
         (
             column([Outcome.PASS], [95.0], lower=90.0, compared="baseline", detail="a draft"),
-            "rate_flops 95 FLOP/s, within at least 90 FLOP/s of the baseline; a draft",
+            "rate flops (FP32): 95 FLOP/s, within at least 90 FLOP/s of the baseline; a draft",
         ),
-        (column([Outcome.NO_BASELINE], [95.0], said="2 like units"), "rate_flops 95 FLOP/s; 2 like units"),
+        (column([Outcome.NO_BASELINE], [95.0], said="2 like units"), "rate flops (FP32): 95 FLOP/s; 2 like units"),
         (
             column([Outcome.NO_BASELINE], [95.0], center=100.0, compared="median", detail="loss > 1"),
-            ("rate_flops 95 FLOP/s, median 100 FLOP/s; the like units differ too much, or are two groups, so that nobody can say who is slow: "
+            ("rate flops (FP32): 95 FLOP/s, median (100 FLOP/s); the like units differ too much, or are two groups, so that nobody can say who is slow: "
             "measure again on quiet nodes, with more nodes, or against a baseline"),
         ),
         (
             column([Outcome.NO_BASELINE], [95.0], center=100.0, compared="own median of 8 earlier runs", question="history"),
-            ("rate_flops 95 FLOP/s, own median of 8 earlier runs 100 FLOP/s; the earlier runs differ too much, or are two groups, so that nobody can "
+            ("rate flops (FP32): 95 FLOP/s, own median of 8 earlier runs (100 FLOP/s); the earlier runs differ too much, or are two groups, so that nobody can "
             "say whether this one is slow: run more often under the same conditions"),
         ),
-        (column([Outcome.FAIL], [1.0], upper=0.5, center=0.0, compared="median", metric=TIME), "latency_s 1 s, +0.0 % of the median 0 s"),
+        (column([Outcome.FAIL], [1.0], upper=0.5, center=0.0, compared="median", metric=TIME), "latency s (FP32): 1 s, 0.0 % above the median (0 s)"),
     ],
 )  # fmt: skip
 def test_a_row_is_said_in_one_sentence(one: JudgedColumn, said: str) -> None:
@@ -75,8 +75,8 @@ def test_a_row_is_said_in_one_sentence(one: JudgedColumn, said: str) -> None:
 
 
 def test_a_limit_says_on_which_side_it_lies_and_where_it_comes_from() -> None:
-    one = column([Outcome.FAIL], [80.0], lower=90.0, center=100.0, compared="median of 7 peers", detail="loss > 0.1")
-    assert limit_of(one, 0) == Limit(90.0, None, "FLOP/s", "peers", "median of 7 peers 100 FLOP/s; loss > 0.1")
+    one = column([Outcome.FAIL], [80.0], lower=90.0, center=100.0, compared="median of 7 peers", rule="loss > 0.1")
+    assert limit_of(one, 0) == Limit(90.0, None, "FLOP/s", "peers", "median of 7 peers (100 FLOP/s); loss > 0.1")
     assert limit_of(replace(one, source="mine.toml"), 0) == Limit(90.0, None, "FLOP/s", "peers", "mine.toml")
     both = column([Outcome.FAIL], [80.0], lower=90.0, upper=95.0, source="mine.toml", origin="suite")
     assert limit_of(both, 0) == Limit(90.0, 95.0, "FLOP/s", "suite", "mine.toml")
@@ -130,13 +130,13 @@ def test_a_node_of_which_all_are_slow_is_one_verdict_in_the_words_of_the_slowest
     )
     node, gpu = readable_verdicts(table(one, gpus=4), {0: [np.arange(4)]})
     assert (node.subject, node.value) == (Subject("node0"), 70.0)
-    assert node.reason.startswith("the slowest of 4, cuda:1: rate_flops 70 FLOP/s")
+    assert node.reason.startswith("the slowest of 4, cuda:1: rate flops (FP32): 70 FLOP/s")
     assert (gpu.subject, gpu.value) == (Subject("node1", "cuda:3"), 60.0)
     times = column([Outcome.FAIL] * 2, [2.0, 3.0], upper=1.0, source="x", metric=TIME)
     (slowest,) = readable_verdicts(table(times, gpus=2), {0: [np.arange(2)]})
     assert slowest.value == 3.0
     (alone,) = readable_verdicts(table(column([Outcome.FAIL], [80.0], lower=90.0, source="x")), {0: [np.arange(1)]})
-    assert alone.reason.startswith("rate_flops 80 FLOP/s")
+    assert alone.reason.startswith("rate flops (FP32): 80 FLOP/s")
 
 
 @pytest.mark.parametrize(("gaps", "told"), [(10, 10), (11, 1)])

@@ -55,13 +55,13 @@ def test_what_nothing_has_judged_is_named_also_when_the_run_is_accepted() -> Non
     records = [record("fabric", f"node{i}", {"busbw_bytes": 1e9, "wrong_elements": 0}, step=0) for i in range(4)]
     together = conclusion(judged_run_of(evidence(records, plan(suite("fabric")))))
     assert together.word == "ACCEPTED"
-    assert together.sentence.endswith("passed all that is required. Not judged: fabric.busbw_bytes.")
+    assert together.sentence.endswith("passed all that is required. Not judged: busbw bytes.")
 
 
 def test_a_trouble_of_one_device_names_it_and_one_of_all_names_nobody() -> None:
     one = Verdict(Subject("n1", "cuda:3"), "speed", Outcome.ERROR, "it broke", code=FindingCode.CHECK_ERROR)
     everybody = Verdict(Subject(), "speed", Outcome.ERROR, "no line", code=FindingCode.CHECK_ERROR)
-    assert [trouble.where for trouble in troubles([one, everybody])] == [("n1 cuda:3",), ()]
+    assert [trouble.where for trouble in troubles([one, everybody])] == [("n1 GPU 3",), ()]
 
 
 def test_a_reason_that_all_share_is_said_once_and_of_nobody_in_particular() -> None:
@@ -76,5 +76,5 @@ def test_a_reason_that_all_share_is_said_once_and_of_nobody_in_particular() -> N
 def test_what_is_not_judged_has_examples_and_no_worst() -> None:
     found = fleet([100.0] * 3 + [90.0], plan(suite("speed", baseline="required"), nodes=4))
     (trouble,) = (t for t in troubles(judged_run_of(found).summary.bad) if t.outcome is Outcome.NO_BASELINE)
-    assert trouble.reason.startswith("for example node0 cuda:0: ")
+    assert trouble.reason.startswith("for example node0 GPU 0: ")
     assert trouble.reasons == (trouble.reason,)

@@ -22,7 +22,6 @@ from hpcaccept.model.plan import Image
 from hpcaccept.model.suite import CheckSpec
 from hpcaccept.plan.resolve import resolve_suite
 from hpcaccept.report.formats import render
-from hpcaccept.report.formats.table import layout
 from hpcaccept.report.provenance import (
     changed,
     limits_in_force,
@@ -30,6 +29,7 @@ from hpcaccept.report.provenance import (
     provenance_of,
     software_line,
 )
+from hpcaccept.report.views.first_page import first_page
 from hpcaccept.store.gather import gather
 
 FACTS = {"driver": "580.1", "cuda": "13.0", "torch": "2.9.0"}
@@ -49,7 +49,7 @@ def run_with(facts: list[dict[str, str]], **more: Any):  # type: ignore[no-untyp
 
 def terminal(found, width: int = 80) -> str:  # type: ignore[no-untyped-def]
     out = io.StringIO()
-    Console(file=out, width=width, highlight=False).print(layout(judged_run_of(found)))
+    Console(file=out, width=width, highlight=False).print(first_page(judged_run_of(found)))
     return " ".join(out.getvalue().split())
 
 
@@ -105,7 +105,7 @@ def test_job_image_and_versions_stand_on_the_first_page() -> None:
     found = replace(run_with([FACTS] * 4, image=Image("pyxis", "reg/image:1", digest="sha256:ab")), job_id="4711")
     text = terminal(found)
     for part in (
-        "job 4711;",
+        "slurm job 4711",
         "image reg/image:1 sha256:ab;",
         "driver 580.1, CUDA 13.0, torch 2.9.0, MPI Open MPI v4.1.4, Python 3.11.7",
     ):

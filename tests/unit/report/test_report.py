@@ -36,8 +36,8 @@ from hpcaccept.model.record import UnreadableLine
 from hpcaccept.model.suite import CheckSpec, PeerRule
 from hpcaccept.model.verdict import Outcome
 from hpcaccept.report.formats import render
-from hpcaccept.report.formats.table import EACH, SHOWN, layout
 from hpcaccept.report.printable import safe
+from hpcaccept.report.views.first_page import EACH, SHOWN, first_page
 
 if TYPE_CHECKING:
     from hpcaccept.model.baseline import Baseline
@@ -56,7 +56,7 @@ def shown(found: Evidence, known: dict[str, Baseline] | None = None, width: int 
     console = Console(
         file=out, width=width, highlight=False, force_terminal=color, color_system="standard" if color else None
     )
-    console.print(layout(judged_run_of(found, known, WHERE)))
+    console.print(first_page(judged_run_of(found, known, WHERE)))
     return out.getvalue()
 
 
@@ -109,19 +109,21 @@ def rich_run() -> Evidence:
 
 
 def test_the_first_page_says_what_was_tested_and_how_it_ended() -> None:
-    text = shown(fleet([100.0] * 4))
-    assert "20261122-010000-test-4n-abcd: suite test, 4 node(s), cuda, slurm" in text
+    text = one_line(shown(fleet([100.0] * 4)))
+    assert "20261122-010000-test-4n-abcd: suite test, 4 nodes × 1 GPU, slurm" in text
     assert "ACCEPTED: 4 of 4 nodes" in text
     assert "Coverage: 4 of 4 checks on nodes judged (100 %)." in text
     assert "Exit code 0." in text
-    assert "report.json" in text
+    assert text.startswith("ACCEPTED: ")
+    assert f"Page: {WHERE}/report.html" in text
 
 
 def test_a_bad_node_is_named_with_reason_and_remedy() -> None:
     text = one_line(shown(fleet([100.0, 100.0, 50.0, 100.0])))
     assert "NOT ACCEPTED: node2" in text
-    assert "speed.rate_flops" in text
-    assert "-50.0 %" in text
+    assert "FAIL node2 GPU 0" in text
+    assert "rate flops: 50 FLOP/s, 50.0 % below the median of 3 peers (100 FLOP/s) [peers-slow]" in text
+    assert "sigma" not in text
     assert "→ Keep work off node2" in text
     assert "Exit code 1." in text
 
@@ -131,7 +133,7 @@ def test_what_could_not_be_judged_is_not_called_accepted() -> None:
     text = one_line(shown(found))
     assert "NOT JUDGED" in text
     assert "ACCEPTED:" not in text
-    assert "Nothing is known of: node3." in text
+    assert "node3" in text.partition("Not judged:")[2]
     assert "Coverage: 3 of 4" in text
 
 
@@ -144,8 +146,7 @@ def test_nodes_of_which_no_name_is_known_still_count() -> None:
 
 def test_what_the_comparison_could_see_is_said() -> None:
     text = one_line(shown(fleet([100.0] * 4)))
-    assert "Against peers: 4 comparisons" in text
-    assert "products 4 % (5.9 %)" in text
+    assert "against peers half of the time (19 times of 20): products 4 % (5.9 %)." in text
 
 
 def test_a_missing_baseline_is_told_with_how_to_learn_one() -> None:
@@ -238,7 +239,7 @@ def test_long_names_still_fit_80_columns() -> None:
 def test_the_verdict_stands_in_words_and_not_in_colour_alone() -> None:
     plain = shown(rich_run())
     assert "\x1b" not in plain
-    for word in ("FAIL", "ERROR", "NOT_RUN", "NO_BASELINE"):
+    for word in ("NOT ACCEPTED", "FAIL", "ERROR"):
         assert word in plain
 
 
@@ -297,7 +298,7 @@ def test_a_hundred_slow_nodes_fit_a_page_the_worst_first() -> None:
     text = shown(fleet(rates))
     assert len(text.splitlines()) < 8 * SHOWN
     assert f"and {100 - EACH} more: hpcaccept report --format json" in one_line(text)
-    places = [text.index(f"node{900 + i} cuda:0: rate_flops") for i in range(EACH)]
+    places = [text.index(f"node{900 + i} GPU 0: rate flops") for i in range(EACH)]
     assert places == sorted(places)
     assert f"node{900 + EACH}" not in text
     assert "NOT ACCEPTED: node[900-999] are not fit for work (100 of 1,000 nodes)." in one_line(text)
@@ -316,30 +317,26 @@ def test_a_node_that_is_bad_in_all_variants_is_one_entry_with_the_worst_of_them(
     ]
     text = one_line(shown(evidence(records, plan(nodes=8))))
     many = SHOWN + 5
-    assert (
-        f"speed.rate_flops, {many} variants (peers-slow), {many} findings: the worst, speed.rate_flops[v00]: " in text
-    )
+    assert f"the worst of {many}: rate flops (v00): " in text
     assert text.count("→ Keep work off node3") == 1
 
 
 def test_each_of_a_few_bad_nodes_is_shown_with_its_own_number_and_the_remedy_once() -> None:
     text = one_line(shown(fleet([100.0, 80.0, 100.0, 50.0, 100.0, 100.0, 100.0, 100.0]), width=200))
     assert "node[1,3]" in text
-    assert "speed.rate_flops (peers-slow), 2 findings: node3 cuda:0: rate_flops 50 FLOP/s, -50.0 %" in text
-    assert "node1 cuda:0: rate_flops 80 FLOP/s, -20.0 %" in text
+    assert "node3 GPU 0: rate flops: 50 FLOP/s, 50.0 % below" in text
+    assert "node1 GPU 0: rate flops: 80 FLOP/s, 20.0 % below" in text
     assert text.count("→ Keep work off NODE") == 1
 
 
 def test_each_comparison_says_what_it_was_set_for_and_what_it_could_see() -> None:
-    text = one_line(shown(fleet([100.0] * 100), {H100: baseline()}))
-    assert (
-        "Against peers: 100 comparisons, set to blame anybody in 0.01 of healthy runs. "
-        "Losses found half of the time (19 times of 20): products 4 % (4 %)." in text
-    )
-    assert (
-        "Against the baseline: 100 comparisons. Losses found half of the time (19 times of 20): products 10 % (11 %)."
-        in text
-    )
+    found = fleet([100.0] * 100)
+    text = one_line(shown(found, {H100: baseline()}))
+    assert "against peers half of the time (19 times of 20): products 4 % (4 %)." in text
+    assert "against the baseline half of the time (19 times of 20): products 10 % (11 %)." in text
+    why = one_line(render("explained", judged_run_of(found, {H100: baseline()})))
+    assert "against peers: 100, set to blame a healthy unit in 1 % of runs." in why
+    assert "against the baseline: 100." in why
 
 
 LEARNED: dict[str, Any] = {
@@ -359,17 +356,16 @@ def test_what_was_learned_states_its_rate_in_every_report() -> None:
     known = {H100: baseline(entry(**LEARNED), exact)}
     records = [record("speed", node, {"rate_flops": 100.0, "latency_s": 100.0}) for node in nodes(100)]
     found = evidence(records, plan(nodes=100))
-    words = "200 comparisons, set to blame anybody in 0.0025 of healthy runs; 100 of them against exact limits, which state none"
-    assert f"Against the baseline: {words}." in one_line(shown(found, known, width=300))
-    assert words in render("html", judged_run_of(found, known))
+    words = ", set to blame a healthy unit in 0.25 % of runs; 100 of them against exact limits, which state none"
+    assert f"against the baseline: 200{words}." in one_line(render("explained", judged_run_of(found, known)))
+    assert f"200 comparisons{words}" in render("html", judged_run_of(found, known))
     told = document(found, known)["sensitivity"]["baseline"]
     assert (told["false_alarm_rate"], told["comparisons"], told["unrated"]) == (0.0025, 200, 100)
 
 
 def test_a_comparison_that_nobody_could_fail_says_so() -> None:
     text = one_line(shown(fleet([1.0, 100.0, 10_000.0, 1_000_000.0])))
-    assert "Against peers: 4 comparisons" in text
-    assert "products none (none)." in text
+    assert "against peers half of the time (19 times of 20): products none (none)." in text
 
 
 def test_more_passes_than_are_listed_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

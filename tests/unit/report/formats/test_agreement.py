@@ -25,13 +25,16 @@ from support.builders import (
 )
 
 from hpcaccept.model.event import Event
-from hpcaccept.report.formats import html, markdown, render, table
+from hpcaccept.model.verdict import Outcome
+from hpcaccept.report.formats import html, markdown, render
 from hpcaccept.report.phrases import conclusion, troubles
+from hpcaccept.report.views.first_page import first_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hpcaccept.report.judged import Judged
+    from hpcaccept.report.phrases import Trouble
 
 
 def slow() -> Judged:
@@ -79,7 +82,7 @@ RUNS = [slow, mixed, nothing, accepted, odd_names, large]
 def at_the_terminal(judged: Judged) -> str:
     """So wide that nothing is broken into lines."""
     out = io.StringIO()
-    Console(file=out, width=3000, highlight=False).print(table.layout(judged))
+    Console(file=out, width=3000, highlight=False).print(first_page(judged))
     return " ".join(out.getvalue().split())
 
 
@@ -95,6 +98,17 @@ def on_the_page(judged: Judged) -> str:
 
 
 READERS: list[Callable[[Judged], str]] = [at_the_terminal, in_a_ticket, on_the_page]
+
+
+def by_subject(found: list[Trouble]) -> list[Trouble]:
+    """What is bad before what was not judged, and of each what is said of the same nodes together: as the terminal shows it."""
+    first = {
+        (trouble.outcome in (Outcome.FAIL, Outcome.WARN), trouble.where): at
+        for at, trouble in reversed([*enumerate(found)])
+    }
+    blamed = [trouble.outcome in (Outcome.FAIL, Outcome.WARN) for trouble in found]
+    order = sorted(range(len(found)), key=lambda at: (not blamed[at], first[blamed[at], found[at].where], at))
+    return [found[at] for at in order]
 
 
 @pytest.mark.parametrize("make", RUNS)
@@ -116,22 +130,23 @@ def test_every_format_for_people_tells_the_same_troubles_in_the_same_order(
     found = troubles(judged.summary.bad)
     text = read(judged)
     after = 0
-    for trouble in found:
-        after = text.index(trouble.what, after)
+    for trouble in by_subject(found) if read is at_the_terminal else found:
         # The terminal quotes each subject where the others quote the worst.
-        after = text.index(trouble.reason.removeprefix("the worst, "), after)
+        after = text.index(trouble.sentence.replace("the worst, ", ""), after)
     assert bool(found) == (make is not accepted)
 
 
 @pytest.mark.parametrize("read", READERS)
 def test_the_worst_node_is_named_first_whatever_it_is_called(read: Callable[[Judged], str]) -> None:
-    assert re.findall(r"node\d+ cuda:0(?=:)", read(slow()))[0] == "node22 cuda:0"
+    assert re.findall(r"node\d+ GPU 0(?=:)", read(slow()))[0] == "node22 GPU 0"
 
 
 def test_the_cards_of_the_page_stand_in_the_order_of_the_terminal() -> None:
     cards = re.findall(r"<h3>(.*?)</h3>", html.render(slow()))
-    assert cards == ["node22 cuda:0", "node20 cuda:0", "node21 cuda:0"]
-    lines = re.findall(r"(node\d+ cuda:0): rate_flops [\d.]+ FLOP/s, -[\d.]+ % of the median", at_the_terminal(slow()))
+    assert cards == ["node22 GPU 0", "node20 GPU 0", "node21 GPU 0"]
+    lines = re.findall(
+        r"(node\d+ GPU 0): rate flops: [\d.]+ FLOP/s, [\d.]+ % below the median", at_the_terminal(slow())
+    )
     assert list(dict.fromkeys(lines)) == cards
 
 

@@ -147,7 +147,7 @@ def test_a_failing_check_on_a_node_is_a_failure_with_the_evidence() -> None:
     assert (root.get("tests"), root.get("failures"), root.get("errors"), root.get("skipped")) == ("5", "2", "0", "0")
     failure = cases["hpcaccept.speed", "node2"].find("failure")
     assert failure is not None
-    assert "-50.0 %" in failure.get("message", "")
+    assert "50.0 % below" in failure.get("message", "")
     assert "→ Keep work off node2" in (failure.text or "")
     assert len(cases["hpcaccept.speed", "node1"].findall("failure")) == 0
     assert cases["hpcaccept.run", "accepted"].find("failure") is not None
@@ -237,7 +237,7 @@ def test_labels_survive_whatever_a_node_is_called() -> None:
 def test_a_ticket_has_the_verdict_what_to_do_and_the_checks() -> None:
     text = report(faulty(), "markdown")
     assert text.startswith("## NOT ACCEPTED: 20261122-010000-test-4n-abcd\n")
-    assert "- **FAIL** `node2 cuda:0`: `speed.rate_flops` (peers-slow):" in text
+    assert "- **FAIL** `node2 GPU 0` (peers-slow): rate flops: 50 FLOP/s, 50.0 % below" in text
     assert "  → Keep work off node2" in text
     assert "| speed | FAIL | 4 of 4 | NO BASELINE |" in text
     assert len(text) < 2000
@@ -318,8 +318,8 @@ def test_what_asks_for_the_same_is_one_thing_to_do() -> None:
 def test_the_worst_of_a_trouble_is_told_first() -> None:
     found = troubles(judged_run_of(fleet([100.0] * 30 + [80.0, 50.0])).summary.bad)
     assert [v.subject.node for v in found[0].verdicts] == ["node31", "node30"]
-    assert found[0].reason.startswith("the worst, node31 cuda:0: rate_flops 50 FLOP/s, -50.0 %")
-    assert [reason.partition(":")[0] for reason in found[0].reasons] == ["node31 cuda", "node30 cuda"]
+    assert found[0].reason.startswith("the worst, node31 GPU 0: rate flops: 50 FLOP/s, 50.0 % below")
+    assert [reason.partition(":")[0] for reason in found[0].reasons] == ["node31 GPU 0", "node30 GPU 0"]
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_the_verdict_stands_first_and_in_the_title() -> None:
 def test_a_bad_node_is_named_with_reason_remedy_and_plot_in_plain_html() -> None:
     page = page_of(fleet([100.0, 100.0, 50.0, 100.0]))
     assert "NOT ACCEPTEDnode2 is not fit for work (1 of 4 nodes)." in page.sections["verdict"]
-    for text in ("node2", "-50.0 %", "Keep work off node2"):
+    for text in ("node2", "50.0 % below", "Keep work off node2"):
         assert text in page.sections["todo"]
         assert text in page.sections["bad"]
     assert "lowest of 4" in page.sections["bad"]
