@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from hpcaccept.bounded import read_text
-from hpcaccept.errors import RunError, RunFolderFull, StoreError
+from hpcaccept.errors import RunError, RunFolderFull, StoreError, UsageError
 from hpcaccept.model.job import JobRef
 from hpcaccept.model.plan import Plan, Step
 from hpcaccept.serial import dumps, from_plain, loads
@@ -228,7 +228,8 @@ def find(runs_dir: Path, run: str) -> RunFolder:
     """The run of that name or path, or the only one whose name begins or ends so; the latest for ``latest`` or an empty text.
 
     Raises:
-        RunError: no run fits, or several do; the message says how to list them.
+        UsageError: no run fits, or several do; the message says how to list them.
+        RunError: there is no run at all.
     """
     if run in ("", LATEST):
         return latest(runs_dir)
@@ -249,10 +250,10 @@ def _by_part(runs_dir: Path, part: str) -> RunFolder:
         return RunFolder(fitting[0].path.resolve())
     if fitting:
         some = ", ".join(folder.run_id for folder in fitting[-3:])
-        raise RunError(
+        raise UsageError(
             f"{len(fitting)} runs under {runs_dir} fit {part[:200]!r}, for example {some}.", "Type more of it."
         )
-    raise RunError(f"There is no run {part[:200]!r} under {runs_dir}.", "List them with 'hpcaccept runs'.")
+    raise UsageError(f"There is no run {part[:200]!r} under {runs_dir}.", "List them with 'hpcaccept runs'.")
 
 
 def short_id(run_id: str) -> str:

@@ -155,10 +155,10 @@ def test_a_mistake_in_a_settings_file_is_exit_2_in_every_command(
         (["baseline", "learn", "nope"], "There is no run 'nope'"),
     ],
 )
-def test_a_run_that_is_not_there_is_told_and_exit_3(
+def test_a_run_that_is_not_there_is_exit_2_where_it_was_named_and_3_where_there_is_none(
     capsys: pytest.CaptureFixture[str], words: list[str], said: str
 ) -> None:
-    assert main(words) == 3
+    assert main(words) == (2 if "nope" in words else 3)
     shown = capsys.readouterr()
     assert said in shown.err
     assert "  → " in shown.err
@@ -175,7 +175,7 @@ def test_a_launcher_that_cannot_be_used_here_is_told(
 
 
 @pytest.mark.parametrize(
-    ("words", "code"), [(["report", "\x1b[2Jx"], 3), (["submit", "-l", "local", "-g", "0", "-s", "\x1b[2Jx.toml"], 2)]
+    ("words", "code"), [(["report", "\x1b[2Jx"], 2), (["submit", "-l", "local", "-g", "0", "-s", "\x1b[2Jx.toml"], 2)]
 )
 def test_an_escape_sequence_in_an_error_does_not_act(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str], code: int

@@ -77,7 +77,7 @@ def test_ctrl_c_while_it_loads_is_no_traceback(tmp_path: Path) -> None:
         ("checks | true", 141),
         ("submit --nodes 4 --dry-run --launcher local | true", 141),
         ("--nosuch 2>/dev/full", 2),
-        ("report nosuch 2>/dev/full", 3),
+        ("report nosuch 2>/dev/full", 2),
         ("--version | true", 141),
         ("checks >/dev/full 2>&1", 3),
         ("checks <&- >&- 2>&-", 0),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.builders import plan, step
 
-from hpcaccept.errors import RunError, RunFolderFull, StoreError
+from hpcaccept.errors import RunError, RunFolderFull, StoreError, UsageError
 from hpcaccept.model.job import JobRef
 from hpcaccept.store.folder import RESERVE_BYTES, RunFolder, all_runs, find, latest, short_id
 
@@ -130,13 +130,13 @@ def test_a_run_is_found_by_name_and_by_path(runs: Path) -> None:
 
 @pytest.mark.parametrize("name", ["nope", "no-run"])
 def test_a_run_that_is_not_there_is_told_with_how_to_list_them(runs: Path, name: str) -> None:
-    with pytest.raises(RunError, match=f"no run {name!r}(?s:.*)hpcaccept runs"):
+    with pytest.raises(UsageError, match=f"no run {name!r}(?s:.*)hpcaccept runs"):
         find(runs, name)
 
 
 @pytest.mark.parametrize("name", ["", "x"])
 def test_where_there_are_no_runs_there_is_none(tmp_path: Path, name: str) -> None:
-    with pytest.raises(RunError, match="There is no run"):
+    with pytest.raises(UsageError if name else RunError, match="There is no run"):
         find(tmp_path / "absent", name)
 
 
@@ -146,12 +146,12 @@ def test_latest_and_a_part_that_fits_one_name_find_it(runs: Path, part: str) -> 
 
 
 def test_a_part_that_fits_several_runs_is_refused_with_their_names(runs: Path) -> None:
-    with pytest.raises(RunError, match=r"runs under .* fit '2026', for example .*20261122-020000-b"):
+    with pytest.raises(UsageError, match=r"runs under .* fit '2026', for example .*20261122-020000-b"):
         find(runs, "2026")
 
 
 def test_a_part_of_fewer_than_four_characters_stands_for_no_run(runs: Path) -> None:
-    with pytest.raises(RunError, match="There is no run '0-b'"):
+    with pytest.raises(UsageError, match="There is no run '0-b'"):
         find(runs, "0-b")
 
 

@@ -79,7 +79,7 @@ def test_boards_of_another_power_limit_are_another_generation(capsys: pytest.Cap
     for run in ("run-1", "run-2"):
         ((outcome, reason),) = set(against_baseline(capsys, run))
         assert outcome == "PASS"
-        assert "+0.0 %" in reason
+        assert "0.0 % above" in reason
 
 
 def test_what_is_faster_than_the_part_can_be_is_not_learned(capsys: pytest.CaptureFixture[str], place: Path) -> None:
