@@ -14,7 +14,9 @@ import click
 from hpcaccept import launch
 from hpcaccept.app.run.submit import is_terminal
 from hpcaccept.app.run.wait import Progress, wait_for
+from hpcaccept.errors import HpcacceptError
 from hpcaccept.report.printable import safe
+from hpcaccept.units import show_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from hpcaccept.model.job import JobRef
     from hpcaccept.store.folder import RunFolder
 
+#: Takes the line that changes away. https://www.ecma-international.org/publications-and-standards/standards/ecma-48/ (EL)
+_CLEAR = "\r\x1b[2K"
 #: Seconds in which a second Ctrl-C cancels the job.
 SECOND_CHANCE_S = 3.0
 
@@ -34,7 +38,7 @@ def wait_and_conclude(
     # While the job starts there is time to import what judging needs.
     threading.Thread(target=_import_early, daemon=True).start()
     try:
-        with _progress() as tell:
+        with _progress(_usual_s(folder)) as tell:
             state = wait_for(folder, job, tell, queue_timeout_s=settings.queue_timeout_s)
     except KeyboardInterrupt:
         return _interrupted(folder, job, cancel_on_interrupt)
@@ -46,6 +50,16 @@ def wait_and_conclude(
     from hpcaccept.app.run.conclude import conclude
 
     return conclude(folder, Path(settings.baselines_dir).absolute(), form, state, settings.history_folder)
+
+
+def _usual_s(folder: RunFolder) -> float | None:
+    """How long such a run takes, as far as earlier ones tell; nothing depends on it."""
+    from hpcaccept.app.run.listing import usual_duration_s
+    from hpcaccept.store.folder import all_runs
+
+    with contextlib.suppress(HpcacceptError, OSError):
+        return usual_duration_s(folder, all_runs(folder.path.parent))
+    return None
 
 
 def _import_early() -> None:
@@ -75,18 +89,24 @@ def _interrupted(folder: RunFolder, job: JobRef, cancel: bool) -> int:
 
 
 @contextlib.contextmanager
-def _progress() -> Iterator[Callable[[Progress], None]]:
-    """One line that changes at a terminal, one line per change elsewhere; always on standard error."""
+def _progress(usual_s: float | None) -> Iterator[Callable[[Progress], None]]:
+    """One line that changes at a terminal, one line per change elsewhere, and a line for each loss; always on standard error."""
     begun = time.monotonic()
-    last = ""
+    last, told = "", 0
     live = is_terminal()
+    of = f" of about {show_duration(usual_s)}" if usual_s else ""
+    if usual_s and not live:
+        click.echo(f"Such a run took {show_duration(usual_s)} before.", err=True)
 
     def tell(progress: Progress) -> None:
-        nonlocal last
+        nonlocal last, told
+        for sentence in progress.news[told:]:
+            click.echo(f"{_CLEAR if live else ''}{time.monotonic() - begun:5.1f} s  {safe(sentence)}", err=True)
+        told = len(progress.news)
         at = f" {progress.check} ({min(progress.done + 1, progress.total)}/{progress.total})" if progress.check else ""
         text = f"{safe(progress.state)}{at}"
         if live:
-            sys.stderr.write(f"\r\x1b[2K{time.monotonic() - begun:5.0f} s  {text}"[:200])
+            sys.stderr.write(f"{_CLEAR}{time.monotonic() - begun:5.0f} s{of}  {text}"[:200])
             sys.stderr.flush()
         elif text != last:
             click.echo(f"{time.monotonic() - begun:5.1f} s  {text}", err=True)
@@ -96,5 +116,5 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
         yield tell
     finally:
         if live:
-            sys.stderr.write("\r\x1b[2K")
+            sys.stderr.write(_CLEAR)
             sys.stderr.flush()

@@ -11,6 +11,20 @@ Kind = Literal[
     "started", "started_again", "step_started", "step_ended", "not_entered", "death", "excluded", "retest", "ended"
 ]
 
+_SAID: dict[Kind, str] = {
+    "started": "the driver started",
+    "started_again": "a second start was refused",
+    "step_started": "step {step} started",
+    "step_ended": "step {step} ended",
+    "not_entered": "no rank could be started",
+    "death": "ranks were lost",
+    "excluded": "left out of the rest of the run",
+    "retest": "measuring suspects again",
+    "ended": "the driver ended",
+}
+#: Nodes that a sentence names.
+_NAMED = 8
+
 
 @dataclass(frozen=True)
 class Event:
@@ -40,3 +54,11 @@ class Event:
     remedy: str = ""
     returncode: int = 0
     job: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """What happened, for people: ``ranks were lost (node2): matmul: rank 18 was killed``."""
+        nodes = f" ({len(self.nodes):,} nodes)" if len(self.nodes) > _NAMED else f" ({', '.join(self.nodes)})"
+        why = ": ".join(filter(None, (self.check, self.detail)))
+        what = _SAID[self.kind].format(step=self.step)
+        return f"{what}{nodes if self.nodes else ''}{f': {why}' if why else ''}{f' → {self.remedy}' if self.remedy else ''}"

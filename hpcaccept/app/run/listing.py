@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from datetime import datetime, timezone
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from hpcaccept import launch
@@ -15,18 +16,35 @@ from hpcaccept.model.run_line import UNKNOWN, RunLine
 from hpcaccept.serial import loads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from hpcaccept.model.event import Event
     from hpcaccept.store.folder import RunFolder
 
 #: In report.json everything that a line needs stands before this key; behind it may be megabytes.
 _BEHIND_THE_HEAD = '\n "left_out": ['
+#: Earlier runs that are looked at for how long one takes, and so many of them are enough.
+_LOOKED_AT, _ENOUGH = 30, 5
 
 
 def lines_of(folders: Iterable[RunFolder], now: datetime) -> list[RunLine]:
     """A line for each run, in the same order; what cannot be read of a run is left empty."""
     return [_line(folder, now) for folder in folders]
+
+
+def usual_duration_s(folder: RunFolder, others: Sequence[RunFolder]) -> float | None:
+    """How long runs of the same suite on as many nodes took before, the median of the last ones; None where there was none."""
+    plan = folder.read_plan()
+    took = []
+    for other in reversed(others[-_LOOKED_AT:]):
+        with contextlib.suppress(HpcacceptError, OSError):
+            same = other.read_plan()
+            alike = (same.suite, same.request.nodes, same.launcher) == (plan.suite, plan.request.nodes, plan.launcher)
+            events = events_of(other) if alike and other.run_id != folder.run_id else []
+            end = next((event for event in events if event.kind == "ended"), None)
+            lasted = _duration_s(events, datetime.now(timezone.utc)) if end and not end.detail else None
+            took += [] if lasted is None else [lasted]
+    return median(took[:_ENOUGH]) if took else None
 
 
 def _line(folder: RunFolder, now: datetime) -> RunLine:

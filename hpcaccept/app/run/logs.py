@@ -14,22 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from hpcaccept.model.event import Event
     from hpcaccept.store.folder import RunFolder
 
 #: Bytes of a log that are shown: its end, where it says why it ended.
 _MOST = 64 * 1024
-_SAID = {
-    "started": "the driver started",
-    "started_again": "a second start was refused",
-    "step_started": "step started",
-    "step_ended": "step ended",
-    "not_entered": "no rank could be started",
-    "death": "ranks were lost",
-    "excluded": "left out of the rest of the run",
-    "retest": "measured again",
-    "ended": "the driver ended",
-}
 
 
 def log_lines(folder: RunFolder, node: str = "") -> Iterator[str]:
@@ -48,26 +36,12 @@ def log_lines(folder: RunFolder, node: str = "") -> Iterator[str]:
         raise UsageError(f"{folder.run_id} has no node {node!r}.", nearest(node, known) if known else "")
     for event in events:
         if not node or not event.nodes or node in event.nodes:
-            yield safe(_event(event))
+            yield safe(f"{event.at[11:19]} {event.sentence}")
     for file in _files(folder, node):
         lines = [safe(line) for line in end_of(file, _MOST).splitlines()]
         mine = lines if not node or _is_of(file, folder, node) else [line for line in lines if _names(line, node)]
         if mine:
             yield from ("", f"== {file.relative_to(folder.path)}", *mine)
-
-
-def _event(event: Event) -> str:
-    nodes = (
-        f" ({len(event.nodes):,} nodes)"
-        if len(event.nodes) > 8
-        else f" ({', '.join(event.nodes)})"
-        if event.nodes
-        else ""
-    )
-    step = f" {event.step}" if event.step and event.kind.startswith("step") else ""
-    words = _SAID[event.kind].replace("step", f"step{step}", 1) if step else _SAID[event.kind]
-    why = ": ".join(filter(None, (event.check, event.detail)))
-    return f"{event.at[11:19]} {words}{nodes}{f': {why}' if why else ''}{f' → {event.remedy}' if event.remedy else ''}"
 
 
 def _files(folder: RunFolder, node: str) -> list[Path]:

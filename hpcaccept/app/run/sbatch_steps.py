@@ -8,6 +8,7 @@ script hands over what Slurm says, and it is understood by the code that ``submi
 from __future__ import annotations
 
 import os
+import sys
 import traceback
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from hpcaccept.launch.job.preflight import opening
 from hpcaccept.launch.job.queue import StepQueue, next_step
 from hpcaccept.launch.job.rank_logs import first_rank_started
 from hpcaccept.parse.slurm.gres import mixed_gpus, usual_count, which
+from hpcaccept.report.printable import safe
 from hpcaccept.serial import dumps, from_plain, loads
 from hpcaccept.store.folder import RunFolder
 from hpcaccept.store.replaced_files import replace_file
@@ -121,7 +123,7 @@ def begin(
         leave_known(plan, folder, settings)
     except OSError as fault:
         raise folder.refused(fault) from fault
-    events = Events(folder)
+    events = Events(folder, _aloud)
     events.say("started", nodes=nodes, job=environ.get("SLURM_JOB_ID", ""))
     clean_up = container.load(plan.image.runtime).after_job(plan.image)
     _write_words(folder, "leave", place.everywhere(plan, nodes, clean_up) if clean_up else ())
@@ -168,13 +170,19 @@ def proceed(path: str, step_id: str, code: int, took_s: float, told: ScriptInput
     Whatever breaks here is the run's last word; only a folder that takes none is an error (RunError, OSError).
     """
     folder = RunFolder(Path(path).absolute())
-    events = Events(folder)
+    events = Events(folder, _aloud)
     try:
         _proceed(folder, events, step_id, code, took_s, told)
     except (Exception, SystemExit) as fault:  # noqa: BLE001 (as in the driver: it is told as the last word, and what was measured is judged)
         if not isinstance(fault, HpcacceptError):
             traceback.print_exc()
         _end(folder, events, StepQueue(()), *last_words(folder, fault))
+
+
+def _aloud(sentence: str) -> None:
+    """Into the job's output, which would be empty until the verdict otherwise."""
+    sys.stdout.write(f"{safe(sentence)}\n")
+    sys.stdout.flush()
 
 
 def _proceed(folder: RunFolder, events: Events, step_id: str, code: int, took_s: float, told: ScriptInput) -> None:

@@ -8,7 +8,7 @@ the driver has had no last word, the job died, and its state is the reason.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hpcaccept import launch
@@ -42,12 +42,18 @@ class Progress:
         check: that rank 0 of the current step is at.
         done: checks it has behind it.
         total: checks of the step.
+        news: what has happened to ranks and nodes so far, a sentence each.
     """
 
     state: str
     check: str = ""
     done: int = 0
     total: int = 0
+    news: tuple[str, ...] = ()
+
+
+#: Events that whoever waits wants to hear of; that a step begins and ends shows in its checks.
+_NEWS = frozenset({"started_again", "not_entered", "death", "excluded", "retest"})
 
 
 def wait_for(
@@ -103,6 +109,10 @@ def events_of(folder: RunFolder) -> list[Event]:
 
 def progress_of(folder: RunFolder, events: list[Event], status: JobStatus) -> Progress:
     """Where the job is, from the journal of one rank: ranks keep in step."""
+    return replace(_place_of(folder, events, status), news=tuple(e.sentence for e in events if e.kind in _NEWS))
+
+
+def _place_of(folder: RunFolder, events: list[Event], status: JobStatus) -> Progress:
     step = next((event.step for event in reversed(events) if event.kind == "step_started"), None)
     if step is None:
         return Progress("running" if events else f"{status.state} ({status.detail})" if status.detail else status.state)

@@ -10,14 +10,22 @@ from hpcaccept.model.event import Event, Kind
 from hpcaccept.store.journal import Journal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hpcaccept.store.folder import RunFolder
 
 
 class Events:
-    """The open ``driver.jsonl``."""
+    """The open ``driver.jsonl``.
 
-    def __init__(self, folder: RunFolder) -> None:
+    Args:
+        folder: of the run.
+        aloud: is given every sentence too: the output of a job whose driver is a script.
+    """
+
+    def __init__(self, folder: RunFolder, aloud: Callable[[str], None] = lambda _: None) -> None:
         self._folder = folder
+        self._aloud = aloud
         self._journal = self._on_space(lambda: Journal(folder.driver_log))
 
     def say(self, kind: Kind, **more: Any) -> None:
@@ -25,6 +33,7 @@ class Events:
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         event = Event(kind, now, **more)
         self._on_space(lambda: self._journal.write(event))
+        self._aloud(f"{now[11:19]} {event.sentence}")
 
     def _on_space(self, write: Any) -> Any:
         try:

@@ -9,7 +9,7 @@ import pytest
 from support.finished_runs import gpu_run
 
 from hpcaccept.app.run.conclude import collect, judge_run, write_report
-from hpcaccept.app.run.listing import lines_of
+from hpcaccept.app.run.listing import lines_of, usual_duration_s
 from hpcaccept.app.run.prune import removable, remove
 from hpcaccept.launch import local
 from hpcaccept.model.event import CANCELLED, Event
@@ -117,3 +117,18 @@ def test_removing_a_run_follows_no_link_out_of_its_folder(tmp_path: Path) -> Non
     remove(first)
     assert [f.run_id for f in all_runs(tmp_path / "runs")] == [f.run_id for f in others]
     assert (tmp_path / "precious" / "file").exists()
+
+
+def test_how_long_such_a_run_takes_is_known_from_earlier_ones_like_it(tmp_path: Path) -> None:
+    took = {"a": 40, "b": 60, "c": 50}
+    for name, seconds in took.items():
+        end = (NOW - timedelta(hours=1) + timedelta(seconds=seconds)).isoformat()
+        without_an_end(gpu_run(tmp_path, name), Event("ended", end))
+    without_an_end(
+        gpu_run(tmp_path, "cut"),
+        Event("ended", "2026-11-30T11:00:01+00:00", detail="the time limit of the job is near"),
+    )
+    other = gpu_run(tmp_path, "larger", (7.9e14,) * 8)
+    mine = gpu_run(tmp_path, "mine")
+    assert usual_duration_s(mine, all_runs(tmp_path / "runs")) == 50.0
+    assert usual_duration_s(other, all_runs(tmp_path / "runs")) is None
