@@ -231,8 +231,8 @@ def metrics_page() -> str:
         kind = registry.load(name)
         lines += ["", f"## {name}", "", f"{kind.about} Revision {kind.revision}, scope {kind.scope}.", ""]
         lines += [
-            "| metric | unit | better | of repeats | meaning | formula | judged by | source |",
-            "|---|---|---|---|---|---|---|---|",
+            "| metric | title | unit | better | of repeats | meaning | formula | judged by | source |",
+            "|---|---|---|---|---|---|---|---|---|",
         ]
         lines += [_row(metric) for metric in kind.metrics]
     return "\n".join(lines) + "\n"
@@ -249,6 +249,7 @@ def _row(metric: Metric) -> str:
         judged = "reported"
     cells = (
         f"`{metric.name}`",
+        metric.named("…"),
         metric.unit,
         metric.direction,
         metric.statistic,

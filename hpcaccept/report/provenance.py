@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from hpcaccept.model.parameter import parameters
 from hpcaccept.model.record_table import MEASURED
 from hpcaccept.model.suite import CheckSpec, PeerRule
 from hpcaccept.model.verdict import Question, Subject
+from hpcaccept.units import show_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -152,6 +154,16 @@ def _one_identity_of_each_node(evidence: Evidence) -> list[Record]:
     if len(rows):
         chosen[rows[np.unique(node[records.place[rows]], return_index=True)[1]]] = True
     return records.rows(chosen)
+
+
+def duration_in_words(evidence: Evidence) -> str:
+    """From the driver's first word to its last; nothing where one of them is missing."""
+    at = {event.kind: event.at for event in evidence.events if event.kind in ("started", "ended")}
+    try:
+        begun, ended = (datetime.fromisoformat(at[kind].replace("Z", "+00:00")) for kind in ("started", "ended"))
+        return show_duration(max(0.0, (ended - begun).total_seconds()))
+    except (KeyError, ValueError, TypeError):
+        return ""
 
 
 def fact_of(evidence: Evidence, subject: Subject, name: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
@@ -15,8 +14,8 @@ from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.model.verdict import Outcome
 from hpcaccept.report.phrases import ASKED, EVERYBODY, Trouble, conclusion, counted, fold, sight, troubles
 from hpcaccept.report.printable import safe
-from hpcaccept.report.provenance import changed, fact_of, parameters_in_force, software_line
-from hpcaccept.units import show, show_duration
+from hpcaccept.report.provenance import changed, duration_in_words, fact_of, parameters_in_force, software_line
+from hpcaccept.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -66,19 +65,15 @@ def _head(judged: Judged) -> list[RenderableType]:
     ranks = f", {request.ranks_per_node} ranks each" if request.ranks_per_node not in (1, request.gpus_per_node) else ""
     where = f"partition {request.partition}" if request.partition else ""
     job = f"{plan.launcher} job {judged.summary.bound.job}" if judged.summary.bound.job else plan.launcher
-    words = [f"suite {plan.suite.name}", f"{counted(request.nodes, 'node')}{gpus}{ranks}", where, job, _took(judged)]
+    words = [
+        f"suite {plan.suite.name}",
+        f"{counted(request.nodes, 'node')}{gpus}{ranks}",
+        where,
+        job,
+        duration_in_words(judged.evidence),
+    ]
     judgement = f"Coverage: {cover.judged:,} of {cover.asked:,} checks on nodes judged ({cover.percent} %)."
     return [_dim(f"{plan.run_id}: {', '.join(filter(None, words))}."), _dim(judgement)]
-
-
-def _took(judged: Judged) -> str:
-    """From the driver's first word to its last; nothing where one of them is missing."""
-    at = {event.kind: event.at for event in judged.evidence.events if event.kind in ("started", "ended")}
-    try:
-        begun, ended = (datetime.fromisoformat(at[kind].replace("Z", "+00:00")) for kind in ("started", "ended"))
-        return show_duration(max(0.0, (ended - begun).total_seconds()))
-    except (KeyError, ValueError, TypeError):
-        return ""
 
 
 def _dim(line: str) -> RenderableType:

@@ -25,7 +25,7 @@ def test_a_bad_node_is_shown_with_finding_value_and_serial(tmp_path: Path) -> No
     text = " ".join(page(tmp_path, "node2").split())
     assert text.startswith("FAIL node2 in run1")
     assert "node2 GPU 0: serial-of-GPU-2" in text
-    assert "36.7 % below the median of" in text
+    assert "36.8 % below the median of 3 peers" in text
     assert "node0" not in text.partition("→")[0]
 
 
