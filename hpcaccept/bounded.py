@@ -78,11 +78,11 @@ def open_regular(file: Path, *, follow: bool = False) -> int:
         if fault.errno == errno.ELOOP and not follow:
             raise OSError(errno.ELOOP, "it is a link, expected the file itself") from None
         if fault.errno == errno.ENXIO:  # a socket
-            raise OSError(errno.EINVAL, "it is no regular file") from None
+            raise OSError(errno.EINVAL, "it is not a regular file") from None
         raise
     except ValueError:  # a NUL in the name
         raise OSError(errno.EINVAL, "no file has such a name") from None
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise OSError(errno.EINVAL, "it is no regular file")
+        raise OSError(errno.EINVAL, "it is not a regular file")
     return handle

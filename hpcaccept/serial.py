@@ -68,14 +68,14 @@ def loads(text: str | bytes) -> Any:
 
 def _refuse(constant: str) -> None:
     """NaN and Infinity are no JSON and no measurement."""
-    raise ValueError(f"{constant} is no number")
+    raise ValueError(f"{constant} is not a number")
 
 
 def _finite(text: str) -> float:
     """``1e400`` is infinite, and that is no measurement either."""
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text[:40]} is no number")
+        raise ValueError(f"{text[:40]} is not a number")
     return number
 
 
@@ -100,9 +100,9 @@ def to_plain(thing: object) -> Any:
 
 
 def dumps(thing: object) -> str:
-    """One line of JSON without fields at their default. NaN is refused: what is no number must not travel as one."""
+    """One line of JSON without fields at their default. NaN is refused: what is not a number must not travel as one."""
     line = json.dumps(_plain(thing, omit=True), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    # Bytes of the environment that are no UTF-8 are lone surrogates here, which no file takes.
+    # Bytes of the environment that are not UTF-8 are lone surrogates here, which no file takes.
     return line.encode("utf-8", "replace").decode()
 
 

@@ -163,7 +163,7 @@ def _gathered(folder: RunFolder, judged: Judged, node: str, history: Path) -> Bu
             found.left_out[path] = f"it cannot be read: {fault.strerror}"
             continue
         if text is None:
-            found.left_out[path] = "it is no text, so nothing could be redacted in it"
+            found.left_out[path] = "it is not text, so nothing could be redacted in it"
         else:
             found.texts[path] = text
     return found
@@ -204,7 +204,7 @@ def _text_of(file: Path) -> str | None:
     """The text of a file, its middle left out where it is very long; None where it is none.
 
     Raises:
-        OSError: it is no regular file, or cannot be read.
+        OSError: it is not a regular file, or cannot be read.
     """
     with os.fdopen(open_regular(file), "rb") as stream:
         size = os.fstat(stream.fileno()).st_size

@@ -302,7 +302,7 @@ def verify(
         raise StoreError(f"{file} is signed, but no certificate of this version: {fault}.") from None
     for folder in folders:
         if folder.run_id not in runs:
-            raise UsageError(f"{folder.run_id} is no run of this certificate.", f"Its runs: {', '.join(runs)}.")
+            raise UsageError(f"{folder.run_id} is not a run of this certificate.", f"Its runs: {', '.join(runs)}.")
         differences = changed(runs[folder.run_id], digests_of(folder))
         if differences:
             bad += [f"{folder.run_id}: {what}: {_some(names)}." for what, names in differences.items()]
@@ -324,12 +324,12 @@ def _read(file: Path) -> tuple[Any, Any]:
     except OSError as fault:
         raise UsageError(f"{file} cannot be read: {fault.strerror}.") from None
     except ValueError:
-        raise StoreError(f"{file} is no certificate: it is no JSON.") from None
+        raise StoreError(f"{file} is not a certificate: it is not JSON.") from None
     if not isinstance(document, dict) or set(document) != {"certificate", "signature"}:
-        raise StoreError(f"{file} is no certificate of hpcaccept.")
+        raise StoreError(f"{file} is not a certificate of hpcaccept.")
     statement = document["certificate"]
     if not isinstance(statement, dict) or (statement.get("format"), statement.get("version")) != (FORMAT, VERSION):
-        raise StoreError(f"{file} is no certificate of version {VERSION}.", "Was it written by another hpcaccept?")
+        raise StoreError(f"{file} is not a certificate of version {VERSION}.", "Was it written by another hpcaccept?")
     try:
         same = canonical(document) == raw
     except ValueError:

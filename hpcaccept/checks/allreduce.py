@@ -112,7 +112,7 @@ class Allreduce(Check):
     def measure(self, ctx: CheckContext) -> None:
         """Each backend and size in turn, all ranks together; see the class."""
         if ctx.size == 1:
-            raise Unavailable("One rank alone has nobody to reduce with.", "Ask for two ranks or more.")
+            raise Unavailable("allreduce needs at least two ranks.", "Ask for two ranks or more.")
         if ctx.size > collective.MOST_RANKS:
             raise Unavailable(f"Sums over {ctx.size} ranks would not be exact, {collective.MOST_RANKS} is the most.")
         device = open_device(ctx.device)

@@ -143,7 +143,7 @@ class Collectives(Check):
     def measure(self, ctx: CheckContext) -> None:
         """Each group, operation and size in turn, all ranks together; see the class."""
         if ctx.size == 1:
-            raise Unavailable("One rank alone has nobody to exchange with.", "Ask for two ranks or more.")
+            raise Unavailable("The check needs at least two ranks.", "Ask for two ranks or more.")
         if ctx.size > collective.MOST_RANKS:
             raise Unavailable(f"Sums over {ctx.size} ranks would not be exact, {collective.MOST_RANKS} is the most.")
         layouts, absent = groups_of(ctx.allgather(ctx.node))
@@ -156,7 +156,7 @@ class Collectives(Check):
             )
         if ctx.in_turn and ctx.local_rank == 0 and "node" in layouts:
             for metric in ("node_latency_s", "node_busbw_bytes"):
-                ctx.unsupported(metric, "ranks outnumber cores: it would tell of the scheduler, not of the node")
+                ctx.unsupported(metric, "ranks outnumber cores: it would measure the scheduler, not the node")
         device = open_device(ctx.device)
         rates: list[nccl_transport.Rate] = []
         with ctx.process_group() as backend:

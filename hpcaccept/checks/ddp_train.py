@@ -85,7 +85,7 @@ class DdpTrain(Check):
         ),
         Metric(
             "loss_error", "share", "lower", "Largest relative deviation of this rank's losses from the reference.", title="distributed training, deviation of the loss ({})",
-            formula="max over 30 steps of |loss / reference - 1|; 1.8e308 when a loss is no number", statistic="worst",
+            formula="max over 30 steps of |loss / reference - 1|; 1.8e308 when a loss is not a number", statistic="worst",
             limit=at_most(
                 1e-5, "share", "float32 differs by 5e-7 over 30 steps; leaving one of 64 ranks out of one late step by 6e-4 (simulated)"
             ), code=FindingCode.TRAINING_OFF,
@@ -115,7 +115,7 @@ class DdpTrain(Check):
             formula="median block of own_step_s / median of the other ranks'", source="hpcaccept/measure/kernels/step_times.py",
         ),
         Metric(
-            "step_s", "s", "exact", "Seconds of a whole step, waiting for the slowest rank included: alike on all ranks.", title="distributed training step time ({})",
+            "step_s", "s", "exact", "Seconds of a whole step, waiting for the slowest rank included: the same on all ranks.", title="distributed training step time ({})",
             formula="p50, p99 (nearest rank) and worst of all timed steps", headline=False,
         ),
     )  # fmt: skip
@@ -126,7 +126,7 @@ class DdpTrain(Check):
     def measure(self, ctx: CheckContext) -> None:
         """All ranks together; see the class."""
         if ctx.size == 1:
-            raise Unavailable("One rank alone has nobody to train with.", "Ask for two ranks or more.")
+            raise Unavailable("ddp_train needs at least two ranks.", "Ask for two ranks or more.")
         device = open_device(ctx.device)
         ctx.fact("transport", device.collectives())
         with repeatable(), device.fp32_as("ieee"), ctx.process_group():

@@ -140,7 +140,7 @@ def _judge(ctx: CheckContext, burn: Burn, status: int) -> None:
     if troubles:
         said = f". It said: {'; '.join(burn.troubles)}" if burn.troubles else ""
         raise ToolError(
-            f"{'; '.join(troubles)}{said}", "Does anybody else use the GPUs? Its output is in the run folder."
+            f"{'; '.join(troubles)}{said}", "Do other programs use the GPUs? Its output is in the run folder."
         )
 
 

@@ -185,7 +185,7 @@ class Health(Check):
         Metric(
             "nvlinks_missing", "links", "lower", "NVLinks that are down although the same model has them up elsewhere.", title="NVLinks down",
             formula="most active links of this model in the run − active links", source=_DRIVER_API, statistic="worst",
-            limit=at_most(0, "links", "the GPUs of one model have alike links"), required=False, code=FindingCode.NVLINK_DOWN,
+            limit=at_most(0, "links", "the GPUs of one model have the same links"), required=False, code=FindingCode.NVLINK_DOWN,
         ),
         Metric("nvlinks_active", "links", "exact", "NVLinks that are up.", title="NVLinks up", required=False, headline=False),
         Metric(
@@ -314,7 +314,7 @@ def _not_judged(vendor: Vendor, unknown: list[str], others: list[str]) -> ToolEr
     if not others:
         catalogue = _XIDS.partition(",")[0]
         return NotUnderstood("; ".join(unknown), f"Look it up ({catalogue}), and report it to hpcaccept.")
-    who = f"somebody else is on the GPU, which is not the hardware's fault: {'; '.join(others)}"
+    who = f"another process uses the GPU, which is not the hardware's fault: {'; '.join(others)}"
     return ToolError(
         "; ".join([who, *unknown]),
         f"On the node: {vendor.holders}; end what a former job has left, then run again.",

@@ -112,7 +112,7 @@ class KernelLog(Check):
       or a reboot.
     - ``old_faults``: faults of GPUs and switches from before the run, since boot, after which the driver was not loaded anew.
     - ``corrected``: corrected memory, machine-check and PCIe errors during the run, by place.
-    - ``noted``: what is no fault of the hardware by itself: Xids of programs, processes killed for memory, heat, blocked tasks.
+    - ``noted``: what is not a hardware fault by itself: Xids of programs, processes killed for memory, heat, blocked tasks.
 
     Why old faults fail: the window of a check must be the run, or a node is blamed for its past; but a GPU with Xid 79 or 48
     needs a reset or a reboot before it may be used again (NVIDIA's Xid catalog), and AzNHC, which looks at two hours only, called
@@ -163,7 +163,7 @@ class KernelLog(Check):
             code=FindingCode.KERNEL_FAULT,
         ),
         Metric(
-            "noted", "events", "exact", "What the kernel said that is no fault of the hardware by itself.", title="other events in the kernel log ({})",
+            "noted", "events", "exact", "What the kernel said that is not a hardware fault by itself.", title="other events in the kernel log ({})",
             formula="count since the run began, by what and where", scope="node", required=False, headline=False,
         ),
     )  # fmt: skip

@@ -83,7 +83,7 @@ class PeerToPeer(Check):
         ),
         Metric(
             "slowest_bytes", "B/s", "higher",
-            "The slowest pair, one way. A node that is slow everywhere must not pass because its pairs are alike.", title="slowest GPU to GPU copy", scope="node",
+            "The slowest pair, one way. A node that is slow everywhere must not pass because its pairs are equally slow.", title="slowest GPU to GPU copy", scope="node",
             formula="min over the cells of median bandwidth_bytes", source="https://github.com/huggingface/gpu-fryer/issues/10",
             statistic="worst", required=False, headline=False, cells="pair",
             limit=at_least(_LEAST_BYTES, "B/s", "ours: half of one lane of PCIe 3.0; no GPU is fit for work behind less"),
@@ -180,7 +180,8 @@ def _judge_cells(ctx: CheckContext, rates: dict[tuple[int, int], float], kinds: 
     """Each cell among its like; those whose link is not known could be of any kind."""
     if not rates:
         ctx.unsupported(
-            "cell_share", "the driver does not say by what the GPUs are connected, so which are alike is not known"
+            "cell_share",
+            "the driver does not say by what the GPUs are connected, so which of them are comparable is not known",
         )
         return
     relative = shares(rates, kinds)

@@ -99,14 +99,14 @@ class Resnet(Check):
         ),
         Metric(
             "logit_error", "share", "lower", "How far the logits in float32 are from float64 on the CPU.", title="ResNet, deviation of the logits ({})",
-            formula="‖logits - reference‖ / ‖reference‖; 1.8e308 when one is no number", statistic="worst",
+            formula="‖logits - reference‖ / ‖reference‖; 1.8e308 when one is not a number", statistic="worst",
             limit=at_most(
                 2e-3, "share", "IEEE float32 differs by 1e-6 … 7e-5, operands cut to TF32 by 1e-2 … 0.3 (on a CPU, 64 and 224 pixels)"
             ), code=FindingCode.TRAINING_OFF,
         ),
         Metric(
             "loss_drop", "share", "lower", "Lowest loss of the first steps as a share of the first one.", title="ResNet, remaining loss ({})",
-            formula="min(loss[1..3]) / loss[0]; 1.8e308 when one is no number", statistic="worst", required=False,
+            formula="min(loss[1..3]) / loss[0]; 1.8e308 when one is not a number", statistic="worst", required=False,
             limit=at_most(0.9, "share", "healthy ones fell to 0.59 or less, with 2 … 64 images of 64 and 224 pixels"),
             code=FindingCode.TRAINING_OFF,
         ),
@@ -257,7 +257,7 @@ class Network:
             return loss.detach()
 
         first, *others = [recipe.as_number(float(step())) for _ in range(_STEPS)]
-        # A loss that is no number is the largest there is: it must not vanish beside a smaller one.
+        # A loss that is not a number is the largest there is: it must not vanish beside a smaller one.
         drop = max(others) if recipe.as_number(float("inf")) in (first, *others) else min(others) / first
         return step, drop
 

@@ -167,7 +167,7 @@ class Storage(Check):
     def _place(self, ctx: CheckContext, name: str, path: Path) -> None:
         if not path.is_dir():
             raise Unavailable(
-                f"{name}: {path} is no folder here", f"Set {name}_path of the check storage in the suite."
+                f"{name}: {path} is not a folder here", f"Set {name}_path of the check storage in the suite."
             )
         self._say_what_it_is(ctx, name, path)
         _tidy(ctx, name, path)

@@ -82,14 +82,14 @@ class Train(Check):
     metrics: ClassVar = (
         Metric(
             "loss_error", "share", "lower", "Largest relative deviation of the float64 losses from the reference.", title="training, deviation of the FP64 loss",
-            formula="max over steps of |loss / reference - 1|; 1.8e308 when a loss is no number", statistic="worst",
+            formula="max over steps of |loss / reference - 1|; 1.8e308 when a loss is not a number", statistic="worst",
             limit=at_most(
                 1e-9, "share", "in float64 torch and numpy differ by 1e-15 over 30 steps; float32 in its place by 3e-7"
             ), code=FindingCode.TRAINING_OFF,
         ),
         Metric(
             "loss_error_fp32", "share", "lower", "Largest relative deviation of the float32 losses from the reference.", title="training, deviation of the FP32 loss",
-            formula="max over steps of |loss / reference - 1|; 1.8e308 when a loss is no number", statistic="worst",
+            formula="max over steps of |loss / reference - 1|; 1.8e308 when a loss is not a number", statistic="worst",
             limit=at_most(1e-5, "share", "IEEE float32 differs by 4e-7 over 30 steps, TF32 by 3e-4"), code=FindingCode.TRAINING_OFF,
         ),
         Metric(

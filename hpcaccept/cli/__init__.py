@@ -58,7 +58,7 @@ Exit codes, of every command:
   2  the command line or a configuration file is wrong
   3  anything else: something required could not be judged, or is in doubt (WARN)
   130  interrupted; the job goes on
-  141  whoever read the output (head, less) has gone
+  141  the reader of the output (head, less) has gone
 
 \b
 Start here:

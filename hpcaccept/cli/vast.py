@@ -463,9 +463,7 @@ def status(as_json: bool, key_file: str) -> int:
         _print_json([_plain_of(each) for each in found])
     for each in found if not as_json else ():
         late = " EXPIRED" if each.expired(now()) else ""
-        price = (
-            f"{each.instance.usd_per_hour:.4f} USD/h" if each.instance.usd_per_hour is not None else "price not told"
-        )
+        price = f"{each.instance.usd_per_hour:.4f} USD/h" if each.instance.usd_per_hour is not None else "price unknown"
         _say(
             f"instance {each.instance.id}  machine {each.machine}  run {each.run}  {each.instance.status or 'created'}  {price}  until {each.until:%Y-%m-%d %H:%M:%S}{late}"
         )

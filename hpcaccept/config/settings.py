@@ -219,7 +219,7 @@ def _from_environment(environ: Mapping[str, str], settings: type, prefix: str) -
             continue
         kind = str(field_.type)
         place = f"environment variable {prefix}{name.upper()}"
-        # TYPE:N is no number yet.
+        # TYPE:N is not a number yet.
         found[name] = text if name == GPUS_PER_NODE else _from_text(text, kind, place)
     _no_misspelt(environ, known, prefix)
     return found
@@ -235,7 +235,7 @@ def _no_misspelt(environ: Mapping[str, str], known: Collection[str], prefix: str
 
         if close := get_close_matches(name.lower(), known, n=1, cutoff=0.8):
             raise UsageError(
-                f"environment variable {variable} is no setting.",
+                f"environment variable {variable} is not a setting.",
                 f"Did you mean {prefix}{close[0].upper()}? Else unset it.",
             )
 
@@ -265,7 +265,7 @@ def _fit(key: str, value: object, place: str, settings: type) -> object:
     name = key.replace("-", "_")
     if name not in known:
         tables = (*OVERRIDES, NIGHTLY) if settings is Settings else ()
-        raise UsageError(f"{place}: there is no setting {key!r}.", nearest(name, (*known, *tables)))
+        raise UsageError(f"{place}: there is not a setting {key!r}.", nearest(name, (*known, *tables)))
     kind = str(known[name].type)
     right = {
         "int": isinstance(value, int) and not isinstance(value, bool),

@@ -50,7 +50,7 @@ SIGNS = (
     Sign(
         "image missing",
         r"Invalid image reference",
-        "the image's name is none that Enroot understands",
+        "the image's name is not one that Enroot understands",
         "Write it as REGISTRY#PATH:TAG, REGISTRY#PATH@sha256:…, or as the path of a .sqsh.",
     ),
     Sign(

@@ -65,7 +65,7 @@ _SIGNS = (
     Sign(
         "image missing",
         r"could not open image .*image format not recognized",
-        "the file is no image that Apptainer knows",
+        "the file is not an image that Apptainer knows",
         "Make it again: apptainer pull FILE.sif docker://IMAGE.",
     ),
     Sign(

@@ -309,7 +309,7 @@ def _conclusion(
     if failed:
         yield f"FAIL now, and not before: {', '.join(failed)}."
     if not metrics:
-        yield "Nothing was measured alike in both runs: nothing can be said of the hardware."
+        yield "Nothing was measured the same way in both runs: the hardware cannot be compared."
         return
     seen = sorted(metric.seen for metric in metrics)
     yield (

@@ -119,7 +119,7 @@ def _no_open_mpi() -> str:
     said = ask([mpiexec(), "--version"]).stdout
     if "Open MPI" in said or "OpenRTE" in said or "prte" in said.lower():
         return ""
-    return f"{mpiexec()} is none of Open MPI, whose options are needed here: {said.strip()[:80]!r}."
+    return f"{mpiexec()} is not Open MPI's, whose options are needed here: {said.strip()[:80]!r}."
 
 
 def default_gpus(partition: str) -> int:
@@ -141,7 +141,7 @@ def nodes(plan: Plan, environ: Mapping[str, str]) -> tuple[str, ...]:
     names = tuple(NodeSet(plan.request.nodelist))
     for name in names:
         if not _HOST.fullmatch(name):
-            raise LaunchError(f"{name[:80]!r} is no name of a host.", "Write it like node[01-04],node7.example.com.")
+            raise LaunchError(f"{name[:80]!r} is not a host name.", "Write it like node[01-04],node7.example.com.")
     return names
 
 

@@ -99,11 +99,11 @@ class MpiContext:
         if metric not in {m.name for m in self.metrics}:
             raise ValueError(f"check {self.check!r} emitted the undeclared metric {metric!r}")
         if not math.isfinite(value):
-            raise ValueError(f"check {self.check!r} measured {metric}[{variant}] = {value}, which is no number")
+            raise ValueError(f"check {self.check!r} measured {metric}[{variant}] = {value}, which is not a number")
         self.samples.append(Sample(metric, float(value), variant, repeat))
 
     def fact(self, name: str, text: str) -> None:
-        """Keep a text that is no number."""
+        """Keep a text that is not a number."""
         self.facts[name] = str(text)
 
     def unsupported(self, variant: str, why: str) -> None:

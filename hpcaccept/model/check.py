@@ -64,7 +64,7 @@ class CheckContext(Protocol):
         """Keep one sample. Raises ValueError for an undeclared metric or a number that is not finite."""
 
     def fact(self, name: str, text: str) -> None:
-        """Keep a text that is no number.
+        """Keep a text that is not a number.
 
         A fact called like a metric, or ending in a variant (``found[memory/gpu3]``), is quoted by a FAIL of it.
         """

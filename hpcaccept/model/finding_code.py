@@ -131,7 +131,7 @@ class FindingCode(enum.Enum):
         "peers-no-rate",
         "The middle of the like units is 0, negative, or too large to be a rate.",
         "The values in run.h5.",
-        "This is a fault of the check, or of all units alike: look at the numbers with hpcaccept report --format csv.",
+        "This is a fault of the check, or of all units equally: look at the numbers with hpcaccept report --format csv.",
         _NONE_KNOWN,
         "unit/judge/questions/test_peers.py::test_gpus_at_0_flops_are_never_called_healthy",
     )
@@ -323,7 +323,7 @@ class FindingCode(enum.Enum):
         "cpu-quota",
         "A rate is too low on a node whose control group had used up its CPU quota while it was measured.",
         "For which share of the time it was stopped.",
-        "Look for what set the quota on NODE (systemd slice, Slurm's cgroup.conf, a pod's limits): it is no fault of the processor.",
+        "Look for what set the quota on NODE (systemd slice, Slurm's cgroup.conf, a pod's limits): the processor is not at fault.",
         _NONE_KNOWN,
         "unit/judge/revise/test_disturbed.py::test_a_quota_belongs_to_the_node_and_is_told_beside_the_blame",
     )
@@ -390,7 +390,7 @@ class FindingCode(enum.Enum):
         "A computation gave a wrong result.",
         "How many elements were wrong, and of which kind of product.",
         "Take NODE out of service now: what it computes cannot be trusted. " + _BURN,
-        "Never of noise: what is compared is exact. A broken library gives wrong results on every unit alike.",
+        "Never of noise: what is compared is exact. A broken library gives wrong results on every unit.",
         "unit/checks/test_matmul.py::test_a_bit_that_flips_between_first_and_last_product_is_counted",
     )
     REPLICA_DIFFERS = About(
@@ -588,7 +588,7 @@ class FindingCode(enum.Enum):
         "The hardware or the driver cut the clock for heat or power while the GPU was busy.",
         "The share of the busy time, with the reason that the driver gives, or how far the heat came to its threshold.",
         "Look at fans, air or coolant and power supplies of NODE, and at nvidia-smi -q -d PERFORMANCE,TEMPERATURE under load.",
-        "A power cap that was set on purpose is no reason here; a hot room is.",
+        "A power cap that was set on purpose does not count; a hot room does.",
         "unit/test_lies_gpu.py::test_throttling_is_judged_and_not_only_told",
     )
     SLOWS_DOWN = About(
@@ -605,12 +605,12 @@ class FindingCode(enum.Enum):
         "The driver reported an Xid after which the GPU must be reset or repaired.",
         "The number and how often.",
         "Look the number up in NVIDIA's Xid catalog. " + _RESET,
-        "An Xid that a faulty program can cause is no fault here.",
+        "An Xid that a faulty program can cause does not count here.",
         "unit/checks/test_health.py::test_an_xid_of_the_run_is_judged_by_its_class",
     )
     KERNEL_FAULT = About(
         "kernel-fault",
-        "The kernel's log tells of broken hardware: machine checks, PCIe or disk errors, Xids.",
+        "The kernel's log reports broken hardware: machine checks, PCIe or disk errors, Xids.",
         "The lines themselves.",
         "Read dmesg -T on NODE around these lines; drain it, and hpcaccept bundle --node NODE for the vendor.",
         "A corrected error now and then: the limit of those is ours.",
@@ -735,7 +735,7 @@ class FindingCode(enum.Enum):
         "after-loss",
         "The node was left out of this check, because it had lost ranks before.",
         "What it had lost.",
-        "Mend what rank-lost tells of NODE first; then: hpcaccept submit --nodelist NODE.",
+        "Mend what rank-lost reports of NODE first; then: hpcaccept submit --nodelist NODE.",
         _NONE_KNOWN,
         "unit/judge/questions/test_missing.py::test_a_node_that_was_left_out_is_told_so",
     )
@@ -743,7 +743,7 @@ class FindingCode(enum.Enum):
         "cut-short",
         "The rank was ended in the middle of the check, because another one was lost: it is a victim.",
         "Its last words.",
-        "Look for rank-lost in this report: what is told there is the cause. Then run again.",
+        "Look for rank-lost in this report: what it says is the cause. Then run again.",
         _NONE_KNOWN,
         "unit/judge/questions/test_missing.py::test_a_victim_is_called_one",
     )
@@ -767,7 +767,7 @@ class FindingCode(enum.Enum):
     JOB_NOT_STARTED = About(
         "job-not-started",
         "The job has not started, so nothing was measured.",
-        "That neither driver nor scheduler tell of a start.",
+        "That neither driver nor scheduler reports a start.",
         "hpcaccept status says where it stands; hpcaccept wait waits for it.",
         _NONE_KNOWN,
         "unit/judge/questions/test_missing.py::test_a_job_that_has_not_started_says_so",
@@ -856,7 +856,7 @@ class FindingCode(enum.Enum):
         "number-absent-here",
         "Most like units have a number that this one has neither measured nor called unsupported.",
         "How many of the like units have it.",
-        "Compare versions and settings of NODE with the others; if they are alike, keep the run folder and report "
+        "Compare versions and settings of NODE with the others; if they agree, keep the run folder and report "
         "it (hpcaccept bundle --node NODE).",
         _NONE_KNOWN,
         ""

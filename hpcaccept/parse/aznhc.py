@@ -263,7 +263,7 @@ class NodeRun:
             found_wrong.append("its configuration has no check for this host")
         # Failures in background processes are printed and not counted; fewer lines than it counts are lost lines.
         if self.failed is not None and self.failed > self.errors:
-            found_wrong.append(f"it counts {self.failed} failed checks, its lines tell of {self.errors}")
+            found_wrong.append(f"it counts {self.failed} failed checks, its lines report {self.errors}")
         if status is not None and self.exit_code is not None and status != self.exit_code:
             found_wrong.append(f"the script ended with {status}, the checks with {self.exit_code}")
         return found_wrong

@@ -81,7 +81,7 @@ def parse_aznhc_conf(text: str) -> Imported:
     """
     calls, others = _calls(text)
     if not calls:
-        raise NotUnderstood("No line has the form '* || check_… arguments', so it is no configuration of AzNHC.")
+        raise NotUnderstood("No line has the form '* || check_… arguments', so it is not a configuration of AzNHC.")
     gpus = next((int(c.args[0]) for c in calls if c.name == "check_gpu_count" and c.args and c.args[0].isdigit()), 0)
     limits: list[Limited] = []
     unmapped = list(others)

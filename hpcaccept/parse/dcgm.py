@@ -147,7 +147,7 @@ RETURN_CODES = {
     215: ReturnCode("DIAG_BAD_LAUNCH", "the diagnostic could not be launched", "See the host engine's log."),
     216: ReturnCode("DIAG_BAD_JSON", "the diagnostic's own output could not be read", "See nvvs.log on the node."),
     217: ReturnCode("DIAG_ALREADY_RUNNING", "another diagnostic is running on this node", "Wait for it to end."),
-    221: ReturnCode("GROUP_IS_EMPTY", "there is no GPU to test", _MIG, absent=True),
+    221: ReturnCode("GROUP_IS_EMPTY", "there is not a GPU to test", _MIG, absent=True),
     222: ReturnCode("IN_USE", "something else uses the GPU", "End what else runs on the node."),
     223: ReturnCode("MODULE_NOT_LOADED", "the diagnostic module is not loaded", "dcgmi modules --list", absent=True),
     226: ReturnCode("NVVS_ERROR", "the diagnostic ran and reported an error"),

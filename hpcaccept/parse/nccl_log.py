@@ -242,7 +242,7 @@ def _transport(via: str) -> str:
         return f"{network['kind']}/{network['name']}{'/GDRDMA' if '/GDRDMA' in network['rest'] else ''}"
     kind = via.upper() if via.upper() in _LOCAL else via.partition("/")[0].upper()
     if kind not in _LOCAL:
-        raise NotUnderstood(f"A channel of NCCL goes via {via[:100]!r}, which is no transport that is known.")
+        raise NotUnderstood(f"A channel of NCCL goes via {via[:100]!r}, which is not a known transport.")
     return _LOCAL[kind]
 
 

@@ -24,7 +24,7 @@ def plain(text: str, whose: str, *, longest: int = LONGEST) -> str:
             f"{whose} is {len(text):,} characters long, expected at most {longest:,}",
             "See what fills it; run it again.",
         )
-    for sign, what in (("\0", "NUL bytes"), ("\ufffd", "bytes that are no UTF-8")):
+    for sign, what in (("\0", "NUL bytes"), ("\ufffd", "bytes that are not UTF-8")):
         if sign in text:
             line = text.count("\n", 0, text.index(sign)) + 1
             raise NotUnderstood(

@@ -196,7 +196,7 @@ def _tables(text: str) -> list[dict[str, Any]]:
     if not tables or not all(isinstance(table, dict) and table for table in tables):
         raise NotUnderstood("Expected tables of 'benchmark/metric' and numbers, as SuperBench writes them.")
     if not any(_NAME.match(name) for table in tables for name in table):
-        raise NotUnderstood("No name has the form 'benchmark/metric', so it is no file of SuperBench.")
+        raise NotUnderstood("No name has the form 'benchmark/metric', so it is not a file of SuperBench.")
     return tables
 
 
@@ -236,7 +236,7 @@ def _figure(match: re.Match[str], value: Any, gpus: int) -> tuple[Figure | None,
     if not keys:
         return None, why
     if not _is_number(value):
-        return None, f"{str(value)[:20]} is no rate"
+        return None, f"{str(value)[:20]} is not a rate"
     together = match["bench"] in ("nccl-bw", "rccl-bw")
     if together and not gpus:
         return None, "the file does not say how many GPUs took part: say it with --gpus N"

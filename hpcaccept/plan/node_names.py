@@ -29,7 +29,7 @@ def nodes_named(text: str, option: str) -> NodeSet:
         found = NodeSet(text)
         count = len(found)
     except NodeSetException as fault:
-        raise UsageError(f"{option} {text[:200]!r} is no node list: {fault}.", form) from None
+        raise UsageError(f"{option} {text[:200]!r} is not a node list: {fault}.", form) from None
     except (OverflowError, AssertionError):  # "range too large" is an assertion of ClusterShell's
         raise UsageError(
             f"{option} {text[:200]!r} names more nodes than can be counted, expected {MOST_NODES:,} at most.", form

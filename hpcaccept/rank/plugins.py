@@ -44,9 +44,7 @@ def missing_plugins(rank: Rank, comm: MPI.Intracomm) -> dict[str, Exception]:
     mine = {spec.name: fault for spec in added if (fault := _fault(spec))}
     told = mpi.allgather(comm, (rank.node, {name: str(fault) for name, fault in mine.items()}))
     elsewhere: dict[str, Exception] = {
-        name: Unavailable(
-            f"rank {number} on {node} cannot take part: {why}", "Install the package on every node alike."
-        )
+        name: Unavailable(f"rank {number} on {node} cannot take part: {why}", "Install the same package on every node.")
         for number, (node, faults) in reversed(list(enumerate(told)))
         for name, why in faults.items()
     }

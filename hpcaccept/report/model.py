@@ -220,7 +220,7 @@ def _notes(evidence: Evidence, bound: Provenance) -> list[str]:
         cores = rank_started.host_cores or rank_started.cores
         notes.append(
             f"{rank_started.ranks_on_host} ranks share {cores:g} core{'' if cores == 1 else 's'}: they measured in turn, one thread each. "
-            "Collectives cannot be measured in turn: their rates here tell of the sharing too."
+            "Collectives cannot be measured in turn: their rates here include the sharing."
         )
     if evidence.shared_host:
         floor = evidence.plan.suite.peers.shared_host_floor

@@ -35,7 +35,7 @@ def render_nodes(summary: Summary, kind: str) -> str:
     names = [name for name, outcome in summary.nodes.items() if outcome in KINDS[kind]]
     if odd := [name for name in names if not is_host(name)]:
         raise RunError(
-            f"{safe(odd[0])!r} is no name of a host, so a list with it could do something else in a command.",
+            f"{safe(odd[0])!r} is not a host name, so a list with it could do something else in a command.",
             "Read the names with --format json.",
         )
     return f"{folded(names)}\n" if names else "\n"

@@ -192,7 +192,7 @@ def _read(file: Path, kind: type[T]) -> T:
     try:
         return from_plain(loads(read_text(file)), kind)
     except FileNotFoundError:
-        raise StoreError(f"{file} does not exist: {file.parent} is no run folder of hpcaccept.") from None
+        raise StoreError(f"{file} does not exist: {file.parent} is not a run folder of hpcaccept.") from None
     except OSError as fault:
         raise StoreError(f"{file} cannot be read: {fault.strerror}.") from None
     except ValueError as fault:

@@ -433,7 +433,7 @@ def _chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _bytes(texts: Iterable[str]) -> npt.NDArray[np.bytes_]:
-    # Bytes of a log that are no UTF-8 are lone surrogates; they become "?".
+    # Bytes of a log that are not UTF-8 are lone surrogates; they become "?".
     return np.array([text.encode("utf-8", "replace") for text in texts] or np.zeros(0, "S1"), dtype=np.bytes_)
 
 

@@ -373,7 +373,7 @@ def _head(h5: h5py.File) -> tuple[str | None, int | None]:
     """Format and version; both are scalars."""
     found, number = h5.attrs.get("format"), h5.attrs.get("version")
     if np.shape(found) or np.shape(number) or h5py.check_ref_dtype(np.asarray(found).dtype):
-        raise ValueError("its format is no text or its version no number")
+        raise ValueError("its format is not text or its version is not a number")
     return None if found is None else str(found)[:80], None if number is None else int(number)
 
 

@@ -77,7 +77,7 @@ def read_private_key(file: Path) -> Ed25519PrivateKey:
     """The key of a file that nobody but its owner can read.
 
     Raises:
-        UsageError: it is absent, others may read or own it, it has a passphrase, or it is no Ed25519 key.
+        UsageError: it is absent, others may read or own it, it has a passphrase, or it is not an Ed25519 key.
     """
     serialization, ed25519 = _library()
     try:
@@ -96,9 +96,9 @@ def read_private_key(file: Path) -> Ed25519PrivateKey:
     except OSError as fault:
         raise UsageError(f"{file} cannot be read: {fault.strerror}.") from None
     except (ValueError, TypeError):
-        raise UsageError(f"{file} is no private key in PEM without a passphrase.") from None
+        raise UsageError(f"{file} is not a private key in PEM without a passphrase.") from None
     if not isinstance(key, ed25519.Ed25519PrivateKey):
-        raise UsageError(f"{file} is no Ed25519 key.", f"hpcaccept certificate keygen --key {file}.new")
+        raise UsageError(f"{file} is not an Ed25519 key.", f"hpcaccept certificate keygen --key {file}.new")
     return key  # type: ignore[no-any-return]
 
 
@@ -114,9 +114,9 @@ def read_public_key(file: Path) -> bytes:
     except OSError as fault:
         raise UsageError(f"{file} cannot be read: {fault.strerror}.") from None
     except (ValueError, TypeError):
-        raise UsageError(f"{file} is no public key in PEM.") from None
+        raise UsageError(f"{file} is not a public key in PEM.") from None
     if not isinstance(key, ed25519.Ed25519PublicKey):
-        raise UsageError(f"{file} is no public Ed25519 key.")
+        raise UsageError(f"{file} is not a public Ed25519 key.")
     return _raw(key)
 
 
@@ -157,7 +157,7 @@ def check_signature(document: object, signature: object) -> bytes:
     except InvalidSignature:
         raise StoreError("The signature does not fit the document: one of them was changed.") from None
     except (ValueError, TypeError) as fault:
-        raise StoreError(f"This is no signature: {fault}.") from None
+        raise StoreError(f"This is not a signature: {fault}.") from None
     return public
 
 

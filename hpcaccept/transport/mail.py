@@ -29,7 +29,7 @@ def compose(sender: str, to: Sequence[str], subject: str, body: str) -> EmailMes
         message["From"] = sender
         message["To"] = ", ".join(to)
     except ValueError as fault:
-        raise UsageError(f"nightly.mail_to or mail_from is no address: {fault}.") from None
+        raise UsageError(f"nightly.mail_to or mail_from is not an address: {fault}.") from None
     # A subject is one line; what is not printable has been replaced before.
     message["Subject"] = " ".join(subject.split())[:200]
     message["Date"] = formatdate(localtime=False)
@@ -70,7 +70,7 @@ def by_smtp(message: EmailMessage, server: str, timeout_s: float) -> None:
 
     Raises:
         LaunchError: no answer, or not every recipient was taken; a retry may help.
-        UsageError: the port is no number.
+        UsageError: the port is not a number.
     """
     host, _, port = server.partition(":")
     if port and not port.isdigit():

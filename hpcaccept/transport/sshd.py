@@ -87,7 +87,7 @@ def _keys(folder: Path, key: Path) -> str:
     _write_private(mine, secret.rstrip() + b"\n")
     public = ask(["ssh-keygen", "-y", "-P", "", "-f", str(mine)])
     if not public.ok:
-        raise LaunchError(f"{key} is no private key without a passphrase: {public.stderr.strip()[:200]}.")
+        raise LaunchError(f"{key} is not a private key without a passphrase: {public.stderr.strip()[:200]}.")
     (folder / "key.pub").write_text(public.stdout)
     return public.stdout
 

@@ -268,7 +268,9 @@ class Pair:
         failed = [v["node"] for v in done.verdicts(outcome="FAIL")]
         ended = [event for event in done.events("ended") if event["detail"]]
         wrong = f"blames {blamed or failed}" if blamed or failed else ""
-        told = "what does not fit is said, with what to type" if ended and "--mpi" in ended[0]["remedy"] else "not told"
+        told = (
+            "what does not fit is said, with what to type" if ended and "--mpi" in ended[0]["remedy"] else "not stated"
+        )
         self.said.append(wrong or ("all measured" if done.code == 0 else told))
 
     def text(self) -> str:
@@ -279,7 +281,7 @@ class Pair:
     @property
     def right(self) -> bool:
         """Measured, or told."""
-        return not {said for said in self.said if said.startswith(("blames", "not told"))}
+        return not {said for said in self.said if said.startswith(("blames", "not stated"))}
 
 
 def main() -> int:

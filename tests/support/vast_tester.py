@@ -71,7 +71,7 @@ class WrittenTester:
                 say(line)
             while time.monotonic() < until:
                 if stopped():
-                    return Judgement("tester-silent", "told to stop")
+                    return Judgement("tester-silent", "was asked to stop")
                 time.sleep(0.01)
             if self.seconds > deadlines.suite_s:
                 return Judgement("test-timeout", f"after {deadlines.suite_s:g} s")

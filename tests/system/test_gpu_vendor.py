@@ -240,7 +240,7 @@ def test_telemetry_watches_the_gpu_that_torch_calls_by_the_vendors_word(
     assert seen.why_not == "toy:2 is not among the 2 GPUs that this process may see"
     with telemetry.sampling("cuda:0") as seen:
         pass
-    assert seen.why_not == "cuda:0 is no GPU"
+    assert seen.why_not == "cuda:0 is not a GPU"
 
 
 def test_the_doctor_counts_its_gpus_and_says_what_its_owner_types(box: Box, tmp_path: Path) -> None:

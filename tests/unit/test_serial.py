@@ -166,7 +166,7 @@ def test_plain_has_every_field() -> None:
 
 
 def test_text_that_no_encoding_has_can_still_be_written() -> None:
-    # os.environ and host names give bytes that are no UTF-8 as lone surrogates.
+    # os.environ and host names give bytes that are not UTF-8 as lone surrogates.
     line = dumps(Event("ended", "now", detail="image \udc80"))
     assert json.loads(line.encode())["detail"].startswith("image ")
 

@@ -47,7 +47,7 @@ def read_hostfile(file: Path) -> tuple[str, ...]:
     """Names in a host file, one a line; what follows the name (slots) and comments are left out.
 
     Raises:
-        UsageError: it cannot be read, names nobody, or a line is no name of a host: ssh would take it for an option.
+        UsageError: it cannot be read, names nobody, or a line is not a host name: ssh would take it for an option.
     """
     try:
         text = read_text(file, follow=True, most=1024 * 1024)
@@ -56,7 +56,7 @@ def read_hostfile(file: Path) -> tuple[str, ...]:
     names = [line.split()[0] for line in (each.partition("#")[0].strip() for each in text.splitlines()) if line]
     for name in names:
         if not _NAME.fullmatch(name):
-            raise UsageError(f"{file}: {name[:80]!r} is no name of a host.")
+            raise UsageError(f"{file}: {name[:80]!r} is not a host name.")
     if not names:
         raise UsageError(f"{file} names no host.")
     return tuple(dict.fromkeys(names))

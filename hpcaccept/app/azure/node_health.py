@@ -144,7 +144,7 @@ def unpack(archive: bytes, why: str = "") -> Files:
                 if stream:
                     found[path] = stream.read()
     except (tarfile.TarError, OSError, ValueError, EOFError) as fault:
-        return dict.fromkeys(PATHS, f"what it sent is no archive: {fault}")
+        return dict.fromkeys(PATHS, f"what it sent is not an archive: {fault}")
     return found
 
 

@@ -190,5 +190,5 @@ def _metric(key: str, place: str) -> Metric:
         raise UsageError(f"{place}: {fault}.") from None
     metric = checks.load(parts.check).metric(parts.metric)
     if metric is None:
-        raise UsageError(f"{place}: {key} is no metric of the check {parts.check!r}.")
+        raise UsageError(f"{place}: {key} is not a metric of the check {parts.check!r}.")
     return metric

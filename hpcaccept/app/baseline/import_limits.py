@@ -179,7 +179,7 @@ def _text(file: Path) -> str:
     except OSError as fault:
         raise UsageError(f"Cannot read {file}: {fault.strerror}.") from None
     except UnicodeDecodeError:
-        raise UsageError(f"{file} is no text.", "Expected .conf, .json, .jsonl or .csv.") from None
+        raise UsageError(f"{file} is not text.", "Expected .conf, .json, .jsonl or .csv.") from None
 
 
 def _read(file: Path, gpus: int) -> Imported:

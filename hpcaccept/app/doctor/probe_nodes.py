@@ -302,7 +302,7 @@ def _last_words(text: str, chatter: str = "") -> str:
     lines = list(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
     told = [line for line in lines if not (chatter and line.startswith(chatter)) or "error" in line]
     telling = [line for line in told if not parse_deaths(line) and "Terminating StepId" not in line] or told
-    return " / ".join(telling[-2:])[:400] or "it left no word"
+    return " / ".join(telling[-2:])[:400] or "it printed nothing"
 
 
 # --- the file system --------------------------------------------------------------------------------------------------

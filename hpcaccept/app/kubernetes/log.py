@@ -174,7 +174,7 @@ def _unpack(packed: bytes, target: Path) -> None:
                 parts = PurePosixPath(entry.name).parts
                 if not entry.isreg() or not parts or any(part in ("..", "/") or "\0" in part for part in parts):
                     raise StoreError(
-                        f"The run in this text holds {entry.name[:120]!r}, which is no plain file of a run folder."
+                        f"The run in this text holds {entry.name[:120]!r}, which is not a plain file of a run folder."
                     )
                 content = archive.extractfile(entry)
                 file = target.joinpath(*parts)

@@ -89,12 +89,12 @@ def pod_of(environ: Mapping[str, str], job: str, nodes: int, runs: Path) -> Pod:
     """Who this is, by what the manifest has put into the environment.
 
     Raises:
-        UsageError: this is no pod of such a Job.
+        UsageError: this is not a pod of such a Job.
     """
     index, uid, node = (environ.get(name, "") for name in ("JOB_COMPLETION_INDEX", "JOB_UID", "NODE_NAME"))
     if not (index.isdecimal() and int(index) < nodes and uid and node and job):
         raise UsageError(
-            f"This is no pod of a Job of {nodes} nodes: JOB_COMPLETION_INDEX is {index!r}, JOB_UID {uid!r}, NODE_NAME {node!r}.",
+            f"This is not a pod of a Job of {nodes} nodes: JOB_COMPLETION_INDEX is {index!r}, JOB_UID {uid!r}, NODE_NAME {node!r}.",
             "Start it with a manifest of 'hpcaccept k8s render'.",
         )
     return Pod(int(index), nodes, job, uid, node, runs)

@@ -180,7 +180,7 @@ def as_slack(report: NightReport) -> dict[str, Any]:
 
 
 def named(nodes: Iterable[str]) -> str:
-    """``node[01-04],node07``; what is no name of a host stands behind them as it is."""
+    """``node[01-04],node07``; what is not a host name stands behind them as it is."""
     found = sorted(set(nodes))
     hosts = [name for name in found if is_host(name)]
     return ", ".join((*([folded(hosts)] if hosts else []), *(name for name in found if not is_host(name))))

@@ -142,7 +142,7 @@ def save_report(folder: RunFolder, judged: Judged, form: str, output: Path) -> N
     """
     file = output.resolve()
     if file.exists() and not file.is_file():
-        raise UsageError(f"{output} is no file that could be replaced.", "Leave --output out to print the report.")
+        raise UsageError(f"{output} is not a file that could be replaced.", "Leave --output out to print the report.")
     try:
         replace_file(file, text_of(judged, form, folder))
     except OSError as fault:

@@ -63,7 +63,7 @@ def _one_line(runs_dir: Path) -> Path:
     """A path that can stand in a script: settings have no line ends, and the folder that hpcaccept is typed in may have."""
     if LINE_ENDS.search(str(runs_dir)):
         raise UsageError(
-            f"{str(runs_dir)!r} cannot stand in a script: it has a sign in it that is none of a line.",
+            f"{str(runs_dir)!r} cannot stand in a script: it contains a line break or control character.",
             "Choose another place with --runs-dir.",
         )
     return runs_dir

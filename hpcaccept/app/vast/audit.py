@@ -22,7 +22,7 @@ _GIB = 1 << 30
 #: What no transcript can show, printed with each.
 LIMITS = (
     "It shows a throughput that was reached behind one address at one time: not a model, an owner, a place, exclusive use, or that no other machine did the work.",
-    "Times are those of whoever wrote the transcript; nothing in it is signed.",
+    "Times are those of the transcript's writer; nothing in it is signed.",
 )
 
 

@@ -187,7 +187,7 @@ def read(folder: Path) -> list[Line]:
     try:
         found, _ = entry_journal.read(file, _KINDS)
     except OSError as fault:
-        raise UsageError(f"{folder} is no run of hpcaccept vast: {NAME}: {fault.strerror}.") from None
+        raise UsageError(f"{folder} is not a run of hpcaccept vast: {NAME}: {fault.strerror}.") from None
     lines = []
     for at, entry in found:
         with contextlib.suppress(ValueError):

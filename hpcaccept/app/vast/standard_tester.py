@@ -173,7 +173,7 @@ class _Conversation:
         until = time.monotonic() + min(seconds, self.left_s())
         while True:
             if self._stopped():
-                raise _Ends("tester-silent", "told to stop")
+                raise _Ends("tester-silent", "was asked to stop")
             left = until - time.monotonic()
             if left <= 0:
                 return

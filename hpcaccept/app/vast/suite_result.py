@@ -37,7 +37,7 @@ def code_of_report(raw: bytes) -> tuple[str, str, dict[str, Any]]:
     try:
         plain = loads(raw)
     except ValueError as fault:
-        return "tester-form", f"the suite's report is no JSON: {fault}"[:_MOST_TEXT], {}
+        return "tester-form", f"the suite's report is not JSON: {fault}"[:_MOST_TEXT], {}
     if not isinstance(plain, Mapping) or not isinstance(plain.get("verdicts"), list):
         return "tester-form", "the suite's report has no verdicts", {}
     verdicts = [each for each in plain["verdicts"] if isinstance(each, Mapping)]

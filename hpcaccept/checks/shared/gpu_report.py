@@ -214,7 +214,7 @@ class Report:
         active, versions = sum(link.active for link in self.after.links), {link.version for link in self.after.links}
         self.ctx.emit("nvlinks_active", active)
         version = ", ".join(sorted(str(version) for version in versions if version is not None))
-        self.ctx.fact("nvlink", f"{active} of {len(self.after.links)} links up, version {version or 'not told'}")
+        self.ctx.fact("nvlink", f"{active} of {len(self.after.links)} links up, version {version or 'not stated'}")
         hard = {key: count for key, count in new.items() if key[1] not in _REPAIRED}
         soft = {key: count for key, count in new.items() if key[1] in _REPAIRED}
         for (number, counter), count in hard.items():
@@ -403,7 +403,7 @@ def named(gpu: Gpu) -> str:
 
 
 def _more(look: State) -> bool:
-    """Whether there is an answer that is no number."""
+    """Whether there is an answer that is not a number."""
     return bool(look.links) or look.recovery is not None or look.fabric is not None
 
 

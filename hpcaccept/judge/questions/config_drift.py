@@ -18,7 +18,7 @@ from hpcaccept.model.verdict_table import JudgedColumn, Remark
 if TYPE_CHECKING:
     from hpcaccept.model.evidence import Evidence
 
-_LIMIT = at_most(0, "differences", "software and hardware of one run should be alike")
+_LIMIT = at_most(0, "differences", "software and hardware of one run should be the same")
 _DRIFT = Metric("drift", "differences", "lower", "Facts in which a node differs from most.", scope="node", limit=_LIMIT)
 
 

@@ -394,5 +394,5 @@ def _notes(changes: Mapping[str, tuple[str, str]], shifts: Mapping[str, float]) 
     if not moved:
         return (f"{head}; no metric moved by {_WORTH_SAYING:.1%} for all units.",)
     key = max(moved, key=lambda k: abs(moved[k]))
-    alike = f"{len(moved)} of {len(shifts)} metrics moved for all units alike, {key} most ({moved[key]:+.1%})"
+    alike = f"{len(moved)} of {len(shifts)} metrics moved equally for all units, {key} most ({moved[key]:+.1%})"
     return (f"{head}: {alike}; that is not blamed on any of them.",)

@@ -80,7 +80,7 @@ def judge_against_peers(
     for (column, rows, _), one in zip(asked, comparisons, strict=True):
         needed, floors = required.get(column.check, True), floors_by_key[column.key]
         if one is None:
-            why = "what the peers say is no rate"
+            why = "what the peers say is not a rate"
             answers.append(unanswered("peers", column, rows, Outcome.ERROR, why, required=True))
             continue
         # Each comparison has an equal share of the rate: the few nodes are not judged by the number of their GPUs.
@@ -256,7 +256,7 @@ def _without_wonders(answer: JudgedColumn, most: float) -> JudgedColumn:
         return answer
     outcome = answer.outcome.copy()
     outcome[rows] = CODE[Outcome.ERROR]
-    why = {row: f"{faster[row]:.3g} times what its like reach is no speed of a like part" for row in rows.tolist()}
+    why = {row: f"{faster[row]:.3g} times the rate of like units, which no such part reaches" for row in rows.tolist()}
     remedy = "Do not trust this number: look at the clock of the node, at its versions and at what else differs there."
     return replace(
         answer, outcome=outcome, remarks=extended(answer, why, dict.fromkeys(why, remedy), FindingCode.PEERS_WONDER)

@@ -308,7 +308,8 @@ def seen_to_die(step: Step, words: RankLogs, loss: Loss, *, refused: bool) -> bo
 def _ending(end: RankExited | None, *, late: bool = False) -> str:
     """How a rank ended, in words."""
     if end is None:
-        return f"left no word while {'the step ran out of time' if late else 'the others were ended waiting'}"
+        when = "the step ran out of time" if late else "the other ranks were terminated while waiting for it"
+        return f"wrote no record; {when}"
     if end.status > 0:
         return f"its process ended with exit code {end.status}"
     return f"its process ended with signal {-end.status} ({signal.strsignal(-end.status)})"

@@ -103,7 +103,7 @@ def _fault(step: Step, runtime: str, said: str, stderr: str, *, late: bool) -> F
     last = [line for line in (said or _unlabelled(stderr)).splitlines() if line.strip()][-1:]
     return container.Fault(
         "does not start",
-        f"container: it did not start ({last[0].strip()[:200] if last else 'it left no word'})",
+        f"container: it did not start ({last[0].strip()[:200] if last else 'it printed nothing'})",
         f"The whole output is logs/step-{step.id}.err.",
     )
 

@@ -413,11 +413,11 @@ def open_gpu(device: str) -> Iterator[OpenGpu]:
     """The GPU that torch calls ``cuda:3``, until the end of the block.
 
     Raises:
-        Unavailable: the device is no GPU, there is no driver, or that GPU is not there, is lost or cannot be opened.
+        Unavailable: the device is not a GPU, there is no driver, or that GPU is not there, is lost or cannot be opened.
     """
     vendor, (kind, _, number) = installed(), device.partition(":")
     if kind in ("", "cpu") or kind != vendor.torch_device:
-        raise Unavailable(f"{device} is no GPU")
+        raise Unavailable(f"{device} is not a GPU")
     index = int(number or 0)
     with vendor.open() as driver:
         seen = vendor.visible(driver.list(("uuid", "partition_uuids")), vendor.in_force())

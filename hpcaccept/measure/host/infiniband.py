@@ -152,7 +152,7 @@ def firmware(found: Iterable[Adapter]) -> str:
 
 
 def parse_rate(text: str) -> float:
-    """Bits per second in ``400 Gb/sec (4X NDR)``, ``2.5 Gb/sec (1X SDR)``; 0 where there is no number."""
+    """Bits per second in ``400 Gb/sec (4X NDR)``, ``2.5 Gb/sec (1X SDR)``; 0 where there is not a number."""
     match = re.match(r"([0-9.]+)\s*Gb/sec", text.strip())
     return float(match[1]) * 1e9 if match else 0.0
 

@@ -311,7 +311,7 @@ def _tags(found: Any) -> dict[str, str]:
         raise UsageError(f"cluster.tags: found {str(found)[:80]!r}, expected a table of at most 40 texts.")
     for key, value in found.items():
         if not _TAG.fullmatch(key) or not isinstance(value, str) or len(value) > 256 or not value.isprintable():
-            raise UsageError(f"cluster.tags: {key!r} = {value!r} is no tag that Azure takes.")
+            raise UsageError(f"cluster.tags: {key!r} = {value!r} is not a tag that Azure takes.")
         if key.lower().startswith("hpcaccept-") or value.startswith("["):
             raise UsageError(
                 f"cluster.tags: {key!r} = {value!r}; names that begin with hpcaccept- and values that begin with [ are reserved."

@@ -114,11 +114,9 @@ def _remedy(code: str, text: str, cluster: Cluster | None) -> str:
     if code in ("SubscriptionNotFound", "InvalidSubscriptionId"):
         return "See the subscriptions that you may use: az account list --output table"
     if code == "RequestDisallowedByPolicy":
-        return (
-            "A policy of the subscription forbids it; the sentence above names it. Ask whoever owns the subscription."
-        )
+        return "A policy of the subscription forbids it; the sentence above names it. Ask the subscription's owner."
     if code == "ScopeLocked":
-        return "A lock forbids it. See who set it: az lock list; whoever owns it removes it: az lock delete --ids ID"
+        return "A lock forbids it. See who set it: az lock list; its owner removes it: az lock delete --ids ID"
     if code == "ResourceGroupBeingDeleted":
         return "It is being deleted: wait until hpcaccept azure status no longer lists it."
     if code == "InUseSubnetCannotBeDeleted":

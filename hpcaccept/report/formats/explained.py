@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from hpcaccept.report.judged import Judged
 
-ABOUT = "For whoever asks why: the terminal's report, then the rule and the limit behind each verdict."
+ABOUT = "To see why: the terminal's report, then the rule and the limit behind each verdict."
 #: Verdicts that are explained one by one.
 SHOWN = 200
 

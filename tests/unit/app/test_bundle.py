@@ -179,7 +179,7 @@ def test_what_was_replaced_is_counted_and_not_told(packed: dict[str, str]) -> No
     note = packed["REDACTED.txt"]
     assert "private keys: 2" in note
     assert "host names: " in note
-    assert "Left out:\n  outputs/00/burn.r000002.core: it is no text" in note
+    assert "Left out:\n  outputs/00/burn.r000002.core: it is not text" in note
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -203,7 +203,7 @@ def test_records_that_are_no_longer_the_same_are_named(
 
 def test_a_run_of_another_certificate_is_a_mistake(place: Path) -> None:
     file, _ = issued(place)
-    with pytest.raises(UsageError, match="run2 is no run of this certificate"):
+    with pytest.raises(UsageError, match="run2 is not a run of this certificate"):
         verify(file, [run(place, "run2")], None, NOW)
 
 

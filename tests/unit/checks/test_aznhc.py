@@ -125,7 +125,7 @@ def test_a_check_that_was_ended_is_not_judged(monkeypatch: pytest.MonkeyPatch, t
         (
             "ERROR:  nhc:  4 health checks failed.",
             "ERROR:  nhc:  5 health checks failed.",
-            "counts 5 failed checks, its lines tell of 4",
+            "counts 5 failed checks, its lines report 4",
         ),
         ("exit code: 4.", "exit code: 129.", r"ended by a signal or its watchdog \(129\)"),
     ],

@@ -241,7 +241,7 @@ def test_one_place_that_cannot_be_measured_leaves_the_other_its_numbers(
 ) -> None:
     fio_says(monkeypatch, lambda _: None)
     ctx = bench_at(disk, shared_path="/no/such/folder").run()
-    assert "no folder here" in ctx.refused["shared"]
+    assert "not a folder here" in ctx.refused["shared"]
     assert ctx.variants("wrong_blocks") == {"local"}
 
 

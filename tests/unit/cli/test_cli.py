@@ -113,7 +113,7 @@ def a_run(
             ["submit", "--container-image", "x", "--container-env", "A B=1", "-l", "local"],
             "found 'A B=1', expected NAME=VALUE",
         ),
-        (["submit", "--nodelist", "node[1-", "-l", "local"], "is no node list"),
+        (["submit", "--nodelist", "node[1-", "-l", "local"], "is not a node list"),
         (["report", "--format", "yaml"], "'yaml' is not one of"),
         (["checks", "explain", "matmull"], "Did you mean 'matmul'?"),
         (["checks", "explain"], "Missing argument"),
@@ -139,7 +139,9 @@ def test_a_mistake_in_a_settings_file_is_exit_2_in_every_command(
 ) -> None:
     (place / "hpcaccept.toml").write_text("node = 4\n")
     assert main(words) == 2
-    assert capsys.readouterr().err == "Error: hpcaccept.toml: there is no setting 'node'.\n  → Did you mean 'nodes'?\n"
+    assert (
+        capsys.readouterr().err == "Error: hpcaccept.toml: there is not a setting 'node'.\n  → Did you mean 'nodes'?\n"
+    )
 
 
 @pytest.mark.parametrize(

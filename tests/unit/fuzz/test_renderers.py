@@ -125,7 +125,7 @@ def test_a_plan_that_somebody_changed_starts_no_ssh_with_an_option(names: str, t
         Settings(), resolve_suite(read_suite("cpu")), request, Image(), launcher="hosts", run_id="r", now="", version="", commit=""
     )  # fmt: skip
     object.__setattr__(plan.request, "nodelist", names)
-    with pytest.raises((UsageError, LaunchError), match="no name of a host"):
+    with pytest.raises((UsageError, LaunchError), match="not a host name"):
         hosts.nodes(plan, {})
 
 

@@ -57,7 +57,7 @@ def test_another_revision_of_the_method_is_not_compared() -> None:
     found = compared(run([100.0] * 8), run([50.0] * 8, revision=2))
     assert found.not_compared == {KEY: "revision 1 of its method, now 2"}
     assert (found.metrics, found.cause, found.exit_code) == ((), "undecided", 3)
-    assert found.conclusion[-1] == "Nothing was measured alike in both runs: nothing can be said of the hardware."
+    assert found.conclusion[-1] == "Nothing was measured the same way in both runs: the hardware cannot be compared."
 
 
 def test_what_the_earlier_run_has_not_measured_is_not_compared() -> None:

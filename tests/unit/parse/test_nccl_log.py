@@ -87,7 +87,7 @@ def test_channels_of_all_versions_are_read(message: str, transport: str) -> None
         ("Segmentation fault (core dumped)\n", "no line of NCCL"),
         (one("cudaDriverVersion 12040"), "none says how ranks are connected"),
         (one("comm 0x1 rank 0 nranks 8 cudaDev 0 busId 1 - Init COMPLETE"), "none says how ranks are connected"),
-        (one("Channel 00/0 : 0[0] -> 1[1] via CARRIER-PIGEON/0"), "'CARRIER-PIGEON/0', which is no transport"),
+        (one("Channel 00/0 : 0[0] -> 1[1] via CARRIER-PIGEON/0"), "'CARRIER-PIGEON/0', which is not a known transport"),
         (one("Channel 00/0 : zero to one via P2P/CUMEM"), "unknown form: 'Channel 00/0 : zero to one"),
     ],
 )

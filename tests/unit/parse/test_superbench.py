@@ -75,7 +75,7 @@ def test_results_of_nodes_give_every_rank_that_did_not_fail() -> None:
     why = dict(found.unmapped)
     assert why["sb-02 mem-bw"] == "it failed there (rank 1: return code 3)"
     assert why["sb-03 gemm-flops"] == "it failed there (return code 1)"
-    assert why["mem-bw/h2d_bw"] == "None is no rate"
+    assert why["mem-bw/h2d_bw"] == "None is not a rate"
 
 
 @pytest.mark.parametrize(

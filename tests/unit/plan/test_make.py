@@ -64,8 +64,8 @@ def test_a_node_list_says_how_many_nodes(nodelist: str, count: int) -> None:
         ({"ranks_per_node": -1}, 0, "--ranks-per-node is -1"),
         ({"ranks_per_node": 4}, 8, "--ranks-per-node is 4 with 8 GPUs per node: each GPU needs one rank"),
         ({"nodes": 3, "nodelist": "node[1-2]"}, 0, "--nodes is 3, --nodelist names 2 nodes"),
-        ({"nodelist": "node[1-"}, 0, r"--nodelist 'node\[1-' is no node list"),
-        ({"nodelist": "node[4-1]"}, 0, "is no node list"),
+        ({"nodelist": "node[1-"}, 0, r"--nodelist 'node\[1-' is not a node list"),
+        ({"nodelist": "node[4-1]"}, 0, "is not a node list"),
         ({"time": "soon"}, 0, "--time: found 'soon', expected minutes"),
     ],
 )

@@ -17,7 +17,7 @@ def test_lists_of_both_notations_name_nodes() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("node[0-9", "no node list"),
+        ("node[0-9", "not a node list"),
         ("@all", "a group that ClusterShell does not know"),
         ("*", "a group that ClusterShell does not know"),
         ("@rack:7", "a group that ClusterShell does not know"),

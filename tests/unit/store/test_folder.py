@@ -73,7 +73,7 @@ def test_a_plan_that_cannot_be_read_is_told_with_its_file(folder: RunFolder, tex
 
 
 def test_a_folder_without_a_plan_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="is no run folder"):
+    with pytest.raises(StoreError, match="is not a run folder"):
         RunFolder(tmp_path).read_plan()
 
 

@@ -344,7 +344,7 @@ def test_an_archive_that_is_cut_or_foreign_is_no_pass() -> None:
     for at in range(0, len(whole) - 10240, 1999):
         assert judged(unpack(whole[:at])).verdict.outcome is not Outcome.PASS
     for foreign in (b"x" * 2000, b"\x1f\x8b" + b"y" * 600):
-        assert "no archive" in judged(unpack(foreign)).verdict.reason
+        assert "not an archive" in judged(unpack(foreign)).verdict.reason
 
 
 def test_links_and_strange_names_of_an_archive_are_not_read() -> None:

@@ -185,7 +185,7 @@ def test_a_source_without_what_it_must_say_is_refused(old: str, new: str, why: s
         ('unit = "TFLOP/s"\nsubjects', 'unit = "GB/s"\nsubjects', "is in B/s, the metric in FLOP/s"),
         ("matmul = 2", "matmul = 1", "mapped to revision 1 of matmul, which is now 2"),
         ("revisions = { matmul = 2 }", "", "mapped to revision None"),
-        ("rate_flops[bf16]\"\nvalue = 80", "speed\"\nvalue = 80", "is no metric of the check"),
+        ("rate_flops[bf16]\"\nvalue = 80", "speed\"\nvalue = 80", "is not a metric of the check"),
         ("matmul.rate_flops[bf16]\"\nvalue = 80", "gemm.x\"\nvalue = 80", "There is no check 'gemm'"),
         ("matmul.rate_flops[bf16]\"\nvalue = 80", "matmul\"\nvalue = 80", "expected check.metric"),
         ("NVIDIA X", "NVIDIA Y", "Name it nvidia-y.toml"),

@@ -148,12 +148,12 @@ def test_of_two_files_that_disagree_the_first_is_taken_and_the_other_listed(
 @pytest.mark.parametrize(
     ("name", "content", "code", "why"),
     [
-        ("a.conf", b"nothing", 2, "no configuration of AzNHC"),
+        ("a.conf", b"nothing", 2, "not a configuration of AzNHC"),
         ("a.json", b"[]", 2, "Expected tables"),
         ("a.csv", b"a;b\n", 2, "expected at least key and unit"),
         ("a.csv", b"key,unit,lower\n", 3, "Nothing in these files"),
         ("a.txt", b"", 2, "expected .conf, .json, .jsonl or .csv"),
-        ("a.conf", b"\xff\xfe", 2, "is no text"),
+        ("a.conf", b"\xff\xfe", 2, "is not text"),
         ("a.json", None, 2, "Cannot read a.json"),
     ],
 )

@@ -339,7 +339,7 @@ def test_what_a_log_holds_stays_in_its_folder(
     name: str, kind: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log, "_packed", lambda path, without: _evil(name, kind))
-    with pytest.raises(StoreError, match="no plain file of a run folder"):
+    with pytest.raises(StoreError, match="not a plain file of a run folder"):
         log.from_log(list(log.to_log(RunFolder(tmp_path / "r1"))), tmp_path / "to")
     assert not list((tmp_path / "to").glob("*"))
     assert not (tmp_path / "evil").exists()
@@ -455,7 +455,7 @@ def test_a_secret_that_is_no_key_is_told(tmp_path: Path) -> None:
         pytest.skip("no ssh-keygen: apt-get install openssh-client")
     (tmp_path / "pasted").write_text("-----BEGIN NONSENSE-----\n")
     with (
-        pytest.raises(LaunchError, match="no private key without a passphrase"),
+        pytest.raises(LaunchError, match="not a private key without a passphrase"),
         sshd(tmp_path, tmp_path / "pasted", 1, {}),
     ):
         pass
@@ -464,6 +464,6 @@ def test_a_secret_that_is_no_key_is_told(tmp_path: Path) -> None:
 
 def test_a_plan_is_needed_to_call_a_folder_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log, "_packed", lambda path, without: _evil("other.json"))
-    with pytest.raises(StoreError, match="no run folder"):
+    with pytest.raises(StoreError, match="not a run folder"):
         log.from_log(list(log.to_log(RunFolder(tmp_path / plan().run_id))), tmp_path / "to")
     assert not list((tmp_path / "to").glob("*"))

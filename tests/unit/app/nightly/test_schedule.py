@@ -75,7 +75,7 @@ def test_what_no_crontab_takes_is_refused(bad: str) -> None:
         cron_block(Schedule(time(2), (bad, "run"), Path("/home"), Path("/shared/runs"), Path("/log")))
 
 
-#: Lines of others: comments, variables, our marks for another folder, half marks, bytes that are no UTF-8, DOS ends.
+#: Lines of others: comments, variables, our marks for another folder, half marks, bytes that are not UTF-8, DOS ends.
 LINES = st.one_of(
     st.sampled_from(
         [

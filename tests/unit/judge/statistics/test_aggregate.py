@@ -105,7 +105,7 @@ def test_no_samples_are_no_values() -> None:
 
 
 def test_a_number_that_is_as_large_as_numbers_get_does_no_harm() -> None:
-    # loss_error says 1.8e308 when a loss is no number.
+    # loss_error says 1.8e308 when a loss is not a number.
     largest = float(np.finfo(np.float64).max)
     column = columns([record("speed", "node0", {"rate_flops": [largest, largest]})])["speed.rate_flops"]
     assert column.value[0] == largest or np.isinf(column.value[0])

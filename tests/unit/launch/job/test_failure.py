@@ -151,7 +151,9 @@ def test_mpiexec_names_no_node_that_counts_so_the_rank_itself_tells(recorded: st
 def test_without_the_launchers_words_the_rank_without_a_word_is_the_one() -> None:
     the_step = step(CHECKS)
     loss = loss_of(the_step, words(the_step, "allreduce", silent=[3]), [], late=False)
-    assert loss == Loss((3,), ("node3",), "allreduce", "left no word while the others were ended waiting", "silent")
+    assert loss == Loss(
+        (3,), ("node3",), "allreduce", "wrote no record; the other ranks were terminated while waiting for it", "silent"
+    )
 
 
 def test_a_step_that_ran_out_of_time_says_so() -> None:
@@ -552,7 +554,7 @@ SURVIVORS_FIRST = parse_deaths((DATA / "launchers/srun_mpi5_peers_abort.err").re
         ({"r1": 1, "r2": 5, "r3": 1}, (2,), "exit code 5"),
         ({"r2": -9}, (2,), "signal 9 (Killed)"),
         ({"r2": 5}, (2,), "exit code 5"),
-        ({"r1": 14, "r3": 14}, (2,), "left no word"),
+        ({"r1": 14, "r3": 14}, (2,), "wrote no record"),
         # Who was ended by SIGTERM, which launchers send to all, has not given up.
         ({"r1": -15, "r2": 5}, (2,), "exit code 5"),
         ({"r1": -15, "r2": -9}, (2,), "signal 9 (Killed)"),

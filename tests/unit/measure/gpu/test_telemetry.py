@@ -132,7 +132,7 @@ def test_a_device_that_is_not_there_says_so(watch: Any) -> None:
 def test_a_cpu_has_nothing_to_see() -> None:
     with sampling("cpu") as seen:
         pass
-    assert seen.why_not == "cpu is no GPU"
+    assert seen.why_not == "cpu is not a GPU"
     assert (seen.clock_hz, seen.power_w, seen.energy_j, seen.temperature_max_c) == (None, None, None, None)
     assert seen.reasons == {}
 

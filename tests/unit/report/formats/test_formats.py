@@ -274,7 +274,7 @@ def test_nodes_are_bad_good_or_unjudged_and_nothing_else() -> None:
 
 
 def test_a_name_that_means_something_to_a_shell_is_in_no_list() -> None:
-    with pytest.raises(RunError, match="no name of a host"):
+    with pytest.raises(RunError, match="not a host name"):
         report(hostile(), "nodes-bad")
 
 
