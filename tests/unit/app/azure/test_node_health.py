@@ -135,6 +135,7 @@ def test_a_log_of_aznhc_is_judged_whatever_its_status_says(name: str, outcome: O
         ("v4_r2_allocation_error_yet_pass.json", Outcome.ERROR, ""),
         ("v4_already_running.json", Outcome.ERROR, "another diagnostic is running"),
         ("v4_all_skipped.json", Outcome.NOT_RUN, "skipped every sub-test"),
+        ("v3_r3_all_but_deployment_skipped.json", Outcome.NOT_RUN, "looked at the software only"),
         ("no_host_engine.txt", Outcome.NOT_RUN, "no host engine answers"),
         ("mig.txt", Outcome.NOT_RUN, "MIG"),
     ],
