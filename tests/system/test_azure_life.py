@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 from support.azure_fixtures import CPU_SIZE, Said, config_text
 from support.azure_nodes import Vms, azure_vms
-from support.ssh_hosts import ssh_hosts, why_not
+from support.many_nodes import DEAD, many_nodes
+from support.ssh_hosts import why_not
 from support.submission import noise
 
+from hpcaccept.app.azure import node_health
 from hpcaccept.app.azure.gather import gather
 from hpcaccept.cli import main
+from hpcaccept.model.verdict import Outcome
 
 if TYPE_CHECKING:
     from support.arm_server import ArmServer
@@ -71,22 +75,13 @@ def test_from_up_to_down(logged_in: ArmServer, tmp_path: Path, said: Said) -> No
 
 
 def test_each_of_300_nodes_is_accounted_for(tmp_path: Path) -> None:
-    """300 names of four sshds, two of them dead: an address where nobody is, and a host key that is another one."""
-    with ssh_hosts(tmp_path, 4) as hosts:
-        for host in range(4):
-            hosts.kill(host)
-        with (tmp_path / "sshd_config").open("a") as settings:
-            settings.write("MaxStartups 500\n")
-        for host in range(4):
-            hosts.sshd(host)
-        common = hosts.config.read_text().partition("Host *")[2]
-        names = [f"n{number:03d}" for number in range(300)]
-        address = {name: hosts.address(number % 4) for number, name in enumerate(names)}
-        address["n007"] = f"{hosts.network}.77"
-        more = {"n100": "  HostKeyAlias another\n"}
-        each = "".join(f"Host {name}\n  HostName {address[name]}\n{more.get(name, '')}" for name in names)
-        (tmp_path / "many").write_text(f"{each}Host *{common}")
-        found = gather(names, "echo here", config=tmp_path / "many", deadline_s=300)
-    assert [one.node for one in found] == names
-    assert {one.node for one in found if one.why} == {"n007", "n100"}
-    assert {one.output for one in found if not one.why} == {b"here\n"}
+    """Gathered and judged as ``health`` does; two are dead: an address where nobody is, and a host key that is another one."""
+    with many_nodes(tmp_path, 300) as many:
+        found = gather(many.names, many.health_command, config=many.config, deadline_s=300)
+    assert tuple(one.node for one in found) == many.names
+    assert tuple(one.node for one in found if one.why) == DEAD
+    gathered = {one.node: node_health.unpack(one.output, one.why) for one in found}
+    health = node_health.judge_nodes(gathered, gpus=8, now=dt.datetime.now(dt.timezone.utc))
+    assert health.counts == {Outcome.PASS: 298, Outcome.ERROR: 2}
+    assert tuple(row.node for row in health.rows if row.verdict.outcome is Outcome.ERROR) == DEAD
+    assert all("cannot be reached" in row.verdict.reason for row in health.rows if row.node in DEAD)
