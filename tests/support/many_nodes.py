@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept.app.azure.node_health import gather_command
@@ -13,7 +14,6 @@ from support.stand_ins import DATA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _SSHDS = 4
 #: Nobody is at the address of the first one; the second one has another host key than the one that is known.

@@ -307,7 +307,7 @@ def test_the_table_says_why() -> None:
 
 def test_a_thousand_nodes_are_all_accounted_for() -> None:
     """Sick, silent, unknown and old ones among healthy ones: each is called what it is, and nobody is left out."""
-    kinds: dict[int, tuple[Files, Outcome]] = {
+    kinds: dict[int, tuple[Mapping[str, bytes | str], Outcome]] = {
         7: (files(aznhc="failing"), Outcome.FAIL),
         11: (unpack(b"", "did not end within 60 s"), Outcome.ERROR),
         13: (files(aznhc="unsupported", aznhc_word="unknown"), Outcome.NOT_RUN),

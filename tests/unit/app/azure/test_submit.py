@@ -70,7 +70,7 @@ def test_nccl_is_the_suite_fabric_with_the_variables_and_limits_of_the_size(call
     suite = Path("h200/nccl.toml").read_text()
     assert suite.startswith(built_in()["fabric"].read_text())
     assert '[limits."allreduce.busbw_bytes[nccl/1GiB]"]\nlower = 1.875e+11\n' in suite
-    assert 'source = "the network cards allow 750 GB/s"' in suite
+    assert 'source = "hpcaccept\'s own: half of the network cards of a node; they allow 750 GB/s"' in suite
     assert typed.startswith("env NCCL_TOPO_FILE=/opt/microsoft/ndv5-topo.xml NCCL_SOCKET_IFNAME=eth0 ")
     assert typed.endswith("/nccl.toml")
 
