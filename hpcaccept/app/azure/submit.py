@@ -82,15 +82,15 @@ def nccl_environment(cluster: Cluster) -> dict[str, str]:
 
 
 def nccl_suite(cluster: Cluster, place: Path) -> str:
-    """The suite that ``nccl`` runs: ``fabric`` with the limits of the cluster's network cards, written to ``nccl.toml``; ``fabric`` where there are none.
+    """The suite that ``nccl`` runs: ``fabric``, nccl-tests over all nodes, and the limits of the cluster's network cards where there are any, written to
+    ``nccl.toml``; ``fabric`` for nodes without GPUs.
 
     Raises:
         RunError: the folder cannot be written.
     """
-    limits = nccl_limits.limits(cluster)
-    if not limits:
+    if not cluster.gpus:
         return "fabric"
-    text = built_in()["fabric"].read_text("utf-8") + limits
+    text = built_in()["fabric"].read_text("utf-8") + nccl_limits.ALL_NODES + nccl_limits.limits(cluster)
     replace_files({"nccl.toml": text.encode()}, place)
     return str(place / "nccl.toml")
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 #: 300 (0.75): https://github.com/Azure/ai-infrastructure-on-azure/blob/main/skills/slurm/sku_performance_baseline.md (read in November 2026). It is no
 #: floor at 1 GiB, and says nothing of two nodes.
 _ALL_REDUCE_SHARE, _ALL_TO_ALL_SHARE = 0.5, 0.4
+#: All-reduce of nccl-tests over all GPUs, to 8 GiB as the replaced script measured it. Optional: the program must be there, and of the launcher's MPI.
+ALL_NODES = "\n[checks.nccl_tests_world]\nrequired = false\ndeadline_s = 600\n"
 #: The largest size of the sweep of ``fabric``; all-to-all rounds it down where ranks do not divide it.
 _LARGEST_BYTES = 1 << 30
 _ITEM_BYTES = 16

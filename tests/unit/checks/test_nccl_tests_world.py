@@ -76,6 +76,8 @@ def everybody(thing: Any, there: str = "b", lacks: str = "", elsewhere: int = 0)
             return [thing] * 8 + [[there, elsewhere, "Test NCCL failure" if elsewhere else ""]] * 8
         case (str(), float()):
             return [thing] * 8 + [(there, thing[1])] * 8
+        case _:
+            pass
     return [thing] * 16
 
 

@@ -69,6 +69,7 @@ def test_nccl_is_the_suite_fabric_with_the_variables_and_limits_of_the_size(call
     assert sent.endswith("/nccl.toml")
     suite = Path("h200/nccl.toml").read_text()
     assert suite.startswith(built_in()["fabric"].read_text())
+    assert "[checks.nccl_tests_world]\nrequired = false\n" in suite
     assert '[limits."allreduce.busbw_bytes[nccl/1GiB]"]\nlower = 1.875e+11\n' in suite
     assert 'source = "hpcaccept\'s own: half of the network cards of a node; they allow 750 GB/s"' in suite
     assert typed.startswith("env NCCL_TOPO_FILE=/opt/microsoft/ndv5-topo.xml NCCL_SOCKET_IFNAME=eth0 ")
@@ -107,6 +108,14 @@ def test_a_first_node_without_hpcaccept_is_told_before_anything_is_started(
     assert main(["azure", "submit", CONFIG, "--shared", "/shared", "--python", "/opt/py"]) == 3
     assert f"/opt/py on vm-0 cannot start hpcaccept: it ended with {lacks}" in capsys.readouterr().err
     assert "submit" not in calls.read_text()
+
+
+def test_sizes_without_limits_run_nccl_tests_too_and_nodes_without_gpus_do_not(tmp_path: Path) -> None:
+    assert submitting.nccl_suite(load_cluster(ROOT / "azure/gb300-rack.toml"), tmp_path) == str(tmp_path / "nccl.toml")
+    text = (tmp_path / "nccl.toml").read_text()
+    assert "[checks.nccl_tests_world]" in text
+    assert "[limits." not in text
+    assert submitting.nccl_suite(load_cluster(ROOT / "azure/dry-test.toml"), tmp_path) == "fabric"
 
 
 def test_another_size_gets_no_variables_of_ndv5() -> None:
