@@ -47,7 +47,7 @@ class NcclTestsWorld(Check):
     the program's words: it failed on any rank, took part with fewer GPUs than were asked for, verified nothing, or had to measure smaller sizes
     than it was told to.
 
-    The program is looked for on the PATH, then in ``/opt/nccl-tests/build``. Its JSON holds the whole environment; it is kept without it. What each
+    The program (``all_reduce_perf_mpi``, else ``all_reduce_perf``) is looked for on the PATH, then in ``/opt/nccl-tests/build``. Its JSON holds the whole environment; it is kept without it. What each
     process says stands in the run folder, also of those that were ended.
 
     What it does not mean: a slow node slows all; ``pairs`` and ``nccl_tests`` say which. Reduction in the switch (SHARP) beats what busbw can be on a wire.
@@ -135,7 +135,7 @@ class NcclTestsWorld(Check):
         """
         why = ""
         try:
-            found(nccl_perf.program_of(self.op), nccl_perf.INSTALL)
+            found(nccl_perf.program_of(self.op, with_mpi=True), nccl_perf.INSTALL)
         except Unavailable as lacks:
             why = lacks.cause
         world = ctx.allgather([ctx.node, why])
@@ -150,7 +150,7 @@ class NcclTestsWorld(Check):
 
     def _run(self, ctx: CheckContext, file: Path) -> tuple[Finished, str]:
         """What this process said, and its JSON: that of rank 0, empty elsewhere and of builds without -J (which have not joined MPI then)."""
-        program = nccl_perf.program_of(self.op)
+        program = nccl_perf.program_of(self.op, with_mpi=True)
         command = [
             program, "-g", "1", "-b", str(self.min_bytes), "-e", str(self.max_bytes), "-f", str(self.factor),
             "-n", str(self.iterations), "-w", str(self.warmup), "-c", "1",

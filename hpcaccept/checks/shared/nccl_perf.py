@@ -39,11 +39,17 @@ class Asked:
     factor: int
 
 
-def program_of(op: str) -> str:
-    """The program of an operation: its name where the PATH has it, or there is none; else its path."""
-    name = f"{op}_perf"
-    elsewhere = _ELSEWHERE / name
-    return str(elsewhere) if not shutil.which(name) and elsewhere.is_file() else name
+def program_of(op: str, *, with_mpi: bool = False) -> str:
+    """The program of an operation: a name that the PATH has, else its path; the usual name where there is none.
+
+    Args:
+        op: operation.
+        with_mpi: True to prefer a build for MPI that stands beside one without (``make MPI=1 NAME_SUFFIX=_mpi``).
+    """
+    names = [f"{op}_perf_mpi", f"{op}_perf"] if with_mpi else [f"{op}_perf"]
+    there = [name for name in names if shutil.which(name)]
+    elsewhere = [str(_ELSEWHERE / name) for name in names if (_ELSEWHERE / name).is_file()]
+    return [*there, *elsewhere, names[-1]][0]
 
 
 def emit(ctx: CheckContext, op: str, perf: Perf) -> int:

@@ -177,6 +177,9 @@ def test_the_program_is_found_where_images_of_clouds_have_it(tmp_path: Path, mon
     monkeypatch.setenv("PATH", "/nowhere")
     assert nccl_perf.program_of("all_reduce") == "all_reduce_perf"
     (tmp_path / "all_reduce_perf").write_text("")
+    assert nccl_perf.program_of("all_reduce", with_mpi=True) == str(tmp_path / "all_reduce_perf")
+    (tmp_path / "all_reduce_perf_mpi").write_text("")
+    assert nccl_perf.program_of("all_reduce", with_mpi=True) == str(tmp_path / "all_reduce_perf_mpi")
     assert nccl_perf.program_of("all_reduce") == str(tmp_path / "all_reduce_perf")
 
 
