@@ -61,6 +61,8 @@ def _run(folder: RunFolder, step_id: str) -> int:
     rank.image = os.environ.get("HPCACCEPT_IMAGE_DIGEST") or os.environ.get("HPCACCEPT_IMAGE", "")
     watch = Watch(rank.last_words)
     if brings_mpi(step):
+        if guess is None:
+            return _cannot_start(rank, "the launcher does not say which rank this process is", _REMEDY_STRAY)
         return measure_apart(rank, watch)
     watch.expect("MPI start", step.start_deadline_s, waits=True)
     try:
