@@ -16,14 +16,10 @@ package_update: true
 packages: [inotify-tools, mdadm, ncdu, nload, tmux, tree, xfsprogs]
 write_files:
 """
-#: What is run once, at the first start, whatever becomes of the line before.
+#: What is run once, at the first start.
 _TAIL = """\
 runcmd:
-  - [systemctl, daemon-reload]
-  - [systemctl, enable, --now, hpcaccept-forget.service]
-  - [systemctl, enable, --now, hpcaccept-nvme.service]
-  - [systemctl, enable, --now, hpcaccept-persistence.service]
-  - [/opt/run-health-checks.sh, "2"]
+  - [/opt/first-start.sh, "2"]
 """
 
 

@@ -11,7 +11,8 @@ hostfile=$1 out=$2
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 status=0
-bash "$(dirname -- "${BASH_SOURCE[0]}")/gather-file.sh" "$hostfile" /var/log/node-info.log "$folder" || status=$?
+bash "$(dirname -- "${BASH_SOURCE[0]}")/gather-file.sh" "$hostfile" /var/log/node-info.log "$folder" |
+  sed 's|, in /[^ ]*$||' || status=$?
 
 : >"$out"
 while read -r node _; do

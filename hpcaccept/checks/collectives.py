@@ -52,8 +52,8 @@ _REFUSALS = ("not support", "unsupported", "not implemented", "no backend type a
 class Collectives(Check):
     """Latency and bandwidth of all-gather, reduce-scatter, all-to-all, broadcast and all-reduce in float32, for three kinds of groups.
 
-    Groups: ``world``, all ranks (its all-reduce is the check ``allreduce``); ``node``, the ranks of each node, all nodes at
-    the same time; ``rail``, the ranks with the same local index of all nodes, all rails at the same time, which is how
+    Groups: ``world``, all ranks (its all-reduce is the check ``allreduce``, and is measured here where there is no other group);
+    ``node``, the ranks of each node, all nodes at the same time; ``rail``, the ranks with the same local index of all nodes, all rails at the same time, which is how
     traffic leaves a node with a network card per GPU. A group that would be another one again is left out.
 
     Variants: operation, group and size of the larger buffer, as in ``all_gather/node/64MiB`` or ``broadcast/rail3/1GiB``.
@@ -160,19 +160,21 @@ class Collectives(Check):
         device = open_device(ctx.device)
         rates: list[nccl_transport.Rate] = []
         with ctx.process_group() as backend:
-            for group in self.groups:
-                if group in layouts:
-                    team = Team.from_layout(group, layouts[group], ctx.rank)
-                    rates += self._measure_group(ctx, device, team)
+            there = [group for group in self.groups if group in layouts]
+            for group in there:
+                team = Team.from_layout(group, layouts[group], ctx.rank)
+                rates += self._measure_group(ctx, device, team, alone=len(there) == 1)
             nccl_transport.report(ctx, backend, self.expect_transport)
             nccl_transport.judge_rates(ctx, backend, rates)
 
-    def _measure_group(self, ctx: CheckContext, device: Device, team: Team) -> list[nccl_transport.Rate]:
+    def _measure_group(
+        self, ctx: CheckContext, device: Device, team: Team, *, alone: bool
+    ) -> list[nccl_transport.Rate]:
         """Measure and emit a group; on rank 0 what its collectives between nodes reached."""
         rates = []
         nodes, each = nccl_transport.even_nodes(ctx.allgather(ctx.node))
         for operation in self.operations:
-            if operation == "all_reduce" and team.group == "world":
+            if operation == "all_reduce" and team.group == "world" and not alone:
                 continue  # is a check of its own
             if why := _refusal(ctx, device, exchange(operation, team, device.name, len(team.ranks))):
                 ctx.unsupported(f"{operation}/{team.group}", why)

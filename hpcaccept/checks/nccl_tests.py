@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from hpcaccept.checks.shared import nccl_perf
 from hpcaccept.errors import NotUnderstood, ToolError, UsageError
 from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.finding_code import FindingCode
@@ -15,20 +16,12 @@ from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.model.parameter import MOST_BYTES, WEEK_S, param
 from hpcaccept.parse.nccl_tests import Perf, failures, has_no_json, parse_json, parse_table, redacted
 from hpcaccept.transport.tool import run_tool
-from hpcaccept.units import show_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from hpcaccept.transport.process import Done
 
-_SOURCE = "https://github.com/NVIDIA/nccl-tests/blob/master/doc/PERFORMANCE.md"
-_INSTALL = "Add nccl-tests to the image: https://github.com/NVIDIA/nccl-tests"
-#: Its programs, without _perf. https://github.com/NVIDIA/nccl-tests/tree/master/src
-_DEFAULT_OPS = ("all_reduce", "all_gather", "reduce_scatter", "alltoall", "broadcast")
-_OPS = (*_DEFAULT_OPS, "alltoallv", "gather", "hypercube", "reduce", "scatter", "sendrecv")
-#: From here on the bus bandwidth says something; below it, the time.
-_LARGE_BYTES = 4 << 20
 #: What an MPI, the scheduler or a site may have left in the environment: a build with MPI would join the job of this
 #: rank, …
 _FOREIGN = ("PMIX_", "PMI_", "OMPI_", "PRTE_", "HYDRA_", "MPI_", "SLURM_", "NCCL_TESTS_")
@@ -71,25 +64,25 @@ class NcclTests(Check):
     metrics: ClassVar = (
         Metric(
             "busbw_bytes", "B/s", "higher", "Bus bandwidth of a collective over the GPUs of a node.", title="nccl-tests bus bandwidth ({})",
-            formula="bytes / seconds · 2(n-1)/n (all-reduce), (n-1)/n (all-gather, reduce-scatter, all-to-all), 1", source=_SOURCE,
+            formula="bytes / seconds · 2(n-1)/n (all-reduce), (n-1)/n (all-gather, reduce-scatter, all-to-all), 1", source=nccl_perf.SOURCE,
             scope="node", peer_floor=0.02, required=False,
         ),
         Metric(
-            "algbw_bytes", "B/s", "exact", "Size of the message over the time.", title="nccl-tests algorithm bandwidth ({})", formula="bytes / seconds", source=_SOURCE,
+            "algbw_bytes", "B/s", "exact", "Size of the message over the time.", title="nccl-tests algorithm bandwidth ({})", formula="bytes / seconds", source=nccl_perf.SOURCE,
             scope="node", required=False, headline=False,
         ),
         Metric(
-            "latency_s", "s", "lower", "Time of one collective of a small size.", title="nccl-tests time ({})", formula="seconds / iterations", source=_SOURCE,
+            "latency_s", "s", "lower", "Time of one collective of a small size.", title="nccl-tests time ({})", formula="seconds / iterations", source=nccl_perf.SOURCE,
             scope="node", peer_floor=0.20, required=False, headline=False,
         ),
         Metric(
             "wrong_elements", "elements", "lower", "Elements of a result that are not what they must be.", title="nccl-tests, wrong results ({})",
-            formula="#wrong out of place + in place", source=_SOURCE, scope="node", statistic="worst",
+            formula="#wrong out of place + in place", source=nccl_perf.SOURCE, scope="node", statistic="worst",
             limit=at_most(0, "elements", "nccl-tests allows for the rounding of the type"), required=False, code=FindingCode.SUM_WRONG,
         ),
     )  # fmt: skip
 
-    ops: tuple[str, ...] = param(_DEFAULT_OPS, one_of=_OPS, not_empty=True, variants=True)
+    ops: tuple[str, ...] = param(nccl_perf.DEFAULT_OPS, one_of=nccl_perf.OPS, not_empty=True, variants=True)
     min_bytes: int = param(4 << 10, at_least=1, at_most=MOST_BYTES, unit="B")
     max_bytes: int = param(1 << 30, at_least=1, at_most=MOST_BYTES, unit="B")
     factor: int = param(4, at_least=2, at_most=1 << 20)
@@ -133,29 +126,17 @@ class NcclTests(Check):
             return [f"{op}_perf ended with {done.returncode}: {said}"]
         if perf.nccl:
             ctx.fact("nccl", perf.nccl)
-        wrong = _emit(ctx, op, perf)
-        troubles = [f"{op} of {show_bytes(row.size_bytes)} was not verified" for row in perf.rows if row.wrong is None]
-        if perf.out_of_bounds and not wrong:
-            troubles.append(f"{op}_perf counts {perf.out_of_bounds} values out of bounds and no wrong element")
-        if perf.devices != ctx.gpus_asked:
-            troubles.append(f"{op}_perf speaks of {perf.devices} GPUs, {ctx.gpus_asked} were asked for")
-        largest = max(row.size_bytes for row in perf.rows)
-        if perf.reduced_bytes or largest * self.factor <= self.max_bytes:
-            troubles.append(
-                f"{op}_perf came to {show_bytes(largest)}, {show_bytes(self.max_bytes)} was asked for: is memory taken?"
-            )
-        if done.returncode and not wrong:
-            said = "; ".join(perf.errors) or "it gives no reason"
-            troubles.append(f"{op}_perf ended with {done.returncode}: {said}")
-        elif perf.errors:
+        wrong = nccl_perf.emit(ctx, op, perf)
+        if perf.errors and (wrong or not done.returncode):
             ctx.fact(f"nccl_said[{op}]", "; ".join(perf.errors))
-        return troubles
+        asked = nccl_perf.Asked(ctx.gpus_asked, self.max_bytes, self.factor)
+        return list(nccl_perf.troubles_of(op, perf, asked, status=done.returncode, wrong=wrong))
 
     def _run(self, ctx: CheckContext, op: str) -> tuple[Done, Perf | None]:
         """With JSON where the build can, else the table. None: it failed before there was either."""
         program = f"{op}_perf"
         command = [
-            program, "-g", str(ctx.gpus_asked), "-b", str(self.min_bytes), "-e", str(self.max_bytes), "-f", str(self.factor),
+            nccl_perf.program_of(op), "-g", str(ctx.gpus_asked), "-b", str(self.min_bytes), "-e", str(self.max_bytes), "-f", str(self.factor),
             "-n", str(self.iterations), "-w", str(self.warmup), "-c", "1",
         ]  # fmt: skip
         environment = _environment(os.environ)
@@ -163,14 +144,14 @@ class NcclTests(Check):
         with tempfile.TemporaryDirectory(prefix="hpcaccept-") as private:
             file = Path(private) / "perf.json"
             done = run_tool(
-                ctx, [*command, "-J", str(file)], timeout_s=self.timeout_s, env=environment, remedy=_INSTALL
+                ctx, [*command, "-J", str(file)], timeout_s=self.timeout_s, env=environment, remedy=nccl_perf.INSTALL
             )
             if file.exists():
                 document = file.read_text("utf-8", errors="replace")
                 ctx.keep(f"{program}.json", redacted(document))
                 return done, _unless_failed(done, lambda: parse_json(document, f"{done.stdout}\n{done.stderr}"))
         if has_no_json(f"{done.stdout}\n{done.stderr}"):
-            done = run_tool(ctx, command, timeout_s=self.timeout_s, env=environment, remedy=_INSTALL)
+            done = run_tool(ctx, command, timeout_s=self.timeout_s, env=environment, remedy=nccl_perf.INSTALL)
         text = f"{done.stdout}\n{done.stderr}"
         return done, _unless_failed(done, lambda: parse_table(text))
 
@@ -188,19 +169,3 @@ def _unless_failed(done: Done, parse: Callable[[], Perf]) -> Perf | None:
 def _environment(environ: Mapping[str, str]) -> dict[str, str | None]:
     foreign: dict[str, str | None] = {name: None for name in environ if name.startswith(_FOREIGN)}
     return {**foreign, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-
-
-def _emit(ctx: CheckContext, op: str, perf: Perf) -> int:
-    """Emit every size; gives how many elements were wrong."""
-    wrong = 0
-    for row in perf.rows:
-        variant = f"{op}/{show_bytes(row.size_bytes)}"
-        if row.wrong is not None:
-            ctx.emit("wrong_elements", row.wrong, variant)
-            wrong += row.wrong
-        if row.size_bytes >= _LARGE_BYTES:
-            ctx.emit("busbw_bytes", row.out_of_place.busbw_bytes, variant)
-            ctx.emit("algbw_bytes", row.out_of_place.algbw_bytes, variant)
-        else:
-            ctx.emit("latency_s", row.out_of_place.time_s, variant)
-    return wrong

@@ -116,6 +116,9 @@ class Check(abc.ABC):
     on_device: ClassVar[bool] = True
     #: True when it speaks of GPUs only: where none were asked for it is shown as not run, and is no failure.
     needs_gpu: ClassVar[bool] = False
+    #: True when a program that it starts on every rank is that rank's process in the MPI of the step. Such a check has a step of its own, in which
+    #: the rank leaves MPI alone: of ``ctx`` there are ``allgather``, ``bcast`` and ``barrier``, through the run folder. GPUs only, scope ``world``.
+    brings_mpi: ClassVar[bool] = False
 
     def begin(self, ctx: CheckContext) -> Any:  # noqa: B027 (most checks judge no difference)
         """Look at the device before the first check of the step loads it: the *before* of a difference.

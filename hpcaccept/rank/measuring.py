@@ -66,11 +66,11 @@ def measure_check(rank: Rank, comm: MPI.Intracomm, task: Task, watch: Watch) -> 
     place, spec, check, ctx = rank.place, task.spec, task.check, task.ctx
     # Only a first import may keep the others waiting for minutes.
     ready_s = spec.deadline_s if set(check.needs) <= set(rank.imported) else IMPORT_DEADLINE_S
-    obstacle = task.fault or _prepare(rank, check, watch)
+    obstacle = task.fault or prepare(rank, check, watch)
     ctx.model = rank.model
     watch.expect("waiting for all ranks to be ready", ready_s, waits=True)
     if check.scope == "world":
-        obstacle = obstacle or _obstacle_elsewhere(mpi.allgather(comm, (rank.node, str(obstacle or ""))))
+        obstacle = obstacle or obstacle_elsewhere(mpi.allgather(comm, (rank.node, str(obstacle or ""))))
     else:
         mpi.barrier(comm)
     begun = time.monotonic()
@@ -109,7 +109,7 @@ def measure_check(rank: Rank, comm: MPI.Intracomm, task: Task, watch: Watch) -> 
         stopped = watch.stopped_since(begun) if check.scope == "world" else ""
         fault = RunError(f"{stopped}; then {why}") if stopped else why
     taken.tell(ctx, check, ours)
-    record = _conclude(rank, spec, ctx, fault, started_at, taken.duration_s)
+    record = conclude(rank, spec, ctx, fault, started_at, taken.duration_s)
     if stopped:
         record = replace(record, interruption="stopped")
     rank.journal.write(record)
@@ -121,7 +121,7 @@ def _longest_queue(place: RankPlacement) -> int:
     return place.size if place.in_turn or not place.shared_kernel else 1
 
 
-def _prepare(rank: Rank, check: Check, watch: Watch) -> Exception | None:
+def prepare(rank: Rank, check: Check, watch: Watch) -> Exception | None:
     """Import what the check needs, before anything is timed; what stands in the way, or None."""
     assert rank.place is not None
     if rank.place.gpus_asked and check.on_device:
@@ -173,7 +173,8 @@ def _no_gpu(rank: Rank) -> Unavailable | None:
     return None
 
 
-def _obstacle_elsewhere(obstacles: list[tuple[str, str]]) -> Unavailable | None:
+def obstacle_elsewhere(obstacles: list[tuple[str, str]]) -> Unavailable | None:
+    """Why a check of all ranks together cannot be measured: the first rank that cannot take part, by node and cause."""
     for number, (node, why) in enumerate(obstacles):
         if why:
             return Unavailable(f"rank {number} on {node} cannot take part: {why}")
@@ -214,9 +215,10 @@ def _in_turn(
     return fault
 
 
-def _conclude(
+def conclude(
     rank: Rank, spec: CheckSpec, ctx: MpiContext, fault: Exception | None, started_at: str, duration_s: float
 ) -> Record:
+    """The record of a measurement that has ended, well or with a fault."""
     facts = {**ctx.facts, **{f"{module}_version": version for module, version in rank.imported.items()}}
     if package := checks.origin(spec.name):
         facts["package"] = package

@@ -7,18 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpcaccept import __version__
 from hpcaccept.errors import HpcacceptError, RunFolderFull
-from hpcaccept.measure.context import RankPlacement
-from hpcaccept.measure.gpu import driver
-from hpcaccept.measure.host import host
-from hpcaccept.measure.host.shared_cores import CoreShare, cores_together
 from hpcaccept.measure.ranks import mpi, pmix
-from hpcaccept.model.record import CheckStarted, RankFinished, RankStarted
-from hpcaccept.parse.slurm.gres import is_slice
+from hpcaccept.model.record import CheckStarted, RankFinished
 from hpcaccept.rank import EXIT_ABORT, EXIT_CANNOT_START, EXIT_FOLDER_FULL, REMEDY_EXTRA
 from hpcaccept.rank.journal_name import journal_name, rank_from_environment
 from hpcaccept.rank.measuring import begin, measure_check
+from hpcaccept.rank.own_mpi import brings_mpi, measure_apart
+from hpcaccept.rank.placement import node_of, own_share, settle
 from hpcaccept.rank.plugins import missing_plugins
 from hpcaccept.rank.preflight import enter
 from hpcaccept.rank.rank import Rank
@@ -29,7 +25,6 @@ from hpcaccept.store.journal import Journal
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-    from hpcaccept.model.plan import Step
     from hpcaccept.model.record import Interruption
 
 _REMEDY_STRAY = (
@@ -61,10 +56,14 @@ def _run(folder: RunFolder, step_id: str) -> int:
     guess = rank_from_environment(os.environ)
     journal = Journal(folder.records(step_id) / journal_name(os.environ, os.getpid()))
     if not step.checks:
-        return enter(folder.read_plan(), journal, _node(step, guess or 0), guess or 0)
-    rank = Rank(step, journal, _node(step, guess or 0), guess or 0, outputs=folder.outputs(step_id))
+        return enter(folder.read_plan(), journal, node_of(step, guess or 0), guess or 0)
+    rank = Rank(step, journal, node_of(step, guess or 0), guess or 0, outputs=folder.outputs(step_id))
     rank.image = os.environ.get("HPCACCEPT_IMAGE_DIGEST") or os.environ.get("HPCACCEPT_IMAGE", "")
     watch = Watch(rank.last_words)
+    if brings_mpi(step):
+        if guess is None:
+            return _cannot_start(rank, "the launcher does not say which rank this process is", _REMEDY_STRAY)
+        return measure_apart(rank, watch)
     watch.expect("MPI start", step.start_deadline_s, waits=True)
     try:
         comm = mpi.start()
@@ -73,7 +72,7 @@ def _run(folder: RunFolder, step_id: str) -> int:
     if comm.Get_size() != step.ranks:
         return _cannot_start(rank, _stray(comm.Get_size(), step.ranks), _REMEDY_STRAY, "stray")
     rank.number = comm.Get_rank()
-    rank.node = _node(step, rank.number)
+    rank.node = node_of(step, rank.number)
     _settle(rank, comm)
     missing = missing_plugins(rank, comm)
     tasks = [begin(rank, comm, spec, watch, missing.get(spec.name)) for spec in step.checks]
@@ -111,13 +110,6 @@ def _leave() -> None:
     os._exit(0)
 
 
-def _node(step: Step, rank: int) -> str:
-    if step.virtual:
-        return step.nodes[min(rank // step.ranks_per_node, len(step.nodes) - 1)]
-    # A launcher that reaches hosts by names of its own says which one this is.
-    return os.environ.get("HPCACCEPT_NODE") or os.environ.get("SLURMD_NODENAME") or host.hostname()
-
-
 def _cannot_start(rank: Rank, cause: str, remedy: str, interruption: Interruption = "") -> int:
     for spec in rank.step.checks:
         rank.journal.write(rank.record(spec, "error", cause=cause, remedy=remedy, interruption=interruption))
@@ -126,47 +118,9 @@ def _cannot_start(rank: Rank, cause: str, remedy: str, interruption: Interruptio
 
 def _settle(rank: Rank, comm: MPI.Intracomm) -> None:
     """Learn who else is here, and say hello."""
-    cores, boot = host.usable_cores(), host.boot_id()
-    mine = CoreShare(host.affinity(), host.cgroup(), host.cpu_quota())
-    world = mpi.allgather(comm, (rank.node, boot, mine))
-    node_ranks = tuple(r for r, (node, _, _) in enumerate(world) if node == rank.node)
-    host_ranks = tuple(r for r, (_, there, _) in enumerate(world) if there == boot)
-    host_cores = cores_together(world[r][2] for r in host_ranks)
-    local = node_ranks.index(rank.number)
-    device = driver.place_rank(local) if rank.step.gpus_per_node else "cpu"
-    rank.place = RankPlacement(
-        rank=rank.number,
-        size=len(world),
-        node=rank.node,
-        node_ranks=node_ranks,
-        host_ranks=host_ranks,
-        host_cores=host_cores,
-        cores=cores,
-        device=device,
-        gpus_asked=rank.step.gpus_per_node,
-        slices_asked=is_slice(rank.step.gpu_type),
-        shared_kernel=len(host_ranks) == len(world),
-    )
-    rank.queue = comm.Split(color=min(host_ranks), key=rank.number)
-    os.environ["OMP_NUM_THREADS"] = str(rank.place.threads)
-    rank.model = "" if rank.step.gpus_per_node else host.cpu_model()
+    world = mpi.allgather(comm, own_share(rank))
     from mpi4py import MPI
 
     library = " ".join(MPI.Get_library_version().split(",")[0].split("\n")[0].strip("\0 ").split())
-    rank.journal.write(
-        RankStarted(
-            rank=rank.number,
-            size=len(world),
-            node=rank.node,
-            pid=os.getpid(),
-            python=".".join(map(str, sys.version_info[:3])),
-            version=__version__,
-            mpi=library,
-            boot_id=boot,
-            cores=cores,
-            ranks_on_host=len(host_ranks),
-            in_turn=rank.place.in_turn,
-            threads=rank.place.threads,
-            host_cores=host_cores,
-        ),
-    )
+    host_ranks = settle(rank, world, library)
+    rank.queue = comm.Split(color=min(host_ranks), key=rank.number)

@@ -7,13 +7,15 @@ ends it even when the rank is killed alone. Trap: that signal comes when the *th
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import subprocess
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
+from hpcaccept.bounded import read_bytes
 from hpcaccept.errors import ToolError
 from hpcaccept.model.check import Unavailable
 from hpcaccept.transport.process import Done
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     from hpcaccept.model.check import CheckContext
 
 
+#: For a program to end by itself when it is of no use any more.
+_GIVE_UP_S = 5.0
+#: Of what one program says.
+_MOST_OUTPUT = 64 * 1024 * 1024
 #: A running tool, output in pipes.
 Tool = subprocess.Popen[bytes]
 
@@ -58,6 +64,18 @@ def started(command: Sequence[str], *, env: Mapping[str, str | None] | None = No
     Raises:
         Unavailable: it is not installed here.
     """
+    with _running(command, env, remedy, subprocess.PIPE, subprocess.PIPE) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def _running(
+    command: Sequence[str],
+    env: Mapping[str, str | None] | None,
+    remedy: str,
+    out: IO[bytes] | int,
+    err: IO[bytes] | int,
+) -> Iterator[Tool]:
     program = [found(command[0], remedy), *command[1:]]
     setpriv = shutil.which("setpriv")
     argv = [setpriv, "--pdeathsig", "KILL", "--", *program] if setpriv else program
@@ -65,8 +83,8 @@ def started(command: Sequence[str], *, env: Mapping[str, str | None] | None = No
     variables = {**os.environ, "LC_ALL": "C", **(env or {})}
     process = subprocess.Popen(
         argv,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdout=out,
+        stderr=err,
         stdin=subprocess.DEVNULL,
         env={name: value for name, value in variables.items() if value is not None},
     )
@@ -111,6 +129,49 @@ def run_tool(
         if text:
             ctx.keep(f"{kept}.{kind}", text)
     return done
+
+
+def run_to_files(
+    ctx: CheckContext,
+    command: Sequence[str],
+    *,
+    timeout_s: float,
+    env: Mapping[str, str | None] | None = None,
+    remedy: str = "",
+    give_up: Callable[[], bool] = lambda: False,
+) -> Finished:
+    """Like ``run_tool`` for a program that others may end together with this rank: what it says stands in the run folder as it says it.
+
+    Args:
+        ctx: of the check that runs it.
+        command: program and arguments.
+        timeout_s: after which it is killed.
+        env: variables beside those of this process; None takes one away.
+        remedy: what to do when it is not installed.
+        give_up: asked about once a second; some seconds after it says yes the program is killed, and ``late`` says so.
+
+    Raises:
+        Unavailable, ToolError: as ``run_tool``.
+    """
+    name = os.path.basename(command[0])  # noqa: PTH119 (a name, no path)
+    files = [ctx.folder / f"{name}.r{ctx.rank:06d}.{kind}" for kind in ("out", "err")]
+    begin = time.monotonic()
+    late, until = False, math.inf
+    with files[0].open("wb") as out, files[1].open("wb") as err, _running(command, env, remedy, out, err) as process:
+        while process.poll() is None and not late:
+            ctx.beat(f"{name}, {time.monotonic() - begin:.0f} s")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(1.0)
+            now = time.monotonic()
+            until = min(until, now + _GIVE_UP_S) if give_up() else until
+            late = process.poll() is None and (now - begin > timeout_s or now > until)
+    for file in files:
+        if file.stat().st_size:
+            ctx.fact(f"output[{file.name}]", f"{file.parent.parent.name}/{file.parent.name}/{file.name}")
+    if late and until == math.inf:
+        raise ToolError(f"{name} did not end within {timeout_s:g} s", "Its output until then is in the run folder.")
+    said = [_text(read_bytes(file, most=_MOST_OUTPUT)) for file in files]
+    return Finished(process.returncode, said[0], said[1], late=late)
 
 
 def finish(process: Tool, until: float, beat: Callable[[], None]) -> Finished:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -40,19 +41,30 @@ def up(config: str = "c.toml") -> tuple[str, ...]:
     return ("up", config, "--max-hours", "1", "--no-wait", "--yes")
 
 
-def ended_at(server: ArmServer, folder: Path, number: int, words: tuple[str, ...], by: int) -> tuple[int, str]:
-    """Start a command, and send it a signal while its request of that number is being answered; gives its status and what it said."""
+def ended_at(server: ArmServer, folder: Path, at: int | str, words: tuple[str, ...], by: int) -> tuple[int, str]:
+    """Start a command, and send it a signal while a request of it is being answered; gives its status and what it said.
+
+    Args:
+        server: that is asked.
+        folder: where it runs.
+        at: number of the request, polls among them, or a word of it; one that never comes lets the command end by itself.
+        words: of the command.
+        by: signal.
+    """
     arrived, go_on = threading.Event(), threading.Event()
     first = len(server.requests)
 
     def hold(*_: object) -> None:
-        if len(server.requests) - first == number + 1 and not go_on.is_set():
+        mine = len(server.requests) - first == at + 1 if isinstance(at, int) else at in server.requests[-1]
+        if mine and not go_on.is_set():
             arrived.set()
             go_on.wait(30)
 
     server.on_request = hold
     process = command(server, folder, *words)
-    assert arrived.wait(60), process.communicate()[0]
+    until = time.monotonic() + 60
+    while not arrived.wait(0.02) and process.poll() is None:
+        assert time.monotonic() < until, process.communicate()[0]
     process.send_signal(by)
     text, _ = process.communicate(timeout=30)
     server.on_request = lambda *_: None
@@ -61,35 +73,49 @@ def ended_at(server: ArmServer, folder: Path, number: int, words: tuple[str, ...
     return process.returncode, text
 
 
-def killed_at(server: ArmServer, folder: Path, number: int) -> None:
-    """``up`` is killed with SIGKILL."""
-    assert ended_at(server, folder, number, up(), signal.SIGKILL)[0] == -signal.SIGKILL
+def killed_at(server: ArmServer, folder: Path, number: int) -> bool:
+    """``up`` is killed with SIGKILL; False where it had ended before."""
+    status, text = ended_at(server, folder, number, up(), signal.SIGKILL)
+    assert status in (0, -signal.SIGKILL), text
+    return status != 0
 
 
-def requests_of_up(folder: Path) -> int:
-    """How many requests a whole ``up`` makes, polling aside."""
-    with arm_server() as server:
-        said(server, folder, *up())
-        return len([each for each in server.requests if "/operations/" not in each])
+def found_and_removed(server: ArmServer, folder: Path) -> bool:
+    """Whatever a killed client has left is in ``status``, and gone after ``down``; gives whether there was anything."""
+    there = server.billed()
+    listed = said(server, folder, "status")
+    assert ("hpcaccept-t1  t1" in listed) == bool(server.groups), listed
+    assert server.groups or not there
+    assert "a listing shows nothing with its tag" in said(server, folder, "down", "c.toml", "--yes")
+    assert server.billed() == []
+    assert server.groups == {}
+    return bool(there)
 
 
 def test_a_client_that_is_killed_at_any_request_leaves_what_is_found_and_removed(tmp_path: Path) -> None:
+    """From the first request on, polls among them, until one comes that ``up`` does not make any more."""
     (tmp_path / "c.toml").write_text(config_text())
-    total = requests_of_up(tmp_path)
-    assert total >= 11
-    billed_at = []
-    for number in range(total):
+    billed_at, number, killed = [], 0, True
+    while killed:
         with arm_server() as server:
-            killed_at(server, tmp_path, number)
-            there = server.billed()
-            billed_at += [number] if there else []
-            listed = said(server, tmp_path, "status")
-            assert ("hpcaccept-t1  t1" in listed) == bool(server.groups), listed
-            assert server.groups or not there
-            assert "a listing shows nothing with its tag" in said(server, tmp_path, "down", "c.toml", "--yes")
-            assert server.billed() == []
-            assert server.groups == {}
+            killed = killed_at(server, tmp_path, number)
+            billed_at += [number] if found_and_removed(server, tmp_path) and killed else []
+        number += 1
+        assert number < 60
+    assert number > 11
     assert billed_at, "no kill came after something was made"
+
+
+@pytest.mark.parametrize("at", ["networkInterfaces", "queryInboundNatRulePortMapping", "runCommand", "nodes-ip"])
+def test_a_client_that_is_killed_while_it_gets_to_know_the_nodes_leaves_what_is_found_and_removed(
+    tmp_path: Path, at: str
+) -> None:
+    """What follows the deployment: network cards, ports, host keys, the address; then it asks the nodes themselves and Azure no more."""
+    (tmp_path / "c.toml").write_text(config_text())
+    with arm_server() as server:
+        words = ("up", "c.toml", "--max-hours", "1", "--ready-timeout", "1", "--yes")
+        assert ended_at(server, tmp_path, at, words, signal.SIGKILL)[0] == -signal.SIGKILL
+        assert found_and_removed(server, tmp_path)
 
 
 @pytest.mark.parametrize("number", [7, 8, 9, 10, 11])

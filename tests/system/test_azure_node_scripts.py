@@ -415,6 +415,44 @@ def test_everything_is_run_whatever_one_of_them_says(
     assert node.words("dcgmi-diag.log")[-1] == "passed"
 
 
+#: systemctl that writes its words down, and whose unit named in FAILS fails.
+SYSTEMCTL = 'echo "$*" >>"$CALLS"\n[[ -z $FAILS || $* != *"$FAILS"* ]]\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "word", "fails", "ended"),
+    [
+        ("recorded/healthy", 0, "healthy", "", 0),
+        ("recorded/ib_slow", 0, "unhealthy", "", 0),
+        ("recorded/unsupported", 0, "unknown", "", 0),
+        ("recorded/healthy", 0, "healthy", "hpcaccept-nvme", 1),
+    ],
+)
+def test_a_node_is_set_up_whatever_its_health_is_and_a_unit_that_fails_is_told(
+    node: AzureNode, name: str, status: int, word: str, fails: str, ended: int
+) -> None:
+    """cloud-init calls a node failed whose last command failed: a sick node is set up, and ``health`` judges it."""
+    node.stand_in("systemctl", SYSTEMCTL)
+    calls = node.place / "calls"
+    done = node.run(
+        "/opt/first-start.sh",
+        CALLS=str(calls),
+        FAILS=fails,
+        AZNHC=str(node.bin / "run-health-checks.sh"),
+        AZNHC_LOG=str(DATA / "aznhc" / f"{name}.log"),
+        AZNHC_STATUS=str(status),
+        DCGMI_OUT=str(DATA / "dcgm" / "v4_r2_healthy.json"),
+        DCGMI_STATUS="0",
+    )
+    assert done.returncode == ended, done.stdout + done.stderr
+    assert node.words("node-health.log")[-1] == word
+    assert (f"{fails}.service failed" in done.stderr) == bool(fails)
+    assert calls.read_text().splitlines() == [
+        "daemon-reload",
+        *(f"enable --now hpcaccept-{unit}.service" for unit in ("forget", "nvme", "persistence")),
+    ]
+
+
 def test_what_the_scripts_leave_is_gathered_and_judged(node: AzureNode) -> None:
     node.run(
         "/opt/run-health-checks.sh",

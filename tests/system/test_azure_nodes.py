@@ -238,7 +238,7 @@ def test_a_first_node_that_is_gone_is_told(vms: Vms, said: Said) -> None:
     assert main(["azure", "hosts", "c.toml"]) == 0
     vms.kill(0)
     assert submit(vms, noise(0.1)) == 3
-    assert f"could not be sent to {vms.name(0)}" in said()
+    assert f"on {vms.name(0)} cannot start hpcaccept: it cannot be reached" in said()
 
 
 def logged(vms: Vms, index: int, aznhc: str, word: str) -> None:

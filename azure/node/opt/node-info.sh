@@ -12,9 +12,8 @@ address() {
 }
 
 ip=$(address)
-host=$(kvp_value "${KVP_POOL:-/var/lib/hyperv/.kvp_pool_3}" PhysicalHostName) || host=
-[[ $host =~ ^[A-Za-z0-9._-]+$ ]] || host=unknown
-line="$(hostname) ${ip:-unknown} $host"
+host=$(physical_host "${KVP_POOL:-/var/lib/hyperv/.kvp_pool_3}")
+line="$(hostname) ${ip:-unknown} ${host:-unknown}"
 echo "$line"
 [[ -w /var/log ]] || { echo "/var/log/node-info.log cannot be written: this needs root" >&2; exit 3; }
 printf '%s\n' "$line" >/var/log/node-info.log.new && mv -f /var/log/node-info.log.new /var/log/node-info.log

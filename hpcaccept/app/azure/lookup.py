@@ -51,9 +51,10 @@ def look_up(session: Session, cluster: Cluster, hours: float) -> Lookup:
     running = len(running_nodes(session, cluster))
     usages = session.every(requests.usages(session.subscription, cluster.location))
     if missing := quota.shortfalls(usages, offer, cluster, running):
+        asked = "; ".join(each.request(session.subscription) for each in missing)
         raise RunError(
-            f"Too little {'; '.join(missing)}.",
-            f"Ask for it: https://portal.azure.com, Quotas, Compute, region {cluster.location}.",
+            f"Too little {'; '.join(map(str, missing))}.",
+            f"Ask for it: {asked} (az extension add --name quota); or https://portal.azure.com, Quotas, Compute.",
         )
     _image(session, cluster)
     if cluster.network.existing_subnet:

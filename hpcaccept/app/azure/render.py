@@ -70,7 +70,11 @@ def load_cluster(file: Path, allow_ssh_from: tuple[str, ...] = ()) -> Cluster:
     except UsageError as fault:
         if str(file) in fault.message:
             raise
-        raise UsageError(f"{file}: {fault.message}", fault.remedy) from None
+        message, remedy = fault.message, fault.remedy
+        if file.suffix == ".env":
+            message = env_file.in_its_words(message)
+            remedy = remedy.replace('allow_ssh_from = ["203.0.113.7/32"]', "ALLOW_SSH_FROM=203.0.113.7/32")
+        raise UsageError(f"{file}: {message}", remedy) from None
 
 
 def shipped_cloud_init() -> Path | None:

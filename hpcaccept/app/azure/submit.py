@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from hpcaccept.provider.azure.nodes import Node
 
 _FETCHED = ("plan.json", "job.json", "driver.jsonl", "run.h5", "report.json", "report.html")
+#: Exit codes of hpcaccept; a shell has others.
+_CODES = (0, 1, 2, 3, 130)
 _RUN = re.compile(r"[0-9]{8}-[0-9]{6}-[A-Za-z0-9_.-]{1,120}")
 _MOST_BYTES = 1 << 30
 _FETCH_S = 600.0
@@ -80,15 +82,15 @@ def nccl_environment(cluster: Cluster) -> dict[str, str]:
 
 
 def nccl_suite(cluster: Cluster, place: Path) -> str:
-    """The suite that ``nccl`` runs: ``fabric`` with the limits of the cluster's network cards, written to ``nccl.toml``; ``fabric`` where there are none.
+    """The suite that ``nccl`` runs: ``fabric``, nccl-tests over all nodes, and the limits of the cluster's network cards where there are any, written to
+    ``nccl.toml``; ``fabric`` for nodes without GPUs.
 
     Raises:
         RunError: the folder cannot be written.
     """
-    limits = nccl_limits.limits(cluster)
-    if not limits:
+    if not cluster.gpus:
         return "fabric"
-    text = built_in()["fabric"].read_text("utf-8") + limits
+    text = built_in()["fabric"].read_text("utf-8") + nccl_limits.ALL_NODES + nccl_limits.limits(cluster)
     replace_files({"nccl.toml": text.encode()}, place)
     return str(place / "nccl.toml")
 
@@ -118,10 +120,11 @@ def submit(
         say: is told each line.
 
     Raises:
-        LaunchError: the first node cannot be reached, or was lost.
+        LaunchError: the first node cannot be reached, has no hpcaccept, or was lost.
         UsageError: the suite's file cannot be read.
     """
     head = nodes[0].name
+    _hpcaccept_is_there(head, config, there)
     folder = f"{there.runs_dir.rstrip('/')}/azure-{os.urandom(4).hex()}"
     asked = _suite(head, config, folder, suite)
     names = ",".join(node.name for node in nodes)
@@ -136,7 +139,27 @@ def submit(
             f"The connection to {head} was lost, or never made; the run goes on there where it had begun.",
             f"See: ssh -F {config} {head} {shlex.join([there.python, '-m', 'hpcaccept', 'runs', '--runs-dir', folder])}",
         )
-    return Submitted(code, _fetch(head, config, folder, place))
+    run = _fetch(head, config, folder, place)
+    if code not in _CODES or (code == 1 and run is None):
+        # A shell that finds no program ends with 127, a killed one with 137, a Python that breaks with 1: no verdict on anybody.
+        raise LaunchError(
+            f"hpcaccept submit ended on {head} with {code}"
+            + ("" if run else " and left no run")
+            + ": that is no verdict on a node.",
+            "See what it said above.",
+        )
+    return Submitted(code, run)
+
+
+def _hpcaccept_is_there(head: str, config: Path, there: There) -> None:
+    """Raises LaunchError for a first node that cannot be reached, or whose Python does not import hpcaccept."""
+    asked = shlex.join([there.python, "-c", "import hpcaccept"])
+    (found,) = gather([head], asked, config=config, deadline_s=60, most_bytes=65536)
+    if found.why:
+        raise LaunchError(
+            f"{there.python} on {head} cannot start hpcaccept: it {found.why}.",
+            "Install it there at the same path on every node (pip install 'hpcaccept[rank]'), and name its Python: --python PATH",
+        )
 
 
 def _suite(head: str, config: Path, folder: str, suite: str) -> list[str]:

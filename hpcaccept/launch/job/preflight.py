@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hpcaccept import container, launch
-from hpcaccept.launch.job.queue import StepQueue, without
+from hpcaccept.launch.job.queue import StepQueue, apart, without
 from hpcaccept.parse.slurm.refusals import explain_srun
 
 if TYPE_CHECKING:
@@ -26,11 +26,12 @@ _LABEL = re.compile(r"^ *(\d+): ?(.*)$")
 
 
 def opening(plan: Plan, nodes: tuple[str, ...]) -> StepQueue:
-    """The queue of a job before its first step: into the image on every node, then all checks."""
+    """The queue of a job before its first step: into the image on every node, then all checks, those with an MPI of their own last."""
     traits = launch.load(plan.launcher).TRAITS
     first = plan.first_step(nodes, virtual=traits.virtual)
     look = replace(first, id="", ranks_per_node=1, checks=())
-    return StepQueue((look, first) if plan.image.reference and traits.enters_first else (first,))
+    steps = apart(first)
+    return StepQueue((look, *steps) if plan.image.reference and traits.enters_first else steps)
 
 
 def reckon_entry(

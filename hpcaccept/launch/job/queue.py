@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from hpcaccept import checks
 from hpcaccept.launch.job.failure import Loss, next_steps
 from hpcaccept.model.plan import Step
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+    from hpcaccept.model.suite import CheckSpec
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,18 @@ class StepQueue:
     struck: dict[str, int] = field(default_factory=dict)
     launched: int = 0
     retests: int = 0
+
+
+def apart(step: Step) -> tuple[Step, ...]:
+    """A step as the steps that it takes: checks whose programs are the ranks' processes in MPI have one each, after all others."""
+
+    def alone(spec: CheckSpec) -> bool:
+        kind = checks.find(spec.name)
+        return bool(step.gpus_per_node and kind and kind.brings_mpi)
+
+    together = tuple(spec for spec in step.checks if not alone(spec))
+    groups = [*([together] if together else []), *((spec,) for spec in step.checks if alone(spec))]
+    return tuple(replace(step, checks=group) for group in groups)
 
 
 def next_step(queue: StepQueue) -> tuple[Step | None, StepQueue]:

@@ -54,6 +54,14 @@ def tables_of(text: str, place: str) -> dict[str, Any]:
     return {"cluster": cluster, "network": network}
 
 
+def in_its_words(message: str) -> str:
+    """A message about a key of the TOML file, about the key of this one."""
+    names = {f"cluster.{key}": name for name, key in _TEXTS.items()}
+    names |= {"cluster.name": "VMSS_NAME", "cluster.nodes": "INSTANCE_COUNT", "cluster.tags": "TAGS"}
+    names["network.allow_ssh_from"] = "ALLOW_SSH_FROM"
+    return re.sub(r"\b(?:cluster|network)\.[a-z_]+", lambda found: names.get(found[0], found[0]), message)
+
+
 def _assignments(text: str, place: str) -> dict[str, str | list[str]]:
     found: dict[str, str | list[str]] = {}
     for number, line in _logical_lines(text):
@@ -88,8 +96,10 @@ def _value(text: str, place: str) -> str | list[str]:
     home = re.sub(r'^(["\']?)(?:\$HOME|\$\{HOME\})/', r"\1~/", text)
     try:
         if home.startswith("("):
-            inside = home[1:].rpartition(")")
-            words = shlex.split(inside[0], comments=True)
+            inside, closed, _ = home[1:].rpartition(")")
+            if not closed:
+                raise UsageError(f"{place}: found {text[:80]!r}, expected ) at the end of the array.")
+            words = shlex.split(inside, comments=True)
         else:
             words = shlex.split(home, comments=True)
     except ValueError as fault:

@@ -31,6 +31,41 @@ class Offer:
     zones: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Shortfall:
+    """One quota that is too small.
+
+    Attributes:
+        name: Azure's.
+        location: region.
+        used: vCPUs in use.
+        limit: of today.
+        needed: vCPUs more.
+        why: how that comes about (``2 x 96``).
+    """
+
+    name: str
+    location: str
+    used: int
+    limit: int
+    needed: int
+    why: str
+
+    def __str__(self) -> str:
+        return (
+            f"quota {self.name} in {self.location}: {self.limit} vCPUs, {self.used} in use, {self.needed} more needed "
+            f"({self.why}); ask for a limit of {self.used + self.needed}"
+        )
+
+    def request(self, subscription: str) -> str:
+        """The command that asks Azure for it: https://learn.microsoft.com/cli/azure/quota."""
+        kind = "lowPriority" if self.name == SPOT else "dedicated"
+        return (
+            f"az quota update --resource-name {self.name} --resource-type {kind} --limit-object value={self.used + self.needed} "
+            f"--scope /subscriptions/{subscription}/providers/Microsoft.Compute/locations/{self.location}"
+        )
+
+
 class NotOffered(RunError):
     """The size cannot be had here."""
 
@@ -94,8 +129,8 @@ def _whole(text: str) -> int:
 
 def shortfalls(
     usages: Iterable[Mapping[str, Any]], offer: Offer, cluster: Cluster, running: int = 0
-) -> tuple[str, ...]:
-    """One sentence for each quota that is too small; empty when all suffice.
+) -> tuple[Shortfall, ...]:
+    """Each quota that is too small; empty when all suffice.
 
     Args:
         usages: ``value`` of the usages of the region.
@@ -109,12 +144,10 @@ def shortfalls(
         for usage in usages
     }
     names = (SPOT,) if cluster.spot.enabled else (offer.family, REGION)
-    said = []
+    found = []
     for name in names:
         used, limit = limits.get(name.lower(), (0, 0))
         if used + needed > limit:
-            said.append(
-                f"quota {name} in {cluster.location}: {limit} vCPUs, {used} in use, {needed} more needed "
-                f"({max(0, cluster.nodes - running)} x {offer.vcpus}); ask for a limit of {used + needed}"
-            )
-    return tuple(said)
+            why = f"{max(0, cluster.nodes - running)} x {offer.vcpus}"
+            found.append(Shortfall(name, cluster.location, used, limit, needed, why))
+    return tuple(found)

@@ -50,6 +50,7 @@ _SIZES = (
     Size("Standard_ND96isr_H200_v5", 8, "H200", _FABRIC, nic_bytes=_NDR),
     Size("Standard_ND128isr_NDR_GB200_v6", 4, "GB200", _DOMAIN, "Arm64", _NVL72),
     Size("Standard_ND128isr_GB300_v6", 4, "GB300", _DOMAIN, "Arm64", _NVL72),
+    Size("Standard_ND128isrG5_GB300_v6", 4, "GB300", _DOMAIN, "Arm64", _NVL72),
     Size("Standard_NC24ads_A100_v4", 1, "A100"),
     Size("Standard_NC48ads_A100_v4", 2, "A100"),
     Size("Standard_NC96ads_A100_v4", 4, "A100"),

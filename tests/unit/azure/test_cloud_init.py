@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from hpcaccept.provider.azure.nodes import PHYSICAL_HOST_SCRIPT
+
 AZURE = Path(__file__).parents[3] / "azure"
 NODE = AZURE / "node"
 CLOUD_INIT = AZURE / "cloud-init.yaml"
@@ -61,7 +63,7 @@ def test_what_runs_may_run_and_the_rest_may_not() -> None:
     "name",
     [
         *("node-info.sh", "run-aznhc.sh", "run-dcgmi.sh", "run-healthagent.sh", "check-node-health.sh"),
-        *("run-health-checks.sh", "persistence-mode.sh", "setup-nvme.sh", "forget-health.sh"),
+        *("run-health-checks.sh", "persistence-mode.sh", "setup-nvme.sh", "forget-health.sh", "first-start.sh"),
     ],
 )
 def test_every_script_of_the_run_book_is_there(name: str) -> None:
@@ -69,21 +71,20 @@ def test_every_script_of_the_run_book_is_there(name: str) -> None:
 
 
 def test_level_two_runs_while_a_node_is_set_up_and_the_modes_are_set_at_every_start() -> None:
-    loaded = document()
-    assert ["/opt/run-health-checks.sh", "2"] in loaded["runcmd"]
-    enabled = [
-        word for command in loaded["runcmd"] if "enable" in command for word in command if word.endswith(".service")
-    ]
-    assert enabled == ["hpcaccept-forget.service", "hpcaccept-nvme.service", "hpcaccept-persistence.service"]
-    # What is forgotten at the first start must not be what that start has found.
-    assert loaded["runcmd"].index(["systemctl", "enable", "--now", "hpcaccept-forget.service"]) < loaded[
-        "runcmd"
-    ].index(["/opt/run-health-checks.sh", "2"])
-    for name in enabled:
-        unit = (NODE / "etc/systemd/system" / name).read_text()
-        assert "WantedBy=multi-user.target" in unit
-        script = next(line.partition("=")[2] for line in unit.splitlines() if line.startswith("ExecStart="))
+    assert document()["runcmd"] == [["/opt/first-start.sh", "2"]]
+    units = sorted((NODE / "etc/systemd/system").iterdir())
+    started = (NODE / "opt/first-start.sh").read_text("utf-8")
+    for unit in units:
+        assert unit.stem in started
+        text = unit.read_text("utf-8")
+        assert "WantedBy=multi-user.target" in text
+        script = next(line.partition("=")[2] for line in text.splitlines() if line.startswith("ExecStart="))
         assert (NODE / script.lstrip("/")).is_file()
+
+
+def test_a_node_reads_hyperv_s_pool_by_the_lines_of_the_client() -> None:
+    lines = "".join(f"  {line}\n" for line in PHYSICAL_HOST_SCRIPT)
+    assert f"physical_host() {{\n  local pool=$1\n{lines}  printf" in (NODE / "opt/node-lib.sh").read_text("utf-8")
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)

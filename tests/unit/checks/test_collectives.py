@@ -363,7 +363,7 @@ def test_what_leaves_a_node_is_held_against_its_cards(monkeypatch: pytest.Monkey
     found = {}
     for group, teams in (("world", ((0, 1, 2, 3),)), ("rail", ((0, 2), (1, 3))), ("node", ((0, 1), (2, 3)))):
         team = Team(group, teams, 0, 0)
-        found[group] = ctx.check._measure_group(ctx, Cpu(), team)  # type: ignore[attr-defined]
+        found[group] = ctx.check._measure_group(ctx, Cpu(), team, alone=False)  # type: ignore[attr-defined]
     assert [(r.variant, r.nodes, r.ranks_per_node, r.sharing) for r in found["world"]] == [
         (f"{name}/world/1MiB", 2, 2, 1) for name in OPERATIONS if name != "all_reduce"
     ]
@@ -371,3 +371,6 @@ def test_what_leaves_a_node_is_held_against_its_cards(monkeypatch: pytest.Monkey
         (f"{name}/rail/1MiB", 2, 1, 2) for name in OPERATIONS
     ]
     assert found["node"] == []
+    # With one rank on each node there is no other group, and nothing that was asked for is left out.
+    world = ctx.check._measure_group(ctx, Cpu(), Team("world", ((0, 1, 2, 3),), 0, 0), alone=True)  # type: ignore[attr-defined]
+    assert [each.variant for each in world] == [f"{name}/world/1MiB" for name in OPERATIONS]

@@ -182,6 +182,9 @@ def first_words(module: ast.Module) -> set[str]:
                 return words(inner)
             case ast.Call(func=ast.Name(id="found" | "param"), args=[inner, *_]):
                 return words(inner)
+            # checks/shared/nccl_perf.py: a build for MPI, where it is asked for, else the usual one.
+            case ast.Call(func=ast.Attribute(attr="program_of"), keywords=asked):
+                return {"*_perf", "*_perf_mpi"} if asked else {"*_perf"}
             # A method that makes the command line, or a parameter of the same name that was given one.
             case ast.Call(func=ast.Attribute(attr=name)) | ast.Name(id=name) if name in returned:
                 return words(returned[name])

@@ -41,3 +41,20 @@ def test_a_rank_that_no_launcher_has_started_is_alone_and_says_so(tmp_path: Path
         assert "MPI cannot join: this rank found itself alone, in an MPI world of 1, expected 2" in record.cause
         assert record.interruption == "stray"
         assert "srun --mpi=list" in record.remedy
+
+
+def test_a_rank_whose_program_brings_mpi_must_be_told_its_number(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.create()
+    the_plan = plan(suite(CheckSpec("nccl_tests_world")), gpus_per_node=8)
+    folder.write_plan(the_plan)
+    step = the_plan.first_step(nodes(2))
+    folder.write_step(step)
+    foreign = ("SLURM_", "PMI_", "PMIX_", "OMPI_COMM_")
+    env = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
+    command = [sys.executable, "-m", "hpcaccept.rank", str(folder.path), step.id]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == EXIT_CANNOT_START, done.stderr
+    (journal,) = folder.records(step.id).glob("*.jsonl")
+    (record,) = [word for word in read(journal) if isinstance(word, Record)]
+    assert (record.outcome, record.cause) == ("error", "the launcher does not say which rank this process is")

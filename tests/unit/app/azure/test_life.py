@@ -115,6 +115,10 @@ def test_an_estimate_above_the_cap_makes_nothing(azure: ArmServer, said: Said) -
     ("break_it", "says"),
     [
         (lambda server: server.quotas.update(standardNDISRH200V5Family=(0, 96)), "ask for a limit of 192"),
+        (
+            lambda server: server.quotas.update(cores=(0, 96)),
+            f"--limit-object value=192 --scope /subscriptions/{SUBSCRIPTION}/providers/Microsoft.Compute/locations/eastus2",
+        ),
         (lambda server: server.skus.clear(), "eastus2 does not offer"),
         (lambda server: server.images.clear(), "there is no image"),
         (

@@ -135,6 +135,7 @@ def test_a_log_of_aznhc_is_judged_whatever_its_status_says(name: str, outcome: O
         ("v4_r2_allocation_error_yet_pass.json", Outcome.ERROR, ""),
         ("v4_already_running.json", Outcome.ERROR, "another diagnostic is running"),
         ("v4_all_skipped.json", Outcome.NOT_RUN, "skipped every sub-test"),
+        ("v3_r3_all_but_deployment_skipped.json", Outcome.NOT_RUN, "looked at the software only"),
         ("no_host_engine.txt", Outcome.NOT_RUN, "no host engine answers"),
         ("mig.txt", Outcome.NOT_RUN, "MIG"),
     ],
@@ -304,11 +305,19 @@ def test_the_table_says_why() -> None:
     assert last == "2 nodes: 1 PASS, 1 FAIL"
 
 
-def test_three_hundred_nodes_are_all_accounted_for() -> None:
-    gathered = {f"vm-{n}": files(aznhc="failing" if n % 100 == 7 else "healthy") for n in range(300)}
-    health = judge_nodes(gathered, gpus=8, now=NOW)
-    assert [row.node for row in health.rows] == list(gathered)
-    assert health.counts == {Outcome.PASS: 297, Outcome.FAIL: 3}
+def test_a_thousand_nodes_are_all_accounted_for() -> None:
+    """Sick, silent, unknown and old ones among healthy ones: each is called what it is, and nobody is left out."""
+    kinds: dict[int, tuple[Mapping[str, bytes | str], Outcome]] = {
+        7: (files(aznhc="failing"), Outcome.FAIL),
+        11: (unpack(b"", "did not end within 60 s"), Outcome.ERROR),
+        13: (files(aznhc="unsupported", aznhc_word="unknown"), Outcome.NOT_RUN),
+        17: (files(node="unknown"), Outcome.ERROR),
+    }
+    healthy = (files(), Outcome.PASS)
+    chosen = {f"vm-{n}": kinds.get(n % 100, healthy) for n in range(1000)}
+    health = judge_nodes({node: given for node, (given, _) in chosen.items()}, gpus=8, now=NOW)
+    assert {row.node: row.verdict.outcome for row in health.rows} == {node: kind for node, (_, kind) in chosen.items()}
+    assert health.counts == {Outcome.PASS: 960, Outcome.FAIL: 10, Outcome.ERROR: 20, Outcome.NOT_RUN: 10}
 
 
 # --- what a node sends ------------------------------------------------------------------------------------------------

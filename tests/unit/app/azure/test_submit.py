@@ -16,12 +16,17 @@ from hpcaccept.provider.azure.nodes import Node
 from hpcaccept.serial import dumps
 
 ROOT = Path(__file__).parents[4]
-#: Writes down what it was to run; says yes to everything but listing.
+#: Writes down what it was to run; has hpcaccept, and a run that ended with $ENDED unless $RUN says that there is none.
 SSH = """\
 #!/bin/sh
 for last; do :; done
 printf '%s\\n' "$last" >>"$CALLS"
-case "$last" in ls*) exit 2;; *submit*) printf '\\033[2Jdone\\n'; exit 1;; esac
+case "$last" in
+*'import hpcaccept'*) exit "${LACKS:-0}";;
+ls*) echo ${RUN-20261130-120000-standard-2n-abcd};;
+*/run.h5) echo run;;
+*submit*) printf '\\033[2Jdone\\n'; exit "${ENDED:-1}";;
+esac
 """
 
 
@@ -49,7 +54,8 @@ def test_the_exit_code_is_that_of_the_run_and_its_words_are_made_harmless(
 ) -> None:
     words = ["--suite", "standard", "--shared", "/my runs", "--python", "/opt/py", "--", "--skip", "storage"]
     assert main(["azure", "submit", CONFIG, *words]) == 1
-    typed = calls.read_text().splitlines()[0]
+    asked, typed = calls.read_text().splitlines()[:2]
+    assert asked == "/opt/py -c 'import hpcaccept'"
     assert typed.startswith("env /opt/py -m hpcaccept submit --launcher hosts --nodelist vm-0,vm-1 --gpus-per-node 8 ")
     assert "--runs-dir '/my runs/azure-" in typed
     assert typed.endswith("--suite standard --skip storage")
@@ -58,15 +64,58 @@ def test_the_exit_code_is_that_of_the_run_and_its_words_are_made_harmless(
 
 def test_nccl_is_the_suite_fabric_with_the_variables_and_limits_of_the_size(calls: Path) -> None:
     assert main(["azure", "nccl", CONFIG, "--shared", "/shared"]) == 1
-    sent, typed = calls.read_text().splitlines()[:2]
+    _, sent, typed = calls.read_text().splitlines()[:3]
     assert "cat >" in sent
     assert sent.endswith("/nccl.toml")
     suite = Path("h200/nccl.toml").read_text()
     assert suite.startswith(built_in()["fabric"].read_text())
+    assert "[checks.nccl_tests_world]\nrequired = false\n" in suite
     assert '[limits."allreduce.busbw_bytes[nccl/1GiB]"]\nlower = 1.875e+11\n' in suite
-    assert 'source = "the network cards allow 750 GB/s"' in suite
+    assert 'source = "hpcaccept\'s own: half of the network cards of a node; they allow 750 GB/s"' in suite
     assert typed.startswith("env NCCL_TOPO_FILE=/opt/microsoft/ndv5-topo.xml NCCL_SOCKET_IFNAME=eth0 ")
     assert typed.endswith("/nccl.toml")
+
+
+@pytest.mark.parametrize(
+    ("ended", "run", "code", "says"),
+    [
+        ("0", None, 0, "Here: h200/runs/"),
+        ("1", None, 1, "Here: h200/runs/"),
+        ("2", "", 2, ""),
+        ("0", "", 0, ""),
+        ("130", "", 130, ""),
+        ("1", "", 3, "ended on vm-0 with 1 and left no run: that is no verdict on a node"),
+        ("127", "", 3, "ended on vm-0 with 127 and left no run"),
+        ("137", None, 3, "ended on vm-0 with 137: that is no verdict on a node"),
+    ],
+)
+def test_exit_code_1_is_a_verdict_of_a_run_that_is_there(
+    calls: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ended: str, run: str | None, code: int, says: str
+) -> None:  # fmt: skip
+    monkeypatch.setenv("ENDED", ended)
+    if run is not None:
+        monkeypatch.setenv("RUN", run)
+    assert main(["azure", "submit", CONFIG, "--shared", "/shared"]) == code
+    captured = capsys.readouterr()
+    assert says in captured.out + captured.err
+
+
+@pytest.mark.parametrize("lacks", ["1", "127"])
+def test_a_first_node_without_hpcaccept_is_told_before_anything_is_started(
+    calls: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], lacks: str
+) -> None:
+    monkeypatch.setenv("LACKS", lacks)
+    assert main(["azure", "submit", CONFIG, "--shared", "/shared", "--python", "/opt/py"]) == 3
+    assert f"/opt/py on vm-0 cannot start hpcaccept: it ended with {lacks}" in capsys.readouterr().err
+    assert "submit" not in calls.read_text()
+
+
+def test_sizes_without_limits_run_nccl_tests_too_and_nodes_without_gpus_do_not(tmp_path: Path) -> None:
+    assert submitting.nccl_suite(load_cluster(ROOT / "azure/gb300-rack.toml"), tmp_path) == str(tmp_path / "nccl.toml")
+    text = (tmp_path / "nccl.toml").read_text()
+    assert "[checks.nccl_tests_world]" in text
+    assert "[limits." not in text
+    assert submitting.nccl_suite(load_cluster(ROOT / "azure/dry-test.toml"), tmp_path) == "fabric"
 
 
 def test_another_size_gets_no_variables_of_ndv5() -> None:

@@ -68,7 +68,11 @@ def test_a_quota_that_is_too_small_is_told_with_the_limit_to_ask_for() -> None:
     enough = [usage("cores", 0, 192), usage(FAMILY.upper(), 0, 192)]
     assert quota.shortfalls(enough, OFFER, cluster()) == ()
     (said,) = quota.shortfalls([usage("cores", 0, 500), usage(FAMILY, 96, 191)], OFFER, cluster())
-    assert "191 vCPUs, 96 in use, 192 more needed (2 x 96); ask for a limit of 288" in said
+    assert "191 vCPUs, 96 in use, 192 more needed (2 x 96); ask for a limit of 288" in str(said)
+    assert said.request("S") == (
+        f"az quota update --resource-name {FAMILY} --resource-type dedicated --limit-object value=288 "
+        "--scope /subscriptions/S/providers/Microsoft.Compute/locations/eastus2"
+    )
 
 
 def test_both_quotas_are_told_at_once_and_an_unknown_one_is_none() -> None:
@@ -84,7 +88,8 @@ def test_spot_has_a_quota_of_its_own() -> None:
     spot = cluster({"enabled": True})
     assert quota.shortfalls([usage("lowPriorityCores", 0, 192)], OFFER, spot) == ()
     (said,) = quota.shortfalls([usage("lowPriorityCores", 0, 191), usage("cores", 0, 0)], OFFER, spot)
-    assert said.startswith("quota lowPriorityCores")
+    assert str(said).startswith("quota lowPriorityCores")
+    assert "--resource-type lowPriority" in said.request("S")
 
 
 def test_the_price_is_that_of_linux_and_the_highest() -> None:

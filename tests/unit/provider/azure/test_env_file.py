@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hpcaccept.app.azure.render import load_cluster
 from hpcaccept.errors import UsageError
 from hpcaccept.provider.azure.config import read_cluster
 from hpcaccept.provider.azure.env_file import tables_of
@@ -63,6 +64,7 @@ def test_defaults_are_those_of_the_scripts() -> None:
         ("echo hello", "expected KEY=VALUE"),
         ("INSTANCE_COUNT=two", "INSTANCE_COUNT: found 'two'"),
         ("TAGS=(x)", "TAGS: found 'x', expected KEY=VALUE"),
+        ('TAGS=("a=b"', "expected ) at the end of the array"),
     ],
 )
 def test_what_needs_a_shell_is_refused_with_its_line(line: str, says: str) -> None:
@@ -70,3 +72,22 @@ def test_what_needs_a_shell_is_refused_with_its_line(line: str, says: str) -> No
         tables_of(f"LOCATION=eastus2\n{line}\n", "c.env")
     assert says in str(refused.value)
     assert str(refused.value).startswith("c.env")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("ALLOW_SSH_FROM=203.0.113.7/32", "LOCATION is missing"),
+        ("LOCATION=eastus2", "ALLOW_SSH_FROM is missing: ssh is opened to nobody by default"),
+        ("LOCATION=eastus2\nALLOW_SSH_FROM=0.0.0.0/0", "ALLOW_SSH_FROM: 0.0.0.0/0 opens ssh to the internet"),
+        ("LOCATION=eastus2\nALLOW_SSH_FROM=203.0.113.7/32\nINSTANCE_COUNT=0", "INSTANCE_COUNT: found 0"),
+        ("LOCATION=eastus2\nALLOW_SSH_FROM=203.0.113.7/32\nORCH_MODE=Flex", "ORCH_MODE: found 'Flex'"),
+    ],
+)
+def test_what_is_wrong_is_said_of_the_keys_of_this_file(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "c.env").write_text(text)
+    with pytest.raises(UsageError) as refused:
+        load_cluster(tmp_path / "c.env")
+    assert says in str(refused.value)
+    assert "cluster." not in str(refused.value)
+    assert "allow_ssh_from" not in f"{refused.value} {refused.value.remedy}"

@@ -13,6 +13,7 @@ from hpcaccept.config.suites import built_in
 from hpcaccept.provider.azure.nccl_suite import (
     _ALL_REDUCE_SHARE,
     _ALL_TO_ALL_SHARE,
+    ALL_NODES,
     all_reduce_cut,
     all_to_all_cut,
     limits,
@@ -63,7 +64,7 @@ def test_a_suite_with_the_limits_is_taken(
     text = cluster_limits(tmp_path, "Standard_ND96isr_H200_v5", nodes)
     assert text.count("[limits.") == keys, "24 ranks do not share 1 GiB, and the variant has another name"
     suite = tmp_path / "nccl.toml"
-    suite.write_text(built_in()["fabric"].read_text() + text)
+    suite.write_text(built_in()["fabric"].read_text() + ALL_NODES + text)
     assert main(["config", "--suite", str(suite)]) == 0
     assert "allreduce.busbw_bytes[nccl/1GiB]" in capsys.readouterr().out
 
