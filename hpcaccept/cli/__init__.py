@@ -28,6 +28,7 @@ _COMMANDS = {
     "report": ("runs", "report", "Judge a run and show the report."),
     "runs": ("runs", "runs", "List the runs."),
     "nightly": ("nightly", "nightly", "Test idle nodes every night, and tell what changed."),
+    "matrix": ("matrix", "matrix", "Try every image on every machine: one verdict per cell."),
     "checks": ("checks", "checks", "List the checks and suites; explain one."),
     "simulate": ("simulate", "simulate", "Say how small a fault is found in a simulated fleet."),
     "baseline": ("baseline", "baseline", "Learn, approve, compare and import what a device model reaches."),
