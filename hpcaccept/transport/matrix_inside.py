@@ -12,8 +12,10 @@ import os
 import platform
 import re
 import signal
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -246,6 +248,7 @@ def execute(notebook: str, done: str, cell_s: float) -> int:
     try:
         import nbclient
         import nbformat
+        from traitlets.config import Config
     except ImportError as fault:
         sys.stdout.write(f"nbclient is not installed in this image ({fault}): pip install nbclient ipykernel\n")
         return _NO_NBCLIENT
@@ -255,7 +258,14 @@ def execute(notebook: str, done: str, cell_s: float) -> int:
     def remember(cell: Any, cell_index: int) -> None:
         at[0] = cell_index + 1
 
-    client = nbclient.NotebookClient(nb, timeout=cell_s, allow_errors=False, on_cell_start=remember, resources={"metadata": {"path": str(Path.cwd())}})  # fmt: skip
+    # Over sockets of the file system, not of the network: nobody else on the machine can reach the kernel. Their paths may have 107 bytes.
+    os.environ["JUPYTER_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="nb-")
+    config = Config()
+    config.KernelManager.transport = "ipc"
+    place = {"metadata": {"path": str(Path.cwd())}}
+    client = nbclient.NotebookClient(
+        nb, timeout=cell_s, allow_errors=False, on_cell_start=remember, resources=place, config=config
+    )
     why = ""
     try:
         client.execute()
@@ -267,6 +277,7 @@ def execute(notebook: str, done: str, cell_s: float) -> int:
         said = str(fault).strip().splitlines()
         why = f"cell {at[0]}: the kernel: {type(fault).__name__}: {said[-1] if said else ''}"
     finally:
+        shutil.rmtree(os.environ["JUPYTER_RUNTIME_DIR"], ignore_errors=True)
         nbformat.write(nb, done)  # type: ignore[no-untyped-call,unused-ignore]
     sys.stdout.write(why.replace("\n", " ") + "\n" if why else "")
     return _NOTEBOOK_FAILED if why else 0
