@@ -7,12 +7,13 @@ image's own Python (3.8 or newer), which may have neither hpcaccept nor anything
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import platform
 import re
-import signal
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,7 @@ _SEARCHED = 16 * 1024 * 1024
 _HERE = str(Path(__file__).resolve())
 #: What the process that imports prints before its versions.
 _MARK = "hpcaccept-imported "
+_LIBC = ctypes.CDLL(None)
 #: Exit status of this file's own notebook process: a cell failed; nbclient is missing.
 _NOTEBOOK_FAILED, _NO_NBCLIENT = 41, 42
 
@@ -123,7 +125,15 @@ def started(command: list[str], log: str, cwd: str, limit_s: float) -> int | Non
     """Exit status of a command, None where its time was over; nothing of its process group is left."""
     with Path(log).open("ab") as out:
         try:
-            process = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd=cwd, start_new_session=True)  # fmt: skip
+            process = subprocess.Popen(
+                command,
+                stdout=out,
+                stderr=out,
+                stdin=subprocess.DEVNULL,
+                cwd=cwd,
+                start_new_session=True,
+                preexec_fn=end_with_us,
+            )
         except OSError as fault:
             out.write((f"{command[0]}: {fault.strerror}\n").encode())
             return 127
@@ -135,6 +145,12 @@ def started(command: list[str], log: str, cwd: str, limit_s: float) -> int | Non
             with contextlib.suppress(OSError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def end_with_us() -> None:
+    """Have the kernel end this process when the one that started it ends: PR_SET_PDEATHSIG, SIGKILL."""
+    with contextlib.suppress(OSError, AttributeError):
+        _LIBC.prctl(1, signal.SIGKILL)
 
 
 def ended(status: int) -> str:

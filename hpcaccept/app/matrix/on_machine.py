@@ -53,7 +53,7 @@ def run_cell(folder: Path) -> int:
     try:
         _fetch_content(folder, order)
         status, late = run_until(
-            order.command,
+            with_us(order.command),
             out=folder / OUT,
             err=folder / ERR,
             deadline_s=order.limit_s,
@@ -97,6 +97,12 @@ def _leave(folder: Path, order: Order) -> None:
             with (folder / ERR).open("a") as file:
                 file.write(f"{fault.message}\n")
     shutil.rmtree(folder / WORK, ignore_errors=True)
+
+
+def with_us(command: tuple[str, ...]) -> tuple[str, ...]:
+    """The command so that it ends with this process, whatever ends that (``setpriv`` is util-linux's)."""
+    setpriv = shutil.which("setpriv")
+    return (setpriv, "--pdeathsig", "KILL", "--", *command) if setpriv else command
 
 
 def environment(order: Order, environ: Mapping[str, str]) -> dict[str, str]:
