@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Protocol
+
+from hpcaccept.errors import LaunchError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -50,6 +51,31 @@ def cell_command(folder: Path) -> tuple[str, ...]:
     return (sys.executable, "-m", "hpcaccept", "matrix", "cell", str(folder))
 
 
-def python_path() -> str:
-    """``PYTHONPATH`` by which a job finds this hpcaccept, where it is run out of a checkout."""
-    return os.environ.get("PYTHONPATH", "")
+class Absent:
+    """A place that cannot be reached, where nothing of the run is open: its cells have no machine."""
+
+    provides: frozenset[str] = frozenset()
+
+    def __init__(self, why: str) -> None:
+        """Say why in words."""
+        self._why = why
+
+    def no_machine(self, cell: Cell) -> str:
+        """Say why."""
+        return self._why
+
+    def start(self, cell: Cell, folder: Path, word: str) -> JobRef:
+        """Refuse."""
+        raise LaunchError(self._why)
+
+    def find(self, folder: Path, word: str) -> JobRef | None:
+        """Refuse: nobody can say."""
+        raise LaunchError(self._why)
+
+    def status(self, job: JobRef) -> JobStatus:
+        """Refuse."""
+        raise LaunchError(self._why)
+
+    def cancel(self, job: JobRef) -> None:
+        """Refuse."""
+        raise LaunchError(self._why)

@@ -36,8 +36,8 @@ class Queue:
         names = launch.providing("sbatch")
         self._name = next((name for name in names if not launch.load(name).available()), "")
         if not self._name:
-            why = "; ".join(launch.load(name).available() for name in names)
-            raise LaunchError(f"The matrix has machines of Slurm, and {why or 'there is none here'}")
+            why = "; ".join(launch.load(name).available().splitlines()[0].rstrip(".") for name in names)
+            raise LaunchError(f"it needs a scheduler, and {why or 'there is none here'}")
 
     @property
     def _launcher(self) -> Launcher:
