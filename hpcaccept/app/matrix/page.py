@@ -20,21 +20,23 @@ if TYPE_CHECKING:
 _STYLE = Path(report.__file__).parent / "page" / "page.css"
 #: Beside the acceptance report's own style.
 _GRID = """
+.tiles.small { grid-template-columns: repeat(auto-fit, minmax(5.5rem, 1fr)); gap: .6rem 1rem; max-width: 44rem; }
 .grid { width: auto; min-width: 100%; }
 .grid th, .grid td { padding: .45rem .9rem .45rem 0; white-space: nowrap; }
-.grid tbody th { font-weight: 650; position: sticky; left: 0; background: var(--ground); max-width: 14rem; white-space: normal; overflow-wrap: anywhere; }
+.grid tbody th { font-weight: 650; position: sticky; left: 0; background: var(--ground); min-width: 7rem; max-width: 14rem; white-space: normal; }
 .grid td a { text-decoration: none; }
 .grid td a:hover { text-decoration: underline; }
 .grid td .quiet { display: block; font-size: .74rem; }
 .badge.IMPOSSIBLE { --hue: var(--quiet); font-weight: 400; } .badge.IMPOSSIBLE::before { content: "⊘"; }
-.cell { border-top: 1px solid var(--line); padding: .7rem 0 .9rem; }
+.cell { padding: .7rem 0 .9rem; } .cell + .cell { border-top: 1px solid var(--line); }
 .cell h3 { font-size: 1rem; }
 .cell pre { overflow-x: auto; max-height: 22rem; background: var(--panel); padding: .6rem .8rem; font: .8rem/1.4 ui-monospace, "DejaVu Sans Mono", monospace; }
-.tests th, .tests td { padding-right: 1.2rem; }
-@media (max-width: 40rem) { .grid tbody th { max-width: 7.5rem; } .grid th, .grid td { padding-right: .6rem; } .about { grid-template-columns: 1fr; } }
+.tests { width: auto; } .tests td { padding-right: 1.2rem; } .tests td:last-child { min-width: 12rem; }
+@media (max-width: 40rem) { .grid th, .grid td { padding-right: .6rem; } .about, .todo > li { grid-template-columns: 1fr; } }
 """
 _STATES = {0: "PASS", 1: "FAIL", 3: "ERROR"}
 _LABEL: dict[CellOutcome, str] = {"WARN": "FLAKY", "NOT_RUN": "NOT RUN", "IMPOSSIBLE": "impossible"}
+_ORDER: tuple[CellOutcome, ...] = ("FAIL", "ERROR", "WARN", "NOT_RUN", "PASS", "IMPOSSIBLE")
 #: Bytes of each log's end on the page.
 _LOG_BYTES = 4096
 _MEANINGS = (
@@ -68,7 +70,8 @@ def render(state: State, folder: Path) -> str:
         tag("title", f"{word}: {state.matrix.name}"),
         verbatim("style", style),
     ]
-    tried = [each for each in state.cells if each.attempts]
+    # The worst first: a page of hundreds of cells is read from the top.
+    tried = sorted((each for each in state.cells if each.attempts), key=lambda each: _ORDER.index(each.outcome))
     body = [
         _head(state),
         tag(
@@ -103,7 +106,7 @@ def _verdict(state: State, word: str, sentence: str) -> Markup:
         "section",
         tag("h2", word, id="verdict-title"),
         tag("p", sentence, class_="sentence"),
-        tag("dl", joined(tiles), class_="tiles"),
+        tag("dl", joined(tiles), class_="tiles small"),
         *notes,
         id="verdict",
         class_=f"verdict {_STATES[state.exit_code]}",
@@ -144,15 +147,21 @@ def _square(each: CellState) -> Markup:
 
 
 def _reasons(state: State) -> Markup:
-    """Cells that were not tried, and why."""
-    found = [e for e in state.cells if not e.attempts and (e.chosen or e.outcome == "IMPOSSIBLE")]
-    if not found:
+    """Cells that were not tried, and why; those of one reason together."""
+    by_reason: dict[tuple[CellOutcome, str], list[str]] = {}
+    for each in state.cells:
+        if not each.attempts and (each.chosen or each.outcome == "IMPOSSIBLE"):
+            by_reason.setdefault((each.outcome, each.reason), []).append(each.cell.id)
+    if not by_reason:
         return Markup("")
-    rows = [tag("tr", tag("th", e.cell.id, scope="row"), tag("td", _badge(e.outcome)), tag("td", e.reason)) for e in found]  # fmt: skip
+    items = [
+        tag("li", _badge(outcome), tag("div", tag("p", reason), tag("p", ", ".join(ids), class_="quiet")))
+        for (outcome, reason), ids in by_reason.items()
+    ]
     return tag(
         "section",
         tag("h2", "Not tried", id="not-title"),
-        tag("div", tag("table", tag("tbody", joined(rows))), class_="wide"),
+        tag("ul", joined(items), class_="todo"),
         aria_labelledby="not-title",
     )
 

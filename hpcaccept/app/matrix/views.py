@@ -21,6 +21,9 @@ _EXPLAINED: tuple[CellOutcome, ...] = ("FAIL", "ERROR", "WARN", "NOT_RUN")
 _SIGN: dict[CellOutcome, str] = {
     "PASS": "PASS", "WARN": "FLAKY", "FAIL": "FAIL", "ERROR": "ERROR", "NOT_RUN": "not run", "IMPOSSIBLE": "-",
 }  # fmt: skip
+_IN_WORDS: dict[CellOutcome, str] = {
+    "PASS": "pass", "WARN": "flaky", "FAIL": "fail", "ERROR": "could not be judged (ERROR)", "NOT_RUN": "not run", "IMPOSSIBLE": "impossible",
+}  # fmt: skip
 _WORDS = {0: "ALL CELLS PASS", 1: "NOT ALL CELLS PASS", 3: "NOT ALL CELLS ARE JUDGED"}
 #: Code points that XML 1.0 does not allow and ``safe`` leaves. https://www.w3.org/TR/xml/#charsets
 _NO_XML = re.compile("[\ufffe\uffff]")
@@ -29,7 +32,7 @@ _NO_XML = re.compile("[\ufffe\uffff]")
 def conclusion(state: State) -> tuple[str, str]:
     """A word and a sentence."""
     counts = state.counts
-    parts = [f"{counts[o]} {o}" for o in OUTCOMES if counts[o] and o != "IMPOSSIBLE"]
+    parts = [f"{counts[o]} {_IN_WORDS[o]}" for o in OUTCOMES if counts[o] and o != "IMPOSSIBLE"]
     impossible = f"; {counts['IMPOSSIBLE']} are impossible" if counts["IMPOSSIBLE"] else ""
     others = len(state.cells) - len(state.chosen) - counts["IMPOSSIBLE"]
     not_chosen = f"; {others} were not chosen" if others > 0 else ""
