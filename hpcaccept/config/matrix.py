@@ -227,10 +227,7 @@ def _meant(table: str, pattern: str, names: list[str]) -> None:
 
 def _with_paths(matrix: Matrix, beside: Path, place: str) -> Matrix:
     """Files that the file names, absolute; those that are not there are found now, and not on every machine."""
-    tests = tuple(
-        replace(test, script=_there(test, "script", beside, place), notebook=_there(test, "notebook", beside, place))
-        for test in matrix.tests
-    )
+    tests = tuple(_with_files(test, beside, place) for test in matrix.tests)
     images = tuple(
         replace(
             image,
@@ -240,6 +237,12 @@ def _with_paths(matrix: Matrix, beside: Path, place: str) -> Matrix:
         for image in matrix.images
     )
     return replace(matrix, tests=tests, images=images)
+
+
+def _with_files(test: CellTest, beside: Path, place: str) -> CellTest:
+    suite = _there(test, "suite", beside, place) if test.suite.endswith(".toml") else test.suite
+    script, notebook = _there(test, "script", beside, place), _there(test, "notebook", beside, place)
+    return replace(test, suite=suite, script=script, notebook=notebook)
 
 
 def _there(test: CellTest, key: str, beside: Path, place: str) -> str:

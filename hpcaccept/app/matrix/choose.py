@@ -62,8 +62,9 @@ def choose(matrix: Matrix, folder: Path, how: str, images: Sequence[str] = (), m
     meant = subset(possible, images, machines)
     last = _last_attempts(folder, matrix.name)
     last_run = {cell: each.began_at for cell, each in last.items()}
+    turns = {**last_run, **_waited_for_a_machine(folder, matrix.name, last_run)}
     if how == "cover":
-        chosen = tonight(meant, last_run, matrix.nights)
+        chosen = tonight(meant, turns, matrix.nights)
     elif how == "pairs":
         from hpcaccept.plan.matrix.pairs import covering
 
@@ -117,15 +118,26 @@ def _last_attempts(folder: Path, name: str) -> dict[str, Attempt]:
     return found
 
 
+def _waited_for_a_machine(folder: Path, name: str, last_run: dict[str, str]) -> dict[str, str]:
+    """Cells whose last turn found no machine: when. They have had it, or a machine that is down for weeks would take everybody else's."""
+    found: dict[str, str] = {}
+    for run in runs_of(folder, name):
+        past = run.past()
+        for cell, each in past.unstarted.items():
+            if each.code in ("no-machine", "queue") and past.began_at > last_run.get(cell, ""):
+                found[cell] = past.began_at
+    return found
+
+
 def plan_lines(matrix: Matrix, choice: Choice) -> list[str]:
     """For people: how many, how long, how much, what cannot be, what stays uncovered."""
     chosen, impossible = choice.chosen, [cell for cell in choice.cells if cell.impossible]
     machines = {cell.machine.name for cell in chosen}
+    dimensions = [f"{len(matrix.images)} images", f"{len(matrix.machines)} machines"]
+    dimensions += [f"{len(values)} values of {name}" for name, values in matrix.factors.items()]
+    counted = f"{len(choice.cells)} cells, {len(impossible)} impossible, {len(chosen)} chosen ({choice.how})"
     lines = [
-        (
-            f"{matrix.name}: {len({c.row for c in choice.cells})} images × {len(matrix.machines)} machines = {len(choice.cells)} cells, "
-            f"{len(impossible)} impossible, {len(chosen)} chosen ({choice.how})"
-        ),
+        f"{matrix.name}: {' × '.join(dimensions)} = {counted}",
         "",
         f"{'cell':44} {'tests':>5} {'at most':>9} {'last time':>9} {'USD, most':>9}",
     ]
@@ -144,6 +156,22 @@ def plan_lines(matrix: Matrix, choice: Choice) -> list[str]:
 
 
 def _coverage(matrix: Matrix, choice: Choice) -> list[str]:
+    pairs = _pairs(choice) if choice.how == "pairs" else []
+    return [*pairs, *_cells_left(matrix, choice)]
+
+
+def _pairs(choice: Choice) -> list[str]:
+    from hpcaccept.plan.matrix.pairs import pairs_of
+
+    every = pairs_of([cell for cell in choice.cells if not cell.impossible])
+    missing = every - pairs_of(choice.chosen)
+    shown = sorted(" with ".join(f"{name}={value}" for name, value in pair) for pair in missing)
+    more = f" and {len(shown) - 12} more" if len(shown) > 12 else ""
+    left = f"; not: {', '.join(shown[:12])}{more}" if shown else ""
+    return [f"pairs of values that can be: {len(every)}; this run covers {len(every) - len(missing)}{left}"]
+
+
+def _cells_left(matrix: Matrix, choice: Choice) -> list[str]:
     if not choice.uncovered:
         return ["After this run every cell that can be has been run at least once."]
     ids = [cell.id for cell in choice.uncovered]

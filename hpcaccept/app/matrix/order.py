@@ -51,9 +51,8 @@ def prepare(folder: Path, cell: Cell, number: int, content: str, provides: Colle
     try:
         (folder / WORK).mkdir(parents=True, exist_ok=True)
         for test in cell.tests:
-            for file in (test.script, test.notebook):
-                if file and not test.from_content:
-                    shutil.copy(file, folder / WORK / _copied(test, file))
+            for file in files_of(test):
+                shutil.copy(file, folder / WORK / _copied(test, file))
         shutil.copy(matrix_inside.__file__, folder / PROGRAM)
         replace_file(folder / INNER, json.dumps(order.inner))
         replace_file(folder / ORDER, dumps(order))
@@ -100,6 +99,12 @@ def python_of(cell: Cell) -> str:
     return cell.image.python or (f"{cell.image.venv}/bin/python" if cell.image.venv else "python3")
 
 
+def files_of(test: CellTest) -> list[str]:
+    """What is copied for a test: scripts, notebooks, suites of one's own."""
+    suite = test.suite if test.suite.endswith(".toml") else ""
+    return [] if test.from_content else [file for file in (test.script, test.notebook, suite) if file]
+
+
 def _copied(test: CellTest, file: str) -> str:
     return f"{test.name}{Path(file).suffix}"
 
@@ -113,7 +118,7 @@ def _test(test: CellTest, cell: Cell, work: Path) -> dict[str, Any]:
         "kind": test.kind,
         "imports": list(test.imports),
         "versions": test.versions,
-        "suite": test.suite,
+        "suite": place(test.suite) if test.suite.endswith(".toml") else test.suite,
         "gpus": cell.machine.gpus,
         "command": list(test.command),
         "script": place(test.script),
