@@ -141,8 +141,9 @@ def now() -> str:
 
 
 def new_run(folder: Path, matrix: str) -> MatrixRun:
-    """A run with a name that no other has; nothing is written yet."""
-    return MatrixRun(folder / matrix / f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{os.urandom(2).hex()}")
+    """A run with a name that no other has and that sorts by time; nothing is written yet."""
+    at = datetime.now(timezone.utc)
+    return MatrixRun(folder / matrix / f"{at:%Y%m%d-%H%M%S}-{at.microsecond // 1000:03}{os.urandom(1).hex()}")
 
 
 def runs_of(folder: Path, matrix: str) -> list[MatrixRun]:

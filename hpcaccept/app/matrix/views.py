@@ -166,7 +166,8 @@ def as_markdown(state: State) -> str:
 
 def _cell_text(text: str) -> str:
     """Text of elsewhere that can neither end a cell nor begin a tag."""
-    return re.sub(r"([\\`*_\[\]|<>&])", r"\\\1", safe(text))
+    plain = safe(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|])", r"\\\1", plain)
 
 
 def as_junit(state: State) -> str:
