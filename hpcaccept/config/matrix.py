@@ -177,6 +177,8 @@ def _check_machine(machine: MachineSpec, place: str) -> None:
         parallel=machine.parallel,
         limit_s=machine.limit_s,
     )
+    if machine.node_selector and not machine.pvc:
+        raise UsageError(f"{table} has a node_selector and no pvc: the claim by which its pods see the runs' folder.")
     if machine.gpu_model and not machine.usd_per_hour:
         raise UsageError(f"{table} rents, and says no usd_per_hour: the most that an hour may cost.")
 

@@ -31,6 +31,7 @@ class ToldPlace:
         at_once: the most that were open at the same time.
     """
 
+    by_hand = False
     provides = frozenset({"container", "one machine"})
 
     def __init__(self, ends: dict[str, list[str]] | None = None, down: tuple[str, ...] = (), seconds: float = 36.0) -> None:  # fmt: skip

@@ -16,6 +16,7 @@ from hpcaccept.app.matrix.folder import CONTENT
 from hpcaccept.app.matrix.here import LOG
 from hpcaccept.app.matrix.on_machine import ERR, OUT, TAKEN
 from hpcaccept.app.matrix.order import NO_MODULE, order_in, prepare
+from hpcaccept.app.matrix.pods import by_hand
 from hpcaccept.bounded import end_of
 from hpcaccept.container import load as runtime_of
 from hpcaccept.errors import LaunchError, UsageError
@@ -131,7 +132,7 @@ class Client:
 
     def _wants(self, cell: Cell, past: Past) -> bool:
         """Whether a cell is to be started: it was never decided, or failed and may be tried again."""
-        if cell.id in self._running:
+        if cell.id in self._running or cell.id in past.open:
             return False
         tries = past.attempts.get(cell.id, ())
         if not tries:
@@ -146,6 +147,9 @@ class Client:
             if cell is None:
                 continue
             place, folder = self._place(cell), self.run.attempt(name, starting.number)
+            if place.by_hand:
+                self._by_hand(cell, starting, folder)
+                continue
             known = past.jobs.get(name)
             job = JobRef("", known.job, known.started, known.host) if known else place.find(folder, starting.word)
             if job is None and not (folder / TAKEN).exists():
@@ -155,6 +159,14 @@ class Client:
                 self.run.write(Submitted(name, starting.number, job.id, job.started, job.host))
             self._running[name] = Running(cell, starting.number, folder, starting.word, job or JobRef("", "0"))
             self.say(f"{name}: goes on, attempt {starting.number}")
+
+    def _by_hand(self, cell: Cell, starting: Starting, folder: Path) -> None:
+        """Watch what somebody has started; what nobody has stays as it is."""
+        spoken = said.read(folder)
+        if spoken.facts or spoken.tests:
+            self._running[cell.id] = Running(cell, starting.number, folder, starting.word, JobRef("", str(folder)))
+        else:
+            self.say(f"{cell.id}: waits for somebody: {by_hand(folder)}")
 
     def _place(self, cell: Cell) -> Place:
         return self.places[cell.machine.where]
@@ -215,6 +227,9 @@ class Client:
         except LaunchError as fault:
             self._not_run(cell, "refused", fault.message, number)
             return
+        if place.by_hand:
+            self.say(f"{cell.id}: attempt {number} waits for somebody: {by_hand(folder)}")
+            return
         self.run.write(Submitted(cell.id, number, job.id, job.started, job.host))
         self._running[cell.id] = Running(cell, number, folder, word, job)
         self.say(f"{cell.id}: attempt {number} is submitted ({job.id})")
@@ -224,8 +239,9 @@ class Client:
         again = []
         for name, each in list(self._running.items()):
             spoken = said.read(each.folder)
-            over = "" if spoken.over else self._gone(each, spoken)
-            if not (spoken.over or over):
+            done = spoken.over or (spoken.whole and self._place(each.cell).by_hand)
+            over = "" if done else self._gone(each, spoken)
+            if not (done or over):
                 continue
             del self._running[name]
             if over.startswith(_TAKEN_BACK):

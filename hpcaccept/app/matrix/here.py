@@ -23,6 +23,7 @@ LOG = "job.log"
 class Here:
     """See ``Place``."""
 
+    by_hand = False
     provides = frozenset({"container", "one machine"})
 
     def no_machine(self, cell: Cell) -> str:

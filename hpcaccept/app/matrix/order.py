@@ -29,6 +29,8 @@ ORDER, INNER, PROGRAM = "order.json", "inner.json", "inside.py"
 WORK = "work"
 #: The shell is handed everything as arguments, and none of it as its own text. ``module`` is a function of login shells.
 _MODULES = 'n=$1; shift; while [ "$n" -gt 0 ]; do module load "$1" || exit 90; shift; n=$((n-1)); done; exec "$@"'
+#: What places provide whose jobs begin inside the image.
+INSIDE = "inside the image"
 #: Exit status of that shell where a module is missing.
 NO_MODULE = 90
 
@@ -80,7 +82,8 @@ def order_of(folder: Path, cell: Cell, number: int, content: str, provides: Coll
     command: tuple[str, ...] = (python_of(cell), str(folder / PROGRAM), str(folder))
     env = dict(cell.image.env)
     entered = _Entered()
-    if cell.image.container:
+    # Pods and rented machines are in the image already.
+    if cell.image.container and INSIDE not in provides:
         entered = _contained(folder, cell, command, provides)
         command, env = entered.command, entered.env
     elif cell.image.venv:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 class Place(Protocol):
     """Where the jobs of cells run."""
 
+    #: True where somebody else starts what was prepared: the client does not wait for it.
+    by_hand: bool
+
     @property
     def provides(self) -> Collection[str]:
         """By which a container runtime is chosen (``LauncherTraits.provides``)."""
@@ -54,6 +57,7 @@ def cell_command(folder: Path) -> tuple[str, ...]:
 class Absent:
     """A place that cannot be reached, where nothing of the run is open: its cells have no machine."""
 
+    by_hand = False
     provides: frozenset[str] = frozenset()
 
     def __init__(self, why: str) -> None:

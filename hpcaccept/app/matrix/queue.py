@@ -31,6 +31,8 @@ _ENDING_S = 60.0
 class Queue:
     """See ``Place``."""
 
+    by_hand = False
+
     def __init__(self) -> None:
         """Raises LaunchError where no scheduler can be asked."""
         names = launch.providing("sbatch")

@@ -15,6 +15,7 @@ from hpcaccept.app.matrix.client import Client, Limits
 from hpcaccept.app.matrix.folder import CONTENT, FILE, LOCK, MatrixRun, new_run, runs_of
 from hpcaccept.app.matrix.here import Here
 from hpcaccept.app.matrix.place import Absent
+from hpcaccept.app.matrix.pods import Pods
 from hpcaccept.app.matrix.queue import Queue
 from hpcaccept.app.matrix.state import State, matrix_as_it_was, state_of
 from hpcaccept.bounded import read_text
@@ -156,7 +157,7 @@ def _work_on(run: MatrixRun, wish: Wish, digest: str, say: Callable[[str], None]
         )
         # What an earlier client has started is watched to its end, whatever this one was asked for.
         rest = [cell for cell in chosen if cell.id in run.past().open and cell not in cells]
-        Client(run, [*rest, *cells], places_of([*rest, *cells], run.past().open), limits, say).work()
+        Client(run, [*rest, *cells], places_of(run.path, [*rest, *cells], run.past().open), limits, say).work()
     return state_of(run)
 
 
@@ -174,17 +175,18 @@ def _forget(run: MatrixRun, wish: Wish) -> None:
     run.write(*(Again(each.cell.id) for each in meant))
 
 
-def places_of(cells: Sequence[Cell], open_: Container[str]) -> dict[Where, Place]:
+def places_of(run: Path, cells: Sequence[Cell], open_: Container[str]) -> dict[Where, Place]:
     """Where those cells run; a place that cannot be reached has no machine.
 
     Args:
+        run: folder of the run.
         cells: of the run.
         open_: ids of cells that were started and are not over.
 
     Raises:
         LaunchError: a scheduler does not answer that may have jobs of the run.
     """
-    makers: dict[Where, Callable[[], Place]] = {"here": Here, "queue": Queue}
+    makers: dict[Where, Callable[[], Place]] = {"here": Here, "queue": Queue, "pods": lambda: Pods(run.parents[1])}
     found: dict[Where, Place] = {}
     for where in {cell.machine.where for cell in cells}:
         try:
@@ -206,7 +208,7 @@ def cancel(run: MatrixRun, say: Callable[[str], None], why: str = "hpcaccept mat
     with locked(run.path / LOCK, "hpcaccept matrix cancel", wait_s=1.0):
         past = run.past()
         cells = {cell.id: cell for cell in cells_of(matrix_as_it_was(run)) if cell.id in past.open}
-        places = places_of(list(cells.values()), cells)
+        places = places_of(run.path, list(cells.values()), cells)
         for name, cell in cells.items():
             place, starting = places[cell.machine.where], past.open[name]
             job = past.jobs.get(name)

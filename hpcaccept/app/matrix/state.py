@@ -109,7 +109,13 @@ def _cell(cell: Cell, past: Past, chosen: bool) -> CellState:
     if tries:
         return CellState(cell, *verdict_of_attempts(tries), chosen, running, tries)
     if running:
-        return CellState(cell, "NOT_RUN", "it is being run", chosen, running, tries)
+        by_hand = cell.machine.where == "pods"
+        why = (
+            f"waits for somebody: kubectl create -f cells/{cell.id}/{past.open[cell.id].number}/job.json"
+            if by_hand
+            else "it is being run"
+        )
+        return CellState(cell, "NOT_RUN", why, chosen, not by_hand, tries)
     if cell.id in past.unstarted:
         return CellState(cell, "NOT_RUN", past.unstarted[cell.id].reason, chosen, running, tries)
     return CellState(cell, "NOT_RUN", "not run yet" if chosen else "not chosen for this run", chosen, running, tries)

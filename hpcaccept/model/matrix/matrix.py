@@ -61,6 +61,8 @@ class MachineSpec:
         account: of Slurm.
         slurm: further options of sbatch.
         node_selector: labels of Kubernetes nodes.
+        pvc: claim that pods mount where the runs' folder is.
+        namespace: of the pods; empty: the default one.
         gpu_model: to rent, as the marketplace names it.
         gpus: that a cell gets.
         gpu_type: of them, where the scheduler has several.
@@ -81,6 +83,8 @@ class MachineSpec:
     account: str = ""
     slurm: dict[str, str] = field(default_factory=dict)
     node_selector: dict[str, str] = field(default_factory=dict)
+    pvc: str = ""
+    namespace: str = ""
     gpu_model: str = ""
     gpus: int = 0
     gpu_type: str = ""

@@ -55,6 +55,13 @@ def _cuda(image: ImageSpec, machine: MachineSpec) -> str:
     return f"CUDA {image.cuda} needs driver {oldest} or newer, {machine.name} has {machine.driver}"
 
 
+def _entered(image: ImageSpec, machine: MachineSpec) -> str:
+    """Pods and rented machines are given an image and have nothing else of ours."""
+    if machine.where in ("pods", "rented") and not image.container:
+        return f"{image.name} is no container image, {machine.name} takes nothing else"
+    return ""
+
+
 def _processor(image: ImageSpec, machine: MachineSpec) -> str:
     ours, theirs = (_ARCH.get(each, each) for each in (image.arch, machine.arch))
     return f"{image.name} is for {ours}, {machine.name} is {theirs}" if ours and theirs and ours != theirs else ""
@@ -88,7 +95,7 @@ def _memory(image: ImageSpec, machine: MachineSpec) -> str:
 
 
 #: In the order in which a cell is held against them.
-RULES: tuple[Callable[[ImageSpec, MachineSpec], str], ...] = (_processor, _cuda, _capability, _memory)
+RULES: tuple[Callable[[ImageSpec, MachineSpec], str], ...] = (_entered, _processor, _cuda, _capability, _memory)
 
 
 def numbers(version: str) -> tuple[int, ...]:

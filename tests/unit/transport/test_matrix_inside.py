@@ -110,7 +110,7 @@ def test_a_suite_needs_hpcaccept_in_the_image(tmp_path: Path, monkeypatch: pytes
 
 
 def notebook(folder: Path, *cells: str) -> dict[str, Any]:
-    made = [
+    made: list[dict[str, Any]] = [
         {"cell_type": "code", "execution_count": None, "id": f"c{n}", "metadata": {}, "outputs": [], "source": text}
         for n, text in enumerate(cells)
     ]

@@ -125,7 +125,9 @@ def test_a_file_that_was_changed_needs_a_new_run(tmp_path: Path, place: ToldPlac
     assert len(run(tmp_path, new=True).cells) == 6
 
 
-def test_covering_runs_have_each_image_and_machine_and_within_the_nights_every_cell(tmp_path: Path, place: ToldPlace) -> None:
+def test_covering_runs_have_each_image_and_machine_and_within_the_nights_every_cell(
+    tmp_path: Path, place: ToldPlace
+) -> None:
     write_matrix(tmp_path, 3, 3, "nights = 4")
     for _ in range(4):
         place.started.clear()
