@@ -80,6 +80,7 @@ def plan(file: Path, folder: Path, images: tuple[str, ...], machines: tuple[str,
 @click.option("--again", type=click.Choice(["failed", "errors", "flaky", "all"]), default=None, help="Run these cells of the latest run once more.")  # fmt: skip
 @click.option("--parallel", type=click.IntRange(1), metavar="N", help="Cells at the same time.  [as the file says]")
 @click.option("--max-cells", type=click.IntRange(1), metavar="N", help="Start at most so many cells.")
+@click.option("-y", "--yes", is_flag=True, help="Rent machines, where the file has any. Needs --max-usd.")
 @click.option("--max-usd", type=click.FloatRange(0), metavar="USD", help="Start nothing that could cost more in all.")
 def run(
     file: Path, folder: Path, images: tuple[str, ...], machines: tuple[str, ...], how: str | None, again: str | None, **options: Any
@@ -188,6 +189,15 @@ def cell(folder: Path) -> int:
     from hpcaccept.app.matrix.on_machine import run_cell
 
     return run_cell(folder)
+
+
+@matrix.command(hidden=True)
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
+def rent(folder: Path) -> int:
+    """Try one cell on a machine that is rented for it: what the process of a rented cell does."""
+    from hpcaccept.app.matrix.rent import rent_cell
+
+    return rent_cell(folder, lambda line: click.echo(line))
 
 
 def _state(file: Path, folder: Path, run_name: str) -> State:

@@ -49,7 +49,7 @@ def arm(point: str) -> None:
         "prepare": (client, "prepare"),
         "start": (here.Here, "start"),
         "adopt": (client.Client, "_adopt"),
-        "claim": (on_machine, "_claim"),
+        "claim": (on_machine, "claim"),
         "run": (on_machine, "run_until"),
         "leave": (on_machine, "_leave"),
     }

@@ -244,6 +244,9 @@ class Client:
             if not (done or over):
                 continue
             del self._running[name]
+            if spoken.over and spoken.over.no_machine:
+                self._not_run(each.cell, "no-machine", f"no machine: {spoken.over.no_machine}", each.number)
+                continue
             if over.startswith(_TAKEN_BACK):
                 self._not_run(each.cell, "queue", over.removeprefix(_TAKEN_BACK), each.number)
                 continue
@@ -300,7 +303,7 @@ def conclude(each: Running, spoken: Said, gone: str, content: str) -> Attempt:
     if content:
         facts["content.commit"] = content
     seconds = spoken.over.seconds if spoken.over else max((sum(t.seconds for t in tests), 0.0))
-    usd = seconds / 3600 * each.cell.machine.usd_per_hour
+    usd = (spoken.over.usd if spoken.over else 0.0) or seconds / 3600 * each.cell.machine.usd_per_hour
     began_at = spoken.began.at if spoken.began else ""
     log = log_of(each.folder, outcome, tests)
     return Attempt(each.cell.id, each.number, outcome, reason, tests, facts, seconds, usd, began_at, log)

@@ -24,7 +24,7 @@ class Here:
     """See ``Place``."""
 
     by_hand = False
-    provides = frozenset({"container", "one machine"})
+    provides: frozenset[str] = frozenset({"container", "one machine"})
 
     def no_machine(self, cell: Cell) -> str:
         """This one is there."""
@@ -36,18 +36,22 @@ class Here:
 
         pid = spawn_detached(cell_command(folder), log=folder / LOG, env=without_secrets(os.environ), cwd=folder)
         try:
-            return _ref(psutil.Process(pid))
+            return ref(psutil.Process(pid))
         except psutil.NoSuchProcess:
             raise LaunchError(f"The cell's process ended at once; see {folder / LOG}.") from None
 
     def find(self, folder: Path, word: str) -> JobRef | None:
         """By its command line."""
+        return self.found(["matrix", "cell", str(folder)])
+
+    def found(self, last: list[str]) -> JobRef | None:
+        """The process whose command line ends so."""
         import psutil
 
         for process in psutil.process_iter(["cmdline", "status"]):
             words = process.info["cmdline"] or []
-            if words[-3:] == ["matrix", "cell", str(folder)] and process.info["status"] != psutil.STATUS_ZOMBIE:
-                return _ref(process)
+            if words[-3:] == last and process.info["status"] != psutil.STATUS_ZOMBIE:
+                return ref(process)
         return None
 
     def status(self, job: JobRef) -> JobStatus:
@@ -59,5 +63,6 @@ class Here:
         this_machine.cancel(job)
 
 
-def _ref(process) -> JobRef:  # type: ignore[no-untyped-def]
+def ref(process) -> JobRef:  # type: ignore[no-untyped-def]
+    """How to find a process again."""
     return JobRef("", str(process.pid), started=process.create_time(), host=os.uname().nodename)

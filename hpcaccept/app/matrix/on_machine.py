@@ -43,7 +43,7 @@ def run_cell(folder: Path) -> int:
         RunError: there is no order.
     """
     order = order_in(folder)
-    if not _claim(folder):
+    if not claim(folder):
         return 3
     stop: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -68,7 +68,8 @@ def run_cell(folder: Path) -> int:
     return 0
 
 
-def _claim(folder: Path) -> bool:
+def claim(folder: Path) -> bool:
+    """True for one process alone: an attempt is run once, whoever starts it again."""
     try:
         handle = os.open(folder / TAKEN, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     except FileExistsError:

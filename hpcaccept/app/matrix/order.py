@@ -13,7 +13,7 @@ from hpcaccept import container
 from hpcaccept.app.run.image_digest import identified
 from hpcaccept.bounded import read_text
 from hpcaccept.errors import RunError, UsageError
-from hpcaccept.model.matrix.attempt import Order
+from hpcaccept.model.matrix.attempt import Order, Rent
 from hpcaccept.model.plan import Image
 from hpcaccept.serial import dumps, from_plain, loads
 from hpcaccept.store.replaced_files import replace_file
@@ -92,9 +92,29 @@ def order_of(folder: Path, cell: Cell, number: int, content: str, provides: Coll
         names = cell.image.modules
         command = ("bash", "-lc", _MODULES, "modules", str(len(names)), *names, *command)
     env = {**env, **{f"HPCACCEPT_MATRIX_{name.upper()}": value for name, value in cell.factors.items()}}
+    rent = rent_of(cell, inner) if cell.machine.where == "rented" else None
     return Order(
-        cell.id, number, inner, command, env, cell.limit_s, entered.leave, cell.machine.gpus, content, entered.runtime, entered.digest
+        cell.id, number, inner, command, env, cell.limit_s, entered.leave, cell.machine.gpus, content, entered.runtime, entered.digest, rent
     )  # fmt: skip
+
+
+def rent_of(cell: Cell, inner: dict[str, Any]) -> Rent:
+    """What is rented, and the texts that go along; paths in ``inner`` become names.
+
+    Raises:
+        UsageError: a test needs what is not sent to rented machines.
+    """
+    files: dict[str, str] = {}
+    for test, plain in zip(cell.tests, inner["tests"], strict=True):
+        if test.from_content:
+            raise UsageError(f"[tests.{test.name}] from_content: the branch's files are not sent to rented machines.")
+        for key in ("script", "notebook", "suite"):
+            if file := next((each for each in files_of(test) if each == getattr(test, key)), ""):
+                plain[key] = _copied(test, file)
+                files[plain[key]] = read_text(Path(file), follow=True)
+    inner["work"] = ""
+    machine = cell.machine
+    return Rent(machine.gpu_model, machine.gpus or 1, machine.usd_per_hour, cell.image.container, cell.test_s, files)
 
 
 def python_of(cell: Cell) -> str:

@@ -41,11 +41,15 @@ class Over:
         status: of the command that entered the image.
         why: it was ended; empty: by itself.
         seconds: since it began.
+        usd: that it cost, where that is known; else it follows from the machine's price.
+        no_machine: why there was none to rent; empty: there was.
     """
 
     status: int
     why: str
     seconds: float
+    usd: float = 0.0
+    no_machine: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from hpcaccept.app.matrix.here import Here
 from hpcaccept.app.matrix.place import Absent
 from hpcaccept.app.matrix.pods import Pods
 from hpcaccept.app.matrix.queue import Queue
+from hpcaccept.app.matrix.rented import Rented
 from hpcaccept.app.matrix.state import State, matrix_as_it_was, state_of
 from hpcaccept.bounded import read_text
 from hpcaccept.config.matrix import read_matrix
@@ -56,6 +57,7 @@ class Wish:
         parallel: cells at the same time; None: as the file says.
         max_cells: that are started; None: all.
         max_usd: of the run; None: no cap.
+        yes: machines may be rented.
     """
 
     file: Path
@@ -68,6 +70,7 @@ class Wish:
     parallel: int | None = None
     max_cells: int | None = None
     max_usd: float | None = None
+    yes: bool = False
 
 
 def run_matrix(wish: Wish, say: Callable[[str], None]) -> State:
@@ -79,6 +82,8 @@ def run_matrix(wish: Wish, say: Callable[[str], None]) -> State:
         LaunchError: a scheduler does not answer.
     """
     matrix, digest = read_matrix(wish.file)
+    if wish.yes and wish.max_usd is None:
+        raise UsageError("--yes rents machines and needs --max-usd.", "Without --yes nothing is rented.")
     known(matrix, wish.images, wish.machines)
     runs = runs_of(wish.folder, matrix.name)
     if runs and not wish.new:
@@ -157,7 +162,9 @@ def _work_on(run: MatrixRun, wish: Wish, digest: str, say: Callable[[str], None]
         )
         # What an earlier client has started is watched to its end, whatever this one was asked for.
         rest = [cell for cell in chosen if cell.id in run.past().open and cell not in cells]
-        Client(run, [*rest, *cells], places_of(run.path, [*rest, *cells], run.past().open), limits, say).work()
+        Client(
+            run, [*rest, *cells], places_of(run.path, [*rest, *cells], run.past().open, wish.yes), limits, say
+        ).work()
     return state_of(run)
 
 
@@ -175,18 +182,24 @@ def _forget(run: MatrixRun, wish: Wish) -> None:
     run.write(*(Again(each.cell.id) for each in meant))
 
 
-def places_of(run: Path, cells: Sequence[Cell], open_: Container[str]) -> dict[Where, Place]:
+def places_of(run: Path, cells: Sequence[Cell], open_: Container[str], yes: bool = False) -> dict[Where, Place]:
     """Where those cells run; a place that cannot be reached has no machine.
 
     Args:
         run: folder of the run.
         cells: of the run.
         open_: ids of cells that were started and are not over.
+        yes: machines may be rented.
 
     Raises:
         LaunchError: a scheduler does not answer that may have jobs of the run.
     """
-    makers: dict[Where, Callable[[], Place]] = {"here": Here, "queue": Queue, "pods": lambda: Pods(run.parents[1])}
+    makers: dict[Where, Callable[[], Place]] = {
+        "here": Here,
+        "queue": Queue,
+        "pods": lambda: Pods(run.parents[1]),
+        "rented": lambda: Rented(yes),
+    }
     found: dict[Where, Place] = {}
     for where in {cell.machine.where for cell in cells}:
         try:

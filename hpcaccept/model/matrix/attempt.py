@@ -156,6 +156,27 @@ Entry = Begun | Starting | Submitted | Attempt | Unstarted | Again | Ended
 
 
 @dataclass(frozen=True)
+class Rent:
+    """What is rented for a cell.
+
+    Attributes:
+        gpu_model: as the marketplace names it.
+        gpus: how many.
+        usd_per_hour: the most that is paid.
+        image: reference.
+        test_s: seconds that the tests may take.
+        files: name → text of the tests' files.
+    """
+
+    gpu_model: str
+    gpus: int
+    usd_per_hour: float
+    image: str
+    test_s: float
+    files: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Order:
     """What the machine of a cell is handed.
 
@@ -171,6 +192,7 @@ class Order:
         content: folder whose copy the tests run in; empty: none.
         runtime: of the container; empty: there is none.
         digest: of the image, where it was known before.
+        rent: what is rented for it; None: nothing.
     """
 
     cell: str
@@ -184,3 +206,4 @@ class Order:
     content: str = ""
     runtime: str = ""
     digest: str = ""
+    rent: Rent | None = None

@@ -245,9 +245,16 @@ class Cell:
         return "@".join([self.image.name, self.machine.name, *([values] if values else [])])
 
     @property
+    def test_s(self) -> float:
+        """Seconds that its tests may take."""
+        return self.machine.limit_s or sum(test.limit_s for test in self.tests)
+
+    @property
     def limit_s(self) -> float:
-        """Seconds that it may take."""
-        return self.machine.limit_s or sum(test.limit_s for test in self.tests) + STARTING_S
+        """Seconds that it may take, its beginning and end included."""
+        if self.machine.where == "rented":
+            return self.test_s + RENTING_S
+        return self.test_s if self.machine.limit_s else self.test_s + STARTING_S
 
     @property
     def most_usd(self) -> float:
@@ -257,6 +264,8 @@ class Cell:
 
 #: Seconds beside the tests: unpacking an image, loading modules, facts.
 STARTING_S = 300.0
+#: The same of a rented machine: loading the image (2000 s), its proof (180 s), connecting and destroying (180 s).
+RENTING_S = 2360.0
 
 
 def matches(name: str, patterns: tuple[str, ...]) -> bool:
