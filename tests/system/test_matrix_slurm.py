@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support import matrix_files
+from support import matrix_files, pyxis_image
 from support.matrix_files import counted, hpcaccept, outcomes, report
+from support.pyxis_stand_in import pyxis_stand_in
+from support.slurm_fixtures import WHY_NOT
+from system.cluster.slurm import VirtualSlurm, find_pyxis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from system.cluster import VirtualSlurm
 
 pytestmark = pytest.mark.slurm
 PARTITIONS = {"hopper": "node0", "ampere": "node1", "volta": "node2"}
@@ -153,3 +157,51 @@ def test_cancel_ends_what_is_queued_and_the_cell_counts_as_not_run(site: tuple[V
     assert "1 jobs were ended" in done.stdout, done.stderr
     until(lambda: not jobs(slurm))
     assert outcomes(report(folder, env=slurm.env))["whole@ampere"] == "NOT_RUN"
+
+
+CONTAINERS = """
+name = "contained"
+reruns = 0
+[images.there]
+container = "./there.sqsh"
+runtime = "pyxis"
+python = "{python}"
+mounts = {mounts}
+[images.absent]
+container = "./absent.sqsh"
+runtime = "pyxis"
+[machines.any]
+partition = "gpu"
+[tests.imports]
+imports = ["json"]
+limit_s = 60
+"""
+
+
+def contained(folder: Path, env: dict[str, str]) -> None:
+    """An image that is there passes, one that is not is an ERROR with its cause, and no FAIL of anybody."""
+    mounts = json.dumps(pyxis_image.mounts().split(","))
+    (folder / "m.toml").write_text(CONTAINERS.format(python=sys.executable, mounts=mounts))
+    pyxis_image.image_of_nothing(folder / "there.sqsh")
+    done = hpcaccept(folder, "matrix", "run", "m.toml", env=env)
+    found = report(folder, env=env)
+    assert outcomes(found) == {"there@any": "PASS", "absent@any": "ERROR"}, done.stdout + done.stderr
+    cells = {each["id"]: each for each in found["cells"]}
+    assert "container: " in cells["absent@any"]["reason"]
+    digest = hashlib.sha256((folder / "there.sqsh").read_bytes()).hexdigest()
+    assert cells["there@any"]["facts"]["image.digest"] == f"sha256:{digest}"
+
+
+def test_images_are_entered_with_the_flags_of_pyxis(plain_slurm: VirtualSlurm, tmp_path: Path) -> None:
+    path = f"{pyxis_stand_in(tmp_path)}:{os.environ['PATH']}"
+    contained(tmp_path, {**plain_slurm.env, "PATH": path})
+
+
+def test_images_are_entered_with_pyxis_itself(tmp_path: Path) -> None:
+    if WHY_NOT or not find_pyxis() or not shutil.which("mksquashfs"):
+        pytest.skip(
+            f"no containers under Slurm: {WHY_NOT or 'no Pyxis and Enroot on this machine'} (docs/how-to/pyxis.md)"
+        )
+    with VirtualSlurm.up(Path(f"/run/hpcaccept-test-{os.getpid()}-mx"), pyxis=True) as cluster:
+        contained(tmp_path, dict(cluster.env))
+        assert not list(cluster.folder.glob("node*/enroot/data-*/*")), "a container stays on a node"
