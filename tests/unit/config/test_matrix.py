@@ -1,15 +1,13 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from hpcaccept.config.matrix import combinations, filled, read_matrix
 from hpcaccept.errors import UsageError
 from hpcaccept.model.matrix.matrix import ImageSpec
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from hpcaccept.plan.matrix.cells import cells_of
 
 GOOD = """
 [images.torch]
@@ -112,3 +110,16 @@ def test_a_product_beyond_reason_is_refused(tmp_path: Path) -> None:
     values = ", ".join(f'"{number}"' for number in range(3000))
     with pytest.raises(UsageError, match="has 12,000 cells, expected at most 10,000"):
         read_matrix(write(tmp_path, GOOD.replace('"3.11", "3.12"', values)))
+
+
+def test_the_file_of_the_how_to_is_read(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs/how-to/matrix.md").read_text("utf-8")
+    text = page.partition("```toml\n")[2].partition("```")[0]
+    for name in ("tests/train.py", "notebooks/tutorial.ipynb"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    matrix, _ = read_matrix(write(tmp_path, text))
+    cells = {cell.id: cell.impossible for cell in cells_of(matrix)}
+    assert cells["site@h100"] == "no licence for this partition"
+    assert cells["torch26@h100"] == ""
+    assert len(cells) == 6
