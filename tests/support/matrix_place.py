@@ -39,6 +39,7 @@ class ToldPlace:
         self.facts: dict[str, str] = {"machine.host": "n0", "driver.version": "550.54"}
         self.started: list[str] = []
         self.cancelled: list[str] = []
+        self.at_once = 0
         self._states: dict[str, str] = {}
 
     def no_machine(self, cell: Cell) -> str:
@@ -50,6 +51,7 @@ class ToldPlace:
             raise LaunchError("Slurm refused the job: invalid account")
         self.started.append(cell.id)
         job = JobRef("", str(len(self.started)))
+        self.at_once = max(self.at_once, len(self.started) - len(self.cancelled))
         self._states[job.id] = outcome
         if outcome in ("PASS", "FAIL", "ERROR"):
             speak(folder, outcome, self.facts, self.seconds)

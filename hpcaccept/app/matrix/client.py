@@ -119,7 +119,8 @@ class Client:
         """
         try:
             self._adopt(self.run.past())
-            waiting = [cell for cell in self.cells.values() if self._wants(cell, self.run.past())]
+            past = self.run.past()
+            waiting = [cell for cell in self.cells.values() if self._wants(cell, past)]
             while waiting or self._running:
                 waiting = self._start_some(waiting)
                 waiting += self._look()
@@ -127,6 +128,10 @@ class Client:
                     time.sleep(LOOK_S)
         except KeyboardInterrupt:
             self.run.write(Ended(interrupted=True, usd=self.run.past().usd))
+            if self._running:
+                self.say(
+                    f"{len(self._running)} cells go on: the same command finds them, 'hpcaccept matrix cancel' ends them."
+                )
             raise
         self.run.write(Ended(interrupted=False, usd=self.run.past().usd))
 
@@ -187,8 +192,12 @@ class Client:
         return left
 
     def _machine_is_full(self, cell: Cell) -> bool:
-        there = sum(each.cell.machine.name == cell.machine.name for each in self._running.values())
-        return bool(cell.machine.parallel) and there >= cell.machine.parallel
+        machine = cell.machine
+        if machine.where == "here" and machine.gpus and not machine.parallel:
+            # Nobody shares out the GPUs of this machine: one cell at a time has them.
+            return any(each.cell.machine.where == "here" and each.cell.machine.gpus for each in self._running.values())
+        there = sum(each.cell.machine.name == machine.name for each in self._running.values())
+        return bool(machine.parallel) and there >= machine.parallel
 
     def _cap(self, cell: Cell) -> tuple[str, str] | None:
         if self.limits.max_cells is not None and self._started >= self.limits.max_cells:

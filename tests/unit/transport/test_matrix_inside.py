@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hpcaccept.transport import matrix_inside
 from hpcaccept.transport.matrix_inside import meets
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 DEFAULTS: dict[str, Any] = {
     "imports": [], "versions": {}, "suite": "", "gpus": 0, "command": [], "script": "", "notebook": "", "arguments": [],
@@ -37,6 +36,18 @@ def tried(folder: Path, *tests: dict[str, Any]) -> list[dict[str, Any]]:
 
 def command(*words: str, **more: Any) -> dict[str, Any]:
     return {"kind": "command", "command": list(words), **more}
+
+
+def test_an_image_may_have_an_older_python_and_nothing_else() -> None:
+    text = Path(matrix_inside.__file__).read_text("utf-8")
+    tree = ast.parse(text, feature_version=(3, 8))
+    imported = {
+        name.name.partition(".")[0]
+        for node in tree.body
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for name in (node.names if isinstance(node, ast.Import) else [ast.alias(node.module or "")])
+    }
+    assert imported <= set(sys.stdlib_module_names)
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,17 @@ def test_the_caps_on_cells_and_money_hold_and_more_money_runs_the_rest(tmp_path:
     assert state.past.usd == pytest.approx(0.06)
 
 
+@pytest.mark.parametrize(
+    ("more", "most"), [("", 4), ("gpus = 1\n", 1), ("gpus = 1\nparallel = 3\n", 3), ("parallel = 2\n", 2)]
+)
+def test_cells_of_one_machine_share_it_as_the_file_says(tmp_path: Path, place: ToldPlace, more: str, most: int) -> None:
+    file = write_matrix(tmp_path, 6, 1, "parallel = 4\nqueue_timeout_s = 0.05")
+    file.write_text(file.read_text().replace("[machines.m0]\n", f"[machines.m0]\n{more}"))
+    place.ends = {f"i{n}@m0": ["pending"] for n in range(6)}
+    run(tmp_path)
+    assert place.at_once == most
+
+
 def test_subsets_run_a_part_and_the_rest_later(tmp_path: Path, place: ToldPlace) -> None:
     write_matrix(tmp_path)
     run(tmp_path, how="full")
