@@ -212,7 +212,7 @@ def _check_test(test: CellTest, matrix: Matrix, place: str) -> None:
     try:
         re.compile(test.output)
     except re.error as fault:
-        raise UsageError(f"{table} output is no regular expression: {fault}.") from None
+        raise UsageError(f"{table} output is not a regular expression: {fault}.") from None
     if test.from_content and not matrix.content:
         raise UsageError(f"{table} has from_content, and the file has no table [content].")
     for key, known in (("images", matrix.images), ("machines", matrix.machines)):

@@ -227,7 +227,7 @@ class Client:
             content = str(self.run.path / CONTENT) if past.begun.content else ""
             prepare(folder, cell, number, content, place.provides)
         except UsageError as fault:
-            self._not_run(cell, "refused", fault.message)
+            self._not_run(cell, "refused", f"{fault.message} {fault.remedy}".strip())
             return
         self.run.write(Starting(cell.id, number, word))
         self._started += 1

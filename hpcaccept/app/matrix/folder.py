@@ -66,7 +66,7 @@ class MatrixRun:
         try:
             lines, _ = entry_journal.read(self.path / JOURNAL, _KINDS)
         except OSError as fault:
-            raise UsageError(f"{self.path} is no run of a matrix: {JOURNAL}: {fault.strerror}.") from None
+            raise UsageError(f"{self.path} does not hold a run of a matrix: {JOURNAL}: {fault.strerror}.") from None
         begun = next(((at, entry) for at, entry in lines if isinstance(entry, Begun)), None)
         if begun is None:
             raise UsageError(f"{self.path / JOURNAL} has no line that says what was begun.")

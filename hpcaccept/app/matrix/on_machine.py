@@ -69,7 +69,7 @@ def run_cell(folder: Path) -> int:
 
 
 def claim(folder: Path) -> bool:
-    """True for one process alone: an attempt is run once, whoever starts it again."""
+    """True for one process alone: an attempt is run once, however often it is started."""
     try:
         handle = os.open(folder / TAKEN, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     except FileExistsError:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from hpcaccept import container
 from hpcaccept.app.run.image_digest import identified
+from hpcaccept.app.tester.cell import packed
 from hpcaccept.bounded import read_text
 from hpcaccept.errors import RunError, UsageError
 from hpcaccept.model.matrix.attempt import Order, Rent
 from hpcaccept.model.plan import Image
+from hpcaccept.provider.vast.requests import MOST_ONSTART
 from hpcaccept.serial import dumps, from_plain, loads
 from hpcaccept.store.replaced_files import replace_file
 from hpcaccept.transport import matrix_inside
@@ -29,6 +31,8 @@ ORDER, INNER, PROGRAM = "order.json", "inner.json", "inside.py"
 WORK = "work"
 #: The shell is handed everything as arguments, and none of it as its own text. ``module`` is a function of login shells.
 _MODULES = 'n=$1; shift; while [ "$n" -gt 0 ]; do module load "$1" || exit 90; shift; n=$((n-1)); done; exec "$@"'
+#: Characters of a rented machine's start command beside the tests.
+_ONSTART_REST = 700
 #: What places provide whose jobs begin inside the image.
 INSIDE = "inside the image"
 #: Exit status of that shell where a module is missing.
@@ -113,6 +117,12 @@ def rent_of(cell: Cell, inner: dict[str, Any]) -> Rent:
                 plain[key] = _copied(test, file)
                 files[plain[key]] = read_text(Path(file), follow=True)
     inner["work"] = ""
+    long = len(packed(inner, files))
+    if long > MOST_ONSTART - _ONSTART_REST:
+        raise UsageError(
+            f"the tests and their files have {long:,} characters packed, a rented machine is sent {MOST_ONSTART - _ONSTART_REST:,} at most.",
+            "Put the files into the image, and name them there.",
+        )
     machine = cell.machine
     return Rent(machine.gpu_model, machine.gpus or 1, machine.usd_per_hour, cell.image.container, cell.test_s, files)
 

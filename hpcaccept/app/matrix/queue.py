@@ -39,7 +39,7 @@ class Queue:
         self._name = next((name for name in names if not launch.load(name).available()), "")
         if not self._name:
             why = "; ".join(launch.load(name).available().splitlines()[0].rstrip(".") for name in names)
-            raise LaunchError(f"it needs a scheduler, and {why or 'there is none here'}")
+            raise LaunchError(f"it needs a scheduler, and {why or 'none is installed'}")
 
     @property
     def _launcher(self) -> Launcher:

@@ -89,7 +89,7 @@ def run_matrix(wish: Wish, say: Callable[[str], None]) -> State:
     if runs and not wish.new:
         return _work_on(runs[-1], wish, digest, say)
     if wish.again:
-        raise UsageError(f"--again {wish.again}: there is no run of {matrix.name} yet.", "hpcaccept matrix run FILE")
+        raise UsageError(f"--again {wish.again}: {matrix.name} has not been run yet.", "hpcaccept matrix run FILE")
     if runs:
         cancel(runs[-1], say, "a new run was begun")
     choice = choose(matrix, wish.folder, wish.how, wish.images, wish.machines)

@@ -58,7 +58,7 @@ def _cuda(image: ImageSpec, machine: MachineSpec) -> str:
 def _entered(image: ImageSpec, machine: MachineSpec) -> str:
     """Pods and rented machines are given an image and have nothing else of ours."""
     if machine.where in ("pods", "rented") and not image.container:
-        return f"{image.name} is no container image, {machine.name} takes nothing else"
+        return f"{machine.name} takes container images only, {image.name} has no container"
     return ""
 
 

@@ -77,7 +77,7 @@ def test_every_choice_of_the_factors_is_a_combination(tmp_path: Path) -> None:
         ('imports = ["torch"]', 'imports = ["torch"]\nsuite = "quick"', "has suite and imports, expected one of"),
         ('imports = ["torch"]\nversions = { torch = ">=2.5,<3" }', "limit_s = 3", "has nothing, expected one of"),
         ('imports = ["torch"]', 'imports = ["torch"]\nlimit_s = 0', "limit_s and cell_s must be more than 0"),
-        ('imports = ["torch"]', 'imports = ["torch"]\noutput = "("', "output is no regular expression"),
+        ('imports = ["torch"]', 'imports = ["torch"]\noutput = "("', "output is not a regular expression"),
         ('imports = ["torch"]', 'imports = ["torch"]\nimages = ["jax*"]', "'jax*' matches none of them"),
         ('imports = ["torch"]', 'imports = ["torch"]\nfrom_content = true', "has no table [content]"),
         ('imports = ["torch"]\nversions = { torch = ">=2.5,<3" }', 'script = "no.py"', "script: there is no file"),

@@ -43,7 +43,7 @@ def test_a_manifest_is_written_and_what_its_pod_leaves_is_judged_by_the_next_cli
     assert f"kubectl create -f {file}" in lines[-2] + lines[-1] + lines[0] + lines[1]
     assert {each.cell.id: each.outcome for each in first.cells} == {"torch@a100": "NOT_RUN", "venv@a100": "IMPOSSIBLE"}
     assert "waits for somebody: kubectl create -f cells/torch@a100/1/job.json" in first.cells[0].reason
-    assert first.cells[1].reason == "venv is no container image, a100 takes nothing else"
+    assert first.cells[1].reason == "a100 takes container images only, venv has no container"
 
     job = json.loads(file.read_text())
     kubernetes_validate.validate(job, "1.34", strict=True)
