@@ -30,6 +30,7 @@ _COMMANDS = {
     "logs": ("run_list", "logs", "Show what happened in a run, and what its steps printed."),
     "facts": ("run_list", "facts", "Show hardware, firmware and software of the nodes of a run."),
     "nightly": ("nightly", "nightly", "Test idle nodes every night, and tell what changed."),
+    "matrix": ("matrix", "matrix", "Try every image on every machine: one verdict per cell."),
     "checks": ("checks", "checks", "List the checks and suites; explain one."),
     "simulate": ("simulate", "simulate", "Say how small a fault is found in a simulated fleet."),
     "baseline": ("baseline", "baseline", "Learn, approve, compare and import what a device model reaches."),

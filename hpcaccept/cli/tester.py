@@ -22,6 +22,9 @@ def tester() -> None:
     "--suite", default="marketplace", show_default=True, metavar="SUITE", help="Suite that a client may start."
 )
 @click.option(
+    "--cell", default="", hidden=True, metavar="ORDER", help="Tests of a cell of a matrix instead of a suite."
+)
+@click.option(
     "--suite-deadline",
     "suite_deadline_s",
     type=click.FloatRange(min=1),
@@ -40,7 +43,7 @@ def tester() -> None:
     help="Seconds after which the server ends by itself.",
 )
 def serve(
-    host: str, port: int, devices: tuple[str, ...], suite: str, suite_deadline_s: float, lifetime_s: float
+    host: str, port: int, devices: tuple[str, ...], suite: str, cell: str, suite_deadline_s: float, lifetime_s: float
 ) -> None:
     """Answer challenges, and run the suite when asked, over TLS at one port.
 
@@ -55,6 +58,7 @@ def serve(
         address=(host, port),
         devices=devices,
         suite=suite,
+        cell=cell,
         suite_deadline_s=suite_deadline_s,
         lifetime_s=lifetime_s,
         tell=lambda line: click.echo(line),

@@ -18,6 +18,23 @@ if TYPE_CHECKING:
 MISSING = [name for name in ("chromium", "chromedriver") if not shutil.which(name)]
 WHY_NOT = f"no {', '.join(MISSING)}: bash tests/system/browser/install.sh" if MISSING else ""
 
+#: Contrast of every text that is seen with the ground behind it, by WCAG 2's formula; those below 4.5 : 1.
+FAINT = """
+const light = (rgb) => rgb.map(x => x / 255).map(x => x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4)
+  .reduce((sum, x, i) => sum + x * [0.2126, 0.7152, 0.0722][i], 0);
+const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
+const ground = (at) => { const found = rgb(getComputedStyle(at).backgroundColor);
+  return found.length < 4 || found[3] === 1 ? found.slice(0, 3) : at.parentElement ? ground(at.parentElement) : [255, 255, 255]; };
+const faint = new Set();
+for (const at of document.querySelectorAll("body *:not(script):not(svg *)")) {
+  const own = [...at.childNodes].some(node => node.nodeType === 3 && node.textContent.trim());
+  if (!own || !at.offsetParent) continue;
+  const [a, b] = [light(rgb(getComputedStyle(at).color).slice(0, 3)), light(ground(at))].sort((x, y) => y - x);
+  if ((a + 0.05) / (b + 0.05) < 4.5) faint.add(`${at.tagName}.${at.className} ${at.textContent.slice(0, 30)}`);
+}
+return [...faint];
+"""
+
 
 class Browser:
     """One tab that opens files, and what it asked and complained of since."""

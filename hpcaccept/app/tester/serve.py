@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept.app.tester import keys
+from hpcaccept.app.tester.cell import CellRun
 from hpcaccept.app.tester.gpus import own_devices, provers
 from hpcaccept.app.tester.service import Tester
 from hpcaccept.app.tester.suite import SuiteRun
@@ -28,6 +29,7 @@ def serve(
     address: tuple[str, int],
     devices: Sequence[str] = (),
     suite: str = "marketplace",
+    cell: str = "",
     suite_deadline_s: float = 1800.0,
     lifetime_s: float = 7200.0,
     tell: Callable[[str], None] = print,
@@ -39,6 +41,7 @@ def serve(
         address: host and port to listen at.
         devices: as torch calls them; none: every GPU of the machine, else its processor.
         suite: that ``/suite`` runs.
+        cell: tests of a cell of a matrix, packed, that it runs instead; empty: the suite.
         suite_deadline_s: after which it is ended.
         lifetime_s: of the server; a machine that nobody asks any more does not go on computing.
         tell: for one line when it listens.
@@ -57,7 +60,11 @@ def serve(
         folder = Path(until_the_end.enter_context(tempfile.TemporaryDirectory(prefix="hpcaccept-tester-")))
         certificate, key = make_certificate(folder)
         gpus = sum(device != "cpu" for device in found)
-        run = SuiteRun(folder, suite, gpus, suite_deadline_s, inherited)
+        run = (
+            CellRun(folder, cell, suite_deadline_s, inherited)
+            if cell
+            else SuiteRun(folder, suite, gpus, suite_deadline_s, inherited)
+        )
         until_the_end.callback(run.stop)
         tester = Tester(pin, token_sha256, until_the_end.enter_context(provers(found, inherited)), run)
         try:

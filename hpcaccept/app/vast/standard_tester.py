@@ -73,9 +73,17 @@ class StandardTester:
     def start_command(self, secret: bytes, claim: Claim, test_s: float) -> str:
         """Only what the machine must know of the secret: who reads it can pose as the machine, and cannot use the tester."""
         lines = [f"export {name}={shlex.quote(value)}" for name, value in keys.environment(secret).items()]
-        serve = ["hpcaccept", "tester", "serve", "--port", "5000", "--suite", self.suite]
+        serve = ["hpcaccept", "tester", "serve", "--port", "5000", *self.work()]
         serve += ["--suite-deadline", f"{test_s:g}", "--lifetime", f"{test_s + _AFTERLIFE_S:g}"]
         return "\n".join([*lines, f"exec {shlex.join(serve)}"])
+
+    def work(self) -> list[str]:
+        """Options of the server that say what it runs beside the proof."""
+        return ["--suite", self.suite]
+
+    def code_of(self, report: bytes) -> tuple[str, str, dict[str, Any]]:
+        """What the report of that comes to: a code, what was found, what the machine says of itself."""
+        return code_of_report(report)
 
     def judge(
         self,
@@ -89,7 +97,7 @@ class StandardTester:
     ) -> Judgement:
         """Connect, challenge all GPUs at once, run the suite; what needs no machine is computed by ``later``."""
         began = time.monotonic()
-        talk = _Conversation(claim, deadlines, self.plan, say, stopped, began)
+        talk = _Conversation(claim, deadlines, self.plan, say, stopped, began, self.code_of)
         try:
             tester = talk.connect(address, port, secret, global_only=self._global_only)
             talk.ready(tester)
@@ -149,7 +157,9 @@ class _Conversation:
         say: Callable[[str], None],
         stopped: Callable[[], bool],
         began: float,
+        code_of: Callable[[bytes], tuple[str, str, dict[str, Any]]],
     ) -> None:
+        self._code_of_report = code_of
         self.claim, self.deadlines, self.plan = claim, deadlines, plan
         self._say, self._stopped, self._began = say, stopped, began
 
@@ -276,7 +286,7 @@ class _Conversation:
 
     def _report(self, tester: RemoteTester, last: str) -> tuple[str, str, dict[str, Any]]:
         try:
-            code, text, claimed = code_of_report(tester.result())
+            code, text, claimed = self._code_of_report(tester.result())
         except TesterFault as fault:
             if fault.fault == "refused":
                 return "tester-crashed", last, {}

@@ -194,7 +194,16 @@ RUN_PAGES = (
     "docs/how-to/suites-and-settings.md",
 )
 #: What waits for nodes, leaves this machine, or reads a page's own example from its standard input.
-_NEEDS_MORE = {("doctor",), ("k8s", "collect"), ("nightly", "install"), ("baseline", "build"), ("azure",), ("vast",)}
+_NEEDS_MORE = {
+    ("doctor",),
+    ("k8s", "collect"),
+    ("nightly", "install"),
+    ("baseline", "build"),
+    ("azure",),
+    ("vast",),
+    ("matrix", "run"),
+    ("matrix", "diff"),
+}
 #: Names of the pages → what the test has made.
 _MADE = {
     "RUN": "run1", "RUN_A": "run1", "RUN_B": "run2", "LAST_WEEK": "run1", "TONIGHT": "run2", "NODE": "node0", "FILE": "here.key",
@@ -231,6 +240,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, day in (("run1", "23"), ("run2", "24")):
         gpu_run(tmp_path, name, gpus=cards, at=f"2026-11-{day}T01:00:00.000+00:00")
     (tmp_path / "my.toml").write_text("[checks.identity]\n")
+    (tmp_path / "runtimes.toml").write_text("[images.a]\n[machines.b]\n[tests.c]\nimports = ['json']\n")
     for source, name in (
         ("aznhc_conf/eight_gpus.conf", "site.conf"),
         ("superbench/results.jsonl", "results.jsonl"),

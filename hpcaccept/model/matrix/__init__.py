@@ -1,0 +1,1 @@
+"""The nouns of a matrix of images and machines."""
