@@ -28,6 +28,11 @@ _COMMANDS = {
     "report": ("runs", "report", "Judge a run and show the report."),
     "runs": ("runs", "runs", "List the runs."),
     "nightly": ("nightly", "nightly", "Test idle nodes every night, and tell what changed."),
+    "node-check": (
+        "node_check",
+        "node_check",
+        "Say whether a job may run on this node: a gate for Slurm and Kubernetes.",
+    ),
     "checks": ("checks", "checks", "List the checks and suites; explain one."),
     "simulate": ("simulate", "simulate", "Say how small a fault is found in a simulated fleet."),
     "baseline": ("baseline", "baseline", "Learn, approve, compare and import what a device model reaches."),

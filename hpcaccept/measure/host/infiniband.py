@@ -17,7 +17,7 @@ https://www.kernel.org/doc/Documentation/ABI/testing/sysfs-class-net, InfiniBand
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,7 +62,7 @@ class Port:
     rate_bits: float
     rate_text: str
     link_layer: str
-    counters: Mapping[str, int] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=dict)
 
     @property
     def active(self) -> bool:
@@ -101,7 +101,7 @@ class Interface:
 
     name: str
     up: bool
-    counters: Mapping[str, int]
+    counters: dict[str, int]
 
 
 #: Where an interface counts what tells of its link.
