@@ -33,6 +33,7 @@ _COMMANDS = {
         "node_check",
         "Say whether a job may run on this node: a gate for Slurm and Kubernetes.",
     ),
+    "nodes": ("nodes", "nodes", "Take nodes out of service and give them back, through a gate."),
     "checks": ("checks", "checks", "List the checks and suites; explain one."),
     "simulate": ("simulate", "simulate", "Say how small a fault is found in a simulated fleet."),
     "baseline": ("baseline", "baseline", "Learn, approve, compare and import what a device model reaches."),

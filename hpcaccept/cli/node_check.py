@@ -37,7 +37,9 @@ _DEADLINE_S = 8.0
 @click.option("--root", default="/", hidden=True)
 @click.option("--kmsg", default="/dev/kmsg", hidden=True)
 @click.pass_context
-def node_check(context: click.Context, file: str | None, phase: Phase, job: str | None, **options: Any) -> int | None:
+def node_check(
+    context: click.Context, /, file: str | None, phase: Phase, job: str | None, **options: Any
+) -> int | None:
     """Say whether a job may run on this node: a gate for Prolog, Epilog, HealthCheckProgram, NHC and Kubernetes.
 
     It reads files of the kernel and asks the GPU driver; it starts no program (no Slurm command either), opens no socket, and gives a verdict

@@ -75,9 +75,7 @@ class Expected:
     rate_gbit: float = 0.0
     interfaces: tuple[str, ...] = ()
     mounts: dict[str, ExpectedMount] = field(default_factory=dict)
-    disks: dict[str, ExpectedDisk] = field(
-        default_factory=lambda: {"/": ExpectedDisk(), "/tmp": ExpectedDisk()}  # noqa: S108 (looked at, never written to)
-    )
+    disks: dict[str, ExpectedDisk] = field(default_factory=lambda: {"/": ExpectedDisk(), "/tmp": ExpectedDisk()})
     clock: bool = True
     clock_error_s: float = 1.0
     deep: bool = False

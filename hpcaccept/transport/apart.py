@@ -96,10 +96,10 @@ def _start(question: Callable[[], bytes], prctl: Callable[..., int], others: lis
         os.close(reading)
         os.close(writing)
         raise
-    if child:
-        os.close(writing)
-        return reading, child
-    _answer(question, writing, prctl, parent, [reading, *others])
+    if not child:
+        _answer(question, writing, prctl, parent, [reading, *others])
+    os.close(writing)
+    return reading, child
 
 
 def _answer(

@@ -21,14 +21,13 @@ from hpcaccept.app.node_check.one_node import broken, not_run
 from hpcaccept.app.node_check.state import Snapshot
 from hpcaccept.measure.host import host as machine
 from hpcaccept.model.finding_code import NODE, FindingCode
-from hpcaccept.model.node_check import EXIT_CODES, Gate, Item, verdict_of
+from hpcaccept.model.node_check import EXIT_CODES, Expected, Gate, Item, Phase, verdict_of
 from hpcaccept.serial import from_plain, loads, to_plain
 from hpcaccept.transport.apart import Silent, ask_apart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from hpcaccept.model.node_check import Expected, Phase
 
 #: The parts that take no argument; a mount, a disk and the deep result each are one more.
 PARTS: dict[str, Callable[[Asked], Look]] = {
@@ -71,7 +70,7 @@ def check_node(question: Question) -> Gate:
     name = state.name_of(question.phase, question.job)
     answers = _ask(question, boot, up_s, name, time.monotonic() + question.deadline_s - started - _RESERVE_S)
     remembered = answers.pop(_MEMORY, Look())
-    looks = [look for look in answers.values() if look is not None]
+    looks = list(answers.values())
     kept = {part: look.kept for part, look in answers.items() if look.kept is not None}
     node = machine.hostname()
     found = [item for look in looks for item in look.items] + remembered.items

@@ -12,13 +12,13 @@ from hpcaccept.app.node_check.look import Look
 from hpcaccept.app.node_check.one_node import OneNode, broken, judged
 from hpcaccept.checks.kernel_log import Before, KernelLog
 from hpcaccept.errors import ToolError
-from hpcaccept.measure.host.memory_errors import Counter
 from hpcaccept.model.check import Unavailable
 from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import at_most
 
 if TYPE_CHECKING:
     from hpcaccept.app.node_check.look import Asked
+    from hpcaccept.measure.host.memory_errors import Counter
 
 PART = "kernel log"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -33,10 +34,8 @@ def look(asked: Asked) -> Look:
     before = from_plain(asked.before, Links) if asked.before is not None else now
     seat.begun = replace(before, at_s=time.monotonic() - asked.elapsed_s)
     # Links that were there before the job and are not any more count as well: ``compare`` looks at both.
-    try:
+    with contextlib.suppress(Unavailable):  # no adapter here, and none is expected
         check.compare(seat, check.measure(seat))
-    except Unavailable:
-        pass  # no adapter here, and none is expected
     only = _OVER_A_JOB if asked.before is not None else _OVER_A_JOB[:2]
     found.items += seat.items(PART, only=only)
     found.facts |= {name: text for name, text in seat.facts.items() if name.startswith(("port[", "adapters"))}
@@ -55,10 +54,11 @@ def _interface(name: str, now: Links) -> Item:
 
 def _counters(links: Links) -> dict[str, float]:
     """Error counters by port and interface; traffic moves in every job and tells nothing."""
-    owners = {**links.ports, **links.interfaces}
+    owners = {name: port.counters for name, port in links.ports.items()}
+    owners |= {name: interface.counters for name, interface in links.interfaces.items()}
     return {
         f"{name} {counter}": float(count)
-        for name, owner in owners.items()
-        for counter, count in owner.counters.items()
+        for name, counters in owners.items()
+        for counter, count in counters.items()
         if not counter.endswith(("_data", "_packets")) and not counter.startswith(("unicast", "multicast"))
     }

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from hpcaccept.errors import HpcacceptError
 from hpcaccept.model.check import Check, Unavailable
-from hpcaccept.model.metric import Limit, describe
 from hpcaccept.model.finding_code import FindingCode
+from hpcaccept.model.metric import Limit, describe
 from hpcaccept.model.node_check import Item
 from hpcaccept.units import show
 
@@ -85,7 +85,7 @@ class OneNode:
         """Nothing in a gate talks to other ranks."""
         raise Unavailable("there is one process")
 
-    def items(self, part: str, limits: Mapping[str, Limit] = {}, only: Collection[str] = ()) -> list[Item]:  # noqa: B006 (read only)
+    def items(self, part: str, limits: Mapping[str, Limit] = {}, only: Collection[str] = ()) -> list[Item]:
         """Every value that has a limit, judged.
 
         Args:
@@ -98,7 +98,7 @@ class OneNode:
             metric = self.check.metric(name)
             limit = limits.get(name) or (metric.limit if metric else None)
             if metric and limit and (not only or name in only):
-                found.append(self._judged(part, name, variant, value, limit, metric.code))
+                found.append(self._judged(part, name, variant, value, limit, metric.code or FindingCode.LIMIT_MISSED))
         return found
 
     def _judged(self, part: str, name: str, variant: str, value: float, limit: Limit, code: FindingCode) -> Item:

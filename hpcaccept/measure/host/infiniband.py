@@ -17,11 +17,14 @@ https://www.kernel.org/doc/Documentation/ABI/testing/sysfs-class-net, InfiniBand
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpcaccept.measure.host.host import parse_cpu_list
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _ROOT = Path("/")
 
