@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hpcaccept.parse.slurm.marks import gate_reason
 from hpcaccept.report.printable import safe
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def lines_of(gate: Gate) -> Iterator[str]:
-    """The verdict with its first finding, then each finding and what to do about it, then what moved during the job."""
+    """The verdict with its first finding, then each finding and what to do about it, what moved during the job, and a reason for a drain."""
     first = f": {safe(gate.reason)}" if gate.reason else ""
     yield f"hpcaccept {gate.verdict.replace('_', ' ')}{first}"
     for item in gate.items:
@@ -22,3 +23,5 @@ def lines_of(gate: Gate) -> Iterator[str]:
             yield f"  → {safe(item.action)}"
     for name, (before, now) in gate.moved.items():
         yield f"moved {safe(name)}: {before:g} → {now:g}"
+    if gate.verdict == "NOT_FIT":
+        yield f"reason {gate_reason(gate.items[0].code, gate.items[0].reason)}"
