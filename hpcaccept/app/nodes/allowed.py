@@ -15,9 +15,14 @@ if TYPE_CHECKING:
     from hpcaccept.model.node import NodeState, Reserved
     from hpcaccept.model.node_mark import Seen
 
-#: States of a node in service; what else stands there, somebody or Slurm has put there for a reason that is not ours.
+#: States of a node that nobody has taken out; what else stands there, somebody or Slurm has put there for a reason that is not ours.
+#: A node that does not respond is nobody's either: Slurm also says so for some seconds after it was undrained.
 #: https://slurm.schedmd.com/sinfo.html#SECTION_NODE-STATE-CODES (25.05)
-_IN_SERVICE = frozenset({"IDLE", "ALLOCATED", "MIXED", "COMPLETING", "PLANNED", "CLOUD", "DYNAMIC_NORM", "RESERVED"})
+_IN_SERVICE = frozenset(
+    {
+        "IDLE", "ALLOCATED", "MIXED", "COMPLETING", "PLANNED", "CLOUD", "DYNAMIC_NORM", "RESERVED", "NOT_RESPONDING", "MARK *",
+    }
+)  # fmt: skip
 _DRAINED = frozenset({"DRAIN", "DRAINED", "DRAINING"})
 
 
@@ -46,11 +51,6 @@ def whose(node: NodeState, reservations: Iterable[Reserved]) -> str:
         why = f" ({node.out.why}{by})" if node.out else ""
         return f"it is {'+'.join(node.flags)}{why}"
     return ""
-
-
-def out_of_service(node: NodeState) -> bool:
-    """True where no ordinary job can start on it, whoever has seen to that."""
-    return bool(set(node.flags) - _IN_SERVICE) or node.out is not None
 
 
 def beyond_limit(
