@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -267,6 +269,51 @@ def _how_to_test(seen: Any, checks: tuple[str, ...]) -> str:
         return f"Move it into a quarantine, where it can be tested: hpcaccept nodes quarantine {seen.node} --yes"
     with_checks = f" (its suite must hold {', '.join(checks)})" if checks else ""
     return f"Test it again: hpcaccept submit --nodelist {seen.node} --slurm reservation={seen.name}{with_checks}"
+
+
+def after_run_options(command: F) -> F:
+    """``--quarantine``, ``--drain`` and ``--yes`` of commands that judge a run."""
+    options = (
+        click.option(
+            "--quarantine",
+            "kind",
+            flag_value="quarantine",
+            help="Afterwards quarantine the nodes that are FAIL; with --yes.",
+        ),
+        click.option("--drain", "kind", flag_value="drain", help="Afterwards drain them instead; with --yes."),
+        click.option(
+            "--yes", is_flag=True, help="Do it. Without: say what would be done. 'hpcaccept nodes' has the rest."
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def after_run(kind: Kind | None, run: str, code: int, yes: bool, **options: Any) -> int:
+    """Mark the nodes that failed in a run that was judged just now; gives the exit code of the run, whatever came of that.
+
+    The circuit breaker is the usual one, and nothing but ``hpcaccept nodes`` goes beyond it.
+    """
+    if kind is None:
+        return code
+    from hpcaccept.errors import HpcacceptError
+
+    try:
+        hand, runs_dir = _hand(**options)
+        wanted, run_id = failing(runs_dir, run)
+        if wanted:
+            # Standard output is the report's.
+            with contextlib.redirect_stdout(sys.stderr):
+                mark_nodes(hand, kind, wanted, run_id, 0.1, False, _users(""), yes)
+        else:
+            click.echo(f"No node is FAIL in {run_id}: none is marked.", err=True)
+    except HpcacceptError as fault:
+        click.echo(
+            f"Error: {safe(fault.message)}\n  → The run is judged; marks: hpcaccept nodes {kind} --run {run}", err=True
+        )
+        return code or 3
+    return code
 
 
 def failing(runs_dir: Path, run: str) -> tuple[dict[str, tuple[str, tuple[str, ...]]], str]:

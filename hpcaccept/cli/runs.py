@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from hpcaccept.cli.nodes import after_run, after_run_options
 from hpcaccept.cli.options import (
     baselines_dir_option,
     format_option,
@@ -19,6 +20,9 @@ from hpcaccept.cli.options import (
 from hpcaccept.errors import RunError
 from hpcaccept.report import formats
 from hpcaccept.store.folder import RunFolder, all_runs, find
+
+if TYPE_CHECKING:
+    from hpcaccept.model.node_mark import Kind
 
 
 def _job(folder: RunFolder):  # type: ignore[no-untyped-def]
@@ -114,12 +118,15 @@ class _Report(click.Command):
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write it to FILE instead, whole or not at all."
 )
+@after_run_options
 @click.option(
     "--strict-exit",
     is_flag=True,
     help="Tell the reasons of exit code 3 apart: 3 ERROR or WARN, 4 NOT_RUN, 5 NO_BASELINE.",
 )
-def report(run: str, form: str, output: Path | None, strict_exit: bool, **options: Any) -> int:
+def report(
+    run: str, form: str, output: Path | None, strict_exit: bool, kind: Kind | None, yes: bool, **options: Any
+) -> int:
     """Judge a run on whatever records exist, and show the report. The exit code is the run's."""
     from hpcaccept.app.run.conclude import evidence_of, judge_run, print_report, save_report, write_report
 
@@ -131,7 +138,8 @@ def report(run: str, form: str, output: Path | None, strict_exit: bool, **option
     else:
         print_report(folder, judged, form)
     write_report(folder, judged)
-    return judged.judgement.strict_exit_code if strict_exit else judged.judgement.exit_code
+    code = judged.judgement.strict_exit_code if strict_exit else judged.judgement.exit_code
+    return after_run(kind, str(folder.path), code, yes, runs_dir=str(runs_dir))
 
 
 def _judged(folder: RunFolder) -> str:

@@ -23,12 +23,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from support.slurm_fixtures import WHY_NOT
+from system.cluster import VirtualSlurm
+
 from hpcaccept.app.nodes.act import Hand, new_mark
 from hpcaccept.app.nodes.allowed import our_marks, whose
 from hpcaccept.app.nodes.audit import Audit
 from hpcaccept.app.nodes.controller import Scontrol
-from support.slurm_fixtures import WHY_NOT
-from system.cluster import VirtualSlurm
 
 if TYPE_CHECKING:
     from hpcaccept.model.node_mark import Acted, Kind
@@ -81,7 +82,16 @@ class Others:
             slurm("update", node, "State=DOWN", f"Reason={_REASON}")
         elif self.act.startswith("reserves it"):
             flags = ["Flags=MAINT"] if "maintenance" in self.act else []
-            slurm("create", "reservation", "ReservationName=theirs", "StartTime=now", "Duration=60", "Users=root", f"Nodes={self.node}", *flags)
+            slurm(
+                "create",
+                "reservation",
+                "ReservationName=theirs",
+                "StartTime=now",
+                "Duration=60",
+                "Users=root",
+                f"Nodes={self.node}",
+                *flags,
+            )
         elif self.act == "changes our reason":
             if "hpcaccept" in reason_of(self.node):
                 slurm("update", node, f"Reason={reason_of(self.node)}, and {_REASON}")
@@ -196,7 +206,13 @@ def _outcome(ours: str, node: str, others: Others, acted: Acted) -> Outcome:
     left = [one for one in our_marks([Scontrol().node(node)], Scontrol().reservations()) if one.node == node]
     if ours == "quarantine" and acted.result in ("overtaken", "refused") and left:
         wrong = "a quarantine that was withdrawn is still there"
-    if acted.result == "done" and others.acted and others.act == "nothing" and ours in ("quarantine", "drain") and not left:
+    if (
+        acted.result == "done"
+        and others.acted
+        and others.act == "nothing"
+        and ours in ("quarantine", "drain")
+        and not left
+    ):
         wrong = "nobody came, and the mark is not there"
     return Outcome(ours, others.act, others.at_order, acted.result, blind, changed, wrong)
 
@@ -220,12 +236,17 @@ class Table:
 
     def lines(self) -> list[str]:
         """Counts by what hpcaccept did."""
-        found = ["| hpcaccept | interleavings | somebody came in between | theirs changed | in the blind moment: theirs changed |", "|---|--:|--:|--:|--:|"]
+        found = [
+            "| hpcaccept | interleavings | somebody came in between | theirs changed | in the blind moment: theirs changed |",
+            "|---|--:|--:|--:|--:|",
+        ]
         for ours in OURS:
             mine = [one for one in self.outcomes if one.ours == ours]
             seen, blind = [one for one in mine if not one.blind], [one for one in mine if one.blind]
             came = sum(bool(one.order) and one.foreign != "nothing" for one in mine)
-            found.append(f"| {ours} | {len(mine)} | {came} | {sum(bool(one.changed) for one in seen)} | {sum(bool(one.changed) for one in blind)} of {len(blind)} |")
+            found.append(
+                f"| {ours} | {len(mine)} | {came} | {sum(bool(one.changed) for one in seen)} | {sum(bool(one.changed) for one in blind)} of {len(blind)} |"
+            )
         return found
 
     @property
@@ -247,17 +268,17 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, metavar="SEED", help="first seed (%(default)s)")
     options = parser.parse_args()
     if WHY_NOT:
-        print(f"not run: {WHY_NOT}", file=sys.stderr)
+        sys.stderr.write(f"not run: {WHY_NOT}\n")
         return 2
     with (
         tempfile.TemporaryDirectory() as folder,
         VirtualSlurm.up(Path(tempfile.mkdtemp(prefix="hpcaccept-marks-", dir="/run"))) as cluster,
     ):
         table = run(cluster, range(options.first, options.first + options.count), Path(folder))
-    print("\n".join(table.lines()))
-    print(f"results: {dict(Counter((one.ours, one.result) for one in table.outcomes))}")
+    sys.stdout.write("\n".join([*table.lines(), ""]))
+    sys.stdout.write(f"results: {dict(Counter((one.ours, one.result) for one in table.outcomes))}\n")
     for one in table.bad:
-        print(f"WRONG: {one}", file=sys.stderr)
+        sys.stderr.write(f"WRONG: {one}\n")
     return 1 if table.bad else 0
 
 
