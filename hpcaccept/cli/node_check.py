@@ -169,6 +169,7 @@ def install(yes: bool, file: str | None, **options: Any) -> int:
     site = Site(
         **given, on_unknown=options["on_unknown"], interval_s=options["interval_s"],
         scontrol=shutil.which("scontrol") or "/usr/bin/scontrol",
+        slurm_conf=os.environ.get("SLURM_CONF", ""),
     )  # fmt: skip
     for name, text in scripts(site).items():
         click.echo(f"# ---- file {site.folder / name}\n{text}")

@@ -132,11 +132,12 @@ def test_a_node_that_failed_a_run_is_quarantined_and_comes_back_through_the_gate
 
 def test_a_prolog_keeps_jobs_off_a_node_and_the_health_check_says_why(gated: Fleet) -> None:
     assert gated.ask("srun", "-w", "node0,node1", "-N2", "hostname").split() != []
+    until(lambda: gated.log().count(" epilog ") == 2, 30)
     gated.drain("node0")
     gated.unmount("node0")
     gated.unmount("node1")
     job = gated.ask("sbatch", "--parsable", "-w", "node1", "-o", "/dev/null", "--wrap", "true")
-    until(lambda: "hpcaccept drain" in gated.state("node1"), 40, lambda: gated.state("node1") + gated.log())
+    until(lambda: "hpcaccept drain" in gated.state("node1"), 20, lambda: gated.state("node1") + gated.log())
     gated.ask("scancel", job)
     assert "run=node-check code=mount-missing: missing is 1 mounts" in gated.state("node1")
     # Somebody else has drained this one, and it stays theirs.

@@ -1,8 +1,8 @@
 """The scripts that Slurm starts, and the lines for slurm.conf that name them. Shown first; only scripts are written, slurm.conf is the site's.
 
 Prolog and Epilog start no Slurm command: the exit code drains (https://slurm.schedmd.com/prolog_epilog.html, 25.05). slurmd ignores the exit
-code of HealthCheckProgram, so that script drains itself, once, and only a node that nobody has drained. Slurm gives "Prolog error" as the
-reason of a node whose prolog failed; the health check puts the gate's reason in its place, where the node's own record says that it was the gate.
+code of HealthCheckProgram, so that script drains itself, once, and only a node that nobody has drained. Slurm gives "Prolog error" or
+"Epilog error" as the reason of such a node; the health check puts the gate's reason in its place, where the node's own record says that it was the gate.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class Site:
         log: what the scripts add to.
         on_unknown: what Slurm does with a node that could not be judged.
         scontrol: path of the program, for the health check.
+        slurm_conf: that it reads; empty: the usual one.
         interval_s: between two health checks.
     """
 
@@ -41,6 +42,7 @@ class Site:
     log: Path = LOG
     on_unknown: str = "fit"
     scontrol: str = "/usr/bin/scontrol"
+    slurm_conf: str = ""
     interval_s: int = 300
 
     def command(self, phase: str) -> str:
@@ -56,59 +58,60 @@ _HEAD = """#!/bin/bash
 # Written by "hpcaccept node-check install"; what it does is in docs/how-to/fleet.md.
 set -u
 log={log}
-say() {{ printf '%s %s job=%s %s\\n' "$(date -u +%FT%TZ)" {phase} "${{SLURM_JOB_ID:-}}" "$1" >>"$log" 2>/dev/null; }}
+node=${{SLURMD_NODENAME:-$(uname -n)}}
+node=${{node%%.*}}
+say() {{ printf '%s %s %s job=%s %s\\n' "$(date -u +%FT%TZ)" "$node" {phase} "${{SLURM_JOB_ID:-}}" "$1" >>"$log" 2>/dev/null; }}
 said=$({command} 2>&1)
 code=$?
 first=${{said%%$'\\n'*}}
+why=$(sed -n 's/^reason //p' <<<"$said")
 """
 
 _JOB = """# 124 and 137: it hung at its own start-up. What cannot be judged is --on-unknown's; what is wrongly installed blames no node.
 case $code in
-  0) say "$first"; {done} exit 0 ;;
-  1) say "$said"; {refused} exit 1 ;;
+  0) say "$first"; rm -f {refused}; exit 0 ;;
+  1) say "$said"; printf '%s' "$why" >{refused}; exit 1 ;;
   *) say "not judged ($code): $said"; exit {unknown} ;;
 esac
 """
 
-_HEALTH = """refused={state}/prolog-refused
+_HEALTH = """refused={state}/refused
 say "$first"
-node=${{SLURMD_NODENAME:-$(hostname -s)}}
-found=$({scontrol} -o show node "$node") || exit 0
+{conf}found=$({scontrol} -o show node "$node" 2>&1) || {{ say "scontrol: $found"; exit 0; }}
 reason=$(sed -nE 's/.* Reason=(.*) \\[[^]]*\\].*/\\1/p' <<<"$found")
-# Slurm's own words for a prolog that failed say nothing; this node remembers that it was the gate, and why.
-if [ "$reason" = "Prolog error" ] && [ -s "$refused" ]; then
-  {scontrol} update NodeName="$node" Reason="$(head -c 300 "$refused")" && rm -f "$refused"
+# Slurm's own words for a prolog or epilog that failed say nothing; this node remembers that it was the gate, and why.
+if [[ "$reason" =~ ^(Prolog|Epilog)\\ error$ ]] && [ -s "$refused" ]; then
+  {scontrol} update NodeName="$node" Reason="$(cat "$refused")" && rm -f "$refused"
   exit 0
 fi
-[ "$code" = 1 ] || exit 0
+[ "$code" = 1 ] && [ -n "$why" ] || exit 0
 # Only a node that nobody has drained, and that is not down: somebody else's reason stays.
 case " $found" in
   *" Reason="* | *" State="*DRAIN* | *" State="*DOWN*) exit 0 ;;
 esac
-{scontrol} update NodeName="$node" State=DRAIN Reason="${{first:0:300}}"
+{scontrol} update NodeName="$node" State=DRAIN Reason="$why"
 """
 
 
 def scripts(site: Site) -> dict[str, str]:
     """File name → text of every script."""
     unknown = {"fit": 0, "unfit": 1}.get(site.on_unknown, 3)
-    refused = shlex.quote(str(site.state / "prolog-refused"))
+    refused = shlex.quote(str(site.state / "refused"))
     names = {
         "log": shlex.quote(str(site.log)),
         "state": shlex.quote(str(site.state)),
         "scontrol": shlex.quote(site.scontrol),
     }
 
+    names["conf"] = f"export SLURM_CONF={shlex.quote(site.slurm_conf)}\n" if site.slurm_conf else ""
+
     def head(phase: str) -> str:
         return _HEAD.format(phase=phase, command=site.command(phase), **names)
 
-    job = {
-        "prolog": _JOB.format(done=f"rm -f {refused};", refused=f"printf '%s' \"$first\" >{refused};", unknown=unknown),
-        "epilog": _JOB.format(done="", refused="", unknown=unknown),
-    }
+    body = _JOB.format(refused=refused, unknown=unknown)
     return {
-        "prolog-node-check": head("prolog") + job["prolog"],
-        "epilog-node-check": head("epilog") + job["epilog"],
+        "prolog-node-check": head("prolog") + body,
+        "epilog-node-check": head("epilog") + body,
         "health-node-check": head("health") + _HEALTH.format(**names),
     }
 
