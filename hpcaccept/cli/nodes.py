@@ -122,14 +122,18 @@ def resume(names: str, times: int, since: str, yes: bool, **options: Any) -> int
 @click.argument("names", metavar="NODES")
 @_shared
 def reboot(names: str, yes: bool, **options: Any) -> int:
-    """Have Slurm reboot nodes that carry marks of ours, when their jobs have ended; they stay down, and under their mark, afterwards."""
+    """Have Slurm reboot nodes that are under a quarantine of ours, when their jobs have ended. They stay under it afterwards."""
     from hpcaccept.app.nodes.allowed import our_marks
 
     hand, _ = _hand(**options)
     wanted = set(_names(names))
-    marks = {one.node: one for one in our_marks(hand.slurm.nodes(), hand.slurm.reservations()) if one.node in wanted}
+    ours = our_marks(hand.slurm.nodes(), hand.slurm.reservations())
+    marks = {one.node: one for one in ours if one.node in wanted and one.kind == "quarantine"}
     if lacking := sorted(wanted - marks.keys()):
-        raise UsageError(f"{', '.join(lacking)}: no mark of hpcaccept is there.", "Quarantine them first.")
+        raise UsageError(
+            f"{', '.join(lacking)}: not under a quarantine of hpcaccept, so jobs could start there after the boot.",
+            f"First: hpcaccept nodes quarantine {','.join(lacking)}",
+        )
     for name in sorted(marks):
         click.echo(f"{name}: scontrol reboot ASAP nextstate=DOWN")
     if not yes:
@@ -224,8 +228,7 @@ def mark_nodes(
     drained = {}
     if kind == "quarantine":
         ours = our_marks(hand.slurm.nodes(), hand.slurm.reservations())
-        quarantined = {one.node for one in ours if one.kind == "quarantine"}
-        drained = {one.node: one for one in ours if one.kind == "drain" and one.node in wanted.keys() - quarantined}
+        drained = {one.node: one for one in ours if one.kind == "drain" and one.node in wanted}
     plan = plan_marks(hand.slurm, {n: w for n, w in wanted.items() if n not in drained}, kind, run, hand.by, max_share)
     for name in drained:
         click.echo(f"{safe(name)}: from our drain into a quarantine")

@@ -76,7 +76,10 @@ class Hand:
         return self._say(verb, mark, result, why, gate)
 
     def reboot(self, seen: Seen) -> Acted:
-        """Have a node rebooted that carries a mark of ours; it stays down afterwards, with the reason of the mark."""
+        """Have a node rebooted that is under a quarantine of ours, which is what keeps jobs off it afterwards.
+
+        ``nextstate=DOWN`` alone does not: with ReturnToService=2 the node of Slurm 22.05 is in service again once it has booted.
+        """
         mark = self.audit.mark(seen.id) or Mark(seen.id, seen.node, seen.kind, seen.run, seen.code)
         if why := self._not_ours(seen.node):
             return self._say("reboot", mark, "refused", why)
@@ -85,7 +88,7 @@ class Hand:
             self.slurm.reboot(seen.node, reason_of(mark))
         except LaunchError as fault:
             return self._say("reboot", mark, "failed", fault.message)
-        return self._say("reboot", mark, "done", "it boots when its jobs have ended, and stays down")
+        return self._say("reboot", mark, "done", "it boots when its jobs have ended; the quarantine stays")
 
     # one node, step by step
 
@@ -123,6 +126,8 @@ class Hand:
             return "refused", "a drain is taken off only under a quarantine of ours"
         if (why := self._not_ours(seen.node)) or (why := self._changed(seen)):
             return "overtaken", why
+        if "DOWN" in self.slurm.node(seen.node).flags:
+            self.slurm.up(seen.node)
         self.slurm.undrain(seen.node)
         out = self.slurm.node(seen.node).out
         if out is None:

@@ -23,7 +23,10 @@ _IN_SERVICE = frozenset(
         "IDLE", "ALLOCATED", "MIXED", "COMPLETING", "PLANNED", "CLOUD", "DYNAMIC_NORM", "RESERVED", "NOT_RESPONDING", "MARK *",
     }
 )  # fmt: skip
-_DRAINED = frozenset({"DRAIN", "DRAINED", "DRAINING"})
+#: States that a drain of ours brings about, also by way of a reboot that was asked for under it.
+_DRAINED = frozenset(
+    {"DRAIN", "DRAINED", "DRAINING", "DOWN", "REBOOT", "REBOOT_REQUESTED", "REBOOT_ISSUED", "MARK @", "MARK ^"}
+)
 
 
 def our_marks(nodes: Iterable[NodeState], reservations: Iterable[Reserved]) -> tuple[Seen, ...]:

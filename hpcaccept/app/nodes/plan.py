@@ -124,6 +124,10 @@ def known_mark(seen: Seen, audit: Audit) -> Mark:
 def to_quarantine(hand: Hand, seen: Seen, users: tuple[str, ...]) -> Iterator[Acted]:
     """Put a quarantine over a drain of ours, then take the drain off: under it the node can be tested, and takes no other job."""
     old = known_mark(seen, hand.audit)
+    there = our_marks([hand.slurm.node(seen.node)], hand.slurm.reservations())
+    if any(one.node == seen.node and one.kind == "quarantine" for one in there):
+        yield hand.release(seen)  # drained for a reboot, under a quarantine that is still there
+        return
     new = new_mark(seen.node, "quarantine", old.run, old.code or MANUAL, old.checks, old.at or now_text(), hand.by)
     made = hand.mark(new, users)
     yield made
