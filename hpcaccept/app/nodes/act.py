@@ -138,8 +138,9 @@ class Hand:
         out = self.slurm.node(seen.node).out
         if out is None:
             return "its drain is gone: somebody has taken it off"
-        now = parse_reason(seen.node, out.why)
-        return "" if now and now.id == seen.id else f"its reason is {out.why!r} now"
+        now, known = parse_reason(seen.node, out.why), self.audit.mark(seen.id)
+        same = now == seen and (known is None or out.why == reason_of(known))
+        return "" if same else f"its reason is {out.why!r} now"
 
     def _marks(self, node: str) -> tuple[Seen, ...]:
         found = our_marks([self.slurm.node(node)], self.slurm.reservations())

@@ -30,7 +30,7 @@ def reason_of(mark: Mark) -> str:
 
 def gate_reason(code: str, why: str) -> str:
     """The reason of a drain by ``node-check``, in which every letter counts."""
-    sentence = " ".join("".join(c if c.isprintable() else " " for c in why).split())[:_MOST].strip()
+    sentence = " ".join("".join(c if c.isprintable() else " " for c in why).split())[:_MOST].strip() or "see its log"
     return f"hpcaccept drain {_digest(code, sentence)} run={GATE} code={code}: {sentence}"
 
 
