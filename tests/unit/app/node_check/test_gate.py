@@ -90,7 +90,9 @@ def test_nothing_looked_at_is_unknown(tmp_path: Path, monkeypatch: pytest.Monkey
 # --- what hangs, what dies --------------------------------------------------------------------------------------------
 
 
-def test_a_mount_that_hangs_costs_only_its_own_answer_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mount_that_hangs_costs_only_its_own_answer_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = os.statvfs
 
     def hang(place: str) -> os.statvfs_result:

@@ -34,7 +34,17 @@ def look(library: Path, tmp_path: Path) -> Callable[..., Looked]:
         config = tmp_path / "node-check.toml"
         config.write_text(f"gpus = 8\nclock = false\n{expected}")
         given = {**os.environ, **environment(library, node), **(env or {})}
-        command = [sys.executable, "-m", "hpcaccept", "node-check", "--config", str(config), "--state-dir", str(tmp_path), *words]
+        command = [
+            sys.executable,
+            "-m",
+            "hpcaccept",
+            "node-check",
+            "--config",
+            str(config),
+            "--state-dir",
+            str(tmp_path),
+            *words,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=given)
         found: Looked = json.loads(done.stdout)
         # The kernel's log and the disks are those of this machine.
@@ -96,5 +106,13 @@ def test_what_expect_proposes_is_met_by_the_node_that_it_was_made_on(library: Pa
     assert 'gpu_model = "NVIDIA H100 80GB HBM3"' in text
     file = tmp_path / "node-check.toml"
     file.write_text(text)
-    done = subprocess.run([*words, "--config", str(file), "--state-dir", str(tmp_path)], capture_output=True, text=True, check=False, env=env)
-    assert [item for item in json.loads(done.stdout)["items"] if item["outcome"] != "PASS" and item["part"] != "kernel log"] == []
+    done = subprocess.run(
+        [*words, "--config", str(file), "--state-dir", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=env,
+    )
+    assert [
+        item for item in json.loads(done.stdout)["items"] if item["outcome"] != "PASS" and item["part"] != "kernel log"
+    ] == []

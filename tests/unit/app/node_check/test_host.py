@@ -70,7 +70,12 @@ def test_an_nvme_controller_that_was_given_up_is_found(root: Path, state: str, c
 
 
 def test_a_clock_that_nothing_holds_is_found(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for state, status, error_s, code in ((5, 0x40, 16.0, "clock-off"), (0, 0x40, 0.1, "clock-off"), (0, 0, 3.0, "clock-off"), (0, 0, 0.1, "")):
+    for state, status, error_s, code in (
+        (5, 0x40, 16.0, "clock-off"),
+        (0, 0x40, 0.1, "clock-off"),
+        (0, 0, 3.0, "clock-off"),
+        (0, 0, 0.1, ""),
+    ):
         monkeypatch.setattr(host, "clock_state", lambda answer=(state, status, error_s): answer)
         found = bad(root, clock=True)
         assert {item.code for item in found.values()} == ({code} if code else set())

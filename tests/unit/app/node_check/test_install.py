@@ -16,11 +16,21 @@ from hpcaccept.app.node_check.install import Site, scripts, slurm_lines, units, 
 def site(tmp_path: Path) -> Site:
     """Scripts of a node that is fit; scontrol says what ``node`` holds and notes its orders in ``orders``."""
     scontrol = tmp_path / "scontrol"
-    scontrol.write_text(f'#!/bin/bash\nif [ "$1" = -o ]; then cat {tmp_path}/node; else echo "$*" >>{tmp_path}/orders; fi\n')
+    scontrol.write_text(
+        f'#!/bin/bash\nif [ "$1" = -o ]; then cat {tmp_path}/node; else echo "$*" >>{tmp_path}/orders; fi\n'
+    )
     scontrol.chmod(0o755)
     (tmp_path / "node").write_text("NodeName=n1 State=IDLE Partitions=gpu\n")
     (tmp_path / "node-check.toml").write_text("gpus = 0\nclock = false\n")
-    made = Site(tmp_path, sys.executable, tmp_path / "node-check.toml", tmp_path / "state", tmp_path / "log", "fit", str(scontrol))
+    made = Site(
+        tmp_path,
+        sys.executable,
+        tmp_path / "node-check.toml",
+        tmp_path / "state",
+        tmp_path / "log",
+        "fit",
+        str(scontrol),
+    )
     write_scripts(made)
     return made
 
@@ -60,7 +70,12 @@ def test_the_health_check_drains_with_a_reason_of_ours(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "state", ["State=IDLE+DRAIN Reason=bad DIMM [root@1]", "State=DOWN Reason=x [root@1]", "State=IDLE Reason=watch this [ann@1]"]
+    "state",
+    [
+        "State=IDLE+DRAIN Reason=bad DIMM [root@1]",
+        "State=DOWN Reason=x [root@1]",
+        "State=IDLE Reason=watch this [ann@1]",
+    ],
 )
 def test_what_somebody_else_has_marked_is_left_alone(site: Site, state: str) -> None:
     (site.folder / "node").write_text(f"NodeName=n1 Partitions=gpu {state}\n")

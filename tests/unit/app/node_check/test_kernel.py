@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 QUIET = (DATA / "kernel_log/quiet.kmsg").read_text()
-XID_79 = "4,353,20000000,-;NVRM: Xid (PCI:0000:18:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus.\n"
+XID_79 = (
+    "4,353,20000000,-;NVRM: Xid (PCI:0000:18:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus.\n"
+)
 IO_ERROR = "3,354,21000000,-;blk_update_request: I/O error, dev nvme1n1, sector 2048 op 0x0:(READ) flags 0x0\n"
 
 

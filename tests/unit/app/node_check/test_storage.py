@@ -32,7 +32,9 @@ def test_a_file_system_that_is_there_and_answers_passes() -> None:
 
 
 def test_a_folder_without_room_is_found(tmp_path: Path) -> None:
-    found = outcomes(storage.disk(HERE, str(tmp_path), ExpectedDisk(free_bytes=float(1 << 60), free_inodes_share=0.0)).items)
+    found = outcomes(
+        storage.disk(HERE, str(tmp_path), ExpectedDisk(free_bytes=float(1 << 60), free_inodes_share=0.0)).items
+    )
     assert found["free_bytes"] == ("FAIL", "disk-full")
     assert found["no_answer"] == ("PASS", "")
 

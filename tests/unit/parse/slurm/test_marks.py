@@ -22,7 +22,17 @@ def test_whoever_adds_a_word_has_made_it_theirs(more: str) -> None:
     assert parse_reservation(reservation_of(MARK) + "_2") is None
 
 
-@pytest.mark.parametrize("text", ["", "hpcaccept", "hpcaccept drain", "HPCACCEPT DRAIN 1a2b3c4d run=x code=y", "Prolog error", "hpcaccept broke this node"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "hpcaccept",
+        "hpcaccept drain",
+        "HPCACCEPT DRAIN 1a2b3c4d run=x code=y",
+        "Prolog error",
+        "hpcaccept broke this node",
+    ],
+)
 def test_other_words_are_somebody_elses(text: str) -> None:
     assert parse_reason("gpu-007", text) is None
 
