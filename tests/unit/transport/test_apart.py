@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -62,7 +63,5 @@ def test_a_child_holds_no_stream_of_its_parent() -> None:
 def test_no_child_is_left() -> None:
     ask_apart({"hangs": _hang}, time.monotonic() + 0.2)
     time.sleep(0.2)
-    try:
+    with contextlib.suppress(ChildProcessError):
         assert os.waitpid(-1, os.WNOHANG)[0] != 0  # a zombie at most, never one that runs
-    except ChildProcessError:
-        pass

@@ -9,15 +9,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.schema import faults
 
 from hpcaccept.app.node_check import gate, storage
 from hpcaccept.app.node_check.gate import Question, check_node
-from hpcaccept.app.node_check.look import Look
 from hpcaccept.model.node_check import Expected, ExpectedMount, Gate, Item
+
+if TYPE_CHECKING:
+    from hpcaccept.app.node_check.look import Look
 
 SCHEMA = Path(__file__).parents[4] / "docs/reference/node-check.schema.json"
 EXPECTED = Expected(gpus=0, clock=False)

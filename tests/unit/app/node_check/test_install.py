@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from hpcaccept.app.node_check.install import Site, scripts, slurm_lines, units, write_scripts
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-
-import pytest
+from typing import TYPE_CHECKING
 
 from hpcaccept.app.node_check import storage
 from hpcaccept.app.node_check.look import Asked
 from hpcaccept.model.node_check import Expected, ExpectedDisk, ExpectedMount, Item
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
 
 HERE = Asked(Expected(), "node0")
 

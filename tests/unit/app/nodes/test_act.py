@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +14,8 @@ from hpcaccept.errors import LaunchError, RunError
 from hpcaccept.model.node_mark import Acted, Acting, Seen
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hpcaccept.model.node_mark import Kind, Mark
 
 
