@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -13,6 +14,8 @@ from hpcaccept.config.node_check import FILE, read_expected
 from hpcaccept.model.node_check import EXIT_CODES, PHASES, Expected
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from hpcaccept.model.node_check import Gate, Phase
 
 #: What Slurm is given where nothing could be judged.
@@ -69,23 +72,19 @@ def node_check(
         return None
     if options["deep"]:
         return _deep(_expected(file), **options)
-    _backstop(options["deadline_s"])
+    with _backstop(options["deadline_s"]):
+        gate = _look(file, phase, os.environ.get("SLURM_JOB_ID", "") if job is None else job, options)
+    _print(gate, options["nhc"])
+    return _ON_UNKNOWN[options["on_unknown"]] if gate.exit_code == EXIT_CODES["UNKNOWN"] else gate.exit_code
+
+
+def _look(file: str | None, phase: Phase, job: str, options: Mapping[str, Any]) -> Gate:
     from hpcaccept.app.node_check.gate import Question, check_node
     from hpcaccept.app.node_check.state import FOLDER
 
-    gate = check_node(
-        Question(
-            _expected(file),
-            phase,
-            os.environ.get("SLURM_JOB_ID", "") if job is None else job,
-            Path(options["state_dir"]) if options["state_dir"] else FOLDER,
-            options["deadline_s"],
-            Path(options["root"]),
-            options["kmsg"],
-        )
-    )
-    _print(gate, options["nhc"])
-    return _ON_UNKNOWN[options["on_unknown"]] if gate.exit_code == EXIT_CODES["UNKNOWN"] else gate.exit_code
+    folder = Path(options["state_dir"]) if options["state_dir"] else FOLDER
+    root, kmsg = Path(options["root"]), options["kmsg"]
+    return check_node(Question(_expected(file), phase, job, folder, options["deadline_s"], root, kmsg))
 
 
 def _deep(
@@ -204,12 +203,18 @@ def _print(gate: Gate, lines: bool) -> None:
         click.echo(json.dumps(to_plain(gate), indent=1, ensure_ascii=False))
 
 
-def _backstop(deadline_s: float) -> None:
+@contextlib.contextmanager
+def _backstop(deadline_s: float) -> Iterator[None]:
     """End this process where it hangs itself: the parts have a deadline of their own."""
 
     def end(_number: int, _frame: Any) -> None:
         os.write(2, b"hpcaccept node-check: UNKNOWN: gate-late: no verdict before the deadline\n")
         os._exit(3)
 
-    signal.signal(signal.SIGALRM, end)
+    before = signal.signal(signal.SIGALRM, end)
     signal.setitimer(signal.ITIMER_REAL, deadline_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

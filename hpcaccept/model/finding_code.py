@@ -969,7 +969,7 @@ class FindingCode(enum.Enum):
         "deep-failed",
         "The last hpcaccept node-check --deep has found a fault.",
         "The codes of that run, and its folder.",
-        "Read hpcaccept report on NODE for that run; after the repair measure again: hpcaccept node-check --deep.",
+        "Read the report of that run on NODE; after the repair measure again: hpcaccept node-check --deep.",
         "Those of the checks in its suite.",
         "unit/app/node_check/test_deep_cache.py::test_a_deep_result_that_failed_is_a_fail",
     )

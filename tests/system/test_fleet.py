@@ -167,3 +167,16 @@ def test_no_slurm_command_and_no_socket_is_used(fleet: Fleet) -> None:
     calls = [line for line in trace.read_text().splitlines() if "(" in line]
     assert len(calls) == 1, calls
     assert "execve" in calls[0]
+
+
+def test_what_is_measured_on_an_idle_node_is_kept_for_the_gate(fleet: Fleet) -> None:
+    state, suite = str(fleet.folder / "deep"), suite_file(fleet.folder, noise(0.1))
+    words = ["node-check", "--state-dir", state]
+    measured = fleet.type(*words, "--deep", "--suite", str(suite))
+    if "slurmstepd" in measured.stderr:  # of another test's cluster on this machine
+        pytest.skip("another cluster's job runs on this machine, so nothing is measured")
+    assert measured.returncode == 0, measured.stdout + measured.stderr
+    config = fleet.folder / "deep.toml"
+    config.write_text("gpus = 0\nclock = false\ndeep = true\n")
+    gate = fleet.type(*words, "--config", str(config))
+    assert [item["outcome"] for item in json.loads(gate.stdout)["items"] if item["part"] == "deep"] == ["PASS"]

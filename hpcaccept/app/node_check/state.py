@@ -20,6 +20,7 @@ FOLDER = Path("/var/lib/hpcaccept/node-check")
 _DEEP = "deep.json"
 #: Of jobs that never came to their epilog (the node went down): older snapshots are removed.
 _OLDEST_S = 30 * 86400.0
+_TORN_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,11 @@ def forget_snapshot(folder: Path, name: str) -> None:
 
 
 def _forget_old(folder: Path, now: float) -> None:
-    for file in folder.glob("job-*.json"):
-        if now - file.stat().st_mtime > _OLDEST_S:
-            file.unlink(missing_ok=True)
+    # Names that begin with a dot are of writers that were ended at their deadline.
+    for pattern, oldest_s in (("job-*.json", _OLDEST_S), (".*.json.*", _TORN_S)):
+        for file in folder.glob(pattern):
+            if now - file.stat().st_mtime > oldest_s:
+                file.unlink(missing_ok=True)
 
 
 def read_deep(folder: Path) -> Deep | None:

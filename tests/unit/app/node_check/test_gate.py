@@ -163,6 +163,21 @@ def test_a_name_of_a_job_is_no_path(tmp_path: Path) -> None:
     assert [file.name for file in (tmp_path / "state").iterdir()] == ["job-.._.._escaped.json"]
 
 
+def test_what_a_writer_left_that_was_ended_is_removed_in_time(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    for name, age_s in (
+        (".health.json.old", 7200),
+        (".health.json.new", 1),
+        ("job-1.json", 40 * 86400),
+        ("deep.json", 40 * 86400),
+    ):
+        (folder / name).write_text("{}")
+        os.utime(folder / name, (time.time() - age_s,) * 2)
+    check_node(asked(tmp_path))
+    assert {file.name for file in folder.iterdir()} == {".health.json.new", "deep.json", "health.json"}
+
+
 def test_a_state_folder_that_takes_no_writing_costs_no_verdict(tmp_path: Path) -> None:
     question = asked(tmp_path)
     (tmp_path / "file").write_text("")
