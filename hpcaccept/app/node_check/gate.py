@@ -7,7 +7,6 @@ no socket, and starts no other program.
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -39,6 +38,8 @@ PARTS: dict[str, Callable[[Asked], Look]] = {
 #: Seconds that are kept for the verdict itself.
 _RESERVE_S = 0.4
 _MOST_REASON = 400
+#: Seconds since this process was started, its own start-up included.
+_age_s = machine.process_age_s
 
 
 @dataclass(frozen=True)
@@ -177,12 +178,3 @@ def _reason(items: tuple[Item, ...]) -> str:
     if not items:
         text = "nothing was looked at: nothing is expected of this node"
     return text if len(text) <= _MOST_REASON else f"{text[: _MOST_REASON - 2]} …"
-
-
-def _age_s() -> float:
-    """Seconds since this process was started, its own start-up included."""
-    words = machine.kernel_text(Path("/proc/self/stat")).rpartition(")")[2].split()
-    try:
-        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - int(words[19]) / os.sysconf("SC_CLK_TCK"))
-    except (IndexError, ValueError):
-        return 0.0

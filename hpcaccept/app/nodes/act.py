@@ -15,7 +15,7 @@ from hpcaccept.app.nodes.audit import Audit
 from hpcaccept.app.nodes.controller import Controller
 from hpcaccept.errors import LaunchError
 from hpcaccept.model.node_mark import Acted, Acting, Mark, Result, Seen, Verb
-from hpcaccept.parse.slurm.marks import parse_reason, reason_of, reservation_of
+from hpcaccept.parse.slurm.marks import GATE, parse_reason, reason_of, reservation_of
 
 if TYPE_CHECKING:
     from hpcaccept.model.node_mark import Kind
@@ -139,7 +139,9 @@ class Hand:
         if out is None:
             return "its drain is gone: somebody has taken it off"
         now, known = parse_reason(seen.node, out.why), self.audit.mark(seen.id)
-        same = now == seen and (known is None or out.why == reason_of(known))
+        # The sentence of a drain by the gate has its digest; of others the audit log knows every letter.
+        by_gate = now is not None and now.run == GATE
+        same = now == seen and (known is None or by_gate or out.why == reason_of(known))
         return "" if same else f"its reason is {out.why!r} now"
 
     def _marks(self, node: str) -> tuple[Seen, ...]:

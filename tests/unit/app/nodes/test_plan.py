@@ -74,6 +74,13 @@ def test_a_drain_moves_into_a_quarantine_that_remembers_what_failed(hand: Hand, 
     assert (known.checks, known.run, known.code) == (("health",), "run1", "gpu-lost")
 
 
+def test_a_drain_by_the_gate_moves_into_a_quarantine_too(hand: Hand, slurm: MarkedSlurm) -> None:
+    slurm.take_out("n0", gate_reason("gpu-missing", "7 of 8"))
+    (seen,) = our_marks(slurm.states.values(), slurm.kept.values())
+    assert [acted.result for acted in to_quarantine(hand, seen, ("root",))] == ["done", "done"]
+    assert kinds(slurm) == [("n0", "quarantine")]
+
+
 @pytest.mark.parametrize("kind", ["quarantine", "drain"])
 def test_undo_takes_a_mark_off_and_undo_again_puts_it_back(hand: Hand, slurm: MarkedSlurm, kind: Kind) -> None:
     put(hand, kind, "n0", "n1")
