@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.schema import faults
 
-from hpcaccept.app.node_check import gate, storage
+from hpcaccept.app.node_check import gate
 from hpcaccept.app.node_check.gate import Question, check_node
 from hpcaccept.model.node_check import Expected, ExpectedMount, Gate, Item
 
@@ -79,7 +79,7 @@ def test_a_finding_names_itself_and_the_node_in_its_action(tmp_path: Path) -> No
 def test_a_pass_without_a_value_that_met_its_limit_cannot_be_built() -> None:
     for item in ({"value": None}, {"value": 2.0, "upper": 1.0}, {"value": float("nan"), "upper": 1.0}, {"value": 1.0}):
         with pytest.raises(ValueError, match="PASS"):
-            Item("part", "what", "PASS", **item)  # type: ignore[arg-type]
+            Item("part", "what", "PASS", **item)
 
 
 def test_nothing_looked_at_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,9 +98,11 @@ def test_a_mount_that_hangs_costs_only_its_own_answer_and_is_named(
     real = os.statvfs
 
     def hang(place: str) -> os.statvfs_result:
-        return time.sleep(600) if "home" in place else real(place)  # type: ignore[return-value]
+        if "home" in place:
+            time.sleep(600)
+        return real(place)
 
-    monkeypatch.setattr(storage.os, "statvfs", hang)
+    monkeypatch.setattr(os, "statvfs", hang)
     (tmp_path / "proc/self").mkdir(parents=True)
     (tmp_path / "proc/self/mountinfo").write_text("1 0 0:1 / /home rw - nfs4 server:/home rw\n")
     question = asked(tmp_path, Expected(gpus=0, clock=False, mounts={"/home": ExpectedMount("nfs4")}))
@@ -111,7 +113,7 @@ def test_a_mount_that_hangs_costs_only_its_own_answer_and_is_named(
 
 
 def test_a_part_that_dies_is_unknown_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(gate.PARTS, "host", lambda _asked: os.kill(os.getpid(), signal.SIGKILL))  # type: ignore[arg-type,return-value]
+    monkeypatch.setitem(gate.PARTS, "host", lambda _asked: os.kill(os.getpid(), signal.SIGKILL))
     found = check_node(asked(tmp_path))
     assert said(found) == {"host": ("NOT_RUN", "gate-late")}
     assert "ended by signal 9" in found.reason

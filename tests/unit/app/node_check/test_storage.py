@@ -50,6 +50,6 @@ def test_a_folder_that_does_not_answer_is_found(tmp_path: Path) -> None:
 def test_a_file_system_that_became_read_only_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.statvfs(tmp_path)
     answer = os.statvfs_result((*real[:8], real.f_flag | os.ST_RDONLY, real.f_namemax))
-    monkeypatch.setattr(storage.os, "statvfs", lambda _place: answer)
+    monkeypatch.setattr(os, "statvfs", lambda _place: answer)
     found = outcomes(storage.disk(HERE, str(tmp_path), ExpectedDisk(0.0, 0.0)).items)
     assert found["read_only"] == ("FAIL", "disk-failed")

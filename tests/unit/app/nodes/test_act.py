@@ -49,12 +49,14 @@ def test_a_mark_is_put_on_and_taken_off_and_both_are_in_the_audit_log(
     assert there(slurm) == []
     entries = [entry for _, entry in hand.audit.entries()]
     assert [type(entry) for entry in entries] == [Acting, Acted] * (len(entries) // 2)
-    assert entries[-1] == Acted("resume", entries[-1].mark, "n0", "done", "", "ann", ("run2", "run3"))  # type: ignore[union-attr]
+    last = entries[-1]
+    assert isinstance(last, Acted)
+    assert (last.verb, last.node, last.result, last.by, last.gate) == ("resume", "n0", "done", "ann", ("run2", "run3"))
 
 
 def test_a_foreign_drain_gets_no_order_at_all(hand: Hand, slurm: MarkedSlurm) -> None:
     slurm.take_out("n0", "bad DIMM")
-    assert [hand.mark(mark(kind)).result for kind in ("quarantine", "drain")] == ["refused", "refused"]  # type: ignore[arg-type]
+    assert [hand.mark(mark(kind)).result for kind in ("quarantine", "drain")] == ["refused", "refused"]
     assert slurm.orders == []
 
 
@@ -92,7 +94,7 @@ def test_a_drain_comes_off_only_under_a_quarantine(hand: Hand, slurm: MarkedSlur
 
 @pytest.mark.parametrize("words", ["bad DIMM", "{reason}, and bad DIMM", "{reason}x"])
 def test_a_drain_with_other_words_than_ours_stays(hand: Hand, slurm: MarkedSlurm, words: str) -> None:
-    made = [mark(kind) for kind in ("drain", "quarantine")]  # type: ignore[arg-type]
+    made = [mark(kind) for kind in ("drain", "quarantine")]
     assert [hand.mark(one).result for one in made] == ["done", "done"]
     seen = next(one for one in there(slurm) if one.kind == "drain")
     reason = slurm.states["n0"].out.why  # type: ignore[union-attr]
