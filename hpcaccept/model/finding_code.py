@@ -952,7 +952,7 @@ class FindingCode(enum.Enum):
     MOUNT_SILENT = About(
         "mount-silent",
         "A file system is mounted and answers with an error, or not at all.",
-        "The error, or that statvfs has not returned before the deadline (which is no FAIL: the server may be gone for all nodes).",
+        "The error, or that statvfs has not returned before the deadline (not a FAIL then: the server may be gone for all nodes).",
         "Look at the server first, then at the client on NODE (nfsstat -m, lctl dl, dmesg); a stale handle needs a new mount.",
         "A server that is being restarted.",
         "unit/app/node_check/test_gate.py::test_a_mount_that_hangs_costs_only_its_own_answer_and_is_named",

@@ -83,7 +83,7 @@ def _count(asked: Asked, found: Look, listed: Sequence[Gpu], said: str) -> None:
     found.items.append(judged(PART, "gpu_count", FindingCode.GPU_MISSING, len(healthy), limit, said))
     found.facts["gpus"] = said
     for gpu in listed:
-        found.facts[f"gpu{gpu.index}"] = f"{gpu.name or 'unknown model'}, {named(gpu)}, vbios {gpu.vbios or 'not told'}"
+        found.facts[f"gpu{gpu.index}"] = f"{gpu.name or 'unknown model'}, {named(gpu)}, vbios {gpu.vbios or 'unknown'}"
     identity = OneNode(Identity())
     if healthy:
         identity.emit("gpu_models", len({gpu.name for gpu in healthy}))

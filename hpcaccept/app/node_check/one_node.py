@@ -119,6 +119,8 @@ def judged(part: str, what: str, code: FindingCode, value: float, limit: Limit, 
 def fail(part: str, what: str, code: FindingCode, value: float, limit: Limit, why: str = "") -> Item:
     """A value outside of its limit."""
     found = f"{what} is {show(value, limit.unit)}, expected {describe(limit)}{f': {why}' if why else ''}"
+    if why and limit.upper == 0:
+        found = f"{part}, {what}: {why}"  # that a count of faults is not 0 says less than its cause
     return Item(part, what, "FAIL", str(code), found, code.action_for(""), value, limit.unit, limit.lower, limit.upper)
 
 
