@@ -121,6 +121,7 @@ faults: .venv/stamp-dev slurm-packages
 	PYTHONPATH=tests $(BIN)/python -m faults --write-docs
 	PYTHONPATH=tests $(BIN)/python -m faults.busy --write-docs
 	PYTHONPATH=tests $(BIN)/python -m faults.deaths --write-docs
+	PYTHONPATH=tests $(BIN)/python -m faults.marks
 
 detection: .venv/stamp-dev
 	$(BIN)/python -m benchmarks.detection --write-docs

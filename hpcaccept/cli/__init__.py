@@ -31,6 +31,12 @@ _COMMANDS = {
     "facts": ("run_list", "facts", "Show hardware, firmware and software of the nodes of a run."),
     "nightly": ("nightly", "nightly", "Test idle nodes every night, and tell what changed."),
     "matrix": ("matrix", "matrix", "Try every image on every machine: one verdict per cell."),
+    "node-check": (
+        "node_check",
+        "node_check",
+        "Say whether a job may run on this node: a gate for Slurm and Kubernetes.",
+    ),
+    "nodes": ("nodes", "nodes", "Take nodes out of service and give them back, through a gate."),
     "checks": ("checks", "checks", "List the checks and suites; explain one."),
     "simulate": ("simulate", "simulate", "Say how small a fault is found in a simulated fleet."),
     "baseline": ("baseline", "baseline", "Learn, approve, compare and import what a device model reaches."),

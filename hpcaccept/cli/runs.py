@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpcaccept.cli.completion import complete_run
+from hpcaccept.cli.nodes import after_run, after_run_options
 from hpcaccept.cli.options import (
     baselines_dir_option,
     format_option,
@@ -23,6 +24,7 @@ from hpcaccept.store.folder import RunFolder, find
 
 if TYPE_CHECKING:
     from hpcaccept.model.job import JobRef
+    from hpcaccept.model.node_mark import Kind
     from hpcaccept.report.judged import Judged
 
 
@@ -132,6 +134,7 @@ class _Report(click.Command):
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write it to FILE instead, whole or not at all."
 )
+@after_run_options
 @click.option(
     "--strict-exit",
     is_flag=True,
@@ -145,6 +148,8 @@ def report(
     open_page: bool,
     output: Path | None,
     strict_exit: bool,
+    kind: Kind | None,
+    yes: bool,
     **options: Any,
 ) -> int:
     """Judge a run on whatever records exist, and show the report. The exit code is the run's."""
@@ -163,7 +168,8 @@ def report(
     write_report(folder, judged)
     if open_page:
         click.launch(folder.page_file.as_uri())
-    return judged.judgement.strict_exit_code if strict_exit else judged.judgement.exit_code
+    code = judged.judgement.strict_exit_code if strict_exit else judged.judgement.exit_code
+    return after_run(kind, str(folder.path), code, yes, runs_dir=str(runs_dir))
 
 
 def _print_node(judged: Judged, node: str) -> None:

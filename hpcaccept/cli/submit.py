@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hpcaccept import container
 from hpcaccept.cli.completion import complete_check, complete_partition, complete_run, complete_suite
+from hpcaccept.cli.nodes import after_run, after_run_options
 from hpcaccept.cli.options import (
     LauncherOption,
     baselines_dir_option,
@@ -19,6 +20,13 @@ from hpcaccept.cli.options import (
     suite_options,
     variables,
 )
+from hpcaccept.errors import UsageError
+
+if TYPE_CHECKING:
+    from hpcaccept.model.node_mark import Kind
+
+#: Exit code where the wait was interrupted: the run goes on, and is not judged.
+_INTERRUPTED = 130
 
 
 @click.command()
@@ -114,6 +122,7 @@ from hpcaccept.cli.options import (
 @click.option("--no-wait", is_flag=True, help="Return once the job is submitted.")
 @click.option("--cancel-on-interrupt", is_flag=True, help="Ctrl-C ends the job too, instead of leaving it running.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@after_run_options
 def submit(
     only: tuple[str, ...],
     skip: tuple[str, ...],
@@ -124,6 +133,8 @@ def submit(
     no_wait: bool,
     cancel_on_interrupt: bool,
     as_json: bool,
+    kind: Kind | None,
+    yes: bool,
     **options: Any,
 ) -> int:
     """Test nodes: plan, run, judge and report.
@@ -149,6 +160,11 @@ def submit(
     from hpcaccept.app.run.submit import plan_run, start
     from hpcaccept.config.settings import load_settings
 
+    if kind and no_wait:
+        raise UsageError(
+            f"--{kind} marks nodes after the run, and --no-wait does not wait for it.",
+            f"Later: hpcaccept report --{kind}",
+        )
     tables = suite_options(skip, changes, search)
     if rerun is not None:
         options, tables, only = _again(rerun, options, tables, only)
@@ -169,7 +185,9 @@ def submit(
     from hpcaccept.report.formats import DEFAULT
 
     form = "json" if as_json else DEFAULT
-    return wait_and_conclude(folder, job, layered.settings, form, cancel_on_interrupt=cancel_on_interrupt)
+    code = wait_and_conclude(folder, job, layered.settings, form, cancel_on_interrupt=cancel_on_interrupt)
+    runs_dir = str(folder.path.parent)
+    return code if code == _INTERRUPTED else after_run(kind, str(folder.path), code, yes, runs_dir=runs_dir)
 
 
 _Tables = dict[str, dict[str, Any]]

@@ -914,3 +914,78 @@ class FindingCode(enum.Enum):
         _NONE_KNOWN,
         "unit/judge/questions/test_missing.py::test_a_variant_that_a_device_cannot_do_is_shown_and_does_not_count",
     )
+
+    # --- hpcaccept node-check: one node, outside of any run ---
+
+    MEMORY_HELD = About(
+        "memory-held",
+        "Less memory is available on an empty node than the site expects.",
+        "MemAvailable as a share of MemTotal, and the limit of node-check.toml.",
+        "See on NODE what a former job has left: du -sh /dev/shm, ps -e --sort=-rss, slabtop; a reboot frees the rest.",
+        "A check while a job runs: set memory_available_share only where the gate runs on empty nodes.",
+        "unit/app/node_check/test_host.py::test_memory_that_a_job_has_left_behind_is_found",
+    )
+    DISK_FAILED = About(
+        "disk-failed",
+        "A RAID runs without one of its disks, an NVMe controller was given up, or a file system has become read-only.",
+        "The state in /proc/mdstat, in /sys/class/nvme, or the flag of the mounted file system.",
+        "Drain NODE; read dmesg and smartctl -a there, exchange the disk, and check the file system before it is written to.",
+        "A RAID that is being rebuilt after its disk was exchanged.",
+        "unit/app/node_check/test_host.py::test_a_raid_without_one_of_its_disks_is_found",
+    )
+    DISK_FULL = About(
+        "disk-full",
+        "A file system has less room, or fewer inodes, than the site expects.",
+        "Free bytes or inodes, and the limit of node-check.toml.",
+        "Remove on NODE what former jobs have left: du -xsh on the folder that is named.",
+        "A job that is just writing, where the gate also runs beside jobs.",
+        "unit/app/node_check/test_storage.py::test_a_folder_without_room_is_found",
+    )
+    MOUNT_MISSING = About(
+        "mount-missing",
+        "A file system that the site expects is not mounted, or another one is in its place.",
+        "What /proc/self/mountinfo has at that place.",
+        "Mount it on NODE: systemctl list-units --failed --type=mount, then mount -a; a job would write to the local disk.",
+        "A gate in a mount namespace of its own.",
+        "unit/app/node_check/test_storage.py::test_a_file_system_that_is_not_mounted_is_found",
+    )
+    MOUNT_SILENT = About(
+        "mount-silent",
+        "A file system is mounted and answers with an error, or not at all.",
+        "The error, or that statvfs has not returned before the deadline (not a FAIL then: the server may be gone for all nodes).",
+        "Look at the server first, then at the client on NODE (nfsstat -m, lctl dl, dmesg); a stale handle needs a new mount.",
+        "A server that is being restarted.",
+        "unit/app/node_check/test_gate.py::test_a_mount_that_hangs_costs_only_its_own_answer_and_is_named",
+    )
+    CLOCK_OFF = About(
+        "clock-off",
+        "The kernel says that nothing holds its clock, or that it may be wrong by more than the site allows.",
+        "Status and largest error as adjtimex(2) gives them.",
+        "Start the time daemon on NODE and look at its sources: chronyc tracking, chronyc sources.",
+        "The first minutes after a boot; a virtual machine whose hypervisor sets the clock: clock = false in node-check.toml.",
+        "unit/app/node_check/test_host.py::test_a_clock_that_nothing_holds_is_found",
+    )
+    DEEP_FAILED = About(
+        "deep-failed",
+        "The last hpcaccept node-check --deep has found a fault.",
+        "The codes of that run, and its folder.",
+        "Read the report of that run on NODE; after the repair measure again: hpcaccept node-check --deep.",
+        "Those of the checks in its suite.",
+        "unit/app/node_check/test_deep_cache.py::test_a_deep_result_that_failed_is_a_fail",
+    )
+    DEEP_STALE = About(
+        "deep-stale",
+        "The result of hpcaccept node-check --deep is missing, too old, of the future, or could not be judged.",
+        "Its age and the largest age that node-check.toml allows.",
+        "Measure NODE while it is idle: hpcaccept node-check --deep; see whether its timer runs.",
+        "A node that was never idle for so long: raise deep_max_age_s.",
+        "unit/app/node_check/test_deep_cache.py::test_a_stale_result_is_unknown_and_never_a_pass",
+    )
+    GATE_LATE = About(
+        "gate-late",
+        "A part of hpcaccept node-check gave no answer before the deadline, or died.",
+        "Which part, and how it ended.",
+        "See on NODE what it hangs on: ps -eo pid,stat,wchan:30,args | grep ' D', and dmesg.",
+        "A node whose processors are all taken by a job with real-time priority.",
+        "unit/app/node_check/test_gate.py::test_a_part_that_dies_is_unknown_and_named",
+    )

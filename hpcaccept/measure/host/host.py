@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,18 @@ def boot_id(root: Path = _ROOT) -> str:
     Where there is none (not Linux) it is the host name.
     """
     return kernel_text(root / "proc/sys/kernel/random/boot_id").strip() or hostname()
+
+
+def process_age_s() -> float:
+    """Seconds since this process was started, the start-up of Python included; 0 where the kernel does not say.
+
+    Source: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html (``starttime``)
+    """
+    words = kernel_text(Path("/proc/self/stat")).rpartition(")")[2].split()
+    try:
+        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - int(words[19]) / os.sysconf("SC_CLK_TCK"))
+    except (AttributeError, IndexError, ValueError):
+        return 0.0
 
 
 def kernel() -> str:

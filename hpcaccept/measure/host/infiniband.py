@@ -17,11 +17,14 @@ https://www.kernel.org/doc/Documentation/ABI/testing/sysfs-class-net, InfiniBand
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpcaccept.measure.host.host import parse_cpu_list
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _ROOT = Path("/")
 
@@ -62,7 +65,7 @@ class Port:
     rate_bits: float
     rate_text: str
     link_layer: str
-    counters: Mapping[str, int] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=dict)
 
     @property
     def active(self) -> bool:
@@ -101,7 +104,7 @@ class Interface:
 
     name: str
     up: bool
-    counters: Mapping[str, int]
+    counters: dict[str, int]
 
 
 #: Where an interface counts what tells of its link.

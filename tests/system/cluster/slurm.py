@@ -194,6 +194,18 @@ class VirtualSlurm:
 
         self._wait(f"{node} to be back", back, 60, ["slurmctld", self._slurmd_name(node)])
 
+    def restart_controller(self) -> None:
+        """End slurmctld in an orderly way, so that it saves what it knows, start it again, and return when it answers."""
+        end([self._processes["slurmctld"]], grace_s=10)
+        self._start("slurmctld", [program("slurmctld"), "-D", "-f", self.env["SLURM_CONF"]])
+        self._wait("slurmctld", lambda: " is UP" in self._ask("scontrol", "ping"), 20, ["slurmctld"])
+
+    def configure(self, *lines: str) -> None:
+        """Add lines to slurm.conf, which every daemon of this cluster then reads."""
+        with (self.folder / "slurm.conf").open("a") as file:
+            file.write("".join(f"{line}\n" for line in lines))
+        self._ask("scontrol", "reconfigure")
+
     def controller_log(self) -> str:
         """All that slurmctld has logged so far."""
         return (self.folder / "log" / "slurmctld.log").read_text(errors="replace")

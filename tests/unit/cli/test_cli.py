@@ -226,7 +226,10 @@ def test_the_version_is_told_with_its_commit_where_one_is_known(
 def test_every_option_of_submit_is_a_setting(capsys: pytest.CaptureFixture[str]) -> None:
     from hpcaccept.cli.submit import submit
 
-    own = {"dry_run", "no_wait", "cancel_on_interrupt", "as_json", "only", "skip", "changes", "search", "rerun"}
+    own = {
+        *("dry_run", "no_wait", "cancel_on_interrupt", "as_json", "only", "skip", "changes", "search"),
+        *("rerun", "kind", "yes", "isolate"),
+    }
     assert {p.name for p in submit.params} - own <= set(Settings.__dataclass_fields__)
 
 

@@ -193,7 +193,7 @@ RUN_PAGES = (
     "docs/how-to/reports.md",
     "docs/how-to/suites-and-settings.md",
 )
-#: What waits for nodes, leaves this machine, or reads a page's own example from its standard input.
+#: What waits for nodes, judges or marks them, leaves this machine, or reads a page's own example from its standard input.
 _NEEDS_MORE = {
     ("doctor",),
     ("k8s", "collect"),
@@ -203,6 +203,8 @@ _NEEDS_MORE = {
     ("vast",),
     ("matrix", "run"),
     ("matrix", "diff"),
+    ("node-check",),
+    ("nodes",),
 }
 #: Names of the pages → what the test has made.
 _MADE = {

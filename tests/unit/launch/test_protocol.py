@@ -30,6 +30,7 @@ UNRELATED = {
     ("hpcaccept/parse/aznhc_conf.py", "hosts"): "the hosts of a line of a .conf, a group of a pattern",
     ("hpcaccept/app/tester/suite.py", "local"): "typed after --launcher, as a user would",
     ("hpcaccept/transport/matrix_inside.py", "local"): "typed after --launcher, as a user would",
+    ("hpcaccept/app/node_check/deep.py", "local"): "typed after --launcher, as a user would",
     ("hpcaccept/report/redact.py", "slurm"): "a user whose name says nothing of a person",
     ("benchmarks/fidelity_host.py", "local"): "typed after --launcher, as a user would",
     ("benchmarks/laptop.py", "local"): "typed after --launcher, as a user would",
