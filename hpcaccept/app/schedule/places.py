@@ -1,0 +1,25 @@
+"""Which places are there?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hpcaccept.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from hpcaccept.app.schedule.job import Place
+
+NAMES = ("here", "slurm", "rented")
+
+
+def place_of(name: str) -> Place:
+    """A place by its name; modules are imported when they are asked for.
+
+    Raises:
+        UsageError: there is none of this name.
+    """
+    if name == "here":
+        from hpcaccept.app.schedule.here import Here
+
+        return Here()
+    raise UsageError(f"There is no place {name!r}. {nearest(name, NAMES)}")
