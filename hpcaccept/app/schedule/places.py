@@ -22,4 +22,8 @@ def place_of(name: str) -> Place:
         from hpcaccept.app.schedule.here import Here
 
         return Here()
+    if name == "slurm":
+        from hpcaccept.app.schedule.on_slurm import OnSlurm
+
+        return OnSlurm()
     raise UsageError(f"There is no place {name!r}. {nearest(name, NAMES)}")

@@ -27,7 +27,7 @@ _FRAME = r"""#!/usr/bin/env bash
 set -u
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd) && cd -- "$here" || exit 3
 key=${1:?key of this start}.${SLURM_RESTART_COUNT:-0}
-attempt=${2:?number of the attempt}
+attempt=$((${2:?number of the attempt} + ${SLURM_RESTART_COUNT:-0}))
 read -r boot </proc/sys/kernel/random/boot_id
 stat=$(<"/proc/$$/stat"); stat=${stat##*) }; read -ra stat <<<"$stat"
 # Whoever makes this file starts the command; nobody else does.

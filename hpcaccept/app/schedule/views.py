@@ -83,7 +83,11 @@ def commit_line(standing: Standing) -> str:
 def _of_run(record: Record, standing: Standing, place: tzinfo) -> list[str]:
     added, progress = standing.added, record.progress()
     at = dt.datetime.fromisoformat(added.at)
-    words = [record.run, standing.state + (f" ({standing.wish} asked for)" if standing.wish else "")]
+    queued = standing.state == "running" and progress.seen.startswith("pending")
+    words = [
+        record.run,
+        ("queued" if queued else standing.state) + (f" ({standing.wish} asked for)" if standing.wish else ""),
+    ]
     words.append(f"at {local(at, place)} = {at:%Y-%m-%d %H:%M:%S} UTC")
     words.append(f"on {where(standing)}")
     if added.place == "rented":
