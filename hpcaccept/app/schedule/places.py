@@ -26,4 +26,8 @@ def place_of(name: str) -> Place:
         from hpcaccept.app.schedule.on_slurm import OnSlurm
 
         return OnSlurm()
+    if name == "rented":
+        from hpcaccept.app.schedule.rented import OnRented
+
+        return OnRented()
     raise UsageError(f"There is no place {name!r}. {nearest(name, NAMES)}")

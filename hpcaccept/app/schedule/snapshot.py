@@ -5,6 +5,7 @@ The copy is what runs, here, on Slurm and on a rented machine: what is edited be
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import os
 import shutil
@@ -125,7 +126,7 @@ def contents_of(top: Path, recipe: Recipe) -> Contents:
                     f"Two files would be sent as {each.name}: {found[each.name].source} and {each.source}."
                 )
             found[each.name] = each
-    files = [each for each in found.values() if not _excluded(each.name, recipe.exclude)]
+    files = [each for each in found.values() if not excluded(each.name, recipe.exclude)]
     lfs = _lfs_files(top) if "." in recipe.send else frozenset()
     missing = tuple(each.name for each in files if each.name in lfs and _starts_with(each.source, _LFS))
     return Contents(tuple(files), len(lfs), missing, tuple(_secrets(files, recipe.allow_secrets)))
@@ -169,9 +170,8 @@ def _ours(name: str) -> bool:
     return name == FOLDER or name.startswith(f"{FOLDER}/")
 
 
-def _excluded(name: str, patterns: Sequence[str]) -> bool:
-    import fnmatch
-
+def excluded(name: str, patterns: Sequence[str]) -> bool:
+    """Whether rsync leaves a file out by one of its patterns."""
     parts = name.split("/")
     below = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
     return any(

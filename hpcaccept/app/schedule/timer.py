@@ -112,7 +112,8 @@ def advance(record: Record, clock: Clock, say: Callable[[str], None]) -> None:
         return
     place = place_of(standing.added.place)
     job = Job(record, record.recipe(), standing, record.progress(), clock, place, say)
-    watch.look_at_clock(job, running=False)
+    if standing.state != "running":  # whether it did run until now only its place knows
+        watch.look_at_clock(job, running=False)
     for _ in range(_MOST_STEPS):
         before = job.standing
         _STEPS[before.state](job)
@@ -159,7 +160,12 @@ def _starting(job: Job) -> None:
         return
     found = job.place.start(job)
     if isinstance(found, NotYet):
-        if found.why != job.standing.waiting:
+        waited_s = (job.clock.now() - dt.datetime.fromisoformat(job.standing.since)).total_seconds()
+        if waited_s > job.recipe.latest_h * 3600 and not job.standing.lease:
+            job.write(
+                Halted("failed", None, f"it could not be started for {job.recipe.latest_h:g} h (latest_h): {found.why}")
+            )
+        elif found.why != job.standing.waiting:
             job.say(f"{job.record.run}: {found.why}")
             job.write(Waiting(found.why))
     elif isinstance(found, Failed):
@@ -172,9 +178,11 @@ def _starting(job: Job) -> None:
 
 def _running(job: Job) -> None:
     seen = job.place.look(job)
-    watch.look_at_clock(job, running=seen.state == "running")
+    # A machine that does not answer may run all the same, and is paid for.
+    watch.look_at_clock(job, running=seen.state in ("running", "unknown"), silent=seen.state == "unknown")
     job.keep(replace(job.progress, seen=_shown(seen)))
-    job.place.fetch(job)
+    if seen.state == "running":
+        job.place.fetch(job)
     watch.look_at_files(job)
     if seen.state == "ended":
         done = seen.exit_code == 0
@@ -190,7 +198,8 @@ def _running(job: Job) -> None:
 def _leave(job: Job) -> bool:
     """Begin to end it where somebody has asked for that, or a rule says so."""
     standing = job.standing
-    stop = stop_of(job.recipe.stop, job.progress, job.clock.now(), standing.usd)
+    before = standing.usd + (standing.lease.usd_once if standing.lease else 0.0)
+    stop = stop_of(job.recipe.stop, job.progress, job.clock.now(), before)
     if standing.wish == "stop":
         job.write(Ending("stopped", "stop was asked for", ""))
     elif standing.wish == "pause":

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _MOST_BYTES = 16 * 1024 * 1024
 
 
-def look_at_clock(job: Job, *, running: bool) -> None:
-    """Add the time since the last look to what has run, and to what is paid for."""
+def look_at_clock(job: Job, *, running: bool, silent: bool = False) -> None:
+    """Add the time since the last look to what has run, to what is paid for, and to the silence of a machine that does not answer."""
     looked, known = job.clock.look(), job.progress
     seconds = passed_s(known.looked, looked)
     if known.attempt != job.standing.attempt:
@@ -33,7 +33,8 @@ def look_at_clock(job: Job, *, running: bool) -> None:
             known,
             looked=looked,
             ran_s=known.ran_s + (seconds if running else 0.0),
-            usd=known.usd + job.place.cost(job, seconds),
+            usd=known.usd + job.place.cost(job, seconds) if job.standing.lease else 0.0,
+            silent_s=known.silent_s + seconds if silent else known.silent_s if not running else 0.0,
         )
     )
 

@@ -54,6 +54,7 @@ class Progress:
         idle_s: for so long no GPU was used.
         gpu_seen: utilisation was read at all.
         gpu_offset: bytes of ``gpu.log`` that were read.
+        silent_s: for so long its machine has not answered.
         seen: what the last look found.
         fetched: when results came last, seconds since the epoch.
         note: what could not be judged or fetched; empty: nothing.
@@ -67,6 +68,7 @@ class Progress:
     idle_s: float = 0.0
     gpu_seen: bool = False
     gpu_offset: int = 0
+    silent_s: float = 0.0
     seen: str = ""
     fetched: float = 0.0
     note: str = ""

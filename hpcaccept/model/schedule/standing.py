@@ -146,9 +146,11 @@ def _after(now: Standing, at: str, entry: Entry) -> Standing:
         case Ending():
             return replace(now, state="ending", since=at, then=entry.then, why=_joined(entry.rule, entry.evidence))
         case Halted():
+            lost = (now.lease.machine,) if now.lease and entry.then == "lost" else ()
             return replace(
-                now, state="halted", since=at, then=entry.then, exit_code=entry.exit_code, why=entry.why or now.why
-            )
+                now, state="halted", since=at, then=entry.then, exit_code=entry.exit_code, why=entry.why or now.why,
+                unfit=tuple(dict.fromkeys((*now.unfit, *lost))),
+            )  # fmt: skip
         case Kept():
             return replace(now, state="kept" if now.state == "halted" else now.state, since=at, kept=entry)
         case Released():
