@@ -112,14 +112,19 @@ def _init(top: Path, options: dict[str, Any], *, yes: bool, dry_run: bool) -> Re
     recipe = read_recipe(file) if there else Recipe("")
     freeze = options.pop("freeze", None)
     given = {key: value for key, value in options.items() if value not in (None, ())}
-    recipe = replace(recipe, **given)
+    rental = {key: given.pop(key) for key in ("image", "disk_gb") if key in given}
+    recipe = replace(recipe, **given, rental=replace(recipe.rental, **rental))
     if freeze is not None:
         recipe = replace(recipe, requirements=ask.FROZEN if freeze else "")
     changes = ask.changed(recipe, top) if there else []
     for each in changes:
         _complain(f"changed: {each.key}: {each.why}")
     if not yes and _terminal():
-        keys = {each.key for each in changes} if there else {key for key, _ in ask._QUESTIONS.values()} - set(given)
+        keys = (
+            {each.key for each in changes}
+            if there
+            else {key for key, _ in ask.QUESTIONS.values()} - {*given, *(f"rental.{key}" for key in rental)}
+        )
         recipe = ask.asked(recipe, keys, lambda text, default: str(click.prompt(text, default=default)))
     if not recipe.command:
         raise UsageError("init needs a command.", "hpcaccept schedule init --command 'python train.py'")
@@ -143,7 +148,7 @@ def _show_init(top: Path, recipe: Recipe) -> None:
     from hpcaccept.app.schedule.views import content_lines
 
     _say(recipe_text(recipe))
-    shown = preview(Request(top, recipe, "rented" if recipe.image else "here", datetime.now(timezone.utc)))
+    shown = preview(Request(top, recipe, "here", datetime.now(timezone.utc)))
     _say("# ---- start.sh")
     _say(shown.script)
     for line in content_lines(shown.contents):
@@ -493,3 +498,59 @@ def run_once(dry_run: bool) -> int:
     except timer.Busy as busy:
         _complain(busy.message)
         return 0
+
+
+@schedule.command()
+@click.option("--cron", "how", flag_value="cron", help="The user's crontab.  [default]")
+@click.option("--systemd", "how", flag_value="systemd", help="A timer of systemd's manager of the user.")
+@click.option("-y", "--yes", is_flag=True, help="Write it. Without it, what would be written is shown.")
+def install(how: str | None, yes: bool) -> int:
+    """Have cron or systemd call 'schedule run-once' every minute for this working tree. Shows what it would write; --yes writes it.
+
+    It needs no root. Lines of others in the crontab stay as they are, byte for byte.
+    """
+    import os
+
+    from hpcaccept.app.schedule import install as installing
+
+    top, there = _tree()
+    if how == "systemd":
+        from hpcaccept.app.nightly.install import units_folder
+
+        for name, text in installing.units(top, os.environ).items():
+            click.echo(f"# ---- {units_folder() / name}\n{text}")
+    else:
+        click.echo("# ---- crontab")
+        click.echo(installing.cron_block(top, os.environ), nl=False)
+    for name in installing.left_behind(os.environ):
+        _complain(
+            f"{name} is set here, and the timer will not have it: put the key into a file of mode 0600, and add --key-file."
+        )
+    if not yes:
+        _complain("Nothing is written: --yes does it.")
+        return 0
+    there.folder.mkdir(parents=True, exist_ok=True)
+    if how == "systemd":
+        _complain(installing.install_systemd(top, os.environ))
+    else:
+        installing.install_cron(top, os.environ)
+    _complain(f"Every minute; what it says: {installing.log_of(top)}")
+    return 0
+
+
+@schedule.command()
+def uninstall() -> int:
+    """Take the line out of the crontab and the timer out of systemd: those of this working tree, and nothing else."""
+    from hpcaccept.app.schedule import install as installing
+
+    top, _ = _tree()
+    gone = [
+        where
+        for where, was_there in (
+            ("crontab", installing.uninstall_cron(top)),
+            ("systemd", installing.uninstall_systemd(top)),
+        )
+        if was_there
+    ]
+    _say(f"Removed from {' and '.join(gone)}." if gone else f"Nothing is installed for {top}.")
+    return 0

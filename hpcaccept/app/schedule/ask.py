@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 #: Frozen beside run.toml.
 FROZEN = ".hpcaccept/requirements.txt"
 #: Question → key of run.toml, and whether several answers are separated by commas.
-_QUESTIONS = {
+QUESTIONS = {
     "Command": ("command", False),
     "Folders and files to send, by commas (. is the working tree)": ("send", True),
     "Not to be sent, patterns by commas": ("exclude", True),
     "Python that the command needs (empty: as the machine has it)": ("python", False),
     "Least CUDA (empty: any)": ("cuda", False),
     "Least cuDNN (empty: any)": ("cudnn", False),
-    "Image of a rented machine (empty: none)": ("image", False),
-    "Disk of a rented machine in GB": ("disk_gb", False),
+    "Image of a rented machine (empty: none)": ("rental.image", False),
+    "Disk of a rented machine in GB": ("rental.disk_gb", False),
 }
 
 
@@ -91,14 +91,14 @@ def asked(recipe: Recipe, keys: set[str] | None, prompt: Callable[[str, str], st
     Raises:
         UsageError: a number is none.
     """
-    for question, (key, several) in _QUESTIONS.items():
+    for question, (key, several) in QUESTIONS.items():
         if keys is not None and key not in keys:
             continue
-        before = getattr(recipe, key)
-        answer = prompt(
-            question, ", ".join(before) if several else f"{before:g}" if isinstance(before, float) else before
-        )
-        recipe = replace(recipe, **{key: _value(key, answer, before, several=several)})
+        inside, _, name = key.rpartition(".")
+        before = getattr(recipe.rental if inside else recipe, name)
+        shown = ", ".join(before) if several else f"{before:g}" if isinstance(before, float) else before
+        value: dict[str, Any] = {name: _value(key, prompt(question, shown), before, several=several)}
+        recipe = replace(recipe, rental=replace(recipe.rental, **value)) if inside else replace(recipe, **value)
     return recipe
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from hpcaccept.app.schedule import records, start_files
 from hpcaccept.app.schedule.job import Failed, Job, NotYet, Seen
-from hpcaccept.errors import UsageError
 from hpcaccept.model.schedule.entry import Kept, Released, Started
 from hpcaccept.transport import sessions
 from hpcaccept.transport.process import spawn_detached
@@ -30,9 +29,7 @@ class Here:
     defers: bool = False
 
     def check(self, recipe: Recipe) -> None:
-        """No images here."""
-        if recipe.image:
-            raise UsageError("image: this machine runs the command without one.", "Take image out, or use --on rented.")
+        """Everything can be run here."""
 
     def preview(self, recipe: Recipe, at: dt.datetime) -> list[str]:
         """A process needs nothing."""

@@ -48,7 +48,7 @@ def filters_of(recipe: Recipe) -> dict[str, dict[str, Any]]:
 
 def usd_per_hour(offer: Offer, recipe: Recipe) -> float:
     """With the disk that is asked for."""
-    return prices.rate_of(offer, recipe.disk_gb, requests.LISTED_DISK_GB).usd_per_hour
+    return prices.rate_of(offer, recipe.rental.disk_gb, requests.LISTED_DISK_GB).usd_per_hour
 
 
 def choose(offers: Sequence[Offer], recipe: Recipe, unfit: Collection[int]) -> Choice:

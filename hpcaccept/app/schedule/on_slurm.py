@@ -49,12 +49,7 @@ class OnSlurm:
     defers: bool = True
 
     def check(self, recipe: Recipe) -> None:
-        """No images, and no options that are ours."""
-        if recipe.image:
-            raise UsageError(
-                "image: on Slurm the command runs as the node has it.",
-                "Take image out, and enter the image in the command (srun --container-image …).",
-            )
+        """No options that are ours."""
         for key in recipe.slurm:
             if key.replace("-", "_") in _OWN:
                 raise UsageError(f"slurm.{key}: schedule sets it itself.", "Take it out of run.toml or of --slurm.")

@@ -83,7 +83,7 @@ def _check_command(recipe: Recipe, place: str) -> None:
 
 def _check_numbers(recipe: Recipe, place: str) -> None:
     bounds = {
-        "disk_gb": (recipe.disk_gb, 1, 100_000),
+        "rental.disk_gb": (recipe.rental.disk_gb, 1, 100_000),
         "grace_s": (recipe.grace_s, 0, 3600),
         "latest_h": (recipe.latest_h, 0, 24 * 366),
         "rental.max_price": (recipe.rental.max_price, 0, 10_000),

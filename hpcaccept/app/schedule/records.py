@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from dataclasses import dataclass
@@ -49,6 +50,13 @@ class Record:
     def run(self) -> str:
         """Its name."""
         return self.folder.name
+
+    @property
+    def order(self) -> tuple[str, str]:
+        """Of two runs that were recorded in one second the journal knows which came first."""
+        with contextlib.suppress(OSError), self.file(JOURNAL).open("rb") as journal:
+            return self.run[:15], journal.read(40).decode("ascii", "replace")
+        return self.run[:15], ""
 
     def file(self, name: str) -> Path:
         """One of its files."""
@@ -135,10 +143,10 @@ class Records:
     def all(self) -> list[Record]:
         """Every run, oldest first."""
         try:
-            found = sorted(each for each in self.folder.iterdir() if not each.name.startswith("."))
+            found = [each for each in self.folder.iterdir() if not each.name.startswith(".")]
         except FileNotFoundError:
             return []
-        return [Record(each) for each in found if (each / JOURNAL).is_file()]
+        return sorted((Record(each) for each in found if (each / JOURNAL).is_file()), key=lambda each: each.order)
 
     def one(self, name: str) -> Record:
         """A run by its name, or by an end or a beginning of it that no other has; empty: the latest.

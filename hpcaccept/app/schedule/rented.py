@@ -72,7 +72,7 @@ class OnRented:
         missing = [
             option
             for option, value in (
-                ("--image REF (or image in run.toml)", recipe.image),
+                ("--image REF (or rental.image in run.toml)", recipe.rental.image),
                 ("--max-price USD", recipe.rental.max_price),
                 ("--max-usd USD", recipe.stop.max_usd),
                 ("--max-hours H (or stop.deadline)", recipe.stop.max_hours or recipe.stop.deadline),
@@ -91,7 +91,7 @@ class OnRented:
             return [f"{found.why}; {most}"]
         lines = [f"{len(found.offers)} offers are fit now; {most}"]
         for each in found.offers[:5]:
-            rate = prices.rate_of(each, recipe.disk_gb, requests.LISTED_DISK_GB)
+            rate = prices.rate_of(each, recipe.rental.disk_gb, requests.LISTED_DISK_GB)
             lines.append(
                 f"  machine {each.machine_id}: {each.num_gpus} x {each.gpu_name}, {rate.usd_per_hour:.4f} USD/h, traffic up to {rate.usd_once:.4f} USD"
             )
@@ -134,12 +134,12 @@ class OnRented:
         if found.why:
             return NotYet(found.why)
         offer = found.offers[0]
-        rate = prices.rate_of(offer, recipe.disk_gb, requests.LISTED_DISK_GB)
+        rate = prices.rate_of(offer, recipe.rental.disk_gb, requests.LISTED_DISK_GB)
         if standing.usd + rate.usd_once + rate.usd_per_hour / 60 > (recipe.stop.max_usd or 0.0):
             return NotYet(f"what is left of max_usd does not pay for a minute of machine {offer.machine_id}")
         machine = with_new_keys(_keys(job))
         mark = market.mark_of(standing, offer.machine_id, recipe, job.progress.ran_s, job.clock.now())
-        launch = requests.Launch(recipe.image, machine.onstart(), recipe.disk_gb)
+        launch = requests.Launch(recipe.rental.image, machine.onstart(), recipe.rental.disk_gb)
         requests.create(offer.id, launch, str(mark))  # what Vast.ai would not take is refused before it is written down
         job.keep(replace(job.progress, looked=job.clock.look(), usd=0.0, attempt=standing.attempt, silent_s=0.0))
         job.write(Renting(standing.attempt, offer.id, offer.machine_id, str(mark), rate.usd_per_hour, rate.usd_once))

@@ -58,6 +58,8 @@ class Rental:
     """Which machine may be rented.
 
     Attributes:
+        image: reference, with tag or digest.
+        disk_gb: of the instance.
         filter: query as of ``hpcaccept vast search``.
         max_price: USD per hour.
         premium: how much dearer than the cheapest offer one may be, as a share; None: any.
@@ -65,6 +67,8 @@ class Rental:
         key_file: with the key of the account; empty: as ``hpcaccept vast`` finds it.
     """
 
+    image: str = ""
+    disk_gb: float = 40.0
     filter: str = ""
     max_price: float | None = None
     premium: float | None = None
@@ -85,8 +89,6 @@ class Recipe:
         requirements: frozen list that an environment is made from; empty: none is made.
         cuda: least version of CUDA that the driver must support; empty: any.
         cudnn: least version of cuDNN that torch must have; empty: any.
-        image: of a rented machine; empty elsewhere.
-        disk_gb: of a rented machine.
         grace_s: seconds between SIGTERM and SIGKILL, for the last checkpoint.
         latest_h: hours after its time until which a run may still begin.
         restart: goes on from the checkpoint, elsewhere where need be, when its machine is lost.
@@ -103,8 +105,6 @@ class Recipe:
     requirements: str = ""
     cuda: str = ""
     cudnn: str = ""
-    image: str = ""
-    disk_gb: float = 40.0
     grace_s: float = 30.0
     latest_h: float = 24.0
     restart: bool = False
