@@ -24,7 +24,7 @@ from hpcaccept.app.schedule.clock import Clock
 from hpcaccept.app.schedule.recipe_file import parse_recipe
 from hpcaccept.app.vast.session import Session
 from hpcaccept.store import entry_journal
-from hpcaccept.transport import rsync, vast_api
+from hpcaccept.transport import rsync, sessions, vast_api
 from hpcaccept.transport.ssh import SshDone
 
 if TYPE_CHECKING:
@@ -82,9 +82,8 @@ def _here_instead_of_ssh(folder: Path) -> None:
     def fetch(it: machine.Machine, target: Path, names: Sequence[str], of: str, *_: Any, by_hash: bool) -> rsync.Synced:
         return copied(Path(of.replace(machine.ROOT, str(place(it)))), names, target)
 
-    machine.Machine.run = run  # type: ignore[method-assign]
-    machine.Machine.send = send  # type: ignore[method-assign]
-    machine.Machine.fetch = fetch  # type: ignore[method-assign]
+    for method in (run, send, fetch):
+        setattr(machine.Machine, method.__name__, method)
 
 
 def _prepared(request: dict[str, Any]) -> Steps:
@@ -92,12 +91,12 @@ def _prepared(request: dict[str, Any]) -> Steps:
     steps.around(entry_journal, "append")
     steps.around(records, "replace_file")
     steps.around(here, "spawn_detached")
-    steps.around(here.sessions, "end_session")
+    steps.around(sessions, "end_session")
     steps.around(on_slurm, "ask")
     for name in ("_put_back", "_release", "_scancel"):
         steps.around(on_slurm, name)
     vast_api.INTERVAL_S = 0.0
-    rented.REMOVE_WAIT_S = 0.01
+    rented.REMOVE_WAIT_S, rented.LISTED_S = 0.01, 0.5
     for name in ("create", "destroy"):
         steps.around(Session, name)
     if request.get("machines"):

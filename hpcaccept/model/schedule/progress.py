@@ -57,6 +57,7 @@ class Progress:
         silent_s: for so long its machine has not answered.
         seen: what the last look found.
         fetched: when results came last, seconds since the epoch.
+        fault: that the last look ended with.
         note: what could not be judged or fetched; empty: nothing.
     """
 
@@ -71,4 +72,5 @@ class Progress:
     silent_s: float = 0.0
     seen: str = ""
     fetched: float = 0.0
+    fault: str = ""
     note: str = ""
