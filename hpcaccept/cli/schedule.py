@@ -119,6 +119,10 @@ def _init(top: Path, options: dict[str, Any], *, yes: bool, dry_run: bool) -> Re
     changes = ask.changed(recipe, top) if there else []
     for each in changes:
         _complain(f"changed: {each.key}: {each.why}")
+    if not yes and _terminal() and not there and freeze is None:
+        python = recipe.python or "python3"
+        if click.confirm(f"Freeze what is installed for {python}, and make the same there?", default=False, err=True):
+            recipe = replace(recipe, requirements=ask.FROZEN)
     if not yes and _terminal():
         keys = (
             {each.key for each in changes}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import shlex
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -428,6 +429,8 @@ def _removed(job: Job, session: Session, lease: Lease | None) -> Released:
             f"NOT DESTROYED yet: instance {which}: {found.why}; it may be billed.", "hpcaccept schedule run-once"
         )
     usd = job.progress.usd + lease.usd_once if lease and job.progress.attempt == job.standing.attempt else 0.0
+    # Its owner knows the host key, and nobody needs ours any more.
+    shutil.rmtree(_keys(job), ignore_errors=True)
     gone = tuple(sorted({*found.gone, *known}))
     if not gone:
         return Released()
