@@ -89,8 +89,9 @@ def _recipe_options(command: F) -> F:
 @click.option("-y", "--yes", is_flag=True, help="Ask nothing: take the options, and what is in run.toml.")
 @_dry
 def init(yes: bool, dry_run: bool, **options: Any) -> int:
-    """Say what is sent and run: write .hpcaccept/run.toml, and show the start-up script that is made from it.
+    """Write .hpcaccept/run.toml: what is sent and run.
 
+    Shows the start-up script that is made from it.
     Asks what is not given by options; where there is a run.toml, only about what has changed since.
     """
     top, _ = _tree()
@@ -119,10 +120,6 @@ def _init(top: Path, options: dict[str, Any], *, yes: bool, dry_run: bool) -> Re
     changes = ask.changed(recipe, top) if there else []
     for each in changes:
         _complain(f"changed: {each.key}: {each.why}")
-    if not yes and _terminal() and not there and freeze is None:
-        python = recipe.python or "python3"
-        if click.confirm(f"Freeze what is installed for {python}, and make the same there?", default=False, err=True):
-            recipe = replace(recipe, requirements=ask.FROZEN)
     if not yes and _terminal():
         keys = (
             {each.key for each in changes}
@@ -130,6 +127,10 @@ def _init(top: Path, options: dict[str, Any], *, yes: bool, dry_run: bool) -> Re
             else {key for key, _ in ask.QUESTIONS.values()} - {*given, *(f"rental.{key}" for key in rental)}
         )
         recipe = ask.asked(recipe, keys, lambda text, default: str(click.prompt(text, default=default)))
+    if not yes and _terminal() and not there and freeze is None:
+        python = recipe.python or "python3"
+        if click.confirm(f"Freeze what is installed for {python}, and make the same there?", default=False, err=True):
+            recipe = replace(recipe, requirements=ask.FROZEN)
     if not recipe.command:
         raise UsageError("init needs a command.", "hpcaccept schedule init --command 'python train.py'")
     check(recipe, str(file))
@@ -356,9 +357,9 @@ def _share(text: str | None) -> float | None:
 )
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def status(runs: tuple[str, ...], diff: str | None, as_json: bool) -> int:
-    """Show runs, grouped by commit: state, time, place, cost, why, and the last line of the log.
+    """Show runs, grouped by commit.
 
-    Exit code 0 whatever they came to: a failed command is no FAIL of a node.
+    State, time, place, cost, why, and the last line of the log. Exit code 0 whatever they came to: a failed command is no FAIL of a node.
     """
     from hpcaccept.app.schedule.views import as_plain, status_lines
     from hpcaccept.model.nightly.window import Here
@@ -401,7 +402,10 @@ def _show_diff(record: Record) -> None:
 @_run
 @click.option("--tail", type=click.IntRange(1), default=50, show_default=True, metavar="N", help="Last lines.")
 def logs(run: str, tail: int) -> int:
-    """Show the end of what a run's command has printed, of all its attempts."""
+    """Show the end of a run's log.
+
+    All of its attempts write into one.
+    """
     from hpcaccept.app.schedule import records
     from hpcaccept.bounded import end_of
 
@@ -435,7 +439,10 @@ def _wish(run: str, wish: Wish, *, dry_run: bool) -> int:
 @_run
 @_dry
 def pause(run: str, dry_run: bool) -> int:
-    """End the command of a run with SIGTERM, keep its results, and wait until it is resumed. A rented machine is given back."""
+    """End the command of a run until it is resumed.
+
+    It gets SIGTERM and the time to write a checkpoint. Its results are kept, and a rented machine is given back.
+    """
     return _wish(run, "pause", dry_run=dry_run)
 
 
@@ -443,7 +450,10 @@ def pause(run: str, dry_run: bool) -> int:
 @_run
 @_dry
 def resume(run: str, dry_run: bool) -> int:
-    """Start the command of a paused run again in the same folder, with the same log: it goes on from its checkpoint."""
+    """Go on with a paused run from its checkpoint.
+
+    The command is started again in the same folder, with the same log.
+    """
     return _wish(run, "resume", dry_run=dry_run)
 
 
@@ -451,7 +461,10 @@ def resume(run: str, dry_run: bool) -> int:
 @_run
 @_dry
 def stop(run: str, dry_run: bool) -> int:
-    """End a run for good; its results are kept first, and what it has rented is destroyed."""
+    """End a run for good; its results are kept first.
+
+    What it has rented is destroyed.
+    """
     return _wish(run, "stop", dry_run=dry_run)
 
 
@@ -459,7 +472,7 @@ def stop(run: str, dry_run: bool) -> int:
 @click.argument("run")
 @click.option("-y", "--yes", is_flag=True, help="Remove it. Without it, what would be removed is shown.")
 def rm(run: str, yes: bool) -> int:
-    """Remove the record and the results of a run that has ended."""
+    """Remove the record and results of a run."""
     from hpcaccept.app.schedule.timer import remove
 
     there = _tree()[1]
@@ -488,9 +501,9 @@ def next_() -> int:
 @schedule.command("run-once")
 @_dry
 def run_once(dry_run: bool) -> int:
-    """Start what is due, look after what runs, keep the stop rules, give back what is not needed any more; then end.
+    """Start what is due, and look after what runs.
 
-    Cron or a timer of systemd call it every minute. It may be killed at any moment: the next one goes on.
+    Keeps the stop rules, and gives back what is not needed any more; then ends. Cron or a timer of systemd call it every minute. It may be killed at any moment: the next one goes on.
     """
     from hpcaccept.app.schedule import timer
 
@@ -509,8 +522,9 @@ def run_once(dry_run: bool) -> int:
 @click.option("--systemd", "how", flag_value="systemd", help="A timer of systemd's manager of the user.")
 @click.option("-y", "--yes", is_flag=True, help="Write it. Without it, what would be written is shown.")
 def install(how: str | None, yes: bool) -> int:
-    """Have cron or systemd call 'schedule run-once' every minute for this working tree. Shows what it would write; --yes writes it.
+    """Have cron or systemd call 'run-once' every minute.
 
+    For this working tree. Shows what it would write; --yes writes it.
     It needs no root. Lines of others in the crontab stay as they are, byte for byte.
     """
     import os
@@ -544,7 +558,10 @@ def install(how: str | None, yes: bool) -> int:
 
 @schedule.command()
 def uninstall() -> int:
-    """Take the line out of the crontab and the timer out of systemd: those of this working tree, and nothing else."""
+    """Remove the timer of this working tree.
+
+    The line of the crontab, the units of systemd, and nothing else.
+    """
     from hpcaccept.app.schedule import install as installing
 
     top, _ = _tree()
