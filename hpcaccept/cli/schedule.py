@@ -424,6 +424,8 @@ def _wish(run: str, wish: Wish, *, dry_run: bool) -> int:
     standing = record.standing()
     if standing.final:
         raise UsageError(f"{record.run} is {standing.state} already: {standing.why}.")
+    if wish == "pause" and standing.state == "paused":
+        raise UsageError(f"{record.run} is paused already.", f"hpcaccept schedule resume {record.run}")
     if wish == "resume" and standing.state != "paused" and standing.wish != "pause":
         raise UsageError(f"{record.run} is {standing.state}, not paused.")
     if dry_run:

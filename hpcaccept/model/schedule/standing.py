@@ -122,7 +122,8 @@ def _after(now: Standing, at: str, entry: Entry) -> Standing:
             return replace(now, wish=_wish(now, entry.wish))
         case Starting():
             return replace(
-                now, state="starting", since=at, attempt=entry.attempt, wish=None, then=None, why="", exit_code=None,
+                now, state="starting", since=at, attempt=entry.attempt, wish=None if now.wish == "resume" else now.wish,
+                then=None, why="", exit_code=None,
                 waiting="", sent=False, failures=0, machine="",
             )  # fmt: skip
         case Waiting():
@@ -166,7 +167,7 @@ def _after(now: Standing, at: str, entry: Entry) -> Standing:
 
 def _wish(now: Standing, wish: Wish) -> Wish | None:
     """The last wish counts; to resume what has not been paused takes back the pause. A stop is never taken back."""
-    if now.final:
+    if now.final or (now.state == "paused" and wish == "pause"):
         return None
     if now.wish == "stop":
         return "stop"

@@ -24,7 +24,7 @@ def crontab(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
     monkeypatch.setattr(nightly, "read_crontab", lambda: kept[0])
     monkeypatch.setattr(nightly, "write_crontab", write)
-    monkeypatch.setattr(install.shutil, "which", lambda name, path=None: f"/usr/bin/{name}")
+    monkeypatch.setattr("shutil.which", lambda name, path=None: f"/usr/bin/{name}")
     return kept
 
 

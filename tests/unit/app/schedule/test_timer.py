@@ -202,15 +202,17 @@ def test_idle_gpus_stop_the_run(there: records.Records, stage: Stage) -> None:
     assert "idle_gpu_minutes 1: no GPU was used" in once(there, stage).why
 
 
-def test_a_lost_run_ends_or_starts_again_as_it_was_asked(there: records.Records, stage: Stage) -> None:
+def test_a_lost_run_ends_with_its_reason(there: records.Records, stage: Stage) -> None:
     started(there, stage)
     stage.seen = Seen("lost", text="the machine is gone")
     found = once(there, stage)
     assert (found.state, found.why) == ("lost", "the machine is gone")
-    stage.done.clear()
-    stage.seen = Seen("running")
-    scheduled(there, Recipe("true", restart=True))
-    assert once(there, stage).state == "running"
+
+
+def test_a_lost_run_starts_again_where_that_was_asked_for_and_not_for_ever(
+    there: records.Records, stage: Stage
+) -> None:
+    started(there, stage, Recipe("true", restart=True))
     stage.seen = Seen("lost", text="the machine is gone")
     found = once(there, stage)
     assert stage.done.count("start 2") == 1
