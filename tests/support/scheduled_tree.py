@@ -85,7 +85,7 @@ class Timer:
         assert "fault" not in answer, answer
         return answer
 
-    def until(self, good: Callable[[Standing], bool], limit_s: float = 60.0, **request: Any) -> Standing:
+    def until(self, good: Callable[[Standing], bool], limit_s: float = 240.0, **request: Any) -> Standing:
         """Look again and again, as cron does, until the latest run stands as it should."""
         end = time.monotonic() + limit_s
         while True:

@@ -83,7 +83,7 @@ def curve(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Epoch → loss of a run that nobody has paused."""
     folder = tmp_path_factory.mktemp("never-paused")
     (folder / "train.py").write_text(TRAIN)
-    subprocess.run([sys.executable, "train.py"], cwd=folder, check=True, timeout=120)
+    subprocess.run([sys.executable, "train.py"], cwd=folder, check=True, timeout=600)
     return losses(folder / "losses.csv")
 
 
