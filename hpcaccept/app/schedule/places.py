@@ -30,4 +30,4 @@ def place_of(name: str) -> Place:
         from hpcaccept.app.schedule.rented import OnRented
 
         return OnRented()
-    raise UsageError(f"There is no place {name!r}. {nearest(name, NAMES)}")
+    raise UsageError(f"Unknown place {name!r}. {nearest(name, NAMES)}")

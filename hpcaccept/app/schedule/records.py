@@ -164,7 +164,7 @@ class Records:
         ]
         if len(found) == 1:
             return found[0]
-        what = f"{len(found)} runs are called like {name!r}" if found else f"There is no run {name!r}"
+        what = f"{len(found)} runs are called like {name!r}" if found else f"No run {name!r} is recorded here"
         raise UsageError(f"{what}; known: {', '.join(each.run for each in there[-8:])}.", "hpcaccept schedule status")
 
     def begin(self, run: str) -> Record:

@@ -30,7 +30,7 @@ key=${1:?key of this start}.${SLURM_RESTART_COUNT:-0}
 attempt=$((${2:?number of the attempt} + ${SLURM_RESTART_COUNT:-0}))
 read -r boot </proc/sys/kernel/random/boot_id
 stat=$(<"/proc/$$/stat"); stat=${stat##*) }; read -ra stat <<<"$stat"
-# Whoever makes this file starts the command; nobody else does.
+# The start that makes this file runs the command; every other one ends here.
 (set -o noclobber; printf '%s %s %s\n' "$$" "$boot" "${stat[19]}" >"begun.$key") 2>/dev/null || exit 0
 exec </dev/null >>@LOG@ 2>&1
 finish() {

@@ -53,7 +53,7 @@ def test_from_init_to_the_end(tree: Path, capsys: pytest.CaptureFixture[str]) ->
     run = json.loads(typed(capsys, "status", "", "--json"))[0]["run"]
     assert "would remove" in typed(capsys, "rm", run)
     typed(capsys, "rm", run, "--yes")
-    assert "no run" in typed(capsys, "logs", run, code=2)
+    assert "No run" in typed(capsys, "logs", run, code=2)
 
 
 def test_a_dry_run_records_nothing(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
