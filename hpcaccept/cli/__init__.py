@@ -52,6 +52,7 @@ _COMMANDS = {
     "k8s": ("k8s", "k8s", "Print Kubernetes manifests; take runs out of logs."),
     "azure": ("azure", "azure", "Azure: a GPU scale set from one file, looked after and removed."),
     "vast": ("vast", "vast", "Rented machines (Vast.ai): find, check, rent, test and destroy them."),
+    "schedule": ("schedule", "schedule", "Run a command later, here, on Slurm or rented, and know which commit ran."),
     "tester": ("tester", "tester", "Answer on a rented machine: what 'vast verify' starts there."),
     "files": ("files", "files", "Print where suites, baselines, sbatch scripts, Enroot files and docs are."),
     "config": ("config", "config", "Show the settings and where each came from."),

@@ -52,7 +52,7 @@ _BEARER = re.compile(r"(?P<kind>\b(?:bearer|basic|negotiate)\s+)[A-Za-z0-9+/._~=
 #: Forms that issuers have given their tokens so that they can be found: GitHub, GitLab, Hugging Face, NVIDIA, Slack, OpenAI and Anthropic, AWS,
 #: Google, npm, PyPI, Docker, Grafana, Vault, SendGrid, Stripe, DigitalOcean, Weights & Biases of today; JSON web tokens.
 #: (https://github.com/gitleaks/gitleaks/blob/master/config/gitleaks.toml)
-_KNOWN = re.compile(
+KNOWN_TOKEN = re.compile(
     r"\b(?:gh[pousr]_\w{20,}|github_pat_\w{20,}|gl(?:pat|dt|rt|cbt|ptt|ft|imt|agent|oas|soat|ffct)-[\w.-]{16,}|hf_[A-Za-z0-9]{16,}|"
     r"api_org_[A-Za-z0-9]{16,}|nvapi-[\w-]{16,}|xox[abeoprs]-[\w-]{10,}|xapp-[\w-]{10,}|sk-[\w-]{16,}|(?:sk|rk|pk)_(?:live|test)_\w{10,}|"
     r"(?:AKIA|ASIA|AROA|AIDA|AGPA|ANPA|ABIA|ACCA)[0-9A-Z]{16}|AIza[\w-]{30,}|ya29\.[\w-]{10,}|GOCSPX-[\w-]{10,}|npm_\w{30,}|pypi-[\w-]{30,}|"
@@ -241,7 +241,7 @@ class Redactor:
     def _secrets(self, text: str) -> str:
         text = self._sub("secrets", _NAMED, text, self._named)
         text = self._sub("secrets", _BEARER, text, lambda m: m["kind"] + SECRET)
-        text = self._sub("secrets", _KNOWN, text, lambda m: SECRET)
+        text = self._sub("secrets", KNOWN_TOKEN, text, lambda m: SECRET)
         text = self._sub("secrets", _CRYPT, text, lambda m: SECRET)
         text = self._sub("secrets", _DOCKER_AUTH, text, self._docker_auth)
         text = self._sub("secrets", _USER_PASSWORD, text, lambda m: f"{m['what']}{self._user(m['user'])}:{SECRET}")

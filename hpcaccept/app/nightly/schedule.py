@@ -7,8 +7,12 @@ from dataclasses import dataclass, field
 from datetime import time
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpcaccept.errors import RunError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 #: Debian's cron refuses longer commands (MAX_COMMAND, cron.h); others take more.
 _LONGEST_COMMAND = 998
@@ -47,7 +51,7 @@ class Schedule:
 
 def marks(runs_dir: Path) -> tuple[bytes, bytes]:
     """First and last line of the block of a runs folder in crontab."""
-    name = _printable(str(runs_dir)).encode("utf-8", "surrogateescape")
+    name = printable(str(runs_dir)).encode("utf-8", "surrogateescape")
     return b"# BEGIN hpcaccept nightly " + name, b"# END hpcaccept nightly " + name
 
 
@@ -62,38 +66,48 @@ def cron_block(schedule: Schedule) -> bytes:
     Raises:
         UsageError: something in it cannot stand in a crontab.
     """
-    words = [
-        "cd",
-        str(schedule.folder),
-        "&&",
-        "exec",
-        "/usr/bin/env",
-        *(f"{name}={value}" for name, value in schedule.environment.items()),
-        *schedule.command,
-    ]
-    for word in (*words, str(schedule.log)):
-        if "\\" in word:
-            raise UsageError(
-                f"Crons do not agree on what a backslash means, and there is one in {word!r}.", "Use --systemd."
-            )
-    quoted = " ".join(word if word == "&&" else shlex.quote(_printable(word)) for word in words)
-    # An unescaped % is the end of the command. crontab(5)
-    command = f"{quoted} >>{shlex.quote(_printable(str(schedule.log)))} 2>&1".replace("%", "\\%")
-    encoded = command.encode("utf-8", "surrogateescape")
-    if len(encoded) > _LONGEST_COMMAND:
-        raise UsageError(
-            f"The command has {len(encoded)} bytes, and some crons take no more than {_LONGEST_COMMAND}.",
-            "Put its options into a settings file, or use --systemd.",
-        )
+    encoded = cron_command(schedule.folder, schedule.environment, schedule.command, schedule.log)
     first, last = schedule.marks
     when = f"{schedule.clock.minute} {schedule.clock.hour} * * * ".encode()
     about = b'# Written by "hpcaccept nightly install"; "hpcaccept nightly uninstall" removes it.'
     return b"\n".join((first, about, when + encoded, last, b""))
 
 
+def cron_command(folder: Path, environment: Mapping[str, str], command: Sequence[str], log: Path) -> bytes:
+    """What stands in a line of crontab behind the time: a command in a folder, with an environment, its output added to a log.
+
+    Raises:
+        UsageError: something in it cannot stand in a crontab.
+    """
+    words = [
+        "cd",
+        str(folder),
+        "&&",
+        "exec",
+        "/usr/bin/env",
+        *(f"{name}={value}" for name, value in environment.items()),
+        *command,
+    ]
+    for word in (*words, str(log)):
+        if "\\" in word:
+            raise UsageError(
+                f"Crons do not agree on what a backslash means, and there is one in {word!r}.", "Use --systemd."
+            )
+    quoted = " ".join(word if word == "&&" else shlex.quote(printable(word)) for word in words)
+    # An unescaped % is the end of the command. crontab(5)
+    line = f"{quoted} >>{shlex.quote(printable(str(log)))} 2>&1".replace("%", "\\%")
+    encoded = line.encode("utf-8", "surrogateescape")
+    if len(encoded) > _LONGEST_COMMAND:
+        raise UsageError(
+            f"The command has {len(encoded)} bytes, and some crons take no more than {_LONGEST_COMMAND}.",
+            "Put its options into a settings file, or use --systemd.",
+        )
+    return encoded
+
+
 def with_block(crontab: bytes, schedule: Schedule) -> bytes:
     """The crontab with the block in it: in place of its own earlier one, else at the end. Nothing else is changed."""
-    found = _block(crontab, schedule.runs_dir)
+    found = block_in(crontab, schedule.marks)
     block = cron_block(schedule)
     if found:
         return crontab[: found[0]] + block + crontab[found[1] :]
@@ -103,17 +117,17 @@ def with_block(crontab: bytes, schedule: Schedule) -> bytes:
 
 def without_block(crontab: bytes, runs_dir: Path) -> bytes:
     """The crontab without the block of a runs folder. Nothing else is changed."""
-    found = _block(crontab, runs_dir)
+    found = block_in(crontab, marks(runs_dir))
     return crontab[: found[0]] + crontab[found[1] :] if found else crontab
 
 
-def _block(crontab: bytes, runs_dir: Path) -> tuple[int, int] | None:
-    """Where the block begins and ends.
+def block_in(crontab: bytes, of: tuple[bytes, bytes]) -> tuple[int, int] | None:
+    """Where the block with these marks begins and ends.
 
     Raises:
         RunError: one of its marks is there without the other: somebody has edited it, and nobody knows what is theirs.
     """
-    first, last = marks(runs_dir)
+    first, last = of
     begins: list[int] = []
     ends: list[int] = []
     place = 0
@@ -139,25 +153,25 @@ def units(schedule: Schedule) -> dict[str, str]:
     https://www.freedesktop.org/software/systemd/man/latest/systemd.timer.html (255)
     """
     for word in (*schedule.command, *schedule.environment.values(), str(schedule.folder), str(schedule.log)):
-        _printable(word)
-    environment = " ".join(_quoted(f"{name}={value}") for name, value in schedule.environment.items())
-    log = _specified(str(schedule.log))
+        printable(word)
+    environment = " ".join(quoted_word(f"{name}={value}") for name, value in schedule.environment.items())
+    log = specified(str(schedule.log))
     service = [
         "[Unit]",
-        f"Description=hpcaccept nightly of {_specified(str(schedule.runs_dir))}",
+        f"Description=hpcaccept nightly of {specified(str(schedule.runs_dir))}",
         "",
         "[Service]",
         "Type=oneshot",
-        f"WorkingDirectory={_specified(str(schedule.folder))}",
+        f"WorkingDirectory={specified(str(schedule.folder))}",
         *([f"Environment={environment}"] if environment else []),
-        f"ExecStart={' '.join(_quoted(word).replace('$', '$$') for word in schedule.command)}",
+        f"ExecStart={' '.join(quoted_word(word).replace('$', '$$') for word in schedule.command)}",
         f"StandardOutput=append:{log}",
         f"StandardError=append:{log}",
         "",
     ]
     timer = [
         "[Unit]",
-        f"Description=hpcaccept nightly of {_specified(str(schedule.runs_dir))}",
+        f"Description=hpcaccept nightly of {specified(str(schedule.runs_dir))}",
         "",
         "[Timer]",
         f"OnCalendar=*-*-* {schedule.clock:%H:%M}:00",
@@ -172,16 +186,22 @@ def units(schedule: Schedule) -> dict[str, str]:
     return {f"{schedule.unit}.service": "\n".join(service), f"{schedule.unit}.timer": "\n".join(timer)}
 
 
-def _quoted(word: str) -> str:
-    return '"' + _specified(word).replace("\\", "\\\\").replace('"', '\\"') + '"'
+def quoted_word(word: str) -> str:
+    """A word of a unit, in quotes."""
+    return '"' + specified(word).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _specified(text: str) -> str:
+def specified(text: str) -> str:
     """Percent signs are specifiers in units."""
     return text.replace("%", "%%")
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """The text, once it can stand in a crontab or a unit.
+
+    Raises:
+        UsageError: it cannot.
+    """
     if any(character < " " or character == "\x7f" for character in text):
         raise UsageError(f"{text!r} has a control character in it, which neither cron nor systemd takes.")
     return text

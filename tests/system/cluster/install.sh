@@ -16,7 +16,7 @@ packages+=(gcc libc6-dev)
 # A real crontab for the nightly run; its daemon is never started.
 packages+=(cron)
 # Hosts that are reached by ssh: each test starts daemons of its own, with keys of its own.
-packages+=(openssh-server openssh-client)
+packages+=(openssh-server openssh-client rsync)
 # The services that come with them.
 services=(slurmctld slurmd slurmdbd munge cron ssh)
 policy=/usr/sbin/policy-rc.d

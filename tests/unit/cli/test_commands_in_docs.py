@@ -193,7 +193,8 @@ RUN_PAGES = (
     "docs/how-to/reports.md",
     "docs/how-to/suites-and-settings.md",
 )
-#: What waits for nodes, judges or marks them, leaves this machine, or reads a page's own example from its standard input.
+#: What waits for nodes, judges or marks them, leaves this machine, needs a git working tree (test_schedule.py), or reads a page's own example
+#: from its standard input.
 _NEEDS_MORE = {
     ("doctor",),
     ("k8s", "collect"),
@@ -205,6 +206,7 @@ _NEEDS_MORE = {
     ("matrix", "diff"),
     ("node-check",),
     ("nodes",),
+    ("schedule",),
 }
 #: Names of the pages → what the test has made.
 _MADE = {

@@ -1,0 +1,1 @@
+"""Scheduled runs: each bound to a commit, started at its time, watched, stopped by rules, its results kept."""
