@@ -73,20 +73,20 @@ class NcclTestsWorld(Check):
     brings_mpi: ClassVar = True
     metrics: ClassVar = (
         Metric(
-            "busbw_bytes", "B/s", "higher", "Bus bandwidth of a collective over the GPUs of all nodes.", scope="world",
+            "busbw_bytes", "B/s", "higher", "Bus bandwidth of a collective over the GPUs of all nodes.", title="nccl-tests bus bandwidth over all nodes ({})", scope="world",
             formula="bytes / seconds · 2(n-1)/n (all-reduce), (n-1)/n (all-gather, reduce-scatter, all-to-all), 1", source=nccl_perf.SOURCE,
             required=False,
         ),
         Metric(
-            "algbw_bytes", "B/s", "exact", "Size of the message over the time.", formula="bytes / seconds", source=nccl_perf.SOURCE,
+            "algbw_bytes", "B/s", "exact", "Size of the message over the time.", title="nccl-tests algorithm bandwidth over all nodes ({})", formula="bytes / seconds", source=nccl_perf.SOURCE,
             scope="world", required=False, headline=False,
         ),
         Metric(
-            "latency_s", "s", "lower", "Time of one collective of a small size.", formula="seconds / iterations", source=nccl_perf.SOURCE,
+            "latency_s", "s", "lower", "Time of one collective of a small size.", title="nccl-tests time over all nodes ({})", formula="seconds / iterations", source=nccl_perf.SOURCE,
             scope="world", required=False, headline=False,
         ),
         Metric(
-            "wrong_elements", "elements", "lower", "Elements of a result that are not what they must be, on all ranks together.",
+            "wrong_elements", "elements", "lower", "Elements of a result that are not what they must be, on all ranks together.", title="nccl-tests over all nodes, wrong results ({})",
             formula="#wrong out of place + in place", source=nccl_perf.SOURCE, scope="world", statistic="worst",
             limit=at_most(0, "elements", "nccl-tests allows for the rounding of the type"), required=False, code=FindingCode.SUM_WRONG,
         ),
