@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.metadata
 import os
 import platform
+import sys
 from typing import TYPE_CHECKING
 
 from hypothesis import settings
@@ -14,6 +16,13 @@ if TYPE_CHECKING:
 
 #: The real Slurm (tests/support/slurm_fixtures.py), a real browser, and an Azure of this machine.
 pytest_plugins = ["support.slurm_fixtures", "support.browser_fixtures", "support.azure_fixtures"]
+
+# Users have byte code; without it each of the thousands of processes that tests start compiles hpcaccept anew.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Ten thousand tests are objects that stay: looking through them for garbage again and again takes a tenth of the time.
+gc.set_threshold(50_000, 20, 20)
 
 # A busy machine is slow, which is no fault of what is tested. CI tries the same examples each time, so that a change is not refused
 # for what it has not changed; here each run tries new ones, and what it finds becomes an @example.
@@ -44,6 +53,11 @@ def pytest_report_header() -> str:
             found.append(f"{name} –")
     cores = len(os.sched_getaffinity(0))
     return f"hpcaccept on {platform.platform()}, {cores} cores: {', '.join(found)}"
+
+
+def pytest_collection_finish() -> None:
+    """What is there when tests begin is there to stay."""
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
