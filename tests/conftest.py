@@ -30,14 +30,20 @@ for _profile, _examples in (("here", 30), ("quick", 10), ("thorough", 300)):
     settings.register_profile(_profile, deadline=None, max_examples=_examples, derandomize="CI" in os.environ)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "here"))
 
-#: Files that take longest, the longest first: a row that begins with one of them has time for it, the other row takes the rest.
+#: Files that take longest, the longest first: a row that begins with one of them has time for it, the other rows take the rest.
 _LONGEST = (
-    "test_image.py",
     "test_bad_days.py",
+    "test_image.py",
     "test_doctor_paths.py",
-    "test_health_run.py",
-    "test_nightly.py",
+    "test_pyxis.py",
+    "test_vast_machines.py",
     "test_launchers.py",
+    "test_nightly.py",
+    "test_vast_kills.py",
+    "test_health_run.py",
+    "test_sbatch_scripts.py",
+    "test_deaths.py",
+    "test_one_attempt.py",
 )
 
 _MATTER = ("torch", "mpi4py", "numpy", "h5py", "submitit", "click", "rich", "hypothesis")
