@@ -62,3 +62,12 @@ def test_few_subjects_of_a_node_explain_nothing(gpus: int) -> None:
     fails = of(judgement.verdicts, Outcome.FAIL)
     assert len(fails) == gpus
     assert not any("on the node" in v.reason for v in fails)
+
+
+def test_gpus_of_two_nodes_are_each_told_beside_their_own_neighbours() -> None:
+    fails = of(run({("node2", 0): 80.0, ("node2", 1): 70.0, ("node3", 7): 60.0}).verdicts, Outcome.FAIL)
+    told = {str(v.subject): v.reason for v in fails}
+    assert set(told) == {"node2 cuda:0", "node2 cuda:1", "node3 cuda:7"}
+    assert "of its 7 neighbours on the node" in told["node3 cuda:7"]
+    assert "2 of 8 on the node are slow" in told["node2 cuda:0"]
+    assert "2 of 8 on the node are slow" in told["node2 cuda:1"]
