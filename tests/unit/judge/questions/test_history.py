@@ -424,3 +424,14 @@ def test_what_all_gained_from_run_to_run_is_taken_out_after_a_change_or_on_a_sha
         assert found == pytest.approx(np.broadcast_to(runs[-1], runs.shape), rel=0.01)
     else:
         assert found is runs
+
+
+def test_what_changed_is_told_by_the_last_run_of_before_and_not_by_the_first_one_with_the_new_driver() -> None:
+    new = {"driver": "570.10"}
+    before = past(steady(9), facts=ENVIRONMENT)
+    before.values[KEY][-1] = 80.0
+    runs = (*before.runs[:-1], replace(before.runs[-1], environment=environment_digest(new)))
+    judgement = judged(now([80.0] * 8, **new), replace(before, runs=runs, facts=(*before.facts[:-1], new)))
+    (told,) = of(said(judgement), Outcome.WARN)
+    assert "550.54" in told.reason
+    assert "570.10" in told.reason

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from support.builders import every, evidence, judged, nodes, of, plan, record, suite
 
-from hpcaccept.model.verdict import Outcome
+from hpcaccept.judge.revise.node_level import neighbourhoods
+from hpcaccept.model.verdict import CODE, Outcome
 
 if TYPE_CHECKING:
     from hpcaccept.judge import Judgement
@@ -71,3 +74,10 @@ def test_gpus_of_two_nodes_are_each_told_beside_their_own_neighbours() -> None:
     assert "of its 7 neighbours on the node" in told["node3 cuda:7"]
     assert "2 of 8 on the node are slow" in told["node2 cuda:0"]
     assert "2 of 8 on the node are slow" in told["node2 cuda:1"]
+
+
+@pytest.mark.parametrize("question", ["baseline", "history", "limits"])
+def test_only_who_is_blamed_by_its_peers_is_told_beside_its_neighbours(question: str) -> None:
+    answer: Any = SimpleNamespace(question=question, outcome=np.full(8, CODE[Outcome.FAIL]))
+    nobody: Any = None
+    assert list(neighbourhoods(answer, nobody)) == []
