@@ -431,7 +431,7 @@ def test_what_changed_is_told_by_the_last_run_of_before_and_not_by_the_first_one
     before = past(steady(9), facts=ENVIRONMENT)
     before.values[KEY][-1] = 80.0
     runs = (*before.runs[:-1], replace(before.runs[-1], environment=environment_digest(new)))
-    judgement = judged(now([80.0] * 8, **new), replace(before, runs=runs, facts=(*before.facts[:-1], new)))
+    judgement = judged(now([80.0] * 8, driver="570.10"), replace(before, runs=runs, facts=(*before.facts[:-1], new)))
     (told,) = of(said(judgement), Outcome.WARN)
     assert "550.54" in told.reason
     assert "570.10" in told.reason
