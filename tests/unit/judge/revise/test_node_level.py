@@ -81,3 +81,12 @@ def test_only_who_is_blamed_by_its_peers_is_told_beside_its_neighbours(question:
     answer: Any = SimpleNamespace(question=question, outcome=np.full(8, CODE[Outcome.FAIL]))
     nobody: Any = None
     assert list(neighbourhoods(answer, nobody)) == []
+
+
+def test_what_is_said_of_nodes_and_what_stands_in_columns_are_counted_together() -> None:
+    records = [record("speed", node, {"rate_flops": 100.0, "wrong_elements": 0}) for node in nodes(3)]
+    judgement = judged(evidence(records, plan(suite("speed"), nodes=4)))
+    counts = judgement.counts()
+    assert counts[Outcome.PASS] > 0
+    assert counts[Outcome.ERROR] > 0, "node3 has not reported"
+    assert counts.total() == len(every(judgement))
