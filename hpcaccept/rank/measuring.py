@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import time
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.record import ModuleImported, Record
 from hpcaccept.model.suite import CheckSpec
 from hpcaccept.rank import REMEDY_EXTRA
+from hpcaccept.rank.importing import import_for_good
 from hpcaccept.rank.plugins import Missing
 from hpcaccept.rank.taken import Taken
 
@@ -134,7 +134,7 @@ def prepare(rank: Rank, check: Check, watch: Watch) -> Exception | None:
         watch.expect(f"importing {module}", IMPORT_DEADLINE_S, waits=False)
         begin = time.perf_counter()
         try:
-            found = importlib.import_module(module)
+            found = import_for_good(module)
         except ImportError as fault:
             return Unavailable(f"{module} cannot be imported where the ranks run: {fault}", REMEDY_EXTRA)
         if module not in rank.imported:

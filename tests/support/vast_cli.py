@@ -60,6 +60,11 @@ def use(options: dict[str, Any]) -> None:
         standard_tester.standard_tester = lambda suite: StandardTester(suite, plan, global_only=False)
 
 
-if __name__ == "__main__":
+def run() -> int:
+    """What the command line asks for."""
     use(json.loads(sys.argv[1]))
-    sys.exit(main(sys.argv[2:]))
+    return main(sys.argv[2:])
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -16,7 +16,8 @@ import pytest
 from support import no_locks
 from support.nvml.build import build, describe, environment, h100
 from support.pyxis_stand_in import pyxis_stand_in
-from support.submission import command, noise, submit, suite_file, until
+from support.site_packages import install
+from support.submission import ROOT, command, noise, submit, suite_file, until
 
 from hpcaccept.errors import install_hint
 
@@ -28,7 +29,8 @@ pytestmark = pytest.mark.mpi
 
 
 def test_a_killed_rank_costs_one_check_on_its_node(tmp_path: Path, launcher_env: dict[str, str]) -> None:
-    suite = suite_file(tmp_path, noise(6.0, "os_noise", "os_noise:later"))
+    # Four ranks measure in turn: there are six seconds to kill one, and as many again for the others afterwards.
+    suite = suite_file(tmp_path, noise(1.5, "os_noise", "os_noise:later"))
     run = submit(tmp_path / "runs", suite, "--nodes", "4", env=launcher_env)
     os.kill(run.pid(2, check="os_noise"), signal.SIGKILL)
     done = run.finish()
@@ -190,10 +192,33 @@ def test_a_node_that_slurm_loses_is_named_and_nothing_was_cancelled(tmp_path: Pa
     until(lambda: "down" not in _state(plain_slurm, "node1"), 60)
 
 
+#: A site's own check that waits, so that a minute of Slurm's costs no other test its processor.
+PATIENCE = """
+import time
+from dataclasses import dataclass
+from typing import ClassVar
+
+from hpcaccept.model.check import Check
+from hpcaccept.model.metric import Metric
+
+
+@dataclass(frozen=True)
+class Patience(Check):
+    name: ClassVar = "patience"
+    about: ClassVar = "Waits."
+    metrics: ClassVar = (Metric("waited", "waits", "exact", "Waits that ended.", statistic="worst"),)
+
+    def measure(self, ctx: object) -> None:
+        time.sleep(90)
+"""
+
+
 def test_a_job_that_reaches_its_time_limit_says_so(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
-    text = noise(90.0, "os_noise", "os_noise:later", deadline_s=100)
+    install(tmp_path / "packages", "site-patience", "hpcaccept.checks", "patience", PATIENCE)
+    text = noise(0.1) + '[checks.patience]\ndeadline_s = 100\n[checks."os_noise:later"]\n'
     words = ("--nodes", "2", "--time", "1", "--partition", "small")
-    done = submit(tmp_path / "runs", suite_file(tmp_path, text), *words, env=plain_slurm.env).finish(180)
+    env = {**plain_slurm.env, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, tmp_path / "packages")))}
+    done = submit(tmp_path / "runs", suite_file(tmp_path, text), *words, env=env).finish(180)
     assert done.code == 3
     assert done.verdicts(outcome="PASS", check="identity")
     assert "time limit" in done.out or "timeout" in done.out.lower(), done.out

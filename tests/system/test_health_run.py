@@ -87,7 +87,7 @@ def test_each_bad_node_is_named_by_what_happened_to_its_gpu_and_the_healthy_one_
     for node in plain_slurm.node_names:
         describe(nodes / f"{node}.txt", two())
     env = {**plain_slurm.env, **environment(build(tmp_path / "lib"), nodes / "{node}.txt")}
-    suite = suite_file(tmp_path, SUITE.format(load_s=2.0))
+    suite = suite_file(tmp_path, SUITE.format(load_s=1.0))  # of eight ranks in turn
     run = submit(tmp_path / "runs", suite, "--nodes", "4", "--gpus-per-node", "2", env=env)
     run.wait_for_record("identity")  # by then every rank has had its first look
     describe(nodes / "node1.txt", two(state="lost_later", xids="79"))
@@ -127,7 +127,7 @@ def test_an_error_of_a_step_that_crashed_is_found_in_the_step_that_remains(tmp_p
     gpus = tmp_path / "gpus"
     env = environment(build(tmp_path / "lib"), describe(gpus, two()))
     words = ("--nodes", "2", "--gpus-per-node", "2", "--launcher", "local")
-    run = submit(tmp_path / "runs", suite_file(tmp_path, SUITE.format(load_s=8.0)), *words, env=env)
+    run = submit(tmp_path / "runs", suite_file(tmp_path, SUITE.format(load_s=2.0)), *words, env=env)
     pid = run.pid(2, check="os_noise")
     describe(gpus, two(ecc_volatile="0/1"))
     os.kill(pid, signal.SIGKILL)

@@ -89,7 +89,7 @@ def _output(folder: Path) -> str:
 
 def test_a_script_goes_on_after_a_killed_rank(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
     suite = tmp_path / "long.toml"
-    suite.write_text(noise(5.0, "os_noise", "os_noise:later"))
+    suite.write_text(noise(2.0, "os_noise", "os_noise:later"))
     job = _sbatch(ROOT / "sbatch/multi_node_ddp.sbatch", tmp_path, plain_slurm, "-N", "3", SUITE=str(suite))
 
     def begun() -> int | None:

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 NODES = {"node0", "node1", "node2", "node3"}
 MATMUL = '[checks.identity]\n[checks.matmul]\ndtypes = ["fp32"]\n[peers]\nretests = 1\n'
-pytestmark = [pytest.mark.mpi, pytest.mark.alone]
+pytestmark = pytest.mark.mpi
 
 
+@pytest.mark.alone
 def test_the_cpu_suite_accepts_four_nodes_of_a_real_slurm(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
     done = submit(tmp_path / "runs", "cpu", "--nodes", "4", env=plain_slurm.env).finish(240)
     assert done.code == 0, done.out + done.err
@@ -34,6 +35,7 @@ def test_the_cpu_suite_accepts_four_nodes_of_a_real_slurm(tmp_path: Path, plain_
     assert "\x1b" not in done.out
 
 
+@pytest.mark.alone
 def test_torch_is_imported_once_per_rank_for_a_whole_run(tmp_path: Path) -> None:
     text = '[checks.matmul]\ndtypes = ["fp32"]\n[checks.memory_bandwidth]\nsize_bytes = 8388608\n[checks.train]\n'
     done = submit(tmp_path / "runs", suite_file(tmp_path, text), "--nodes", "2", "--launcher", "local").finish(180)
@@ -46,6 +48,7 @@ def test_torch_is_imported_once_per_rank_for_a_whole_run(tmp_path: Path) -> None
         assert "torchvision" not in imported
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(bool(why_not()), reason=why_not())
 def test_a_node_with_a_quarter_of_its_cpu_is_found_and_no_other_is_blamed(
     tmp_path: Path, plain_slurm: VirtualSlurm
@@ -60,6 +63,7 @@ def test_a_node_with_a_quarter_of_its_cpu_is_found_and_no_other_is_blamed(
     assert len(done.events("retest")) == 1, "nobody is blamed before it was slow in another launch"
 
 
+@pytest.mark.alone
 def test_a_learned_baseline_judges_the_next_run_and_names_what_it_left_out(tmp_path: Path) -> None:
     runs, baselines = tmp_path / "runs", tmp_path / "baselines"
     # Three units that differ by chance have nothing to teach: each is measured for longer than a passing disturbance lasts.

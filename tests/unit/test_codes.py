@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import functools
 import re
 from collections import Counter
 from dataclasses import replace
@@ -50,24 +51,32 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "hpcaccept/model/finding_code.py"
 PAGE = ROOT / "docs/reference/codes.md"
-SOURCES = {file: ast.parse(file.read_text("utf-8")) for file in (ROOT / "hpcaccept").rglob("*.py") if file != TABLE}
-NAMED = Counter(
-    node.attr
-    for tree in SOURCES.values()
-    for node in ast.walk(tree)
-    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "FindingCode"
-)
+NAME = "FindingCode"
+
+
+@functools.cache
+def sources() -> dict[Path, ast.Module]:
+    """The files that name a code or build a finding, parsed when a test asks: most workers have no use for them."""
+    texts = {file: file.read_text("utf-8") for file in (ROOT / "hpcaccept").rglob("*.py") if file != TABLE}
+    return {file: ast.parse(text) for file, text in texts.items() if NAME in text or "Verdict(" in text}
+
+
+@functools.cache
+def named() -> Counter[str]:
+    """How often each code is named."""
+    nodes = (node for tree in sources().values() for node in ast.walk(tree) if isinstance(node, ast.Attribute))
+    return Counter(node.attr for node in nodes if isinstance(node.value, ast.Name) and node.value.id == NAME)
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
 
 
 def test_every_code_that_is_made_stands_in_the_table() -> None:
-    assert set(NAMED) <= set(FindingCode.__members__)
+    assert set(named()) <= set(FindingCode.__members__)
 
 
 def test_every_code_of_the_table_is_made_somewhere() -> None:
-    assert set(FindingCode.__members__) - set(NAMED) == set()
+    assert set(FindingCode.__members__) - set(named()) == set()
 
 
 @pytest.mark.parametrize("code", FindingCode, ids=str)
@@ -93,7 +102,7 @@ def test_an_action_is_not_what_a_metric_measures() -> None:
 def test_every_finding_is_built_with_its_code() -> None:
     built = [
         (file.name, node.lineno)
-        for file, tree in SOURCES.items()
+        for file, tree in sources().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         and getattr(node.func, "id", "") == "Verdict"

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ import pytest
 from support.builders import H100, baseline, entry, every, evidence, judged, plan, rank_started, record, suite
 from support.nvml.build import build, describe, environment, h100
 from support.solo_context import SoloContext
+from support.warm_python import WarmPython, warm_python
 
 from hpcaccept import checks
 from hpcaccept.checks.kernel_log import KernelLog
@@ -26,7 +25,7 @@ from hpcaccept.model.record import Record, Sample
 from hpcaccept.model.verdict import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from hpcaccept.model.verdict import Verdict
 
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-TESTS = Path(__file__).parents[1]
 CATALOGUE = checks.catalogue(["identity", "health", "kernel_log"])
 
 
@@ -43,8 +41,14 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("nvml"))
 
 
+@pytest.fixture(scope="module")
+def started(library: Path) -> Iterator[WarmPython]:
+    with warm_python("support.nvml.whole_node:main", environment(library, Path(os.devnull))) as python:
+        yield python
+
+
 @pytest.fixture
-def node(library: Path, tmp_path: Path) -> Node:
+def node(library: Path, started: WarmPython, tmp_path: Path) -> Node:
     """The judgement of one node of described GPUs, of which eight were asked for."""
 
     def judge_node(gpus: list[dict[str, str]], asked: int = 8) -> Judgement:
@@ -52,14 +56,8 @@ def node(library: Path, tmp_path: Path) -> Node:
         outputs = tmp_path / "outputs" / "00"
         outputs.mkdir(parents=True)
         inherited = {key: text for key, text in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
-        paths = {"PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}"}
-        done = subprocess.run(
-            [sys.executable, "-m", "support.nvml.whole_node", str(asked), str(outputs)],
-            check=True,
-            capture_output=True,
-            text=True,
-            env={**inherited, **environment(library, described), **paths},
-        )
+        done = started.run(str(asked), str(outputs), env={**inherited, **environment(library, described)})
+        assert done.returncode == 0, done.stderr
         return judged_by_the_real_catalogue([_record(said) for said in json.loads(done.stdout)], asked)
 
     return judge_node

@@ -191,7 +191,8 @@ def levelled(past: Floats) -> Floats:
     common = np.where(told, middle_of(share.T), np.nan)
     if not len(past) or not told[-1]:
         return past
-    factor = common[-1] / common
+    with np.errstate(divide="ignore", invalid="ignore"):  # a run in which nobody reached anything
+        factor = common[-1] / common
     return past * np.where(told & np.isfinite(factor) & (factor > 0), factor, 1.0)[:, None]
 
 

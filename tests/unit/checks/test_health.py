@@ -1,25 +1,27 @@
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.nvml.build import build, describe, environment, h100
 from support.solo_context import SoloContext
+from support.warm_python import WarmPython, warm_python
 
 from hpcaccept.checks.health import Health
 from hpcaccept.model.check import Unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from hpcaccept.model.metric import Metric
 
 pytestmark = pytest.mark.slow
 
-TESTS = Path(__file__).parents[2]
 WHO = "GPU 0 at 00000000:18:00.0 uuid GPU-00000000-aaaa-bbbb-cccc-000000000000 serial 1652324000000"
 METRICS: dict[str, Metric] = {metric.name: metric for metric in Health.metrics}
 
@@ -52,8 +54,21 @@ class Found:
         return sorted(key for key, limit in limits.items() if limit and not limit.met_by(self.samples[key]))
 
 
+@pytest.fixture(scope="module")
+def started() -> Iterator[Callable[[Path], WarmPython]]:
+    """An interpreter that looks for a library there and has not loaded it yet."""
+    with contextlib.ExitStack() as stack:
+
+        @functools.cache
+        def start(library: Path) -> WarmPython:
+            variables = environment(library, Path(os.devnull))
+            return stack.enter_context(warm_python("support.nvml.watched:main", variables))
+
+        yield start
+
+
 @pytest.fixture
-def watched(library: Path, tmp_path: Path) -> Any:
+def watched(library: Path, started: Callable[[Path], WarmPython], tmp_path: Path) -> Any:
     """The check on a described node, in a process of its own; ``scenes`` are what the node becomes under load."""
 
     def watch(
@@ -74,14 +89,9 @@ def watched(library: Path, tmp_path: Path) -> Any:
             "step": step,
         }
         inherited = {key: text for key, text in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
-        paths = {"PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}"}
-        done = subprocess.run(
-            [sys.executable, "-m", "support.nvml.watched", json.dumps(wanted)],
-            check=True,
-            capture_output=True,
-            text=True,
-            env={**inherited, **environment(built or library, node), **paths, **(env or {})},
-        )
+        known = built or library
+        done = started(known).run(json.dumps(wanted), env={**inherited, **environment(known, node), **(env or {})})
+        assert done.returncode == 0, done.stderr
         return Found(json.loads(done.stdout))
 
     return watch

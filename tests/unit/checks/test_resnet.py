@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-import torchvision
 from support.solo_context import SoloContext
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from hpcaccept import checks
 from hpcaccept.checks import resnet as module
@@ -218,6 +216,10 @@ def test_a_format_that_was_asked_for_has_a_variant_of_its_own() -> None:
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 @pytest.mark.parametrize("form", ["fp32", "bf16", "fp16"])
 def test_every_operation_exists_on_a_gpu(name: str, form: str) -> None:
+    # Four seconds of imports that no other test has a use for.
+    import torchvision
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
     with FakeTensorMode(), torch.device("cuda"):
         made = getattr(torchvision.models, name)(weights=None)
         network = Network.__new__(Network)

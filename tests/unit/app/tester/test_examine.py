@@ -160,6 +160,7 @@ def test_memory_that_is_held_answers_in_time(tmp_path: Path) -> None:
     assert held(tmp_path, Machine, 40.0).outcome == "verified"
 
 
+@pytest.mark.alone
 def test_memory_that_is_computed_anew_answers_too_late(tmp_path: Path) -> None:
     """The buffer takes 0.8 s at the claimed peak; an answer may take a quarter of that."""
     assert held(tmp_path, lying_testers.Recomputes, 0.8).reason == "memory-late"

@@ -146,3 +146,10 @@ def test_intervals_enclose_the_centre(rates: list[float]) -> None:
         assert one.center is not None
         if one.center_low is not None and one.center_high is not None:
             assert one.center_low <= one.center <= one.center_high
+
+
+@pytest.mark.parametrize("wonder", [1e151, 1e300])
+def test_a_number_that_no_square_can_hold_teaches_no_law(wonder: float) -> None:
+    found = learned(fleet([100.0, 100.5, 101.0, 99.5, 100.2, 99.8, 100.1, wonder]))
+    assert found.subjects == 8
+    assert found.width == 0.0

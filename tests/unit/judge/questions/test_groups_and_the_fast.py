@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -21,9 +22,10 @@ from support.builders import (
     where,
 )
 
+from hpcaccept.judge.questions.peers import _without_wonders
 from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.suite import PeerRule
-from hpcaccept.model.verdict import Outcome
+from hpcaccept.model.verdict import CODE, Outcome
 
 if TYPE_CHECKING:
     from hpcaccept.judge import Judgement
@@ -150,3 +152,17 @@ def test_a_comparison_that_was_not_made_is_not_counted() -> None:
         )
     )
     assert found.sensitivity["peers"].comparisons == 0
+
+
+def test_a_count_is_no_speed_of_a_part_however_large() -> None:
+    class Answer(SimpleNamespace):
+        def __len__(self) -> int:
+            return len(self.value)
+
+    value, passed = np.array([1.0, 1.0, 1.0, 1.0, 100.0]), CODE[Outcome.PASS]
+    more = {"value": value, "center": np.ones(5), "outcome": np.full(5, passed)}
+    counted: Any = Answer(metric=SimpleNamespace(noise="counted", direction="higher"), **more)
+    assert _without_wonders(counted, 2.0) is counted
+    few = {name: part[:3] for name, part in more.items()}
+    rates: Any = Answer(metric=SimpleNamespace(noise="timed", direction="higher"), **few)
+    assert _without_wonders(rates, 0.5) is rates, "of three nobody knows who is odd"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from support.builders import CATALOGUE, UNIQUE, every, evidence, fleet, nodes, of, plan, record, where
 
 from hpcaccept.judge import Judgement, judge
-from hpcaccept.judge.questions.history import suspected_by_past
+from hpcaccept.judge.questions.history import _Question, suspected_by_past
 from hpcaccept.judge.questions.offenders import offenders
 from hpcaccept.judge.statistics.aggregate import values_of
 from hpcaccept.judge.statistics.grouping import alike_of
@@ -407,3 +408,30 @@ def test_the_fewest_past_values_of_any_metric_are_told() -> None:
     ]
     sensitivity = judged(evidence(records, plan(nodes=8)), known).sensitivity["history"]
     assert (sensitivity.comparisons, sensitivity.fewest) == (16, 6)
+
+
+@pytest.mark.parametrize("changed", [False, True])
+@pytest.mark.parametrize("shared", [False, True])
+def test_what_all_gained_from_run_to_run_is_taken_out_after_a_change_or_on_a_shared_machine(
+    shared: bool, changed: bool
+) -> None:
+    runs = steady() * np.linspace(1.0, 1.2, 8)[:, None]
+    changes = {"driver": ("1", "2")} if changed else {}
+    this_run: Any = SimpleNamespace(shared_host=shared)
+    none: Any = None
+    found = _Question(this_run, none, none, changes, none, 1)._levelled(runs)
+    if shared or changed:
+        assert found == pytest.approx(np.broadcast_to(runs[-1], runs.shape), rel=0.01)
+    else:
+        assert found is runs
+
+
+def test_what_changed_is_told_by_the_last_run_of_before_and_not_by_the_first_one_with_the_new_driver() -> None:
+    new = {"driver": "570.10"}
+    before = past(steady(9), facts=ENVIRONMENT)
+    before.values[KEY][-1] = 80.0
+    runs = (*before.runs[:-1], replace(before.runs[-1], environment=environment_digest(new)))
+    judgement = judged(now([80.0] * 8, driver="570.10"), replace(before, runs=runs, facts=(*before.facts[:-1], new)))
+    (told,) = of(said(judgement), Outcome.WARN)
+    assert "550.54" in told.reason
+    assert "570.10" in told.reason

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from hpcaccept.judge.questions.peers_together import Comparison, _distances, told_by_the_run
+from hpcaccept.judge.questions.peers_together import Comparison, _distances, _told, told_by_the_run
 from hpcaccept.judge.statistics.peer_rule import PRIOR_DF, Peers
 
 Floats = npt.NDArray[np.float64]
@@ -92,3 +94,26 @@ def test_a_node_is_told_by_the_other_nodes() -> None:
     told, _ = told_by_the_run(comparisons(loss, per_node=4), 4, 16)
     for one in told:
         assert np.asarray(one.wider)[:4].max() < np.asarray(one.wider)[4:].min()
+
+
+def test_what_a_comparison_tells_is_the_square_of_its_width_in_those_of_its_class_on_its_nodes() -> None:
+    (one,) = comparisons(noise(1, units=6, width=3.0))
+    apart = replace(one, node=one.node + 2)
+    told = _told(apart, 10)
+    assert np.isnan(told.square[[0, 1, 8, 9]]).all()
+    widths = one.peers.sigma / (FLOOR / 4)
+    assert told.square[2:8] == pytest.approx(widths * widths)
+    assert told.others == 5
+
+
+def test_only_the_fast_side_of_single_units_tells_of_tails() -> None:
+    (one,) = comparisons(noise(1, units=9, width=3.0))
+    told = _told(one, 9)
+    faster = one.peers.loss < 0
+    assert faster.any()
+    assert not faster.all()
+    assert (np.isfinite(told.fast) == faster).all()
+    gain = -one.peers.loss[faster] / (FLOOR / 4)
+    ratio = told.fast[faster] / gain**2
+    assert ratio == pytest.approx(np.full(len(ratio), ratio[0]))
+    assert 0.5 < ratio[0] < 1, "the centre has a scatter of its own"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from support.builders import every, evidence, judged, nodes, of, plan, record, suite
 
-from hpcaccept.model.verdict import Outcome
+from hpcaccept.judge.revise.node_level import neighbourhoods
+from hpcaccept.model.verdict import CODE, Outcome
 
 if TYPE_CHECKING:
     from hpcaccept.judge import Judgement
@@ -62,3 +65,28 @@ def test_few_subjects_of_a_node_explain_nothing(gpus: int) -> None:
     fails = of(judgement.verdicts, Outcome.FAIL)
     assert len(fails) == gpus
     assert not any("on the node" in v.reason for v in fails)
+
+
+def test_gpus_of_two_nodes_are_each_told_beside_their_own_neighbours() -> None:
+    fails = of(run({("node2", 0): 80.0, ("node2", 1): 70.0, ("node3", 7): 60.0}).verdicts, Outcome.FAIL)
+    told = {str(v.subject): v.reason for v in fails}
+    assert set(told) == {"node2 cuda:0", "node2 cuda:1", "node3 cuda:7"}
+    assert "of its 7 neighbours on the node" in told["node3 cuda:7"]
+    assert "2 of 8 on the node are slow" in told["node2 cuda:0"]
+    assert "2 of 8 on the node are slow" in told["node2 cuda:1"]
+
+
+@pytest.mark.parametrize("question", ["baseline", "history", "limits"])
+def test_only_who_is_blamed_by_its_peers_is_told_beside_its_neighbours(question: str) -> None:
+    answer: Any = SimpleNamespace(question=question, outcome=np.full(8, CODE[Outcome.FAIL]))
+    nobody: Any = None
+    assert list(neighbourhoods(answer, nobody)) == []
+
+
+def test_what_is_said_of_nodes_and_what_stands_in_columns_are_counted_together() -> None:
+    records = [record("speed", node, {"rate_flops": 100.0, "wrong_elements": 0}) for node in nodes(3)]
+    judgement = judged(evidence(records, plan(suite("speed"), nodes=4)))
+    counts = judgement.counts()
+    assert counts[Outcome.PASS] > 0
+    assert counts[Outcome.ERROR] > 0, "node3 has not reported"
+    assert counts.total() == len(every(judgement))

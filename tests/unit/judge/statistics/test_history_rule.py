@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from hpcaccept.judge.statistics.history_rule import ComparedWithPast, Repeats, compare_with_past, one_offs
+from hpcaccept.judge.statistics.history_rule import ComparedWithPast, Repeats, compare_with_past, levelled, one_offs
 from hpcaccept.judge.statistics.peer_rule import cut
 
 Floats = npt.NDArray[np.float64]
@@ -206,3 +206,11 @@ def test_what_was_low_once_and_went_by_is_counted_among_all_values() -> None:
     past[2, 3] = np.nan
     assert one_offs(Repeats.of(past, FLOORS[1]), past, now, True, z) == (1, 12 * 64 - 1)
     assert one_offs(Repeats.of(past, FLOORS[1]), past, now, False, z) == (1, 12 * 64 - 1)
+
+
+def test_a_run_in_which_nobody_reached_anything_says_nothing_of_the_others() -> None:
+    runs = np.full((8, 8), 100.0) * np.linspace(1.0, 1.07, 8)[:, None]
+    runs[2] = 0.0
+    found = levelled(runs)
+    assert (found[2] == 0).all()
+    assert np.delete(found, 2, axis=0) == pytest.approx(np.full((7, 8), 107.0))

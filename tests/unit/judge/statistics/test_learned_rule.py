@@ -9,7 +9,8 @@ import pytest
 
 from hpcaccept.judge.statistics.learned_rule import Law, centre_scatter, fleet_against_class, laws_of
 from hpcaccept.judge.statistics.peer_rule import WIDTHS_IN_FLOOR, chance_of_each
-from hpcaccept.judge.statistics.tail import width_of_tail
+from hpcaccept.judge.statistics.student_t import t_tail
+from hpcaccept.judge.statistics.tail import HEAVIEST, width_of_tail
 
 FLOOR = 0.02
 USUAL = FLOOR / WIDTHS_IN_FLOOR
@@ -140,3 +141,11 @@ def test_the_centre_scatters_as_a_median_does(units: int, share: float) -> None:
 
 def test_no_metric_no_law() -> None:
     assert laws_of([], [], []) == []
+
+
+@pytest.mark.parametrize("chance", [1e-2, 1e-4, 1e-7])
+@pytest.mark.parametrize(("freedom", "tail"), [(8.0, 0.1), (60.0, 0.5), (1e6, 0.9)])
+def test_beyond_a_limit_lies_the_mixture_s_share_of_both_laws(chance: float, freedom: float, tail: float) -> None:
+    at = Law(0.01, freedom, tail).loss_at(chance) / 0.01
+    heavy = t_tail(at * width_of_tail(HEAVIEST), HEAVIEST)
+    assert (1 - tail) * t_tail(at, freedom) + tail * heavy == pytest.approx(chance, rel=1e-6)

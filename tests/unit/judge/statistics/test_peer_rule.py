@@ -227,3 +227,8 @@ def test_the_fewest_subjects_give_finite_answers(count: int) -> None:
     found = compared(noise(count, 0.01))
     assert np.isfinite(found.loss).all()
     assert (found.fail_at >= 0.04).all()
+
+
+def test_where_nothing_is_compared_there_is_no_cut() -> None:
+    assert cut(0, 0.01) == 0.0
+    assert cut(1, 0.01) > 2

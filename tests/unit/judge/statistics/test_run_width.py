@@ -71,3 +71,10 @@ def test_mean_square_and_degrees_of_freedom_are_those_of_simulated_widths(others
     mean, df = few(others, 60_000)
     assert mean == pytest.approx(mean_square(others), rel=0.03)
     assert df == pytest.approx(freedom(others), rel=0.05 if others < 8 else 0.1)
+
+
+def test_few_values_have_the_numbers_that_a_million_draws_of_each_gave() -> None:
+    assert [mean_square(others) for others in range(2, 8)] == [1.286, 1.281, 1.278, 1.238, 1.183, 1.152]
+    assert [freedom(others) for others in range(2, 8)] == [1.0, 2.0, 3.0, 3.8, 4.4, 5.1]
+    assert mean_square(8) == pytest.approx(1 + 1.05 / 8)
+    assert freedom(8) == pytest.approx(5.8)

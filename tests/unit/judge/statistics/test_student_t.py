@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -55,3 +56,9 @@ def test_quantiles_of_many_are_those_of_each_for_a_tail_rounded_down_by_six_perc
     for quantile, freedom in zip(found.tolist(), df.tolist(), strict=True):
         assert t_quantile(tail, freedom) * (1 - 1e-3) <= quantile <= t_quantile(0.94 * tail, freedom) * (1 + 1e-3)
     assert t_quantiles(tail, np.array([0.1])) == t_quantiles(tail, np.array([1.0])), "each at least 1"
+
+
+def test_from_a_hundred_thousand_degrees_of_freedom_on_it_is_the_normal_distribution_itself() -> None:
+    assert t_quantile(1e-6, 1e5) == -NormalDist().inv_cdf(1e-6)
+    assert t_tail(4.0, 1e5) == normal_tail(4.0)
+    assert t_tail(4.0, 99_999.0) > normal_tail(4.0)

@@ -927,3 +927,18 @@ def test_survivors_alone_are_never_blamed() -> None:
     )
     assert loss is not None
     assert loss.ranks == ()
+
+
+@pytest.mark.parametrize(("seen", "victim"), [({"r2": 14}, False), ({}, True), ({"r2": 14}, True), ({}, False)])
+def test_a_survivor_that_was_killed_too_shows_that_the_launcher_killed_everybody(
+    seen: dict[str, int], victim: bool
+) -> None:
+    """A survivor: by its own word, or by the exit status with which its MPI leaves."""
+    the_step = step(CHECKS)
+    heard = words(the_step, "matmul", silent={0, 1} if victim else {0, 1, 2})
+    measured = (said(the_step, 3, "matmul"), *(() if victim else (said(the_step, 2, "matmul"),)))
+    records = tuple(r for r in heard.records if (r.rank, r.check) != (3, "matmul"))
+    heard = replace(heard, records=(*records, *measured), exits=exits(**seen, r3=0))
+    loss = loss_of(the_step, heard, killed(0, 1, 2), late=False)
+    assert loss is not None
+    assert (loss.kind == "alike") == bool(seen or victim)
