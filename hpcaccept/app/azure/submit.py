@@ -145,7 +145,7 @@ def submit(
         raise LaunchError(
             f"hpcaccept submit ended on {head} with {code}"
             + ("" if run else " and left no run")
-            + ": that is no verdict on a node.",
+            + ": that is not a verdict on a node.",
             "See what it said above.",
         )
     return Submitted(code, run)

@@ -185,7 +185,7 @@ class OnRented:
         done = machine.run(command, deadline_s=40)
         if done.returncode:
             said = done.stderr.strip()[-200:] or f"exit status {done.returncode}"
-            return NotYet(f"start.sh does not begin on machine {lease.machine}: {said}")
+            return NotYet(f"start.sh has not started on machine {lease.machine}: {said}")
         job.keep(replace(job.progress, fetched=job.clock.wall(), silent_s=0.0))
         return Started(attempt, str(lease.instance), str(lease.machine), key)
 

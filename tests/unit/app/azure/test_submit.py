@@ -84,9 +84,9 @@ def test_nccl_is_the_suite_fabric_with_the_variables_and_limits_of_the_size(call
         ("2", "", 2, ""),
         ("0", "", 0, ""),
         ("130", "", 130, ""),
-        ("1", "", 3, "ended on vm-0 with 1 and left no run: that is no verdict on a node"),
+        ("1", "", 3, "ended on vm-0 with 1 and left no run: that is not a verdict on a node"),
         ("127", "", 3, "ended on vm-0 with 127 and left no run"),
-        ("137", None, 3, "ended on vm-0 with 137: that is no verdict on a node"),
+        ("137", None, 3, "ended on vm-0 with 137: that is not a verdict on a node"),
     ],
 )
 def test_exit_code_1_is_a_verdict_of_a_run_that_is_there(
