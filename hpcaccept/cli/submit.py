@@ -6,22 +6,17 @@ from typing import Any
 
 import click
 
-from hpcaccept import container
 from hpcaccept.cli.options import (
-    LauncherOption,
     baselines_dir_option,
-    gpus_per_node,
-    pairs,
+    nodes_options,
+    placement_options,
     runs_dir_option,
     suite_options,
-    variables,
 )
 
 
 @click.command()
-@click.option("-N", "--nodes", type=int, metavar="N", help="How many nodes.  [default: 1]")
-@click.option("-w", "--nodelist", metavar="NAMES", help="These nodes: node[01-04],node7.")
-@click.option("-x", "--exclude", metavar="NAMES", help="Not these nodes.")
+@nodes_options
 @click.option(
     "-s", "--suite", metavar="SUITE", help="A suite's name or .toml file.  [default: quick with GPUs, cpu without]"
 )
@@ -34,54 +29,7 @@ from hpcaccept.cli.options import (
     help="Change a parameter of a check; may be repeated. 'hpcaccept config --suite' shows all.",
 )
 @click.option("--search", is_flag=True, help="Let matmul search its best shapes; the report says how to keep them.")
-@click.option("-p", "--partition", metavar="NAME", help="Slurm partition.")
-@click.option("-A", "--account", metavar="NAME", help="Slurm account.")
-@click.option(
-    "-g",
-    "--gpus-per-node",
-    callback=gpus_per_node,
-    metavar="[TYPE:]N",
-    help="GPUs that each node must have; fewer is a FAIL.  [default: what Slurm's gres say]",
-)
-@click.option("--ranks-per-node", type=int, metavar="N", help="MPI ranks per node.  [default: one per GPU, else 1]")
-@click.option("-t", "--time", metavar="TIME", help="Time limit in Slurm's notation.  [default: an upper estimate]")
-@click.option("-l", "--launcher", metavar="NAME", cls=LauncherOption)
-@click.option(
-    "--container-image",
-    metavar="IMAGE",
-    help="Run the ranks in this image: REGISTRY#PATH@sha256:…, a tag, a .sqsh or a .sif.",
-)
-@click.option("--container-mounts", metavar="SRC:DST[,…]", help="Mount these into the container.")
-@click.option(
-    "--container-env",
-    metavar="NAME=VALUE",
-    multiple=True,
-    callback=variables,
-    help="Set a variable inside, over the image's; may be repeated. Kept in the plan: nothing secret.",
-)
-@click.option(
-    "--container-runtime",
-    metavar="NAME",
-    help=f"One of {', '.join(container.built_in_runtimes())}.  [default: pyxis under Slurm, else what is here and takes the image]",
-)
-@click.option("--mpi", metavar="TYPE", help="How srun starts MPI.  [default: the best of 'srun --mpi=list']")
-@click.option(
-    "--slurm", multiple=True, metavar="KEY[=VALUE]", callback=pairs, help="Any other sbatch option; may be repeated."
-)
-@click.option(
-    "--start-timeout",
-    "start_timeout_s",
-    type=click.FloatRange(min=1),
-    metavar="S",
-    help="Seconds for image pull and MPI start.  [default: 300]",
-)
-@click.option(
-    "--queue-timeout",
-    "queue_timeout_s",
-    type=click.FloatRange(min=0),
-    metavar="S",
-    help="Stop waiting in the queue after this long.  [default: never]",
-)
+@placement_options
 @runs_dir_option
 @baselines_dir_option
 @click.option("--dry-run", is_flag=True, help="Print every file and command; write and start nothing.")

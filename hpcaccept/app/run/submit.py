@@ -23,7 +23,7 @@ from hpcaccept.store.folder import RunFolder
 from hpcaccept.units import show
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from hpcaccept.config.settings import Settings
     from hpcaccept.config.suites import SuiteText
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def plan_run(
-    settings: Settings, overrides: Sequence[SuiteText] = (), *, to_show: bool = False
+    settings: Settings, overrides: Sequence[SuiteText] = (), *, to_show: bool = False, suite: Suite | None = None
 ) -> tuple[Plan, RunFolder]:
     """The plan and its folder, not yet made. Nothing is written or started.
 
@@ -41,6 +41,7 @@ def plan_run(
         settings: what is asked for.
         overrides: what the site and the command line change in the suite.
         to_show: the plan is shown and not submitted: a launcher that is named need not answer.
+        suite: that is run; None: the one that the settings name.
 
     Raises:
         UsageError: settings or suite are wrong, or the launcher cannot be used here.
@@ -53,7 +54,7 @@ def plan_run(
         settings = replace(settings, gpus_per_node=0 if away else place.default_gpus(settings.partition))
     if settings.mpi == "auto" and not away:
         settings = replace(settings, mpi=place.default_mpi())
-    plan = plan_of(settings, overrides, launcher)
+    plan = plan_of(settings, overrides, launcher, suite=suite)
     return plan, RunFolder(_one_line(Path(settings.runs_dir).absolute()) / plan.run_id)
 
 
@@ -80,7 +81,9 @@ def schedulers_words(settings: Settings) -> tuple[str, ...]:
     return tuple(name for name, value in named.items() if value)
 
 
-def plan_of(settings: Settings, overrides: Sequence[SuiteText], launcher: str, run_id: str = "") -> Plan:
+def plan_of(
+    settings: Settings, overrides: Sequence[SuiteText], launcher: str, run_id: str = "", suite: Suite | None = None
+) -> Plan:
     """The plan for settings in which the GPUs per node and the type of MPI are decided.
 
     Args:
@@ -88,13 +91,14 @@ def plan_of(settings: Settings, overrides: Sequence[SuiteText], launcher: str, r
         overrides: see ``plan_run``.
         launcher: module name in hpcaccept.launch.
         run_id: of the run; empty: a new one.
+        suite: that is run; None: the one that the settings name.
 
     Raises:
         UsageError: settings or suite are wrong.
     """
     gpus = settings.gpus_per_node
     name = settings.suite if settings.suite != "auto" else ("quick" if gpus else "cpu")
-    suite = resolve_suite(read_suite(name), overrides)
+    suite = suite or resolve_suite(read_suite(name), overrides)
     _must_be_reachable(suite)
     request = request_of(settings, gpus)
     now = datetime.now(timezone.utc)
@@ -138,13 +142,16 @@ def _must_be_reachable(suite: Suite) -> None:
             )
 
 
-def start(plan: Plan, folder: RunFolder, settings: Settings) -> JobRef:
+def start(
+    plan: Plan, folder: RunFolder, settings: Settings, prepare: Callable[[RunFolder], None] = lambda _: None
+) -> JobRef:
     """Make the run folder and start the job; when the launcher refuses, the folder is removed again.
 
     Args:
         plan: of the run.
         folder: that is made.
         settings: where history and baselines are, of which the job gets what it needs.
+        prepare: writes into the folder what else the job needs.
 
     Raises:
         RunError: the folder cannot be made.
@@ -155,6 +162,7 @@ def start(plan: Plan, folder: RunFolder, settings: Settings) -> JobRef:
     try:
         folder.write_plan(plan)
         leave_known(plan, folder, settings)
+        prepare(folder)
         job = launch.load(plan.launcher).submit(plan, folder)
     except (LaunchError, StoreError, OSError) as fault:
         import shutil

@@ -1,0 +1,127 @@
+"""What is believed after the tests that have ended? The settings of the judge follow from the order and from the values themselves."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from hpcaccept.launch.job.isolation.outcome_of_step import rate_of
+from hpcaccept.model.isolation import IsolationSettings, Topology
+from hpcaccept.model.isolation_order import IsolationOrder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from hpcaccept.judge.isolation import Belief
+    from hpcaccept.model.isolation_order import EndedTest
+
+#: With fewer values nobody knows how far healthy groups lie apart.
+_ENOUGH = 8
+#: Relative noise that is assumed at least, of machines of their own and of parts of one machine; and until there are enough values.
+_LEAST, _LEAST_SHARED, _UNKNOWN = 0.01, 0.10, 0.03
+#: A slow-down has to be so many times the noise, and for parts of one machine, which take turns on it, a third.
+_TIMES_NOISE, _SHARED_LOSS = 3.0, 0.33
+
+
+@dataclass
+class KnownSoFar:
+    """The belief after the tests of some rounds; made anew when what is known of the values' noise has changed."""
+
+    nodes: tuple[str, ...]
+    order: IsolationOrder
+
+    def __post_init__(self) -> None:
+        self._tests: list[EndedTest] = []
+        self._settings = settings_of(self.order, ())
+        self._belief = self._fresh()
+
+    @property
+    def belief(self) -> Belief:
+        """Of the judge."""
+        return self._belief
+
+    @property
+    def settings(self) -> IsolationSettings:
+        """With which it was made."""
+        return self._settings
+
+    def add(self, tests: Sequence[EndedTest]) -> None:
+        """Take in the tests of a round, or of the run before."""
+        from hpcaccept.judge.isolation import update
+
+        mine = [test for test in tests if set(test.test.nodes) <= set(self.nodes)]
+        self._tests += mine
+        settings = settings_of(self.order, self._tests)
+        if settings == self._settings:
+            self._belief = update(self._belief, [test.outcome for test in mine])
+            return
+        self._settings, self._belief = settings, self._fresh()
+        for _, tests_of_round in by_round(self._tests):
+            self._belief = update(self._belief, [test.outcome for test in tests_of_round])
+
+    def _fresh(self) -> Belief:
+        from hpcaccept.judge.isolation import believe
+
+        return believe(self.nodes, self._settings, Topology(self.order.leaf_of), self.order.odds)
+
+
+def by_round(tests: Iterable[EndedTest]) -> Iterator[tuple[int, list[EndedTest]]]:
+    """Tests of each round, in their order."""
+    for number, found in itertools.groupby(tests, lambda test: test.test.round):
+        yield number, list(found)
+
+
+def settings_of(order: IsolationOrder, tests: Sequence[EndedTest]) -> IsolationSettings:
+    """What the judge is to know of the test itself."""
+    plain = IsolationSettings(until=order.until)
+    if not compares(order):
+        return plain
+    shared = any(test.shared_kernel for test in tests)
+    noise = max(_LEAST_SHARED if shared else _LEAST, _noise_of(tests))
+    loss = max(plain.smallest_loss, _TIMES_NOISE * noise, _SHARED_LOSS if shared else 0.0)
+    return replace(
+        plain,
+        values=True,
+        noise=round(noise, 3),
+        smallest_loss=round(min(loss, 0.9), 2),
+        disturbed_share=0.05 if shared else plain.disturbed_share,
+        higher_is_better=_higher_is_better(order),
+    )
+
+
+def compares(order: IsolationOrder) -> bool:
+    """True where groups have numbers that are compared."""
+    if not order.check:
+        return order.rule.compares
+    return rate_of(order.check, order.metric) is not None
+
+
+def _higher_is_better(order: IsolationOrder) -> bool:
+    if not order.check:
+        return not order.rule.lower_is_better
+    metric = rate_of(order.check, order.metric)
+    return metric is None or metric.direction == "higher"
+
+
+def _noise_of(tests: Sequence[EndedTest]) -> float:
+    """Relative spread of groups of like size in their round, robustly; at least that of a group's own repeats."""
+    valued = [test for test in tests if test.kind == "passed" and test.value is not None and test.value > 0]
+    within = [test.noise for test in valued if test.noise]
+    own = statistics.median(within) if within else 0.0
+    apart: list[float] = []
+    for group in _like_groups(valued):
+        values = [test.value for test in group if test.value is not None]
+        middle = statistics.median(values)
+        apart += [abs(value / middle - 1) for value in values] if len(values) > 2 else []
+    if len(apart) < _ENOUGH:
+        return max(own, _UNKNOWN)
+    return max(own, 1.4826 * statistics.median(apart))
+
+
+def _like_groups(tests: Sequence[EndedTest]) -> Iterator[list[EndedTest]]:
+    found: dict[tuple[int, int], list[EndedTest]] = {}
+    for test in tests:
+        found.setdefault((test.test.round, len(test.test.nodes)), []).append(test)
+    yield from found.values()
