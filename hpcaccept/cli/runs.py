@@ -122,9 +122,15 @@ class _Report(click.Command):
 def report(run: str, form: str, output: Path | None, strict_exit: bool, **options: Any) -> int:
     """Judge a run on whatever records exist, and show the report. The exit code is the run's."""
     from hpcaccept.app.run.conclude import evidence_of, judge_run, print_report, save_report, write_report
+    from hpcaccept.store.isolation_journal import read_order
 
     runs_dir, baselines_dir = paths(**options)
     folder = find(runs_dir, run)
+    order = read_order(folder)
+    if order is not None and not order.after_suite:
+        from hpcaccept.app.isolate.answer import conclude_isolation
+
+        return conclude_isolation(folder, order, form, output)
     judged = judge_run(evidence_of(folder), baselines_dir, history_path(**options))
     if output:
         save_report(folder, judged, form, output)
@@ -139,7 +145,8 @@ def _judged(folder: RunFolder) -> str:
     from hpcaccept.serial import loads
 
     try:
-        return f"exit code {int(loads(read_text(folder.report_file))['exit_code'])}"
+        file = folder.report_file if folder.report_file.exists() else folder.isolation_report
+        return f"exit code {int(loads(read_text(file))['exit_code'])}"
     except (OSError, ValueError, KeyError, TypeError):
         return "not judged yet"
 

@@ -29,6 +29,14 @@ from hpcaccept.cli.options import (
     help="Change a parameter of a check; may be repeated. 'hpcaccept config --suite' shows all.",
 )
 @click.option("--search", is_flag=True, help="Let matmul search its best shapes; the report says how to keep them.")
+@click.option(
+    "--isolate",
+    is_flag=True,
+    help="Where a check of all nodes together fails, find out whose fault it is, in the same job.",
+)
+@click.option(
+    "--budget", metavar="TIME", default="20m", show_default=True, help="What the rounds of --isolate may take."
+)
 @placement_options
 @runs_dir_option
 @baselines_dir_option
@@ -40,6 +48,8 @@ def submit(
     skip: tuple[str, ...],
     changes: tuple[str, ...],
     search: bool,
+    isolate: bool,
+    budget: str,
     dry_run: bool,
     no_wait: bool,
     cancel_on_interrupt: bool,
@@ -60,22 +70,28 @@ def submit(
       hpcaccept submit --nodes 4
       hpcaccept submit --nodes 16 --partition gpu --gpus-per-node 8 --suite full
       hpcaccept submit --nodes 4 --suite standard --skip storage --set burn.duration_s=600
+      hpcaccept submit --nodes 256 --suite fabric --isolate
       hpcaccept submit --nodelist node[01-04] --container-image /shared/hpcaccept.sqsh
       hpcaccept submit --nodes 2 --slurm reservation=maint --slurm qos=high --no-wait
     """
     from hpcaccept.app.run.submit import dry_run as show
-    from hpcaccept.app.run.submit import plan_run, start
+    from hpcaccept.app.run.submit import nothing_else, plan_run, start
     from hpcaccept.config.settings import load_settings
 
     layered = load_settings(options, suite_options=suite_options(skip, changes, search))
     plan, folder = plan_run(layered.settings, layered.overrides, to_show=dry_run)
+    prepare = nothing_else
+    if isolate:
+        from hpcaccept.app.isolate.order import isolation_after
+
+        plan, prepare = isolation_after(plan, budget)
     if dry_run:
         click.echo(show(plan, folder))
         return 0
     from hpcaccept.app.doctor.before_queue import must_fit
 
     must_fit(plan, folder)
-    job = start(plan, folder, layered.settings)
+    job = start(plan, folder, layered.settings, prepare)
     click.echo(f"{folder.run_id}: {job.launcher} job {job.id}, suite {plan.suite.name}", err=True)
     if no_wait:
         click.echo(f"Come back with: hpcaccept wait {folder.run_id}", err=True)

@@ -52,7 +52,12 @@ def wait_and_conclude(
         return conclude_isolation(folder, order, form)
     from hpcaccept.app.run.conclude import conclude
 
-    return conclude(folder, Path(settings.baselines_dir).absolute(), form, state, settings.history_folder)
+    code = conclude(folder, Path(settings.baselines_dir).absolute(), form, state, settings.history_folder)
+    if order is not None:
+        from hpcaccept.app.isolate.answer import follow_up
+
+        follow_up(folder, form)
+    return code
 
 
 def _import_early() -> None:

@@ -5,20 +5,26 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from hpcaccept.errors import UsageError
 from hpcaccept.launch.job.isolation.known_so_far import KnownSoFar, by_round
 from hpcaccept.launch.job.rank_logs import lost_nodes
 from hpcaccept.model.event import Event
 from hpcaccept.model.isolation_order import EndedIsolation, EndedRound, EndedTest, PlannedRound
-from hpcaccept.report.isolation.answer import IsolationAnswer, exit_code_of
+from hpcaccept.report.isolation import as_json, page, terminal
+from hpcaccept.report.isolation.answer import IsolationAnswer, excluded, exit_code_of
 from hpcaccept.store import isolation_journal
 from hpcaccept.store.journal import read
 from hpcaccept.store.replaced_files import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from hpcaccept.model.isolation_order import IsolationEntry, IsolationOrder
     from hpcaccept.store.folder import RunFolder
+
+#: Forms of the answer: ``exclude`` (for runs ``nodes-bad``) names the blamed nodes.
+FORMS = ("table", "json", "html", "exclude", "nodes-bad")
 
 
 def answer_of(folder: RunFolder, order: IsolationOrder) -> IsolationAnswer:
@@ -65,31 +71,64 @@ def _nodes(folder: RunFolder, entries: Iterable[IsolationEntry], tests: Iterable
     return tuple(node for node in started if node not in lost) or tuple(named)
 
 
-def conclude_isolation(folder: RunFolder, order: IsolationOrder, form: str) -> int:
+def conclude_isolation(folder: RunFolder, order: IsolationOrder, form: str, output: Path | None = None) -> int:
     """Write the reports, print one; gives the exit code.
 
     Args:
         folder: of the isolation.
         order: of it.
-        form: ``table``, ``json``, ``html`` or ``exclude``.
+        form: of ``FORMS``.
+        output: file to write it to instead of printing it.
 
     Raises:
+        UsageError: an isolation has no such form.
         RunError: a report cannot be written, after it was printed.
     """
-    from hpcaccept.report.isolation import as_json, page, terminal
-    from hpcaccept.report.isolation.answer import excluded
-
+    if form not in FORMS:
+        raise UsageError(
+            f"{folder.run_id} is an isolation, which has no report {form!r}.", f"It has {', '.join(FORMS)}."
+        )
     answer = answer_of(folder, order)
-    if form == "table":
+    if output is not None:
+        _replace(output.resolve(), text_of(answer, form), folder, answer)
+    elif form == "table":
         terminal.show(answer)
     else:
-        texts = {"json": as_json.render, "html": page.render, "exclude": lambda one: f"{excluded(one)}\n"}
-        sys.stdout.write(texts[form](answer))
+        sys.stdout.write(text_of(answer, form))
+    for kind, file in (("json", folder.isolation_report), ("html", folder.isolation_report.with_suffix(".html"))):
+        _replace(file, text_of(answer, kind), folder, answer)
+    return exit_code_of(answer)
+
+
+def text_of(answer: IsolationAnswer, form: str) -> str:
+    """A report as text."""
+    if form == "json":
+        return as_json.render(answer)
+    if form == "html":
+        return page.render(answer)
+    return f"{excluded(answer)}\n" if form in ("exclude", "nodes-bad") else terminal.text_of(answer)
+
+
+def _replace(file: Path, text: str, folder: RunFolder, answer: IsolationAnswer) -> None:
     try:
-        replace_file(folder.isolation_report, as_json.render(answer))
-        replace_file(folder.isolation_report.with_suffix(".html"), page.render(answer))
+        replace_file(file, text)
     except OSError as fault:
         error = folder.refused(fault)
         error.exit_code = exit_code_of(answer)
         raise error from fault
-    return exit_code_of(answer)
+
+
+def follow_up(folder: RunFolder, form: str) -> None:
+    """Show the isolation that followed a run in its job, if one did. Its reports lie in its own folder; the exit code stays the run's."""
+    order = isolation_journal.read_order(folder.isolation)
+    if order is None:
+        return
+    answer = answer_of(folder.isolation, order)
+    for kind, file in (
+        ("json", folder.isolation.isolation_report),
+        ("html", folder.isolation.isolation_report.with_suffix(".html")),
+    ):
+        _replace(file, text_of(answer, kind), folder, answer)
+    if form == "table":
+        sys.stdout.write("\n")
+        terminal.show(answer)

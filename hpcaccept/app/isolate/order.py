@@ -13,7 +13,7 @@ from hpcaccept import checks
 from hpcaccept.app.run.submit import plan_run, start
 from hpcaccept.config.suites import SuiteText
 from hpcaccept.errors import StoreError, UsageError, nearest
-from hpcaccept.launch.job.driver import WARNING_S
+from hpcaccept.launch.job.driver import WARNING_S, time_limit_s
 from hpcaccept.launch.job.isolation.groups import PLACES
 from hpcaccept.launch.job.isolation.outcome_of_step import rate_of
 from hpcaccept.launch.job.isolation.shown_by_run import shown_by_run
@@ -27,7 +27,7 @@ from hpcaccept.store.folder import find
 from hpcaccept.store.journal import read
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from hpcaccept.config.settings import Settings
     from hpcaccept.model.job import JobRef
@@ -208,3 +208,21 @@ def start_isolation(plan: Plan, folder: RunFolder, order: IsolationOrder, settin
         LaunchError: the scheduler refused; the folder is removed again.
     """
     return start(plan, folder, settings, lambda made: isolation_journal.write_order(made, order))
+
+
+def isolation_after(plan: Plan, budget: str) -> tuple[Plan, Callable[[RunFolder], None]]:
+    """The plan with time for an isolation behind its suite, and what leaves its order in the run folder.
+
+    Raises:
+        UsageError: no time is meant by the budget, or the suite has no check that groups could run.
+    """
+    budget_s = seconds_in(budget, "--budget")
+    if plan.request.nodes < 2 or not any(checks.load(spec.name).scope == "world" for spec in plan.suite.checks):
+        raise UsageError(
+            f"--isolate: suite {plan.suite.name} on {plan.request.nodes} nodes has no check that groups of nodes could run.",
+            "Name a suite with one (fabric) and at least two nodes, or leave --isolate out.",
+        )
+    order = IsolationOrder(budget_s=budget_s, after_suite=True)
+    time_s = plan.request.time_s or time_limit_s(plan) + budget_s
+    plan = replace(plan, request=replace(plan.request, time_s=time_s))
+    return plan, lambda folder: isolation_journal.write_order(folder, order)

@@ -142,8 +142,12 @@ def _must_be_reachable(suite: Suite) -> None:
             )
 
 
+def nothing_else(folder: RunFolder) -> None:
+    """A job needs nothing else in its folder."""
+
+
 def start(
-    plan: Plan, folder: RunFolder, settings: Settings, prepare: Callable[[RunFolder], None] = lambda _: None
+    plan: Plan, folder: RunFolder, settings: Settings, prepare: Callable[[RunFolder], None] = nothing_else
 ) -> JobRef:
     """Make the run folder and start the job; when the launcher refuses, the folder is removed again.
 

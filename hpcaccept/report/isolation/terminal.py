@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -47,6 +48,13 @@ def show(answer: IsolationAnswer, console: Console | None = None) -> None:
     )
     for text in _foot(answer):
         console.print(Text(text), soft_wrap=True)
+
+
+def text_of(answer: IsolationAnswer) -> str:
+    """The same as plain text."""
+    out = io.StringIO()
+    show(answer, Console(file=out, width=120, highlight=False, no_color=True))
+    return out.getvalue()
 
 
 def _rounds(answer: IsolationAnswer) -> Table:

@@ -7,10 +7,14 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from hpcaccept.parse.rank_exits import parse_deaths
+
 if TYPE_CHECKING:
     from hpcaccept.model.isolation_order import EndedTest, OutputRule
 
 _QUOTED = 300
+#: A shell's and srun's exit status for a task that was ended by signal 1, less one. https://tldp.org/LDP/abs/html/exitcodes.html
+_BY_SIGNAL = 128
 
 
 def outcome_of_output(ended: EndedTest, output: str, rule: OutputRule, *, late: bool) -> EndedTest:
@@ -24,8 +28,12 @@ def outcome_of_output(ended: EndedTest, output: str, rule: OutputRule, *, late: 
     """
     if late:
         return replace(ended, kind="hung", how=f"it had not ended after {ended.wall_s:.0f} s")
-    if ended.code < 0:
-        return replace(ended, kind="crashed", how=f"the command was ended by signal {-ended.code}{_quoted(output)}")
+    died = _first_dead(ended, output)
+    if ended.code < 0 or ended.code > _BY_SIGNAL:
+        signal = -ended.code if ended.code < 0 else ended.code - _BY_SIGNAL
+        return replace(
+            ended, kind="crashed", silent=died, how=f"the command was ended by signal {signal}{_quoted(output)}"
+        )
     if ended.code:
         return replace(ended, kind="failed", how=f"the command ended with exit status {ended.code}{_quoted(output)}")
     if not rule.pattern:
@@ -40,6 +48,12 @@ def outcome_of_output(ended: EndedTest, output: str, rule: OutputRule, *, late: 
         limit = f"at least {rule.at_least:g}" if low else f"at most {rule.at_most:g}"
         return replace(ended, kind="failed", value=value, how=f"found {value:g}, expected {limit}")
     return replace(ended, kind="passed", value=value)
+
+
+def _first_dead(ended: EndedTest, output: str) -> tuple[str, ...]:
+    """The node whose task the launcher saw die first, where it names one of the group and the group has others."""
+    first = next((death.node for death in parse_deaths(output) if "Killed" in death.how or "signal" in death.how), "")
+    return (first,) if first in ended.test.nodes and len(ended.test.nodes) > 1 else ()
 
 
 def number_in(output: str, pattern: str) -> float | None:
