@@ -1,0 +1,41 @@
+"""How sure is the answer?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from hpcaccept.judge.isolation.belief import Belief
+    from hpcaccept.judge.isolation.component import Bools
+
+#: The others of a test that confirms a suspect are bad with less than this, together.
+_GOOD_COMPANY = 0.05
+
+
+def is_bad(belief: Belief) -> Bools:
+    """bool[N]: nodes as probable as ``until``."""
+    return np.asarray(belief.bad >= belief.settings.until)
+
+
+def confirmed(belief: Belief) -> Bools:
+    """bool[N]: nodes of a suspicious test whose others are believed to be good."""
+    bad = belief.bad
+    found = np.zeros(len(bad), bool)
+    for seen in belief.seen:
+        if seen.suspicious:
+            together = bad[seen.members].sum()
+            found[seen.members[together - bad[seen.members] < _GOOD_COMPANY]] = True
+    return found
+
+
+def is_blamed(belief: Belief) -> Bools:
+    """bool[N]: nodes that are named: as probable as ``until``, and confirmed."""
+    return np.asarray(is_bad(belief) & confirmed(belief))
+
+
+def doubt_of(belief: Belief) -> float:
+    """The probability, at most, that the answer is not entirely right: somebody blamed is good, or something bad is not blamed."""
+    bad = belief.bad
+    return float(np.where(is_blamed(belief), 1 - bad, bad).sum()) + (1 - belief.fabric.none)

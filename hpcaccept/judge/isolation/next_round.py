@@ -1,0 +1,150 @@
+"""Which groups say most, next?
+
+Suspects that hang together are halved or thirded, so that each answer is as open as the budget likes it: an even chance says most per test, a small one
+most per round. A suspect that stands alone gets a partner that is believed to be good and that it has not met. What was cleared is tested together in the end.
+Where the fabric is suspect, the good nodes are divided so that the candidates fall into different groups.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hpcaccept.judge.isolation._divide import fabric_groups
+from hpcaccept.judge.isolation._pools import open_pools
+from hpcaccept.judge.isolation._spread import spread_groups
+from hpcaccept.judge.isolation.component import Bools, Ints
+from hpcaccept.judge.isolation.doubt import confirmed, doubt_of, is_bad
+from hpcaccept.model.isolation import Budget, GroupTest, Stop
+
+if TYPE_CHECKING:
+    from hpcaccept.judge.isolation.belief import Belief
+
+#: Chance of something bad in a group of the first round, of suspects, and of nodes cleared before, where rounds are not scarce.
+FIRST, OPEN, CLEARED = 0.4, 0.4, 0.3
+#: Bits that a group has to say, given what the others of its round say.
+PRICE = 0.4
+#: A node that is bad with less than this has been cleared, but for a last look.
+CLEAR = 0.02
+#: Expected number of bad nodes among those in no group, from which on they are tested together although others are in question.
+TOGETHER = 0.25
+#: Probability of a fault of the fabric from which on it is looked for.
+FABRIC = 0.3
+#: A node that is bad with less than this may be a partner.
+GOOD = 0.01
+
+Group = tuple[Ints, Ints, str]
+
+
+def next_round(belief: Belief, budget: Budget, rng: np.random.Generator) -> tuple[GroupTest, ...] | Stop:
+    """Disjoint groups to be tested side by side, or why there are none.
+
+    The same belief, budget and state of ``rng`` give the same groups.
+    """
+    rounds = min(budget.rounds, budget.time_s / budget.round_s if budget.round_s else math.inf)
+    if belief.round and doubt_of(belief) <= 1 - belief.settings.until:
+        return Stop("decided", "the answer is as sure as it was asked to be")
+    if rounds < 1 or budget.tests < 1 or budget.node_s <= 2 * budget.round_s:
+        return Stop("budget", "the budget is spent before the answer is as sure as it was asked to be")
+    groups = spread_groups(belief, rng) if belief.settings.values else _groups(belief, rounds, rng)
+    groups = _affordable(groups, belief, budget)
+    if not groups:
+        return Stop("exhausted", "no group of the remaining nodes could decide more")
+    return tuple(_as_test(belief, number, group) for number, group in enumerate(groups, 1))
+
+
+def _as_test(belief: Belief, number: int, group: Group) -> GroupTest:
+    members, suspects, asks = group
+    return GroupTest(
+        id=f"r{belief.round + 1}g{number}",
+        round=belief.round + 1,
+        nodes=tuple(belief.nodes[one] for one in np.sort(members)),
+        asks=asks,
+        suspects=tuple(belief.nodes[one] for one in np.sort(suspects)),
+    )
+
+
+def _affordable(groups: list[Group], belief: Belief, budget: Budget) -> list[Group]:
+    """As many as the budget has, the most open first."""
+    most = int(min(budget.tests, belief.settings.max_tests_per_round))
+    groups = groups[:most]
+    if budget.round_s and math.isfinite(budget.node_s):
+        used = np.cumsum([len(members) for members, _, _ in groups]) * budget.round_s
+        groups = groups[: int(np.searchsorted(used, budget.node_s, side="right"))]
+    return groups
+
+
+def _hurry(rounds: float) -> float:
+    """Factor on the chances of groups: 1 where rounds are plenty, less where they are scarce."""
+    return min(1.0, max(0.2, rounds / 7)) if math.isfinite(rounds) else 1.0
+
+
+def _groups(belief: Belief, rounds: float, rng: np.random.Generator) -> list[Group]:
+    bad = belief.bad
+    free = ~(is_bad(belief) & confirmed(belief))
+    if not belief.seen:
+        return _first(belief, free, rng, FIRST * _hurry(rounds))
+    used = ~free
+    pools = open_pools(belief, free, OPEN * _hurry(rounds), PRICE * _hurry(rounds))
+    for pool in pools:
+        used[pool] = True
+    partners = _Partners(belief, rng)
+    groups = [partners.completed((pool, pool, "which of these"), used) for pool in pools]
+    rest = np.flatnonzero(~used)
+    if 1 - belief.fabric.none > FABRIC and bad[rest].sum() < 0.5:
+        return groups + fabric_groups(belief, rest[bad[rest] < 0.1], rng)
+    rest = rest[bad[rest] < CLEAR] if groups else rest
+    remaining = float(bad[rest].sum())
+    if not groups or remaining > TOGETHER:
+        count = max(1, round(remaining / CLEARED))
+        order = rng.permutation(rest)
+        groups += [(part, part, "still good together") for part in np.array_split(order, count) if len(part) > 1]
+    return groups
+
+
+def _first(belief: Belief, free: Bools, rng: np.random.Generator, chance: float) -> list[Group]:
+    """Groups of which each has about this chance of being bad; the most probable nodes apart from each other."""
+    order = rng.permutation(np.flatnonzero(free))
+    order = order[np.argsort(-belief.log_odds[order], kind="stable")]
+    share = np.exp(belief.log_share)
+    most = max(1, len(order) // 2)
+    for count in range(1, most + 1):
+        open_now = np.mean(
+            [1 - share @ np.prod(1 - belief.prior[order[start::count]], axis=0) for start in range(min(count, 4))]
+        )
+        if open_now <= chance:
+            break
+    return [(part, part, "any bad") for part in (order[start::count] for start in range(count))]
+
+
+class _Partners:
+    """Good nodes for suspects that stand alone, each once in a round, those first that a suspect has not met in a small group."""
+
+    def __init__(self, belief: Belief, rng: np.random.Generator) -> None:
+        self._bad = belief.bad
+        self._seen = belief.seen
+        order = rng.permutation(len(belief.nodes))
+        self._order = order[np.argsort(self._bad[order].round(4), kind="stable")]
+
+    def completed(self, group: Group, used: Bools) -> Group:
+        """The group, with a partner where it has but one node."""
+        members, suspects, _asks = group
+        if len(members) > 1:
+            return group
+        met = np.zeros(len(used), bool)
+        for seen in self._seen:
+            if len(seen.members) <= 4 and members[0] in seen.members:
+                met[seen.members] = True
+        free = self._order[~used[self._order]]
+        for choice in (
+            free[~met[free] & (self._bad[free] < GOOD)],
+            free[self._bad[free] < GOOD],
+            free[~met[free]],
+            free,
+        ):
+            if len(choice):
+                used[choice[0]] = True
+                return np.append(members, choice[0]), suspects, "is it this one"
+        return group
