@@ -84,7 +84,7 @@ class EndedRound:
     Attributes:
         number: of the round.
         wall_s: from planning it to the end of its last test.
-        beyond_s: of these, what neither ranks measured nor imported: launching, ending, thinking.
+        beyond_s: planning it, and the longest that one of its groups took beside measuring and importing modules: to start and to end.
     """
 
     number: int
