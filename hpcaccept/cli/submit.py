@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,11 @@ from hpcaccept.cli.options import (
     runs_dir_option,
     suite_options,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hpcaccept.store.folder import RunFolder
 
 
 @click.command()
@@ -80,7 +85,7 @@ def submit(
 
     layered = load_settings(options, suite_options=suite_options(skip, changes, search))
     plan, folder = plan_run(layered.settings, layered.overrides, to_show=dry_run)
-    prepare = nothing_else
+    prepare: Callable[[RunFolder], None] = nothing_else
     if isolate:
         from hpcaccept.app.isolate.order import isolation_after
 

@@ -8,7 +8,14 @@ import pytest
 from support.isolations import ended
 
 from hpcaccept.errors import StoreError
-from hpcaccept.model.isolation_order import EndedIsolation, EndedRound, IsolationOrder, OutputRule, PlannedRound
+from hpcaccept.model.isolation_order import (
+    EndedIsolation,
+    EndedRound,
+    IsolationEntry,
+    IsolationOrder,
+    OutputRule,
+    PlannedRound,
+)
 from hpcaccept.store import isolation_journal
 from hpcaccept.store.folder import RunFolder
 
@@ -20,7 +27,12 @@ def test_what_was_written_is_read_again(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     assert isolation_journal.read(folder) == ([], 0)
     test = ended("r1g1", "node0 node1", "failed", value=3.5, how="found 3.5, expected at least 5")
-    entries = [PlannedRound(1, (test.test,)), test, EndedRound(1, 2.0, 0.1), EndedIsolation("decided", "all is")]
+    entries: list[IsolationEntry] = [
+        PlannedRound(1, (test.test,)),
+        test,
+        EndedRound(1, 2.0, 0.1),
+        EndedIsolation("decided", "all is"),
+    ]
     isolation_journal.append(folder, *entries[:2])
     isolation_journal.append(folder, *entries[2:])
     assert isolation_journal.read(folder) == (entries, 0)

@@ -108,6 +108,7 @@ def _rounds(one: _Isolation, until: float) -> EndedIsolation:
         if isinstance(planned, Stop):
             return EndedIsolation(planned.reason, planned.text)
         number += 1
+        planned = planned if _alone_is_enough(one) else with_partners(planned, _least_suspect(one))
         tests = tuple(replace(test, nodes=tuple(sorted(test.nodes, key=one.place.__getitem__))) for test in planned)
         isolation_journal.append(one.folder, PlannedRound(number, tests))
         thought_s = time.monotonic() - begun
@@ -121,6 +122,38 @@ def _rounds(one: _Isolation, until: float) -> EndedIsolation:
         isolation_journal.append(one.folder, EndedRound(number, round(wall_s, 3), round(beyond_s, 3)))
         if all(test.kind == "not_run" for test in ended):
             return EndedIsolation("exhausted", f"nothing could be measured: {ended[0].how}")
+
+
+def _alone_is_enough(one: _Isolation) -> bool:
+    """True where a node without others can run the test: a command says itself what it needs."""
+    return not one.order.check or one.plan.request.ranks_per_node > 1
+
+
+def _least_suspect(one: _Isolation) -> list[str]:
+    """All nodes, the best first."""
+    bad = one.known.belief.bad
+    return [node for _, node in sorted(zip(bad.tolist(), one.known.nodes, strict=True), key=lambda pair: pair[0])]
+
+
+def with_partners(tests: Sequence[GroupTest], nodes: Sequence[str]) -> tuple[GroupTest, ...]:
+    """The tests, those of one node with the best node that is in no other, or where all are, with the smallest other group."""
+    used = {node for test in tests for node in test.nodes}
+    free = [node for node in nodes if node not in used]
+    found: list[GroupTest] = []
+    for test in sorted(tests, key=lambda test: -len(test.nodes)):
+        if len(test.nodes) > 1:
+            found.append(test)
+        elif free:
+            found.append(replace(test, nodes=(*test.nodes, free.pop(0))))
+        elif found:
+            smallest = min(range(len(found)), key=lambda number: len(found[number].nodes))
+            joined = (*found[smallest].nodes, *test.nodes)
+            found[smallest] = replace(
+                found[smallest], nodes=joined, suspects=(*found[smallest].suspects, *test.suspects)
+            )
+        else:
+            found.append(test)
+    return tuple(found)
 
 
 def _launching_s(test: EndedTest) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -19,8 +20,12 @@ if TYPE_CHECKING:
 
 #: With fewer values nobody knows how far healthy groups lie apart.
 _ENOUGH = 8
+#: Groups of like size of a round whose median is that of healthy ones, unless most are bad.
+_MANY = 5
 #: Relative noise that is assumed at least, of machines of their own and of parts of one machine; and until there are enough values.
 _LEAST, _LEAST_SHARED, _UNKNOWN = 0.01, 0.10, 0.03
+#: Nobody isolates a fleet without a reason: bad nodes that are expected at least, and probability of a bad link, leaf or size.
+_EXPECTED_BAD, _FABRIC_SHARE = 0.5, 0.25
 #: A slow-down has to be so many times the noise, and for parts of one machine, which take turns on it, a third.
 _TIMES_NOISE, _SHARED_LOSS = 3.0, 0.33
 
@@ -34,7 +39,7 @@ class KnownSoFar:
 
     def __post_init__(self) -> None:
         self._tests: list[EndedTest] = []
-        self._settings = settings_of(self.order, ())
+        self._settings = self._learnt()
         self._belief = self._fresh()
 
     @property
@@ -53,13 +58,19 @@ class KnownSoFar:
 
         mine = [test for test in tests if set(test.test.nodes) <= set(self.nodes)]
         self._tests += mine
-        settings = settings_of(self.order, self._tests)
-        if settings == self._settings:
+        settings = self._learnt()
+        if settings == self._settings and not settings.values:
             self._belief = update(self._belief, [test.outcome for test in mine])
             return
+        # Every further value tells more of what a healthy group reaches, in the rounds before too.
         self._settings, self._belief = settings, self._fresh()
-        for _, tests_of_round in by_round(self._tests):
-            self._belief = update(self._belief, [test.outcome for test in tests_of_round])
+        speeds = relative(self._tests, higher_is_better=_higher_is_better(self.order))
+        for _, of_round in by_round(self._tests):
+            outcomes = [replace(test.outcome, value=speeds.get(test.test.id, math.nan)) for test in of_round]
+            self._belief = update(self._belief, outcomes)
+
+    def _learnt(self) -> IsolationSettings:
+        return settings_of(self.order, self._tests, len(self.nodes))
 
     def _fresh(self) -> Belief:
         from hpcaccept.judge.isolation import believe
@@ -73,9 +84,10 @@ def by_round(tests: Iterable[EndedTest]) -> Iterator[tuple[int, list[EndedTest]]
         yield number, list(found)
 
 
-def settings_of(order: IsolationOrder, tests: Sequence[EndedTest]) -> IsolationSettings:
-    """What the judge is to know of the test itself."""
-    plain = IsolationSettings(until=order.until)
+def settings_of(order: IsolationOrder, tests: Sequence[EndedTest], nodes: int) -> IsolationSettings:
+    """What the judge is to know of the test itself, and of a fleet of so many nodes."""
+    plain = IsolationSettings(until=order.until, fabric_share=_FABRIC_SHARE)
+    plain = replace(plain, bad_share=max(plain.bad_share, _EXPECTED_BAD / max(1, nodes)))
     if not compares(order):
         return plain
     shared = any(test.shared_kernel for test in tests)
@@ -87,8 +99,42 @@ def settings_of(order: IsolationOrder, tests: Sequence[EndedTest]) -> IsolationS
         noise=round(noise, 3),
         smallest_loss=round(min(loss, 0.9), 2),
         disturbed_share=0.05 if shared else plain.disturbed_share,
-        higher_is_better=_higher_is_better(order),
+        healthy_value=1.0,
     )
+
+
+def relative(tests: Sequence[EndedTest], *, higher_is_better: bool) -> dict[str, float]:
+    """Test → its value over that of a healthy group of its size, so that 1 is healthy and less is slow.
+
+    That is the median of its round where that has enough groups of its size: what slowed the whole round is no group's fault. Where it has few, the better
+    half of all rounds: of two groups of which one is slow, the middle is neither.
+    """
+    valued = [test for test in tests if test.kind == "passed" and test.value is not None and test.value > 0]
+    rounds, sizes = _like_groups(valued), _of_size(valued)
+    found = {}
+    for test in valued:
+        of_round = _values(rounds[test.test.round, len(test.test.nodes)])
+        of_size = sorted(_values(sizes[len(test.test.nodes)]), reverse=higher_is_better)
+        if len(of_round) >= _MANY:
+            healthy = statistics.median(of_round)
+        elif len(of_size) > 1:
+            healthy = statistics.median(of_size[: (len(of_size) + 1) // 2])
+        else:
+            continue
+        value = test.value or 0.0
+        found[test.test.id] = value / healthy if higher_is_better else healthy / value
+    return found
+
+
+def _values(tests: Iterable[EndedTest]) -> list[float]:
+    return [test.value for test in tests if test.value is not None]
+
+
+def _of_size(tests: Iterable[EndedTest]) -> dict[int, list[EndedTest]]:
+    found: dict[int, list[EndedTest]] = {}
+    for test in tests:
+        found.setdefault(len(test.test.nodes), []).append(test)
+    return found
 
 
 def compares(order: IsolationOrder) -> bool:
@@ -111,17 +157,17 @@ def _noise_of(tests: Sequence[EndedTest]) -> float:
     within = [test.noise for test in valued if test.noise]
     own = statistics.median(within) if within else 0.0
     apart: list[float] = []
-    for group in _like_groups(valued):
-        values = [test.value for test in group if test.value is not None]
+    for group in _like_groups(valued).values():
+        values = _values(group)
         middle = statistics.median(values)
-        apart += [abs(value / middle - 1) for value in values] if len(values) > 2 else []
+        apart += [abs(value / middle - 1) for value in values] if len(values) >= _MANY else []
     if len(apart) < _ENOUGH:
         return max(own, _UNKNOWN)
     return max(own, 1.4826 * statistics.median(apart))
 
 
-def _like_groups(tests: Sequence[EndedTest]) -> Iterator[list[EndedTest]]:
+def _like_groups(tests: Iterable[EndedTest]) -> dict[tuple[int, int], list[EndedTest]]:
     found: dict[tuple[int, int], list[EndedTest]] = {}
     for test in tests:
         found.setdefault((test.test.round, len(test.test.nodes)), []).append(test)
-    yield from found.values()
+    return found

@@ -79,11 +79,12 @@ def outcome_of_step(
 
 def _of_loss(ended: EndedTest, end: StepEnd, records: Sequence[Record], loss: Loss) -> EndedTest:
     """A group that has not come to its end."""
+    raised = {record.rank: record.cause for record in records if record.outcome == "error" and not record.cut_short}
+    if loss.kind == "failed" or (loss.kind == "died" and loss.ranks and set(loss.ranks) <= raised.keys()):
+        # Who sees a connection break says so at either end of it, and behind: it names nobody.
+        cause = next(iter(raised.values()), loss.how)
+        return replace(ended, kind="failed", how=cause[:_QUOTED])
     whole = len(loss.nodes) == len(end.step.nodes)
-    if loss.kind == "failed" and all(r.outcome == "error" and not r.cut_short for r in records):
-        # All of them say so, and none was lost: a rendezvous that fails is the fault of a node or of the way between two.
-        named = () if whole else loss.nodes
-        return replace(ended, kind="failed", silent=named, how=loss.how[:_QUOTED])
     hung = end.late or loss.kind in _HANGS
     how = loss.how
     if not end.logs.spoke:

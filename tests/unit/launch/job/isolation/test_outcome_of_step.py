@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from support.builders import nodes, record, step
@@ -14,12 +15,22 @@ from hpcaccept.model.isolation_order import EndedTest
 from hpcaccept.model.metric import Limit
 from hpcaccept.model.record import RankExited, Record
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 CHECK = "allreduce"
-GOOD = {"busbw_bytes[gloo/4KiB]": [1e6, 2e6], "busbw_bytes[gloo/64MiB]": [8e8, 9e8, 1e9], "busbw_bytes[mpi/64MiB]": 4e9}
+GOOD: dict[str, float | Sequence[float]] = {
+    "busbw_bytes[gloo/4KiB]": [1e6, 2e6],
+    "busbw_bytes[gloo/64MiB]": [8e8, 9e8, 1e9],
+    "busbw_bytes[mpi/64MiB]": 4e9,
+}
+
+
+OTHER: dict[str, float | Sequence[float]] = {"wrong_elements[gloo/4KiB]": 0}
 
 
 def measured(rank: int, node: str, **more: object) -> Record:
-    return record(CHECK, node, GOOD if rank == 0 else {"wrong_elements[gloo/4KiB]": 0}, rank=rank, **more)
+    return record(CHECK, node, GOOD if rank == 0 else OTHER, rank=rank, **more)
 
 
 def outcome(
@@ -73,6 +84,13 @@ def test_a_rendezvous_that_fails_on_all_ranks_is_a_failure_that_names_nobody() -
     found = outcome(*both, code=1, finished=False)
     assert (found.kind, found.silent) == ("failed", ())
     assert "cannot reach rank 0" in found.how
+
+
+def test_who_sees_a_connection_break_is_not_the_one_that_went_silent() -> None:
+    broke = record(CHECK, "node1", rank=1, outcome="error", cause="RuntimeError: Connection closed by peer")
+    victim = record(CHECK, "node0", outcome="error", cut_short=True, by_peer=True, cause="ended")
+    found = outcome(broke, victim, exits={1: RankExited(70, 1.0)}, code=1, finished=False)
+    assert (found.kind, found.silent, found.how) == ("failed", (), "RuntimeError: Connection closed by peer")
 
 
 def test_a_node_that_cannot_be_reached_any_more_is_the_one_that_went_silent() -> None:
