@@ -118,7 +118,7 @@ class IsolationSettings:
     higher_is_better: bool = True
     healthy_value: float = math.nan
     names_culprit: float = 0.8
-    fabric_share: float = 0.1
+    fabric_share: float = 0.04
     max_tests_per_round: int = 1024
 
 

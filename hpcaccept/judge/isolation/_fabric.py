@@ -147,7 +147,7 @@ def _tests_of(belief: Belief, level: int) -> _Tests:
     members = np.zeros((len(belief.seen), nodes), bool)
     touched = np.zeros((len(belief.seen), leaves), bool)
     gain = np.zeros(len(belief.seen))
-    owned = {test: number for number, one in enumerate(belief.components) for test in one.tests}
+    owned = {test: number for number, one in enumerate(belief.components) for test in np.array(one.tests)[one.owns].tolist()}
     for row, seen in enumerate(belief.seen):
         members[row, seen.members] = True
         on = belief.leaf[seen.members]
@@ -174,7 +174,7 @@ class _Explained:
     def __init__(self, component: Component, level: int, log_share: Floats) -> None:
         table = component.log_likelihoods
         hit = table[np.arange(len(component.tests)), np.maximum(component.codes, level)]
-        change = hit - component.seen
+        change = np.where(component.owns, hit, 0.0) - component.seen
         self.suspicious = np.asarray(table[:, 1:].max(axis=1) > table[:, 0])
         self._change = change[:, self.suspicious]
         self._weights = component.weights(log_share)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hpcaccept.judge.isolation._pace import chance_of, rounds_ahead
 from hpcaccept.judge.isolation.component import Bools, Component, Ints, codes_in, split
 
 if TYPE_CHECKING:
@@ -36,24 +37,38 @@ class _Pool:
     bits: float
 
 
-def open_pools(belief: Belief, free: Bools, chance: float, price: float) -> list[Ints]:
+def open_pools(belief: Belief, free: Bools, rounds: float, tests: float, price: float) -> list[Ints]:
     """Disjoint groups of suspects.
 
     Args:
         belief: so far.
         free: bool[N]: who may be tested.
-        chance: of something bad that a group should have: near an even one it says most.
+        rounds: that the budget has.
+        tests: that the budget has.
         price: bits that a group has to say.
     """
-    offers = [pool for one in belief.components for pool in _of_component(belief, one, free, chance)]
-    whole = [pool for pool in offers if pool.chance >= 0.6 * chance and pool.bits >= price]
-    small = sorted((pool for pool in offers if pool.chance < 0.6 * chance), key=lambda pool: -pool.chance)
-    chosen = [pool.nodes for pool in whole] + _combined(small, chance, price, belief)
-    if chosen or not offers:
+    bad = belief.bad
+    suspects = [(one, _suspects(one, bad, free)) for one in belief.components]
+    suspects = [(one, nodes) for one, nodes in suspects if bad[nodes].sum() >= _WORTH]
+    open_ones = [nodes for _, nodes in suspects if bad[nodes].sum() >= 0.3]
+    ahead = rounds_ahead(open_ones, bad, rounds, tests)
+    offers: list[_Pool] = []
+    small: list[_Pool] = []
+    for one, nodes in suspects:
+        chance = chance_of(nodes, bad, ahead) * min(1.0, float(bad[nodes].sum()))
+        for pool in _of_component(belief, one, nodes, chance):
+            (offers if pool.chance >= 0.6 * chance and pool.bits >= price else small).append(pool)
+    small.sort(key=lambda pool: -pool.chance)
+    chosen = [pool.nodes for pool in offers] + _combined([pool for pool in small if pool.chance < 0.3], 0.3, price, belief)
+    if chosen or not small:
         return chosen
     # Nothing says enough: then the best that there is, all of it.
-    best = max(pool.bits for pool in offers)
-    return [pool.nodes for pool in offers if pool.bits > 0.3 * best]
+    best = max(pool.bits for pool in small)
+    return [pool.nodes for pool in small if pool.bits > 0.3 * best]
+
+
+def _suspects(component: Component, bad: Floats, free: Bools) -> Ints:
+    return component.nodes[free[component.nodes] & (bad[component.nodes] > _SUSPECT)]
 
 
 def _combined(pools: list[_Pool], chance: float, price: float, belief: Belief) -> list[Ints]:
@@ -84,13 +99,9 @@ def _entropy(share: float | Floats) -> Floats:
     return np.asarray(-share * np.log2(share) - (1 - share) * np.log2(1 - share))
 
 
-def _of_component(belief: Belief, component: Component, free: Bools, chance: float) -> list[_Pool]:
+def _of_component(belief: Belief, component: Component, nodes: Ints, chance: float) -> list[_Pool]:
     """Groups within a component, the most probable suspects first."""
-    bad = belief.bad
-    nodes = component.nodes[free[component.nodes] & (bad[component.nodes] > _SUSPECT)]
-    if bad[nodes].sum() < _WORTH:
-        return []
-    left = np.zeros(len(free), bool)
+    left = np.zeros(len(belief.nodes), bool)
     left[nodes] = True
     component = split(component, left, belief.cumulative, belief.log_share)
     pools: list[_Pool] = []

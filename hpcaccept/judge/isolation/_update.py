@@ -125,14 +125,16 @@ def _take_group(batch: _Batch, group: _Group, seen: Seen) -> None:
         batch.parts.pop(number)
     test = len(batch.seen)
     mine = _joined(belief, [halved[number] for number in joining], alone if join_alone else alone[:0], group)
-    grown = [] if mine is None else [(mine, _averaged(group.likely, others))]
+    grown = [] if mine is None else [(mine, _averaged(group.likely, others), True)]
     for number in touched:
         if number not in joining:
-            rest = _without(everything, _at_most(brought[number]))
-            grown.append((halved[number], _averaged(group.likely, rest)))
-    for one, averaged in grown:
+            averaged = _averaged(group.likely, _without(everything, _at_most(brought[number])))
+            # Its evidence counts once, where the test belongs: here only what differs between these nodes' combinations.
+            averaged = averaged - log_sum(np.log(brought[number].clip(1e-300)) + averaged, axis=0)
+            grown.append((halved[number], averaged, False))
+    for one, averaged, owns in grown:
         number = max(batch.parts, default=-1) + 1
-        batch.parts[number] = tested(one, test, codes_in(one, group.chosen, group.silent), averaged)
+        batch.parts[number] = tested(one, test, codes_in(one, group.chosen, group.silent), averaged, owns)
         batch.owner[one.nodes] = number
     if len(alone) and not join_alone:
         batch.log_ratios[alone] += _said_of_each(belief, alone, group, everything)

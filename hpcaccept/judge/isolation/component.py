@@ -32,6 +32,7 @@ class Component:
         codes: int8[H, T]: what each test saw in each combination.
         tests: numbers of the tests.
         log_likelihoods: float64[T, 2K + 1] of their outcomes.
+        owns: bool[T]: whether a test counts here for what it says about everything; elsewhere, only for what it says about these nodes.
     """
 
     atoms: tuple[Ints, ...]
@@ -40,6 +41,7 @@ class Component:
     codes: Levelled
     tests: tuple[int, ...]
     log_likelihoods: Floats
+    owns: Bools
 
     @cached_property
     def nodes(self) -> Ints:
@@ -106,6 +108,7 @@ def single(nodes: Ints, cumulative: Floats) -> Component:
         codes=np.zeros((count, 0), np.int8),
         tests=(),
         log_likelihoods=np.zeros((0, 2 * count - 1)),
+        owns=np.zeros(0, bool),
     )
 
 
@@ -123,6 +126,7 @@ def merged(one: Component, other: Component, log_share: Floats) -> Component:
         codes=np.concatenate([one.codes[first], other.codes[second]], axis=1),
         tests=one.tests + other.tests,
         log_likelihoods=np.concatenate([one.log_likelihoods, other.log_likelihoods]),
+        owns=np.concatenate([one.owns, other.owns]),
     )
     return pruned(joined, log_share)
 
@@ -167,6 +171,7 @@ def _halved(component: Component, number: int, inside: Bools, cumulative: Floats
         codes=component.codes[order],
         tests=component.tests,
         log_likelihoods=component.log_likelihoods,
+        owns=component.owns,
     )
 
 
@@ -192,13 +197,22 @@ def codes_in(component: Component, chosen: Bools, silent: Bools) -> Levelled:
     return np.asarray((levels + count * (is_silent & (levels > 0))).max(axis=1).astype(np.int8))
 
 
-def tested(component: Component, test: int, codes: Levelled, log_likelihoods: Floats) -> Component:
-    """After one more test."""
+def tested(component: Component, test: int, codes: Levelled, log_likelihoods: Floats, owns: bool) -> Component:
+    """After one more test.
+
+    Args:
+        component: before it.
+        test: its number.
+        codes: int8[H]: what it sees.
+        log_likelihoods: float64[2K + 1] of its outcome.
+        owns: whether the test counts here for what it says about everything.
+    """
     return replace(
         component,
         codes=np.concatenate([component.codes, codes[:, None]], axis=1),
         tests=(*component.tests, test),
         log_likelihoods=np.concatenate([component.log_likelihoods, log_likelihoods[None]]),
+        owns=np.append(component.owns, owns),
     )
 
 

@@ -13,23 +13,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpcaccept.judge.isolation._divide import fabric_groups
-from hpcaccept.judge.isolation._pools import open_pools
+from hpcaccept.judge.isolation._pools import open_pools, said
 from hpcaccept.judge.isolation._spread import spread_groups
 from hpcaccept.judge.isolation.component import Bools, Ints
-from hpcaccept.judge.isolation.doubt import confirmed, doubt_of, is_bad
+from hpcaccept.judge.isolation.doubt import doubt_of, is_blamed
 from hpcaccept.model.isolation import Budget, GroupTest, Stop
 
 if TYPE_CHECKING:
     from hpcaccept.judge.isolation.belief import Belief
 
-#: Chance of something bad in a group of the first round, of suspects, and of nodes cleared before, where rounds are not scarce.
-FIRST, OPEN, CLEARED = 0.4, 0.4, 0.3
+#: Chance of something bad in a group of the first round, where rounds are not scarce, and of nodes cleared before.
+FIRST, CLEARED = 0.4, 0.3
 #: Bits that a group has to say, given what the others of its round say.
-PRICE = 0.4
+PRICE = 0.3
 #: A node that is bad with less than this has been cleared, but for a last look.
 CLEAR = 0.02
-#: Expected number of bad nodes among those in no group, from which on they are tested together although others are in question.
-TOGETHER = 0.25
+#: Suspects of the largest group where the search is so near its end that what was cleared is tested beside it.
+LAST = 4
 #: Probability of a fault of the fabric from which on it is looked for.
 FABRIC = 0.3
 #: A node that is bad with less than this may be a partner.
@@ -48,7 +48,7 @@ def next_round(belief: Belief, budget: Budget, rng: np.random.Generator) -> tupl
         return Stop("decided", "the answer is as sure as it was asked to be")
     if rounds < 1 or budget.tests < 1 or budget.node_s <= 2 * budget.round_s:
         return Stop("budget", "the budget is spent before the answer is as sure as it was asked to be")
-    groups = spread_groups(belief, rng) if belief.settings.values else _groups(belief, rounds, rng)
+    groups = spread_groups(belief, rng) if belief.settings.values else _groups(belief, rounds, budget.tests, rng)
     groups = _affordable(groups, belief, budget)
     if not groups:
         return Stop("exhausted", "no group of the remaining nodes could decide more")
@@ -81,13 +81,14 @@ def _hurry(rounds: float) -> float:
     return min(1.0, max(0.2, rounds / 7)) if math.isfinite(rounds) else 1.0
 
 
-def _groups(belief: Belief, rounds: float, rng: np.random.Generator) -> list[Group]:
+def _groups(belief: Belief, rounds: float, tests: float, rng: np.random.Generator) -> list[Group]:
     bad = belief.bad
-    free = ~(is_bad(belief) & confirmed(belief))
     if not belief.seen:
-        return _first(belief, free, rng, FIRST * _hurry(rounds))
-    used = ~free
-    pools = open_pools(belief, free, OPEN * _hurry(rounds), PRICE * _hurry(rounds))
+        return _first(belief, np.ones(len(bad), bool), rng, FIRST * _hurry(rounds))
+    named = is_blamed(belief)
+    used = named.copy()
+    pools = open_pools(belief, ~named, rounds, tests, PRICE)
+    pools += [np.array([node]) for node in _not_sure_enough(belief, named)]
     for pool in pools:
         used[pool] = True
     partners = _Partners(belief, rng)
@@ -95,13 +96,37 @@ def _groups(belief: Belief, rounds: float, rng: np.random.Generator) -> list[Gro
     rest = np.flatnonzero(~used)
     if 1 - belief.fabric.none > FABRIC and bad[rest].sum() < 0.5:
         return groups + fabric_groups(belief, rest[bad[rest] < 0.1], rng)
-    rest = rest[bad[rest] < CLEAR] if groups else rest
-    remaining = float(bad[rest].sum())
-    if not groups or remaining > TOGETHER:
-        count = max(1, round(remaining / CLEARED))
-        order = rng.permutation(rest)
-        groups += [(part, part, "still good together") for part in np.array_split(order, count) if len(part) > 1]
-    return groups
+    return groups + _together(belief, rest, groups, rng)
+
+
+def _not_sure_enough(belief: Belief, named: Bools) -> list[int]:
+    """Those blamed, the least sure first, for which the answer as a whole is not sure enough."""
+    doubt, spare = 1 - belief.bad, 1 - belief.settings.until
+    total = float(doubt[named].sum())
+    if total < 0.7 * spare:
+        return []
+    found: list[int] = []
+    for node in sorted(np.flatnonzero(named).tolist(), key=lambda one: -doubt[one]):
+        if total < 0.3 * spare:
+            break
+        total -= float(doubt[node])
+        found.append(node)
+    return found
+
+
+def _together(belief: Belief, rest: Ints, groups: list[Group], rng: np.random.Generator) -> list[Group]:
+    """What has been cleared, in as few groups as leave the answers open: at once where the suspects are few, else when none are left."""
+    bad = belief.bad
+    cleared = rest[bad[rest] < CLEAR] if groups else rest
+    remaining = float(bad[cleared].sum())
+    open_now = 1 - math.exp(-remaining)
+    last = max((len(suspects) for _, suspects, _ in groups), default=0) <= LAST
+    worth = remaining + (1 - belief.fabric.none) > 0.5 * (1 - belief.settings.until)
+    if groups and not (worth and last) and said(open_now, belief) < PRICE:
+        return []
+    order = rng.permutation(cleared)
+    parts = np.array_split(order, max(1, round(remaining / CLEARED)))
+    return [(part, part, "still good together") for part in parts if len(part) > 1]
 
 
 def _first(belief: Belief, free: Bools, rng: np.random.Generator, chance: float) -> list[Group]:
