@@ -116,8 +116,7 @@ def isolate(
       hpcaccept isolate --nodes 64 --check allreduce
       hpcaccept isolate --run latest --budget 20m --until 0.95
       hpcaccept isolate --nodelist node[01-16] --check pairs
-      hpcaccept isolate --nodes 16 --command 'srun -w {nodes} -N {count} ./all_reduce_perf -b 1G -e 1G' \\
-          --match 'Avg bus bandwidth *: *([0-9.]+)' --at-least 300
+      hpcaccept isolate --nodes 16 --command 'srun -w {nodes} ./bw_test' --match 'bw ([0-9.]+)' --at-least 300
     """
     from hpcaccept.app.isolate.order import command_of, order_of, plan_isolation, rule_of, seconds_in, start_isolation
     from hpcaccept.config.settings import load_settings

@@ -16,7 +16,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -147,8 +147,8 @@ def broken_python(folder: Path, *faults: Mapping[str, object]) -> dict[str, str]
     return {"HPCACCEPT_PYTHON": str(python), "HPCACCEPT_FAULT": json.dumps(list(faults)), "PYTHONPATH": paths}
 
 
-def work(seconds: float, *fault: str, first: Sequence[str] = ()) -> str:
-    """The site's own test of a group, as a command of srun; ``first`` stands before the interpreter."""
+def work(seconds: float, *fault: str) -> str:
+    """The site's own test of a group, as a command of srun."""
     words = [
         "--mpi=pmix",
         "--nodelist={nodes}",
@@ -157,7 +157,7 @@ def work(seconds: float, *fault: str, first: Sequence[str] = ()) -> str:
         "--kill-on-bad-exit=1",
         "--wait=5",
     ]
-    return shlex.join(["srun", *words, *first, sys.executable, str(_WORK), str(seconds), *fault])
+    return shlex.join(["srun", *words, sys.executable, str(_WORK), str(seconds), *fault])
 
 
 def _of_work(*fault: str) -> Callable[[Path, VirtualSlurm | None], Result]:
@@ -177,13 +177,11 @@ def _of_check(*faults: Mapping[str, object]) -> Callable[[Path, VirtualSlurm | N
     return run
 
 
-def _half_a_core(folder: Path, slurm: VirtualSlurm | None) -> Result:
+def _tenth_of_a_core(folder: Path, slurm: VirtualSlurm | None) -> Result:
     assert slurm is not None
-    rule = ("--match", "slowest ([0-9]+)", "--at-once", "1", "--budget", "3m")
-    # Before other programs of this machine: who gets less than half of a core anyway feels no quota.
-    text = work(0.5, first=("nice", "-n", "-15"))
-    with quota.quota(slurm.slurmd_pid("node2"), share=0.5):
-        return isolate(folder, "--nodes", "4", "--command", text, *rule, env=slurm.env)
+    rule = ("--match", "slowest ([0-9]+)", "--at-once", "1", "--budget", "3m", "--deadline", "60s")
+    with quota.quota(slurm.slurmd_pid("node2"), share=0.1):
+        return isolate(folder, "--nodes", "4", "--command", work(0.5), *rule, env=slurm.env)
 
 
 def _networked(
@@ -212,7 +210,7 @@ CASES = (
     Case("crash, all-reduce", "the rank of node2 is killed (SIGKILL)", "`allreduce`, Slurm", ("node2",), _of_check(_KILL), slurm=True),
     Case("stop", "the rank of node2 is stopped (SIGSTOP)", "a site's own MPI program, Slurm", ("node2",), _of_work("node2", "stop"), slurm=True),
     Case("stop, all-reduce", "the rank of node2 is stopped (SIGSTOP)", "`allreduce`, Slurm", ("node2",), _of_check(_STOP), slurm=True),
-    Case("half a core", "node2 has half a core (a CPU quota)", "a site's own MPI program, its number compared, Slurm", ("node2",), _half_a_core, slurm=True, why_not=quota.why_not()),
+    Case("tenth of a core", "node2 has a tenth of a core (a CPU quota)", "a site's own MPI program, its number compared, Slurm", ("node2",), _tenth_of_a_core, slurm=True, why_not=quota.why_not()),
     Case("healthy network", f"nothing; all ports at {_MBIT} Mbit/s", "`pairs`, network namespaces", (), _networked("pairs", lambda net: None), why_not=_NETWORK),
     Case("slow link", f"node0 and node3 send each other {_MBIT // 5} instead of {_MBIT} Mbit/s (tc)", "`pairs`, network namespaces", ("node0 – node3",), _networked("pairs", lambda net: net.slow_link(0, 3, _MBIT // 5)), why_not=_NETWORK),
     Case("slow port", f"node1 sends at {_MBIT // 5} instead of {_MBIT} Mbit/s (tc)", "`pairs`, network namespaces", ("node1",), _networked("pairs", lambda net: net.slow_port(1, _MBIT // 5)), why_not=_NETWORK),

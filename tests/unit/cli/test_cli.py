@@ -225,6 +225,7 @@ def test_every_option_of_submit_is_a_setting(capsys: pytest.CaptureFixture[str])
     from hpcaccept.cli.submit import submit
 
     own = {"dry_run", "no_wait", "cancel_on_interrupt", "as_json", "skip", "changes", "search"}
+    own |= {"isolate", "budget"}
     assert {p.name for p in submit.params} - own <= set(Settings.__dataclass_fields__)
 
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 #: Bytes of a launcher's output that are looked through.
 _MOST_OF_A_LOG = 256 * 1024
+#: So often the same groups may follow themselves: a fault that comes and goes needs some repetitions, and nothing needs more.
+_SAME_AGAIN = 6
 #: Tests that have ended are written down together, at least so often.
 _WRITE_S = 0.25
 #: Beyond its own deadlines, what a group may take for imports on cold nodes; and for MPI to start where no image has to be pulled.
@@ -56,6 +58,7 @@ class _Isolation:
     launched: int = 0
     metric: str = ""
     rounds_s: list[float] = field(default_factory=list)
+    pairs: set[frozenset[str]] = field(default_factory=set)
 
 
 def isolate(
@@ -99,7 +102,8 @@ def _rounds(one: _Isolation, until: float) -> EndedIsolation:
     from hpcaccept.judge.isolation import next_round
 
     rng = np.random.default_rng(one.order.seed)
-    number = max((test.test.round for test in one.order.before), default=0)
+    number, again = max((test.test.round for test in one.order.before), default=0), 0
+    before: list[list[str]] = []
     while True:
         begun = time.monotonic()
         if begun >= until:
@@ -107,9 +111,15 @@ def _rounds(one: _Isolation, until: float) -> EndedIsolation:
         planned = next_round(one.known.belief, _budget(one, until - begun), rng)
         if isinstance(planned, Stop):
             return EndedIsolation(planned.reason, planned.text)
+        asked = [sorted(test.nodes) for test in planned]
+        again = again + 1 if asked == before else 0
+        before = asked
+        if again >= _SAME_AGAIN:
+            return EndedIsolation("exhausted", "the same groups were tested again and again, and tell no more")
         number += 1
-        planned = planned if _alone_is_enough(one) else with_partners(planned, _least_suspect(one))
+        planned = planned if _alone_is_enough(one) else with_partners(planned, _least_suspect(one), one.pairs)
         tests = tuple(replace(test, nodes=tuple(sorted(test.nodes, key=one.place.__getitem__))) for test in planned)
+        one.pairs.update(frozenset(test.nodes) for test in tests if len(test.nodes) == 2)
         isolation_journal.append(one.folder, PlannedRound(number, tests))
         thought_s = time.monotonic() - begun
         ended = _run(one, tests)
@@ -135,24 +145,32 @@ def _least_suspect(one: _Isolation) -> list[str]:
     return [node for _, node in sorted(zip(bad.tolist(), one.known.nodes, strict=True), key=lambda pair: pair[0])]
 
 
-def with_partners(tests: Sequence[GroupTest], nodes: Sequence[str]) -> tuple[GroupTest, ...]:
-    """The tests, those of one node with the best node that is in no other, or where all are, with the smallest other group."""
-    used = {node for test in tests for node in test.nodes}
+def with_partners(
+    tests: Sequence[GroupTest], nodes: Sequence[str], met: Collection[frozenset[str]] = ()
+) -> tuple[GroupTest, ...]:
+    """The tests, each of one node with a partner: one that it has not met alone, and of these the best.
+
+    Args:
+        tests: of a round.
+        nodes: all of them, the best first.
+        met: pairs that were a group before.
+    """
+    alone = {test.nodes[0]: test for test in tests if len(test.nodes) == 1}
+    found = [test for test in tests if len(test.nodes) > 1]
+    used = {node for test in found for node in test.nodes}
     free = [node for node in nodes if node not in used]
-    found: list[GroupTest] = []
-    for test in sorted(tests, key=lambda test: -len(test.nodes)):
-        if len(test.nodes) > 1:
-            found.append(test)
-        elif free:
-            found.append(replace(test, nodes=(*test.nodes, free.pop(0))))
+    for node in sorted(alone, key=nodes.index, reverse=True):
+        if node not in free:
+            continue  # it is the partner of a worse one
+        free.remove(node)
+        partner = min(free, key=lambda other: (frozenset((node, other)) in met, free.index(other)), default="")
+        if partner:
+            free.remove(partner)
+            found.append(replace(alone[node], nodes=(node, partner)))
         elif found:
             smallest = min(range(len(found)), key=lambda number: len(found[number].nodes))
-            joined = (*found[smallest].nodes, *test.nodes)
-            found[smallest] = replace(
-                found[smallest], nodes=joined, suspects=(*found[smallest].suspects, *test.suspects)
-            )
-        else:
-            found.append(test)
+            joined = replace(found[smallest], nodes=(*found[smallest].nodes, node))
+            found[smallest] = replace(joined, suspects=(*joined.suspects, node))
     return tuple(found)
 
 

@@ -23,9 +23,12 @@ _ENOUGH = 8
 #: Groups of like size of a round whose median is that of healthy ones, unless most are bad.
 _MANY = 5
 #: Relative noise that is assumed at least, of machines of their own and of parts of one machine; and until there are enough values.
-_LEAST, _LEAST_SHARED, _UNKNOWN = 0.01, 0.10, 0.03
-#: Nobody isolates a fleet without a reason: bad nodes that are expected at least, and probability of a bad link, leaf or size.
-_EXPECTED_BAD, _FABRIC_SHARE = 0.5, 0.25
+_LEAST, _LEAST_SHARED, _UNKNOWN = 0.01, 0.10, 0.10
+#: Standard deviation of the better half of a normal sample over that of the whole: (1 − 2/π)^½.
+_OF_BETTER_HALF = 0.603
+#: Nobody isolates a fleet without a reason: bad nodes that are expected at least; and in a small fleet, in which every link can be
+#: tested, the probability of a bad link, leaf or size.
+_EXPECTED_BAD, _FABRIC_SHARE, _SMALL_FLEET = 0.5, 0.25, 16
 #: A slow-down has to be so many times the noise, and for parts of one machine, which take turns on it, a third.
 _TIMES_NOISE, _SHARED_LOSS = 3.0, 0.33
 
@@ -86,8 +89,10 @@ def by_round(tests: Iterable[EndedTest]) -> Iterator[tuple[int, list[EndedTest]]
 
 def settings_of(order: IsolationOrder, tests: Sequence[EndedTest], nodes: int) -> IsolationSettings:
     """What the judge is to know of the test itself, and of a fleet of so many nodes."""
-    plain = IsolationSettings(until=order.until, fabric_share=_FABRIC_SHARE)
+    plain = IsolationSettings(until=order.until)
     plain = replace(plain, bad_share=max(plain.bad_share, _EXPECTED_BAD / max(1, nodes)))
+    if nodes <= _SMALL_FLEET:
+        plain = replace(plain, fabric_share=_FABRIC_SHARE)
     if not compares(order):
         return plain
     shared = any(test.shared_kernel for test in tests)
@@ -152,7 +157,10 @@ def _higher_is_better(order: IsolationOrder) -> bool:
 
 
 def _noise_of(tests: Sequence[EndedTest]) -> float:
-    """Relative spread of groups of like size in their round, robustly; at least that of a group's own repeats."""
+    """Relative spread of healthy groups of like size, robustly; at least that of a group's own repeats.
+
+    Of rounds with enough groups it is that of each round; else that of the better half of all rounds, which bad groups are not in.
+    """
     valued = [test for test in tests if test.kind == "passed" and test.value is not None and test.value > 0]
     within = [test.noise for test in valued if test.noise]
     own = statistics.median(within) if within else 0.0
@@ -161,9 +169,11 @@ def _noise_of(tests: Sequence[EndedTest]) -> float:
         values = _values(group)
         middle = statistics.median(values)
         apart += [abs(value / middle - 1) for value in values] if len(values) >= _MANY else []
-    if len(apart) < _ENOUGH:
-        return max(own, _UNKNOWN)
-    return max(own, 1.4826 * statistics.median(apart))
+    if len(apart) >= _ENOUGH:
+        return max(own, 1.4826 * statistics.median(apart))
+    halves = [sorted(_values(group), reverse=True)[: (len(group) + 1) // 2] for group in _of_size(valued).values()]
+    known = [statistics.stdev(half) / statistics.fmean(half) / _OF_BETTER_HALF for half in halves if len(half) > 2]
+    return max([own, *(known or [_UNKNOWN])])
 
 
 def _like_groups(tests: Iterable[EndedTest]) -> dict[tuple[int, int], list[EndedTest]]:

@@ -24,6 +24,16 @@ def test_two_alone_do_not_share_a_partner() -> None:
     assert members(with_partners(groups("node2", "node0"), BEST_FIRST)) == [("node2", "node3"), ("node0", "node1")]
 
 
+def test_who_has_met_the_best_gets_another() -> None:
+    met = {frozenset(("node2", "node3"))}
+    assert members(with_partners(groups("node2"), BEST_FIRST, met)) == [("node2", "node1")]
+
+
+def test_where_all_are_alone_they_are_each_others_partners() -> None:
+    alone = groups("node0", "node1", "node2", "node3")
+    assert members(with_partners(alone, BEST_FIRST)) == [("node2", "node3"), ("node0", "node1")]
+
+
 def test_where_nobody_is_free_it_joins_another_group() -> None:
     assert members(with_partners(groups("node2", "node0 node1 node3"), BEST_FIRST)) == [
         ("node0", "node1", "node3", "node2")

@@ -47,10 +47,16 @@ def test_a_group_without_another_of_its_size_tells_nothing() -> None:
 
 def test_the_noise_is_how_far_groups_of_a_round_lie_apart() -> None:
     few = settings_of(RATES, round_of([100, 101, 99]), 18)
-    assert few.noise == 0.03  # too few to know
+    assert few.noise == 0.1  # too few to know
     apart = settings_of(RATES, round_of([100, 94, 106, 97, 103, 100, 105, 95, 10]), 18)
     assert 0.06 < apart.noise < 0.09  # and the slow one has no part in it
     assert apart.smallest_loss == pytest.approx(3 * apart.noise, abs=0.01)
+
+
+def test_of_few_groups_a_round_the_better_half_of_all_rounds_says_how_noisy_healthy_ones_are() -> None:
+    values = [100.0, 50, 104, 49, 96, 51, 102, 52]
+    tests = [ended(f"r{1 + n // 2}g{n % 2}", "a b", value=value) for n, value in enumerate(values)]
+    assert 0.03 < settings_of(RATES, tests, 4).noise < 0.08
 
 
 def test_parts_of_one_machine_take_turns_on_it() -> None:
