@@ -11,7 +11,6 @@ from hpcaccept.judge.isolation.component import Ints
 
 if TYPE_CHECKING:
     from hpcaccept.judge.isolation.belief import Belief
-    from hpcaccept.judge.isolation.levels import Floats
 
 #: Random divisions that are looked at, and bits that a group more has to bring.
 _TRIES, _PRICE = 24, 0.15

@@ -48,7 +48,7 @@ def _of_node(belief: Belief, node: int) -> Suspicion:
 
 
 def _log_ratio(belief: Belief, seen: Seen, node: int, level: int) -> float:
-    """log of how much more probable an outcome is where the node is bad, with what is now believed of the others."""
+    """Log of how much more probable an outcome is where the node is bad, with what is now believed of the others."""
     likely = np.exp(seen.log_likelihoods)
     count = belief.levels.count
     others = belief.posterior[seen.members[seen.members != node]]
@@ -94,7 +94,7 @@ def _with_good_partner(belief: Belief, node: int) -> tuple[str, ...] | None:
 def _of_fabric(belief: Belief, fault: Fault, posterior: float, *, known: bool) -> Suspicion:
     inside = [seen for seen in belief.seen if hits(belief, fault, seen.members)]
     failed = sorted(
-        (seen for seen in inside if seen.outcome.kind != "passed" or seen.loss > 0 and seen.suspicious),
+        (seen for seen in inside if seen.outcome.kind != "passed" or (seen.loss > 0 and seen.suspicious)),
         key=lambda one: len(one.members),
     )
     passed = [seen for seen in inside if seen not in failed]

@@ -19,6 +19,10 @@ from hpcaccept.judge.isolation.levels import Floats
 _KINDS = {"link": 0.4, "leaf": 0.1, "leaf_pair": 0.25, "scale": 0.25}
 
 
+#: Links are looked at where all of them together could be as probable as this; in a fleet of more than so many nodes, the second.
+_MATTERS, _MATTERS_MUCH, _MANY = 0.004, 0.1, 1000
+
+
 def sizes_of(nodes: int) -> Ints:
     """Sizes from which on everything may fail: those that tests can tell apart well enough."""
     sizes = [3.0]
@@ -54,13 +58,21 @@ def fabric_of(belief: Belief) -> Fabric:
     """The posterior of everything that is not a node."""
     if not belief.seen:
         return Fabric(none=1 - belief.settings.fabric_share)
-    found = [_at_level(belief, level) for level in range(1, belief.levels.count + 1)]
-    totals = [one.total() for one in found]
-    best = int(np.argmax(totals))
+    level = _likeliest_level(belief)
+    found = _at_level(belief, level)
+    # Faults of the other levels explain less: they keep to what is left of the prior.
+    total = found.total() - np.log(belief.levels.count)
     none = np.log1p(-belief.settings.fabric_share)
-    every = log_sum(np.array([none, *(total - np.log(len(found)) for total in totals)]), axis=0)
-    share = np.exp(log_sum(np.array(totals), axis=0) - np.log(len(found)) - every)
-    return found[best].normalised(float(np.exp(none - every)), float(share), best + 1)
+    every = log_sum(np.array([none, total]), axis=0)
+    return found.normalised(float(np.exp(none - every)), float(np.exp(total - every)), level)
+
+
+def _likeliest_level(belief: Belief) -> int:
+    """The level that explains best what speaks for something bad."""
+    gains = np.array(
+        [seen.log_likelihoods[1 : belief.levels.count + 1] - seen.log_likelihoods[0] for seen in belief.seen]
+    )
+    return 1 + int(gains.clip(0.0).sum(axis=0).argmax())
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,12 +86,12 @@ class _Weights:
     link_class: Ints
 
     def _pairs(self) -> Floats:
-        return pairs_of(self.link_class, len(self.links))
+        return pairs_of(self.link_class, len(self.links)) if self.links.size else self.links
 
     def total(self) -> float:
-        """log of all of it."""
+        """Log of all of it."""
         with np.errstate(divide="ignore"):
-            links = self.links + np.log(self._pairs())
+            links = self.links + np.log(self._pairs()) if self.links.size else self.links
         kinds = [one.ravel() for one in (self.scale, self.leaves, self.leaf_pairs, links) if one.size]
         return float(log_sum(np.concatenate(kinds), axis=0))
 
@@ -115,20 +127,25 @@ def _at_level(belief: Belief, level: int) -> _Weights:
     of_leaf = tests.gain @ many + (prior["leaf"] - np.log(max(leaves, 1)))
     weighed = tests.leaves * tests.gain[:, None]
     of_pair = weighed.T @ tests.leaves + (prior["leaf_pair"] - np.log(max(leaves * (leaves - 1), 1)))
-    of_class = tests.of_class.astype(np.float64)
-    of_link = (of_class * tests.gain[:, None]).T @ of_class + (prior["link"] - np.log(nodes * (nodes - 1) / 2))
-    for component in belief.components:
-        rows = np.array(component.tests)
-        table = _Explained(component, level, belief.log_share)
+    tables = [_Explained(component, level, belief.log_share) for component in belief.components]
+    places = [np.array(component.tests) for component in belief.components]
+    for table, rows in zip(tables, places, strict=True):
         scale += table.gains(by_size[rows])
         if leaves:
             of_leaf += table.gains(many[rows])
             of_pair += table.gains_of_pairs(tests.leaves[rows])
-        of_link += table.gains_of_pairs(tests.of_class[rows])
+    of_link = np.zeros((0, 0))
+    by_pair = prior["link"] - np.log(nodes * (nodes - 1) / 2)
+    suspicious = np.array([seen.suspicious for seen in belief.seen], bool)
+    if _links_could_matter(tests, suspicious, tables, places, by_pair):
+        of_class = tests.of_class.astype(np.float64)
+        of_link = (of_class * tests.gain[:, None]).T @ of_class + by_pair
+        for table, rows in zip(tables, places, strict=True):
+            of_link += table.gains_of_pairs(tests.of_class[rows])
     if leaves:
         np.fill_diagonal(of_pair, -np.inf)
     for fault, _ in belief.known:
-        if fault.kind == "link":
+        if fault.kind == "link" and of_link.size:
             one, other = (tests.link_class[belief.index[name]] for name in fault.where)
             of_link[one, other] = of_link[other, one] = -np.inf
         if fault.kind == "leaf_pair":
@@ -142,12 +159,28 @@ def _at_level(belief: Belief, level: int) -> _Weights:
     )
 
 
+def _links_could_matter(
+    tests: _Tests, suspicious: Bools, tables: list[_Explained], places: list[Ints], by_pair: float
+) -> bool:
+    """Whether the links of the suspicious tests together are so probable that they are worth a table of all pairs."""
+    if not suspicious.any():
+        return False
+    size = tests.size[suspicious & (tests.gain > 0)].astype(np.float64)
+    alone = float((tests.gain.clip(0.0) @ tests.members).max())
+    mass = float((size * (size - 1) / 2).sum()) * np.exp(by_pair + alone)
+    for table, rows in zip(tables, places, strict=True):
+        mass += table.mass_of_pairs(tests.members[rows], by_pair)
+    return bool(mass > (_MATTERS if tests.members.shape[1] <= _MANY else _MATTERS_MUCH))
+
+
 def _tests_of(belief: Belief, level: int) -> _Tests:
     nodes, leaves = len(belief.nodes), len(belief.leaf_names)
     members = np.zeros((len(belief.seen), nodes), bool)
     touched = np.zeros((len(belief.seen), leaves), bool)
     gain = np.zeros(len(belief.seen))
-    owned = {test: number for number, one in enumerate(belief.components) for test in np.array(one.tests)[one.owns].tolist()}
+    owned = {
+        test: number for number, one in enumerate(belief.components) for test in np.array(one.tests)[one.owns].tolist()
+    }
     for row, seen in enumerate(belief.seen):
         members[row, seen.members] = True
         on = belief.leaf[seen.members]
@@ -179,6 +212,18 @@ class _Explained:
         self._change = change[:, self.suspicious]
         self._weights = component.weights(log_share)
         self._against = np.log(self._weights @ np.exp(change[:, ~self.suspicious]))
+
+    def mass_of_pairs(self, members: Bools, by_pair: float) -> float:
+        """At most the weight of all links in these tests, of which bool[T, N] are the members, each with a prior of exp(by_pair)."""
+        if not self.suspicious.any():
+            return 0.0
+        hits = members[self.suspicious]
+        there = hits[:, hits.any(axis=0)]
+        classes, which = np.unique(there.T, axis=0, return_inverse=True)
+        both = (classes[:, None, :] & classes[None, :, :]).reshape(len(classes) ** 2, -1)
+        weight = np.exp(log_sum(self._change @ both.T + np.log(self._weights + 1e-300)[:, None], axis=0) + by_pair)
+        pairs = pairs_of(which.ravel(), len(classes)).ravel()
+        return float((weight * pairs)[both.any(axis=1)].sum())
 
     def gains(self, hits: Bools) -> Floats:
         """float64[F]: for faults that hit these tests: bool[T, F]."""
@@ -225,13 +270,21 @@ def reweighed(belief: Belief, component: Component) -> Floats:
         one, other = np.triu_indices(len(fabric.leaves), 1)
         patterns.append(touched[:, one] & touched[:, other])
         masses.append(2 * fabric.leaf_pairs[one, other])
-    classes, which = np.unique(tests.of_class[rows].T, axis=0, return_inverse=True)
-    member = np.zeros((len(classes), len(fabric.links)))
-    member[which.ravel(), np.arange(len(fabric.links))] = 1
-    table = member @ (pairs_of(fabric.link_class, len(fabric.links)) * fabric.links) @ member.T
-    patterns.append((classes[:, None, :] & classes[None, :, :]).reshape(-1, len(rows)).T)
-    masses.append(table.ravel())
+    if fabric.links.size:
+        _add_links(fabric, tests.of_class[rows], patterns, masses)
     found = fabric.none * component.weights(belief.log_share)
     unique, place = np.unique(np.concatenate(patterns, axis=1).T, axis=0, return_inverse=True)
     mass = np.bincount(place.ravel(), np.concatenate(masses), len(unique))
+    # What was not looked at, or hits none of these tests, leaves the nodes as they are.
+    found += max(0.0, 1 - fabric.none - float(mass.sum())) * component.weights(belief.log_share)
     return found + explained.weights_with(unique.T) @ mass
+
+
+def _add_links(fabric: Fabric, of_class: Bools, patterns: list[Bools], masses: list[Floats]) -> None:
+    """Which of these tests each two classes of nodes are in, and how probable a bad link between them is."""
+    classes, which = np.unique(of_class.T, axis=0, return_inverse=True)
+    member = np.zeros((len(classes), len(fabric.links)))
+    member[which.ravel(), np.arange(len(fabric.links))] = 1
+    table = member @ (pairs_of(fabric.link_class, len(fabric.links)) * fabric.links) @ member.T
+    patterns.append((classes[:, None, :] & classes[None, :, :]).reshape(-1, len(of_class)).T)
+    masses.append(table.ravel())

@@ -59,7 +59,9 @@ def open_pools(belief: Belief, free: Bools, rounds: float, tests: float, price: 
         for pool in _of_component(belief, one, nodes, chance):
             (offers if pool.chance >= 0.6 * chance and pool.bits >= price else small).append(pool)
     small.sort(key=lambda pool: -pool.chance)
-    chosen = [pool.nodes for pool in offers] + _combined([pool for pool in small if pool.chance < 0.3], 0.3, price, belief)
+    chosen = [pool.nodes for pool in offers] + _combined(
+        [pool for pool in small if pool.chance < 0.3], 0.3, price, belief
+    )
     if chosen or not small:
         return chosen
     # Nothing says enough: then the best that there is, all of it.

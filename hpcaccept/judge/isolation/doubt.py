@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 #: The others of a test that confirms a suspect are bad with less than this, together.
 _GOOD_COMPANY = 0.05
+#: Nobody less probable is confirmed.
+_WORTH_A_LOOK = 0.5
 
 
 def is_bad(belief: Belief) -> Bools:
@@ -20,13 +22,17 @@ def is_bad(belief: Belief) -> Bools:
 
 
 def confirmed(belief: Belief) -> Bools:
-    """bool[N]: nodes of a suspicious test whose others are believed to be good."""
+    """bool[N]: nodes that have shown in good company, and with different partners, so that no single path explains it."""
     bad = belief.bad
     found = np.zeros(len(bad), bool)
-    for seen in belief.seen:
-        if seen.suspicious:
-            together = bad[seen.members].sum()
-            found[seen.members[together - bad[seen.members] < _GOOD_COMPANY]] = True
+    suspicious = [seen.members for seen in belief.seen if seen.suspicious]
+    for node in np.flatnonzero(bad >= _WORTH_A_LOOK):
+        mine = [members for members in suspicious if node in members]
+        if any(bad[members].sum() - bad[node] < _GOOD_COMPANY for members in mine):
+            common = mine[0]
+            for members in mine[1:]:
+                common = np.intersect1d(common, members, assume_unique=True)
+            found[node] = len(common) == 1
     return found
 
 
