@@ -135,7 +135,7 @@ def _at_level(belief: Belief, level: int) -> _Weights:
             of_leaf += table.gains(many[rows])
             of_pair += table.gains_of_pairs(tests.leaves[rows])
     of_link = np.zeros((0, 0))
-    by_pair = prior["link"] - np.log(nodes * (nodes - 1) / 2)
+    by_pair = prior["link"] - np.log(max(1.0, nodes * (nodes - 1) / 2))
     suspicious = np.array([seen.suspicious for seen in belief.seen], bool)
     if _links_could_matter(tests, suspicious, tables, places, by_pair):
         of_class = tests.of_class.astype(np.float64)
