@@ -22,10 +22,14 @@ def main() -> int:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(prog="make isolation", description=__doc__)
     parser.add_argument("--fleets", type=float, default=1.0, metavar="SHARE", help="of what is published (%(default)s)")
-    parser.add_argument("--only", default="", metavar="TEXT", help="rows whose name contains it; keep the rest as it is")
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="rows whose name contains it; keep the rest as it is"
+    )
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no further row after this long")
     parser.add_argument("--skip-measured", action="store_true", help="measure only rows that the file does not have")
-    parser.add_argument("--write-docs", action="store_true", help=f"put the table into {PAGE.name}, the numbers beside it")
+    parser.add_argument(
+        "--write-docs", action="store_true", help=f"put the table into {PAGE.name}, the numbers beside it"
+    )
     options = parser.parse_args()
     numbers = PAGE.with_suffix(".json")
     found: dict[str, Any] = json.loads(numbers.read_text("utf-8")) if numbers.exists() else {}

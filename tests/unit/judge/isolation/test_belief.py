@@ -60,7 +60,8 @@ def summed(told: list[Told], settings: IsolationSettings, odds: dict[str, float]
             ]
             seen += likely[max(codes)]
         prior = np.prod(
-            [1 - belief.prior[at] if not level else belief.prior[at] / levels.count for at, level in enumerate(state)], axis=0
+            [1 - belief.prior[at] if not level else belief.prior[at] / levels.count for at, level in enumerate(state)],
+            axis=0,
         )
         weight = math.exp(seen) * float(np.exp(belief.log_share) @ prior)
         bad += weight * (np.array(state) > 0)
