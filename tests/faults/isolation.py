@@ -30,7 +30,7 @@ from faults.results import keep, kept
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "detection.md"
 _MARK = "<!-- made by python -m faults.isolation -->"
 _HERE = Path(__file__).parent
-_BROKEN, _WORK = _HERE / "broken_rank.py", _HERE / "group_work.py"
+_BROKEN, _WORK, _TRANSFER = (_HERE / f"{name}.py" for name in ("broken_rank", "group_work", "group_transfer"))
 _MBIT = 400
 _LONGEST_S = 600
 #: A small all-reduce: what is slow is to start it.
@@ -199,7 +199,19 @@ def _networked(
     return run
 
 
+def _transfers(break_it: Callable[[network.Network], None]) -> Callable[[Path, VirtualSlurm | None], Result]:
+    def run(folder: Path, _: VirtualSlurm | None) -> Result:
+        with network.network(8, _MBIT) as net:
+            break_it(net)
+            text = shlex.join([sys.executable, str(_TRANSFER), net.prefix, "{nodes}"])
+            rule = ("--match", "slowest ([0-9.]+)", "--at-least", str(_MBIT / 2))
+            return isolate(folder, "--nodes", "8", "--launcher", "local", "--at-once", "1", "--command", text, *rule)
+
+    return run
+
+
 _NETWORK = network.why_not()
+_TCP = "a site's own program (TCP), network namespaces"
 _KILL = {"kind": "end", "nodes": ["node2"], "at": "allreduce", "how": "kill"}
 _STOP = {"kind": "end", "nodes": ["node2"], "at": "allreduce", "how": "stop"}
 CASES = (
@@ -211,6 +223,10 @@ CASES = (
     Case("stop", "the rank of node2 is stopped (SIGSTOP)", "a site's own MPI program, Slurm", ("node2",), _of_work("node2", "stop"), slurm=True),
     Case("stop, all-reduce", "the rank of node2 is stopped (SIGSTOP)", "`allreduce`, Slurm", ("node2",), _of_check(_STOP), slurm=True),
     Case("tenth of a core", "node2 has a tenth of a core (a CPU quota)", "a site's own MPI program, its number compared, Slurm", ("node2",), _tenth_of_a_core, slurm=True, why_not=quota.why_not()),
+    Case("healthy transfers", f"nothing; all ports at {_MBIT} Mbit/s", _TCP, (), _transfers(lambda net: None), why_not=_NETWORK),
+    Case("slow pair", f"node0 and node3 send each other {_MBIT // 5} instead of {_MBIT} Mbit/s (tc)", _TCP, ("node0 – node3",), _transfers(lambda net: net.slow_link(0, 3, _MBIT // 5)), why_not=_NETWORK),
+    Case("slow sender", f"node1 sends at {_MBIT // 5} instead of {_MBIT} Mbit/s (tc)", _TCP, ("node1",), _transfers(lambda net: net.slow_port(1, _MBIT // 5)), why_not=_NETWORK),
+    Case("blocked pair", "node1 and node4 do not reach each other", _TCP, ("node1 – node4",), _transfers(lambda net: net.blocked(1, 4)), why_not=_NETWORK),
     Case("healthy network", f"nothing; all ports at {_MBIT} Mbit/s", "`pairs`, network namespaces", (), _networked("pairs", lambda net: None), why_not=_NETWORK),
     Case("slow link", f"node0 and node3 send each other {_MBIT // 5} instead of {_MBIT} Mbit/s (tc)", "`pairs`, network namespaces", ("node0 – node3",), _networked("pairs", lambda net: net.slow_link(0, 3, _MBIT // 5)), why_not=_NETWORK),
     Case("slow port", f"node1 sends at {_MBIT // 5} instead of {_MBIT} Mbit/s (tc)", "`pairs`, network namespaces", ("node1",), _networked("pairs", lambda net: net.slow_port(1, _MBIT // 5)), why_not=_NETWORK),

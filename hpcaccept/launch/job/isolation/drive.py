@@ -28,7 +28,7 @@ from hpcaccept.store.folder import RunFolder
 from hpcaccept.transport.side_by_side import run_side_by_side
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from hpcaccept.model.isolation import GroupTest
     from hpcaccept.model.plan import Step
@@ -135,8 +135,8 @@ def _rounds(one: _Isolation, until: float) -> EndedIsolation:
 
 
 def _alone_is_enough(one: _Isolation) -> bool:
-    """True where a node without others can run the test: a command says itself what it needs."""
-    return not one.order.check or one.plan.request.ranks_per_node > 1
+    """True where a node without others can run the test; of a site's command nobody knows."""
+    return bool(one.order.check) and one.plan.request.ranks_per_node > 1
 
 
 def _least_suspect(one: _Isolation) -> list[str]:
