@@ -58,7 +58,8 @@ def _divisions(belief: Belief, nodes: Ints, rng: np.random.Generator) -> list[li
 
 def _bits(belief: Belief, division: list[Ints]) -> float:
     """Entropy of which groups fail, as far as the fabric decides it."""
-    fabric, mass = belief.fabric, {}
+    fabric = belief.fabric
+    mass: dict[tuple[bool, ...], float] = {}
     sizes = sizes_of(len(belief.nodes))
 
     def add(pattern: tuple[bool, ...], share: float) -> None:
@@ -79,11 +80,11 @@ def _bits(belief: Belief, division: list[Ints]) -> float:
         many = touched & (touched.sum(axis=1, keepdims=True) > 1)
         for one, share in enumerate(fabric.leaves):
             add(tuple(many[:, one].tolist()), float(share))
-        one, other = np.triu_indices(len(fabric.leaves), 1)
-        hit = touched[:, one] & touched[:, other]
+        first, second = np.triu_indices(len(fabric.leaves), 1)
+        hit = touched[:, first] & touched[:, second]
         patterns, which = np.unique(hit.T, axis=0, return_inverse=True)
         for pattern, share in zip(
-            patterns, np.bincount(which.ravel(), fabric.leaf_pairs[one, other], len(patterns)), strict=True
+            patterns, np.bincount(which.ravel(), fabric.leaf_pairs[first, second], len(patterns)), strict=True
         ):
             add(tuple(pattern.tolist()), 2 * float(share))
     add((False,) * len(division), fabric.none)

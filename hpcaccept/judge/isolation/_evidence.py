@@ -57,7 +57,7 @@ def _log_ratio(belief: Belief, seen: Seen, node: int, level: int) -> float:
     name = belief.nodes[node]
     code = level + count * (name in seen.outcome.silent)
     bad = at_most[code] * likely[code] + share[code + 1 :] @ likely[code + 1 :]
-    return float(np.log(max(bad, 1e-300)) - np.log(max(share @ likely, 1e-300)))
+    return float(np.log(max(float(bad), 1e-300)) - np.log(max(float(share @ likely), 1e-300)))
 
 
 def _strongest(said: list[tuple[float, Seen]], sign: int) -> tuple[str, ...]:

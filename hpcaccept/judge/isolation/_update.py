@@ -162,7 +162,8 @@ def _split_for(belief: Belief, component: Component, group: _Group) -> Component
 def _code_shares(belief: Belief, component: Component, group: _Group) -> Floats:
     """float64[2K + 1]: P(code) that the nodes of a component bring into a group."""
     weights = component.weights(belief.log_share)
-    return np.bincount(codes_in(component, group.chosen, group.silent), weights, len(group.likely))
+    codes = codes_in(component, group.chosen, group.silent)
+    return np.bincount(codes, weights, len(group.likely)).astype(np.float64)
 
 
 def _codes_of_nodes(belief: Belief, nodes: Ints, group: _Group) -> Floats:

@@ -18,7 +18,7 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Levelled = npt.NDArray[np.int8]
 #: Combinations this many nats below the best are dropped, and all beyond so many.
-NEGLIGIBLE, MOST = 16.0, 1500
+NEGLIGIBLE, MOST = 12.0, 400
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,12 @@ class Component:
     @cached_property
     def log_prior(self) -> Floats:
         """float64[H, G]."""
-        return np.asarray(self.priors[np.arange(len(self.atoms)), self.levels].sum(axis=1))
+        # Nearly all atoms are good: what differs from that is summed over those that are not.
+        rows, atoms = np.nonzero(self.levels)
+        more = self.priors[atoms, self.levels[rows, atoms]] - self.priors[atoms, 0]
+        sums = np.concatenate([np.zeros((1, more.shape[1])), np.cumsum(more, axis=0)])
+        ends = np.cumsum(np.bincount(rows, minlength=len(self.levels)))
+        return np.asarray(self.priors[:, 0].sum(axis=0) + sums[ends] - sums[np.append(0, ends[:-1])])
 
     @cached_property
     def seen(self) -> Floats:
@@ -61,7 +66,7 @@ class Component:
     @cached_property
     def log_weights(self) -> Floats:
         """float64[H, G], not normalised: its sum is the evidence."""
-        return self.log_prior + self.seen.sum(axis=1)[:, None]
+        return np.asarray(self.log_prior + self.seen.sum(axis=1)[:, None])
 
     @cached_property
     def log_evidence(self) -> Floats:
@@ -89,7 +94,7 @@ def atom_prior(cumulative: Floats) -> Floats:
     """
     together = cumulative.sum(axis=0)
     below = np.concatenate([np.full((1, together.shape[1]), -np.inf), together[:-1]])
-    return together + np.log1p(-np.exp(np.minimum(below - together, -1e-15)))
+    return np.asarray(together + np.log1p(-np.exp(np.minimum(below - together, -1e-15))))
 
 
 def single(nodes: Ints, cumulative: Floats) -> Component:
@@ -226,9 +231,9 @@ def node_posteriors(component: Component, weights: Floats, cumulative: Floats, l
         log_share: log posterior of the share of bad nodes.
     """
     share = np.exp(log_share)
-    found = []
+    found: list[Floats] = []
     for number, atom in enumerate(component.atoms):
-        worst = np.bincount(component.levels[:, number], weights, component.priors.shape[1])
+        worst: Floats = np.bincount(component.levels[:, number], weights, component.priors.shape[1]).astype(np.float64)
         if len(atom) == 1:
             found.append(worst[None])
             continue

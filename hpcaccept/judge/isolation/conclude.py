@@ -10,7 +10,7 @@ from hpcaccept.judge.isolation._evidence import suspicions_of
 from hpcaccept.judge.isolation._known import hits
 from hpcaccept.judge.isolation._missable import missable_of
 from hpcaccept.judge.isolation.component import codes_in
-from hpcaccept.judge.isolation.doubt import doubt_of, is_blamed
+from hpcaccept.judge.isolation.doubt import is_blamed, is_decided
 from hpcaccept.model.isolation import Conclusion
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def conclude(belief: Belief) -> Conclusion:
     return Conclusion(
         nothing_wrong=_nothing_wrong(belief),
         suspicions=suspicions_of(belief),
-        decided=bool(belief.seen) and doubt_of(belief) <= 1 - belief.settings.until,
+        decided=is_decided(belief),
         unattributed=smallest.outcome.test.nodes if smallest else (),
         at_scale=smallest is not None and (scale or likely_scale),
         missable=missable_of(belief),

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _GOOD_COMPANY = 0.05
 #: Nobody less probable is confirmed.
 _WORTH_A_LOOK = 0.5
+#: Share of the nodes not blamed that must have passed together.
+_WHOLE = 0.9
 
 
 def is_bad(belief: Belief) -> Bools:
@@ -45,3 +47,23 @@ def doubt_of(belief: Belief) -> float:
     """The probability, at most, that the answer is not entirely right: somebody blamed is good, or something bad is not blamed."""
     bad = belief.bad
     return float(np.where(is_blamed(belief), 1 - bad, bad).sum()) + (1 - belief.fabric.none)
+
+
+def whole_passed(belief: Belief) -> bool:
+    """Whether nearly all nodes that are not blamed have passed together: small groups show nothing of links between them, nor of size.
+
+    Not asked where a known fault makes every large group fail, nor of values, which only groups of like size can be compared by.
+    """
+    if belief.known or belief.settings.values:
+        return True
+    good = ~is_blamed(belief)
+    enough = _WHOLE * good.sum()
+    return any(
+        seen.outcome.kind == "passed" and not seen.suspicious and good[seen.members].sum() >= enough
+        for seen in belief.seen
+    )
+
+
+def is_decided(belief: Belief) -> bool:
+    """Whether the answer is as sure as it was asked to be."""
+    return bool(belief.seen) and doubt_of(belief) <= 1 - belief.settings.until and whole_passed(belief)

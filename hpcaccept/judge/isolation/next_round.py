@@ -16,7 +16,7 @@ from hpcaccept.judge.isolation._divide import fabric_groups
 from hpcaccept.judge.isolation._pools import open_pools, said
 from hpcaccept.judge.isolation._spread import spread_groups
 from hpcaccept.judge.isolation.component import Bools, Ints
-from hpcaccept.judge.isolation.doubt import doubt_of, is_blamed
+from hpcaccept.judge.isolation.doubt import is_blamed, is_decided, whole_passed
 from hpcaccept.model.isolation import Budget, GroupTest, Stop
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def next_round(belief: Belief, budget: Budget, rng: np.random.Generator) -> tupl
     The same belief, budget and state of ``rng`` give the same groups.
     """
     rounds = min(budget.rounds, budget.time_s / budget.round_s if budget.round_s else math.inf)
-    if belief.round and doubt_of(belief) <= 1 - belief.settings.until:
+    if is_decided(belief):
         return Stop("decided", "the answer is as sure as it was asked to be")
     if rounds < 1 or budget.tests < 1 or budget.node_s <= 2 * budget.round_s:
         return Stop("budget", "the budget is spent before the answer is as sure as it was asked to be")
@@ -121,7 +121,7 @@ def _together(belief: Belief, rest: Ints, groups: list[Group], rng: np.random.Ge
     remaining = float(bad[cleared].sum())
     open_now = 1 - math.exp(-remaining)
     last = max((len(suspects) for _, suspects, _ in groups), default=0) <= LAST
-    worth = remaining + (1 - belief.fabric.none) > 0.5 * (1 - belief.settings.until)
+    worth = remaining + (1 - belief.fabric.none) > 0.5 * (1 - belief.settings.until) or not whole_passed(belief)
     if groups and not (worth and last) and said(open_now, belief) < PRICE:
         return []
     order = rng.permutation(cleared)

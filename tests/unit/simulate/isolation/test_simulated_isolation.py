@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,6 +14,9 @@ from hpcaccept.cli.simulate import FAULTS, simulate
 from hpcaccept.simulate.isolation.rivals import RIVALS
 from hpcaccept.simulate.isolation.score import OURS, Cell, measured
 from hpcaccept.simulate.isolation.world import Noise, World, made, ran
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_a_bad_node_fails_every_group_that_it_is_in() -> None:
@@ -32,7 +35,7 @@ def test_a_slow_node_slows_its_group() -> None:
 def test_every_fault_of_the_command_line_can_be_made(kind: str) -> None:
     world = made(16, kind, 1, math.nan, Noise(), np.random.default_rng(1), leaves=4, size=8)
     assert world.hit(set(range(16)))
-    assert not world.hit({node for node in range(2)} - set(world.bad) - set(world.link[:1]))
+    assert not world.hit(set(range(2)) - set(world.bad) - set(world.link[:1]))
 
 
 @pytest.mark.parametrize("name", RIVALS)
