@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from hpcaccept.model.isolation import GroupTest, Outcome, OutcomeKind, StopReason
 
@@ -150,7 +150,3 @@ class IsolationOrder:
     def what(self) -> str:
         """What the groups run, for people."""
         return self.check or self.command[0]
-
-    def about(self, check: str, before: tuple[EndedTest, ...]) -> IsolationOrder:
-        """The order once it is known which check has failed, and how."""
-        return replace(self, check=check, before=before)

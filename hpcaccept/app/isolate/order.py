@@ -151,7 +151,10 @@ def _must_be_for_groups(order: IsolationOrder) -> None:
 def _from_run(order: IsolationOrder, folder: RunFolder, settings: Settings) -> tuple[IsolationOrder, Settings]:
     plan = folder.read_plan()
     earlier = isolation_journal.read_order(folder)
-    check, before = shown_by_run(plan, folder, order)
+    shown = shown_by_run(plan, folder, order)
+    check, before = shown.check, shown.tests
+    if order.metric == "auto" and before:
+        order = replace(order, metric=shown.metric)
     if order.command:
         check, before = "", ()
     elif earlier is not None and earlier.command and not order.check:

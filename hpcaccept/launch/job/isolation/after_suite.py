@@ -25,17 +25,24 @@ def begin_isolation(
         folder: of the run.
         order: as ``submit`` has left it.
     """
-    check, before = shown_by_run(plan, folder, order)
-    if not check:
+    shown = shown_by_run(plan, folder, order)
+    if not shown.check:
         return None
-    suite = replace(plan.suite, checks=tuple(spec for spec in plan.suite.checks if spec.name == check))
-    spec = suite.checks[0]
-    its_plan, its_order = replace(plan, suite=suite), replace(order.about(check, before), deadline_s=spec.deadline_s)
-    its_order = replace(its_order, after_suite=False, earlier=folder.run_id)
+    suite = replace(plan.suite, checks=tuple(spec for spec in plan.suite.checks if spec.name == shown.check))
+    its_plan = replace(plan, suite=suite)
+    its_order = replace(
+        order,
+        check=shown.check,
+        metric=shown.metric,
+        deadline_s=suite.checks[0].deadline_s,
+        after_suite=False,
+        earlier=folder.run_id,
+        before=shown.tests,
+    )
     its_folder = folder.isolation
     its_folder.create()
     its_folder.write_plan(its_plan)
     isolation_journal.write_order(its_folder, its_order)
     lost = lost_nodes(folder)
-    nodes = tuple(dict.fromkeys(node for test in before for node in test.test.nodes))
+    nodes = tuple(dict.fromkeys(node for test in shown.tests for node in test.test.nodes))
     return its_plan, its_folder, its_order, tuple(node for node in nodes if node not in lost)

@@ -148,7 +148,7 @@ def _least_suspect(one: _Isolation) -> list[str]:
 def with_partners(
     tests: Sequence[GroupTest], nodes: Sequence[str], met: Collection[frozenset[str]] = ()
 ) -> tuple[GroupTest, ...]:
-    """The tests, each of one node with a partner: one that it has not met alone, and of these the best.
+    """The tests, each of one node with a partner: one that it has not been alone with, and of these the best.
 
     Args:
         tests: of a round.
@@ -168,10 +168,21 @@ def with_partners(
             free.remove(partner)
             found.append(replace(alone[node], nodes=(node, partner)))
         elif found:
-            smallest = min(range(len(found)), key=lambda number: len(found[number].nodes))
-            joined = replace(found[smallest], nodes=(*found[smallest].nodes, node))
-            found[smallest] = replace(joined, suspects=(*joined.suspects, node))
+            found.append(_taken_from(found, alone[node], nodes, met))
     return tuple(found)
+
+
+def _taken_from(
+    tests: list[GroupTest], alone: GroupTest, nodes: Sequence[str], met: Collection[frozenset[str]]
+) -> GroupTest:
+    """Where nobody is free, the test with a node of the largest group, which goes on without it, or waits where it was a pair."""
+    largest = max(range(len(tests)), key=lambda number: len(tests[number].nodes))
+    giver = tests.pop(largest)
+    partner = min(giver.nodes, key=lambda node: (frozenset((node, *alone.nodes)) in met, nodes.index(node)))
+    rest = tuple(node for node in giver.nodes if node != partner)
+    if len(rest) > 1:
+        tests.append(replace(giver, nodes=rest, suspects=tuple(node for node in giver.suspects if node != partner)))
+    return replace(alone, nodes=(*alone.nodes, partner))
 
 
 def _launching_s(test: EndedTest) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hpcaccept import checks
@@ -19,11 +19,32 @@ if TYPE_CHECKING:
     from hpcaccept.store.folder import RunFolder
 
 #: Outcomes that call for an isolation.
-_BAD = frozenset({"failed", "hung", "crashed"})
+BAD = frozenset({"failed", "hung", "crashed"})
 
 
-def shown_by_run(plan: Plan, folder: RunFolder, order: IsolationOrder) -> tuple[str, tuple[EndedTest, ...]]:
-    """The check that is to be looked into, and what the run shows of it; no check where it shows no such fault.
+@dataclass(frozen=True)
+class Shown:
+    """What a run has shown.
+
+    Attributes:
+        check: that is to be looked into; empty: it shows no such fault.
+        tests: what it shows of that.
+        slow: True where it was slow rather than broken, so that groups have to be compared.
+    """
+
+    check: str
+    tests: tuple[EndedTest, ...] = ()
+    slow: bool = False
+
+    @property
+    def metric(self) -> str:
+        """What groups are compared by: whatever fails outright is told by that alone, in fewer tests."""
+        broken = any(test.kind in BAD for test in self.tests)
+        return "" if broken and not self.slow else "auto"
+
+
+def shown_by_run(plan: Plan, folder: RunFolder, order: IsolationOrder) -> Shown:
+    """The check that is to be looked into, and what the run shows of it.
 
     Args:
         plan: of the run.
@@ -32,26 +53,27 @@ def shown_by_run(plan: Plan, folder: RunFolder, order: IsolationOrder) -> tuple[
     """
     earlier = isolation_journal.read_order(folder)
     if earlier is not None and not earlier.after_suite:
-        return earlier.check or order.check, (*earlier.before, *_of_journal(folder))
+        tests = (*earlier.before, *_of_journal(folder))
+        return Shown(earlier.check or order.check, tests, slow=earlier.metric != "")
     if folder.isolation.isolation_order_file.exists():
         return shown_by_run(plan, folder.isolation, order)
     steps = folder.read_steps()
     for spec in plan.suite.checks:
         if order.check in ("", spec.name) and checks.load(spec.name).scope == "world":
-            found = _of_steps(plan, folder, steps, spec.name)
-            if order.check or any(test.kind in _BAD for test in found):
-                return spec.name, found
-    return order.check, ()
+            slow = _misses(plan, folder, spec.name)
+            found = _of_steps(plan, folder, steps, spec.name, slow)
+            if order.check or any(test.kind in BAD for test in found):
+                return Shown(spec.name, found, slow=bool(slow))
+    return Shown(order.check)
 
 
 def _of_journal(folder: RunFolder) -> tuple[EndedTest, ...]:
     return tuple(entry for entry in isolation_journal.read(folder)[0] if isinstance(entry, EndedTest))
 
 
-def _of_steps(plan: Plan, folder: RunFolder, steps: tuple[Step, ...], check: str) -> tuple[EndedTest, ...]:
+def _of_steps(plan: Plan, folder: RunFolder, steps: tuple[Step, ...], check: str, slow: str) -> tuple[EndedTest, ...]:
     """Each step in which the check was to run, as the test of one group. Its numbers are not compared: no other group is as large."""
     codes = _codes(folder)
-    slow = _misses(plan, folder, check)
     found = []
     for step in steps:
         if check not in {spec.name for spec in step.checks} or len(step.nodes) < 2:

@@ -34,10 +34,16 @@ def test_where_all_are_alone_they_are_each_others_partners() -> None:
     assert members(with_partners(alone, BEST_FIRST)) == [("node2", "node3"), ("node0", "node1")]
 
 
-def test_where_nobody_is_free_it_joins_another_group() -> None:
-    assert members(with_partners(groups("node2", "node0 node1 node3"), BEST_FIRST)) == [
-        ("node0", "node1", "node3", "node2")
-    ]
+def test_where_nobody_is_free_a_large_group_gives_its_best() -> None:
+    tests = groups("node2", "node0 node1 node3")
+    assert members(with_partners(tests, BEST_FIRST)) == [("node0", "node1"), ("node2", "node3")]
+
+
+def test_of_three_nodes_one_waits_and_pairs_that_have_not_met_go_first() -> None:
+    three = ("node1", "node0", "node2")
+    assert members(with_partners(groups("node2", "node0 node1"), three)) == [("node2", "node1")]
+    met = {frozenset(("node2", "node1"))}
+    assert members(with_partners(groups("node2", "node0 node1"), three, met)) == [("node2", "node0")]
 
 
 def test_groups_of_two_and_more_stay_as_they_are() -> None:
