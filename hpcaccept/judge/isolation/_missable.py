@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 #: Standard deviations that 95 % of a normal distribution lie above the negative of.
 _Z = 1.645
-#: Distances between two nodes of which all pairs are counted.
-_SAMPLE = 24
+#: Distances between two nodes of which all pairs are counted, at most and at least, and entries that may be looked at for that.
+_SAMPLE, _FEWEST, _WORK = 24, 3, 20_000_000
 
 
 def missable_of(belief: Belief) -> Missable:
@@ -59,6 +59,7 @@ def _links_tested(belief: Belief) -> float:
     for row, members in enumerate(passed):
         member[row, members] = True
     apart = range(1, nodes // 2 + 1)
-    steps = apart if len(apart) <= _SAMPLE else [apart[round(at)] for at in np.linspace(0, len(apart) - 1, _SAMPLE)]
+    most = max(_FEWEST, min(_SAMPLE, _WORK // member.size))
+    steps = apart if len(apart) <= most else [apart[round(at)] for at in np.linspace(0, len(apart) - 1, most)]
     together = [(member & np.roll(member, step, axis=1)).any(axis=0).mean() for step in steps]
     return float(np.mean(together))
