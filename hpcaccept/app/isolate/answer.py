@@ -45,7 +45,7 @@ def answer_of(folder: RunFolder, order: IsolationOrder) -> IsolationAnswer:
     known, over_time = KnownSoFar(nodes, order), []
     for _, of_round in by_round(tests):
         known.add(of_round)
-        over_time.append(dict(conclude(known.belief).posterior))
+        over_time.append(known.posterior)
     end = next((entry for entry in reversed(entries) if isinstance(entry, EndedIsolation)), None)
     return IsolationAnswer(
         run_id=folder.run_id,

@@ -141,8 +141,8 @@ def _alone_is_enough(one: _Isolation) -> bool:
 
 def _least_suspect(one: _Isolation) -> list[str]:
     """All nodes, the best first."""
-    bad = one.known.belief.bad
-    return [node for _, node in sorted(zip(bad.tolist(), one.known.nodes, strict=True), key=lambda pair: pair[0])]
+    posterior = one.known.posterior
+    return sorted(posterior, key=lambda node: posterior[node])
 
 
 def with_partners(

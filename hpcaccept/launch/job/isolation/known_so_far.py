@@ -51,6 +51,11 @@ class KnownSoFar:
         return self._belief
 
     @property
+    def posterior(self) -> dict[str, float]:
+        """Node → probability that it is bad, without all that a conclusion weighs."""
+        return dict(zip(self.nodes, self._belief.bad.tolist(), strict=True))
+
+    @property
     def settings(self) -> IsolationSettings:
         """With which it was made."""
         return self._settings
