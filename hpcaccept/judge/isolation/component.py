@@ -19,6 +19,8 @@ Bools = npt.NDArray[np.bool_]
 Levelled = npt.NDArray[np.int8]
 #: Combinations this many nats below the best are dropped, and all beyond so many.
 NEGLIGIBLE, MOST = 12.0, 400
+#: As many are kept beside them that a fault elsewhere would leave.
+EXCUSED = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +124,8 @@ def merged(one: Component, other: Component, log_share: Floats) -> Component:
     first, second = np.divmod(np.arange(len(one.levels) * len(other.levels)), len(other.levels))
     if len(first) > MOST:
         likely = (np.log(one.weights(log_share) + 1e-300)[:, None] + np.log(other.weights(log_share) + 1e-300)).ravel()
-        kept = np.argpartition(-likely, MOST - 1)[:MOST]
+        prior = log_sum(one.log_prior + log_share, axis=1)[:, None] + log_sum(other.log_prior + log_share, axis=1)
+        kept = np.union1d(np.argpartition(-likely, MOST - 1)[:MOST], np.argsort(-prior.ravel())[:EXCUSED])
         first, second = first[kept], second[kept]
     joined = Component(
         atoms=one.atoms + other.atoms,
@@ -181,14 +184,20 @@ def _halved(component: Component, number: int, inside: Bools, cumulative: Floats
 
 
 def pruned(component: Component, log_share: Floats) -> Component:
-    """Without the combinations of negligible weight."""
+    """Without the combinations of negligible weight, but with those that would count if a link, a leaf or the size explained what failed."""
     likely = log_sum(component.log_weights + log_share, axis=1)
-    kept = np.flatnonzero(likely > likely.max() - NEGLIGIBLE)
-    if len(kept) > MOST:
-        kept = kept[np.argpartition(-likely[kept], MOST - 1)[:MOST]]
+    passed = component.log_likelihoods[:, 1:].max(axis=1, initial=-np.inf) <= component.log_likelihoods[:, 0]
+    excused = log_sum(component.log_prior + log_share, axis=1) + component.seen[:, passed].sum(axis=1)
+    kept = np.union1d(_best(likely, MOST), _best(excused, EXCUSED))
     if len(kept) == len(likely):
         return component
     return replace(component, levels=component.levels[kept], codes=component.codes[kept])
+
+
+def _best(likely: Floats, most: int) -> Ints:
+    """Rows that are not negligible beside the best, at most so many."""
+    kept = np.flatnonzero(likely > likely.max() - NEGLIGIBLE)
+    return kept if len(kept) <= most else kept[np.argpartition(-likely[kept], most - 1)[:most]]
 
 
 def codes_in(component: Component, chosen: Bools, silent: Bools) -> Levelled:
