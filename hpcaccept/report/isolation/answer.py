@@ -32,6 +32,8 @@ EXIT_CODES: Mapping[Word, int] = {
 _WORTH_TELLING = 0.05
 #: Tests that are quoted of each suspicion, names in a sentence, and characters of what was seen.
 _QUOTED, _NAMED, _LONGEST = 6, 8, 200
+#: Names that a line of a test folds.
+_FOLDED = 24
 _KIND_CODES = {
     "node": FindingCode.ISOLATED_NODE,
     "link": FindingCode.ISOLATED_LINK,
@@ -198,7 +200,7 @@ def _told(side: str, ids: Sequence[str], tests: Mapping[str, EndedTest]) -> Iter
 
 def test_text(test: EndedTest) -> str:
     """One test in a line."""
-    who = fold_names(test.test.nodes)
+    who = some_names(test.test.nodes)
     went = f", first silent: {fold_names(test.silent)}" if test.silent else ""
     number = "" if test.value is None else f" at {test.value:.4g}"
     why = f" ({test.how[:_LONGEST]})" if test.how and test.kind != "passed" else ""
@@ -246,6 +248,13 @@ def fold_names(names: Sequence[str]) -> str:
     if all(is_host(name) for name in names) and names:
         return folded(list(names))
     return ", ".join(names)
+
+
+def some_names(names: Sequence[str]) -> str:
+    """The same of a few names; of more their number and the first."""
+    if len(names) <= _FOLDED:
+        return fold_names(names)
+    return f"{fold_names(names[:_NAMED])} and {len(names) - _NAMED:,} more"
 
 
 def _listed(names: Sequence[str]) -> str:

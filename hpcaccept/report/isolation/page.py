@@ -25,7 +25,6 @@ from hpcaccept.report.phrases import counted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hpcaccept.model.isolation_order import EndedTest
     from hpcaccept.report.isolation.answer import IsolationAnswer, IsolationFinding
 
 #: Nodes in the matrix, the most probable first, and lines in the plot.
@@ -126,16 +125,17 @@ def _by_posterior(answer: IsolationAnswer) -> list[str]:
 def _matrix(answer: IsolationAnswer) -> Markup:
     """A row per node, a column per round; the number is that of its group."""
     numbers = sorted({test.test.round for test in answer.tests})
-    place: dict[tuple[str, int], tuple[int, EndedTest]] = {}
+    place: dict[tuple[str, int], Markup] = {}
     for number in numbers:
         for index, test in enumerate(t for t in answer.tests if t.test.round == number):
-            for node in test.test.nodes:
-                place[node, number] = (index + 1, test)
+            cell = tag("td", str(index + 1), class_=test.kind, title=test_text(test))
+            place.update(dict.fromkeys(((node, number) for node in test.test.nodes), cell))
+    nothing = tag("td", "")
     nodes = _by_posterior(answer)
     heads = [tag("th", "before" if number == 0 else str(number), scope="col") for number in numbers]
     rows = [tag("tr", tag("th", "node", scope="col"), tag("th", "posterior", scope="col"), *heads)]
     for node in nodes[:_MOST_ROWS]:
-        cells = [_cell(place.get((node, number))) for number in numbers]
+        cells = [place.get((node, number), nothing) for number in numbers]
         rows.append(
             tag(
                 "tr",
@@ -155,13 +155,6 @@ def _matrix(answer: IsolationAnswer) -> Markup:
             tag("p", more, class_="soft"),
         ]
     )
-
-
-def _cell(found: tuple[int, EndedTest] | None) -> Markup:
-    if found is None:
-        return tag("td", "")
-    number, test = found
-    return tag("td", str(number), class_=test.kind, title=test_text(test))
 
 
 def _plot(answer: IsolationAnswer) -> Markup:

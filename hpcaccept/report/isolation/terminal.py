@@ -13,9 +13,9 @@ from hpcaccept.report.isolation.answer import (
     excluded,
     exit_code_of,
     findings,
-    fold_names,
     missable_text,
     sentence_of,
+    some_names,
     time_text,
     word_of,
 )
@@ -65,7 +65,7 @@ def _rounds(answer: IsolationAnswer) -> Table:
     for number in numbers[:_ROUNDS]:
         tests = [test for test in answer.tests if test.test.round == number]
         bad = [test for test in tests if test.kind != "passed"]
-        named = [f"{fold_names(test.test.nodes)[:60]} {test.kind.replace('_', ' ')}" for test in bad[:_GROUPS]]
+        named = [f"{some_names(test.test.nodes)[:60]} {test.kind.replace('_', ' ')}" for test in bad[:_GROUPS]]
         more = f" and {len(bad) - _GROUPS} more" if len(bad) > _GROUPS else ""
         first = "before" if number == 0 else str(number)
         table.add_row(first, str(len(tests)), str(len(tests) - len(bad)), safe("; ".join(named) + more))
