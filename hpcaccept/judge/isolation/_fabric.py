@@ -19,8 +19,8 @@ from hpcaccept.judge.isolation.levels import Floats
 _KINDS = {"link": 0.4, "leaf": 0.1, "leaf_pair": 0.25, "scale": 0.25}
 
 
-#: Links are looked at where all of them together could be as probable as this; in a fleet of more than so many nodes, the second.
-_MATTERS, _MATTERS_MUCH, _MANY = 0.004, 0.1, 1000
+#: In a fleet of more than so many nodes, links are looked at where all of them together could be as probable as the second.
+_MANY, _MATTERS = 1000, 0.1
 
 
 def sizes_of(nodes: int) -> Ints:
@@ -163,14 +163,14 @@ def _links_could_matter(
     tests: _Tests, suspicious: Bools, tables: list[_Explained], places: list[Ints], by_pair: float
 ) -> bool:
     """Whether the links of the suspicious tests together are so probable that they are worth a table of all pairs."""
-    if not suspicious.any():
-        return False
+    if not suspicious.any() or tests.members.shape[1] <= _MANY:
+        return bool(suspicious.any())
     size = tests.size[suspicious & (tests.gain > 0)].astype(np.float64)
     alone = float((tests.gain.clip(0.0) @ tests.members).max())
     mass = float((size * (size - 1) / 2).sum()) * np.exp(by_pair + alone)
     for table, rows in zip(tables, places, strict=True):
         mass += table.mass_of_pairs(tests.members[rows], by_pair)
-    return bool(mass > (_MATTERS if tests.members.shape[1] <= _MANY else _MATTERS_MUCH))
+    return bool(mass > _MATTERS)
 
 
 def _tests_of(belief: Belief, level: int) -> _Tests:
