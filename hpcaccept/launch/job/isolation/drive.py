@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 #: Bytes of a launcher's output that are looked through.
 _MOST_OF_A_LOG = 256 * 1024
-#: So often the same groups may follow themselves: a fault that comes and goes needs some repetitions, and nothing needs more.
-_SAME_AGAIN = 6
+#: So many rounds may change nothing of what is believed: a fault that comes and goes needs some repetitions, and nothing needs more.
+_UNCHANGED = 6
 #: Tests that have ended are written down together, at least so often.
 _WRITE_S = 0.25
 #: Beyond its own deadlines, what a group may take for imports on cold nodes; and for MPI to start where no image has to be pulled.
@@ -103,7 +103,7 @@ def _rounds(one: _Isolation, until: float) -> EndedIsolation:
 
     rng = np.random.default_rng(one.order.seed)
     number, again = max((test.test.round for test in one.order.before), default=0), 0
-    before: list[list[str]] = []
+    before: tuple[float, ...] = ()
     while True:
         begun = time.monotonic()
         if begun >= until:
@@ -111,11 +111,10 @@ def _rounds(one: _Isolation, until: float) -> EndedIsolation:
         planned = next_round(one.known.belief, _budget(one, until - begun), rng)
         if isinstance(planned, Stop):
             return EndedIsolation(planned.reason, planned.text)
-        asked = [sorted(test.nodes) for test in planned]
-        again = again + 1 if asked == before else 0
-        before = asked
-        if again >= _SAME_AGAIN:
-            return EndedIsolation("exhausted", "the same groups were tested again and again, and tell no more")
+        again = again + 1 if one.known.state == before else 0
+        before = one.known.state
+        if again >= _UNCHANGED:
+            return EndedIsolation("exhausted", f"the last {again} rounds have changed nothing")
         number += 1
         planned = planned if _alone_is_enough(one) else with_partners(planned, _least_suspect(one), one.pairs)
         tests = tuple(replace(test, nodes=tuple(sorted(test.nodes, key=one.place.__getitem__))) for test in planned)

@@ -56,6 +56,11 @@ class KnownSoFar:
         return dict(zip(self.nodes, self._belief.bad.tolist(), strict=True))
 
     @property
+    def state(self) -> tuple[float, ...]:
+        """All that can be decided, to a thousandth: tests that leave it as it is tell no more."""
+        return (round(self._belief.fabric.none, 3), *(round(value, 3) for value in self._belief.bad.tolist()))
+
+    @property
     def settings(self) -> IsolationSettings:
         """With which it was made."""
         return self._settings
