@@ -194,7 +194,15 @@ RUN_PAGES = (
     "docs/how-to/suites-and-settings.md",
 )
 #: What waits for nodes, leaves this machine, or reads a page's own example from its standard input.
-_NEEDS_MORE = {("doctor",), ("isolate",), ("k8s", "collect"), ("nightly", "install"), ("baseline", "build"), ("azure",), ("vast",)}
+_NEEDS_MORE = {
+    ("doctor",),
+    ("isolate",),
+    ("k8s", "collect"),
+    ("nightly", "install"),
+    ("baseline", "build"),
+    ("azure",),
+    ("vast",),
+}
 #: Names of the pages → what the test has made.
 _MADE = {
     "RUN": "run1", "RUN_A": "run1", "RUN_B": "run2", "LAST_WEEK": "run1", "TONIGHT": "run2", "NODE": "node0", "FILE": "here.key",

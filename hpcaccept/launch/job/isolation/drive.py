@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 #: Bytes of a launcher's output that are looked through.
 _MOST_OF_A_LOG = 256 * 1024
 #: So many rounds may change nothing of what is believed: a fault that comes and goes needs some repetitions, and nothing needs more.
-_UNCHANGED = 6
+_UNCHANGED = 3
 #: Tests that have ended are written down together, at least so often.
 _WRITE_S = 0.25
 #: Beyond its own deadlines, what a group may take for imports on cold nodes; and for MPI to start where no image has to be pulled.
