@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 #: Bytes of a launcher's output that are looked through.
 _MOST_OF_A_LOG = 256 * 1024
 #: So many rounds may change nothing of what is believed: a fault that comes and goes needs some repetitions, and nothing needs more.
-_UNCHANGED = 3
+#: Where a node is found already, fewer.
+_UNCHANGED, _UNCHANGED_NAMED = 6, 3
 #: Tests that have ended are written down together, at least so often.
 _WRITE_S = 0.25
 #: Beyond its own deadlines, what a group may take for imports on cold nodes; and for MPI to start where no image has to be pulled.
@@ -113,7 +114,8 @@ def _rounds(one: _Isolation, until: float) -> EndedIsolation:
             return EndedIsolation(planned.reason, planned.text)
         again = again + 1 if one.known.state == before else 0
         before = one.known.state
-        if again >= _UNCHANGED:
+        named = max(one.known.posterior.values()) >= one.order.until
+        if again >= (_UNCHANGED_NAMED if named else _UNCHANGED):
             return EndedIsolation("exhausted", f"the last {again} rounds have changed nothing")
         number += 1
         planned = planned if _alone_is_enough(one) else with_partners(planned, _least_suspect(one), one.pairs)
