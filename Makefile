@@ -7,6 +7,7 @@
 # make gpu      every check, plain loops and telemetry on the GPUs of this machine; OUT=FOLDER for gpu-report.json and .txt
 # make faults   faults made on purpose: what is found, and who is blamed (docs/explanation/detection.md)
 # make detection  simulated fleets: how small a fault is found, how often a healthy node is blamed (the same page)
+# make isolation  simulated fleets: whose fault is found, in how many tests and rounds (docs/explanation/isolation.md)
 # make azure-oracle  the user's own az, in an environment of its own (733 MB), against the server of the tests
 # make vast-oracle  the official client of Vast.ai, in an environment of its own (200 MB), against the server of the tests
 # make mutants  small changes to what decides verdicts: how many of them a test notices (docs/explanation/proven.md); OPTIONS="--seed 2 --only PATH"
@@ -20,10 +21,10 @@ NODES ?= 4
 # Measured: torch 2.14.1 with CUDA 13, on x86_64.
 SIZE := 3 GB to download, 6 GB on disk
 .DEFAULT_GOAL := help
-.PHONY: help accept test test-quick test-pythons other-mpis azure-sdk azure-oracle vast-oracle lint format bench gpu faults detection mutants cluster cluster-down slurm-packages browser-packages image-packages image sqsh clean
+.PHONY: help accept test test-quick test-pythons other-mpis azure-sdk azure-oracle vast-oracle lint format bench gpu faults detection isolation mutants cluster cluster-down slurm-packages browser-packages image-packages image sqsh clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -15
+	@sed -n 's/^# //p' Makefile | head -16
 
 # Each stamp stands for one set of packages; a changed pyproject.toml installs again. The first is checked each time: the Python of
 # .venv must run and have its pip, whose script must name this very folder. A .venv copied from elsewhere runs the programs, and
@@ -128,6 +129,9 @@ faults: .venv/stamp-dev slurm-packages
 
 detection: .venv/stamp-dev
 	$(BIN)/python -m benchmarks.detection --write-docs
+
+isolation: .venv/stamp-dev
+	$(BIN)/python -m benchmarks.isolation --write-docs $(OPTIONS)
 
 # Minutes to hours: a test of the judge is run for each change. Not in CI.
 mutants: .venv/stamp-dev

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _COMMANDS = {
     "doctor": ("doctor", "doctor", "Look along the path from here to a measured number, before any time is spent."),
     "submit": ("submit", "submit", "Test nodes: plan, run, judge and report."),
+    "isolate": ("isolate", "isolate", "Find out which node, link or leaf makes a test of many nodes fail."),
     "status": ("runs", "status", "Say where a run stands."),
     "wait": ("runs", "wait", "Wait for a run, then judge and report it."),
     "cancel": ("runs", "cancel", "End the job of a run; what it has measured is kept."),

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from hpcaccept.cli.completion import complete_run
+from hpcaccept import container
+from hpcaccept.cli.completion import complete_partition, complete_run
 from hpcaccept.errors import UsageError
 from hpcaccept.report import formats
 
@@ -146,3 +147,80 @@ def history_path(**options: Any) -> Path:
     from hpcaccept.config.settings import load_settings
 
     return load_settings(options).settings.history_folder
+
+
+def nodes_options(command: F) -> F:
+    """``--nodes``, ``--nodelist`` and ``--exclude``."""
+    return _all(_NODES, command)
+
+
+def placement_options(command: F) -> F:
+    """Where and how a job's ranks are started."""
+    return _all(_PLACEMENT, command)
+
+
+def _all(options: tuple[Callable[[F], F], ...], command: F) -> F:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+_NODES: tuple[Callable[[Any], Any], ...] = (
+    click.option("-N", "--nodes", type=int, metavar="N", help="How many nodes.  [default: 1]"),
+    click.option("-w", "--nodelist", metavar="NAMES", help="These nodes: node[01-04],node7."),
+    click.option("-x", "--exclude", metavar="NAMES", help="Not these nodes."),
+)
+_PLACEMENT: tuple[Callable[[Any], Any], ...] = (
+    click.option("-p", "--partition", metavar="NAME", shell_complete=complete_partition, help="Slurm partition."),
+    click.option("-A", "--account", metavar="NAME", help="Slurm account."),
+    click.option(
+        "-g",
+        "--gpus-per-node",
+        callback=gpus_per_node,
+        metavar="[TYPE:]N",
+        help="GPUs that each node must have; fewer is a FAIL.  [default: what Slurm's gres say]",
+    ),
+    click.option("--ranks-per-node", type=int, metavar="N", help="MPI ranks per node.  [default: one per GPU, else 1]"),
+    click.option("-t", "--time", metavar="TIME", help="Time limit in Slurm's notation.  [default: an upper estimate]"),
+    click.option("-l", "--launcher", metavar="NAME", cls=LauncherOption),
+    click.option(
+        "--container-image",
+        metavar="IMAGE",
+        help="Run the ranks in this image: REGISTRY#PATH@sha256:…, a tag, a .sqsh or a .sif.",
+    ),
+    click.option("--container-mounts", metavar="SRC:DST[,…]", help="Mount these into the container."),
+    click.option(
+        "--container-env",
+        metavar="NAME=VALUE",
+        multiple=True,
+        callback=variables,
+        help="Set a variable inside, over the image's; may be repeated. Kept in the plan: nothing secret.",
+    ),
+    click.option(
+        "--container-runtime",
+        metavar="NAME",
+        help=f"One of {', '.join(container.built_in_runtimes())}.  [default: pyxis under Slurm, else what is here and takes the image]",
+    ),
+    click.option("--mpi", metavar="TYPE", help="How srun starts MPI.  [default: the best of 'srun --mpi=list']"),
+    click.option(
+        "--slurm",
+        multiple=True,
+        metavar="KEY[=VALUE]",
+        callback=pairs,
+        help="Any other sbatch option; may be repeated.",
+    ),
+    click.option(
+        "--start-timeout",
+        "start_timeout_s",
+        type=click.FloatRange(min=1),
+        metavar="S",
+        help="Seconds for image pull and MPI start.  [default: 300]",
+    ),
+    click.option(
+        "--queue-timeout",
+        "queue_timeout_s",
+        type=click.FloatRange(min=0),
+        metavar="S",
+        help="Stop waiting in the queue after this long.  [default: never]",
+    ),
+)

@@ -154,9 +154,15 @@ def report(
 ) -> int:
     """Judge a run on whatever records exist, and show the report. The exit code is the run's."""
     from hpcaccept.app.run.conclude import evidence_of, judge_run, print_report, save_report, write_report
+    from hpcaccept.store.isolation_journal import read_order
 
     runs_dir, baselines_dir = paths(**options)
     folder = find(runs_dir, run)
+    order = read_order(folder)
+    if order is not None and not order.after_suite:
+        from hpcaccept.app.isolate.answer import conclude_isolation
+
+        return conclude_isolation(folder, order, form, output)
     judged = judge_run(evidence_of(folder), baselines_dir, history_path(**options))
     form = "explained" if explain else form
     if node:

@@ -6,33 +6,31 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpcaccept import container
-from hpcaccept.cli.completion import complete_check, complete_partition, complete_run, complete_suite
+from hpcaccept.cli.completion import complete_check, complete_run, complete_suite
 from hpcaccept.cli.nodes import after_run, after_run_options
 from hpcaccept.cli.options import (
-    LauncherOption,
     baselines_dir_option,
-    gpus_per_node,
     history_path,
-    pairs,
+    nodes_options,
     paths,
+    placement_options,
     runs_dir_option,
     suite_options,
-    variables,
 )
 from hpcaccept.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hpcaccept.model.node_mark import Kind
+    from hpcaccept.store.folder import RunFolder
 
 #: Exit code where the wait was interrupted: the run goes on, and is not judged.
 _INTERRUPTED = 130
 
 
 @click.command()
-@click.option("-N", "--nodes", type=int, metavar="N", help="How many nodes.  [default: 1]")
-@click.option("-w", "--nodelist", metavar="NAMES", help="These nodes: node[01-04],node7.")
-@click.option("-x", "--exclude", metavar="NAMES", help="Not these nodes.")
+@nodes_options
 @click.option(
     "-s",
     "--suite",
@@ -62,53 +60,13 @@ _INTERRUPTED = 130
     help="Change a parameter of a check; may be repeated. 'hpcaccept config --suite' shows all.",
 )
 @click.option("--search", is_flag=True, help="Let matmul search its best shapes; the report says how to keep them.")
-@click.option("-p", "--partition", metavar="NAME", shell_complete=complete_partition, help="Slurm partition.")
-@click.option("-A", "--account", metavar="NAME", help="Slurm account.")
 @click.option(
-    "-g",
-    "--gpus-per-node",
-    callback=gpus_per_node,
-    metavar="[TYPE:]N",
-    help="GPUs that each node must have; fewer is a FAIL.  [default: what Slurm's gres say]",
-)
-@click.option("--ranks-per-node", type=int, metavar="N", help="MPI ranks per node.  [default: one per GPU, else 1]")
-@click.option("-t", "--time", metavar="TIME", help="Time limit in Slurm's notation.  [default: an upper estimate]")
-@click.option("-l", "--launcher", metavar="NAME", cls=LauncherOption)
-@click.option(
-    "--container-image",
-    metavar="IMAGE",
-    help="Run the ranks in this image: REGISTRY#PATH@sha256:…, a tag, a .sqsh or a .sif.",
-)
-@click.option("--container-mounts", metavar="SRC:DST[,…]", help="Mount these into the container.")
-@click.option(
-    "--container-env",
-    metavar="NAME=VALUE",
-    multiple=True,
-    callback=variables,
-    help="Set a variable inside, over the image's; may be repeated. Kept in the plan: nothing secret.",
+    "--isolate",
+    is_flag=True,
+    help="Where a check of all nodes together fails, find out whose fault it is, in the same job.",
 )
 @click.option(
-    "--container-runtime",
-    metavar="NAME",
-    help=f"One of {', '.join(container.built_in_runtimes())}.  [default: pyxis under Slurm, else what is here and takes the image]",
-)
-@click.option("--mpi", metavar="TYPE", help="How srun starts MPI.  [default: the best of 'srun --mpi=list']")
-@click.option(
-    "--slurm", multiple=True, metavar="KEY[=VALUE]", callback=pairs, help="Any other sbatch option; may be repeated."
-)
-@click.option(
-    "--start-timeout",
-    "start_timeout_s",
-    type=click.FloatRange(min=1),
-    metavar="S",
-    help="Seconds for image pull and MPI start.  [default: 300]",
-)
-@click.option(
-    "--queue-timeout",
-    "queue_timeout_s",
-    type=click.FloatRange(min=0),
-    metavar="S",
-    help="Stop waiting in the queue after this long.  [default: never]",
+    "--budget", metavar="TIME", default="20m", show_default=True, help="What the rounds of --isolate may take."
 )
 @click.option(
     "--rerun",
@@ -116,6 +74,7 @@ _INTERRUPTED = 130
     shell_complete=complete_run,
     help="Measure again what failed or was not judged in RUN ('latest', or a part of its name), as it was asked for then.",
 )
+@placement_options
 @runs_dir_option
 @baselines_dir_option
 @click.option("--dry-run", is_flag=True, help="Print every file and command; write and start nothing.")
@@ -129,6 +88,8 @@ def submit(
     changes: tuple[str, ...],
     search: bool,
     rerun: str | None,
+    isolate: bool,
+    budget: str,
     dry_run: bool,
     no_wait: bool,
     cancel_on_interrupt: bool,
@@ -153,11 +114,12 @@ def submit(
       hpcaccept submit --nodes 4 --suite standard --skip storage --set burn.duration_s=600
       hpcaccept submit --nodes 4 --suite full --only matmul --only memory_bandwidth
       hpcaccept submit --rerun latest
+      hpcaccept submit --nodes 256 --suite fabric --isolate
       hpcaccept submit --nodelist node[01-04] --container-image /shared/hpcaccept.sqsh
       hpcaccept submit --nodes 2 --slurm reservation=maint --slurm qos=high --no-wait
     """
     from hpcaccept.app.run.submit import dry_run as show
-    from hpcaccept.app.run.submit import plan_run, start
+    from hpcaccept.app.run.submit import nothing_else, plan_run, start
     from hpcaccept.config.settings import load_settings
 
     if kind and no_wait:
@@ -170,13 +132,18 @@ def submit(
         options, tables, only = _again(rerun, options, tables, only)
     layered = load_settings(options, suite_options=tables)
     plan, folder = plan_run(layered.settings, layered.overrides, only=only, to_show=dry_run)
+    prepare: Callable[[RunFolder], None] = nothing_else
+    if isolate:
+        from hpcaccept.app.isolate.order import isolation_after
+
+        plan, prepare = isolation_after(plan, budget)
     if dry_run:
         click.echo(show(plan, folder))
         return 0
     from hpcaccept.app.doctor.before_queue import must_fit
 
     must_fit(plan, folder)
-    job = start(plan, folder, layered.settings)
+    job = start(plan, folder, layered.settings, prepare)
     click.echo(f"{folder.run_id}: {job.launcher} job {job.id}, suite {plan.suite.name}", err=True)
     if no_wait:
         click.echo(f"Come back with: hpcaccept wait {folder.run_id}", err=True)

@@ -47,9 +47,21 @@ def wait_and_conclude(
         click.echo(
             f"It stays in the queue: hpcaccept wait {folder.run_id}, or hpcaccept cancel {folder.run_id}", err=True
         )
+    from hpcaccept.store.isolation_journal import read_order
+
+    order = read_order(folder)
+    if order is not None and not order.after_suite:
+        from hpcaccept.app.isolate.answer import conclude_isolation
+
+        return conclude_isolation(folder, order, form)
     from hpcaccept.app.run.conclude import conclude
 
-    return conclude(folder, Path(settings.baselines_dir).absolute(), form, state, settings.history_folder)
+    code = conclude(folder, Path(settings.baselines_dir).absolute(), form, state, settings.history_folder)
+    if order is not None:
+        from hpcaccept.app.isolate.answer import follow_up
+
+        follow_up(folder, form)
+    return code
 
 
 def _usual_s(folder: RunFolder) -> float | None:

@@ -8,7 +8,16 @@ from typing import Literal
 #: The last word of a driver that was told to end (SIGTERM): by whom and why, only the scheduler knows.
 CANCELLED = "the job was cancelled"
 Kind = Literal[
-    "started", "started_again", "step_started", "step_ended", "not_entered", "death", "excluded", "retest", "ended"
+    "started",
+    "started_again",
+    "step_started",
+    "step_ended",
+    "not_entered",
+    "death",
+    "excluded",
+    "retest",
+    "isolation",
+    "ended",
 ]
 
 _SAID: dict[Kind, str] = {
@@ -32,7 +41,7 @@ class Event:
 
     Attributes:
         kind: ``started`` (nodes), ``started_again`` (a second attempt, which measured nothing), ``step_started``, ``step_ended``, nodes ``not_entered`` because nothing could be started
-            there, ``death`` of ranks, a node ``excluded`` from the rest, a ``retest`` of suspects, ``ended`` (the driver's last word).
+            there, ``death`` of ranks, a node ``excluded`` from the rest, a ``retest`` of suspects, an ``isolation`` that follows the suite, ``ended`` (the driver's last word).
         at: UTC, ISO 8601.
         step: which step, where it belongs to one.
         nodes: names it speaks of.

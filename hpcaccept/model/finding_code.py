@@ -347,6 +347,59 @@ class FindingCode(enum.Enum):
         "unit/judge/test_acceptance.py::test_a_check_without_a_number_that_could_be_judged_says_what_to_do",
     )
 
+    # --- isolation ---
+
+    ISOLATED_NODE = About(
+        "isolated-node",
+        "Groups of nodes fail, hang or are slow when NODE is among them, and not without it; a test with other partners that are good has confirmed it.",
+        "The tests of the isolation for and against, and the posterior.",
+        "Keep work off NODE (the isolation prints it for --exclude), and look at it alone: hpcaccept submit --nodelist NODE --suite full. "
+        "hpcaccept bundle --node NODE packs what a run has measured there.",
+        "At most the share that --until leaves, given the stated rates of false failures; more where something else slowed the same node each time.",
+        "unit/report/isolation/test_answer.py::test_a_blamed_node_is_a_finding_with_its_tests_and_what_to_do",
+    )
+    ISOLATED_LINK = About(
+        "isolated-link",
+        "Two nodes fail or are slow together, and each of them is good with others.",
+        "The tests of the isolation for and against, and the posterior.",
+        "Look at the cables, ports and routes between NODE: both ends are good with others. Until then keep jobs from using both.",
+        "As of isolated-node.",
+        "unit/report/isolation/test_answer.py::test_a_link_is_named_by_both_ends_and_neither_is_excluded",
+    )
+    ISOLATED_LEAF = About(
+        "isolated-leaf",
+        "Groups across a leaf switch, or across two of them, fail or are slow, and groups within one do not.",
+        "The tests of the isolation for and against, and the posterior.",
+        "Look at the switch and its uplinks (NODE), not at the nodes below it: ibdiagnet, or the counters of the switch.",
+        "As of isolated-node; a wrong topology.",
+        "unit/report/isolation/test_answer.py::test_a_leaf_pair_is_named_as_such",
+    )
+    UNATTRIBUTED_AT_SCALE = About(
+        "unattributed-at-scale",
+        "What was tested fails in large groups only, and no node or link explains it.",
+        "The smallest set of nodes that failed, and smaller ones of the same nodes that passed.",
+        "Run the smallest failing set again by hand, with the logs of the library (NCCL_DEBUG=INFO): limits of memory, connections or time that "
+        "grow with the number of ranks are the usual reason.",
+        "A fault that comes and goes, and came in the large groups.",
+        "unit/report/isolation/test_answer.py::test_what_fails_only_at_scale_blames_nobody_and_names_the_smallest_set",
+    )
+    ISOLATION_UNATTRIBUTED = About(
+        "isolation-unattributed",
+        "A group has failed, and no node or link of it could be confirmed as the reason.",
+        "The smallest set that failed.",
+        "Go on with more time: hpcaccept isolate --run latest --budget 1h. Faults that come and go need more rounds.",
+        "A failure that the surroundings caused once.",
+        "unit/report/isolation/test_answer.py::test_a_small_group_that_failed_without_a_confirmed_reason_is_unattributed",
+    )
+    ISOLATION_DOUBT = About(
+        "isolation-doubt",
+        "A node or link is suspect, and the tests do not make it sure, or no other good partner has confirmed it.",
+        "The tests of the isolation for and against, the posterior, and what else could explain them.",
+        "Go on where it ended: hpcaccept isolate --run latest.",
+        "This is a doubt, and blames nobody.",
+        "unit/report/isolation/test_answer.py::test_a_suspect_that_is_not_confirmed_is_in_doubt_and_blames_nobody",
+    )
+
     # --- limits ---
 
     LIMIT_MISSED = About(

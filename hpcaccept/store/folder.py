@@ -11,6 +11,8 @@
       outputs/00/…     what tools said and wrote, as it was
       attempt          which start of the driver has taken it
       driver.jsonl     what happened to the job
+      isolation.json   what is to be isolated, isolation.jsonl its journal, isolation-report.json and .html its answer
+      isolation/       an isolation that followed in the same job, with the files of a run
       logs/            output of every launcher and rank
       run.h5           everything above as tables (store.run_file)
       report.json      verdicts
@@ -81,6 +83,26 @@ class RunFolder:
     def attempt_file(self) -> Path:
         """Which start of the driver this run belongs to: the first one."""
         return self.path / "attempt"
+
+    @property
+    def isolation_order_file(self) -> Path:
+        """What is to be isolated, where this run is an isolation, or one may follow it."""
+        return self.path / "isolation.json"
+
+    @property
+    def isolation_journal(self) -> Path:
+        """What an isolation has found out."""
+        return self.path / "isolation.jsonl"
+
+    @property
+    def isolation_report(self) -> Path:
+        """The answer of an isolation; the page for a browser lies beside it."""
+        return self.path / "isolation-report.json"
+
+    @property
+    def isolation(self) -> RunFolder:
+        """The isolation that followed this run in its job: a folder like this one."""
+        return RunFolder(self.path / "isolation")
 
     @property
     def logs(self) -> Path:

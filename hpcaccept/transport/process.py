@@ -99,7 +99,7 @@ def run_until(
     Raises:
         LaunchError: there is no such program.
     """
-    with _sink(out) as stdout, _sink(err) as stderr:
+    with sink(out) as stdout, sink(err) as stderr:
         try:
             process = subprocess.Popen(
                 list(command),
@@ -126,7 +126,9 @@ def run_until(
     return process.returncode, late
 
 
-def _sink(file: Path) -> contextlib.AbstractContextManager[int]:
+def sink(file: Path) -> contextlib.AbstractContextManager[int]:
+    """An open file for the output of a command; where none can be made its words are lost, and nothing else."""
+
     @contextlib.contextmanager
     def opened():  # type: ignore[no-untyped-def]
         try:

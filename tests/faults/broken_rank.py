@@ -197,16 +197,28 @@ def _memory(after_s: float, group: str) -> None:
 _END = {"kill": _signalled("KILL"), "stop": _signalled("STOP"), "exit": _exit, "memory": _memory}
 
 
+def _node_of(rank: int) -> str:
+    """The node of a rank: as its launcher says, else by its place in the step, which tells of virtual nodes."""
+    told = os.environ.get("HPCACCEPT_NODE") or os.environ.get("SLURMD_NODENAME")
+    if told:
+        return told
+    step = json.loads((Path(sys.argv[-2]) / "steps" / f"{sys.argv[-1]}.json").read_text())
+    return str(step["nodes"][rank // step["ranks_per_node"]])
+
+
 def main() -> None:
-    """Break what HPCACCEPT_FAULT says on the ranks it names, then be the rank program."""
+    """Break what HPCACCEPT_FAULT says on the ranks or nodes it names, then be the rank program."""
     from hpcaccept.rank.journal_name import rank_from_environment
 
     rank = rank_from_environment(os.environ) or 0
+    node = _node_of(rank)
     for fault in json.loads(os.environ["HPCACCEPT_FAULT"]):
-        if rank in fault.get("ranks", [rank]) and fault.get("step", sys.argv[-1]) == sys.argv[-1]:
-            parameters = {key: value for key, value in fault.items() if key not in ("kind", "ranks", "step")}
+        mine = rank in fault.get("ranks", [rank]) and node in fault.get("nodes", [node])
+        if mine and fault.get("step", sys.argv[-1]) == sys.argv[-1]:
+            parameters = {key: value for key, value in fault.items() if key not in ("kind", "ranks", "nodes", "step")}
             if fault["kind"] == "network":
-                parameters["rank"] = rank
+                # Groups of an isolation number their ranks anew; a node stays in its own network.
+                parameters["rank"] = int(node.removeprefix("node"))
             globals()[fault["kind"]](**parameters)
     sys.argv = sys.argv[2:]  # what stands after "-m hpcaccept.rank" is the rank's
     runpy.run_module("hpcaccept.rank", run_name="__main__", alter_sys=True)

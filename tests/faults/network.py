@@ -69,6 +69,11 @@ class Network:
                 "1:20",
             )
 
+    def blocked(self, one: int, other: int) -> None:
+        """Two nodes do not reach each other from now on; each of them reaches all others."""
+        for here, there in ((one, other), (other, one)):
+            _in(f"{self.prefix}{here}", "ip", "route", "add", "blackhole", f"{self.address(there)}/32")
+
 
 @contextlib.contextmanager
 def network(nodes: int = 4, mbit: int = 400) -> Iterator[Network]:

@@ -24,7 +24,7 @@ from hpcaccept.store.folder import RunFolder
 from hpcaccept.units import show
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from hpcaccept.config.settings import Settings
     from hpcaccept.config.suites import SuiteText
@@ -34,7 +34,12 @@ if TYPE_CHECKING:
 
 
 def plan_run(
-    settings: Settings, overrides: Sequence[SuiteText] = (), *, only: Sequence[str] = (), to_show: bool = False
+    settings: Settings,
+    overrides: Sequence[SuiteText] = (),
+    *,
+    only: Sequence[str] = (),
+    to_show: bool = False,
+    suite: Suite | None = None,
 ) -> tuple[Plan, RunFolder]:
     """The plan and its folder, not yet made. Nothing is written or started.
 
@@ -43,6 +48,7 @@ def plan_run(
         overrides: what the site and the command line change in the suite.
         only: checks of the suite that are wanted (and ``identity``, to which results are bound); none: all of them.
         to_show: the plan is shown and not submitted: a launcher that is named need not answer.
+        suite: that is run; None: the one that the settings name.
 
     Raises:
         UsageError: settings or suite are wrong, or the launcher cannot be used here.
@@ -55,7 +61,7 @@ def plan_run(
         settings = replace(settings, gpus_per_node=0 if away else place.default_gpus(settings.partition))
     if settings.mpi == "auto" and not away:
         settings = replace(settings, mpi=place.default_mpi())
-    plan = plan_of(settings, overrides, launcher, only=only)
+    plan = plan_of(settings, overrides, launcher, only=only, suite=suite)
     return plan, RunFolder(_one_line(Path(settings.runs_dir).absolute()) / plan.run_id)
 
 
@@ -83,7 +89,12 @@ def schedulers_words(settings: Settings) -> tuple[str, ...]:
 
 
 def plan_of(
-    settings: Settings, overrides: Sequence[SuiteText], launcher: str, run_id: str = "", only: Sequence[str] = ()
+    settings: Settings,
+    overrides: Sequence[SuiteText],
+    launcher: str,
+    run_id: str = "",
+    only: Sequence[str] = (),
+    suite: Suite | None = None,
 ) -> Plan:
     """The plan for settings in which the GPUs per node and the type of MPI are decided.
 
@@ -93,14 +104,16 @@ def plan_of(
         launcher: module name in hpcaccept.launch.
         run_id: of the run; empty: a new one.
         only: see ``plan_run``.
+        suite: that is run; None: the one that the settings name.
 
     Raises:
         UsageError: settings or suite are wrong.
     """
     gpus = settings.gpus_per_node
     name = settings.suite if settings.suite != "auto" else ("quick" if gpus else "cpu")
-    text = read_suite(name)
-    suite = resolve_suite(text, (*overrides, *only_these(text, only)))
+    if suite is None:
+        text = read_suite(name)
+        suite = resolve_suite(text, (*overrides, *only_these(text, only)))
     _must_be_reachable(suite)
     request = request_of(settings, gpus)
     now = datetime.now(timezone.utc)
@@ -144,13 +157,20 @@ def _must_be_reachable(suite: Suite) -> None:
             )
 
 
-def start(plan: Plan, folder: RunFolder, settings: Settings) -> JobRef:
+def nothing_else(folder: RunFolder) -> None:
+    """A job needs nothing else in its folder."""
+
+
+def start(
+    plan: Plan, folder: RunFolder, settings: Settings, prepare: Callable[[RunFolder], None] = nothing_else
+) -> JobRef:
     """Make the run folder and start the job; when the launcher refuses, the folder is removed again.
 
     Args:
         plan: of the run.
         folder: that is made.
         settings: where history and baselines are, of which the job gets what it needs.
+        prepare: writes into the folder what else the job needs.
 
     Raises:
         RunError: the folder cannot be made.
@@ -161,6 +181,7 @@ def start(plan: Plan, folder: RunFolder, settings: Settings) -> JobRef:
     try:
         folder.write_plan(plan)
         leave_known(plan, folder, settings)
+        prepare(folder)
         job = launch.load(plan.launcher).submit(plan, folder)
     except (LaunchError, StoreError, OSError) as fault:
         import shutil

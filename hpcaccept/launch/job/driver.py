@@ -6,6 +6,7 @@ Started as ``python -m hpcaccept.launch.job.driver RUN_FOLDER`` with the host's 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import sys
@@ -22,21 +23,23 @@ from hpcaccept.launch.job.environment import of_ranks, on_nodes
 from hpcaccept.launch.job.events import Events
 from hpcaccept.launch.job.failure import Loss, RankLogs, loss_of, misfit_of, narrowed, seen_to_die
 from hpcaccept.launch.job.own_fault import last_words
-from hpcaccept.launch.job.preflight import opening, reckon_entry
+from hpcaccept.launch.job.preflight import entry_of, opening, reckon_entry
 from hpcaccept.launch.job.queue import StepQueue, after, next_step, without
-from hpcaccept.launch.job.rank_logs import first_rank_started, rank_logs_of, some_rank_has_ended
+from hpcaccept.launch.job.rank_logs import first_rank_started, lost_nodes, rank_logs_of, some_rank_has_ended
 from hpcaccept.launch.job.retest import retest_of
 from hpcaccept.model.event import CANCELLED
 from hpcaccept.parse.rank_exits import parse_deaths
 from hpcaccept.parse.slurm.refusals import explain_srun
 from hpcaccept.parse.ssh_errors import explain_ssh
 from hpcaccept.store.folder import FULL, RunFolder
+from hpcaccept.store.isolation_journal import read_order
 from hpcaccept.transport.process import run_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hpcaccept.model.event import Kind
+    from hpcaccept.model.isolation_order import IsolationOrder
     from hpcaccept.model.plan import Plan, Step
 
 #: What ranks may spend beyond their checks: importing torch on a cold node, saying goodbye.
@@ -151,20 +154,66 @@ def _drive(folder: RunFolder, events: Events) -> tuple[str, str]:
     stop = _Stop(launcher)
     nodes = launcher.nodes(plan, os.environ)
     events.say("started", nodes=nodes, job=os.environ.get("SLURM_JOB_ID", ""))
-    queue = opening(plan, nodes)
+    order = read_order(folder)
     try:
-        while True:
-            step, queue = next_step(_reachable(plan, folder, events, queue))
-            if step is None:
-                return "", ""
-            code, late = _launch(plan, folder, events, step, stop)
-            if stop.why:
-                return stop.why, KEPT
-            queue, why = reckon(folder, events, queue, step, code=code, late=late, runtime=plan.image.runtime)
-            if why:
-                return why
+        if order is None or order.after_suite:
+            why = _steps(plan, folder, events, opening(plan, nodes), stop)
+            if not any(why) and order is not None:
+                why = _isolate_after(plan, folder, events, order, stop)
+            return why
+        # The step that asks which nodes can be entered, where there is one, and no checks.
+        why = _steps(plan, folder, events, entry_of(plan, nodes), stop)
+        return why if any(why) else _isolate(plan, folder, events, order, nodes, stop)
     finally:
         _leave(plan, folder, nodes)
+
+
+def _steps(plan: Plan, folder: RunFolder, events: Events, queue: StepQueue, stop: _Stop) -> tuple[str, str]:
+    """Every step of a queue, in turn."""
+    while True:
+        step, queue = next_step(_reachable(plan, folder, events, queue))
+        if step is None:
+            return "", ""
+        code, late = _launch(plan, folder, events, step, stop)
+        if stop.why:
+            return stop.why, KEPT
+        queue, why = reckon(folder, events, queue, step, code=code, late=late, runtime=plan.image.runtime)
+        if why:
+            return why
+
+
+def _isolate(
+    plan: Plan, folder: RunFolder, events: Events, order: IsolationOrder, nodes: tuple[str, ...], stop: _Stop
+) -> tuple[str, str]:
+    """Rounds of an isolation on the nodes that can be used."""
+    from hpcaccept.launch.job.isolation.drive import isolate
+
+    launcher = launch.load(plan.launcher)
+    faults = launcher.unreachable(plan, nodes, folder, os.environ)
+    for node, (cause, remedy) in faults.items():
+        events.say("not_entered", nodes=(node,), detail=f"{node} {cause}", remedy=remedy)
+    lost = lost_nodes(folder) | set(faults)
+    usable = tuple(node for node in nodes if node not in lost)
+    if len(usable) < 2:
+        return f"{len(usable)} of {len(nodes)} nodes can be used, and an isolation needs two", "See 'hpcaccept doctor'."
+    left_s = launcher.seconds_left(os.environ)
+    time_s = math.inf if left_s is None else left_s - WARNING_S
+    isolate(plan, folder, order, usable, should_stop=lambda: bool(stop), time_s=time_s)
+    return (stop.why, KEPT) if stop.why else ("", "")
+
+
+def _isolate_after(
+    plan: Plan, folder: RunFolder, events: Events, order: IsolationOrder, stop: _Stop
+) -> tuple[str, str]:
+    """Where the suite has shown a fault that groups can tell apart, its isolation, in a folder of its own."""
+    from hpcaccept.launch.job.isolation.after_suite import begin_isolation
+
+    begun = begin_isolation(plan, folder, order)
+    if begun is None:
+        return "", ""
+    its_plan, its_folder, its_order, nodes = begun
+    events.say("isolation", check=its_order.check, nodes=nodes, detail=its_order.before[-1].how)
+    return _isolate(its_plan, its_folder, events, its_order, nodes, stop)
 
 
 def _leave(plan: Plan, folder: RunFolder, nodes: tuple[str, ...]) -> None:

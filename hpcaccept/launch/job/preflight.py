@@ -34,6 +34,11 @@ def opening(plan: Plan, nodes: tuple[str, ...]) -> StepQueue:
     return StepQueue((look, *steps) if plan.image.reference and traits.enters_first else steps)
 
 
+def entry_of(plan: Plan, nodes: tuple[str, ...]) -> StepQueue:
+    """The same without the checks: empty where nothing has to be entered."""
+    return StepQueue(opening(plan, nodes).steps[:-1])
+
+
 def reckon_entry(
     events: Events, queue: StepQueue, step: Step, words: RankLogs, stderr: str, *, late: bool, runtime: str
 ) -> tuple[StepQueue, tuple[str, str] | None]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hpcaccept.launch.job.failure import RankLogs
+from hpcaccept.model.event import Event
 from hpcaccept.model.record import (
     Interruption,
     RankExited,
@@ -79,6 +80,17 @@ def _with_interruption(record: Record) -> Record:
         return record
     found = next((kind for begin, kind in _FORMER_CAUSES if record.cause.startswith(begin)), None)
     return replace(record, interruption=found) if found else record
+
+
+def lost_nodes(folder: RunFolder) -> set[str]:
+    """Nodes that the driver has left out so far: they could not be entered, or cost too many steps."""
+    words = read(folder.driver_log) if folder.driver_log.exists() else ()
+    return {
+        node
+        for word in words
+        if isinstance(word, Event) and word.kind in ("not_entered", "excluded")
+        for node in word.nodes
+    }
 
 
 def first_rank_started(folder: RunFolder, step: str) -> RankStarted | None:

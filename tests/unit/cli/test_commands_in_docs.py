@@ -197,6 +197,7 @@ RUN_PAGES = (
 #: from its standard input.
 _NEEDS_MORE = {
     ("doctor",),
+    ("isolate",),
     ("k8s", "collect"),
     ("nightly", "install"),
     ("baseline", "build"),

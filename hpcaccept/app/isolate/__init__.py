@@ -1,0 +1,1 @@
+"""``hpcaccept isolate``: what is ordered, and what the journal of its rounds answers."""

@@ -1,0 +1,1 @@
+"""Simulated fleets with known faults, isolated by our own rounds and by those of others."""
