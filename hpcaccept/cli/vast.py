@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hpcaccept.app.vast.results import Results
     from hpcaccept.app.vast.selection import Planned
     from hpcaccept.app.vast.session import Session
+    from hpcaccept.app.vast.tester import Tester
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -206,7 +207,7 @@ def _caps(command: F) -> F:
             default="rented",
             show_default=True,
             metavar="SUITE",
-            help="Suite that runs on each machine.",
+            help="Suite that runs on each machine; a .toml file is sent there.",
         ),
         click.option(
             "--at-once",
@@ -325,11 +326,13 @@ def autoverify(text: str, most: int | None, **options: Any) -> int:
 def _verified(
     session: Session, machines: Sequence[int], offers: Sequence[Any], unreadable: Sequence[Any], options: dict[str, Any]
 ) -> int:
+    from hpcaccept.app.vast import standard_tester
     from hpcaccept.app.vast import verify as verifying
     from hpcaccept.app.vast.selection import plan
     from hpcaccept.provider.vast.requirements import read_set
 
     caps = _caps_of(options)
+    tester = standard_tester.standard_tester(options["suite"])
     requirements = read_set(options["set_name"])
     planned = plan(
         machines, offers, caps, options["image"] or "image:{cuda}", requirements, options["disk_gb"], unreadable
@@ -339,15 +342,17 @@ def _verified(
     run = verifying.new_run()
     folder = options["folder"] or verifying.RUNS / run
     order = verifying.Order(planned, caps, options["image"], requirements.name, folder, run, options["disk_gb"])
-    return _carried_out(session, order, options)
+    return _carried_out(session, order, tester, options)
 
 
 def _resumed(session: Session, folder: Path, options: dict[str, Any]) -> int:
+    from hpcaccept.app.vast import standard_tester
     from hpcaccept.app.vast import verify as verifying
     from hpcaccept.app.vast.selection import offers_of_machines, plan
     from hpcaccept.provider.vast.requirements import read_set
 
     caps = _caps_of(options)
+    tester = standard_tester.standard_tester(options["suite"])
     requirements = read_set(options["set_name"])
     if not options["yes"]:
         from hpcaccept.app.vast import results as resulting
@@ -364,7 +369,7 @@ def _resumed(session: Session, folder: Path, options: dict[str, Any]) -> int:
     order = verifying.Order(
         planned, caps, options["image"], requirements.name, folder, found.begun.run, options["disk_gb"], spent=spent
     )
-    return _carried_out(session, order, options)
+    return _carried_out(session, order, tester, options)
 
 
 def _caps_of(options: dict[str, Any]) -> Caps:
@@ -413,11 +418,10 @@ def _dry_run(planned: Sequence[Planned], caps: Caps, options: dict[str, Any]) ->
     return 3
 
 
-def _carried_out(session: Session, order: Any, options: dict[str, Any]) -> int:
+def _carried_out(session: Session, order: Any, tester: Tester, options: dict[str, Any]) -> int:
     from hpcaccept.app.vast import guard as guarding
     from hpcaccept.app.vast import results as resulting
     from hpcaccept.app.vast import session as sessions
-    from hpcaccept.app.vast import standard_tester
     from hpcaccept.app.vast.verify import verify as carry_out
 
     say = _complain if options["as_json"] else _say
@@ -425,7 +429,7 @@ def _carried_out(session: Session, order: Any, options: dict[str, Any]) -> int:
     results = carry_out(
         session,
         order,
-        standard_tester.standard_tester(options["suite"]),
+        tester,
         say,
         lambda: guarding.post(order.folder, order.run, server, key),
     )

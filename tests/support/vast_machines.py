@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcaccept.app.tester import keys
+from hpcaccept.config.suites import read_suite
 from support.lying_testers import Machine, listening
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ about = "A rented machine of the tests."
 baseline = "optional"
 
 [checks.identity]
+
+[limits."identity.cores"]
+lower = 1
+unit = "cores"
+source = "a machine of the tests"
 
 [checks.dgemm]
 blocks = 2
@@ -99,7 +105,9 @@ class _Suite:
 
     def on_result(self, request: Request, plain: dict[str, Any]) -> Any:
         verdict = {"outcome": "PASS", "check": "matmul", "metric": "rate_flops", "required": True}
-        return {"exit_code": 0, "conclusion": {"word": "ACCEPTED"}, "nodes": {"node": "PASS"}, "verdicts": [verdict]}
+        checks = [{"name": name, "outcome": "PASS"} for name in read_suite("rented").tables["checks"]]
+        passed = {"exit_code": 0, "conclusion": {"word": "ACCEPTED"}, "nodes": {"node": "PASS"}}
+        return {**passed, "checks": checks, "verdicts": [verdict]}
 
 
 class _Token(str):

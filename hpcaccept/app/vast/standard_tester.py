@@ -12,8 +12,13 @@ from hpcaccept.app.tester import keys
 from hpcaccept.app.tester.examine import Claim as Proven
 from hpcaccept.app.tester.examine import Plan, collect
 from hpcaccept.app.tester.remote import RemoteTester, is_over
-from hpcaccept.app.vast.suite_result import code_of_report
+from hpcaccept.app.tester.suite import MOST_SUITE_BYTES
+from hpcaccept.app.vast.suite_result import code_of_report, demanded
 from hpcaccept.app.vast.tester import Judgement
+from hpcaccept.bounded import read_bytes
+from hpcaccept.config.suites import BUILT_IN, read_suite
+from hpcaccept.errors import UsageError
+from hpcaccept.plan.resolve import resolve_suite
 from hpcaccept.proof.judge import judge, overall
 from hpcaccept.serial import to_plain
 from hpcaccept.transport.tester_client import TesterFault
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
 
     from hpcaccept.app.tester.remote import Status
     from hpcaccept.app.vast.tester import Claim, Deadlines
+    from hpcaccept.model.suite import Suite
     from hpcaccept.proof.transcript import Transcript
     from hpcaccept.proof.verdict import ProofVerdict
 
@@ -54,15 +60,25 @@ class _Ends(Exception):
 class StandardTester:
     """See above; ``app.vast.tester.Tester``."""
 
-    def __init__(self, suite: str = "rented", plan: Plan | None = None, *, global_only: bool = True) -> None:
+    def __init__(
+        self,
+        suite: str = "rented",
+        plan: Plan | None = None,
+        *,
+        global_only: bool = True,
+        known: Suite | None = None,
+        toml: str = "",
+    ) -> None:
         """Nothing is asked yet.
 
         Args:
-            suite: that runs on the machine.
+            suite: name of the suite that runs on the machine.
             plan: how hard the proof is; None: as for any machine.
             global_only: refuse addresses of this machine and of private networks.
+            known: what that suite holds: its checks must be in the machine's report. None: any report will do.
+            toml: text of a suite of one's own, which is sent to the machine and runs there instead.
         """
-        self.suite = suite
+        self.suite, self._known, self._toml = suite, known, toml
         self.plan = plan or Plan()
         self._global_only = global_only
 
@@ -89,7 +105,8 @@ class StandardTester:
     ) -> Judgement:
         """Connect, challenge all GPUs at once, run the suite; what needs no machine is computed by ``later``."""
         began = time.monotonic()
-        talk = _Conversation(claim, deadlines, self.plan, say, stopped, began)
+        expected = demanded(self._known, claim.num_gpus) if self._known else ()
+        talk = _Conversation(claim, deadlines, self.plan, say, stopped, began, expected, self._toml)
         try:
             tester = talk.connect(address, port, secret, global_only=self._global_only)
             talk.ready(tester)
@@ -149,8 +166,11 @@ class _Conversation:
         say: Callable[[str], None],
         stopped: Callable[[], bool],
         began: float,
+        expected: tuple[str, ...] = (),
+        toml: str = "",
     ) -> None:
         self.claim, self.deadlines, self.plan = claim, deadlines, plan
+        self._expected, self._toml = expected, toml
         self._say, self._stopped, self._began = say, stopped, began
 
     def left_s(self) -> float:
@@ -248,7 +268,7 @@ class _Conversation:
 
     def run_suite(self, tester: RemoteTester) -> tuple[str, str, dict[str, Any]]:
         """Progress until the suite says that it is over, then its report."""
-        tester.start_suite()
+        tester.start_suite(self._toml)
         began = time.monotonic()
         count, heard, faults = 0, began, 0
         while True:
@@ -276,17 +296,33 @@ class _Conversation:
 
     def _report(self, tester: RemoteTester, last: str) -> tuple[str, str, dict[str, Any]]:
         try:
-            code, text, claimed = code_of_report(tester.result())
+            code, text, claimed = code_of_report(tester.result(), self._expected)
         except TesterFault as fault:
             if fault.fault == "refused":
                 return "tester-crashed", last, {}
             raise
-        # A run with values that have no baseline ends with 3; any other end contradicts a report without a fault.
-        if code == "verified" and last != "DONE" and not last.endswith("(exit code 3)"):
+        # Any other end contradicts a report in which everything passed.
+        if code == "verified" and last != "DONE":
             return "not-judged", last, claimed
         return code, text, claimed
 
 
-def standard_tester(suite: str) -> StandardTester:
-    """The tester of the command line."""
-    return StandardTester(suite)
+def standard_tester(suite: str, **more: Any) -> StandardTester:
+    """The tester of the command line.
+
+    Args:
+        suite: name of a suite that comes with hpcaccept, or a ``.toml`` file of this side, which is sent to the machine.
+        more: as ``StandardTester``.
+
+    Raises:
+        UsageError: there is no such suite, or it is none.
+    """
+    text = read_suite(suite)
+    known = resolve_suite(text)
+    if text.file.parent == BUILT_IN:
+        return StandardTester(suite, known=known, **more)
+    try:
+        own = read_bytes(text.file, follow=True, most=MOST_SUITE_BYTES).decode("utf-8")
+    except OSError as fault:
+        raise UsageError(f"Cannot send {text.file} to a machine: {fault.strerror}.") from None
+    return StandardTester(known=known, toml=own, **more)
