@@ -200,7 +200,7 @@ def _caps(command: F) -> F:
             envvar="HPCACCEPT_VAST_IMAGE",
             default="",
             metavar="REF",
-            help="Image with hpcaccept; {cuda} stands for 12.8 and the like.  [env: HPCACCEPT_VAST_IMAGE]",
+            help="Image with hpcaccept; {cuda} stands for 12.8 and the like.  [env: HPCACCEPT_VAST_IMAGE; default: one of PyTorch's, to which hpcaccept is sent]",
         ),
         click.option(
             "--suite",
@@ -281,7 +281,7 @@ def verify(machines: tuple[int, ...], resume: Path | None, **options: Any) -> in
 
     \b
     Example:
-      hpcaccept vast verify 4711 4712 --image REGISTRY/hpcaccept:cuda-{cuda} --max-usd 2 --max-hours 2 --yes
+      hpcaccept vast verify 4711 4712 --max-usd 2 --max-hours 2 --yes
     """
     from hpcaccept.app.vast.selection import offers_of_machines
     from hpcaccept.errors import UsageError
@@ -308,7 +308,7 @@ def autoverify(text: str, most: int | None, **options: Any) -> int:
 
     \b
     Example:
-      hpcaccept vast autoverify --most 10 --image REGISTRY/hpcaccept:cuda-{cuda} --max-usd 20 --max-hours 3 --yes
+      hpcaccept vast autoverify --most 10 --max-usd 20 --max-hours 3 --yes
     """
     from hpcaccept.app.vast.selection import UNVERIFIED, unverified
 
@@ -332,16 +332,14 @@ def _verified(
     from hpcaccept.provider.vast.requirements import read_set
 
     caps = _caps_of(options)
-    tester = standard_tester.standard_tester(options["suite"])
+    tester = standard_tester.standard_tester(options["suite"], deliver=not options["image"])
     requirements = read_set(options["set_name"])
-    planned = plan(
-        machines, offers, caps, options["image"] or "image:{cuda}", requirements, options["disk_gb"], unreadable
-    )
+    planned = plan(machines, offers, caps, options["image"], requirements, options["disk_gb"], unreadable)
     if not options["yes"]:
         return _dry_run(planned, caps, options)
     run = verifying.new_run()
     folder = options["folder"] or verifying.RUNS / run
-    order = verifying.Order(planned, caps, options["image"], requirements.name, folder, run, options["disk_gb"])
+    order = verifying.Order(planned, caps, _image_name(options), requirements.name, folder, run, options["disk_gb"])
     return _carried_out(session, order, tester, options)
 
 
@@ -352,7 +350,7 @@ def _resumed(session: Session, folder: Path, options: dict[str, Any]) -> int:
     from hpcaccept.provider.vast.requirements import read_set
 
     caps = _caps_of(options)
-    tester = standard_tester.standard_tester(options["suite"])
+    tester = standard_tester.standard_tester(options["suite"], deliver=not options["image"])
     requirements = read_set(options["set_name"])
     if not options["yes"]:
         from hpcaccept.app.vast import results as resulting
@@ -367,9 +365,15 @@ def _resumed(session: Session, folder: Path, options: dict[str, Any]) -> int:
     offers, unreadable = offers_of_machines(session, again) if again else ([], [])
     planned = plan(again, offers, caps, options["image"], requirements, options["disk_gb"], unreadable)
     order = verifying.Order(
-        planned, caps, options["image"], requirements.name, folder, found.begun.run, options["disk_gb"], spent=spent
+        planned, caps, _image_name(options), requirements.name, folder, found.begun.run, options["disk_gb"], spent=spent
     )
     return _carried_out(session, order, tester, options)
+
+
+def _image_name(options: dict[str, Any]) -> str:
+    from hpcaccept.provider.vast.images import PUBLISHED_NAME
+
+    return options["image"] or PUBLISHED_NAME
 
 
 def _caps_of(options: dict[str, Any]) -> Caps:
@@ -379,7 +383,6 @@ def _caps_of(options: dict[str, Any]) -> Caps:
 
     if options["yes"]:
         missing = [f"--{name.replace('_', '-')}" for name in ("max_usd", "max_hours") if options[name] is None]
-        missing += [] if options["image"] else ["--image"]
         if missing:
             raise UsageError(f"--yes rents machines and needs {', '.join(missing)}.", "Without --yes it is a dry run.")
     caps = Caps(
@@ -414,7 +417,7 @@ def _dry_run(planned: Sequence[Planned], caps: Caps, options: dict[str, Any]) ->
     _say(
         f"Dry run: {would} of {len(planned)} machines would be rented, {caps.at_once} at once, for at most {most_usd(planned):.4f} USD in all."
     )
-    _say("Add --yes with --max-usd, --max-hours and --image to rent them.")
+    _say("Add --yes with --max-usd and --max-hours to rent them.")
     return 3
 
 

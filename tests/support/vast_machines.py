@@ -65,12 +65,18 @@ class Machines:
         home.mkdir(parents=True)
         if liar := self.liars.get(instance["machine_id"]):
             return self._lie(liar, instance["onstart"], home)
+        # No rental of a test installs anything on the machine that it runs on.
+        stub = self.folder / "bin" / "apt-get"
+        stub.parent.mkdir(exist_ok=True)
+        stub.write_text("#!/bin/sh\nexit 1\n")
+        stub.chmod(0o755)
         port = free_port()
         command = re.sub(r"--port 5000\b", f"--host 127.0.0.1 --port {port} --device cpu", instance["onstart"])
         assert command != instance["onstart"]
         environ = {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": f"{self.folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": str(home),
+            "TMPDIR": str(home),
             "LANG": "C.UTF-8",
             "OMP_NUM_THREADS": "1",
         }

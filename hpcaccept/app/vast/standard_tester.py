@@ -13,6 +13,7 @@ from hpcaccept.app.tester.examine import Claim as Proven
 from hpcaccept.app.tester.examine import Plan, collect
 from hpcaccept.app.tester.remote import RemoteTester, is_over
 from hpcaccept.app.tester.suite import MOST_SUITE_BYTES
+from hpcaccept.app.vast import delivery
 from hpcaccept.app.vast.suite_result import code_of_report, demanded
 from hpcaccept.app.vast.tester import Judgement
 from hpcaccept.bounded import read_bytes
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 #: Seconds between two looks; the official self-test takes 20.
 _LOOK_S = 2.0
 _TICK_S = 0.2
+#: For sending hpcaccept, 1.3 MB: a line of 0.1 Mb/s does it.
+_SEND_S = 120.0
 #: Beginning of what a client says of its own steps, among the machine's lines.
 _OURS = "hpcaccept: "
 #: Of a server after its client has gone: it ends by itself, should the machine outlive its rental.
@@ -68,6 +71,7 @@ class StandardTester:
         global_only: bool = True,
         known: Suite | None = None,
         toml: str = "",
+        deliver: bool = False,
     ) -> None:
         """Nothing is asked yet.
 
@@ -77,7 +81,9 @@ class StandardTester:
             global_only: refuse addresses of this machine and of private networks.
             known: what that suite holds: its checks must be in the machine's report. None: any report will do.
             toml: text of a suite of one's own, which is sent to the machine and runs there instead.
+            deliver: send hpcaccept to the machine, whose image has none.
         """
+        self.setup_s = delivery.MOST_S if deliver else 0.0
         self.suite, self._known, self._toml = suite, known, toml
         self.plan = plan or Plan()
         self._global_only = global_only
@@ -89,9 +95,11 @@ class StandardTester:
     def start_command(self, secret: bytes, claim: Claim, test_s: float) -> str:
         """Only what the machine must know of the secret: who reads it can pose as the machine, and cannot use the tester."""
         lines = [f"export {name}={shlex.quote(value)}" for name, value in keys.environment(secret).items()]
-        serve = ["hpcaccept", "tester", "serve", "--port", "5000", "--suite", self.suite]
+        serve = ["tester", "serve", "--port", "5000", "--suite", self.suite]
         serve += ["--suite-deadline", f"{test_s:g}", "--lifetime", f"{test_s + _AFTERLIFE_S:g}"]
-        return "\n".join([*lines, f"exec {shlex.join(serve)}"])
+        if self.setup_s:
+            return delivery.start_command(lines, serve)
+        return "\n".join([*lines, f"exec hpcaccept {shlex.join(serve)}"])
 
     def judge(
         self,
@@ -108,7 +116,7 @@ class StandardTester:
         expected = demanded(self._known, claim.num_gpus) if self._known else ()
         talk = _Conversation(claim, deadlines, self.plan, say, stopped, began, expected, self._toml)
         try:
-            tester = talk.connect(address, port, secret, global_only=self._global_only)
+            tester = talk.connect(address, port, secret, global_only=self._global_only, deliver=bool(self.setup_s))
             talk.ready(tester)
             transcript = talk.prove(tester)
         except _Ends as end:
@@ -199,9 +207,20 @@ class _Conversation:
                 return
             time.sleep(min(_TICK_S, left))
 
-    def connect(self, address: str, port: int, secret: bytes, *, global_only: bool) -> RemoteTester:
-        """Until it answers and knows the key of this rental."""
+    def connect(
+        self, address: str, port: int, secret: bytes, *, global_only: bool, deliver: bool = False
+    ) -> RemoteTester:
+        """Until it answers and knows the key of this rental; what it is to be sent first is sent once.
+
+        Who answers as a tester without having taken it is asked like any other: what runs there proves itself, or does not.
+        """
+        sent = not deliver
         while True:
+            if not sent and delivery.send(
+                address, port, deadline_s=min(_SEND_S, self.left_s()), global_only=global_only
+            ):
+                sent = True
+                self._say(f"{_OURS}sent to the machine, which installs what it needs")
             try:
                 tester = RemoteTester.connect(
                     address, port, secret, deadline_s=min(20.0, self.left_s()), global_only=global_only
@@ -210,7 +229,11 @@ class _Conversation:
                 return tester
             except TesterFault as fault:
                 waited = time.monotonic() - self._began
-                if fault.fault not in ("network", "timeout") or waited > self.deadlines.connect_s:
+                if fault.fault not in ("network", "timeout"):
+                    raise
+                if waited > self.deadlines.connect_s:
+                    if not sent:
+                        raise _Ends("tester-unreachable", "hpcaccept could not be sent to the machine") from None
                     raise
             self.wait()
 
