@@ -295,7 +295,7 @@ def _listed(offer: Offer | None) -> dict[str, Any]:
 def _decide(fleet: Fleet, decided: Decided) -> None:
     fleet.write(decided)
     failure = failures.FAILURES.get(decided.code)
-    words = failure.summary if failure else "the proof holds, and no check found a fault"
+    words = failure.summary if failure else "the proof holds, and every check of the suite passed"
     fleet.say(
         f"machine {decided.machine}: {failures.outcome_of(decided.code)} [{decided.code}] {words}{f' ({decided.text})' if decided.text else ''}"
     )

@@ -20,7 +20,7 @@ from hpcaccept.app.vast import delivery
 from hpcaccept.errors import UsageError
 from hpcaccept.provider.vast.requests import MOST_ONSTART
 from hpcaccept.transport import one_file
-from hpcaccept.transport.tester_client import TesterFault
+from hpcaccept.transport.tester_client import TesterFault as Fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,17 +136,17 @@ def test_who_answers_otherwise_has_not_taken_it(answer: bytes) -> None:
 def test_who_never_answers_is_left_in_time() -> None:
     with socket.create_server((HERE, 0)) as server:
         began = time.monotonic()
-        with pytest.raises(TesterFault) as left:
+        with pytest.raises(Fault) as left:
             put(server.getsockname()[1], b"files", deadline_s=0.3)
         assert left.value.fault == "timeout"
         assert time.monotonic() - began < 10
-    with pytest.raises(TesterFault) as nobody:
+    with pytest.raises(Fault) as nobody:
         put(free_port(), b"files")
     assert nobody.value.fault == "network"
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.7", "fe80::1", "example.org"])
 def test_files_go_to_public_addresses_only(address: str) -> None:
-    with pytest.raises(TesterFault) as refused:
+    with pytest.raises(Fault) as refused:
         delivery.send(address, 5000, deadline_s=1.0)
     assert refused.value.fault == "malformed"
