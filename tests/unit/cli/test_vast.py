@@ -192,8 +192,9 @@ def test_without_yes_nothing_is_rented(server: VastServer, run: Run) -> None:
     [
         (("11", "--yes", "--max-usd", "1", "--image", "a:b"), "needs --max-hours"),
         (("11", "--yes", "--max-hours", "1", "--image", "a:b"), "needs --max-usd"),
-        (("11", "--yes", "--max-hours", "1", "--max-usd", "1"), "needs --image"),
-        (("11", "--yes"), "needs --max-usd, --max-hours, --image"),
+        (("11", "--yes"), "needs --max-usd, --max-hours."),
+        (("11", "--suite", "rentet"), "There is no suite 'rentet'"),
+        (("11", "--suite", "absent.toml"), "absent.toml"),
         (("11", "--max-hours", "0.5"), "one rental may take"),
         ((), "Name machines"),
         (("11", "--resume", "x"), "not both"),
