@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hpcaccept.cli.finite import FiniteRange
 from hpcaccept.cli.vast_audit import audit
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def _caps(command: F) -> F:
         click.option(
             "--disk",
             "disk_gb",
-            type=click.FloatRange(8, 2000),
+            type=FiniteRange(8, 2000),
             default=40.0,
             show_default=True,
             metavar="GB",
@@ -220,7 +221,7 @@ def _caps(command: F) -> F:
         click.option(
             "--silence",
             "silence_s",
-            type=click.FloatRange(1),
+            type=FiniteRange(1),
             default=120.0,
             show_default=True,
             metavar="S",
@@ -229,7 +230,7 @@ def _caps(command: F) -> F:
         click.option(
             "--test-timeout",
             "test_s",
-            type=click.FloatRange(1),
+            type=FiniteRange(1),
             default=300.0,
             show_default=True,
             metavar="S",
@@ -238,7 +239,7 @@ def _caps(command: F) -> F:
         click.option(
             "--load-timeout",
             "load_s",
-            type=click.FloatRange(1),
+            type=FiniteRange(1),
             default=2000.0,
             show_default=True,
             metavar="S",
@@ -246,19 +247,19 @@ def _caps(command: F) -> F:
         ),
         click.option(
             "--max-price",
-            type=click.FloatRange(min=0, min_open=True),
+            type=FiniteRange(min=0, min_open=True),
             metavar="USD",
             help="Leave out offers above this price per hour.",
         ),
         click.option(
             "--max-usd",
-            type=click.FloatRange(min=0, min_open=True),
+            type=FiniteRange(min=0, min_open=True),
             metavar="USD",
             help="Most that the run may cost; held to the account's charges.",
         ),
         click.option(
             "--max-hours",
-            type=click.FloatRange(min=0, min_open=True, max=720),
+            type=FiniteRange(min=0, min_open=True, max=720),
             metavar="H",
             help="Hours after which everything is destroyed.",
         ),
