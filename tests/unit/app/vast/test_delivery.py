@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
 import socket
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 import zipfile
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 import pytest
@@ -63,9 +65,9 @@ def test_pip_is_asked_for_what_ranks_need_and_never_for_a_torch() -> None:
 
 def test_an_hpcaccept_that_nobody_installed_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(_: str) -> None:
-        raise delivery.metadata.PackageNotFoundError
+        raise metadata.PackageNotFoundError
 
-    monkeypatch.setattr(delivery.metadata, "requires", absent)
+    monkeypatch.setattr(metadata, "requires", absent)
     with pytest.raises(UsageError, match="not installed") as refused:
         delivery.requirements()
     assert "--image" in refused.value.remedy
@@ -83,7 +85,7 @@ def receiving(folder: Path, content: bytes) -> Iterator[tuple[int, Path, subproc
     script, file, port = folder / "receive.py", folder / "got.zip", free_port()
     script.write_text(delivery._RECEIVER)
     words = ["--host", HERE, "--port", str(port), "--size", str(len(content)), "--file", str(file)]
-    words += ["--sha256", delivery.hashlib.sha256(content).hexdigest()]
+    words += ["--sha256", hashlib.sha256(content).hexdigest()]
     process = subprocess.Popen([sys.executable, str(script), *words])
     try:
         end = time.monotonic() + 20

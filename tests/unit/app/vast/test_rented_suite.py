@@ -16,9 +16,10 @@ from hpcaccept.plan.resolve import resolve_suite
 from hpcaccept.report.formats.json import render
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from hpcaccept.model.check import Check
     from hpcaccept.report.judged import Judged
 
 OF_SEVERAL = ("allreduce", "peer_to_peer")
@@ -39,9 +40,15 @@ USUAL: dict[str, dict[str, float | Sequence[float]]] = {
 }  # fmt: skip
 
 
+def known(check: str) -> type[Check]:
+    found = checks.find(check)
+    assert found is not None
+    return found
+
+
 def numbers(check: str, **changed: float) -> dict[str, float | Sequence[float]]:
     """Every judged metric of a check at its limit, and the usual rates."""
-    metrics = checks.find(check).metrics
+    metrics = known(check).metrics
     limits = {m.name: m.limit for m in metrics if m.limit is not None}
     at_limit = {name: limit.lower if limit.lower is not None else limit.upper for name, limit in limits.items()}
     usual = USUAL.get(check, {})
@@ -50,12 +57,14 @@ def numbers(check: str, **changed: float) -> dict[str, float | Sequence[float]]:
     return {**{n: float(v or 0.0) for n, v in {**needed, **at_limit}.items() if n not in named}, **usual, **changed}
 
 
-def run_of(place: Path, model: str = RTX, suite: str = "rented", **changed: dict[str, float]) -> Judged:
+def run_of(
+    place: Path, model: str = RTX, suite: str = "rented", changed: Mapping[str, dict[str, float]] | None = None
+) -> Judged:
     who = {"rank": 0, "device": "cuda:0", "device_model": model, "device_id": "GPU-0"}
     facts = {"driver": "580.1", "cuda": "13.0", "torch": "2.9.0", "gpus_per_node": "1"}
     said = [
         record(
-            spec.name, "node0", numbers(spec.name, **changed.get(spec.name, {})), facts=facts, revision=checks.find(spec.name).revision, **who
+            spec.name, "node0", numbers(spec.name, **(changed or {}).get(spec.name, {})), facts=facts, revision=known(spec.name).revision, **who
         )
         for spec in SUITES[suite].checks
         if spec.name not in OF_SEVERAL
@@ -91,7 +100,7 @@ def test_a_healthy_machine_with_one_gpu_is_judged_whole(tmp_path: Path, suite: s
     ],
 )
 def test_a_wreck_is_found_without_anything_to_compare_it_with(tmp_path: Path, changed: dict[str, dict[str, float]], code: str) -> None:  # fmt: skip
-    assert code_of(run_of(tmp_path, **changed))[0] == code
+    assert code_of(run_of(tmp_path, changed=changed))[0] == code
 
 
 def test_a_part_of_which_no_peak_is_known_is_not_verified(tmp_path: Path) -> None:

@@ -100,12 +100,14 @@ def test_a_model_without_a_peak_has_no_floor() -> None:
     assert found.judgement.exit_code == 3
 
 
-def floors(metric: Metric, rate: float, variant: str, model: str = RTX, **params: object) -> list[tuple[Outcome, str]]:
+def floors(
+    metric: Metric, rate: float, variant: str, params: dict[str, object] | None = None, model: str = RTX
+) -> list[tuple[Outcome, str]]:
     """What the floor says of one GPU whose check has this one metric."""
     known = read_generations(SHIPPED / file_name(model))[-1]
     name = f"{metric.name}[{variant}]"
     records = [record("speed", "node0", {name: rate}, device_model=model)]
-    spec = CheckSpec("speed", params=dict(params))
+    spec = CheckSpec("speed", params=params or {})
     found = judge(evidence(records, plan(suite(spec), nodes=1), catalogue={"speed": {metric.name: metric}}), {"speed": {metric.name: metric}}, {model: known}, UNIQUE)  # fmt: skip
     return [(v.outcome, v.limit.source) for v in every(found) if v.limit and v.limit.origin == "floor"]
 
@@ -125,7 +127,7 @@ def metric_of(check: type[Burn] | type[Resnet], name: str) -> Metric:
     ],
 )
 def test_a_burn_stands_on_the_peak_of_its_number_format(rate: float, variant: str, params: dict[str, object], outcome: Outcome) -> None:  # fmt: skip
-    assert [found for found, _ in floors(metric_of(Burn, "rate_flops"), rate, variant, **params)] == [outcome]
+    assert [found for found, _ in floors(metric_of(Burn, "rate_flops"), rate, variant, params)] == [outcome]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,7 @@ def test_a_burn_stands_on_the_peak_of_its_number_format(rate: float, variant: st
     [("cpu/alone", {}), ("gpu/alone", {"dtype": "int4"})],
 )
 def test_what_no_peak_is_known_of_has_no_floor(variant: str, params: dict[str, object]) -> None:
-    assert floors(metric_of(Burn, "rate_flops"), 1.0, variant, **params) == []
+    assert floors(metric_of(Burn, "rate_flops"), 1.0, variant, params) == []
 
 
 def test_images_per_second_stand_on_the_operations_of_an_image() -> None:
@@ -143,7 +145,7 @@ def test_images_per_second_stand_on_the_operations_of_an_image() -> None:
     assert "165 TFLOP/s by 2.45e+10 operations each" in source
     assert [outcome for outcome, _ in floors(metric, 20.0, "resnet50/train/amp")] == [Outcome.FAIL]
     assert [outcome for outcome, _ in floors(metric, 20.0, "resnet18/infer/fp32")] == [Outcome.FAIL]
-    assert floors(metric, 20.0, "resnet18/infer/fp32", pixels=32) == [], "tiny images are other work"
+    assert floors(metric, 20.0, "resnet18/infer/fp32", {"pixels": 32}) == [], "tiny images are other work"
     assert floors(metric, 20.0, "resnet18/infer/bf16") == []
 
 
@@ -158,7 +160,7 @@ def test_every_published_figure_of_resnet_is_far_above_its_floor() -> None:
                 rate = (
                     float(figure[1].replace(",", "")) / 5
                 )  # eager torch is slower than the recipes that are published
-                found = floors(metric, rate, "resnet50/train/amp", table["model"])
+                found = floors(metric, rate, "resnet50/train/amp", model=table["model"])
                 assert [outcome for outcome, _ in found] == [Outcome.PASS], (file.name, found)
     assert looked >= 5
 
