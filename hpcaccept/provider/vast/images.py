@@ -75,7 +75,9 @@ def published_for(offer: Offer, known: tuple[Published, ...] = PUBLISHED) -> str
         known: images, newest first.
     """
     host, capability = offer.number("cuda_max_good"), offer.number("compute_cap")
-    for each in known if host is not None else ():
+    if host is None:
+        return ""
+    for each in known:
         if float(each.cuda) <= host and (capability is None or each.least <= capability < each.below):
             return each.reference
     return ""

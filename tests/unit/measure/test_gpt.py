@@ -30,7 +30,7 @@ def losses(dtype: Any = None, amp: Any = None, linear: Any = None, rank: int = 0
 
     def loss() -> torch.Tensor:
         with torch.autocast("cpu", amp or torch.bfloat16, enabled=amp is not None):
-            return model(tokens)  # type: ignore[no-any-return]
+            return model(tokens)
 
     return gpt.learn(loss, list(model.parameters()), gpt.STEPS, gpt.RATE)
 
