@@ -16,7 +16,7 @@ from hpcaccept.measure.kernels import gemm, replicas
 from hpcaccept.measure.kernels.stress import Block, Engine, first_and_last, over_time, rate
 from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.finding_code import FindingCode
-from hpcaccept.model.metric import Metric, at_least, at_most
+from hpcaccept.model.metric import Metric, OtherPeak, at_least, at_most
 from hpcaccept.model.parameter import MOST_ROWS, WEEK_S, param
 from hpcaccept.parse import stress_ng
 from hpcaccept.transport import tool
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _OURS = "ours, provisional: no fleet has published this number"
 _DRIVER_API = "https://docs.nvidia.com/deploy/nvml-api/group__nvmlDeviceQueries.html"
 _LOADS = ("auto", "stress-ng", "engine")
+#: Of the peak of its number format that a healthy GPU may reach at least: as for ``matmul`` (``judge.questions.floor``), whose products these are.
+PRODUCTS = 0.10
 #: Shares of the duration for the CPU alone, the GPU alone, and both together.
 _CPU_ALONE, _GPU_ALONE, _TOGETHER = 0.1, 0.2, 0.7
 #: A CPU that seems to keep less than this is run once more: a throttle stays, a neighbour goes. In 135 runs of 3 s on a
@@ -87,6 +89,7 @@ class Burn(Check):
 
     Parameters:
         duration_s: of all stages together; 0 means 180 with a GPU and 6 without.
+        together_s: of CPU and GPU together, in place of its 70 % of ``duration_s``; 0 means those. Without a GPU it means nothing.
         window_s: what first and last window mean, at most half of a stage; 0 means 20 with a GPU and 1 without.
         dtype: number format of the GPU's products.
         size: n of both engines; 0 means 8192 on a GPU and 1024 on a CPU.
@@ -123,7 +126,7 @@ class Burn(Check):
         Metric(
             "rate_flops", "FLOP/s", "higher", "Rate of the engine's verified products, alone or together.", title="burn rate ({})",
             formula="2·n³ · passes / seconds, at most 100 figures over the time of a stage", peer_floor=0.05,
-            required=False,
+            required=False, other_peaks=(OtherPeak("gpu/*", "matmul.rate_flops[fp16]", PRODUCTS, param="dtype"),),
         ),
         Metric(
             "stress_per_s", "1/s", "higher", "Rounds (bogo operations) of stress-ng on the CPU, alone or together.", title="CPU stress rate ({})",
@@ -171,6 +174,7 @@ class Burn(Check):
     )  # fmt: skip
 
     duration_s: float = param(0.0, at_least=0, at_most=WEEK_S, unit="s")
+    together_s: float = param(0.0, at_least=0, at_most=WEEK_S, unit="s")
     window_s: float = param(0.0, at_least=0, at_most=WEEK_S, unit="s")
     dtype: str = param("fp16", one_of=tuple(gemm.FORMATS))
     size: int = param(0, at_least=0, at_most=MOST_ROWS)
@@ -228,14 +232,15 @@ class Burn(Check):
         cpu = self._engine(Cpu()) if kind == "engine" else None
         load: Load = functools.partial(_run_with, cpu, threads) if cpu else StressNg(ctx, threads).run
 
-        window_s = min(self.window_s or 20.0, _TOGETHER * duration_s / 2)
+        together_s = self.together_s or _TOGETHER * duration_s
+        window_s = min(self.window_s or 20.0, together_s / 2)
         results = {"gpu": replicas.replica(ctx, device, gpu.digest())}
         with ThreadPoolExecutor(1) as beside:
             ctx.beat("cpu alone")
             cpu_alone = beside.submit(load, _CPU_ALONE * duration_s).result()
             gpu_alone = _run_gpu(ctx, gpu, "alone", _GPU_ALONE * duration_s)
-            cpu_future = beside.submit(load, _TOGETHER * duration_s)
-            gpu_both = _run_gpu(ctx, gpu, "together", _TOGETHER * duration_s)
+            cpu_future = beside.submit(load, together_s)
+            gpu_both = _run_gpu(ctx, gpu, "together", together_s)
             # What the GPU did is told before anything that stress-ng may have to complain of.
             _emit_gpu(ctx, gpu, gpu_alone, gpu_both, window_s)
             cpu_both = cpu_future.result()

@@ -144,7 +144,7 @@ def _agreed(question: str, yes: bool) -> bool:
 @_config
 @click.option(
     "--max-hours",
-    type=click.FloatRange(min=0.1, max=720),
+    type=FiniteRange(min=0.1, max=720),
     required=True,
     metavar="H",
     help="Hours until the cluster expires: Azure then scales it to 0 nodes, and reap deletes it.",
@@ -153,13 +153,13 @@ def _agreed(question: str, yes: bool) -> bool:
 @click.option(
     "--ready-timeout",
     "ready_s",
-    type=click.FloatRange(min=1),
+    type=FiniteRange(min=1),
     default=2700.0,
     show_default=True,
     metavar="S",
     help="Seconds that the nodes have to set themselves up.",
 )
-@click.option("--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Refuse an estimate above this.")
+@click.option("--max-cost", type=FiniteRange(min=0), metavar="USD", help="Refuse an estimate above this.")
 @_folder
 @_cloud
 @_yes
@@ -356,7 +356,7 @@ def _report(found: Sequence[Gathered], asked: Collection[str], what: str) -> int
 _DEADLINE = click.option(
     "--deadline",
     "deadline_s",
-    type=click.FloatRange(min=1),
+    type=FiniteRange(min=1),
     default=60.0,
     show_default=True,
     metavar="S",
@@ -510,7 +510,7 @@ def simulate_eviction(
 @click.option(
     "--wait",
     "wait_s",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=3600.0,
     show_default=True,
     metavar="S",

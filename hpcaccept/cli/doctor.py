@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from hpcaccept import container
+from hpcaccept.cli.finite import FiniteRange
 from hpcaccept.cli.options import gpus_per_node, pairs, runs_dir_option, variables
 
 
@@ -33,14 +34,14 @@ from hpcaccept.cli.options import gpus_per_node, pairs, runs_dir_option, variabl
 @click.option(
     "--start-timeout",
     "start_timeout_s",
-    type=click.FloatRange(min=1),
+    type=FiniteRange(min=1),
     metavar="S",
     help="Seconds for image pull.  [default: 300]",
 )
 @click.option(
     "--queue-timeout",
     "queue_timeout_s",
-    type=click.FloatRange(min=1),
+    type=FiniteRange(min=1),
     metavar="S",
     help="Seconds to wait in the queue.  [default: 120]",
 )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hpcaccept.cli.finite import FiniteRange
 from hpcaccept.cli.options import (
     baselines_dir_option,
     nodes_options,
@@ -61,7 +62,7 @@ FORMS = ("table", "json", "html", "exclude")
     "--budget", metavar="TIME", default="20m", show_default=True, help="What all rounds may take: 90s, 20m, 2h."
 )
 @click.option(
-    "--until", type=click.FloatRange(0.5, 0.9999), default=0.95, show_default=True, help="How sure a blame has to be."
+    "--until", type=FiniteRange(0.5, 0.9999), default=0.95, show_default=True, help="How sure a blame has to be."
 )
 @click.option(
     "--at-once",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from hpcaccept.bounded import read_text
+from hpcaccept.cli.finite import FiniteRange
 from hpcaccept.cli.options import runs_dir_option, suite_options
 from hpcaccept.errors import HpcacceptError, RunError, UsageError
 from hpcaccept.serial import loads
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 _PODS_TIMEOUT = click.option(
     "--pods-timeout",
-    type=click.FloatRange(min=1),
+    type=FiniteRange(min=1),
     default=1200.0,
     show_default=True,
     metavar="S",
@@ -36,7 +37,7 @@ def _what_is_tested(command: F) -> F:
         click.option(
             "--start-timeout",
             "start_timeout_s",
-            type=click.FloatRange(min=1),
+            type=FiniteRange(min=1),
             metavar="S",
             help="Seconds for MPI to start.  [default: 300]",
         ),

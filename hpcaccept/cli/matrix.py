@@ -81,7 +81,7 @@ def plan(file: Path, folder: Path, images: tuple[str, ...], machines: tuple[str,
 @click.option("--parallel", type=click.IntRange(1), metavar="N", help="Cells at the same time.  [as the file says]")
 @click.option("--max-cells", type=click.IntRange(1), metavar="N", help="Start at most so many cells.")
 @click.option("-y", "--yes", is_flag=True, help="Rent machines, where the file has any. Needs --max-usd.")
-@click.option("--max-usd", type=click.FloatRange(0), metavar="USD", help="Start nothing that could cost more in all.")
+@click.option("--max-usd", type=FiniteRange(0), metavar="USD", help="Start nothing that could cost more in all.")
 def run(
     file: Path, folder: Path, images: tuple[str, ...], machines: tuple[str, ...], how: str | None, again: str | None, **options: Any
 ) -> int:  # fmt: skip

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hpcaccept.cli.finite import FiniteRange
 from hpcaccept.config.node_check import FILE, read_expected
 from hpcaccept.model.node_check import EXIT_CODES, PHASES, Expected
 
@@ -29,7 +30,7 @@ _DEADLINE_S = 8.0
 @click.option("--job", metavar="ID", help="The job before or after which it is asked.  [default: $SLURM_JOB_ID]")
 @click.option("--state-dir", metavar="DIR", help="Where the node remembers.  [default: /var/lib/hpcaccept/node-check]")
 @click.option(
-    "--deadline", "deadline_s", type=click.FloatRange(1, 60), default=_DEADLINE_S, metavar="S",
+    "--deadline", "deadline_s", type=FiniteRange(1, 60), default=_DEADLINE_S, metavar="S",
     help="Give a verdict after so many seconds whatever hangs.  [default: 8]",
 )  # fmt: skip
 @click.option(

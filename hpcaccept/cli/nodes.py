@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hpcaccept.cli.finite import FiniteRange
 from hpcaccept.cli.options import paths, runs_dir_option
 from hpcaccept.errors import RunError, UsageError
 from hpcaccept.report.printable import safe
@@ -42,7 +43,7 @@ def _marking(command: F) -> F:
         click.argument("names", required=False, default="", metavar="[NODES]"),
         click.option("--run", "run", metavar="RUN", help="The nodes that are FAIL in this run; 'latest' is one."),
         click.option(
-            "--max-share", type=click.FloatRange(0, 1, min_open=True), default=0.1, metavar="X", show_default=True,
+            "--max-share", type=FiniteRange(0, 1, min_open=True), default=0.1, metavar="X", show_default=True,
             help="Stop where more than this share of a partition would carry marks; one node always may.",
         ),
         click.option("--beyond-limit", is_flag=True, help="Go beyond that share."),

@@ -10,6 +10,7 @@ import click
 
 from hpcaccept import container
 from hpcaccept.cli.completion import complete_partition, complete_run
+from hpcaccept.cli.finite import FiniteRange
 from hpcaccept.errors import UsageError
 from hpcaccept.report import formats
 
@@ -212,14 +213,14 @@ _PLACEMENT: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "--start-timeout",
         "start_timeout_s",
-        type=click.FloatRange(min=1),
+        type=FiniteRange(min=1),
         metavar="S",
         help="Seconds for image pull and MPI start.  [default: 300]",
     ),
     click.option(
         "--queue-timeout",
         "queue_timeout_s",
-        type=click.FloatRange(min=0),
+        type=FiniteRange(min=0),
         metavar="S",
         help="Stop waiting in the queue after this long.  [default: never]",
     ),

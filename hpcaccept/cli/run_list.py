@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hpcaccept.cli.finite import FiniteRange
 from hpcaccept.cli.options import paths, run_argument, runs_dir_option
 from hpcaccept.errors import UsageError
 from hpcaccept.store.folder import all_runs, find
@@ -58,7 +59,7 @@ def _list(everything: bool, as_json: bool, options: dict[str, Any]) -> int:
 
 @runs.command()
 @click.option("--keep", type=click.IntRange(min=0), metavar="N", help="Keep the N newest runs.")
-@click.option("--older-than", "days", type=click.FloatRange(min=0), metavar="DAYS", help="Keep younger runs.")
+@click.option("--older-than", "days", type=FiniteRange(min=0), metavar="DAYS", help="Keep younger runs.")
 @click.option("--keep-bad", is_flag=True, help="Keep runs that were not accepted.")
 @click.option("--yes", is_flag=True, help="Remove them; without it they are only listed.")
 @click.pass_obj

@@ -24,15 +24,15 @@ PRESETS = ("H100", "PCIe, air-cooled", "liquid-cooled")
     "--faults", "kinds", type=click.Choice(KINDS), multiple=True, help="Kind of fault, repeatable.  [default: all nine]"
 )
 @click.option(
-    "--magnitude", type=click.FloatRange(0, 99), default=5.0, show_default=True, help="Loss in percent; 0: no faults."
+    "--magnitude", type=FiniteRange(0, 99), default=5.0, show_default=True, help="Loss in percent; 0: no faults."
 )
 @click.option(
-    "--share", type=click.FloatRange(0.01, 50), default=3.0, show_default=True, help="Nodes with a fault, percent."
+    "--share", type=FiniteRange(0.01, 50), default=3.0, show_default=True, help="Nodes with a fault, percent."
 )
 @click.option("--runs", type=click.IntRange(1, 10000), default=20, show_default=True, help="Fleets to make and judge.")
 @click.option("--past", type=click.IntRange(0, 100), default=0, show_default=True, help="Earlier runs of each fleet.")
 @click.option(
-    "--disturbed", type=click.FloatRange(0, 50), default=0.3, show_default=True, help="Launches that are slow, percent."
+    "--disturbed", type=FiniteRange(0, 50), default=0.3, show_default=True, help="Launches that are slow, percent."
 )
 @click.option(
     "--seed", type=click.IntRange(0), default=1, show_default=True, help="The same seed gives the same numbers."
@@ -69,17 +69,17 @@ def simulate(
 @click.option("--count", type=click.IntRange(0, 64), default=1, show_default=True, help="Bad nodes, for --fault node.")
 @click.option(
     "--slow",
-    type=click.FloatRange(0, 99),
+    type=FiniteRange(0, 99),
     default=0.0,
     show_default=True,
     help="How slow they are, percent; 0: they fail.",
 )
-@click.option("--noise", type=click.FloatRange(0.01, 20), default=1.0, show_default=True, help="Of a value, percent.")
+@click.option("--noise", type=FiniteRange(0.01, 20), default=1.0, show_default=True, help="Of a value, percent.")
 @click.option(
-    "--false-fail", type=click.FloatRange(0, 30), default=2.0, show_default=True, help="Good groups that fail, percent."
+    "--false-fail", type=FiniteRange(0, 30), default=2.0, show_default=True, help="Good groups that fail, percent."
 )
 @click.option(
-    "--missed", type=click.FloatRange(0, 60), default=5.0, show_default=True, help="Bad groups that pass, percent."
+    "--missed", type=FiniteRange(0, 60), default=5.0, show_default=True, help="Bad groups that pass, percent."
 )
 @click.option("--leaves", type=click.IntRange(0, 256), default=0, show_default=True, help="Leaf switches; 0: unknown.")
 @click.option(
@@ -89,9 +89,7 @@ def simulate(
     show_default=True,
     help="For --fault scale: nodes from which on it fails.",
 )
-@click.option(
-    "--until", type=click.FloatRange(0.5, 0.9999), default=0.95, show_default=True, help="Posterior to reach."
-)
+@click.option("--until", type=FiniteRange(0.5, 0.9999), default=0.95, show_default=True, help="Posterior to reach.")
 @click.option("--runs", type=click.IntRange(1, 10000), default=20, show_default=True, help="Fleets to make and search.")
 @click.option("--others", is_flag=True, help="Search the same fleets as other tools do, too.")
 @click.option(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from hpcaccept.cli.finite import FiniteRange
+
 
 @click.group()
 def tester() -> None:
@@ -27,7 +29,7 @@ def tester() -> None:
 @click.option(
     "--suite-deadline",
     "suite_deadline_s",
-    type=click.FloatRange(min=1),
+    type=FiniteRange(min=1),
     default=1800.0,
     show_default=True,
     metavar="S",
@@ -36,7 +38,7 @@ def tester() -> None:
 @click.option(
     "--lifetime",
     "lifetime_s",
-    type=click.FloatRange(min=1),
+    type=FiniteRange(min=1),
     default=7200.0,
     show_default=True,
     metavar="S",

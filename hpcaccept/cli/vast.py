@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hpcaccept.cli.finite import FiniteRange
 from hpcaccept.cli.vast_audit import audit
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from hpcaccept.app.vast.results import Results
     from hpcaccept.app.vast.selection import Planned
     from hpcaccept.app.vast.session import Session
+    from hpcaccept.app.vast.tester import Tester
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -187,7 +189,7 @@ def _caps(command: F) -> F:
         click.option(
             "--disk",
             "disk_gb",
-            type=click.FloatRange(8, 2000),
+            type=FiniteRange(8, 2000),
             default=40.0,
             show_default=True,
             metavar="GB",
@@ -199,14 +201,14 @@ def _caps(command: F) -> F:
             envvar="HPCACCEPT_VAST_IMAGE",
             default="",
             metavar="REF",
-            help="Image with hpcaccept; {cuda} stands for 12.8 and the like.  [env: HPCACCEPT_VAST_IMAGE]",
+            help="Image with hpcaccept; {cuda} stands for 12.8 and the like.  [env: HPCACCEPT_VAST_IMAGE; default: one of PyTorch's, to which hpcaccept is sent]",
         ),
         click.option(
             "--suite",
             default="rented",
             show_default=True,
             metavar="SUITE",
-            help="Suite that runs on each machine.",
+            help="Suite that runs on each machine; a .toml file is sent there.",
         ),
         click.option(
             "--at-once",
@@ -219,7 +221,7 @@ def _caps(command: F) -> F:
         click.option(
             "--silence",
             "silence_s",
-            type=click.FloatRange(1),
+            type=FiniteRange(1),
             default=120.0,
             show_default=True,
             metavar="S",
@@ -228,7 +230,7 @@ def _caps(command: F) -> F:
         click.option(
             "--test-timeout",
             "test_s",
-            type=click.FloatRange(1),
+            type=FiniteRange(1),
             default=300.0,
             show_default=True,
             metavar="S",
@@ -237,7 +239,7 @@ def _caps(command: F) -> F:
         click.option(
             "--load-timeout",
             "load_s",
-            type=click.FloatRange(1),
+            type=FiniteRange(1),
             default=2000.0,
             show_default=True,
             metavar="S",
@@ -245,19 +247,19 @@ def _caps(command: F) -> F:
         ),
         click.option(
             "--max-price",
-            type=click.FloatRange(min=0, min_open=True),
+            type=FiniteRange(min=0, min_open=True),
             metavar="USD",
             help="Leave out offers above this price per hour.",
         ),
         click.option(
             "--max-usd",
-            type=click.FloatRange(min=0, min_open=True),
+            type=FiniteRange(min=0, min_open=True),
             metavar="USD",
             help="Most that the run may cost; held to the account's charges.",
         ),
         click.option(
             "--max-hours",
-            type=click.FloatRange(min=0, min_open=True, max=720),
+            type=FiniteRange(min=0, min_open=True, max=720),
             metavar="H",
             help="Hours after which everything is destroyed.",
         ),
@@ -280,7 +282,7 @@ def verify(machines: tuple[int, ...], resume: Path | None, **options: Any) -> in
 
     \b
     Example:
-      hpcaccept vast verify 4711 4712 --image REGISTRY/hpcaccept:cuda-{cuda} --max-usd 2 --max-hours 2 --yes
+      hpcaccept vast verify 4711 4712 --max-usd 2 --max-hours 2 --yes
     """
     from hpcaccept.app.vast.selection import offers_of_machines
     from hpcaccept.errors import UsageError
@@ -307,7 +309,7 @@ def autoverify(text: str, most: int | None, **options: Any) -> int:
 
     \b
     Example:
-      hpcaccept vast autoverify --most 10 --image REGISTRY/hpcaccept:cuda-{cuda} --max-usd 20 --max-hours 3 --yes
+      hpcaccept vast autoverify --most 10 --max-usd 20 --max-hours 3 --yes
     """
     from hpcaccept.app.vast.selection import UNVERIFIED, unverified
 
@@ -325,29 +327,31 @@ def autoverify(text: str, most: int | None, **options: Any) -> int:
 def _verified(
     session: Session, machines: Sequence[int], offers: Sequence[Any], unreadable: Sequence[Any], options: dict[str, Any]
 ) -> int:
+    from hpcaccept.app.vast import standard_tester
     from hpcaccept.app.vast import verify as verifying
     from hpcaccept.app.vast.selection import plan
     from hpcaccept.provider.vast.requirements import read_set
 
     caps = _caps_of(options)
+    tester = standard_tester.standard_tester(options["suite"], deliver=not options["image"])
     requirements = read_set(options["set_name"])
-    planned = plan(
-        machines, offers, caps, options["image"] or "image:{cuda}", requirements, options["disk_gb"], unreadable
-    )
+    planned = plan(machines, offers, caps, options["image"], requirements, options["disk_gb"], unreadable)
     if not options["yes"]:
         return _dry_run(planned, caps, options)
     run = verifying.new_run()
     folder = options["folder"] or verifying.RUNS / run
-    order = verifying.Order(planned, caps, options["image"], requirements.name, folder, run, options["disk_gb"])
-    return _carried_out(session, order, options)
+    order = verifying.Order(planned, caps, _image_name(options), requirements.name, folder, run, options["disk_gb"])
+    return _carried_out(session, order, tester, options)
 
 
 def _resumed(session: Session, folder: Path, options: dict[str, Any]) -> int:
+    from hpcaccept.app.vast import standard_tester
     from hpcaccept.app.vast import verify as verifying
     from hpcaccept.app.vast.selection import offers_of_machines, plan
     from hpcaccept.provider.vast.requirements import read_set
 
     caps = _caps_of(options)
+    tester = standard_tester.standard_tester(options["suite"], deliver=not options["image"])
     requirements = read_set(options["set_name"])
     if not options["yes"]:
         from hpcaccept.app.vast import results as resulting
@@ -362,9 +366,15 @@ def _resumed(session: Session, folder: Path, options: dict[str, Any]) -> int:
     offers, unreadable = offers_of_machines(session, again) if again else ([], [])
     planned = plan(again, offers, caps, options["image"], requirements, options["disk_gb"], unreadable)
     order = verifying.Order(
-        planned, caps, options["image"], requirements.name, folder, found.begun.run, options["disk_gb"], spent=spent
+        planned, caps, _image_name(options), requirements.name, folder, found.begun.run, options["disk_gb"], spent=spent
     )
-    return _carried_out(session, order, options)
+    return _carried_out(session, order, tester, options)
+
+
+def _image_name(options: dict[str, Any]) -> str:
+    from hpcaccept.provider.vast.images import PUBLISHED_NAME
+
+    return options["image"] or PUBLISHED_NAME
 
 
 def _caps_of(options: dict[str, Any]) -> Caps:
@@ -374,7 +384,6 @@ def _caps_of(options: dict[str, Any]) -> Caps:
 
     if options["yes"]:
         missing = [f"--{name.replace('_', '-')}" for name in ("max_usd", "max_hours") if options[name] is None]
-        missing += [] if options["image"] else ["--image"]
         if missing:
             raise UsageError(f"--yes rents machines and needs {', '.join(missing)}.", "Without --yes it is a dry run.")
     caps = Caps(
@@ -409,15 +418,14 @@ def _dry_run(planned: Sequence[Planned], caps: Caps, options: dict[str, Any]) ->
     _say(
         f"Dry run: {would} of {len(planned)} machines would be rented, {caps.at_once} at once, for at most {most_usd(planned):.4f} USD in all."
     )
-    _say("Add --yes with --max-usd, --max-hours and --image to rent them.")
+    _say("Add --yes with --max-usd and --max-hours to rent them.")
     return 3
 
 
-def _carried_out(session: Session, order: Any, options: dict[str, Any]) -> int:
+def _carried_out(session: Session, order: Any, tester: Tester, options: dict[str, Any]) -> int:
     from hpcaccept.app.vast import guard as guarding
     from hpcaccept.app.vast import results as resulting
     from hpcaccept.app.vast import session as sessions
-    from hpcaccept.app.vast import standard_tester
     from hpcaccept.app.vast.verify import verify as carry_out
 
     say = _complain if options["as_json"] else _say
@@ -425,7 +433,7 @@ def _carried_out(session: Session, order: Any, options: dict[str, Any]) -> int:
     results = carry_out(
         session,
         order,
-        standard_tester.standard_tester(options["suite"]),
+        tester,
         say,
         lambda: guarding.post(order.folder, order.run, server, key),
     )

@@ -72,6 +72,27 @@ def describe(limit: Limit) -> str:
 
 
 @dataclass(frozen=True)
+class OtherPeak:
+    """A rate that data sheets do not state is bounded by one that they do: images per second by the operations that an image takes.
+
+    Attributes:
+        variants: of the metric that it holds for; ``*`` stands for any text.
+        key: metric key of the rate whose peak is published.
+        share: smallest share of that peak that a healthy part may reach.
+        param: parameter of the check that replaces the variant of ``key`` where the suite sets it; empty: none.
+        operations: of one unit of the rate, in the unit of the peak: 1 for FLOP/s.
+        unless: parameters of the check that change the work: where the suite sets one of them, nothing is known.
+    """
+
+    variants: str
+    key: str
+    share: float
+    param: str = ""
+    operations: float = 1.0
+    unless: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Metric:
     """One quantity of a check.
 
@@ -96,6 +117,7 @@ class Metric:
         kind: what it is a rate of; None: as its unit says (``sort``).
         code: by which a value outside of its limit is called; None: ``limit-missed``.
         title: what people read instead of its key; ``{}`` stands for the variant (``{} matrix multiply``). Empty: made of the name.
+        other_peaks: peaks of other rates that this one follows from; the first whose variants fit stands under it (``judge.questions.floor``).
     """
 
     name: str
@@ -116,6 +138,7 @@ class Metric:
     kind: Kind | None = None
     code: FindingCode | None = None
     title: str = ""
+    other_peaks: tuple[OtherPeak, ...] = ()
 
     def named(self, variant: str = "") -> str:
         """In words: ``BF16 matrix multiply``, ``memory bandwidth (copy)``."""

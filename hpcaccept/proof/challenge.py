@@ -25,7 +25,9 @@ MOST_SEGMENTS = 64
 MOST_STATE_BYTES = 1 << 30
 #: Of a proof that takes this long at the claimed peak: network jitter is small beside it.
 DEFAULT_SECONDS = 5.0
-_WIDTH, _ROWS, _SEGMENTS = 4096, 65536, 16
+#: Width of a proof of speed: 2n operations for each element.
+PROOF_WIDTH = 4096
+_ROWS, _SEGMENTS = 65536, 16
 _SHORTEST_SEGMENT = 32
 
 
@@ -110,7 +112,7 @@ def _weights(nonce: str, width: int) -> Weights:
 
 
 def sized(
-    nonce: bytes, rate_ops: float, *, seconds: float = DEFAULT_SECONDS, rows: int = _ROWS, width: int = _WIDTH
+    nonce: bytes, rate_ops: float, *, seconds: float = DEFAULT_SECONDS, rows: int = _ROWS, width: int = PROOF_WIDTH
 ) -> Challenge:
     """A challenge of at least so many seconds at a rate, in up to 16 segments.
 

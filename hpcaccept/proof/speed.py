@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept.config.toml import read_toml
+from hpcaccept.proof.challenge import PROOF_WIDTH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 MOST_ROUND_TRIP_S = 0.5
 #: Boards run above the clock that their peak is stated at; beyond this share of it no board of the class computes.
 ABOVE_PEAK = 1.25
+#: Bytes that the step q moves for each element: a sum of four is read, one is written.
+_BYTES_OF_A_STEP = 5.0
 #: Spread of the round trips, as a share of the time allowed, from which a late answer is nobody's guilt.
 _UNSTEADY = 0.25
 
@@ -47,10 +50,19 @@ def _classes() -> dict[str, GpuClass]:
     found = {}
     for entry in table["classes"]:
         peak = float(entry["peak_tops"]) * 1e12
-        source = f"{entry['source']}; floor: {table['floor_source']}, {table['date']}"
-        made = GpuClass(entry["name"], peak, peak * float(table["floor_share"]), source)
+        floor, why = peak * float(table["floor_share"]), table["floor_source"]
+        if "sustained_tops" in entry:
+            reached = chain_ops(float(entry["sustained_tops"]) * 1e12, float(entry["memory_gb_per_s"]) * 1e9)
+            floor, why = reached * float(table["floor_of_sustained"]), entry["sustained_source"]
+        made = GpuClass(entry["name"], peak, floor, f"{entry['source']}; floor: {why}, {table['date']}")
         found.update({_plain(name): made for name in entry["names"]})
     return found
+
+
+def chain_ops(sustained_ops: float, memory_bytes: float) -> float:
+    """Operations per second of the chain on a part that sustains so many, and moves so many bytes per second between its steps."""
+    moved_per_op = _BYTES_OF_A_STEP / (2.0 * PROOF_WIDTH)
+    return 1.0 / (1.0 / sustained_ops + moved_per_op / memory_bytes)
 
 
 def gpu_class(claimed: str) -> GpuClass | None:

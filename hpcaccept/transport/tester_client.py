@@ -85,15 +85,7 @@ class TesterClient:
         Raises:
             TesterFault: the address is none that may be asked.
         """
-        try:
-            parsed = ipaddress.ip_address(address)
-        except ValueError:
-            raise TesterFault("malformed", f"The machine's address is not an IP address: {address[:60]!r}.") from None
-        if global_only and not _is_public(parsed):
-            raise TesterFault("malformed", f"The machine's address {parsed} is not one of the public network.")
-        if not 0 < port < 65536:
-            raise TesterFault("malformed", f"The machine's port is {port}, expected 1 to 65535.")
-        self._place = (str(parsed), port)
+        self._place = place_of(address, port, global_only=global_only)
         self._token = token
         self.pinned = pinned
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -235,6 +227,23 @@ class TesterClient:
         if isinstance(fault, ssl.SSLError):
             return TesterFault("network", f"The machine's answer is not TLS 1.3 ({(fault.reason or 'broken')[:60]}).")
         return TesterFault("network", f"The machine cannot be reached: {fault.strerror or type(fault).__name__}.")
+
+
+def place_of(address: str, port: int, *, global_only: bool) -> tuple[str, int]:
+    """Where to connect to.
+
+    Raises:
+        TesterFault: the address is none that may be asked.
+    """
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        raise TesterFault("malformed", f"The machine's address is not an IP address: {address[:60]!r}.") from None
+    if global_only and not _is_public(parsed):
+        raise TesterFault("malformed", f"The machine's address {parsed} is not one of the public network.")
+    if not 0 < port < 65536:
+        raise TesterFault("malformed", f"The machine's port is {port}, expected 1 to 65535.")
+    return str(parsed), port
 
 
 def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

@@ -15,7 +15,6 @@ from typing import Any
 
 from hpcaccept.app.tester.examine import Plan
 from hpcaccept.app.vast import fleet, guard, removal, rental, standard_tester
-from hpcaccept.app.vast.standard_tester import StandardTester
 from hpcaccept.cli import main
 from hpcaccept.proof.challenge import Challenge
 from hpcaccept.transport import vast_api
@@ -52,12 +51,13 @@ def use(options: dict[str, Any]) -> None:
     rental._CONNECT_S = options.get("connect_s", rental._CONNECT_S)
     if "tester" in options:
         tester = WrittenTester.from_json(json.dumps(options["tester"]))
-        standard_tester.standard_tester = lambda _: tester  # type: ignore[assignment, return-value]
+        standard_tester.standard_tester = lambda _, **__: tester  # type: ignore[assignment]
     if "small" in options:
         small = Challenge("0" * 64, 64, 64, 16, 4)
         floor, peak = small.ops / 60, small.ops * 1e6
         plan = Plan(challenge=small, openings=24, groups=0, transfer_bytes=1 << 16, floor_ops=floor, peak_ops=peak)
-        standard_tester.standard_tester = lambda suite: StandardTester(suite, plan, global_only=False)
+        real = standard_tester.standard_tester
+        standard_tester.standard_tester = lambda suite, **more: real(suite, plan=plan, global_only=False, **more)
 
 
 def run() -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcaccept.app.tester import keys
+from hpcaccept.config.suites import read_suite
 from support.lying_testers import Machine, listening
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ about = "A rented machine of the tests."
 baseline = "optional"
 
 [checks.identity]
+
+[limits."identity.cores"]
+lower = 1
+unit = "cores"
+source = "a machine of the tests"
 
 [checks.dgemm]
 blocks = 2
@@ -59,12 +65,18 @@ class Machines:
         home.mkdir(parents=True)
         if liar := self.liars.get(instance["machine_id"]):
             return self._lie(liar, instance["onstart"], home)
+        # No rental of a test installs anything on the machine that it runs on.
+        stub = self.folder / "bin" / "apt-get"
+        stub.parent.mkdir(exist_ok=True)
+        stub.write_text("#!/bin/sh\nexit 1\n")
+        stub.chmod(0o755)
         port = free_port()
         command = re.sub(r"--port 5000\b", f"--host 127.0.0.1 --port {port} --device cpu", instance["onstart"])
         assert command != instance["onstart"]
         environ = {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": f"{self.folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": str(home),
+            "TMPDIR": str(home),
             "LANG": "C.UTF-8",
             "OMP_NUM_THREADS": "1",
         }
@@ -99,7 +111,9 @@ class _Suite:
 
     def on_result(self, request: Request, plain: dict[str, Any]) -> Any:
         verdict = {"outcome": "PASS", "check": "matmul", "metric": "rate_flops", "required": True}
-        return {"exit_code": 0, "conclusion": {"word": "ACCEPTED"}, "nodes": {"node": "PASS"}, "verdicts": [verdict]}
+        checks = [{"name": name, "outcome": "PASS"} for name in read_suite("rented").tables["checks"]]
+        passed = {"exit_code": 0, "conclusion": {"word": "ACCEPTED"}, "nodes": {"node": "PASS"}}
+        return {**passed, "checks": checks, "verdicts": [verdict]}
 
 
 class _Token(str):

@@ -35,6 +35,7 @@ class WrittenTester:
     secrets: list[bytes] = field(default_factory=list)
     asked: list[tuple[str, int]] = field(default_factory=list)
     side_by_side: int = 0
+    setup_s: float = 0.0
     _now: int = 0
 
     @classmethod

@@ -175,6 +175,10 @@ def test_the_page_s_walk_ends_where_the_page_says(tmp_path: Path) -> None:
             )
             assert done.returncode == expected, f"{line}\n{done.stdout}{done.stderr}"
         assert server.ours() == []
+        # Its images have no hpcaccept: each machine runs what it was sent, and not what is installed on this one.
+        starts = [body["onstart"] for body in server.bodies if isinstance(body, dict) and "onstart" in body]
+        assert all(len(start) <= 4048 and "receive.py" in start for start in starts)
+    assert list((tmp_path / "machines").glob("*/tmp.*/of/hpcaccept/__init__.py"))
     assert (tmp_path / "run" / "Pass_testresults.log").read_text() == "4711\n"
     errors = (tmp_path / "run" / "Error_testresults.log").read_text()
     assert re.search(r"^4712:\d+ proof-wrong ", errors, re.MULTILINE)

@@ -83,6 +83,17 @@ def _head_of_report(folder: RunFolder) -> dict[str, Any]:
         found = loads(f"{head.rstrip(',')}}}" if cut else text)
         if isinstance(found, dict) and isinstance(found.get("conclusion"), dict):
             return found
+    return _answer_of_isolation(folder)
+
+
+def _answer_of_isolation(folder: RunFolder) -> dict[str, Any]:
+    """The same of a run that only isolates: its word, and the nodes that it blames."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        found = loads(read_text(folder.isolation_report))
+        return {
+            "exit_code": int(found["exit_code"]),
+            "conclusion": {"word": str(found["word"]), "bad_nodes": str(found["exclude"])},
+        }
     return {}
 
 

@@ -127,9 +127,9 @@ class RemoteTester:
             tuple(Device(_line(d.device), d.ready, _line(d.trouble)) for d in found), _line(str(plain.get("suite", "")))
         )
 
-    def start_suite(self) -> None:
-        """Have the machine run its suite; once is enough."""
-        self._post("/suite", {})
+    def start_suite(self, toml: str = "") -> None:
+        """Have the machine run its suite, or the one whose text is sent; once is enough."""
+        self._post("/suite", {"toml": toml} if toml else {})
 
     def progress(self, first: int = 0) -> list[str]:
         """Lines of progress from this index on, printable, at most 2,000 of 500 characters."""

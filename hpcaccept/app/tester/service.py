@@ -4,7 +4,7 @@
 GET     /hello        ``nonce`` (64 hexadecimal digits), no token      ``{"version", "proof"}``: HMAC over the certificate
 GET     /status                                                        ``{"version", "devices", "suite"}``
 GET     /progress     ``from`` (index of a line)                       lines of text, the last one ``DONE`` or ``ERROR …``
-POST    /suite                                                         ``{"started"}``
+POST    /suite        ``{}`` or ``{"toml"}``                           ``{"started"}``
 GET     /result                                                        report.json of the suite's run
 POST    /challenge    ``{"gpu", "challenge"}``                         ``{"roots"}`` when the work is done
 POST    /open         ``{"gpu", "cells"}``                             ``{"openings"}``
@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from hpcaccept import serial
 from hpcaccept.app.tester import keys
 from hpcaccept.app.tester.gpus import Busy, Failed, Prover
+from hpcaccept.app.tester.suite import MOST_SUITE_BYTES
 from hpcaccept.proof.challenge import Challenge
 from hpcaccept.transport.tester_server import Reply, Service
 
@@ -109,7 +110,14 @@ class Tester:
         )
 
     def _start_suite(self, request: Request) -> Reply:
-        return _json({"started": self._suite.start()})
+        try:
+            plain = serial.loads(request.body) if request.body else {}
+        except ValueError:
+            raise _Refused(400, "not JSON") from None
+        toml = plain.get("toml", "") if isinstance(plain, dict) else None
+        if not isinstance(toml, str) or len(toml.encode("utf-8", "replace")) > MOST_SUITE_BYTES:
+            raise _Refused(400, "toml")
+        return _json({"started": self._suite.start(toml)})
 
     def _result(self, request: Request) -> Reply:
         try:

@@ -201,8 +201,10 @@ class Rental:
 
     def _test(self, there: Instance, secret: bytes, claim: Claim) -> Judgement:
         caps, began = self.fleet.caps, time.monotonic()
-        total_s = _CONNECT_S + PROOF_S + caps.test_s
-        deadlines = Deadlines(_CONNECT_S, caps.silence_s, total_s, caps.test_s)
+        # What a tester still has to install is a part of loading: what loading has left of its time is there for it.
+        connect_s = _CONNECT_S + min(self.tester.setup_s, max(0.0, caps.load_s - self.seconds.get("load", 0.0)))
+        total_s = connect_s + PROOF_S + caps.test_s
+        deadlines = Deadlines(connect_s, caps.silence_s, total_s, caps.test_s)
         port = (there.ports or {})[f"{PORT}/tcp"]
         lost: list[Ends] = []
 

@@ -90,7 +90,7 @@ def plan(
         machines: in order.
         offers: of them, as listed.
         caps: of the client.
-        image: template.
+        image: template; empty: a published image, onto which hpcaccept is sent.
         requirements: that the listing must meet.
         disk_gb: of an instance.
         unreadable: entries of their listing that are no offers.
@@ -127,13 +127,14 @@ def _planned(
     missed = [each for each in findings if each.outcome == "missed"]
     unknown = [each for each in findings if each.outcome == "unknown"]
     cuda = images.cuda_for(offer)
+    reference = (images.image_for(image, cuda) if cuda else "") if image else images.published_for(offer)
     if missed or unknown:
         code = "requirement-missed" if missed else "requirement-unknown"
         return Planned(machine, offer, usd=usd, code=code, text="; ".join(map(str, missed or unknown)))
     if caps.max_price is not None and offer.usd_per_hour > caps.max_price:
         text = f"{offer.usd_per_hour:.4f} USD/h, --max-price {caps.max_price:g}"
         return Planned(machine, offer, usd=usd, code="over-price", text=text)
-    if not cuda:
+    if not reference:
         capability = offer.number("compute_cap")
         text = f"CUDA {offer.number('cuda_max_good')}, compute capability {capability}"
         return Planned(machine, offer, usd=usd, code="no-image", text=text)
@@ -141,4 +142,4 @@ def _planned(
         return Planned(
             machine, offer, usd=usd, code="cap-money", text=f"at most {usd:.4f} USD, --max-usd {caps.max_usd:g}"
         )
-    return Planned(machine, offer, images.image_for(image, cuda), usd)
+    return Planned(machine, offer, reference, usd)

@@ -6,14 +6,21 @@ import shlex
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hpcaccept.app.tester import keys
 from hpcaccept.app.tester.examine import Claim as Proven
 from hpcaccept.app.tester.examine import Plan, collect
 from hpcaccept.app.tester.remote import RemoteTester, is_over
-from hpcaccept.app.vast.suite_result import code_of_report
+from hpcaccept.app.tester.suite import MOST_SUITE_BYTES
+from hpcaccept.app.vast import delivery
+from hpcaccept.app.vast.suite_result import code_of_report, demanded
 from hpcaccept.app.vast.tester import Judgement
+from hpcaccept.bounded import read_bytes
+from hpcaccept.config.suites import BUILT_IN, read_suite
+from hpcaccept.errors import UsageError
+from hpcaccept.plan.resolve import resolve_suite
 from hpcaccept.proof.judge import judge, overall
 from hpcaccept.serial import to_plain
 from hpcaccept.transport.tester_client import TesterFault
@@ -23,12 +30,15 @@ if TYPE_CHECKING:
 
     from hpcaccept.app.tester.remote import Status
     from hpcaccept.app.vast.tester import Claim, Deadlines
+    from hpcaccept.model.suite import Suite
     from hpcaccept.proof.transcript import Transcript
     from hpcaccept.proof.verdict import ProofVerdict
 
 #: Seconds between two looks; the official self-test takes 20.
 _LOOK_S = 2.0
 _TICK_S = 0.2
+#: For sending hpcaccept, 1.3 MB: a line of 0.1 Mb/s does it.
+_SEND_S = 120.0
 #: Beginning of what a client says of its own steps, among the machine's lines.
 _OURS = "hpcaccept: "
 #: Of a server after its client has gone: it ends by itself, should the machine outlive its rental.
@@ -54,15 +64,28 @@ class _Ends(Exception):
 class StandardTester:
     """See above; ``app.vast.tester.Tester``."""
 
-    def __init__(self, suite: str = "rented", plan: Plan | None = None, *, global_only: bool = True) -> None:
+    def __init__(
+        self,
+        suite: str = "rented",
+        plan: Plan | None = None,
+        *,
+        global_only: bool = True,
+        known: Suite | None = None,
+        toml: str = "",
+        deliver: bool = False,
+    ) -> None:
         """Nothing is asked yet.
 
         Args:
-            suite: that runs on the machine.
+            suite: name of the suite that runs on the machine.
             plan: how hard the proof is; None: as for any machine.
             global_only: refuse addresses of this machine and of private networks.
+            known: what that suite holds: its checks must be in the machine's report. None: any report will do.
+            toml: text of a suite of one's own, which is sent to the machine and runs there instead.
+            deliver: send hpcaccept to the machine, whose image has none.
         """
-        self.suite = suite
+        self.setup_s = delivery.MOST_S if deliver else 0.0
+        self.suite, self._known, self._toml = suite, known, toml
         self.plan = plan or Plan()
         self._global_only = global_only
 
@@ -73,17 +96,24 @@ class StandardTester:
     def start_command(self, secret: bytes, claim: Claim, test_s: float) -> str:
         """Only what the machine must know of the secret: who reads it can pose as the machine, and cannot use the tester."""
         lines = [f"export {name}={shlex.quote(value)}" for name, value in keys.environment(secret).items()]
-        serve = ["hpcaccept", "tester", "serve", "--port", "5000", *self.work()]
+        serve = ["tester", "serve", "--port", "5000", *self.work()]
         serve += ["--suite-deadline", f"{test_s:g}", "--lifetime", f"{test_s + _AFTERLIFE_S:g}"]
-        return "\n".join([*lines, f"exec {shlex.join(serve)}"])
+        if self.setup_s:
+            return delivery.start_command(lines, serve)
+        return "\n".join([*lines, f"exec hpcaccept {shlex.join(serve)}"])
 
     def work(self) -> list[str]:
         """Options of the server that say what it runs beside the proof."""
         return ["--suite", self.suite]
 
-    def code_of(self, report: bytes) -> tuple[str, str, dict[str, Any]]:
-        """What the report of that comes to: a code, what was found, what the machine says of itself."""
-        return code_of_report(report)
+    def code_of(self, report: bytes, expected: tuple[str, ...] = ()) -> tuple[str, str, dict[str, Any]]:
+        """What the report of that comes to: a code, what was found, what the machine says of itself.
+
+        Args:
+            report: of the machine.
+            expected: checks that must be in it.
+        """
+        return code_of_report(report, expected)
 
     def judge(
         self,
@@ -97,9 +127,11 @@ class StandardTester:
     ) -> Judgement:
         """Connect, challenge all GPUs at once, run the suite; what needs no machine is computed by ``later``."""
         began = time.monotonic()
-        talk = _Conversation(claim, deadlines, self.plan, say, stopped, began, self.code_of)
+        expected = demanded(self._known, claim.num_gpus) if self._known else ()
+        read = partial(self.code_of, expected=expected)
+        talk = _Conversation(claim, deadlines, self.plan, say, stopped, began, read, self._toml)
         try:
-            tester = talk.connect(address, port, secret, global_only=self._global_only)
+            tester = talk.connect(address, port, secret, global_only=self._global_only, deliver=bool(self.setup_s))
             talk.ready(tester)
             transcript = talk.prove(tester)
         except _Ends as end:
@@ -158,9 +190,11 @@ class _Conversation:
         stopped: Callable[[], bool],
         began: float,
         code_of: Callable[[bytes], tuple[str, str, dict[str, Any]]],
+        toml: str = "",
     ) -> None:
         self._code_of_report = code_of
         self.claim, self.deadlines, self.plan = claim, deadlines, plan
+        self._toml = toml
         self._say, self._stopped, self._began = say, stopped, began
 
     def left_s(self) -> float:
@@ -189,9 +223,20 @@ class _Conversation:
                 return
             time.sleep(min(_TICK_S, left))
 
-    def connect(self, address: str, port: int, secret: bytes, *, global_only: bool) -> RemoteTester:
-        """Until it answers and knows the key of this rental."""
+    def connect(
+        self, address: str, port: int, secret: bytes, *, global_only: bool, deliver: bool = False
+    ) -> RemoteTester:
+        """Until it answers and knows the key of this rental; what it is to be sent first is sent once.
+
+        Who answers as a tester without having taken it is asked like any other: what runs there proves itself, or does not.
+        """
+        sent = not deliver
         while True:
+            if not sent and delivery.send(
+                address, port, deadline_s=min(_SEND_S, self.left_s()), global_only=global_only
+            ):
+                sent = True
+                self._say(f"{_OURS}sent to the machine, which installs what it needs")
             try:
                 tester = RemoteTester.connect(
                     address, port, secret, deadline_s=min(20.0, self.left_s()), global_only=global_only
@@ -200,7 +245,11 @@ class _Conversation:
                 return tester
             except TesterFault as fault:
                 waited = time.monotonic() - self._began
-                if fault.fault not in ("network", "timeout") or waited > self.deadlines.connect_s:
+                if fault.fault not in ("network", "timeout"):
+                    raise
+                if waited > self.deadlines.connect_s:
+                    if not sent:
+                        raise _Ends("tester-unreachable", "hpcaccept could not be sent to the machine") from None
                     raise
             self.wait()
 
@@ -258,7 +307,7 @@ class _Conversation:
 
     def run_suite(self, tester: RemoteTester) -> tuple[str, str, dict[str, Any]]:
         """Progress until the suite says that it is over, then its report."""
-        tester.start_suite()
+        tester.start_suite(self._toml)
         began = time.monotonic()
         count, heard, faults = 0, began, 0
         while True:
@@ -291,12 +340,28 @@ class _Conversation:
             if fault.fault == "refused":
                 return "tester-crashed", last, {}
             raise
-        # A run with values that have no baseline ends with 3; any other end contradicts a report without a fault.
-        if code == "verified" and last != "DONE" and not last.endswith("(exit code 3)"):
+        # Any other end contradicts a report in which everything passed.
+        if code == "verified" and last != "DONE":
             return "not-judged", last, claimed
         return code, text, claimed
 
 
-def standard_tester(suite: str) -> StandardTester:
-    """The tester of the command line."""
-    return StandardTester(suite)
+def standard_tester(suite: str, **more: Any) -> StandardTester:
+    """The tester of the command line.
+
+    Args:
+        suite: name of a suite that comes with hpcaccept, or a ``.toml`` file of this side, which is sent to the machine.
+        more: as ``StandardTester``.
+
+    Raises:
+        UsageError: there is no such suite, or it is none.
+    """
+    text = read_suite(suite)
+    known = resolve_suite(text)
+    if text.file.parent == BUILT_IN:
+        return StandardTester(suite, known=known, **more)
+    try:
+        own = read_bytes(text.file, follow=True, most=MOST_SUITE_BYTES).decode("utf-8")
+    except OSError as fault:
+        raise UsageError(f"Cannot send {text.file} to a machine: {fault.strerror}.") from None
+    return StandardTester(known=known, toml=own, **more)

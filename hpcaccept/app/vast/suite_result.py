@@ -1,12 +1,19 @@
-"""What does the suite's report of a rented machine come to? Its PASS is a claim; its FAIL is believed: nobody accuses himself falsely."""
+"""What does the suite's report of a rented machine come to? Its PASS is a claim; its FAIL is believed: nobody accuses himself falsely.
+
+What nobody judged verifies no machine: a rate without a limit, floor, peer or baseline leaves it open, and so does a check of the suite that is not in
+the report as PASS, whatever the report itself concludes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
 
 from hpcaccept.report.printable import safe
 from hpcaccept.serial import loads
+
+if TYPE_CHECKING:
+    from hpcaccept.model.suite import Suite
 
 #: Metric of the check ``requirements`` → code.
 _REQUIREMENTS = {
@@ -25,14 +32,24 @@ _CHECKS = {
 }
 #: Finding codes of a burn that computed wrongly; whatever else it finds is lost speed, a lost GPU or heat.
 _WRONG = ("result-wrong", "replica-differs", "processor-wrong")
+#: Checks that a suite makes optional because one GPU cannot do them; of several GPUs they are demanded.
+_OF_SEVERAL = ("allreduce", "collectives", "ddp_train", "llm", "peer_to_peer")
 _MOST_TEXT = 300
 
 
-def code_of_report(raw: bytes) -> tuple[str, str, dict[str, Any]]:
+def demanded(suite: Suite, gpus: int) -> tuple[str, ...]:
+    """Checks of a suite that a machine with so many GPUs must have passed."""
+    return tuple(
+        spec.name for spec in suite.checks if spec.required or (gpus > 1 and spec.name.partition(":")[0] in _OF_SEVERAL)
+    )
+
+
+def code_of_report(raw: bytes, expected: Collection[str] = ()) -> tuple[str, str, dict[str, Any]]:
     """A code, what was found, and what the machine says of itself.
 
     Args:
         raw: ``report.json`` as it came, from somebody who may send anything.
+        expected: names of checks that must be PASS in it (``demanded``).
     """
     try:
         plain = loads(raw)
@@ -49,17 +66,25 @@ def code_of_report(raw: bytes) -> tuple[str, str, dict[str, Any]]:
     word = conclusion.get("word") if isinstance(conclusion, Mapping) else conclusion
     passed = any(each.get("outcome") == "PASS" for each in verdicts)
     if plain.get("exit_code") == 0 and passed:
+        if lacking := _lacking(plain.get("checks"), expected):
+            return "not-judged", f"the report has no PASS of {', '.join(lacking)}"[:_MOST_TEXT], claimed
         return "verified", f"the suite says {safe(str(word))[:40]}", claimed
-    open_ = [each for each in verdicts if each.get("outcome") not in ("PASS", "NO_BASELINE")]
-    if plain.get("exit_code") == 3 and passed and not open_:
-        # A stranger's processor has no baseline here. Results were right, nothing was lost; how fast the GPUs are is the proof's business.
-        unjudged = sorted(
-            {safe(str(each.get("check")))[:40] for each in verdicts if each.get("outcome") == "NO_BASELINE"}
-        )
-        return "verified", f"no baseline for {', '.join(unjudged)[:200]}", claimed
+    open_ = [each for each in verdicts if each.get("outcome") not in ("PASS", "FAIL")]
+    # An error says more than what merely has nothing to be judged by.
+    open_.sort(key=lambda each: (each.get("required") is False, each.get("outcome") == "NO_BASELINE"))
     if plain.get("exit_code") == 1:
         return "test-failed", "the suite says that it failed, and not where", claimed
     return "not-judged", _words_of(open_[0], len(open_)) if open_ else "the suite was not judged", claimed
+
+
+def _lacking(rows: Any, expected: Collection[str]) -> list[str]:
+    """Checks that should be PASS and are not, with what they are."""
+    outcomes = {
+        str(row.get("name")): safe(str(row.get("outcome")))[:20]
+        for row in (rows if isinstance(rows, list) else ())
+        if isinstance(row, Mapping)
+    }
+    return [f"{name} ({outcomes.get(name, 'missing')})" for name in expected if outcomes.get(name) != "PASS"]
 
 
 def _code_of(verdict: Mapping[str, Any]) -> str:

@@ -68,7 +68,13 @@ class Judgement:
 
 
 class Tester(Protocol):
-    """One kind of tester."""
+    """One kind of tester.
+
+    Attributes:
+        setup_s: longest time that it may take on a machine until it answers, beyond starting; part of the time for loading.
+    """
+
+    setup_s: float
 
     def new_secret(self) -> bytes:
         """What only this rental's client and what follows from it know; used for no other rental and never written down."""

@@ -119,10 +119,16 @@ def verify(
         guard: starts the process that cleans up should this one be killed; None: there is none.
 
     Raises:
+        UsageError: its folder cannot be made. Nothing was rented.
         RunError: another client works on the run, or its folder cannot be written. Nothing was rented.
         KeyboardInterrupt: the run was interrupted; everything of it was destroyed, or said not to be.
     """
-    order.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        order.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as fault:
+        raise UsageError(
+            f"Cannot make the run's folder {order.folder}: {fault.strerror}.", "Name another: --folder DIR."
+        ) from None
     with locked(order.folder / _LOCK, "hpcaccept vast verify", wait_s=1.0):
         heir = guard() if guard else None
         results = _verified(session, order, tester, say)
@@ -295,7 +301,7 @@ def _listed(offer: Offer | None) -> dict[str, Any]:
 def _decide(fleet: Fleet, decided: Decided) -> None:
     fleet.write(decided)
     failure = failures.FAILURES.get(decided.code)
-    words = failure.summary if failure else "the proof holds, and no check found a fault"
+    words = failure.summary if failure else "the proof holds, and every check of the suite passed"
     fleet.say(
         f"machine {decided.machine}: {failures.outcome_of(decided.code)} [{decided.code}] {words}{f' ({decided.text})' if decided.text else ''}"
     )

@@ -86,6 +86,20 @@ def test_cpu_and_gpu_together_give_every_metric(monkeypatch: pytest.MonkeyPatch)
     assert ctx.beats[0] == "cpu alone"
 
 
+def test_both_together_may_last_as_long_as_a_marketplace_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    lasted: list[tuple[str, float]] = []
+    run_gpu = module._run_gpu
+
+    def noted(ctx: Any, gpu: Any, stage: str, duration_s: float) -> Any:
+        lasted.append((stage, duration_s))
+        return run_gpu(ctx, gpu, stage, min(duration_s, 0.3))
+
+    monkeypatch.setattr(module, "_run_gpu", noted)
+    together(monkeypatch, duration_s=1.0, together_s=2.0).run()
+    together(monkeypatch, duration_s=1.0).run()
+    assert lasted == [("alone", 0.2), ("together", 2.0), ("alone", 0.2), ("together", 0.7)]
+
+
 def test_it_says_once_a_second_where_it_is() -> None:
     ctx = quick()
     for end_s in (0.4, 0.9, 1.4, 1.9, 2.4):

@@ -130,3 +130,13 @@ def test_verbose_prints_the_programs_that_are_started(place: Path) -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert "run true 'a b" in done.stderr
     assert "\x1b" not in done.stderr
+
+
+def test_no_number_of_an_option_may_be_nan_or_infinite() -> None:
+    from pathlib import Path as File
+
+    import hpcaccept.cli
+
+    folder = File(hpcaccept.cli.__file__).parent
+    loose = [file.name for file in folder.glob("*.py") if "click.FloatRange(" in file.read_text("utf-8")]
+    assert loose == [], "use hpcaccept.cli.finite.FiniteRange"

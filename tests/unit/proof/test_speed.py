@@ -33,6 +33,31 @@ def test_every_class_has_a_source_and_a_floor_below_its_peak() -> None:
         assert 1e12 < found.floor_ops < found.peak_ops < 1e16
 
 
+@pytest.mark.parametrize(
+    ("name", "floor_tops"),
+    [("B200", 1278), ("GB200", 1125), ("H200", 574), ("H100", 531), ("A100 SXM4", 195), ("RTX 4090", 165)],
+)
+def test_floors_are_those_of_the_page(name: str, floor_tops: float) -> None:
+    known = speed.gpu_class(name)
+    assert known is not None
+    assert known.floor_ops / 1e12 == pytest.approx(floor_tops, rel=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("claimed", "sustained_tops", "memory_gb"),
+    [("H100", 473, 1640), ("H200", 473, 1640), ("B200", 1402.6, 2663), ("A100 SXM4", 130, 320)],
+)
+def test_what_a_class_below_sustains_does_not_pass(claimed: str, sustained_tops: float, memory_gb: float) -> None:
+    known = speed.gpu_class(claimed)
+    assert known is not None
+    assert speed.chain_ops(sustained_tops * 1e12, memory_gb * 1e9) < known.floor_ops
+
+
+def test_the_chain_is_slower_than_its_products_and_than_its_memory() -> None:
+    assert speed.chain_ops(1e15, 1e30) == pytest.approx(1e15)
+    assert speed.chain_ops(1e30, 5e12) == pytest.approx(2 * 4096 * 1e12)
+
+
 def test_a_gpu_three_classes_below_does_not_reach_the_floor_of_an_h100() -> None:
     h100, a30 = gpu_class("H100 SXM"), gpu_class("A30")
     assert h100 is not None and a30 is not None  # noqa: PT018

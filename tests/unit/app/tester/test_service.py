@@ -43,7 +43,10 @@ class Suite:
     lines = ("one", "two", "DONE")
     file: Path | None = None
 
-    def start(self) -> bool:
+    sent: str | None = None
+
+    def start(self, toml: str = "") -> bool:
+        self.sent = toml
         return True
 
     def progress(self) -> list[str]:
@@ -125,6 +128,23 @@ def test_variables_that_are_missing_or_none_are_refused(value: str) -> None:
 def test_progress_goes_on_from_a_line() -> None:
     assert asked(serving(), "GET", "/progress", **rest("from", "1")).body == b"two\nDONE\n"
     assert asked(serving(), "GET", "/progress", **rest("from", "-1")).body == b"one\ntwo\nDONE\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "sent"),
+    [(b"", ""), (b"{}", ""), (b'{"toml": "[checks.identity]"}', "[checks.identity]")],
+)
+def test_a_suite_is_the_machine_s_or_the_one_that_is_sent(body: bytes, sent: str) -> None:
+    suite = Suite()
+    assert plain(asked(serving(suite=suite), "POST", "/suite", body)) == {"started": True}
+    assert suite.sent == sent
+
+
+@pytest.mark.parametrize("body", [b"[]", b"x", b'{"toml": 7}', b'{"toml": "' + b"x" * 70_000 + b'"}'])
+def test_what_is_no_suite_starts_nothing(body: bytes) -> None:
+    suite = Suite()
+    assert asked(serving(suite=suite), "POST", "/suite", body).status == 400
+    assert suite.sent is None
 
 
 def test_a_challenge_is_handed_to_its_gpu() -> None:

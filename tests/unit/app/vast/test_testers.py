@@ -15,9 +15,13 @@ from hpcaccept.app.tester import keys
 from hpcaccept.app.tester.examine import Claim as Proven
 from hpcaccept.app.tester.examine import Plan, collect
 from hpcaccept.app.vast import standard_tester
+from hpcaccept.app.vast.caps import Caps
 from hpcaccept.app.vast.standard_tester import StandardTester, final
-from hpcaccept.app.vast.suite_result import code_of_report
+from hpcaccept.app.vast.suite_result import code_of_report, demanded
 from hpcaccept.app.vast.tester import Claim, Deadlines
+from hpcaccept.config.suites import read_suite
+from hpcaccept.errors import UsageError
+from hpcaccept.plan.resolve import resolve_suite
 from hpcaccept.proof.challenge import Challenge
 from hpcaccept.proof.verdict import ProofVerdict
 from hpcaccept.provider.vast import failures
@@ -49,7 +53,8 @@ PASS = verdict("PASS", "matmul", "rate_flops")
     ("raw", "code"),
     [
         (report(PASS), "verified"),
-        (report(PASS, verdict("NO_BASELINE", "dgemm"), code=3), "verified"),
+        (report(PASS, verdict("NO_BASELINE", "dgemm", "rate_flops"), code=3), "not-judged"),
+        (report(PASS, verdict("NO_BASELINE", "dgemm", required=False)), "verified"),
         (report(), "not-judged"),
         (report(verdict("NO_BASELINE", "dgemm"), code=3), "not-judged"),
         (report(PASS, verdict("ERROR", "resnet"), code=3), "not-judged"),
@@ -84,6 +89,79 @@ def test_a_suite_s_report_comes_to_a_code(raw: bytes, code: str) -> None:
     assert found == code
     assert code == "verified" or code in failures.FAILURES
     assert len(text) < 600
+
+
+SUITE = resolve_suite(read_suite("rented"))
+
+
+def rows(**others: str) -> list[dict[str, Any]]:
+    """Every check of the suite with PASS, but for what is said otherwise; an empty text: it is missing."""
+    outcomes = {spec.name: "PASS" for spec in SUITE.checks} | others
+    return [{"name": name, "outcome": outcome} for name, outcome in outcomes.items() if outcome]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "others", "found"),
+    [
+        (1, {}, "verified"),
+        (8, {}, "verified"),
+        (1, {"allreduce": "NOT_RUN"}, "verified"),  # one GPU has nobody to reduce with
+        (2, {"allreduce": "NOT_RUN"}, "not-judged"),
+        (2, {"allreduce": "ERROR"}, "not-judged"),
+        (1, {"memory_pattern": ""}, "not-judged"),
+        (1, {"burn": "NOT_RUN"}, "not-judged"),
+        (1, {"kernel_log": "NOT_RUN"}, "verified"),  # hosts hide it
+    ],
+)
+def test_what_the_suite_asks_for_must_be_in_the_report(gpus: int, others: dict[str, str], found: str) -> None:
+    code, text, _ = code_of_report(report(PASS, checks=rows(**others)), demanded(SUITE, gpus))
+    assert code == found
+    assert all(name in text for name in others) or found == "verified"
+
+
+@pytest.mark.parametrize("checks", [None, 7, [7], [{"name": 1}], [{"name": "burn", "outcome": "\x1b[31mPASS"}]])
+def test_rows_of_another_form_verify_nothing(checks: object) -> None:
+    code, text, _ = code_of_report(report(PASS, checks=checks), demanded(SUITE, 1))
+    assert code == "not-judged"
+    assert "\x1b" not in text
+
+
+def test_what_nobody_judged_is_named_before_what_is_optional() -> None:
+    silent = verdict("NO_BASELINE", "resnet", "images_per_s", reason="no baseline")
+    optional = verdict("NOT_RUN", "kernel_log", required=False)
+    _, text, _ = code_of_report(report(PASS, optional, silent, code=3))
+    assert text.startswith("resnet.images_per_s: NO_BASELINE")
+
+
+def test_three_minutes_of_load_fit_into_the_tests_time() -> None:
+    """CPUs and GPUs together for 180 s, and as much time left for the rest as it takes on slow parts (``rented.toml``)."""
+    burn = next(spec for spec in SUITE.checks if spec.name == "burn")
+    assert burn.params["together_s"] == 180.0
+    assert burn.params["cpu_load"] == "stress-ng"
+    load_s = 0.3 * burn.params["duration_s"] + burn.params["together_s"]
+    assert load_s + 80 <= Caps(1.0, 1.0).test_s
+    assert load_s < burn.deadline_s
+
+
+def test_a_suite_of_one_s_own_is_sent_and_one_of_hpcaccept_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("[checks.identity]\n")
+    own, named = standard_tester.standard_tester(str(file)), standard_tester.standard_tester("marketplace")
+    secret = own.new_secret()
+    assert str(tmp_path) not in own.start_command(secret, Claim(7, "RTX 4090", 2), 300.0)
+    assert own._toml == "[checks.identity]\n"
+    assert "--suite marketplace" in named.start_command(secret, Claim(7, "RTX 4090", 2), 300.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("[checks.nothing]\n", "nothing"), ("x", "mine.toml"), ("#" * 70_000 + "\n[checks.identity]", "send")],
+)
+def test_a_suite_that_is_none_is_refused_before_anything_is_rented(tmp_path: Path, text: str, why: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=why):
+        standard_tester.standard_tester(str(file))
 
 
 def test_a_report_s_text_is_harmless() -> None:

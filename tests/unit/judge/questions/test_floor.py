@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from support.builders import H100, baseline, evidence, judged, judged_run_of, plan, record, suite
+from support.builders import H100, UNIQUE, baseline, every, evidence, judged, judged_run_of, plan, record, suite
 from support.gpu_runs import gpu_run
 
 from hpcaccept.app.run.conclude import evidence_of, judge_run
 from hpcaccept.app.run.submit import plan_run
+from hpcaccept.checks.burn import Burn
+from hpcaccept.checks.resnet import Resnet
 from hpcaccept.config.settings import Settings
+from hpcaccept.config.toml import read_toml
 from hpcaccept.errors import UsageError
+from hpcaccept.judge import judge
 from hpcaccept.judge.questions.floor import LINKS, MEMORY, PRODUCTS, share_of_peak
 from hpcaccept.model.baseline import Peak
 from hpcaccept.model.finding_code import FindingCode
+from hpcaccept.model.suite import CheckSpec
 from hpcaccept.model.verdict import Outcome
-from hpcaccept.store.baseline_file import SHIPPED, read_generations
+from hpcaccept.store.baseline_file import SHIPPED, file_name, read_generations
 from hpcaccept.store.folder import find
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from hpcaccept.model.metric import Metric
     from hpcaccept.report.judged import Judged
 
 RTX = "NVIDIA GeForce RTX 4090"
@@ -91,6 +98,71 @@ def test_a_floor_stands_under_rates_whose_peak_is_known_in_their_unit(key: str, 
 def test_a_model_without_a_peak_has_no_floor() -> None:
     found = judged_run_of(evidence([record("speed", "node0", {"rate_flops": 1.0})], plan(suite(), nodes=1)))
     assert found.judgement.exit_code == 3
+
+
+def floors(
+    metric: Metric, rate: float, variant: str, params: dict[str, object] | None = None, model: str = RTX
+) -> list[tuple[Outcome, str]]:
+    """What the floor says of one GPU whose check has this one metric."""
+    known = read_generations(SHIPPED / file_name(model))[-1]
+    name = f"{metric.name}[{variant}]"
+    records = [record("speed", "node0", {name: rate}, device_model=model)]
+    spec = CheckSpec("speed", params=params or {})
+    found = judge(evidence(records, plan(suite(spec), nodes=1), catalogue={"speed": {metric.name: metric}}), {"speed": {metric.name: metric}}, {model: known}, UNIQUE)  # fmt: skip
+    return [(v.outcome, v.limit.source) for v in every(found) if v.limit and v.limit.origin == "floor"]
+
+
+def metric_of(check: type[Burn] | type[Resnet], name: str) -> Metric:
+    return next(metric for metric in check.metrics if metric.name == name)
+
+
+@pytest.mark.parametrize(
+    ("rate", "variant", "params", "outcome"),
+    [
+        (1.0e14, "gpu/alone", {}, Outcome.PASS),
+        (1.0e12, "gpu/together", {}, Outcome.FAIL),
+        (6.0e12, "gpu/alone", {"dtype": "fp32"}, Outcome.FAIL),  # a tenth of 82.6 TFLOP/s, not of 165
+        (9.0e12, "gpu/alone", {"dtype": "fp32"}, Outcome.PASS),
+        (1.0e12, "gpu/alone", {"dtype": ""}, Outcome.FAIL),
+    ],
+)
+def test_a_burn_stands_on_the_peak_of_its_number_format(rate: float, variant: str, params: dict[str, object], outcome: Outcome) -> None:  # fmt: skip
+    assert [found for found, _ in floors(metric_of(Burn, "rate_flops"), rate, variant, params)] == [outcome]
+
+
+@pytest.mark.parametrize(
+    ("variant", "params"),
+    [("cpu/alone", {}), ("gpu/alone", {"dtype": "int4"})],
+)
+def test_what_no_peak_is_known_of_has_no_floor(variant: str, params: dict[str, object]) -> None:
+    assert floors(metric_of(Burn, "rate_flops"), 1.0, variant, params) == []
+
+
+def test_images_per_second_stand_on_the_operations_of_an_image() -> None:
+    metric = metric_of(Resnet, "images_per_s")
+    ((found, source),) = floors(metric, 2000.0, "resnet50/train/amp")
+    assert found is Outcome.PASS
+    assert "165 TFLOP/s by 2.45e+10 operations each" in source
+    assert [outcome for outcome, _ in floors(metric, 20.0, "resnet50/train/amp")] == [Outcome.FAIL]
+    assert [outcome for outcome, _ in floors(metric, 20.0, "resnet18/infer/fp32")] == [Outcome.FAIL]
+    assert floors(metric, 20.0, "resnet18/infer/fp32", {"pixels": 32}) == [], "tiny images are other work"
+    assert floors(metric, 20.0, "resnet18/infer/bf16") == []
+
+
+def test_every_published_figure_of_resnet_is_far_above_its_floor() -> None:
+    metric, looked = metric_of(Resnet, "images_per_s"), 0
+    for file in sorted((SHIPPED / "sources").glob("*.toml")):
+        table = read_toml(file)
+        for kept in table.get("unused", []):
+            figure = re.match(r"ResNet-50: (?:about )?([\d,]+) images/s", kept["figure"])
+            if figure and "float32" not in kept["figure"]:
+                looked += 1
+                rate = (
+                    float(figure[1].replace(",", "")) / 5
+                )  # eager torch is slower than the recipes that are published
+                found = floors(metric, rate, "resnet50/train/amp", model=table["model"])
+                assert [outcome for outcome, _ in found] == [Outcome.PASS], (file.name, found)
+    assert looked >= 5
 
 
 def test_the_shares_are_far_below_every_published_figure() -> None:

@@ -140,6 +140,25 @@ def test_an_image_is_the_newest_that_driver_and_gpus_take() -> None:
             images.image_for(wrong, "12.8")
 
 
+@pytest.mark.parametrize(
+    ("cuda", "capability", "part"),
+    [
+        (13.3, 890, "cuda13.0"), (13.0, 1200, "cuda13.0"), (12.8, 1200, "cuda12.8"), (12.9, 700, "cuda12.8"), (13.0, 700, "cuda12.8"),
+        (13.0, 610, "cuda12.6"), (12.7, 890, "cuda12.6"), (12.4, 860, "cuda11.8"), (11.8, 750, "cuda11.8"), (12.6, None, "cuda12.6"),
+        (12.4, 1200, ""), (11.7, 750, ""), (13.0, 350, ""), (None, 890, ""),
+    ],
+)  # fmt: skip
+def test_without_an_image_of_one_s_own_a_published_one_suits_driver_and_gpus(cuda: float | None, capability: int | None, part: str) -> None:  # fmt: skip
+    found = images.published_for(listed(cuda_max_good=cuda, compute_cap=capability))
+    assert (part in found) if part else found == ""
+
+
+def test_published_images_are_tagged_newest_first() -> None:
+    versions = [float(each.cuda) for each in images.PUBLISHED]
+    assert versions == sorted(versions, reverse=True)
+    assert all(images.image_for(each.reference, "") == each.reference for each in images.PUBLISHED)
+
+
 def test_a_creation_has_neither_price_nor_force_and_fits_the_limits() -> None:
     body = create(5, Launch("a/b:c", "start"), "label").body
     assert body["cancel_unavail"] is True
