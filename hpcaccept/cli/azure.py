@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hpcaccept.cli.finite import FiniteRange
+
 if TYPE_CHECKING:
     from hpcaccept.app.azure.gather import Gathered
     from hpcaccept.app.azure.session import Session

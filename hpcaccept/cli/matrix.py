@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hpcaccept.cli.finite import FiniteRange
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 

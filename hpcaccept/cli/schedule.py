@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hpcaccept.cli.finite import FiniteRange
+
 if TYPE_CHECKING:
     from hpcaccept.app.schedule.add import Request
     from hpcaccept.app.schedule.records import Record, Records

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from hpcaccept.cli.finite import FiniteRange
+
 #: Written out, so that ``--help`` needs no numpy; tests/unit/simulate/test_simulate.py holds them against the simulation's own.
 KINDS = (
     "clock", "power", "memory", "pcie", "nvlink", "network", "heat", "host", "rack", "storage", "flapping",
