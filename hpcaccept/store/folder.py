@@ -257,7 +257,7 @@ def find(runs_dir: Path, run: str) -> RunFolder:
         return latest(runs_dir)
     for path in (runs_dir / run, Path(run)):
         # os.path takes names that no file can have for those of none, and so they are.
-        if os.path.exists(path / "plan.json"):  # noqa: PTH110
+        if os.path.lexists(path / "plan.json"):
             return RunFolder(path.resolve())
     return _by_part(runs_dir, run)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from hpcaccept.report.judged import Judged
 
-ABOUT = "To see why: the terminal's report, then the rule and the limit behind each verdict."
+ABOUT = "For questions about a verdict: the terminal's report, then the rule and the limit behind each verdict."
 #: Verdicts that are explained one by one.
 SHOWN = 200
 

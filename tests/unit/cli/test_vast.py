@@ -203,7 +203,7 @@ def test_without_yes_nothing_is_rented(server: VastServer, run: Run) -> None:
         (("11", "--max-hours", "0.5"), "one rental may take"),
         ((), "Name machines"),
         (("11", "--resume", "x"), "not both"),
-        (("--resume", "x"), "is no run"),
+        (("--resume", "x"), "is not a run"),
         (("11", "--image", "--privileged"), "expected REGISTRY/NAME:TAG"),
     ],
 )

@@ -269,7 +269,7 @@ def test_the_entry_point_becomes_hpcaccept_and_passes_its_exit_code() -> None:
     of = f" (commit {commit()})" if commit() else ""
     assert (process.returncode, out.strip()) == (0, f"hpcaccept, version {hpcaccept.__version__}{of}")
     _, err = (process := started("report", "no-such-run", "--runs-dir", "no-such-folder")).communicate(timeout=30)
-    assert process.returncode == 3, err
+    assert process.returncode == 2, err
 
 
 def test_the_entry_point_passes_programs_exit_codes_and_signals() -> None:
