@@ -63,6 +63,15 @@ def _one(run: str) -> Record:
     return _tree()[1].one(run)
 
 
+_STOP = click.option(
+    "--stop",
+    "stops",
+    multiple=True,
+    metavar="RULE",
+    help="End it when: 'val_loss does not improve for 50 epochs', 'idle GPU for 20 minutes', 'after 8 hours'. May be repeated.",
+)
+
+
 def _recipe_options(command: F) -> F:
     """What stands in run.toml."""
     for option in (
@@ -80,6 +89,7 @@ def _recipe_options(command: F) -> F:
         click.option(
             "--send", multiple=True, metavar="PATH", help="Folder or file to send.  [default: . (the working tree)]"
         ),
+        _STOP,
         click.option("--command", metavar="COMMAND", help="Shell command, run at the top of the copy."),
     ):
         command = option(command)
@@ -103,20 +113,23 @@ def init(yes: bool, dry_run: bool, **options: Any) -> int:
 
 def _init(top: Path, options: dict[str, Any], *, yes: bool, dry_run: bool) -> Recipe:
     from dataclasses import replace
+    from functools import reduce
 
     from hpcaccept.app.schedule import ask
     from hpcaccept.app.schedule.recipe_file import FOLDER, NAME, check, read_recipe, write_recipe
     from hpcaccept.errors import UsageError
     from hpcaccept.model.schedule.recipe import Recipe
+    from hpcaccept.parse.stop_rule import with_rule
     from hpcaccept.store.replaced_files import replace_file
 
     file = top / FOLDER / NAME
     there = file.exists()
     recipe = read_recipe(file) if there else Recipe("")
-    freeze = options.pop("freeze", None)
+    freeze, stops = options.pop("freeze", None), options.pop("stops", ())
     given = {key: value for key, value in options.items() if value not in (None, ())}
     rental = {key: given.pop(key) for key in ("image", "disk_gb") if key in given}
-    recipe = replace(recipe, **given, rental=replace(recipe.rental, **rental))
+    stop = reduce(with_rule, stops, recipe.stop)
+    recipe = replace(recipe, **given, rental=replace(recipe.rental, **rental), stop=stop)
     if freeze is not None:
         recipe = replace(recipe, requirements=ask.FROZEN if freeze else "")
     changes = ask.changed(recipe, top) if there else []
@@ -189,6 +202,7 @@ def _place_options(command: F) -> F:
         ),
         click.option("--filter", "query", metavar="QUERY", help="Which machines, as in hpcaccept vast search."),
         click.option("--slurm", "options", multiple=True, metavar="KEY=VALUE", help="Option of sbatch."),
+        _STOP,
         click.option(
             "--on",
             "place",
@@ -319,9 +333,11 @@ def _confirmed(top: Path, *, yes: bool) -> Recipe:
 def _with_options(recipe: Recipe, options: dict[str, Any]) -> Recipe:
     """The recipe of this one run."""
     from dataclasses import replace
+    from functools import reduce
 
     from hpcaccept.app.schedule.recipe_file import check
     from hpcaccept.cli.options import pairs
+    from hpcaccept.parse.stop_rule import with_rule
 
     rental = {
         "filter": options["query"],
@@ -335,7 +351,9 @@ def _with_options(recipe: Recipe, options: dict[str, Any]) -> Recipe:
         recipe,
         slurm={**recipe.slurm, **slurm},
         rental=replace(recipe.rental, **{key: value for key, value in rental.items() if value is not None}),
-        stop=replace(recipe.stop, **{key: value for key, value in stop.items() if value is not None}),
+        stop=reduce(
+            with_rule, options["stops"], replace(recipe.stop, **{k: v for k, v in stop.items() if v is not None})
+        ),
     )
     check(changed, "the options")
     return changed
