@@ -87,7 +87,7 @@ class Llm(Check):
     metrics: ClassVar = (
         Metric(
             "loss_error", "share", "lower", "Largest relative deviation of the 16-bit losses from the reference.", title="language model, deviation of the 16-bit loss ({})",
-            formula="max over 12 steps of |loss / reference - 1|; 1.8e308 when a loss is no number", statistic="worst",
+            formula="max over 12 steps of |loss / reference - 1|; 1.8e308 when a loss is not a number", statistic="worst",
             limit=at_most(2e-3, "share", "bfloat16 differs by 2e-4 (CPU); one position left out of the attention by 6e-3"), code=FindingCode.TRAINING_OFF,
             required=False,
         ),

@@ -118,6 +118,7 @@ def submit(
       hpcaccept submit --nodelist node[01-04] --container-image /shared/hpcaccept.sqsh
       hpcaccept submit --nodes 2 --slurm reservation=maint --slurm qos=high --no-wait
     """
+    from hpcaccept.app.isolate.order import seconds_in
     from hpcaccept.app.run.submit import dry_run as show
     from hpcaccept.app.run.submit import nothing_else, plan_run, start
     from hpcaccept.config.settings import load_settings
@@ -133,6 +134,7 @@ def submit(
     layered = load_settings(options, suite_options=tables)
     plan, folder = plan_run(layered.settings, layered.overrides, only=only, to_show=dry_run)
     prepare: Callable[[RunFolder], None] = nothing_else
+    seconds_in(budget, "--budget")
     if isolate:
         from hpcaccept.app.isolate.order import isolation_after
 

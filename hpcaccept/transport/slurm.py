@@ -35,6 +35,15 @@ def ask_slurm(command: Sequence[str], *, timeout_s: float = 20.0, seconds: bool 
     return ask(command, timeout_s=timeout_s, env=questions_environment(os.environ, seconds=seconds))
 
 
+def hand_in(command: Sequence[str], environ: Mapping[str, str], *, timeout_s: float = 60.0) -> Done:
+    """What sbatch answers, in the environment that its job is to be given.
+
+    Raises:
+        LaunchError: as ``ask_slurm``.
+    """
+    return ask(command, timeout_s=timeout_s, env=environ)
+
+
 def questions_environment(environ: Mapping[str, str], *, seconds: bool = False) -> dict[str, str]:
     """The environment in which these programs hide nothing, and take no option from the shell."""
     kept = {name: value for name, value in environ.items() if not name.startswith(_OPTIONS)}

@@ -30,6 +30,13 @@ _READY = "ready\n"
 _MOST_BYTES = 1 << 20
 
 
+def _readable(link: socket.socket, timeout_s: float) -> bool:
+    """Whether something has come, or comes in time. A process with many open files may have numbers that ``select`` does not take."""
+    waiting = select.poll()
+    waiting.register(link, select.POLLIN)
+    return bool(waiting.poll(timeout_s * 1000))
+
+
 @dataclass
 class WarmProcess:
     """One of them. Its standard output and error are one stream unless they were asked for apart."""
@@ -41,14 +48,14 @@ class WarmProcess:
 
     def poll(self) -> int | None:
         """Its exit code, or None while it runs."""
-        if self.returncode is None and select.select([self._link], [], [], 0)[0]:
+        if self.returncode is None and _readable(self._link, 0):
             self._end()
         return self.returncode
 
     def wait(self, timeout: float) -> int:
         """Its exit code; that of a signal is negative, as ``subprocess`` says it."""
         if self.returncode is None:
-            if not select.select([self._link], [], [], timeout)[0]:
+            if not _readable(self._link, timeout):
                 raise subprocess.TimeoutExpired(str(self.pid), timeout, self._text())
             self._end()
         assert self.returncode is not None

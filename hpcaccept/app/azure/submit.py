@@ -158,7 +158,7 @@ def _hpcaccept_is_there(head: str, config: Path, there: There) -> None:
     if found.why:
         raise LaunchError(
             f"{there.python} on {head} cannot start hpcaccept: it {found.why}.",
-            "Install it there at the same path on every node (pip install 'hpcaccept[rank]'), and name its Python: --python PATH",
+            "Install it there at the same path on every node (pip install '.[rank]' in a checkout), and name its Python: --python PATH",
         )
 
 

@@ -14,8 +14,7 @@ from hpcaccept.errors import LaunchError
 from hpcaccept.model.job import JobRef, JobStatus
 from hpcaccept.model.plan import gpus_in_words
 from hpcaccept.parse.slurm.usable import FORMAT, none_usable
-from hpcaccept.transport.process import ask
-from hpcaccept.transport.slurm import ask_slurm
+from hpcaccept.transport.slurm import ask_slurm, hand_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +62,7 @@ class Queue:
     def start(self, cell: Cell, folder: Path, word: str) -> JobRef:
         """``sbatch``."""
         kept = self._launcher.outside_environment(without_secrets(os.environ))
-        done = ask(sbatch_command(cell, folder, word), timeout_s=60, env=kept)
+        done = hand_in(sbatch_command(cell, folder, word), kept)
         number = done.stdout.strip().splitlines()[-1:] if done.ok else []
         job = number[0].partition(";")[0].strip() if number else ""
         if not job.isdigit():

@@ -20,8 +20,7 @@ from hpcaccept.config.private_variables import without_secrets
 from hpcaccept.errors import LaunchError, UsageError
 from hpcaccept.model.job import JobRef
 from hpcaccept.model.schedule.entry import Kept, Released, Started
-from hpcaccept.transport.process import ask
-from hpcaccept.transport.slurm import ask_slurm
+from hpcaccept.transport.slurm import ask_slurm, hand_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -179,7 +178,7 @@ def _options(options: Mapping[str, str]) -> list[str]:
 
 def _submit(job: Job, key: str) -> str | Failed:
     environ = without_secrets(launch.load(_LAUNCHER).outside_environment(os.environ))
-    done = ask(submission(job, key), timeout_s=60, env=environ)
+    done = hand_in(submission(job, key), environ)
     if not done.ok:
         if "Unable to contact" in done.stderr or "timed out" in done.stderr:
             raise LaunchError(f"sbatch: {done.stderr.strip()[:300]}.")

@@ -4,7 +4,6 @@ import contextlib
 import os
 import re
 import shutil
-import statistics
 import time
 from collections import Counter
 from pathlib import Path
@@ -462,9 +461,9 @@ def test_a_gpu_that_throttles_has_its_reason_clock_power_and_heat_in_the_record(
     assert ctx.facts["throttled"].startswith("rate fell to 0.83 while ")
     assert "hw_thermal_slowdown 41 % of the time" in ctx.facts["throttled"]
     assert ctx.value("clock_hz", "gpu/together") == 1.2e9
-    assert ctx.value("flop_per_cycle", "gpu/together") == pytest.approx(
-        statistics.median(ctx.samples["rate_flops", "gpu/together"]) / 1.2e9, rel=0.5
-    )
+    # The blocks are a few milliseconds long here, and on a busy machine far apart.
+    rates = ctx.samples["rate_flops", "gpu/together"]
+    assert min(rates) / 1.2e9 <= ctx.value("flop_per_cycle", "gpu/together") <= max(rates) / 1.2e9
     assert ctx.value("power_w", "gpu/alone") == 699.0
     assert ctx.value("temperature_c", "gpu/together") == 91.0
 

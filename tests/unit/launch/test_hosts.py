@@ -93,7 +93,7 @@ def test_without_open_mpi_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     for module in ("hosts", "job.this_machine"):
         monkeypatch.setattr(f"hpcaccept.launch.{module}.mpiexec", lambda: str(tmp_path / "mpiexec"))
-    with pytest.raises(UsageError, match="none of Open MPI"):
+    with pytest.raises(UsageError, match="not Open MPI's"):
         choose("hosts")
 
 
