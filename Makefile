@@ -83,14 +83,14 @@ vast-oracle: .venv/stamp-dev
 # More rows than cores: a test that waits for a deadline, a cluster or a host leaves its core to another one.
 WORKERS := $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 7 ? cores + 1 : 8)))
 
-# Unit tests side by side, those that wait for clusters and hosts in three rows, and what is judged by what it measures alone.
+# Unit tests side by side, those that wait for clusters and hosts in two rows, and what is judged by what it measures alone.
 # make test ARGS=… runs what it names; COVERAGE=1 says which lines no test has reached, and takes two thirds longer where Python counts.
 test: .venv/stamp-dev slurm-packages browser-packages image-packages other-mpis azure-sdk
 	@$(if $(COVERAGE),$(BIN)/coverage erase)
 	@failed=0; pytest() { echo "pytest $$*"; $(BIN)/$(if $(COVERAGE),coverage run,python) -m pytest "$$@" || failed=1; }; \
 	if [ -n "$(ARGS)" ]; then pytest $(ARGS); else \
 	  pytest tests/unit -m "not alone" -n $(WORKERS) --dist worksteal; \
-	  pytest tests --ignore tests/unit -m "not alone" -n 3 --dist loadfile --no-loadscope-reorder; \
+	  pytest tests --ignore tests/unit -m "not alone" -n 2 --dist loadfile --no-loadscope-reorder; \
 	  pytest tests/gpu $$(grep -rl "mark\.alone" tests --include="test_*.py") -m alone; fi; \
 	$(if $(COVERAGE),$(BIN)/coverage combine --quiet && $(BIN)/coverage report --skip-covered --show-missing | tail -n 40;) exit $$failed
 

@@ -29,6 +29,7 @@ _SAID: dict[Kind, str] = {
     "death": "ranks were lost",
     "excluded": "left out of the rest of the run",
     "retest": "measuring suspects again",
+    "isolation": "finding out whose fault it is",
     "ended": "the driver ended",
 }
 #: Nodes that a sentence names.

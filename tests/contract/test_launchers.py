@@ -72,7 +72,7 @@ def test_a_cancelled_run_is_over_at_once_and_can_be_cancelled_twice(
     runs = ("--runs-dir", str(tmp_path / "runs"))
     begin = time.monotonic()
     for _ in range(2):
-        ended = command("cancel", *runs, env=every_launcher_env)
+        ended = command("cancel", "latest", *runs, env=every_launcher_env)
         assert ended.returncode == 0, ended.stderr
     done = run.finish(30)
     assert time.monotonic() - begin < 25

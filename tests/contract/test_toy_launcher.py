@@ -90,7 +90,7 @@ def test_a_run_can_be_cancelled(tmp_path: Path, env: dict[str, str]) -> None:
     run = submit(tmp_path / "runs", suite_file(tmp_path, noise(60.0, deadline_s=400)), "-N", "2", env=env)
     run.pid(0)
     begin = time.monotonic()
-    ended = command("cancel", "--runs-dir", str(tmp_path / "runs"), env=env)
+    ended = command("cancel", "latest", "--runs-dir", str(tmp_path / "runs"), env=env)
     assert ended.returncode == 0, ended.stderr
     assert run.finish(30).code == 3
     assert time.monotonic() - begin < 25

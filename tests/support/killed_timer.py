@@ -92,7 +92,7 @@ def _prepared(request: dict[str, Any]) -> Steps:
     steps.around(records, "replace_file")
     steps.around(here, "spawn_detached")
     steps.around(sessions, "end_session")
-    steps.around(on_slurm, "ask")
+    steps.around(on_slurm, "hand_in")
     for name in ("_put_back", "_release", "_scancel"):
         steps.around(on_slurm, name)
     vast_api.INTERVAL_S = 0.0

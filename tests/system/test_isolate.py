@@ -58,7 +58,7 @@ def test_the_answer_stays_in_the_run_folder_and_can_be_asked_for_again(tmp_path:
     again = command("report", report["run"], "--runs-dir", str(tmp_path / "runs"), "--format", "json")
     assert (again.returncode, json.loads(again.stdout)) == (1, report)
     listed = command("runs", "--runs-dir", str(tmp_path / "runs"))
-    assert "exit code 1" in listed.stdout
+    assert "FAULT FOUND" in listed.stdout
     other = command("report", report["run"], "--runs-dir", str(tmp_path / "runs"), "--format", "junit")
     assert (other.returncode, "is an isolation" in other.stderr) == (2, True)
 
@@ -93,7 +93,7 @@ def test_who_cancels_leaves_nothing_running(tmp_path: Path) -> None:
     assert started.returncode == 0, started.stderr
     (folder,) = (file.parent for file in runs.glob("*/plan.json"))
     until(lambda: (folder / "isolation.jsonl").exists(), 60)
-    assert command("cancel", "--runs-dir", str(runs)).returncode == 0
+    assert command("cancel", "latest", "--runs-dir", str(runs)).returncode == 0
     until(lambda: not naming(str(tmp_path)), 20)
     answer = command("report", "--runs-dir", str(runs))
     assert answer.returncode == 3

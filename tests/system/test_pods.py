@@ -127,7 +127,7 @@ def test_every_pod_exits_with_the_verdict_of_its_node(job: Job) -> None:
     (run,) = all_runs(job.folder / "runs")
     report = json.loads(run.report_file.read_text())
     assert report["nodes"] == {"gpu-0": "PASS", "gpu-1": "FAIL", "gpu-2": "PASS"}
-    assert "identity: cores 1 cores" in job.log(1)
+    assert "identity: CPU threads available: 1 core" in job.log(1)
     assert job.log(2).rstrip().endswith("PASS")
     assert run.path.stat().st_uid == UID
     assert images_of(run.path) == {IMAGE}, "ranks see the environment of their pod"

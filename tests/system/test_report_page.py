@@ -176,7 +176,7 @@ def test_without_script_verdict_and_bad_units_can_be_read(chromium: Browser, fil
     assert "data-ready" not in words
     for text in (
         "NOT ACCEPTED",
-        "gpu00003 cuda:0",
+        "gpu00003 GPU 0",
         "lowest of",
         "peer_to_peer.bandwidth_bytes",
         "This table needs JavaScript",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,6 +79,25 @@ def running(run: str) -> list[int]:
     return found
 
 
+def _working_in(run: str) -> list[int]:
+    """Processes in the folder of a run: the shell that starts the command exports the run's name after its own start."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            if run in str(folder.readlink()):
+                found.append(int(folder.parent.name))
+    return found
+
+
+def _end_at_once(run: str) -> None:
+    """As a boot does: no process of the run sees another one end."""
+    pids = sorted({*running(run), *_working_in(run)} - {os.getpid()})
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+
 def test_a_timer_that_is_killed_at_any_step_here_starts_the_command_once(timer: Timer) -> None:
     killed = 0
     for kill in range(1, MOST):
@@ -122,8 +143,7 @@ def test_after_a_boot_a_run_goes_on_where_that_was_asked_for(timer: Timer) -> No
     for kill in (2, 4, 5, 6, 7):
         timer.ask("add", recipe="restart = true\n" + slow, place="here")
         timer.ask("once", kill=kill)
-        for pid in running(timer.latest().run):
-            os.kill(pid, 9)
+        _end_at_once(timer.latest().run)
         found = _after_boot(timer)
         assert (found.state, timer.latest().file("work/ck").read_text()) == ("done", "3\n"), (kill, found)
 

@@ -107,7 +107,7 @@ def _rented(folder: Path, order: Order, say: Callable[[str], None]) -> Over:
     where = folder / _FOLDER
     server, key = session.place_and_key()
     wanted = verify.Order([planned], caps, rent.image, "matrix", where, verify.new_run(), _DISK_GB)
-    tester = CellTester(order, standard_tester.standard_tester(""))
+    tester = CellTester(order, standard_tester.standard_tester("rented"))
     results = verify.verify(account, wanted, tester, say, lambda: guard.post(where, wanted.run, server, key))
     return conclude(folder, results.machines[0], results.usd)
 
