@@ -111,6 +111,12 @@ def usable_cores(root: Path = _ROOT) -> float:
     return mine if quota is None else min(mine, quota)
 
 
+def quota_binds(root: Path = _ROOT) -> bool:
+    """True where a CPU quota gives less time than the processors that may be used: this process runs in slices, and stands still between them."""
+    quota = cpu_quota(root)
+    return quota is not None and quota < len(affinity())
+
+
 def cpu_quota(root: Path = _ROOT) -> float | None:
     """The smallest CPU quota on the way from the process's own cgroup up, in processors; None without one."""
     v1 = (

@@ -371,3 +371,12 @@ def test_a_real_quota_on_the_parent_cgroup_is_seen(half_a_core: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, str(half_a_core)], check=True, capture_output=True, text=True)
     assert float(done.stdout) == 0.5
+
+
+@pytest.mark.parametrize(("cores", "quota", "binds"), [(2, 0.5, True), (2, 2.0, False), (1, None, False)])
+def test_a_quota_binds_where_it_gives_less_than_the_processors_there_are(
+    monkeypatch: pytest.MonkeyPatch, cores: int, quota: float | None, binds: bool
+) -> None:
+    monkeypatch.setattr(host, "affinity", lambda: frozenset(range(cores)))
+    monkeypatch.setattr(host, "cpu_quota", lambda root: quota)
+    assert host.quota_binds() is binds
