@@ -105,5 +105,7 @@ def test_a_process_that_fails_is_an_error_and_no_pass(tmp_path: Path) -> None:
     assert not done.verdicts(check="nccl_tests_world", outcome="PASS")
     said = [file.read_text() for file in (done.folder / "outputs/01").glob("all_reduce_perf.r*.out")]
     assert any("Test NCCL failure" in text for text in said)
-    (cause,) = {each["cause"] for each in records(done)}
-    assert cause.startswith("rank 3 on node1: all_reduce_perf ended with 3: ")
+    assert not done.verdicts(outcome="FAIL")
+    # mpiexec may end the other ranks before they hear of it: who does hear names the process that failed, and nobody else.
+    named = {each["cause"] for each in records(done) if "all_reduce_perf ended with" in each["cause"]}
+    assert all(cause.startswith("rank 3 on node1: all_reduce_perf ended with 3: ") for cause in named), named
