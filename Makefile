@@ -96,7 +96,7 @@ test: .venv/stamp-dev slurm-packages browser-packages image-packages other-mpis 
 
 # Nothing is installed but what Python needs. The contract of Slurm and of hosts by ssh is kept by "make test".
 test-quick: .venv/stamp-dev
-	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest tests/unit tests/contract -n auto --maxprocesses 8 --dist worksteal -m "not slow" -k "not (test_launchers and (slurm or hosts))" $(ARGS)
+	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest tests/unit tests/contract -n $(WORKERS) --dist worksteal -m "not slow and not alone" -k "not (test_launchers and (slurm or hosts))" $(ARGS)
 
 test-pythons: VERSIONS ?= 3.10 3.13
 test-pythons: .venv/stamp-pip

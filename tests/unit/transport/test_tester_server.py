@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+#: Real servers and clients, which wait for each other.
+pytestmark = pytest.mark.slow
 TOKEN = "t" * 64
 LIMITS = Limits(
     connections=4, hello_s=1.0, stream_s=1.0, answer_s=2.0, send_s=1.0, body_bytes=1000, stream_bytes=100_000

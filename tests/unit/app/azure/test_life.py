@@ -15,6 +15,8 @@ from hpcaccept.app.azure import session as sessions
 from hpcaccept.cli import main
 from hpcaccept.provider.azure import requests
 
+#: Real servers and clients, which wait for each other.
+pytestmark = pytest.mark.slow
 GROUP = "hpcaccept-t1"
 
 

@@ -17,6 +17,8 @@ from hpcaccept.proof.transcript import Transcript, dumps, loads
 if TYPE_CHECKING:
     from pathlib import Path
 
+#: Real servers and clients, which wait for each other.
+pytestmark = pytest.mark.slow
 SMALL = Challenge("0" * 64, 64, 64, 16, 4)
 #: A machine with time: what takes longer than 20 s here is the test's own machine.
 SLOW_OPS, PEAK_OPS = SMALL.ops / 20, SMALL.ops * 1e6

@@ -32,6 +32,8 @@ from hpcaccept.transport.tester_server import Reply
 if TYPE_CHECKING:
     from pathlib import Path
 
+#: Real servers and clients, which wait for each other.
+pytestmark = pytest.mark.slow
 SMALL = Challenge("0" * 64, 64, 64, 16, 4)
 PLAN = Plan(
     challenge=SMALL, openings=24, groups=0, transfer_bytes=0, floor_ops=SMALL.ops / 20, peak_ops=SMALL.ops * 1e6

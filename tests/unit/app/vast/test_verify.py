@@ -32,6 +32,8 @@ from hpcaccept.transport.vast_api import VastApi
 if TYPE_CHECKING:
     from hpcaccept.app.vast.results import Results
 
+#: Real servers and clients, which wait for each other.
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[4]
 SCHEMA = json.loads((ROOT / "docs" / "reference" / "vast-results.schema.json").read_text("utf-8"))
 CAPS = Caps(max_usd=50.0, max_hours=2.0, load_s=60.0)
