@@ -119,7 +119,8 @@ def isolate(
       hpcaccept isolate --nodelist node[01-16] --check pairs
       hpcaccept isolate --nodes 16 --command 'srun -w {nodes} ./bw_test' --match 'bw ([0-9.]+)' --at-least 300
     """
-    from hpcaccept.app.isolate.order import command_of, order_of, plan_isolation, rule_of, seconds_in, start_isolation
+    from hpcaccept.app.isolate.order import command_of, order_of, plan_isolation, rule_of, start_isolation
+    from hpcaccept.config.durations import seconds_in
     from hpcaccept.config.settings import load_settings
     from hpcaccept.errors import UsageError
     from hpcaccept.model.isolation_order import IsolationOrder

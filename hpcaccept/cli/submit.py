@@ -17,6 +17,7 @@ from hpcaccept.cli.options import (
     runs_dir_option,
     suite_options,
 )
+from hpcaccept.config.durations import seconds_in
 from hpcaccept.errors import UsageError
 
 if TYPE_CHECKING:
@@ -118,7 +119,6 @@ def submit(
       hpcaccept submit --nodelist node[01-04] --container-image /shared/hpcaccept.sqsh
       hpcaccept submit --nodes 2 --slurm reservation=maint --slurm qos=high --no-wait
     """
-    from hpcaccept.app.isolate.order import seconds_in
     from hpcaccept.app.run.submit import dry_run as show
     from hpcaccept.app.run.submit import nothing_else, plan_run, start
     from hpcaccept.config.settings import load_settings

@@ -60,29 +60,7 @@ def sync(
     Raises:
         LaunchError: there is no rsync here.
     """
-    words = [
-        "rsync",
-        "--recursive",
-        "--links",
-        "--safe-links",
-        "--perms",
-        "--chmod=u+rwX,go-w",
-        "--times",
-        "--no-devices",
-        "--no-specials",
-    ]
-    words += [
-        "--compress",
-        "--partial-dir=.rsync-partial",
-        "--stats",
-        f"--timeout={_SILENCE_S}",
-        f"--rsh={shlex.join(['ssh', '-F', str(config), '-o', 'BatchMode=yes'])}",
-    ]
-    words += [
-        *(["--checksum"] if by_hash else []),
-        *(["--dry-run"] if dry_run else []),
-        *(f"--exclude={each}" for each in exclude),
-    ]
+    words = _words(config, by_hash=by_hash, exclude=exclude, dry_run=dry_run)
     try:
         process = subprocess.Popen(
             [*words, "--", *source, target],
@@ -107,3 +85,17 @@ def sync(
         return Synced(True, size, files)
     said = " / ".join(err.decode("utf-8", "replace").strip().splitlines()[-3:])
     return Synced(False, size, files, f"rsync: exit status {process.returncode}: {said[:300]}")
+
+
+def _words(config: Path, *, by_hash: bool, exclude: Sequence[str], dry_run: bool) -> list[str]:
+    """Rsync and its options, without source and target."""
+    return [
+        "rsync",
+        *("--recursive", "--links", "--safe-links", "--perms", "--chmod=u+rwX,go-w", "--times"),
+        *("--no-devices", "--no-specials", "--compress", "--partial-dir=.rsync-partial", "--stats"),
+        f"--timeout={_SILENCE_S}",
+        f"--rsh={shlex.join(['ssh', '-F', str(config), '-o', 'BatchMode=yes'])}",
+        *(["--checksum"] if by_hash else []),
+        *(["--dry-run"] if dry_run else []),
+        *(f"--exclude={each}" for each in exclude),
+    ]

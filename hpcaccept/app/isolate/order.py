@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import shlex
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from hpcaccept import checks
 from hpcaccept.app.run.submit import plan_run, start
+from hpcaccept.config.durations import seconds_in
 from hpcaccept.config.suites import SuiteText
 from hpcaccept.errors import StoreError, UsageError, nearest
 from hpcaccept.launch.job.driver import WARNING_S, time_limit_s
@@ -34,29 +34,10 @@ if TYPE_CHECKING:
     from hpcaccept.model.plan import Plan
     from hpcaccept.store.folder import RunFolder
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|)")
-_FACTORS = {"s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
-#: Of a budget, and of a single test: 30 days.
-_LONGEST_S = 30 * 24 * 3600.0
 #: What the driver needs beside its rounds: to start, and to end what hangs.
 _BESIDE_S = 120.0
 #: Characters of a regular expression.
 _LONGEST_PATTERN = 1000
-
-
-def seconds_in(text: str, option: str) -> float:
-    """``90s``, ``20m``, ``2h`` or seconds.
-
-    Raises:
-        UsageError: it is none of these.
-    """
-    match = _DURATION.fullmatch(text.strip())
-    seconds = float(match[1]) * _FACTORS[match[2]] if match else math.nan
-    if not 1 <= seconds <= _LONGEST_S:
-        raise UsageError(
-            f"{option} is {text[:40]!r}, expected a time of at least a second.", "For example 20m, 90s or 1h."
-        )
-    return seconds
 
 
 def rule_of(match: str, at_least: float | None, at_most: float | None, *, lower_is_better: bool) -> OutputRule:

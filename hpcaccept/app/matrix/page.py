@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +9,8 @@ from hpcaccept import report
 from hpcaccept.app.matrix.views import conclusion, rows_of, seconds_text, telling
 from hpcaccept.bounded import end_of
 from hpcaccept.model.matrix.attempt import OUTCOMES, CellOutcome
-from hpcaccept.report.page.markup import Markup, joined, tag, verbatim
+from hpcaccept.report.page.document import document
+from hpcaccept.report.page.markup import Markup, joined, tag
 
 if TYPE_CHECKING:
     from hpcaccept.app.matrix.state import CellState, State
@@ -57,19 +56,7 @@ def render(state: State, folder: Path) -> str:
         folder: of it, where the logs are.
     """
     style = _STYLE.read_text("utf-8") + _GRID
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
     word, sentence = conclusion(state)
-    head = [
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=policy),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("meta", name="referrer", content="no-referrer"),
-        tag("link", rel="icon", href="data:,"),
-        tag("title", f"{word}: {state.matrix.name}"),
-        verbatim("style", style),
-    ]
     # The worst first: a page of hundreds of cells is read from the top.
     tried = sorted((each for each in state.cells if each.attempts), key=lambda each: _ORDER.index(each.outcome))
     body = [
@@ -78,8 +65,7 @@ def render(state: State, folder: Path) -> str:
             "main", _verdict(state, word, sentence), _grid(state), _reasons(state), _cells(tried, folder), _about(state)
         ),
     ]
-    page = tag("html", tag("head", joined(head)), tag("body", joined(body)), lang="en")
-    return f"<!doctype html>\n{page}\n".encode("utf-8", "replace").decode()
+    return document(f"{word}: {state.matrix.name}", style, body)
 
 
 def _head(state: State) -> Markup:

@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any
 
 from hpcaccept.model.matrix.attempt import OUTCOMES, Attempt, CellOutcome
+from hpcaccept.report.junit_parts import sum_up, xml_text
 from hpcaccept.report.printable import safe
 from hpcaccept.units import show_duration
 
@@ -25,8 +26,6 @@ _IN_WORDS: dict[CellOutcome, str] = {
     "PASS": "pass", "WARN": "flaky", "FAIL": "fail", "ERROR": "could not be judged (ERROR)", "NOT_RUN": "not run", "IMPOSSIBLE": "impossible",
 }  # fmt: skip
 _WORDS = {0: "ALL CELLS PASS", 1: "NOT ALL CELLS PASS", 3: "NOT ALL CELLS ARE JUDGED"}
-#: Code points that XML 1.0 does not allow and ``safe`` leaves. https://www.w3.org/TR/xml/#charsets
-_NO_XML = re.compile("[\ufffe\uffff]")
 
 
 def conclusion(state: State) -> tuple[str, str]:
@@ -173,20 +172,22 @@ def _cell_text(text: str) -> str:
 def as_junit(state: State) -> str:
     """A test suite per image, a test case per cell; a case for the whole fails or errs where the exit code is not 0, because skipped passes for good."""
     word, sentence = conclusion(state)
-    root = ET.Element("testsuites", name=_xml(f"hpcaccept matrix {state.matrix.name} {state.run}"))
+    root = ET.Element("testsuites", name=xml_text(f"hpcaccept matrix {state.matrix.name} {state.run}"))
     stamp = state.past.began_at[:19]
     whole = ET.SubElement(root, "testsuite", name="matrix", timestamp=stamp)
-    case = ET.SubElement(whole, "testcase", classname="hpcaccept.matrix", name=_xml(state.matrix.name), time="0.000")
+    case = ET.SubElement(
+        whole, "testcase", classname="hpcaccept.matrix", name=xml_text(state.matrix.name), time="0.000"
+    )
     if state.exit_code:
-        ET.SubElement(case, "failure" if state.exit_code == 1 else "error", type=word, message=_xml(sentence))
+        ET.SubElement(case, "failure" if state.exit_code == 1 else "error", type=word, message=xml_text(sentence))
     rows, columns, cells = rows_of(state)
     for row in rows:
-        suite = ET.SubElement(root, "testsuite", name=_xml(row), timestamp=stamp)
+        suite = ET.SubElement(root, "testsuite", name=xml_text(row), timestamp=stamp)
         for column in columns:
             suite.append(_case(row, cells[row, column]))
     for suite in root:
-        _count(suite)
-    _count(root)
+        sum_up(suite)
+    sum_up(root)
     ET.indent(root, " ")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
@@ -196,27 +197,16 @@ _ELEMENT: dict[CellOutcome, str] = {"FAIL": "failure", "ERROR": "error", "NOT_RU
 
 def _case(row: str, each: CellState) -> ET.Element:
     seconds = sum(a.seconds for a in each.attempts)
-    case = ET.Element("testcase", classname=_xml(f"hpcaccept.matrix.{row}"), name=_xml(each.cell.machine.name), time=f"{seconds:.3f}")  # fmt: skip
+    case = ET.Element("testcase", classname=xml_text(f"hpcaccept.matrix.{row}"), name=xml_text(each.cell.machine.name), time=f"{seconds:.3f}")  # fmt: skip
     kind = _ELEMENT.get(each.outcome)
     if kind:
-        found = ET.SubElement(case, kind, message=_xml(each.reason))
+        found = ET.SubElement(case, kind, message=xml_text(each.reason))
         if kind != "skipped":
             found.set("type", each.outcome)
-            found.text = _xml(f"log: {log_of(each)}")
+            found.text = xml_text(f"log: {log_of(each)}")
     elif each.reason:
-        ET.SubElement(case, "system-out").text = _xml(f"{each.outcome}: {each.reason}")
+        ET.SubElement(case, "system-out").text = xml_text(f"{each.outcome}: {each.reason}")
     return case
-
-
-def _count(suite: ET.Element) -> None:
-    suite.set("tests", str(sum(1 for _ in suite.iter("testcase"))))
-    for attribute, kind in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
-        suite.set(attribute, str(sum(1 for _ in suite.iter(kind))))
-    suite.set("time", f"{sum(float(case.get('time', '0')) for case in suite.iter('testcase')):.3f}")
-
-
-def _xml(text: str) -> str:
-    return _NO_XML.sub("\ufffd", safe(text))
 
 
 def seconds_text(seconds: float) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept import report
 from hpcaccept.provider.vast import failures
-from hpcaccept.report.page.markup import Markup, joined, tag, verbatim
+from hpcaccept.report.page.document import document
+from hpcaccept.report.page.markup import Markup, joined, tag
 
 if TYPE_CHECKING:
     from hpcaccept.app.vast.journal import Decided
@@ -28,24 +27,11 @@ _LIMITS = (
 def render(results: Results) -> str:
     """The page, whole."""
     style = _STYLE.read_text("utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
-    head = [
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=policy),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("meta", name="referrer", content="no-referrer"),
-        tag("link", rel="icon", href="data:,"),
-        tag("title", f"{_WORDS[results.exit_code]}: {results.begun.run}"),
-        verbatim("style", style),
-    ]
     body = [
         _head(results),
         tag("main", _verdict(results), _machines(results), *map(_details, results.machines), _about(results)),
     ]
-    page = tag("html", tag("head", joined(head)), tag("body", joined(body)), lang="en")
-    return f"<!doctype html>\n{page}\n".encode("utf-8", "replace").decode()
+    return document(f"{_WORDS[results.exit_code]}: {results.begun.run}", style, body)
 
 
 def _head(results: Results) -> Markup:

@@ -7,8 +7,6 @@ allows exactly the style and the script of this page, by their hashes.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +16,8 @@ from hpcaccept.report.model import ORDER
 from hpcaccept.report.page import matrix
 from hpcaccept.report.page.bad_subjects import CARDS, Gallery, badge, measured_subjects
 from hpcaccept.report.page.columns import Fleet, tables
-from hpcaccept.report.page.markup import Markup, data_block, joined, tag, verbatim
+from hpcaccept.report.page.document import document
+from hpcaccept.report.page.markup import Markup, data_block, joined, tag
 from hpcaccept.report.page.measured import measured
 from hpcaccept.report.page.node_map import node_map
 from hpcaccept.report.phrases import ASKED, EVERYBODY, conclusion, counted, fold, sight, stated_rate, troubles
@@ -77,35 +76,8 @@ def render(judged: Judged) -> str:
         _foot(run),
         gallery.symbols(),
         data_block("data", data),
-        verbatim("script", script),
     ]
-    head = [
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=_policy(style, script)),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("meta", name="referrer", content="no-referrer"),
-        tag("link", rel="icon", href="data:,"),
-        tag("title", f"{ended.word}: {run}"),
-        verbatim("style", style),
-    ]
-    page = tag("html", tag("head", joined(head)), tag("body", joined(body)), lang="en")
-    return f"<!doctype html>\n{page}\n".encode("utf-8", "replace").decode()
-
-
-def _policy(style: str, script: str) -> str:
-    """Nothing but this style and this script.
-
-    Source: https://www.w3.org/TR/CSP3/#grammardef-hash-source
-    """
-
-    def digest(text: str) -> str:
-        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode()}'"
-
-    return (
-        f"default-src 'none'; style-src {digest(style)}; script-src {digest(script)}; img-src data:; base-uri 'none'; "
-        "form-action 'none'"
-    )
+    return document(f"{ended.word}: {run}", style, body, script)
 
 
 def _head(judged: Judged) -> Markup:

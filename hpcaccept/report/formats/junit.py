@@ -9,13 +9,12 @@ The form that Jenkins, GitLab and GitHub's actions read: https://github.com/test
 
 from __future__ import annotations
 
-import re
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
 
 from hpcaccept.model.verdict import Outcome, worst
+from hpcaccept.report.junit_parts import sum_up, xml_text
 from hpcaccept.report.phrases import conclusion
-from hpcaccept.report.printable import safe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +29,6 @@ ABOUT = "For a CI server: one test case per check and node."
 SHOWN = 20
 #: Records of runs whose cases have a duration.
 TIMED = 20_000
-#: Code points that XML 1.0 does not allow and ``safe`` leaves. https://www.w3.org/TR/xml/#charsets
-_NO_XML = re.compile("[\ufffe\uffff]")
 _ELEMENT = {Outcome.FAIL: "failure", Outcome.ERROR: "error", Outcome.NOT_RUN: "skipped", Outcome.NO_BASELINE: "skipped"}
 
 
@@ -42,12 +39,14 @@ def render(judged: Judged) -> str:
     for verdict in judgement.verdicts:
         by_place.setdefault((verdict.check, verdict.subject.node), []).append(verdict)
     seconds = _seconds(evidence)
-    root = ET.Element("testsuites", name=_text(f"hpcaccept {evidence.plan.run_id}"))
+    root = ET.Element("testsuites", name=xml_text(f"hpcaccept {evidence.plan.run_id}"))
     root.append(_run(judged))
     for row in summary.rows:
         missing = judgement.coverage.gaps.get(row.name, ())
         gaps = frozenset(missing)
-        suite = ET.SubElement(root, "testsuite", name=_text(row.name), timestamp=_text(evidence.plan.created_at[:19]))
+        suite = ET.SubElement(
+            root, "testsuite", name=xml_text(row.name), timestamp=xml_text(evidence.plan.created_at[:19])
+        )
         for node in evidence.nodes:
             place = (row.name, node)
             suite.append(_case(row.name, node, by_place.get(place, []), node in gaps, seconds.get(place, 0.0)))
@@ -55,8 +54,8 @@ def render(judged: Judged) -> str:
             suite.append(_case(row.name, f"node without a name {number + 1}", [], True, 0.0))
         if together := by_place.get((row.name, "")):
             suite.append(_case(row.name, "all nodes together", together, False, 0.0))
-        _count(suite)
-    _count(root)
+        sum_up(suite)
+    sum_up(root)
     ET.indent(root, " ")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
@@ -73,12 +72,12 @@ def _seconds(evidence: Evidence) -> dict[tuple[str, str], float]:
 def _run(judged: Judged) -> ET.Element:
     """The verdict on the run: a case that is never skipped."""
     ended = conclusion(judged)
-    suite = ET.Element("testsuite", name="run", timestamp=_text(judged.evidence.plan.created_at[:19]))
+    suite = ET.Element("testsuite", name="run", timestamp=xml_text(judged.evidence.plan.created_at[:19]))
     case = ET.SubElement(suite, "testcase", classname="hpcaccept.run", name="accepted", time="0.000")
     if judged.judgement.exit_code:
         kind = "failure" if judged.judgement.exit_code == 1 else "error"
-        ET.SubElement(case, kind, type=ended.word, message=_text(ended.sentence))
-    _count(suite)
+        ET.SubElement(case, kind, type=ended.word, message=xml_text(ended.sentence))
+    sum_up(suite)
     return suite
 
 
@@ -88,7 +87,7 @@ def _case(check: str, node: str, verdicts: Sequence[Verdict], gap: bool, seconds
     outcome = worst([v.outcome for v in counting]) if counting else Outcome.NOT_RUN if gap else Outcome.PASS
     if outcome in (Outcome.NOT_RUN, Outcome.NO_BASELINE) and not gap:
         outcome = Outcome.PASS  # something else was judged here: one number without a baseline does not skip the rest
-    case = ET.Element("testcase", classname=_text(f"hpcaccept.{check}"), name=_text(node), time=f"{seconds:.3f}")
+    case = ET.Element("testcase", classname=xml_text(f"hpcaccept.{check}"), name=xml_text(node), time=f"{seconds:.3f}")
     mine = [v for v in verdicts if v.outcome is outcome]
     told = mine or list(verdicts)
     body = "\n".join(
@@ -98,7 +97,7 @@ def _case(check: str, node: str, verdicts: Sequence[Verdict], gap: bool, seconds
     body += f"\nand {len(told) - SHOWN} more: report.json" if len(told) > SHOWN else ""
     if outcome in _ELEMENT:
         message = mine[0].reason if mine else "nothing was judged here"
-        found = ET.SubElement(case, _ELEMENT[outcome], message=_text(message))
+        found = ET.SubElement(case, _ELEMENT[outcome], message=xml_text(message))
         if outcome in (Outcome.FAIL, Outcome.ERROR):
             found.set("type", outcome.value)
         found.text = _lines(body)
@@ -107,17 +106,5 @@ def _case(check: str, node: str, verdicts: Sequence[Verdict], gap: bool, seconds
     return case
 
 
-def _count(suite: ET.Element) -> None:
-    """Attributes that sum up what is below."""
-    suite.set("tests", str(sum(1 for _ in suite.iter("testcase"))))
-    for attribute, kind in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
-        suite.set(attribute, str(sum(1 for _ in suite.iter(kind))))
-    suite.set("time", f"{sum(float(case.get('time', '0')) for case in suite.iter('testcase')):.3f}")
-
-
-def _text(text: str) -> str:
-    return _NO_XML.sub("\ufffd", safe(text))
-
-
 def _lines(text: str) -> str:
-    return "\n".join(_text(line) for line in text.split("\n"))
+    return "\n".join(xml_text(line) for line in text.split("\n"))

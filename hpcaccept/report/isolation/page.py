@@ -5,8 +5,6 @@ What was found comes first, then a matrix of rounds and nodes (which group each 
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from typing import TYPE_CHECKING
 
 from hpcaccept.report.isolation.answer import (
@@ -19,7 +17,8 @@ from hpcaccept.report.isolation.answer import (
     time_text,
     word_of,
 )
-from hpcaccept.report.page.markup import Markup, joined, tag, verbatim
+from hpcaccept.report.page.document import document
+from hpcaccept.report.page.markup import Markup, joined, tag
 from hpcaccept.report.phrases import counted
 
 if TYPE_CHECKING:
@@ -54,17 +53,6 @@ svg polyline { fill: none; stroke-width: 2; } .c0 { stroke: #4477aa; } .c1 { str
 def render(answer: IsolationAnswer) -> str:
     """The page, whole."""
     word = word_of(answer)
-    digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
-    head = [
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=policy),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="referrer", content="no-referrer"),
-        tag("link", rel="icon", href="data:,"),
-        tag("title", f"{word}: {answer.run_id}"),
-        verbatim("style", _STYLE),
-    ]
     tone = "bad" if word == "FAULT FOUND" else "good" if word == "NOTHING WRONG" else "odd"
     body = [
         tag(
@@ -92,8 +80,7 @@ def render(answer: IsolationAnswer) -> str:
             class_="soft",
         ),
     ]
-    page = tag("html", tag("head", joined(head)), tag("body", joined(body)), lang="en")
-    return f"<!doctype html>\n{page}\n".encode("utf-8", "replace").decode()
+    return document(f"{word}: {answer.run_id}", _STYLE, body)
 
 
 def _exclude(answer: IsolationAnswer) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.isolations import ended
 
-from hpcaccept.app.isolate.order import command_of, isolation_after, order_of, plan_isolation, rule_of, seconds_in
+from hpcaccept.app.isolate.order import command_of, isolation_after, order_of, plan_isolation, rule_of
 from hpcaccept.config.settings import Settings
 from hpcaccept.errors import UsageError
 from hpcaccept.launch.job.isolation.groups import filled_in
@@ -21,17 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOCAL = Settings(launcher="local", gpus_per_node=0, nodes=8)
-
-
-@pytest.mark.parametrize(("text", "seconds"), [("20m", 1200), ("90", 90), ("90 s", 90), ("1.5h", 5400)])
-def test_a_time_has_a_unit_or_is_in_seconds(text: str, seconds: float) -> None:
-    assert seconds_in(text, "--budget") == seconds
-
-
-@pytest.mark.parametrize("text", ["", "soon", "-5m", "0", "1e9", "20 minutes", "9999h"])
-def test_what_is_no_time_is_refused_with_the_option(text: str) -> None:
-    with pytest.raises(UsageError, match="--budget"):
-        seconds_in(text, "--budget")
 
 
 def test_a_command_is_words_and_no_shell_ever_reads_it() -> None:
