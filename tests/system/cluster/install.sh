@@ -17,6 +17,8 @@ packages+=(gcc libc6-dev)
 packages+=(cron)
 # Hosts that are reached by ssh: each test starts daemons of its own, with keys of its own.
 packages+=(openssh-server openssh-client rsync)
+# What the gate of nodes starts and connects to is looked at from outside.
+packages+=(strace)
 # The services that come with them.
 services=(slurmctld slurmd slurmdbd munge cron ssh)
 policy=/usr/sbin/policy-rc.d
