@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from hpcaccept.measure.host import cpu_packages
+from hpcaccept.measure.host.slices import block_figure
 from hpcaccept.measure.kernels import gemm
 from hpcaccept.measure.timing import spread
 from hpcaccept.model.check import Check, CheckContext
@@ -129,7 +129,7 @@ class Dgemm(Check):
         figures = []
         for _ in range(self.blocks):
             wait()
-            figures.append(statistics.median(cpu_packages.window(call, self.block_s, verify)))
+            figures.append(block_figure(lambda block_s: cpu_packages.window(call, block_s, verify), self.block_s))
         return figures, wrong
 
 

@@ -13,6 +13,7 @@ from hpcaccept.errors import UsageError
 from hpcaccept.measure import device as devices
 from hpcaccept.measure.gpu import telemetry
 from hpcaccept.measure.gpu.telemetry import Seen
+from hpcaccept.measure.host.slices import own_calls
 from hpcaccept.measure.kernels import gemm, gemm_shapes
 from hpcaccept.measure.kernels.gemm import Shape
 from hpcaccept.measure.timing import Pace, spread, time_blocks
@@ -243,7 +244,7 @@ class Matmul(Check):
         first = operands.out.clone()
         call, sets = gemm.rotated(form, operands, _rotate_bytes(device))
         watch = Watch()
-        seconds = time_blocks(device.time_calls, call, self._pace(device), watching(device, watch))
+        seconds = time_blocks(own_calls(device), call, self._pace(device), watching(device, watch))
         wrong += sum(int(gemm.differing(each.out, first)) for each in sets)
         wrong += gemm.wrong_sums(form, operands)
         return Timed([gemm.flops(shape) / s for s in seconds], wrong, watch, len(sets))

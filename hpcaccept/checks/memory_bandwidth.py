@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from hpcaccept.measure.device import open_device
+from hpcaccept.measure.host.slices import own_calls
 from hpcaccept.measure.kernels import pattern, stream
 from hpcaccept.measure.timing import Pace, spread, time_blocks
 from hpcaccept.model.check import Check, CheckContext
@@ -82,7 +83,7 @@ class MemoryBandwidth(Check):
         for kernel, arrays in stream.ARRAYS.items():
             ctx.beat(kernel)
             out.fill_(math.nan)
-            seconds = time_blocks(device.time_calls, stream.kernel_call(kernel, x, y, out), pace)
+            seconds = time_blocks(own_calls(device), stream.kernel_call(kernel, x, y, out), pace)
             rates = [arrays * length * stream.ITEM_BYTES / s for s in seconds]
             for repeat, rate in enumerate(rates):
                 ctx.emit("rate_bytes", rate, kernel, repeat)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hpcaccept.measure.device import open_device, repeatable
+from hpcaccept.measure.host.slices import own_calls
 from hpcaccept.measure.kernels import replicas, step_times
 from hpcaccept.measure.kernels import training as recipe
 from hpcaccept.measure.timing import Pace, spread, time_blocks
@@ -192,7 +193,7 @@ class Resnet(Check):
             beat()
             call()
 
-        seconds = time_blocks(device.time_calls, beating, self._pace(device))
+        seconds = time_blocks(own_calls(device), beating, self._pace(device))
         rate = "images_per_s" if device.kind == "cuda" else "small_images_per_s"
         for repeat, figure in enumerate(seconds):
             ctx.emit(rate, network.batch / figure, variant, repeat)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-import statistics
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hpcaccept.measure.device import Cpu
 from hpcaccept.measure.host import cpu_packages, host
+from hpcaccept.measure.host.slices import block_figure
 from hpcaccept.measure.kernels import pattern
 from hpcaccept.measure.kernels import stream as kernels
 from hpcaccept.measure.timing import spread
@@ -141,7 +142,7 @@ class Stream(Check):
             figures = []
             for _ in range(self.blocks):
                 wait()
-                figures.append(statistics.median(cpu_packages.window(call, self.block_s)))
+                figures.append(block_figure(partial(cpu_packages.window, call), self.block_s))
             found[kernel] = figures, pattern.wrong_elements(out, kernels.expected(kernel, *tables))
         return found
 

@@ -108,22 +108,15 @@ class Device(Protocol):
         """True when it can read and write the other device's memory itself, without the host."""
 
 
-#: Several periods of a CPU quota: 0.1 s unless a site has set another (cpu.cfs_period_us, cpu.max).
-_SLICES_S = 0.4
-
-
 @dataclass(frozen=True)
 class Cpu:
     """The processor cores of this rank.
 
     Attributes:
         clock: seconds from any start; tests put in their own.
-        in_slices: True under a CPU quota that binds: within a slice a call is as fast as without it, so that only a row of
-            calls over several slices says what the rank can do.
     """
 
     clock: Callable[[], float] = time.perf_counter
-    in_slices: bool = False
     name: str = "cpu"
     kind: Literal["cuda", "cpu"] = "cpu"
 
@@ -142,22 +135,12 @@ class Cpu:
 
     def time_calls(self, call: Call, count: int) -> list[float]:
         """By the clock, call by call. Spelled out: a function call in between would be 0.5 % of the smallest product."""
-        if self.in_slices:
-            return [self._mean_over_slices(call, count)]
         clock, figures = self.clock, []
         for _ in repeat(None, count):
             start = clock()
             call()
             figures.append(clock() - start)
         return figures
-
-    def _mean_over_slices(self, call: Call, count: int) -> float:
-        """Seconds per call of ``count`` calls or more, as many as last some periods of a quota."""
-        start, done = self.clock(), 0
-        while done < count or self.clock() - start < _SLICES_S:
-            call()
-            done += 1
-        return (self.clock() - start) / done
 
     def mark(self) -> Any:
         """By the clock: a call that returned is done."""
@@ -381,7 +364,7 @@ def open_device(name: str) -> Device:
         ValueError: it is neither ``cpu`` nor ``cuda`` with an index.
     """
     if name == "cpu":
-        return Cpu(in_slices=host.quota_binds())
+        return Cpu()
     if name.partition(":")[0] == "cuda":
         return Cuda(name)
     raise ValueError(f"found device {name!r}, expected 'cpu' or 'cuda:<index>'")
