@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from hpcaccept.measure.host import cpu_packages
-from hpcaccept.measure.host.slices import block_figure
 from hpcaccept.measure.kernels import gemm
+from hpcaccept.measure.slices import block_figure
 from hpcaccept.measure.timing import spread
 from hpcaccept.model.check import Check, CheckContext
 from hpcaccept.model.finding_code import FindingCode

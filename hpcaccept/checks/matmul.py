@@ -13,9 +13,9 @@ from hpcaccept.errors import UsageError
 from hpcaccept.measure import device as devices
 from hpcaccept.measure.gpu import telemetry
 from hpcaccept.measure.gpu.telemetry import Seen
-from hpcaccept.measure.host.slices import own_calls
 from hpcaccept.measure.kernels import gemm, gemm_shapes
 from hpcaccept.measure.kernels.gemm import Shape
+from hpcaccept.measure.slices import own_calls
 from hpcaccept.measure.timing import Pace, spread, time_blocks
 from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.finding_code import FindingCode

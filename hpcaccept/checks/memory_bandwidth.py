@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from hpcaccept.measure.device import open_device
-from hpcaccept.measure.host.slices import own_calls
 from hpcaccept.measure.kernels import pattern, stream
+from hpcaccept.measure.slices import own_calls
 from hpcaccept.measure.timing import Pace, spread, time_blocks
 from hpcaccept.model.check import Check, CheckContext
 from hpcaccept.model.finding_code import FindingCode

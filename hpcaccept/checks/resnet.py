@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hpcaccept.measure.device import open_device, repeatable
-from hpcaccept.measure.host.slices import own_calls
 from hpcaccept.measure.kernels import replicas, step_times
 from hpcaccept.measure.kernels import training as recipe
+from hpcaccept.measure.slices import own_calls
 from hpcaccept.measure.timing import Pace, spread, time_blocks
 from hpcaccept.model.check import Check, CheckContext
 from hpcaccept.model.finding_code import FindingCode

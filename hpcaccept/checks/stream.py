@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hpcaccept.measure.device import Cpu
 from hpcaccept.measure.host import cpu_packages, host
-from hpcaccept.measure.host.slices import block_figure
 from hpcaccept.measure.kernels import pattern
 from hpcaccept.measure.kernels import stream as kernels
+from hpcaccept.measure.slices import block_figure
 from hpcaccept.measure.timing import spread
 from hpcaccept.model.check import Check, CheckContext
 from hpcaccept.model.finding_code import FindingCode

@@ -8,7 +8,7 @@ import pytest
 
 from hpcaccept.measure.device import Cpu
 from hpcaccept.measure.host import host
-from hpcaccept.measure.host.slices import SLICES_S, block_figure, own_calls
+from hpcaccept.measure.slices import SLICES_S, block_figure, own_calls
 
 
 class Sliced:
