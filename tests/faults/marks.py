@@ -256,9 +256,11 @@ class Table:
 
 
 def run(cluster: VirtualSlurm, seeds: range, folder: Path) -> Table:
-    """Many of them."""
+    """Many of them; afterwards every node is idle."""
     os.environ.update(cluster.env)
-    return Table([interleave(cluster, seed, folder) for seed in seeds])
+    table = Table([interleave(cluster, seed, folder) for seed in seeds])
+    cluster.settle()
+    return table
 
 
 def main() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ class WrittenTester:
         secrets: that were made.
         asked: address and port of each conversation.
         side_by_side: most conversations at the same time.
+        meet: where each conversation waits until that many have begun.
     """
 
     codes: dict[int, str] = field(default_factory=dict)
@@ -35,8 +37,10 @@ class WrittenTester:
     secrets: list[bytes] = field(default_factory=list)
     asked: list[tuple[str, int]] = field(default_factory=list)
     side_by_side: int = 0
+    meet: threading.Barrier | None = None
     setup_s: float = 0.0
     _now: int = 0
+    _counting: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def from_json(cls, text: str) -> WrittenTester:
@@ -62,9 +66,12 @@ class WrittenTester:
         stopped: Callable[[], bool],
     ) -> Judgement:
         self.asked.append((address, port))
-        self._now += 1
-        self.side_by_side = max(self.side_by_side, self._now)
+        with self._counting:
+            self._now += 1
+            self.side_by_side = max(self.side_by_side, self._now)
         try:
+            if self.meet:
+                self.meet.wait(120)
             if self.fault:
                 raise self.fault
             until = time.monotonic() + min(self.seconds, deadlines.suite_s)
@@ -81,4 +88,5 @@ class WrittenTester:
                 code, "as written", {"rate_ops": 1.0e12}, {"gpu": claim.gpu_name}, {"machine": claim.machine}
             )
         finally:
-            self._now -= 1
+            with self._counting:
+                self._now -= 1

@@ -73,6 +73,7 @@ def site(plain_slurm: VirtualSlurm, tmp_path: Path) -> Iterator[tuple[VirtualSlu
     until(lambda: not jobs(plain_slurm))
     for name in PARTITIONS:
         scontrol(plain_slurm, "delete", f"partitionname={name}")
+    plain_slurm.settle()
 
 
 def scontrol(slurm: VirtualSlurm, *words: str) -> None:

@@ -1,7 +1,7 @@
 """Has a node shown since its repair that it is fit again? The checks that it failed, passed in k runs, with no failure since the last of them.
 
-What counts is the report of each run (``report.json``) as it was judged: a run that began after the mark was made (or after ``--since``, the
-time of the repair), in which the node has a PASS of each of these checks, and no check of which says anything worse about the node than PASS
+What counts is the report of each run (``report.json``) as it was judged: a run that was not made before the mark (or before ``--since``, the
+time of the repair; both are whole seconds, and a script may test a node again in the second of its mark) and is not the one it failed, in which the node has a PASS of each of these checks, and no check of which says anything worse about the node than PASS
 as far as it is required.
 """
 
@@ -81,9 +81,9 @@ def gate_of(shown: Iterable[Shown], checks: tuple[str, ...], times: int) -> Gate
     return GateResult(False, tuple(good), f"{len(good)} of {times} passing runs{of} since the mark{said}")
 
 
-def shown_since(runs_dir: Path, node: str, since: str) -> list[Shown]:
-    """What the runs that were made after a time say of a node, oldest first. A report that cannot be read says nothing."""
-    found = [_shown(folder, node, since) for folder in all_runs(runs_dir)]
+def shown_since(runs_dir: Path, node: str, since: str, failed: str = "") -> list[Shown]:
+    """What runs not made before a time say of a node, oldest first, but for the one it ``failed``. A report that cannot be read says nothing."""
+    found = [_shown(folder, node, since) for folder in all_runs(runs_dir) if folder.run_id != failed]
     return sorted((one for one in found if one), key=lambda one: one.at)
 
 
@@ -91,7 +91,7 @@ def _shown(folder: RunFolder, node: str, since: str) -> Shown | None:
     try:
         report = loads(read_text(folder.report_file, most=_MOST_BYTES))
         at = str(report["created_at"])
-        if _time(at) <= _time(since) or node not in report["nodes"]:
+        if _time(at) < _time(since) or node not in report["nodes"]:
             return None
         return _of_node(folder.run_id, at, node, report)
     except (OSError, ValueError, KeyError, TypeError):

@@ -110,7 +110,8 @@ def _return(seen: Seen, audit: Audit, runs_dir: Path, times: int, since: str) ->
 
         unknown = "this audit log does not know when it was made: name the time of the repair with --since"
         return Return(seen, mark, GateResult(False, (), unknown))
-    return Return(seen, mark, gate_of(shown_since(runs_dir, seen.node, from_when), mark.checks, times))
+    shown = shown_since(runs_dir, seen.node, from_when, mark.run)
+    return Return(seen, mark, gate_of(shown, mark.checks, times))
 
 
 def known_mark(seen: Seen, audit: Audit) -> Mark:

@@ -200,6 +200,14 @@ class VirtualSlurm:
         self._start("slurmctld", [program("slurmctld"), "-D", "-f", self.env["SLURM_CONF"]])
         self._wait("slurmctld", lambda: " is UP" in self._ask("scontrol", "ping"), 20, ["slurmctld"])
 
+    def settle(self) -> None:
+        """Return when every node is idle and answers.
+
+        A node that was down and is resumed, and every node after a restart of the controller, counts as not answering until the controller
+        has asked it again; nothing is submitted to it until then.
+        """
+        self._wait_for_idle_nodes(60, ["slurmctld"])
+
     def configure(self, *lines: str) -> None:
         """Add lines to slurm.conf, which every daemon of this cluster then reads."""
         with (self.folder / "slurm.conf").open("a") as file:
@@ -251,8 +259,11 @@ class VirtualSlurm:
         for node in self.node_names:
             self._start_slurmd(node)
         names = ["slurmctld", *map(self._slurmd_name, self.node_names)]
+        self._wait_for_idle_nodes(30, names)
+
+    def _wait_for_idle_nodes(self, timeout_s: float, names: list[str]) -> None:
         idle = ["idle"] * len(self.node_names)
-        self._wait("all nodes to be idle", lambda: self._states(self.node_names) == idle, 30, names)
+        self._wait("all nodes to be idle", lambda: self._states(self.node_names) == idle, timeout_s, names)
 
     def _start_munged(self) -> None:
         folder, munge_socket = self.folder / "munge", self._layout.munge_socket

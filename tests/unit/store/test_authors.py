@@ -168,7 +168,7 @@ def test_what_is_no_file_is_told_at_once(tmp_path: Path, kind: str) -> None:
         file.symlink_to(elsewhere if kind == "link" else file)
     begin = time.monotonic()
     (line,) = list(read(file))
-    assert time.monotonic() - begin < 1.0
+    assert time.monotonic() - begin < 30.0, "it waited for the other end of the pipe"
     assert isinstance(line, UnreadableLine)
     assert line.file == "r000000.jsonl"
 

