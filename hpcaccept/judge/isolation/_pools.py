@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 #: A component that is bad with less than this is not worth a group of its own.
 _WORTH = 0.05
+#: Less than this is not worth a division: its suspects are tested together.
+_OPEN = 0.3
+#: So many suspects, in which nearly all of the chance lies, are tested each by itself: that names the bad one and confirms it in one round.
+_FEW, _NEARLY_ALL = 4, 0.8
 #: Nodes that are bad with less than this are in no group of suspects.
 _SUSPECT = 0.004
 #: Groups of one component in one round.
@@ -50,17 +54,24 @@ def open_pools(belief: Belief, free: Bools, rounds: float, tests: float, price: 
     bad = belief.bad
     suspects = [(one, _suspects(one, bad, free)) for one in belief.components]
     suspects = [(one, nodes) for one, nodes in suspects if bad[nodes].sum() >= _WORTH]
-    open_ones = [nodes for _, nodes in suspects if bad[nodes].sum() >= 0.3]
+    open_ones = [nodes for _, nodes in suspects if bad[nodes].sum() >= _OPEN]
     ahead = rounds_ahead(open_ones, bad, rounds, tests)
     offers: list[_Pool] = []
     small: list[_Pool] = []
     for one, nodes in suspects:
-        chance = chance_of(nodes, bad, ahead) * min(1.0, float(bad[nodes].sum()))
+        total = float(bad[nodes].sum())
+        if total < _OPEN:
+            small.append(_Pool(nodes, total, float(said(total, belief))))
+            continue
+        if total > 0.5 and len(few := _main_suspects(nodes, bad)) <= _FEW:
+            offers += [_Pool(node, float(bad[node[0]]), 1.0) for node in np.array_split(few, len(few))]
+            continue
+        chance = chance_of(nodes, bad, ahead) * min(1.0, total)
         for pool in _of_component(belief, one, nodes, chance):
             (offers if pool.chance >= 0.6 * chance and pool.bits >= price else small).append(pool)
     small.sort(key=lambda pool: -pool.chance)
     chosen = [pool.nodes for pool in offers] + _combined(
-        [pool for pool in small if pool.chance < 0.3], 0.3, price, belief
+        [pool for pool in small if pool.chance < _OPEN], _OPEN, price, belief
     )
     if chosen or not small:
         return chosen
@@ -71,6 +82,13 @@ def open_pools(belief: Belief, free: Bools, rounds: float, tests: float, price: 
 
 def _suspects(component: Component, bad: Floats, free: Bools) -> Ints:
     return component.nodes[free[component.nodes] & (bad[component.nodes] > _SUSPECT)]
+
+
+def _main_suspects(nodes: Ints, bad: Floats) -> Ints:
+    """The fewest that hold nearly all of the chance."""
+    order = nodes[np.argsort(-bad[nodes], kind="stable")]
+    held = np.cumsum(bad[order])
+    return np.asarray(order[: 1 + int(np.searchsorted(held, _NEARLY_ALL * held[-1]))])
 
 
 def _combined(pools: list[_Pool], chance: float, price: float, belief: Belief) -> list[Ints]:
