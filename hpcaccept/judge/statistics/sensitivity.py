@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hpcaccept.judge.statistics.peer_rule import ALONE_AMONG, WIDTHS_IN_FLOOR
+from hpcaccept.judge.statistics.peer_rule import ALONE_AMONG, WIDTHS_IN_FLOOR, OfRun, compare_with_peers
+from hpcaccept.judge.statistics.student_t import normal_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 _NEARLY_ALWAYS = 1.645
 #: Larger losses than this of what takes longer (times) are none that anybody looks for.
 _LARGEST = 1e3
+#: More like subjects than these tell no more of their width.
+_MANY = 4096
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,23 @@ def sight_of(metric: Metric, compared: Compared, floor: float) -> Sight:
         sigma = max(sigma, floor / WIDTHS_IN_FLOOR)
     # A centre of few varies: the variance of a median is π/2 of the mean's.
     return seen(metric, cut, sigma * math.sqrt(1 + math.pi / 2 / others))
+
+
+def expected_sight(metric: Metric, subjects: int, floors: tuple[float, float], z: float) -> Sight:
+    """What a comparison will see of healthy units that differ as those of their class do, before anything was measured.
+
+    Args:
+        metric: that will be compared.
+        subjects: how many like units, at least two.
+        floors: smallest relative losses that are a WARN and a FAIL.
+        z: widths beyond which a unit is blamed (``peer_rule.cut``).
+    """
+    count, timed = min(subjects, _MANY), metric.noise == "timed"
+    width = floors[1] / WIDTHS_IN_FLOOR if timed else 0.0
+    value = 1 + width * np.array([normal_quantile((i + 0.5) / count) for i in range(count)])
+    node = np.arange(count, dtype=np.intp)
+    compared = compare_with_peers(value, metric.direction == "higher", node, floors, z, run=OfRun(timed=timed))
+    return sight_of(metric, compared, floors[1])
 
 
 def seen(metric: Metric, cut: float, width: float | None) -> Sight:

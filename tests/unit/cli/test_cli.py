@@ -118,7 +118,7 @@ def a_run(
         (["checks", "explain", "matmull"], "Did you mean 'matmul'?"),
         (["checks", "explain"], "Missing argument"),
         (["baseline", "shwo"], "No such command"),
-        (["plan", "--folder", "x"], "belongs inside a Slurm job"),
+        (["sbatch-step", "--folder", "x"], "belongs inside a Slurm job"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_told_with_what_is_right_and_exit_2(

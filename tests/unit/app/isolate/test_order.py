@@ -109,11 +109,11 @@ def test_behind_a_suite_there_is_time_for_it_and_an_order_that_waits(tmp_path: P
     settings = replace(LOCAL, runs_dir=str(tmp_path))
     plan, _, _ = plan_isolation(IsolationOrder(check="allreduce"), settings, ())
     plain = replace(plan, request=replace(plan.request, time_s=0.0))
-    longer, prepare = isolation_after(plain, "10m")
+    longer, prepare = isolation_after(plain, 600.0)
     assert longer.request.time_s > 600
     prepare(RunFolder(tmp_path))
     order = isolation_journal.read_order(RunFolder(tmp_path))
     assert order is not None
     assert (order.after_suite, order.budget_s) == (True, 600)
     with pytest.raises(UsageError, match="no check that groups"):
-        isolation_after(replace(plain, request=replace(plain.request, nodes=1)), "10m")
+        isolation_after(replace(plain, request=replace(plain.request, nodes=1)), 600.0)

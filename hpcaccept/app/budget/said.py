@@ -1,0 +1,148 @@
+"""What is said of a plan that fits a budget: what each check costs, what it will find, and what nobody will look at."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from hpcaccept.report.phrases import sight
+from hpcaccept.report.printable import safe
+from hpcaccept.serial import to_plain
+from hpcaccept.units import show_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hpcaccept.app.budget.within import Budgeted
+    from hpcaccept.plan.budget.choose import Bought, Candidate, Rung
+
+#: Columns of the name of a check, and of its time.
+_NAME, _TIME = 20, 14
+
+
+def in_words(fit: Budgeted, *, explain: bool = False) -> str:
+    """The plan for people.
+
+    Args:
+        fit: the plan.
+        explain: tell of each time where it comes from, and what more time would buy.
+    """
+    lines = [*_head(fit), "", *_bought(fit, explain), *_unseen(fit), *(_ladder(fit) if explain else ())]
+    return "\n".join(safe(line) for line in lines)
+
+
+def _head(fit: Budgeted) -> Iterator[str]:
+    request, choice = fit.whole.request, fit.choice
+    nodes = f"{request.nodes:,} node{'s' if request.nodes > 1 else ''}"
+    gpus = f" × {request.gpus_per_node} GPUs" if request.gpus_per_node else ""
+    needs = f"suite {fit.whole.suite.name} on {nodes}{gpus}"
+    total = show_duration(choice.total_s)
+    gpu_hours = request.nodes * request.gpus_per_node / 3600
+    if fit.text:
+        most = f", at most {choice.budget_s * gpu_hours:,.3g} GPU-hours" if gpu_hours else ""
+        yield f"Budget {fit.text}: {needs}. Planned: {total}; the job ends after {show_duration(choice.budget_s)}{most}."
+    else:
+        spent = f", {choice.total_s * gpu_hours:,.3g} GPU-hours" if gpu_hours else ""
+        yield f"Without a budget: {needs}. Planned: {total}{spent}."
+    parts = [f"start {show_duration(choice.overhead.start.seconds)}", f"checks {show_duration(choice.measuring_s)}"]
+    if choice.confirming_s:
+        times = "once" if choice.confirmations == 1 else f"{choice.confirmations} times"
+        parts.append(f"kept back to launch suspects again ({times}) {show_duration(choice.confirming_s)}")
+    yield f"Of these: {', '.join(parts)}."
+
+
+def _bought(fit: Budgeted, explain: bool) -> Iterator[str]:
+    yield "Slowdowns found half of the time (19 times of 20):"
+    for one in fit.choice.bought:
+        source = f" ({one.form.cost.source})" if explain else ""
+        time = show_duration(one.form.cost.seconds)
+        yield f"  {one.candidate.check:<{_NAME}}{time + source:<{_TIME}}  {_finds(one.candidate)}".rstrip()
+
+
+def _finds(candidate: Candidate) -> str:
+    """What a check will find."""
+    found = [sight(kind) for kind in candidate.sights]
+    if candidate.verified:
+        found.append("wrong results and faults of any size")
+    return ", ".join(found) or "shown only"
+
+
+def _unseen(fit: Budgeted) -> Iterator[str]:
+    """What nobody will look at, a line each."""
+    choice = fit.choice
+    lines = [f"  {one.check} ({show_duration(one.forms[0].cost.seconds)}): {_loses(one)}" for one in choice.dropped]
+    lines += [f"  {name}: earlier runs could not measure it: {why}" for name, why in fit.not_there.items()]
+    lines += [f"  {one.candidate.check}, in a shorter form: {one.form.unseen}" for one in choice.bought if one.shortened]
+    lines += _alone(choice.bought)
+    if choice.confirmations < choice.wanted and any(one.candidate.timed for one in choice.bought):
+        times = "once" if choice.confirmations == 1 else "not at all"
+        lines.append(f"  suspects are launched again {times}, {choice.wanted} times without the budget")
+    if lines:
+        yield from ["", "Not seen:", *lines]
+
+
+def _loses(candidate: Candidate) -> str:
+    """What is not seen without a check."""
+    kinds = [kind.kind for kind in candidate.sights]
+    named = [*dict.fromkeys([*kinds, *candidate.together, *candidate.verified])]
+    return ", ".join(named[:4]) + (f" and {len(named) - 4} more" if len(named) > 4 else "") if named else "nothing else"
+
+
+def _alone(bought: tuple[Bought, ...]) -> Iterator[str]:
+    """Rates of all ranks together have no peers."""
+    together = [one.candidate.check for one in bought if one.candidate.together]
+    if together:
+        yield f"  a slowdown of all nodes together, but against a baseline, a limit or earlier runs: {', '.join(together)}"
+
+
+def _ladder(fit: Budgeted) -> Iterator[str]:
+    """What is bought in which order, with the time of the whole job."""
+    yield from ["", "In the order of buying, with the time of the whole job:"]
+    for rung in fit.choice.rungs:
+        mark = "  " if rung.total_s <= fit.choice.budget_s else "+ "
+        yield f"{mark}{show_duration(rung.total_s):<{_TIME}}{_purchase(fit, rung)}"
+    start = fit.choice.overhead
+    yield f"A job starts in {show_duration(start.start.seconds)} ({start.start.source}), a further step in {show_duration(start.again.seconds)} ({start.again.source})."
+    yield "Slowdowns are those against peers that differ as units of their class usually do, with the false-alarm rate of the whole suite."
+
+
+def _purchase(fit: Budgeted, rung: Rung) -> str:
+    if not rung.check:
+        return f"suspects launched again {rung.confirmations} times"
+    candidates = {one.check: one for one in (*(b.candidate for b in fit.choice.bought), *fit.choice.dropped)}
+    forms = candidates[rung.check].forms
+    short = rung.form < len(forms) - 1
+    return f"{rung.check}{', in a shorter form' if short else ', in its own form' if rung.form else ''}"
+
+
+def as_plain(fit: Budgeted) -> dict[str, Any]:
+    """The plan for programs; times in seconds, losses as shares."""
+    choice = fit.choice
+    return {
+        "budget": fit.text,
+        "budget_s": None if math.isinf(choice.budget_s) else choice.budget_s,
+        "planned_s": choice.total_s,
+        "nodes": fit.whole.request.nodes,
+        "gpus_per_node": fit.whole.request.gpus_per_node,
+        "suite": fit.whole.suite.name,
+        "start": to_plain(choice.overhead.start),
+        "confirmations": choice.confirmations,
+        "confirming_s": choice.confirming_s,
+        "checks": [
+            {
+                "check": one.candidate.check,
+                "seconds": one.form.cost.seconds,
+                "source": one.form.cost.source,
+                "changed": dict(one.form.params),
+                "unseen": one.form.unseen,
+                "finds": [to_plain(kind) for kind in one.candidate.sights],
+            }
+            for one in choice.bought
+        ],
+        "left_out": [
+            {"check": one.check, "seconds": one.forms[0].cost.seconds, "source": one.forms[0].cost.source}
+            for one in choice.dropped
+        ],
+        "not_there": fit.not_there,
+        "order": [to_plain(rung) for rung in choice.rungs],
+    }
