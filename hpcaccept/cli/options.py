@@ -155,12 +155,13 @@ def nodes_options(command: F) -> F:
     return _all(_NODES, command)
 
 
-class NodesOrWord(click.ParamType):
+class NodesOrWord(click.ParamType):  # type: ignore[type-arg]  # older versions of click take none
     """A number of nodes, or a word that means some of a partition."""
 
     name = "N|all|idle"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """The number, or the word as it is."""
         if isinstance(value, int) or value in WORDS_FOR_NODES:
             return value  # type: ignore[no-any-return]
         try:

@@ -37,20 +37,16 @@ def plan(
       hpcaccept plan --nodes 64 --suite standard --budget 30m --explain
       hpcaccept plan --nodes idle --partition gpu --budget 40gpu-h
     """
-    import json
-
-    from hpcaccept.app.budget.order import Asked, plan_within
-    from hpcaccept.app.budget.said import as_plain, in_words
+    from hpcaccept.app.budget.order import Asked, nodes_not_tested, reckon
+    from hpcaccept.app.budget.said import as_json as for_programs
+    from hpcaccept.app.budget.said import in_words
     from hpcaccept.config.settings import load_settings
 
     nodes = asked_nodes(options, all_nodes=all_nodes)
     layered = load_settings(options, suite_options=suite_options(skip, changes, search))
-    ordered = plan_within(layered, Asked(only, nodes, budget or ""), to_show=True, always=True)
-    assert ordered.fit is not None
+    fit, left_out = reckon(layered, Asked(only, nodes, budget or ""))
     if as_json:
-        click.echo(json.dumps({**as_plain(ordered.fit), "nodes_left_out": ordered.left_out}, indent=1))
+        click.echo(for_programs(fit, left_out), nl=False)
         return 0
-    click.echo(in_words(ordered.fit, explain=explain))
-    if ordered.left_out:
-        click.echo("\n" + ordered.nodes_not_tested)
+    click.echo("\n\n".join(filter(None, (in_words(fit, explain=explain), nodes_not_tested(left_out)))))
     return 0

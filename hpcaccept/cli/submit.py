@@ -22,7 +22,10 @@ from hpcaccept.config.durations import seconds_in
 from hpcaccept.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hpcaccept.model.node_mark import Kind
+    from hpcaccept.store.folder import RunFolder
 
 #: Exit code where the wait was interrupted: the run goes on, and is not judged.
 _INTERRUPTED = 130
@@ -111,7 +114,8 @@ def submit(
         Asked(only, nodes, budget or "", isolate_s if isolate else 0.0),
         to_show=dry_run,
     )
-    plan, folder, settings, prepare = ordered.plan, ordered.folder, ordered.settings, ordered.keep
+    plan, folder, settings = ordered.plan, ordered.folder, ordered.settings
+    prepare: Callable[[RunFolder], None] = ordered.keep
     if isolate:
         from hpcaccept.app.isolate.order import isolation_after
 

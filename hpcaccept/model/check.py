@@ -33,11 +33,13 @@ class Shorter:
         params: that it sets.
         share: of the time that the check takes without them.
         unseen: what is not seen then, as the end of a sentence: ``faults that begin after a minute of load``.
+        gpus_only: True where it is no cheaper without GPUs.
     """
 
     params: Mapping[str, Any]
     share: float
     unseen: str
+    gpus_only: bool = False
 
 
 class CheckContext(Protocol):
@@ -134,7 +136,7 @@ class Check(abc.ABC):
     #: True when a program that it starts on every rank is that rank's process in the MPI of the step. Such a check has a step of its own, in which
     #: the rank leaves MPI alone: of ``ctx`` there are ``allgather``, ``bcast`` and ``barrier``, through the run folder. GPUs only, scope ``world``.
     brings_mpi: ClassVar[bool] = False
-    #: Seconds that it takes at most on healthy nodes, whatever they are; None where that hangs on the device and the number of nodes.
+    #: Seconds that it takes at most with its default parameters on healthy nodes; None where that hangs on the device and the number of nodes.
     usual_s: ClassVar[float | None] = None
     #: Cheaper forms, the cheapest first, for runs that must fit a budget.
     shorter: ClassVar[Sequence[Shorter]] = ()

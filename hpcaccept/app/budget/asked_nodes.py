@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from hpcaccept import launch
 from hpcaccept.app.nightly.choose import Terms, choose
+from hpcaccept.config.settings import Settings
 from hpcaccept.errors import LaunchError, UsageError
 from hpcaccept.plan.node_names import nodes_named
 from hpcaccept.report.phrases import folded
 
 if TYPE_CHECKING:
-    from hpcaccept.config.settings import Settings
     from hpcaccept.model.node import ClusterNow, NodeState
 
 ALL, IDLE = "all", "idle"

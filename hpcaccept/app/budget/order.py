@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpcaccept.app.budget.asked_nodes import named_nodes
-from hpcaccept.app.budget.said import as_plain, in_words
-from hpcaccept.app.budget.within import Budgeted, fit_plan
 from hpcaccept.app.run.submit import plan_run
 from hpcaccept.config.budget import parse_budget
+from hpcaccept.config.settings import Settings
+from hpcaccept.model.plan import Plan
 from hpcaccept.report.printable import safe
+from hpcaccept.store.folder import RunFolder
 from hpcaccept.store.replaced_files import replace_file
 
 if TYPE_CHECKING:
-    from hpcaccept.config.settings import Layered, Settings
-    from hpcaccept.model.plan import Plan
-    from hpcaccept.store.folder import RunFolder
+    from collections.abc import Mapping
+
+    from hpcaccept.app.budget.within import Budgeted
+    from hpcaccept.config.settings import Layered
 
 #: For a budget of GPU-hours nobody knows yet how long the job is: no reservation of the next day may meet it.
 _DAY_S = 24 * 3600.0
@@ -51,63 +51,68 @@ class Ordered:
         plan: what is run.
         folder: of the run, not yet made.
         settings: with the nodes that were meant.
-        fit: what the budget buys; None: none was given, and nobody has asked.
-        left_out: node that was meant and cannot be had → why.
+        said: what whoever submits should know, for people; empty: nothing but what was typed.
+        kept: what the plan was bought of, as JSON; empty: no budget was given.
     """
 
     plan: Plan
     folder: RunFolder
     settings: Settings
-    fit: Budgeted | None
-    left_out: dict[str, str]
-
-    @property
-    def said(self) -> str:
-        """What whoever submits should know; empty: nothing but what was typed."""
-        return "\n\n".join(filter(None, (in_words(self.fit) if self.fit else "", self.nodes_not_tested)))
-
-    @property
-    def nodes_not_tested(self) -> str:
-        """The nodes that were meant and cannot be had, by name; empty: there is none."""
-        lines = [safe(f"  {node}: {why}") for node, why in list(self.left_out.items())[:_NAMED]]
-        more = len(self.left_out) - len(lines)
-        head = ["Nodes of the partition that are not tested:"] if lines else []
-        return "\n".join([*head, *lines, *([f"  and {more:,} more"] if more else [])])
+    said: str = ""
+    kept: str = ""
 
     def keep(self, folder: RunFolder) -> None:
         """Leave beside the plan what it was bought of."""
-        if self.fit:
-            text = json.dumps({**as_plain(self.fit), "nodes_left_out": self.left_out}, indent=1, allow_nan=False)
-            replace_file(folder.budget_file, text + "\n")
+        if self.kept:
+            replace_file(folder.budget_file, self.kept)
 
 
-def plan_within(layered: Layered, asked: Asked, *, to_show: bool = False, always: bool = False) -> Ordered:
+def plan_within(layered: Layered, asked: Asked, *, to_show: bool = False) -> Ordered:
     """The plan of a run on the nodes that are meant, within its budget. Nothing is written or started.
 
     Args:
         layered: settings and overrides.
         asked: what was typed beside them.
         to_show: the plan is shown and not submitted.
-        always: reckon what everything takes where there is no budget.
 
     Raises:
         UsageError: settings, suite, nodes or budget are wrong.
         LaunchError: the scheduler does not answer, or gives no node.
     """
-    settings, left_out = layered.settings, dict[str, str]()
-    if asked.nodes:
-        settings, left_out = _meant(layered, asked, to_show=to_show)
+    settings, left_out = _meant(layered, asked, to_show=to_show)
     plan, folder = plan_run(settings, layered.overrides, only=asked.only, to_show=to_show)
-    fit = None
-    if asked.budget or always:
-        fit = fit_plan(plan, asked.budget, Path(settings.runs_dir).absolute(), kept_back_s=asked.kept_back_s)
-        plan = fit.plan
-    return Ordered(plan, folder, settings, fit, left_out)
+    if not asked.budget:
+        return Ordered(plan, folder, settings, nodes_not_tested(left_out))
+    # Without a budget nothing is reckoned, and nothing that reckons is imported.
+    from hpcaccept.app.budget.said import as_json, in_words
+    from hpcaccept.app.budget.within import fit_plan
+
+    fit = fit_plan(plan, asked.budget, Path(settings.runs_dir).absolute(), kept_back_s=asked.kept_back_s)
+    said = "\n\n".join(filter(None, (in_words(fit), nodes_not_tested(left_out))))
+    return Ordered(fit.plan, folder, settings, said, as_json(fit, left_out))
+
+
+def reckon(layered: Layered, asked: Asked) -> tuple[Budgeted, dict[str, str]]:
+    """What a run would take, find and miss, with a budget or without; and the nodes that were meant and cannot be had → why.
+
+    Raises:
+        UsageError: as ``plan_within``.
+        LaunchError: as ``plan_within``.
+    """
+    from hpcaccept.app.budget.within import fit_plan
+
+    settings, left_out = _meant(layered, asked, to_show=True)
+    plan, _ = plan_run(settings, layered.overrides, only=asked.only, to_show=True)
+    return fit_plan(plan, asked.budget, Path(settings.runs_dir).absolute()), left_out
 
 
 def _meant(layered: Layered, asked: Asked, *, to_show: bool) -> tuple[Settings, dict[str, str]]:
-    """Settings with the names of the nodes that a word means, and the nodes that cannot be had."""
+    """Settings with the names of the nodes that a word means, and the nodes that cannot be had; as they are without a word."""
     settings = layered.settings
+    if not asked.nodes:
+        return settings, {}
+    from hpcaccept.app.budget.asked_nodes import named_nodes
+
     within_s = (parse_budget(asked.budget).time_s if asked.budget else 0.0) or _DAY_S
     # Launcher and GPUs per node are decided as for a run of one node.
     probe, _ = plan_run(replace(settings, nodes=1, nodelist=""), layered.overrides, only=asked.only, to_show=to_show)
@@ -115,3 +120,10 @@ def _meant(layered: Layered, asked: Asked, *, to_show: bool) -> tuple[Settings, 
     found = named_nodes(replace(decided, nodelist=settings.nodelist), asked.nodes, within_s, probe.launcher)
     return found.settings, found.left_out
 
+
+def nodes_not_tested(left_out: Mapping[str, str]) -> str:
+    """The nodes that were meant and cannot be had, by name; empty: there is none."""
+    lines = [safe(f"  {node}: {why}") for node, why in list(left_out.items())[:_NAMED]]
+    more = len(left_out) - len(lines)
+    head = ["Nodes of the partition that are not tested:"] if lines else []
+    return "\n".join([*head, *lines, *([f"  and {more:,} more"] if more else [])])

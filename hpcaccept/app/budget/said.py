@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from hpcaccept.plan.budget.costs import TIME_LIMIT
 from hpcaccept.report.phrases import sight
 from hpcaccept.report.printable import safe
 from hpcaccept.serial import to_plain
 from hpcaccept.units import show_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from hpcaccept.app.budget.within import Budgeted
-    from hpcaccept.plan.budget.choose import Bought, Candidate, Rung
+    from hpcaccept.plan.budget.choose import Candidate, Rung
 
 #: Columns of the name of a check, and of its time.
 _NAME, _TIME = 20, 14
@@ -70,29 +72,37 @@ def _finds(candidate: Candidate) -> str:
 def _unseen(fit: Budgeted) -> Iterator[str]:
     """What nobody will look at, a line each."""
     choice = fit.choice
-    lines = [f"  {one.check} ({show_duration(one.forms[0].cost.seconds)}): {_loses(one)}" for one in choice.dropped]
+    lines = [f"  {one.check} ({show_duration(one.forms[0].cost.seconds)}): {one.about}" for one in choice.dropped]
     lines += [f"  {name}: earlier runs could not measure it: {why}" for name, why in fit.not_there.items()]
-    lines += [f"  {one.candidate.check}, in a shorter form: {one.form.unseen}" for one in choice.bought if one.shortened]
-    lines += _alone(choice.bought)
+    lines += [
+        f"  {one.candidate.check}, in a shorter form: {one.form.unseen}" for one in choice.bought if one.shortened
+    ]
+    lines += _alone(fit)
     if choice.confirmations < choice.wanted and any(one.candidate.timed for one in choice.bought):
         times = "once" if choice.confirmations == 1 else "not at all"
         lines.append(f"  suspects are launched again {times}, {choice.wanted} times without the budget")
     if lines:
         yield from ["", "Not seen:", *lines]
+    costs = [*(one.form.cost for one in choice.bought), *(one.forms[0].cost for one in choice.dropped)]
+    if any(TIME_LIMIT in cost.source for cost in costs):
+        suite = fit.whole.suite.name
+        yield from [
+            "",
+            "No run of yours tells yet how long some of these last: they count with their time limits, far above what they usually take.",
+            f"After one run, of a single node, the plan knows most of them: hpcaccept submit --nodes 1 --suite {suite}",
+        ]
 
 
-def _loses(candidate: Candidate) -> str:
-    """What is not seen without a check."""
-    kinds = [kind.kind for kind in candidate.sights]
-    named = [*dict.fromkeys([*kinds, *candidate.together, *candidate.verified])]
-    return ", ".join(named[:4]) + (f" and {len(named) - 4} more" if len(named) > 4 else "") if named else "nothing else"
-
-
-def _alone(bought: tuple[Bought, ...]) -> Iterator[str]:
-    """Rates of all ranks together have no peers."""
+def _alone(fit: Budgeted) -> Iterator[str]:
+    """What has no peers: too few like units, and all of them together."""
+    bought = fit.choice.bought
+    timed = [one for one in bought if one.candidate.timed]
+    if timed and not any(one.candidate.sights for one in timed):
+        fewest = fit.whole.suite.peers.min_subjects
+        yield f"  who is slow among so few like units, at least {fewest} are needed to tell; a limit, a baseline or earlier runs may"
     together = [one.candidate.check for one in bought if one.candidate.together]
     if together:
-        yield f"  a slowdown of all nodes together, but against a baseline, a limit or earlier runs: {', '.join(together)}"
+        yield f"  a slowdown of all nodes together, unless a limit, a baseline or earlier runs show it: {', '.join(together)}"
 
 
 def _ladder(fit: Budgeted) -> Iterator[str]:
@@ -115,10 +125,10 @@ def _purchase(fit: Budgeted, rung: Rung) -> str:
     return f"{rung.check}{', in a shorter form' if short else ', in its own form' if rung.form else ''}"
 
 
-def as_plain(fit: Budgeted) -> dict[str, Any]:
+def as_json(fit: Budgeted, nodes_left_out: Mapping[str, str]) -> str:
     """The plan for programs; times in seconds, losses as shares."""
     choice = fit.choice
-    return {
+    plain = {
         "budget": fit.text,
         "budget_s": None if math.isinf(choice.budget_s) else choice.budget_s,
         "planned_s": choice.total_s,
@@ -145,4 +155,6 @@ def as_plain(fit: Budgeted) -> dict[str, Any]:
         ],
         "not_there": fit.not_there,
         "order": [to_plain(rung) for rung in choice.rungs],
+        "nodes_left_out": dict(nodes_left_out),
     }
+    return json.dumps(plain, indent=1, allow_nan=False) + "\n"

@@ -11,8 +11,10 @@ from hpcaccept import launch
 from hpcaccept.config.budget import MINUTE_S, OPTION, parse_budget
 from hpcaccept.errors import UsageError
 from hpcaccept.launch.job.driver import WARNING_S
-from hpcaccept.plan.budget.candidates import candidates_of, within
-from hpcaccept.plan.budget.choose import BudgetTooSmall, choose
+from hpcaccept.model.metric_key import check_of
+from hpcaccept.model.plan import Plan
+from hpcaccept.plan.budget.candidates import FIRST, candidates_of, within
+from hpcaccept.plan.budget.choose import BudgetTooSmall, Choice, choose
 from hpcaccept.plan.budget.costs import known_for, overhead_of, why_not_measured
 from hpcaccept.store.folder import all_runs
 from hpcaccept.store.run_times import known_times
@@ -21,9 +23,7 @@ from hpcaccept.units import show_duration
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hpcaccept.model.plan import Plan
-    from hpcaccept.plan.budget.candidates import Candidate
-    from hpcaccept.plan.budget.choose import Choice
+    from hpcaccept.plan.budget.choose import Candidate
 
 #: So many of the latest runs tell what a check takes.
 _LOOKED_AT = 30
@@ -67,7 +67,7 @@ def fit_plan(plan: Plan, budget: str, runs_dir: Path, *, kept_back_s: float = 0.
     not_there = {
         spec.name: why
         for spec in plan.suite.checks
-        if not spec.required and (why := why_not_measured(spec, known))
+        if not spec.required and check_of(spec.name) not in FIRST and (why := why_not_measured(spec, known))
     }
     candidates = tuple(one for one in candidates_of(plan, known) if one.check not in not_there)
     overhead = overhead_of(plan, known, WARNING_S + kept_back_s)
@@ -92,13 +92,13 @@ def _too_small(plan: Plan, budget: str, needed_s: float, candidates: tuple[Candi
     minutes = math.ceil(needed_s / MINUTE_S)
     gpu_hours = parse_budget(budget).gpu_hours
     if not gpu_hours:
-        fits = f"--budget {minutes}m fits them"
+        fits = f"--budget {minutes}m fits"
     else:
         each = minutes / 60 * request.gpus_per_node
         most = math.floor(gpu_hours / each + 1e-9)
-        fits = f"--budget {math.ceil(each * request.nodes)}gpu-h fits them"
+        fits = f"--budget {math.ceil(each * request.nodes)}gpu-h fits"
         fits += f", or --nodes {most}" if most else ""
     return UsageError(
-        f"{OPTION} {budget} is too small: {', '.join(first)} on {nodes} need {show_duration(needed_s)}.",
+        f"{OPTION} {budget} is too small: a run of {', '.join(first)} on {nodes} takes {show_duration(needed_s)}.",
         f"{fits}; see 'hpcaccept plan --explain'.",
     )

@@ -59,8 +59,9 @@ def _candidate(plan: Plan, spec: CheckSpec, known: Known, z_of: dict[str, float]
             apart=bool(kind.brings_mpi and plan.request.gpus_per_node),
             required=spec.required,
             sights=by_kind(sights),
-            together=tuple(m.named() for m in kind.metrics if m.is_rate and m.scope == "world" and m.headline),
-            verified=tuple(m.named() for m in kind.metrics if m.limit is not None and m.headline),
+            together=any(metric.is_rate and metric.scope == "world" for metric in kind.metrics),
+            verified=any(metric.limit is not None for metric in kind.metrics),
+            about=kind.about,
         )
     )
 
@@ -73,16 +74,19 @@ def _shorter(plan: Plan, spec: CheckSpec, kind: type[Check]) -> Iterator[Shorter
     """The forms that the suite leaves open: what it sets itself stays, and so does what is set under another label."""
     alone = sum(check_of(other.name) == check_of(spec.name) for other in plan.suite.checks) == 1
     for form in kind.shorter:
-        if alone and not form.params.keys() & spec.params.keys():
+        fits = bool(plan.request.gpus_per_node) or not form.gpus_only
+        if alone and fits and not form.params.keys() & spec.params.keys():
             yield form
 
 
 def _fields(kind: type[Check]) -> Iterator[str]:
-    """What a check looks at: kinds of rates, of one unit or of all together; else what it alone verifies."""
-    rates = [metric for metric in kind.metrics if metric.is_rate]
-    yield from (f"{metric.sort} of all together" if metric.scope == "world" else metric.sort for metric in rates)
-    if any(metric.limit is not None for metric in kind.metrics):
-        yield kind.name
+    """What a check looks at: kinds of rates, of GPUs or hosts, of one or of all together; and what it alone verifies."""
+    where = "devices" if kind.on_device else "hosts"
+    for metric in kind.metrics:
+        if metric.is_rate:
+            yield f"{metric.sort} of {'all together' if metric.scope == 'world' else where}"
+        elif metric.limit is not None:
+            yield f"faults that {kind.name} finds"
 
 
 def _is_compared(plan: Plan, metric: Metric) -> bool:

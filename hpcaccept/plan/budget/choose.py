@@ -10,16 +10,16 @@ Where peers are compared, time is kept back for it: whoever is slow is launched 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hpcaccept.errors import HpcacceptError
+from hpcaccept.judge.statistics.sensitivity import Sight
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import Any
+    from collections.abc import Sequence
 
-    from hpcaccept.judge.statistics.sensitivity import Sight
 
 #: What a further look at a field adds, held against the first one.
 _AGAIN = 0.25
@@ -70,8 +70,9 @@ class Candidate:
         apart: True where it has a step of its own.
         required: False where the suite can do without.
         sights: losses that it would find, for each kind of metric; empty: it compares nobody.
-        together: metrics of all ranks together, which have no peers, by their titles.
-        verified: metrics with a limit of their own, by their titles: wrong is found whatever its size.
+        together: True where it has rates of all ranks together, which have no peers.
+        verified: True where it has limits of its own: what is wrong is found whatever its size.
+        about: what it is, a sentence.
     """
 
     check: str
@@ -82,8 +83,9 @@ class Candidate:
     apart: bool = False
     required: bool = True
     sights: tuple[Sight, ...] = ()
-    together: tuple[str, ...] = ()
-    verified: tuple[str, ...] = ()
+    together: bool = False
+    verified: bool = False
+    about: str = ""
 
 
 @dataclass(frozen=True)

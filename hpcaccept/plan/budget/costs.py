@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hpcaccept import checks
+from hpcaccept.model.run_time import StepTime
 from hpcaccept.plan.budget.choose import Cost, Overhead
 from hpcaccept.serial import dumps
 
@@ -13,15 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from hpcaccept.model.plan import Plan
-    from hpcaccept.model.run_time import StepTime
     from hpcaccept.model.suite import CheckSpec
 
 #: The longest of so many of the latest times, and so much more: the next run is not the last one.
 _LATEST, _MORE = 5, 1.2
 #: MPI on some hundreds of nodes takes seconds, and a first import of torch on a cold node 25 (docs/reference/performance.md).
 START_S = 60.0
-#: Nobody lasts no time.
-_LEAST_S = 0.1
+#: Less than this is as much as the start of a measurement scatters.
+_LEAST_S = 1.0
+
+#: Where nobody knows more.
+TIME_LIMIT = "its time limit"
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,11 @@ def cost_of(spec: CheckSpec, changed: Mapping[str, Any], share: float, known: Kn
         return found
     if changed and (found := _learned(spec, spec.params, known)):
         return Cost(max(_LEAST_S, found.seconds * share), f"{share:.2g} of the long form: {found.source}")
-    usual_s = checks.load(spec.name).usual_s
-    if usual_s is not None and usual_s <= spec.deadline_s:
-        return Cost(usual_s * known.turns * share, "declared by the check")
-    turns = 1 if checks.load(spec.name).scope == "world" else known.turns
-    said = "its time limit" if share == 1 else f"{share:.2g} of its time limit"
+    kind = checks.load(spec.name)
+    turns = 1 if kind.scope == "world" else known.turns
+    if kind.usual_s is not None and not params:
+        return Cost(min(kind.usual_s, spec.deadline_s) * turns, "declared by the check")
+    said = TIME_LIMIT if share == 1 else f"{share:.2g} of {TIME_LIMIT}"
     return Cost(spec.deadline_s * turns * share, said)
 
 

@@ -228,7 +228,7 @@ def test_every_option_of_submit_is_a_setting(capsys: pytest.CaptureFixture[str])
 
     own = {
         *("dry_run", "no_wait", "cancel_on_interrupt", "as_json", "only", "skip", "changes", "search"),
-        *("rerun", "kind", "yes", "isolate", "budget"),
+        *("rerun", "kind", "yes", "isolate", "isolate_budget", "budget", "all_nodes"),
     }
     assert {p.name for p in submit.params} - own <= set(Settings.__dataclass_fields__)
 
