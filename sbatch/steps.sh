@@ -57,7 +57,7 @@ prepare() {
 # Have 'hpcaccept sbatch-step' leave the next command in the run folder, and read it. Where that fails, the job ends.
 plan() {
   local code=0
-  "${enter[@]}" plan --folder "$run" --left "$(squeue -h -j "$SLURM_JOB_ID" -o %L)" \
+  "${enter[@]}" sbatch-step --folder "$run" --left "$(squeue -h -j "$SLURM_JOB_ID" -o %L)" \
     --variables "$(compgen -e)" "$@" || code=$?
   if ((code)); then
     echo "'hpcaccept sbatch-step' failed on $SLURMD_NODENAME${IMAGE:+ in $IMAGE}, exit code $code: why stands above." >&2
@@ -100,7 +100,7 @@ run_suite() {
     plan --after "${next[0]}" --returncode "$code" --took "$took"
   done
   code=0
-  "${enter[@]}" plan --folder "$run" --conclude || code=$?
+  "${enter[@]}" sbatch-step --folder "$run" --conclude || code=$?
   echo "Run folder: $run"
   # Without a report the exit code is that of srun or of the container, and no verdict.
   [[ ! -s $run/report.json ]] || judged=1

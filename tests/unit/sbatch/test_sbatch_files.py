@@ -57,7 +57,7 @@ SRUN = """
 words=("$@")
 while [[ ${1-} == -* ]]; do shift; done
 case " $* " in
-  *" plan "*) printf '%s\\0' "${words[@]}" >"$SAID/plan"
+  *" sbatch-step "*) printf '%s\\0' "${words[@]}" >"$SAID/plan"
     [[ -z $REFUSED ]] || { echo "$REFUSED" >&2; exit 1; }
     "$@" ;;
   *" hpcaccept.rank "*)
