@@ -120,7 +120,8 @@ def _sight(plan: Plan, metric: Metric, known: Known, z_of: dict[str, float]) -> 
 def within(suite: Suite, choice: Choice) -> Suite:
     """The suite that a budget pays for: what was bought, in its form, with as many confirmations as there is time for."""
     bought = {one.candidate.check: one.form.params for one in choice.bought}
-    retests = choice.confirmations
+    compares = any(one.candidate.timed for one in choice.bought)
+    retests = choice.confirmations if compares else suite.peers.retests
     fewer = retests != suite.peers.retests
     return replace(
         suite,

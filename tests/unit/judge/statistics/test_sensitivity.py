@@ -12,7 +12,7 @@ from support.builders import CORES, RATE, TIME, entry, evidence, judged, nodes, 
 from hpcaccept import checks
 from hpcaccept.judge.questions.baseline import _width
 from hpcaccept.judge.statistics.peer_rule import compare_with_peers, cut
-from hpcaccept.judge.statistics.sensitivity import Sight, by_kind, seen, sight_of
+from hpcaccept.judge.statistics.sensitivity import Sight, by_kind, expected_sight, seen, sight_of
 
 if TYPE_CHECKING:
     from hpcaccept.model.metric import Metric
@@ -48,6 +48,28 @@ def test_the_smaller_loss_is_found_half_of_the_time(units: int, metric: Metric) 
 @pytest.mark.parametrize("units", [3, 8, 64])
 def test_the_larger_loss_is_found_nineteen_times_of_twenty(units: int, metric: Metric) -> None:
     assert 0.9 <= found(units, "nearly all", repeats=200, metric=metric) <= 0.995
+
+
+@pytest.mark.parametrize("metric", [RATE, TIME], ids=["higher", "lower"])
+@pytest.mark.parametrize("units", [3, 8, 64, 5000])
+def test_what_is_promised_before_a_run_is_what_healthy_runs_promise(units: int, metric: Metric) -> None:
+    rng, z, higher = np.random.default_rng(units), cut(units, 0.01), metric.direction == "higher"
+    sights = []
+    for _ in range(31):
+        values = 100 * (1 + WIDTH * rng.standard_normal(units))
+        compared = compare_with_peers(values, higher, np.arange(units), (FLOOR, FLOOR), z)
+        sights.append(sight_of(metric, compared, FLOOR))
+    promised = expected_sight(metric, units, (FLOOR, FLOOR), z)
+    assert promised.nearly_all is not None
+    for ends, found in (
+        (promised.half, [sight.half[0] for sight in sights]),
+        (promised.nearly_all, [sight.nearly_all[0] for sight in sights if sight.nearly_all]),
+    ):
+        assert ends[0] == pytest.approx(float(np.median(found)), rel=0.1)
+
+
+def test_equal_counts_are_expected_to_be_equal() -> None:
+    assert expected_sight(CORES, 64, (0.001, 0.001), 4.0).half == (0.001, 0.001)
 
 
 def test_few_units_twice_as_noisy_as_their_class_do_not_know_their_width_and_find_it_more_often_than_not() -> None:
