@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 from support.builders import plan
 
-from hpcaccept import checks
 from hpcaccept.config.suites import SuiteText, built_in, read_suite
 from hpcaccept.plan.budget.candidates import FIRST, candidates_of, within
 from hpcaccept.plan.budget.choose import Candidate, Cost, Overhead, choose
@@ -96,9 +95,3 @@ def test_of_two_like_units_nobody_can_say_who_is_slow() -> None:
 
 def test_a_check_of_gpus_only_costs_nothing_without_them() -> None:
     assert candidates(the_plan("full", gpus=0))["dcgm_diag"].forms[-1].cost.seconds == 0.0
-
-
-@pytest.mark.parametrize("name", checks.built_in())
-def test_the_forms_of_a_check_get_cheaper(name: str) -> None:
-    shares = [form.share for form in checks.load(name).shorter]
-    assert shares == sorted(shares)
