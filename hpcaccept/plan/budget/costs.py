@@ -23,6 +23,8 @@ START_S = 60.0
 #: Less than this is as much as the start of a measurement scatters.
 _LEAST_S = 1.0
 
+#: In which a rank that only reads files and counters, or looks for a second, has had its turn.
+_TURN_S = 2.0
 #: Where nobody knows more.
 TIME_LIMIT = "its time limit"
 
@@ -79,7 +81,7 @@ def cost_of(spec: CheckSpec, changed: Mapping[str, Any], share: float, known: Kn
     kind = checks.load(spec.name)
     turns = 1 if kind.scope == "world" else known.turns
     if kind.usual_s is not None and not params:
-        return Cost(min(kind.usual_s, spec.deadline_s) * turns, "declared by the check")
+        return Cost(min(max(kind.usual_s, _TURN_S * turns), spec.deadline_s * turns), "declared by the check")
     said = TIME_LIMIT if share == 1 else f"{share:.2g} of {TIME_LIMIT}"
     return Cost(spec.deadline_s * turns * share, said)
 
