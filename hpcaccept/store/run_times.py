@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: No check lasts longer (a deadline may be 30 days): what says so is no time.
 _LONGEST_S = 30 * 24 * 3600.0
+#: By which the import of one rank may differ from what the others waited for.
+_SCATTER_S = 5.0
 #: The journal of the rank on the driver's node.
 _FIRST_RANK = "r000000.jsonl"
 
@@ -66,18 +68,20 @@ def times_of(folder: RunFolder) -> list[StepTime]:
 def _of_step(plan: Plan, step: Step, words: Sequence[object], from_s: float, until_s: float) -> StepTime | None:
     """None where the first rank does not say when everything began."""
     records = [word for word in words if isinstance(word, Record)]
-    starts = [_at(record.started_at) for record in records]
-    # What ended in the middle tells of no check how long it lasts.
-    if not records or any(record.outcome == "error" or record.cut_short for record in records):
+    if not records:
         return None
+    starts = [_at(record.started_at) for record in records]
     params = {spec.name: spec.params for spec in step.checks}
     between = _imports_after(words)
-    checks = tuple(
-        CheckTime(record.check, params.get(record.check, {}), max(0.0, end - start - between[number]), _why_not(record))
-        for number, (record, start, end) in enumerate(zip(records, starts, (*starts[1:], until_s), strict=True))
-    )
+    checks = []
+    for number, (record, end) in enumerate(zip(records, (*starts[1:], until_s), strict=True)):
+        seconds = end - starts[number] - between[number]
+        # What ended in the middle does not tell how long it lasts; a clock that jumped tells nothing.
+        whole = record.outcome != "error" and not record.cut_short
+        if whole and -_SCATTER_S <= seconds <= _LONGEST_S:
+            checks.append(CheckTime(record.check, params.get(record.check, {}), max(0.0, seconds), _why_not(record)))
     start_s = starts[0] - from_s + sum(between)
-    if not all(0 <= seconds <= _LONGEST_S for seconds in (start_s, *(check.seconds for check in checks))):
+    if not 0 <= start_s <= _LONGEST_S:
         return None
     return StepTime(
         nodes=len(step.nodes),
@@ -87,7 +91,7 @@ def _of_step(plan: Plan, step: Step, words: Sequence[object], from_s: float, unt
         image=plan.image.reference,
         first=False,
         start_s=start_s,
-        checks=checks,
+        checks=tuple(checks),
     )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from typing import TYPE_CHECKING
 
+from hpcaccept.config.suites import built_in
 from hpcaccept.plan.budget.costs import TIME_LIMIT
 from hpcaccept.report.phrases import sight
 from hpcaccept.report.printable import safe
@@ -73,7 +75,10 @@ def _unseen(fit: Budgeted) -> Iterator[str]:
     """What nobody will look at, a line each."""
     choice = fit.choice
     lines = [f"  {one.check} ({show_duration(one.forms[0].cost.seconds)}): {one.about}" for one in choice.dropped]
-    lines += [f"  {name}: earlier runs could not measure it: {why}" for name, why in fit.not_there.items()]
+    again = f"again: hpcaccept submit --suite {_suite(fit)} --only"
+    lines += [
+        f"  {name}: the latest run could not measure it: {why} ({again} {name})" for name, why in fit.not_there.items()
+    ]
     lines += [
         f"  {one.candidate.check}, in a shorter form: {one.form.unseen}" for one in choice.bought if one.shortened
     ]
@@ -85,12 +90,17 @@ def _unseen(fit: Budgeted) -> Iterator[str]:
         yield from ["", "Not seen:", *lines]
     costs = [*(one.form.cost for one in choice.bought), *(one.forms[0].cost for one in choice.dropped)]
     if any(TIME_LIMIT in cost.source for cost in costs):
-        suite = fit.whole.suite.name
         yield from [
             "",
             "No run of yours tells yet how long some of these last: they count with their time limits, far above what they usually take.",
-            f"After one run, of a single node, the plan knows most of them: hpcaccept submit --nodes 1 --suite {suite}",
+            f"After one run, of a single node, the plan knows most of them: hpcaccept submit --nodes 1 --suite {_suite(fit)}",
         ]
+
+
+def _suite(fit: Budgeted) -> str:
+    """As it is typed after --suite."""
+    suite = fit.whole.suite
+    return suite.name if suite.name in built_in() else shlex.quote(suite.source)
 
 
 def _alone(fit: Budgeted) -> Iterator[str]:

@@ -69,6 +69,8 @@ def fit_plan(plan: Plan, budget: str, runs_dir: Path, *, kept_back_s: float = 0.
         for spec in plan.suite.checks
         if not spec.required and check_of(spec.name) not in FIRST and (why := why_not_measured(spec, known))
     }
+    if len(not_there) == len(plan.suite.checks):
+        not_there = {}  # nothing else was asked for
     candidates = tuple(one for one in candidates_of(plan, known) if one.check not in not_there)
     overhead = overhead_of(plan, known, WARNING_S + kept_back_s)
     limit_s = parse_budget(budget).seconds(request.nodes * request.gpus_per_node) if budget else math.inf

@@ -53,30 +53,44 @@ def _journal(folder: RunFolder) -> Path:
     return folder.records("00") / "r000000.jsonl"
 
 
+def _with(folder: RunFolder, check: str, found: str, instead: str) -> None:
+    """Change the record of one check."""
+    lines = _journal(folder).read_text().splitlines(keepends=True)
+    (number,) = (n for n, line in enumerate(lines) if f'"record","data":{{"check":"{check}"' in line)
+    assert found in lines[number]
+    lines[number] = lines[number].replace(found, instead, 1)
+    _journal(folder).write_text("".join(lines))
+
+
 def test_a_check_that_could_not_be_measured_says_why(folder: RunFolder) -> None:
-    text = _journal(folder).read_text()
-    head, _, rest = text.partition('"check":"train","revision":2,"step":"00","rank":0,"node":"node0","device":"cpu",')
-    rest = rest.replace('"outcome":"measured"', '"outcome":"not_run","cause":"torch cannot be imported"', 1)
-    _journal(folder).write_text(
-        f'{head}"check":"train","revision":2,"step":"00","rank":0,"node":"node0","device":"cpu",{rest}'
-    )
+    _with(folder, "train", '"outcome":"measured"', '"outcome":"not_run","cause":"torch cannot be imported"')
     causes = {check.check: check.cause for check in the_step(folder).checks}
     assert causes["train"] == "torch cannot be imported"
     assert causes["matmul"] == ""
 
 
 @pytest.mark.parametrize(
-    ("found", "instead"),
+    ("found", "instead", "lost"),
     [
-        ('"outcome":"measured"', '"outcome":"error"'),  # a rank that failed in the middle tells of no time
-        ('"started_at":"2026', '"started_at":"soon 2026'),
-        ('"started_at":"2026', '"started_at":"2046'),  # a clock that jumped
+        # What failed in the middle does not tell how long it lasts.
+        ('"outcome":"measured"', '"outcome":"error"', {"train"}),
+        ('"started_at":"2026', '"started_at":"soon 2026', {"memory_bandwidth", "train"}),
+        # A clock that jumped.
+        ('"started_at":"2026', '"started_at":"2046', {"memory_bandwidth", "train"}),
     ],
 )
-def test_a_step_that_did_not_go_well_teaches_nothing(folder: RunFolder, found: str, instead: str) -> None:
-    text = _journal(folder).read_text()
-    assert found in text
-    _journal(folder).write_text(text.replace(found, instead, 1))
+def test_a_check_that_did_not_go_well_teaches_nothing_and_the_others_do(
+    folder: RunFolder, found: str, instead: str, lost: set[str]
+) -> None:
+    before = {check.check: check.seconds for check in the_step(folder).checks}
+    _with(folder, "train", found, instead)
+    after = {check.check: check.seconds for check in the_step(folder).checks}
+    assert before.keys() - after.keys() == lost
+    assert after.items() <= before.items()
+
+
+def test_a_step_whose_begin_is_not_known_teaches_nothing(folder: RunFolder) -> None:
+    _with(folder, "identity", '"started_at":"2026', '"started_at":"1926')
     assert times_of(folder) == []
 
 

@@ -116,7 +116,10 @@ def test_what_the_latest_run_could_not_measure_takes_nothing_of_the_budget(tmp_p
     assert fit.not_there == {"storage": "fio is not installed"}
     assert names(fit) == ["identity", "os_noise", "kernel_log"], "what every verdict rests on is tried again"
     assert fit.plan.left_out == ("storage",)
-    assert "storage: earlier runs could not measure it: fio is not installed" in in_words(fit)
+    assert (
+        "storage: the latest run could not measure it: fio is not installed (again: hpcaccept submit --suite "
+        in in_words(fit)
+    )
 
 
 def test_words_of_other_machines_do_not_steer_the_terminal(tmp_path: Path) -> None:
