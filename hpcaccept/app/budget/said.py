@@ -123,7 +123,8 @@ def _ladder(fit: Budgeted) -> Iterator[str]:
         yield f"{mark}{show_duration(rung.total_s):<{_TIME}}{_purchase(fit, rung)}"
     start = fit.choice.overhead
     yield f"A job starts in {show_duration(start.start.seconds)} ({start.start.source}), a further step in {show_duration(start.again.seconds)} ({start.again.source})."
-    yield "Slowdowns are those against peers that differ as units of their class usually do, with the false-alarm rate of the whole suite."
+    like = f"of {fit.spread_of}" if fit.spread_of else "of their class usually"
+    yield f"Slowdowns are those against peers that differ as units {like} do, with the false-alarm rate of the whole suite."
 
 
 def _purchase(fit: Budgeted, rung: Rung) -> str:
@@ -164,6 +165,7 @@ def as_json(fit: Budgeted, nodes_left_out: Mapping[str, str]) -> str:
             for one in choice.dropped
         ],
         "not_there": fit.not_there,
+        "spread_of": fit.spread_of,
         "order": [to_plain(rung) for rung in choice.rungs],
         "nodes_left_out": dict(nodes_left_out),
     }

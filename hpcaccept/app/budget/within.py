@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hpcaccept import launch
+from hpcaccept.app.budget.spread import latest_spread
 from hpcaccept.config.budget import MINUTE_S, OPTION, parse_budget
 from hpcaccept.errors import UsageError
 from hpcaccept.launch.job.driver import WARNING_S
@@ -39,6 +40,7 @@ class Budgeted:
         choice: what was bought.
         text: the budget as it was typed; empty: none, and everything is bought.
         not_there: check → why earlier runs could not measure it; it is left out.
+        spread_of: the run that shows by how much units differ; empty: they are taken to differ as is usual.
     """
 
     plan: Plan
@@ -46,6 +48,7 @@ class Budgeted:
     choice: Choice
     text: str
     not_there: dict[str, str]
+    spread_of: str = ""
 
 
 def fit_plan(plan: Plan, budget: str, runs_dir: Path, *, kept_back_s: float = 0.0) -> Budgeted:
@@ -63,7 +66,9 @@ def fit_plan(plan: Plan, budget: str, runs_dir: Path, *, kept_back_s: float = 0.
     if budget and plan.request.time_s:
         raise UsageError(f"--time and {OPTION} both limit the job.", "Leave --time out: the budget is its time limit.")
     request, virtual = plan.request, launch.load(plan.launcher).TRAITS.virtual
-    known = known_for(plan, known_times(all_runs(runs_dir)[-_LOOKED_AT:]), virtual=virtual, cores=os.cpu_count() or 1)
+    folders = all_runs(runs_dir)[-_LOOKED_AT:]
+    known = known_for(plan, known_times(folders), virtual=virtual, cores=os.cpu_count() or 1)
+    spread = latest_spread(plan, folders)
     not_there = {
         spec.name: why
         for spec in plan.suite.checks
@@ -71,7 +76,7 @@ def fit_plan(plan: Plan, budget: str, runs_dir: Path, *, kept_back_s: float = 0.
     }
     if len(not_there) == len(plan.suite.checks):
         not_there = {}  # nothing else was asked for
-    candidates = tuple(one for one in candidates_of(plan, known) if one.check not in not_there)
+    candidates = tuple(one for one in candidates_of(plan, known, spread.widths) if one.check not in not_there)
     overhead = overhead_of(plan, known, WARNING_S + kept_back_s)
     limit_s = parse_budget(budget).seconds(request.nodes * request.gpus_per_node) if budget else math.inf
     try:
@@ -79,11 +84,11 @@ def fit_plan(plan: Plan, budget: str, runs_dir: Path, *, kept_back_s: float = 0.
     except BudgetTooSmall as fault:
         raise _too_small(plan, budget, fault.needed_s, candidates) from None
     if not budget:
-        return Budgeted(plan, plan, choice, "", not_there)
+        return Budgeted(plan, plan, choice, "", not_there, spread.run)
     mine = within(plan.suite, choice)
     left_out = tuple(spec.name for spec in plan.suite.checks if spec.name not in {one.name for one in mine.checks})
     limited = replace(plan, suite=mine, left_out=left_out, request=replace(request, time_s=limit_s))
-    return Budgeted(limited, plan, choice, budget, not_there)
+    return Budgeted(limited, plan, choice, budget, not_there, spread.run)
 
 
 def _too_small(plan: Plan, budget: str, needed_s: float, candidates: tuple[Candidate, ...]) -> UsageError:

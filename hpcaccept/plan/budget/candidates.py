@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from hpcaccept.plan.budget.costs import cost_of
 from hpcaccept.plan.resolve import variants_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from hpcaccept.judge.statistics.sensitivity import Sight
     from hpcaccept.model.check import Check, Shorter
@@ -32,23 +33,33 @@ FIRST = ("identity", "health", "kernel_log")
 ORIGIN = "budget"
 
 
-def candidates_of(plan: Plan, known: Known) -> tuple[Candidate, ...]:
+#: Metric key without its variant → by how much like units differ in each of its variants, relative standard deviations.
+Widths = Mapping[str, Sequence[float]]
+
+
+def candidates_of(plan: Plan, known: Known, widths: Widths | None = None) -> tuple[Candidate, ...]:
     """Every check of a plan, in the order of its suite.
 
     Args:
         plan: of the run, with its whole suite.
         known: what earlier runs took.
+        widths: by how much such units are known to differ; where nothing is known they differ as those of their class do.
     """
     z_of = _cuts(plan)
-    return tuple(_candidate(plan, spec, known, z_of) for spec in plan.suite.checks)
+    return tuple(_candidate(plan, spec, known, z_of, widths or {}) for spec in plan.suite.checks)
 
 
-def _candidate(plan: Plan, spec: CheckSpec, known: Known, z_of: dict[str, float]) -> Candidate:
+def _candidate(plan: Plan, spec: CheckSpec, known: Known, z_of: dict[str, float], widths: Widths) -> Candidate:
     kind = checks.load(spec.name)
     forms = [Form(s.params, cost_of(spec, s.params, s.share, known), s.unseen) for s in _shorter(plan, spec, kind)]
     whole = Form({}, cost_of(spec, {}, 1.0, known) if _can(plan, kind) else Cost(0.0, "no GPU was asked for"))
     compared = [metric for metric in kind.metrics if _is_compared(plan, metric)]
-    sights = [sight for metric in compared for sight in _sight(plan, metric, known, z_of)]
+    sights = [
+        sight
+        for metric in compared
+        for width in widths.get(f"{spec.name}.{metric.name}", (None,))
+        for sight in _sight(plan, metric, known, z_of, width)
+    ]
     return with_forms_in_order(
         Candidate(
             check=spec.name,
@@ -107,14 +118,14 @@ def _subjects(plan: Plan, scope: str) -> int:
     return plan.request.nodes * (plan.request.ranks_per_node if scope == "device" else 1)
 
 
-def _sight(plan: Plan, metric: Metric, known: Known, z_of: dict[str, float]) -> list[Sight]:
+def _sight(plan: Plan, metric: Metric, known: Known, z_of: dict[str, float], width: float | None) -> list[Sight]:
     """Empty where too few are alike to say who is slow."""
     rule, subjects = plan.suite.peers, _subjects(plan, metric.scope)
     if subjects < max(2, rule.min_subjects):
         return []
     on_cpu = plan.request.device == "cpu"
     floors = floors_by_rule(metric, rule, metric.peer_floor or 0.0, on_cpu=on_cpu, shared_host=known.virtual)
-    return [expected_sight(metric, subjects, floors, z_of[metric.scope])]
+    return [expected_sight(metric, subjects, floors, z_of[metric.scope], width)]
 
 
 def within(suite: Suite, choice: Choice) -> Suite:
