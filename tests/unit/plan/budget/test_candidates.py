@@ -93,5 +93,15 @@ def test_of_two_like_units_nobody_can_say_who_is_slow() -> None:
     assert candidates(the_plan("standard", 3))["dgemm"].sights
 
 
+def test_units_that_are_known_to_differ_more_show_only_larger_slowdowns() -> None:
+    mine = the_plan("standard")
+    known = known_for(mine, (), virtual=False, cores=8)
+    wide = {one.check: one for one in candidates_of(mine, known, {"matmul.rate_flops": (0.005, 0.02)})}
+    (usual,), (shown,) = candidates(mine)["matmul"].sights, wide["matmul"].sights
+    assert shown.metrics == 2
+    assert shown.half[0] < usual.half[0] < shown.half[1]
+    assert wide["burn"].sights == candidates(mine)["burn"].sights
+
+
 def test_a_check_of_gpus_only_costs_nothing_without_them() -> None:
     assert candidates(the_plan("full", gpus=0))["dcgm_diag"].forms[-1].cost.seconds == 0.0
