@@ -109,7 +109,7 @@ def _alone(fit: Budgeted) -> Iterator[str]:
     timed = [one for one in bought if one.candidate.timed]
     if timed and not any(one.candidate.sights for one in timed):
         fewest = fit.whole.suite.peers.min_subjects
-        yield f"  who is slow among so few like units, at least {fewest} are needed to tell; a limit, a baseline or earlier runs may"
+        yield f"  who is slow among so few like units, of which {fewest} are needed, unless a limit, a baseline or earlier runs show it"
     together = [one.candidate.check for one in bought if one.candidate.together]
     if together:
         yield f"  a slowdown of all nodes together, unless a limit, a baseline or earlier runs show it: {', '.join(together)}"

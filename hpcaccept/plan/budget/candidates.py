@@ -91,8 +91,8 @@ def _shorter(plan: Plan, spec: CheckSpec, kind: type[Check]) -> Iterator[Shorter
 
 
 def _fields(kind: type[Check]) -> Iterator[str]:
-    """What a check looks at: kinds of rates, of GPUs or hosts, of one or of all together; and what it alone verifies."""
-    where = "devices" if kind.on_device else "hosts"
+    """What a check looks at: kinds of rates, of devices or nodes, of one or of all together; and what it alone verifies."""
+    where = "devices" if kind.on_device else "nodes"
     for metric in kind.metrics:
         if metric.is_rate:
             yield f"{metric.sort} of {'all together' if metric.scope == 'world' else where}"
