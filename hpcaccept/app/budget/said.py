@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from hpcaccept.app.budget.within import Budgeted
     from hpcaccept.plan.budget.choose import Candidate, Rung
 
+#: Characters of a cause.
+_LONGEST = 200
 #: Columns of the name of a check, and of its time.
 _NAME, _TIME = 20, 14
 
@@ -77,7 +79,8 @@ def _unseen(fit: Budgeted) -> Iterator[str]:
     lines = [f"  {one.check} ({show_duration(one.forms[0].cost.seconds)}): {one.about}" for one in choice.dropped]
     again = f"again: hpcaccept submit --suite {_suite(fit)} --only"
     lines += [
-        f"  {name}: the latest run could not measure it: {why} ({again} {name})" for name, why in fit.not_there.items()
+        f"  {name}: the latest run could not measure it: {why[:_LONGEST]} ({again} {name})"
+        for name, why in fit.not_there.items()
     ]
     lines += [
         f"  {one.candidate.check}, in a shorter form: {one.form.unseen}" for one in choice.bought if one.shortened
