@@ -50,6 +50,7 @@ def assert_check_contract(module: ModuleType) -> None:
     assert_described(kind)
     assert_parameters_declared(kind)
     assert_numbers_bounded(kind)
+    assert_shorter_forms_fit(kind)
     assert_metrics_named(kind)
     assert_limits_explained(kind)
     assert_peers_compare_rates(kind)
@@ -104,6 +105,26 @@ def assert_numbers_bounded(kind: type[Check]) -> None:
             _expect(parameter.bounds.closed, f"{name} is a number without bounds: param(…, at_least=…, at_most=…)")
         for value in beyond(parameter):
             _expect(_refused(parameter, value), f"{name} takes {value!r}, expected {parameter.bounds}")
+
+
+def assert_shorter_forms_fit(kind: type[Check]) -> None:
+    """A shorter form sets parameters that the check takes, saves time, and says what it does not see; the cheapest stands first."""
+    for form in kind.shorter:
+        name = f"{kind.name}.shorter {dict(form.params)}"
+        for key, value in form.params.items():
+            known = parameters(kind).get(key)
+            fits = known is not None and not _refused(known, value)
+            _expect(fits, f"{name}: {key} = {value!r}, expected a parameter of the check within its bounds")
+        _expect(0 < form.share < 1, f"{name}: share is {form.share}, expected above 0, below 1")
+        _expect(
+            bool(form.unseen) and form.unseen[-1] != ".",
+            f"{name}: unseen is {form.unseen!r}, expected the end of a sentence",
+        )
+    shares = [form.share for form in kind.shorter]
+    _expect(
+        shares == sorted(shares),
+        f"{kind.name}: its shorter forms take {shares} of its time, expected the cheapest first",
+    )
 
 
 def beyond(parameter: Parameter) -> Iterator[Any]:

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
 # How does a script of this folder run its suite? Each sources this file once its parameters are set; it is none for sbatch.
 #
-# Which command comes next, and what follows from a crash, is decided by 'hpcaccept plan' with the code of 'hpcaccept
+# Which command comes next, and what follows from a crash, is decided by 'hpcaccept sbatch-step' with the code of 'hpcaccept
 # submit': here commands are only run. It works where the ranks do, in IMAGE or with the host's Python. An image knows
-# nothing of Slurm, so 'hpcaccept plan' is handed what Slurm says, word for word, and leaves the next command in a file,
+# nothing of Slurm, so 'hpcaccept sbatch-step' is handed what Slurm says, word for word, and leaves the next command in a file,
 # which bash 4.4 or newer reads.
 
 judged=0
@@ -30,7 +30,7 @@ prepare() {
   export HPCACCEPT_RUNS_DIR="$RUNS_DIR"
   enter=()
   if [[ -n $IMAGE ]]; then
-    # Suites, settings and baselines lie where sbatch was typed, an image's digest beside it: 'hpcaccept plan' sees both.
+    # Suites, settings and baselines lie where sbatch was typed, an image's digest beside it: 'hpcaccept sbatch-step' sees both.
     seen="$SLURM_SUBMIT_DIR:$SLURM_SUBMIT_DIR:ro"
     if [[ -f $IMAGE ]]; then
       IMAGE=$(realpath "$IMAGE")
@@ -54,20 +54,20 @@ prepare() {
   mkdir -p "$run/logs"
 }
 
-# Have 'hpcaccept plan' leave the next command in the run folder, and read it. Where that fails, the job ends.
+# Have 'hpcaccept sbatch-step' leave the next command in the run folder, and read it. Where that fails, the job ends.
 plan() {
   local code=0
-  "${enter[@]}" plan --folder "$run" --left "$(squeue -h -j "$SLURM_JOB_ID" -o %L)" \
+  "${enter[@]}" sbatch-step --folder "$run" --left "$(squeue -h -j "$SLURM_JOB_ID" -o %L)" \
     --variables "$(compgen -e)" "$@" || code=$?
   if ((code)); then
-    echo "'hpcaccept plan' failed on $SLURMD_NODENAME${IMAGE:+ in $IMAGE}, exit code $code: why stands above." >&2
+    echo "'hpcaccept sbatch-step' failed on $SLURMD_NODENAME${IMAGE:+ in $IMAGE}, exit code $code: why stands above." >&2
     [[ -z $IMAGE ]] || echo "If it is that node alone that cannot enter it: sbatch --exclude=$SLURMD_NODENAME …" >&2
     exit $((code == 2 ? 2 : 3))
   fi
   mapfile -d '' -t next <"$run/next"
 }
 
-# Run what 'hpcaccept plan' has left: STEP START_S COUNT VARIABLE… COMMAND…, where COUNT variables are NAME=VALUE, or a
+# Run what 'hpcaccept sbatch-step' has left: STEP START_S COUNT VARIABLE… COMMAND…, where COUNT variables are NAME=VALUE, or a
 # NAME that must go. Sets $code and $took. A launch that hangs before any rank has begun is seen by nobody else: it is
 # ended after START_S.
 launch() {
@@ -87,7 +87,7 @@ launch() {
   took=$((SECONDS - begun))
 }
 
-# Run the suite to its verdict, whose exit code this returns. Options of 'hpcaccept plan' may follow:
+# Run the suite to its verdict, whose exit code this returns. Options of 'hpcaccept sbatch-step' may follow:
 # --set CHECK.PARAM=VALUE, --skip CHECK.
 run_suite() {
   local code took next=()
@@ -100,7 +100,7 @@ run_suite() {
     plan --after "${next[0]}" --returncode "$code" --took "$took"
   done
   code=0
-  "${enter[@]}" plan --folder "$run" --conclude || code=$?
+  "${enter[@]}" sbatch-step --folder "$run" --conclude || code=$?
   echo "Run folder: $run"
   # Without a report the exit code is that of srun or of the container, and no verdict.
   [[ ! -s $run/report.json ]] || judged=1

@@ -14,7 +14,7 @@ from hpcaccept.measure.gpu import telemetry
 from hpcaccept.measure.gpu.telemetry import Seen
 from hpcaccept.measure.kernels import gemm, replicas
 from hpcaccept.measure.kernels.stress import Block, Engine, first_and_last, over_time, rate
-from hpcaccept.model.check import Check, CheckContext, Unavailable
+from hpcaccept.model.check import Check, CheckContext, Shorter, Unavailable
 from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, OtherPeak, at_least, at_most
 from hpcaccept.model.parameter import MOST_ROWS, WEEK_S, param
@@ -100,6 +100,9 @@ class Burn(Check):
     revision: ClassVar = 2
     about: ClassVar = "CPU and GPU loaded together, each against its run alone; every result compared."
     needs: ClassVar = ("torch",)
+    shorter: ClassVar = (
+        Shorter({"duration_s": 60}, 1 / 3, "faults that begin only after a minute of load", gpus_only=True),
+    )
     metrics: ClassVar = (
         Metric(
             "wrong_elements", "elements", "lower", "Elements of the engine's results that were wrong.", title="burn, wrong results ({})",

@@ -13,7 +13,7 @@ from hpcaccept.checks.shared import nccl_transport
 from hpcaccept.measure.device import is_fault, open_device
 from hpcaccept.measure.kernels import pattern
 from hpcaccept.measure.ranks import collective
-from hpcaccept.model.check import Check, CheckContext, Unavailable
+from hpcaccept.model.check import Check, CheckContext, Shorter, Unavailable
 from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_least, at_most
 from hpcaccept.model.parameter import HOUR_S, MOST_BLOCKS, MOST_BYTES, param
@@ -89,6 +89,9 @@ class Collectives(Check):
     about: ClassVar = "All-gather, reduce-scatter, all-to-all, broadcast, in nodes and across, each element verified."
     needs: ClassVar = ("torch", "torch.distributed")
     scope: ClassVar = "world"
+    shorter: ClassVar = (
+        Shorter({"operations": ["all_reduce", "all_to_all"]}, 0.4, "all-gather, reduce-scatter and broadcast"),
+    )
     metrics: ClassVar = (
         Metric(
             "latency_s", "s", "lower", "Time of one call on the slowest rank of the group.", title="collective time ({})", scope="world",

@@ -79,6 +79,7 @@ class Health(Check):
     )
     on_device: ClassVar = False
     needs_gpu: ClassVar = True
+    usual_s: ClassVar = 20
     metrics: ClassVar = (
         Metric(
             "lost", "GPUs", "exact",

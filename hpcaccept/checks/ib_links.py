@@ -85,6 +85,7 @@ class IbLinks(Check):
     revision: ClassVar = 1
     about: ClassVar = "InfiniBand, RoCE and Ethernet links: state, rate, flaps and errors since the run began."
     on_device: ClassVar = False
+    usual_s: ClassVar = 20
     metrics: ClassVar = (
         Metric(
             "missing_ports", "ports", "lower",

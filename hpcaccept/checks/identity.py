@@ -73,6 +73,7 @@ class Identity(Check):
     about: ClassVar = "Every GPU that was asked for is there; cores, memory, serial numbers and versions."
     on_device: ClassVar = False
     unique_facts: ClassVar = UNIQUE_FACTS
+    usual_s: ClassVar = 20
     metrics: ClassVar = (
         Metric(
             "gpu_count", "GPUs", "exact",

@@ -138,6 +138,7 @@ class KernelLog(Check):
         "The kernel's log since the run began: Xid, SXid, ECC, PCIe, disks, network; older GPU faults that still hold."
     )
     on_device: ClassVar = False
+    usual_s: ClassVar = 20
     metrics: ClassVar = (
         Metric(
             "faults", "events", "lower",

@@ -12,7 +12,7 @@ from hpcaccept.measure.device import open_device
 from hpcaccept.measure.kernels import gemm, gpt, step_times
 from hpcaccept.measure.kernels import training as recipe
 from hpcaccept.measure.timing import Pace, warm_up
-from hpcaccept.model.check import Check, CheckContext, Unavailable
+from hpcaccept.model.check import Check, CheckContext, Shorter, Unavailable
 from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, OtherPeak, at_most
 from hpcaccept.model.parameter import HOUR_S, MOST_BLOCKS, MOST_ROWS, param
@@ -84,6 +84,7 @@ class Llm(Check):
     # DistributedDataParallel imports torch's compiler (2 s) when the first one is made.
     needs: ClassVar = ("torch", "torch.distributed", "torch._dynamo")
     scope: ClassVar = "world"
+    shorter: ClassVar = (Shorter({"formats": ["bf16"]}, 0.5, "the language model in fp8"),)
     metrics: ClassVar = (
         Metric(
             "loss_error", "share", "lower", "Largest relative deviation of the 16-bit losses from the reference.", title="language model, deviation of the 16-bit loss ({})",

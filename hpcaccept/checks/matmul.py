@@ -17,7 +17,7 @@ from hpcaccept.measure.kernels import gemm, gemm_shapes
 from hpcaccept.measure.kernels.gemm import Shape
 from hpcaccept.measure.slices import own_calls
 from hpcaccept.measure.timing import Pace, spread, time_blocks
-from hpcaccept.model.check import Check, CheckContext, Unavailable
+from hpcaccept.model.check import Check, CheckContext, Shorter, Unavailable
 from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.model.parameter import HOUR_S, MOST_BLOCKS, MOST_ROWS, WEEK_S, param
@@ -90,6 +90,9 @@ class Matmul(Check):
     revision: ClassVar = 2
     about: ClassVar = "Rate of matrix products per number format, every element verified."
     needs: ClassVar = ("torch",)
+    shorter: ClassVar = (
+        Shorter({"dtypes": ["bf16", "fp32"]}, 0.3, "number formats other than bf16 and fp32", gpus_only=True),
+    )
     metrics: ClassVar = (
         Metric(
             "rate_flops", "FLOP/s", "higher", "Rate of matrix products of the frozen shape in one number format.", title="{} matrix multiply",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hpcaccept.measure.device import Device, open_device
 from hpcaccept.measure.kernels import pattern
-from hpcaccept.model.check import Check, CheckContext, Unavailable
+from hpcaccept.model.check import Check, CheckContext, Shorter, Unavailable
 from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_least, at_most
 from hpcaccept.model.parameter import MOST_BLOCKS, MOST_BYTES, param
@@ -67,6 +67,7 @@ class MemoryPattern(Check):
     revision: ClassVar = 1
     about: ClassVar = "Patterns written to nearly all free device memory, read back and compared."
     needs: ClassVar = ("torch",)
+    shorter: ClassVar = (Shorter({"passes": 1}, 0.5, "memory that fails only in a second pass", gpus_only=True),)
     metrics: ClassVar = (
         Metric(
             "wrong_words", "words", "lower", "Words of 64 bits that do not hold what was written to them.", title="memory pattern, wrong words ({})",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from hpcaccept.checks.shared import nccl_perf
 from hpcaccept.errors import NotUnderstood, ToolError, UsageError
-from hpcaccept.model.check import Check, CheckContext, Unavailable
+from hpcaccept.model.check import Check, CheckContext, Shorter, Unavailable
 from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.model.parameter import MOST_BYTES, WEEK_S, param
@@ -61,6 +61,7 @@ class NcclTests(Check):
     revision: ClassVar = 1
     about: ClassVar = "nccl-tests on one node: collectives over its GPUs, every element verified."
     needs_gpu: ClassVar = True
+    shorter: ClassVar = (Shorter({"ops": ["all_reduce"]}, 0.2, "nccl-tests other than all_reduce"),)
     metrics: ClassVar = (
         Metric(
             "busbw_bytes", "B/s", "higher", "Bus bandwidth of a collective over the GPUs of a node.", title="nccl-tests bus bandwidth ({})",

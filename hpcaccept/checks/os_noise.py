@@ -41,6 +41,7 @@ class OsNoise(Check):
     revision: ClassVar = 1
     about: ClassVar = "Share of a core that the operating system and neighbours take away."
     on_device: ClassVar = False
+    usual_s: ClassVar = 20
     metrics: ClassVar[Sequence[Metric]] = (
         Metric(
             "lost_share",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from hpcaccept.measure.device import open_device
 from hpcaccept.measure.kernels import pattern
 from hpcaccept.measure.ranks import collective
-from hpcaccept.model.check import Check, CheckContext, Unavailable
+from hpcaccept.model.check import Check, CheckContext, Shorter, Unavailable
 from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_least, at_most
 from hpcaccept.model.parameter import HOUR_S, MOST_BLOCKS, MOST_BYTES, param
@@ -64,6 +64,7 @@ class Pairs(Check):
     about: ClassVar = "Exchange between nodes two at a time: the slow node, or the slow link, by name."
     needs: ClassVar = ("torch", "torch.distributed")
     scope: ClassVar = "world"
+    shorter: ClassVar = (Shorter({"rounds": 4}, 4 / 15, "links to more than four partners of each node"),)
     metrics: ClassVar = (
         Metric(
             "node_bytes", "B/s", "higher", "What a rank and its partners exchange, per direction: the median partner. "

@@ -72,6 +72,7 @@ class Requirements(Check):
     revision: ClassVar = 2
     about: ClassVar = "Marketplace rules: one GPU model, free GPU memory, RAM, cores, disk and CUDA version."
     on_device: ClassVar = False
+    usual_s: ClassVar = 20
     metrics: ClassVar = tuple(_metric(name, rule) for name, rule in read_toml(TABLE).items())
 
     disk_path: str = "/"

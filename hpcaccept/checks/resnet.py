@@ -11,7 +11,7 @@ from hpcaccept.measure.kernels import replicas, step_times
 from hpcaccept.measure.kernels import training as recipe
 from hpcaccept.measure.slices import own_calls
 from hpcaccept.measure.timing import Pace, spread, time_blocks
-from hpcaccept.model.check import Check, CheckContext
+from hpcaccept.model.check import Check, CheckContext, Shorter
 from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, OtherPeak, at_most
 from hpcaccept.model.parameter import HOUR_S, MOST_BLOCKS, param
@@ -102,6 +102,7 @@ class Resnet(Check):
     revision: ClassVar = 1
     about: ClassVar = "Images per second of ResNet-18 and ResNet-50, training and inference, results verified."
     needs: ClassVar = ("torch", "torchvision")
+    shorter: ClassVar = (Shorter({"models": ["resnet50"], "modes": ["train"]}, 0.25, "ResNet-18, and inference"),)
     metrics: ClassVar = (
         Metric(
             "images_per_s", "1/s", "higher", "Images that are trained on, or recognized, per second.", title="ResNet images ({})",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _COMMANDS = {
     "doctor": ("doctor", "doctor", "Look along the path from here to a measured number, before any time is spent."),
     "submit": ("submit", "submit", "Test nodes: plan, run, judge and report."),
+    "plan": ("plan", "plan", "Say what a run would take, find and miss, or what of it fits a budget."),
     "isolate": ("isolate", "isolate", "Find out which node, link or leaf makes a test of many nodes fail."),
     "status": ("runs", "status", "Say where a run stands."),
     "wait": ("runs", "wait", "Wait for a run, then judge and report it."),
@@ -57,7 +58,7 @@ _COMMANDS = {
     "tester": ("tester", "tester", "Answer on a rented machine: what 'vast verify' starts there."),
     "files": ("files", "files", "Print where suites, baselines, sbatch scripts, Enroot files and docs are."),
     "config": ("config", "config", "Show the settings and where each came from."),
-    "plan": ("plan", "plan", "Write a run folder for an sbatch script, inside its job."),
+    "sbatch-step": ("sbatch_step", "sbatch_step", "Write a run folder for an sbatch script, inside its job."),
 }
 
 _EPILOG = """\b
@@ -94,7 +95,7 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Every command, in the order of use."""
-        return [name for name in _COMMANDS if name != "plan"]
+        return [name for name in _COMMANDS if name != "sbatch-step"]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Import one command."""

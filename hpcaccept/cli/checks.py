@@ -14,7 +14,7 @@ from hpcaccept.model.parameter import parameters
 from hpcaccept.plan.resolve import resolve_suite
 
 if TYPE_CHECKING:
-    from hpcaccept.model.check import Check
+    from hpcaccept.model.check import Check, Shorter
     from hpcaccept.model.metric import Metric
     from hpcaccept.model.parameter import Parameter
 
@@ -146,7 +146,17 @@ def explanation(name: str, kind: type[Check]) -> str:
     if parameters(kind):
         lines += ["", f"Parameters (in [checks.{name}] of a suite):"]
         lines += [_declared(parameter) for parameter in parameters(kind).values()]
+    if kind.shorter:
+        lines += ["", "Shorter forms, for a run that must fit a budget:"]
+        lines += [_shorter(form) for form in kind.shorter]
     return "\n".join(lines)
+
+
+def _shorter(form: Shorter) -> str:
+    """``  rounds = 4: 27 % of its time; not seen: …``."""
+    params = ", ".join(f"{name} = {value}" for name, value in form.params.items())
+    with_gpus = " (with GPUs)" if form.gpus_only else ""
+    return f"  {params}{with_gpus}: {form.share:.0%} of its time; not seen: {form.unseen}"
 
 
 def _of_package(name: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from hpcaccept import container
-from hpcaccept.cli.completion import complete_partition, complete_run
+from hpcaccept.cli.completion import complete_check, complete_partition, complete_run, complete_suite
 from hpcaccept.cli.finite import FiniteRange
 from hpcaccept.errors import UsageError
 from hpcaccept.report import formats
@@ -155,6 +155,40 @@ def nodes_options(command: F) -> F:
     return _all(_NODES, command)
 
 
+class NodesOrWord(click.ParamType):  # type: ignore[type-arg]  # older versions of click take none
+    """A number of nodes, or a word that means some of a partition."""
+
+    name = "N|all|idle"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """The number, or the word as it is."""
+        if isinstance(value, int) or value in WORDS_FOR_NODES:
+            return value  # type: ignore[no-any-return]
+        try:
+            return int(value)
+        except ValueError:
+            self.fail(f"found {value!r}, expected a number, all or idle.", param, ctx)
+
+
+def run_options(command: F) -> F:
+    """What is tested, and on which nodes: the options that ``submit`` and ``plan`` share."""
+    return _all(_RUN, command)
+
+
+def asked_nodes(options: dict[str, Any], *, all_nodes: bool) -> str:
+    """The word that ``--nodes`` or ``--all`` gave, taken out of the options; empty where nodes are counted or named.
+
+    Raises:
+        UsageError: --all stands beside another number or word.
+    """
+    word = options["nodes"] if isinstance(options["nodes"], str) else ""
+    if all_nodes and options["nodes"] not in (None, ALL_NODES):
+        raise UsageError(f"--all and --nodes {options['nodes']} both say how many.", "Leave one of them out.")
+    if word:
+        options["nodes"] = None
+    return ALL_NODES if all_nodes else word
+
+
 def placement_options(command: F) -> F:
     """Where and how a job's ranks are started."""
     return _all(_PLACEMENT, command)
@@ -170,6 +204,54 @@ _NODES: tuple[Callable[[Any], Any], ...] = (
     click.option("-N", "--nodes", type=int, metavar="N", help="How many nodes.  [default: 1]"),
     click.option("-w", "--nodelist", metavar="NAMES", help="These nodes: node[01-04],node7."),
     click.option("-x", "--exclude", metavar="NAMES", help="Not these nodes."),
+)
+#: What ``--nodes`` takes beside a number.
+ALL_NODES = "all"
+WORDS_FOR_NODES = (ALL_NODES, "idle")
+_RUN: tuple[Callable[[Any], Any], ...] = (
+    click.option(
+        "-N",
+        "--nodes",
+        type=NodesOrWord(),
+        metavar="N|all|idle",
+        help="How many nodes, all that the partition can give, or those that are idle now.  [default: 1]",
+    ),
+    click.option("--all", "all_nodes", is_flag=True, help="The same as --nodes all."),
+    *_NODES[1:],
+    click.option(
+        "-s",
+        "--suite",
+        metavar="SUITE",
+        shell_complete=complete_suite,
+        help="A suite's name or .toml file.  [default: quick with GPUs, cpu without]",
+    ),
+    click.option(
+        "--only",
+        multiple=True,
+        metavar="CHECK",
+        shell_complete=complete_check,
+        help="Of the suite, run this check alone; may be repeated. identity stays.",
+    ),
+    click.option(
+        "--skip",
+        multiple=True,
+        metavar="CHECK",
+        shell_complete=complete_check,
+        help="Leave this check of the suite out; may be repeated.",
+    ),
+    click.option(
+        "--set",
+        "changes",
+        multiple=True,
+        metavar="CHECK.PARAM=VALUE",
+        help="Change a parameter of a check; may be repeated. 'hpcaccept config --suite' shows all.",
+    ),
+    click.option("--search", is_flag=True, help="Let matmul search its best shapes; the report says how to keep them."),
+    click.option(
+        "--budget",
+        metavar="TIME|Ngpu-h",
+        help="What the job may take: 30m, 2h, 40gpu-h. Of the suite, what fits is run; 'hpcaccept plan' says what.",
+    ),
 )
 _PLACEMENT: tuple[Callable[[Any], Any], ...] = (
     click.option("-p", "--partition", metavar="NAME", shell_complete=complete_partition, help="Slurm partition."),

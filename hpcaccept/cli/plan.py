@@ -1,55 +1,52 @@
-"""``hpcaccept plan``: what the sbatch scripts ask, inside their job and image, before each step and at the end."""
+"""``hpcaccept plan``: what a run would take, find and miss; nothing is submitted."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from hpcaccept.cli.options import gpus_per_node, suite_options
+from hpcaccept.cli.options import asked_nodes, placement_options, run_options, runs_dir_option, suite_options
 
 
 @click.command()
-@click.option("--folder", required=True, metavar="DIR", help="Run folder, on a file system that all nodes share.")
-@click.option("--suite", metavar="SUITE", help="A suite's name or .toml file.")
-@click.option("--skip", multiple=True, metavar="CHECK", help="Leave this check out; may be repeated.")
-@click.option("--set", "changes", multiple=True, metavar="CHECK.PARAM=VALUE", help="Change a parameter of a check.")
-@click.option("--gpus-per-node", callback=gpus_per_node, metavar="[TYPE:]N", help="GPUs that each node must have.")
-@click.option("--nodes", default="", metavar="TEXT", help="What 'scontrol show hostnames' says of the job.")
-@click.option("--gres", default="", metavar="TEXT", help="What 'sinfo -h -N -o %G' says of its nodes.")
-@click.option("--mpi-list", default="", metavar="TEXT", help="What 'srun --mpi=list' says.")
-@click.option("--left", default="", metavar="TEXT", help="What 'squeue -h -o %L' says of the job.")
-@click.option("--variables", default="", metavar="TEXT", help="Names of the variables of the script.")
-@click.option("--after", metavar="STEP", help="This step has ended: what follows?")
-@click.option("--returncode", type=int, default=0, help="Exit status of its command.")
-@click.option("--took", type=float, default=0.0, metavar="S", help="Seconds from its launch to its end.")
-@click.option("--conclude", is_flag=True, help="All steps have ended: judge, print and remember.")
+@run_options
+@placement_options
+@runs_dir_option
+@click.option("--explain", is_flag=True, help="Say where each time comes from, and what more time would buy.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON: times in seconds, losses as shares.")
 def plan(
-    folder: str,
-    suite: str | None,
+    only: tuple[str, ...],
     skip: tuple[str, ...],
     changes: tuple[str, ...],
-    gpus_per_node: str | None,
-    nodes: str,
-    gres: str,
-    mpi_list: str,
-    left: str,
-    variables: str,
-    after: str | None,
-    returncode: int,
-    took: float,
-    conclude: bool,
+    search: bool,
+    budget: str | None,
+    all_nodes: bool,
+    explain: bool,
+    as_json: bool,
+    **options: Any,
 ) -> int:
-    """Inside a Slurm job: make a run folder and leave its first command in DIR/next, or the one after --after.
+    """Say what a run would take, find and miss; nothing is submitted.
 
-    The words of the command are separated by NUL (sbatch/steps.sh reads them); no word: the run is over.
+    Times are those of your earlier runs of the same shape: the longest of the latest five and a fifth more. Where there is none, a
+    check counts with what it declares, or with its time limit. With --budget the checks that fit are chosen, as 'submit --budget' does.
+
+    \b
+    Examples:
+      hpcaccept plan --nodes 64 --suite standard
+      hpcaccept plan --nodes 64 --suite standard --budget 30m --explain
+      hpcaccept plan --nodes idle --partition gpu --budget 40gpu-h
     """
-    from hpcaccept.app.run import sbatch_steps
+    from hpcaccept.app.budget.order import Asked, nodes_not_tested, reckon
+    from hpcaccept.app.budget.said import as_json as for_programs
+    from hpcaccept.app.budget.said import in_words
+    from hpcaccept.config.settings import load_settings
 
-    told = sbatch_steps.ScriptInput(nodes, gres, mpi_list, left, variables)
-    if conclude:
-        return sbatch_steps.conclude(folder)
-    if after:
-        sbatch_steps.proceed(folder, after, returncode, took, told)
-    else:
-        settings = {"suite": suite, "gpus_per_node": gpus_per_node}
-        sbatch_steps.begin(folder, told, settings, suite_options(skip, changes, False))
+    nodes = asked_nodes(options, all_nodes=all_nodes)
+    layered = load_settings(options, suite_options=suite_options(skip, changes, search))
+    fit, left_out = reckon(layered, Asked(only, nodes, budget or ""))
+    if as_json:
+        click.echo(for_programs(fit, left_out), nl=False)
+        return 0
+    click.echo("\n\n".join(filter(None, (in_words(fit, explain=explain), nodes_not_tested(left_out)))))
     return 0

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpcaccept.cli.completion import complete_check, complete_run, complete_suite
+from hpcaccept.cli.completion import complete_run
 from hpcaccept.cli.nodes import after_run, after_run_options
 from hpcaccept.cli.options import (
+    asked_nodes,
     baselines_dir_option,
     history_path,
-    nodes_options,
     paths,
     placement_options,
+    run_options,
     runs_dir_option,
     suite_options,
 )
@@ -31,43 +32,14 @@ _INTERRUPTED = 130
 
 
 @click.command()
-@nodes_options
-@click.option(
-    "-s",
-    "--suite",
-    metavar="SUITE",
-    shell_complete=complete_suite,
-    help="A suite's name or .toml file.  [default: quick with GPUs, cpu without]",
-)
-@click.option(
-    "--only",
-    multiple=True,
-    metavar="CHECK",
-    shell_complete=complete_check,
-    help="Of the suite, run this check alone; may be repeated. identity stays.",
-)
-@click.option(
-    "--skip",
-    multiple=True,
-    metavar="CHECK",
-    shell_complete=complete_check,
-    help="Leave this check of the suite out; may be repeated.",
-)
-@click.option(
-    "--set",
-    "changes",
-    multiple=True,
-    metavar="CHECK.PARAM=VALUE",
-    help="Change a parameter of a check; may be repeated. 'hpcaccept config --suite' shows all.",
-)
-@click.option("--search", is_flag=True, help="Let matmul search its best shapes; the report says how to keep them.")
+@run_options
 @click.option(
     "--isolate",
     is_flag=True,
     help="Where a check of all nodes together fails, find out whose fault it is, in the same job.",
 )
 @click.option(
-    "--budget", metavar="TIME", default="20m", show_default=True, help="What the rounds of --isolate may take."
+    "--isolate-budget", metavar="TIME", default="20m", show_default=True, help="What the rounds of --isolate may take."
 )
 @click.option(
     "--rerun",
@@ -90,7 +62,9 @@ def submit(
     search: bool,
     rerun: str | None,
     isolate: bool,
-    budget: str,
+    isolate_budget: str,
+    budget: str | None,
+    all_nodes: bool,
     dry_run: bool,
     no_wait: bool,
     cancel_on_interrupt: bool,
@@ -116,11 +90,13 @@ def submit(
       hpcaccept submit --nodes 4 --suite full --only matmul --only memory_bandwidth
       hpcaccept submit --rerun latest
       hpcaccept submit --nodes 256 --suite fabric --isolate
+      hpcaccept submit --nodes all --partition gpu --suite standard --budget 30m
       hpcaccept submit --nodelist node[01-04] --container-image /shared/hpcaccept.sqsh
       hpcaccept submit --nodes 2 --slurm reservation=maint --slurm qos=high --no-wait
     """
+    from hpcaccept.app.budget.order import Asked, plan_within
     from hpcaccept.app.run.submit import dry_run as show
-    from hpcaccept.app.run.submit import nothing_else, plan_run, start
+    from hpcaccept.app.run.submit import start
     from hpcaccept.config.settings import load_settings
 
     if kind and no_wait:
@@ -131,21 +107,28 @@ def submit(
     tables = suite_options(skip, changes, search)
     if rerun is not None:
         options, tables, only = _again(rerun, options, tables, only)
-    layered = load_settings(options, suite_options=tables)
-    plan, folder = plan_run(layered.settings, layered.overrides, only=only, to_show=dry_run)
-    prepare: Callable[[RunFolder], None] = nothing_else
-    seconds_in(budget, "--budget")
+    nodes = asked_nodes(options, all_nodes=all_nodes)
+    isolate_s = seconds_in(isolate_budget, "--isolate-budget")
+    ordered = plan_within(
+        load_settings(options, suite_options=tables),
+        Asked(only, nodes, budget or "", isolate_s if isolate else 0.0),
+        to_show=dry_run,
+    )
+    plan, folder, settings = ordered.plan, ordered.folder, ordered.settings
+    prepare: Callable[[RunFolder], None] = ordered.keep
     if isolate:
         from hpcaccept.app.isolate.order import isolation_after
 
-        plan, prepare = isolation_after(plan, budget)
+        plan, prepare = isolation_after(plan, isolate_s, ordered.keep)
+    if ordered.said:
+        click.echo(ordered.said, err=True)
     if dry_run:
         click.echo(show(plan, folder))
         return 0
     from hpcaccept.app.doctor.before_queue import must_fit
 
     must_fit(plan, folder)
-    job = start(plan, folder, layered.settings, prepare)
+    job = start(plan, folder, settings, prepare)
     click.echo(f"{folder.run_id}: {job.launcher} job {job.id}, suite {plan.suite.name}", err=True)
     if no_wait:
         click.echo(f"Come back with: hpcaccept wait {folder.run_id}", err=True)
@@ -154,7 +137,7 @@ def submit(
     from hpcaccept.report.formats import DEFAULT
 
     form = "json" if as_json else DEFAULT
-    code = wait_and_conclude(folder, job, layered.settings, form, cancel_on_interrupt=cancel_on_interrupt)
+    code = wait_and_conclude(folder, job, settings, form, cancel_on_interrupt=cancel_on_interrupt)
     runs_dir = str(folder.path.parent)
     return code if code == _INTERRUPTED else after_run(kind, str(folder.path), code, yes, runs_dir=runs_dir)
 

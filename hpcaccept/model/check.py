@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -23,6 +23,23 @@ class Unavailable(Exception):
         super().__init__(cause)
         self.cause = cause
         self.remedy = remedy
+
+
+@dataclass(frozen=True)
+class Shorter:
+    """A cheaper form of a check, for a run that must fit a budget.
+
+    Attributes:
+        params: that it sets.
+        share: of the time that the check takes without them.
+        unseen: what is not seen then, as the end of a sentence: ``faults that begin after a minute of load``.
+        gpus_only: True where it is no cheaper without GPUs.
+    """
+
+    params: Mapping[str, Any]
+    share: float
+    unseen: str
+    gpus_only: bool = False
 
 
 class CheckContext(Protocol):
@@ -119,6 +136,10 @@ class Check(abc.ABC):
     #: True when a program that it starts on every rank is that rank's process in the MPI of the step. Such a check has a step of its own, in which
     #: the rank leaves MPI alone: of ``ctx`` there are ``allgather``, ``bcast`` and ``barrier``, through the run folder. GPUs only, scope ``world``.
     brings_mpi: ClassVar[bool] = False
+    #: Seconds that it takes at most with its default parameters on healthy nodes; None where that hangs on the device and the number of nodes.
+    usual_s: ClassVar[float | None] = None
+    #: Cheaper forms, the cheapest first, for runs that must fit a budget.
+    shorter: ClassVar[Sequence[Shorter]] = ()
 
     def begin(self, ctx: CheckContext) -> Any:  # noqa: B027 (most checks judge no difference)
         """Look at the device before the first check of the step loads it: the *before* of a difference.

@@ -162,6 +162,7 @@ class Plan:
         suite: resolved, overrides included.
         image: the container.
         start_deadline_s: see Step.
+        left_out: checks that the suite has and the run does without, to fit a budget.
     """
 
     run_id: str
@@ -173,6 +174,7 @@ class Plan:
     suite: Suite
     image: Image
     start_deadline_s: float
+    left_out: tuple[str, ...] = ()
 
     def first_step(self, nodes: tuple[str, ...], *, virtual: bool = False) -> Step:
         """All checks of the suite in one step: torch is imported once per rank for the whole run."""

@@ -127,10 +127,10 @@ def _check(name: str, table: Mapping[str, Any], place: str) -> CheckSpec:
             f"Give it time: --set {name}.deadline_s={math.ceil(1.2 * duration_s + 300)}",
         )
     required = _switch(table, "required", where)
-    return CheckSpec(name, params, float(deadline_s), required, checks.origin(name), _variants(name, params))
+    return CheckSpec(name, params, float(deadline_s), required, checks.origin(name), variants_of(name, params))
 
 
-def _variants(name: str, params: dict[str, Any]) -> tuple[str, ...]:
+def variants_of(name: str, params: dict[str, Any]) -> tuple[str, ...]:
     """What the check is asked for one by one, whether the suite says it or the default does."""
     built = checks.build(name, params)
     listed = [parameter.name for parameter in parameters(type(built)).values() if parameter.bounds.variants]

@@ -88,7 +88,8 @@ class Summary:
         counts: outcome → how many verdicts.
         notes: sentences that change how the numbers are read.
         no_baseline: device models without a fitting baseline.
-        left_out: what nothing has judged, and what the suite does without: metric keys of rates, and checks that are not required.
+        left_out: what nothing has judged, and what the suite does without: metric keys of rates, checks that are not required,
+            and those that a budget has left out.
         bound: what the result is bound to.
     """
 
@@ -125,7 +126,7 @@ def summarise(evidence: Evidence, judgement: Judgement, values: list[Values]) ->
 
 
 def _left_out(evidence: Evidence, judgement: Judgement) -> tuple[str, ...]:
-    """Rates of the first page that no question has judged on any subject, then optional checks that have gaps."""
+    """Rates of the first page that no question has judged on any subject, then optional checks that have gaps, and what the budget has left out."""
     judged: dict[str, bool] = {}
     for answer in judgement.table.answers:
         if answer.metric.is_rate and answer.metric.headline and answer.metric.noise == "timed":
@@ -134,7 +135,8 @@ def _left_out(evidence: Evidence, judgement: Judgement) -> tuple[str, ...]:
     # One metric has many variants (sizes, libraries): each is told once.
     bare = {str(MetricKey.parse(key).bare): key for key, spoken in judged.items() if not spoken}
     rates = tuple(bare)
-    return (*rates, *(name for name in dict.fromkeys(optional) if name in judgement.coverage.gaps))
+    gaps = (name for name in dict.fromkeys(optional) if name in judgement.coverage.gaps)
+    return (*rates, *gaps, *evidence.plan.left_out)
 
 
 def ranked(verdicts: Iterable[Verdict]) -> list[Verdict]:

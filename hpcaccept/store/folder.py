@@ -5,6 +5,7 @@
     runs/<run-id>/
       plan.json        what was asked for
       known/           what the driver holds values against: an excerpt of the history, the site's baselines (0600)
+      budget.json      what was bought of the suite, where a budget was given
       job.json         how to find the job again
       steps/00.json    each step that was launched, with its nodes and checks
       records/00/…     one journal per rank (store.journal)
@@ -63,6 +64,11 @@ class RunFolder:
     def job_file(self) -> Path:
         """How to find the job again."""
         return self.path / "job.json"
+
+    @property
+    def budget_file(self) -> Path:
+        """What was bought of the suite, where a budget was given."""
+        return self.path / "budget.json"
 
     @property
     def known_history(self) -> Path:

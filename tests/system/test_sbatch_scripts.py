@@ -157,7 +157,7 @@ def test_a_script_says_in_pyxis_words_why_its_image_cannot_be_entered(tmp_path: 
     job = _sbatch(ROOT / "sbatch/single_node_gpu.sbatch", tmp_path, pyxis, IMAGE="/nowhere/image.sqsh")
     assert _end_of(job, pyxis) == "FAILED"
     assert "/nowhere/image.sqsh" in _output(tmp_path)
-    assert "'hpcaccept plan' failed on node0 in /nowhere/image.sqsh" in _output(tmp_path)
+    assert "'hpcaccept sbatch-step' failed on node0 in /nowhere/image.sqsh" in _output(tmp_path)
     text = subprocess.run(
         ["scontrol", "show", "job", job], env={**os.environ, **pyxis.env}, capture_output=True, text=True, check=True
     ).stdout

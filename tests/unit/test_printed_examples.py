@@ -84,6 +84,28 @@ def broken_run(place: Path) -> RunFolder:
     return finished_ranks(place, "broken", tables, names, said, events=(death,), gpus_per_node=8)
 
 
+def test_the_page_of_budgets_shows_a_plan_as_it_is_printed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    shutil.copytree(DATA / "printed_run", tmp_path / "runs" / "20261129-003102-cpu-4n-ce0d")
+    words = [
+        "plan",
+        "-l",
+        "local",
+        "-g",
+        "0",
+        "-N",
+        "4",
+        "-s",
+        "cpu",
+        "--budget",
+        "2m",
+        "--runs-dir",
+        str(tmp_path / "runs"),
+    ]
+    assert main(words) == 0
+    output = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert made_up(shown("docs/how-to/budget.md", "Budget 2m: "), output) == [], "\n".join(output)
+
+
 def test_readme_shows_faults_as_they_are_printed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     broken_run(tmp_path)
     output = printed(capsys, tmp_path / "runs", "broken")

@@ -60,6 +60,10 @@ def broken(number: int, before: str, after: str, name: str = "fan") -> tuple[str
     return f"contract-{number}", "hpcaccept.checks", text.replace(before, after)
 
 
+#: A shorter form, up to its arguments.
+_SHORTER = "shorter: ClassVar = (__import__('hpcaccept.model.check', fromlist=['Shorter']).Shorter"
+
+
 @pytest.mark.parametrize(
     ("module", "words"),
     [
@@ -71,6 +75,22 @@ def broken(number: int, before: str, after: str, name: str = "fan") -> tuple[str
         (broken(6, '"fans", "ours"', '"GPUs", "ours"'), r"fan\.stopped is in 'fans', its limit in 'GPUs'"),
         (broken(7, ', limit=at_most(0, "fans", "ours")', ", peer_floor=0.6"), r"peer_floor is 0\.6"),
         (broken(8, ', limit=at_most(0, "fans", "ours")', ""), "no metric has a limit or a peer_floor"),
+        (
+            broken(
+                10,
+                "revision: ClassVar = 3",
+                f"{_SHORTER}({{'blocks': 99}}, 0.5, 'the rest'),)\n    revision: ClassVar = 3",
+            ),
+            r"blocks = 99, expected a parameter of the check within its bounds",
+        ),
+        (
+            broken(
+                11,
+                "revision: ClassVar = 3",
+                f"{_SHORTER}({{'blocks': 1}}, 1.5, 'the rest'),)\n    revision: ClassVar = 3",
+            ),
+            r"share is 1\.5, expected above 0, below 1",
+        ),
         (broken(9, "from typing", "import mpi4py\nfrom typing"), "imports mpi4py, expected that inside a function"),
     ],
     indirect=["module"],

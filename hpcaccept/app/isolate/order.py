@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept import checks
-from hpcaccept.app.run.submit import plan_run, start
-from hpcaccept.config.durations import seconds_in
+from hpcaccept.app.run.submit import nothing_else, plan_run, start
 from hpcaccept.config.suites import SuiteText
 from hpcaccept.errors import StoreError, UsageError, nearest
 from hpcaccept.launch.job.driver import WARNING_S, time_limit_s
@@ -194,13 +193,14 @@ def start_isolation(plan: Plan, folder: RunFolder, order: IsolationOrder, settin
     return start(plan, folder, settings, lambda made: isolation_journal.write_order(made, order))
 
 
-def isolation_after(plan: Plan, budget: str) -> tuple[Plan, Callable[[RunFolder], None]]:
+def isolation_after(
+    plan: Plan, budget_s: float, prepare: Callable[[RunFolder], None] = nothing_else
+) -> tuple[Plan, Callable[[RunFolder], None]]:
     """The plan with time for an isolation behind its suite, and what leaves its order in the run folder.
 
     Raises:
-        UsageError: no time is meant by the budget, or the suite has no check that groups could run.
+        UsageError: the suite has no check that groups could run.
     """
-    budget_s = seconds_in(budget, "--budget")
     if plan.request.nodes < 2 or not any(checks.load(spec.name).scope == "world" for spec in plan.suite.checks):
         raise UsageError(
             f"--isolate: suite {plan.suite.name} on {plan.request.nodes} nodes has no check that groups of nodes could run.",
@@ -209,4 +209,9 @@ def isolation_after(plan: Plan, budget: str) -> tuple[Plan, Callable[[RunFolder]
     order = IsolationOrder(budget_s=budget_s, after_suite=True)
     time_s = plan.request.time_s or time_limit_s(plan) + budget_s
     plan = replace(plan, request=replace(plan.request, time_s=time_s))
-    return plan, lambda folder: isolation_journal.write_order(folder, order)
+
+    def leave_all(folder: RunFolder) -> None:
+        prepare(folder)
+        isolation_journal.write_order(folder, order)
+
+    return plan, leave_all

@@ -105,7 +105,9 @@ def begin(
     folder = RunFolder(Path(path).absolute())
     nodes = tuple(told.nodes.split())
     if not nodes:
-        raise UsageError("--nodes names none: 'hpcaccept plan' belongs inside a Slurm job.", "Use 'hpcaccept submit'.")
+        raise UsageError(
+            "--nodes names none: 'hpcaccept sbatch-step' belongs inside a Slurm job.", "Use 'hpcaccept submit'."
+        )
     # Which nodes, is decided already; where runs are kept, too.
     decided = {"nodes": len(nodes), "nodelist": "", "exclude": "", "runs_dir": str(folder.path.parent)}
     layered = load_settings({**options, **decided}, environ, suite_options)
@@ -136,7 +138,9 @@ def _way(folder: RunFolder) -> _Way:
     try:
         return from_plain(loads(read_text(file)), _Way)
     except OSError as fault:
-        raise StoreError(f"{file} cannot be read: {fault.strerror}.", "It is written by 'hpcaccept plan'.") from None
+        raise StoreError(
+            f"{file} cannot be read: {fault.strerror}.", "It is written by 'hpcaccept sbatch-step'."
+        ) from None
     except ValueError as fault:
         raise StoreError(f"{file} does not say what is left to be done: {fault}.") from None
 

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from hpcaccept.judge.statistics.grouping import Alike
     from hpcaccept.judge.statistics.peer_rule import Compared
     from hpcaccept.model.evidence import Evidence
+    from hpcaccept.model.metric import Metric
+    from hpcaccept.model.suite import PeerRule
     from hpcaccept.model.verdict import Question
 
     Rows = npt.NDArray[np.intp]
@@ -276,13 +278,30 @@ def floors_of(column: Values, evidence: Evidence, own: float) -> tuple[float, fl
         evidence: of the run: GPUs or CPUs, and whether nodes share a kernel.
         own: floor of the metric.
     """
-    rule, on_cpu = evidence.plan.suite.peers, evidence.plan.request.device == "cpu"
-    if column.metric.noise == "timed":
+    on_cpu = evidence.plan.request.device == "cpu"
+    return floors_by_rule(
+        column.metric, evidence.plan.suite.peers, own, on_cpu=on_cpu, shared_host=evidence.shared_host
+    )
+
+
+def floors_by_rule(
+    metric: Metric, rule: PeerRule, own: float, *, on_cpu: bool, shared_host: bool
+) -> tuple[float, float]:
+    """Like ``floors_of()``, before anything was measured.
+
+    Args:
+        metric: that is compared.
+        rule: of the suite.
+        own: floor of the metric.
+        on_cpu: True where no GPUs were asked for.
+        shared_host: True for virtual nodes of one kernel.
+    """
+    if metric.noise == "timed":
         if rule.floor is not None:
             own = rule.floor
         elif on_cpu:
             own = max(own, CPU_FLOOR)
-        if on_cpu and evidence.shared_host:
+        if on_cpu and shared_host:
             own = max(own, rule.shared_host_floor)
     return (own if on_cpu else own / 2), own
 

@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hpcaccept.judge.statistics.peer_rule import ALONE_AMONG, WIDTHS_IN_FLOOR
+from hpcaccept.judge.statistics.peer_rule import ALONE_AMONG, WIDTHS_IN_FLOOR, OfRun, compare_with_peers, robust
+from hpcaccept.judge.statistics.student_t import normal_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from hpcaccept.judge.statistics.aggregate import Values
+    from hpcaccept.judge.statistics.grouping import Alike
     from hpcaccept.judge.statistics.peer_rule import Compared
     from hpcaccept.model.metric import Metric
 
@@ -27,6 +30,10 @@ if TYPE_CHECKING:
 _NEARLY_ALWAYS = 1.645
 #: Larger losses than this of what takes longer (times) are none that anybody looks for.
 _LARGEST = 1e3
+#: More like subjects than these tell no more of their width, and fewer do not know it.
+_MANY, _ENOUGH = 4096, 8
+#: Of the middle: no unit of the quantiles is slower.
+_LEAST = 1e-3
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,42 @@ def sight_of(metric: Metric, compared: Compared, floor: float) -> Sight:
         sigma = max(sigma, floor / WIDTHS_IN_FLOOR)
     # A centre of few varies: the variance of a median is π/2 of the mean's.
     return seen(metric, cut, sigma * math.sqrt(1 + math.pi / 2 / others))
+
+
+def expected_sight(
+    metric: Metric, subjects: int, floors: tuple[float, float], z: float, width: float | None = None
+) -> Sight:
+    """What a comparison will see of healthy units, before anything was measured.
+
+    Args:
+        metric: that will be compared.
+        subjects: how many like units, at least two.
+        floors: smallest relative losses that are a WARN and a FAIL.
+        z: widths beyond which a unit is blamed (``peer_rule.cut``).
+        width: by which such units are known to differ, a relative standard deviation; None: as those of their class do.
+    """
+    count, timed = min(subjects, _MANY), metric.noise == "timed"
+    usual = floors[1] / WIDTHS_IN_FLOOR if width is None else width
+    quantiles = np.array([normal_quantile((i + 0.5) / count) for i in range(count)])
+    value = np.maximum(1 + (usual if timed else 0.0) * quantiles, _LEAST)
+    node = np.arange(count, dtype=np.intp)
+    compared = compare_with_peers(value, metric.direction == "higher", node, floors, z, run=OfRun(timed=timed))
+    return sight_of(metric, compared, floors[1])
+
+
+def widths_of(values: Iterable[Values], alike: Alike) -> dict[str, tuple[float, ...]]:
+    """By how much like units of a run differ: metric key without its variant → a relative standard deviation for each variant and kind of unit."""
+    found: dict[str, list[float]] = {}
+    for column in values:
+        metric = column.metric
+        if metric.peer_floor is None or metric.noise != "timed" or metric.scope == "world":
+            continue
+        for _, rows in alike.groups(column.subject):
+            if len(rows) >= _ENOUGH:
+                center, width = robust(column.level[rows][None, :])
+                relative = float(width[0] / center[0]) if center[0] > 0 else math.nan
+                found.setdefault(str(column.parts.bare), []).extend([relative] if math.isfinite(relative) else [])
+    return {key: tuple(mine) for key, mine in found.items() if mine}
 
 
 def seen(metric: Metric, cut: float, width: float | None) -> Sight:

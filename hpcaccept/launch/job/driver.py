@@ -122,12 +122,19 @@ def _attempt(folder: RunFolder) -> str:
 
 
 class _Stop:
-    """Set by SIGTERM and SIGINT (scancel, hpcaccept cancel), and when the time limit of the job is near."""
+    """Set by SIGTERM and SIGINT (scancel, hpcaccept cancel), and when the time limit of the job is near.
 
-    def __init__(self, launcher: launch.Launcher) -> None:
+    Args:
+        launcher: who may know of a limit.
+        time_s: that was asked for, from now on; 0: no limit but the scheduler's.
+    """
+
+    def __init__(self, launcher: launch.Launcher, time_s: float = 0.0) -> None:
         self.why = ""
         self._launcher = launcher
         self._ask_at = time.monotonic()
+        # Where no scheduler ends the job, and where it rounds up, what was asked for holds all the same.
+        self._ends_at = self._ask_at + time_s if time_s else math.inf
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._set)
         # Slurm's warning is not for the driver, which looks at the clock itself.
@@ -140,18 +147,23 @@ class _Stop:
         """Look at the clock too; the scheduler is asked again whenever the time that it named is nearly over."""
         now = time.monotonic()
         if not self.why and now >= self._ask_at:
-            left_s = self._launcher.seconds_left(os.environ)
-            if left_s is not None and left_s <= WARNING_S:
+            left_s = self.seconds_left()
+            if left_s <= WARNING_S:
                 self.why = TIME_IS_UP
-            self._ask_at = now + (3600.0 if left_s is None else max(1.0, left_s - WARNING_S))
+            self._ask_at = now + min(3600.0, max(1.0, left_s - WARNING_S))
         return bool(self.why)
+
+    def seconds_left(self) -> float:
+        """Until the job must have ended: what the scheduler says, or what was asked for, whichever is first; infinite without a limit."""
+        by_scheduler = self._launcher.seconds_left(os.environ)
+        return min(math.inf if by_scheduler is None else by_scheduler, self._ends_at - time.monotonic())
 
 
 def _drive(folder: RunFolder, events: Events) -> tuple[str, str]:
     """Every step, in turn. Gives why the job ended early and what to do about it, or two empty texts."""
     plan = folder.read_plan()
     launcher = launch.load(plan.launcher)
-    stop = _Stop(launcher)
+    stop = _Stop(launcher, plan.request.time_s)
     nodes = launcher.nodes(plan, os.environ)
     events.say("started", nodes=nodes, job=os.environ.get("SLURM_JOB_ID", ""))
     order = read_order(folder)
@@ -196,9 +208,7 @@ def _isolate(
     usable = tuple(node for node in nodes if node not in lost)
     if len(usable) < 2:
         return f"{len(usable)} of {len(nodes)} nodes can be used, and an isolation needs two", "See 'hpcaccept doctor'."
-    left_s = launcher.seconds_left(os.environ)
-    time_s = math.inf if left_s is None else left_s - WARNING_S
-    isolate(plan, folder, order, usable, should_stop=lambda: bool(stop), time_s=time_s)
+    isolate(plan, folder, order, usable, should_stop=lambda: bool(stop), time_s=stop.seconds_left() - WARNING_S)
     return (stop.why, KEPT) if stop.why else ("", "")
 
 

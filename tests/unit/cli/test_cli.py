@@ -91,7 +91,7 @@ def a_run(
         (["sumbit"], "There is no command 'sumbit'. Did you mean 'submit'?"),
         (["xyzzy"], "There is no command 'xyzzy'. Known: "),
         (["submit", "--nods", "4"], "No such option"),
-        (["submit", "--nodes", "four"], "'four' is not a valid integer"),
+        (["submit", "--nodes", "four"], "found 'four', expected a number, all or idle"),
         (["submit", "--gpus-per-node", "-1"], "--gpus-per-node is '-1', expected a number, or TYPE:N"),
         (["submit", "--nodes", "0", "--launcher", "local"], "--nodes is 0, expected 1 to 65,533"),
         (["submit", "--suite", "quik", "--launcher", "local"], "There is no suite 'quik'."),
@@ -118,7 +118,7 @@ def a_run(
         (["checks", "explain", "matmull"], "Did you mean 'matmul'?"),
         (["checks", "explain"], "Missing argument"),
         (["baseline", "shwo"], "No such command"),
-        (["plan", "--folder", "x"], "belongs inside a Slurm job"),
+        (["sbatch-step", "--folder", "x"], "belongs inside a Slurm job"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_told_with_what_is_right_and_exit_2(
@@ -196,7 +196,7 @@ def test_help_lists_every_command_and_the_exit_codes(capsys: pytest.CaptureFixtu
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
     for name in _COMMANDS:
-        assert f"\n  {name} " in text or name == "plan"
+        assert f"\n  {name} " in text or name == "sbatch-step"
     for code in (
         "0  every node that was asked for passed",
         "1  at least one FAIL",
@@ -206,7 +206,7 @@ def test_help_lists_every_command_and_the_exit_codes(capsys: pytest.CaptureFixtu
         assert code in text
 
 
-@pytest.mark.parametrize("name", [name for name in _COMMANDS if name != "plan"])
+@pytest.mark.parametrize("name", [name for name in _COMMANDS if name != "sbatch-step"])
 def test_every_command_has_help_that_begins_as_the_list_says(capsys: pytest.CaptureFixture[str], name: str) -> None:
     assert main([name, "--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
@@ -228,7 +228,7 @@ def test_every_option_of_submit_is_a_setting(capsys: pytest.CaptureFixture[str])
 
     own = {
         *("dry_run", "no_wait", "cancel_on_interrupt", "as_json", "only", "skip", "changes", "search"),
-        *("rerun", "kind", "yes", "isolate", "budget"),
+        *("rerun", "kind", "yes", "isolate", "isolate_budget", "budget", "all_nodes"),
     }
     assert {p.name for p in submit.params} - own <= set(Settings.__dataclass_fields__)
 

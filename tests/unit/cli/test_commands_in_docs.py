@@ -115,7 +115,7 @@ def test_the_parser_refuses_what_it_should() -> None:
     assert "too many" in faults(("baseline", "diff", "a", "b", "c"))
     assert "missing" in faults(("baseline", "approve", "h100"))
     assert "missing" in faults(("certificate", "create", "--key", "k"))
-    assert "valid integer" in faults(("submit", "--nodes", "many"))
+    assert "expected a number, all or idle" in faults(("submit", "--nodes", "many"))
     assert list(variants(("show", "[h100]", "RUN..."))) == [("show", "h100", "RUN"), ("show", "RUN")]
 
 

@@ -58,6 +58,13 @@ def test_what_nothing_has_judged_is_named_also_when_the_run_is_accepted() -> Non
     assert together.sentence.endswith("passed all that is required. Not judged: busbw bytes.")
 
 
+def test_what_a_budget_has_left_out_is_named_in_the_conclusion() -> None:
+    limited = replace(plan(suite("speed")), left_out=("burn", "pairs"))
+    records = [record("speed", f"node{i}", {"rate_flops": 100.0, "wrong_elements": 0}) for i in range(4)]
+    short = conclusion(judged_run_of(evidence(records, limited)))
+    assert short.sentence.endswith("passed all that is required. Not judged: burn, pairs.")
+
+
 def test_a_trouble_of_one_device_names_it_and_one_of_all_names_nobody() -> None:
     one = Verdict(Subject("n1", "cuda:3"), "speed", Outcome.ERROR, "it broke", code=FindingCode.CHECK_ERROR)
     everybody = Verdict(Subject(), "speed", Outcome.ERROR, "no line", code=FindingCode.CHECK_ERROR)

@@ -57,7 +57,7 @@ SRUN = """
 words=("$@")
 while [[ ${1-} == -* ]]; do shift; done
 case " $* " in
-  *" plan "*) printf '%s\\0' "${words[@]}" >"$SAID/plan"
+  *" sbatch-step "*) printf '%s\\0' "${words[@]}" >"$SAID/plan"
     [[ -z $REFUSED ]] || { echo "$REFUSED" >&2; exit 1; }
     "$@" ;;
   *" hpcaccept.rank "*)
@@ -332,7 +332,7 @@ def test_an_image_that_cannot_be_entered_ends_the_job_and_blames_no_node(site: S
     done = site.run(SCRIPTS["multi_node_ddp"], IMAGE="team/image:1", REFUSED="pyxis: child 4711 failed")
     assert done.code == 3
     assert "pyxis: child 4711 failed" in done.err
-    assert "'hpcaccept plan' failed on node0 in team/image:1, exit code 1: why stands above." in done.err
+    assert "'hpcaccept sbatch-step' failed on node0 in team/image:1, exit code 1: why stands above." in done.err
     assert not done.steps()
 
 

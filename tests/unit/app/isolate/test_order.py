@@ -109,11 +109,18 @@ def test_behind_a_suite_there_is_time_for_it_and_an_order_that_waits(tmp_path: P
     settings = replace(LOCAL, runs_dir=str(tmp_path))
     plan, _, _ = plan_isolation(IsolationOrder(check="allreduce"), settings, ())
     plain = replace(plan, request=replace(plan.request, time_s=0.0))
-    longer, prepare = isolation_after(plain, "10m")
+    longer, prepare = isolation_after(plain, 600.0)
     assert longer.request.time_s > 600
     prepare(RunFolder(tmp_path))
     order = isolation_journal.read_order(RunFolder(tmp_path))
     assert order is not None
     assert (order.after_suite, order.budget_s) == (True, 600)
+    # A budget of the whole job is its limit, and what it was bought of is left in the same folder.
+    limited = replace(plain, request=replace(plain.request, time_s=1800.0))
+    left: list[RunFolder] = []
+    within, both = isolation_after(limited, 600.0, left.append)
+    assert within.request.time_s == 1800.0
+    both(RunFolder(tmp_path))
+    assert left == [RunFolder(tmp_path)]
     with pytest.raises(UsageError, match="no check that groups"):
-        isolation_after(replace(plain, request=replace(plain.request, nodes=1)), "10m")
+        isolation_after(replace(plain, request=replace(plain.request, nodes=1)), 600.0)

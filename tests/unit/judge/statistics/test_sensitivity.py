@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from support.builders import CORES, RATE, TIME, entry, evidence, judged, nodes, record
+from support.builders import CATALOGUE, CORES, RATE, TIME, entry, evidence, judged, nodes, record
 
 from hpcaccept import checks
 from hpcaccept.judge.questions.baseline import _width
+from hpcaccept.judge.statistics.aggregate import values_of
+from hpcaccept.judge.statistics.grouping import alike_of
 from hpcaccept.judge.statistics.peer_rule import compare_with_peers, cut
-from hpcaccept.judge.statistics.sensitivity import Sight, by_kind, seen, sight_of
+from hpcaccept.judge.statistics.sensitivity import Sight, by_kind, expected_sight, seen, sight_of, widths_of
+from hpcaccept.simulate.fleet import Fleet, Site
+from hpcaccept.simulate.ours import run_of
 
 if TYPE_CHECKING:
     from hpcaccept.model.metric import Metric
@@ -48,6 +52,53 @@ def test_the_smaller_loss_is_found_half_of_the_time(units: int, metric: Metric) 
 @pytest.mark.parametrize("units", [3, 8, 64])
 def test_the_larger_loss_is_found_nineteen_times_of_twenty(units: int, metric: Metric) -> None:
     assert 0.9 <= found(units, "nearly all", repeats=200, metric=metric) <= 0.995
+
+
+@pytest.mark.parametrize("metric", [RATE, TIME], ids=["higher", "lower"])
+@pytest.mark.parametrize("units", [3, 8, 64, 5000])
+def test_what_is_promised_before_a_run_is_what_healthy_runs_promise(units: int, metric: Metric) -> None:
+    rng, z, higher = np.random.default_rng(units), cut(units, 0.01), metric.direction == "higher"
+    sights = []
+    for _ in range(31):
+        values = 100 * (1 + WIDTH * rng.standard_normal(units))
+        compared = compare_with_peers(values, higher, np.arange(units), (FLOOR, FLOOR), z)
+        sights.append(sight_of(metric, compared, FLOOR))
+    promised = expected_sight(metric, units, (FLOOR, FLOOR), z)
+    assert promised.nearly_all is not None
+    for ends, found in (
+        (promised.half, [sight.half[0] for sight in sights]),
+        (promised.nearly_all, [sight.nearly_all[0] for sight in sights if sight.nearly_all]),
+    ):
+        assert ends[0] == pytest.approx(float(np.median(found)), rel=0.1)
+
+
+@pytest.mark.parametrize("preset", ["H100", "PCIe, air-cooled", "liquid-cooled"])
+def test_what_an_earlier_run_shows_of_a_fleet_promises_what_its_next_run_states(preset: str) -> None:
+    fleet = Fleet(Site(nodes=64, preset=preset), np.random.default_rng(1))
+    earlier, later = run_of(fleet, ()), run_of(fleet, ())
+    subjects = later.values[0].table_subjects
+    widths, promised = widths_of(earlier.values, alike_of(subjects)), []
+    z = cut(sum(len(column.subject) for column in later.values), 0.01)
+    for column in {str(c.parts.bare): c for c in later.values}.values():
+        floor = column.metric.peer_floor or 0.0
+        many = len(column.subject)
+        shown = widths[str(column.parts.bare)]
+        promised += [expected_sight(column.metric, many, (floor / 2, floor), z, width) for width in shown]
+    mine = {sight.kind: sight for sight in by_kind(promised)}
+    # Here and there the noise of a metric looks as if it had a heavy tail, which widens the cut of that run by a third.
+    near = 0.4
+    for stated in later.sensitivity.kinds:
+        assert mine[stated.kind].half == pytest.approx(stated.half, rel=near), stated.kind
+        assert mine[stated.kind].nearly_all == pytest.approx(stated.nearly_all, rel=near), stated.kind
+
+
+def test_few_like_units_do_not_show_by_how_much_they_differ() -> None:
+    few = evidence([record("speed", node, {"rate_flops": 100.0 + i}) for i, node in enumerate(nodes(7))])
+    assert widths_of(values_of(few.samples, CATALOGUE), alike_of(few.samples.subjects)) == {}
+
+
+def test_equal_counts_are_expected_to_be_equal() -> None:
+    assert expected_sight(CORES, 64, (0.001, 0.001), 4.0).half == (0.001, 0.001)
 
 
 def test_few_units_twice_as_noisy_as_their_class_do_not_know_their_width_and_find_it_more_often_than_not() -> None:

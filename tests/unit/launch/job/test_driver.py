@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,7 @@ from support.builders import AT, DATA, baseline, entry, nodes, plan, rank_starte
 from support.pasts import SETTING, past_run
 from support.submission import until
 
-from hpcaccept import checks
+from hpcaccept import checks, launch
 from hpcaccept.app.run.conclude import evidence_of, judge_run
 from hpcaccept.app.run.known import leave_known
 from hpcaccept.config.settings import Settings
@@ -633,3 +634,33 @@ def test_a_folder_that_takes_no_word_is_told_in_the_jobs_output(
     fresh.driver_log.mkdir()
     assert driver.drive(str(fresh.path)) == 3
     assert f"Cannot write under {fresh.path}" in capsys.readouterr().err
+
+
+def test_what_was_asked_for_ends_the_job_where_no_scheduler_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(driver, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr("hpcaccept.launch.job.driver.signal.signal", lambda *_: None)
+    unlimited, limited = driver._Stop(launch.load("local")), driver._Stop(launch.load("local"), 600.0)
+    assert (bool(unlimited), bool(limited)) == (False, False)
+    assert limited.seconds_left() == 600.0
+    now += 600.0 - driver.WARNING_S - 0.1
+    assert not limited
+    now += 1.1
+    assert limited
+    assert limited.why == driver.TIME_IS_UP
+    assert not unlimited
+
+
+def test_a_scheduler_that_rounds_up_does_not_lengthen_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(driver, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr("hpcaccept.launch.job.driver.signal.signal", lambda *_: None)
+    slurm = launch.load("slurm")
+    monkeypatch.setattr(slurm, "seconds_left", lambda environ: 3600.0 - now)
+    stop = driver._Stop(slurm, 90.0)
+    assert stop.seconds_left() == 90.0
+    assert not stop
+    now = 71.0
+    assert stop
+    later = driver._Stop(slurm, 7200.0)
+    assert later.seconds_left() == 3600.0 - 71.0
