@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import click
 
 from hpcaccept.cli.finite import FiniteRange
 from hpcaccept.config.node_check import FILE, read_expected
+from hpcaccept.errors import UsageError
 from hpcaccept.model.node_check import EXIT_CODES, PHASES, Expected
 
 if TYPE_CHECKING:
@@ -38,6 +40,11 @@ _DEADLINE_S = 8.0
     help="Exit code where it could not be judged: 3, that of fit (0) or of unfit (1).  [default: unknown]",
 )  # fmt: skip
 @click.option("--nhc", is_flag=True, help="Print lines for NHC and the node problem detector instead of JSON.")
+@click.option(
+    "--prometheus",
+    metavar="FILE",
+    help="Write the verdict and its time there too, for node_exporter's textfile collector.",
+)
 @click.option(
     "--deep", is_flag=True, help="Measure a suite on this node while it is idle, and keep the verdict for the gate."
 )
@@ -67,16 +74,34 @@ def node_check(
       hpcaccept node-check expect > /etc/hpcaccept/node-check.toml    on a healthy node, then read it
       hpcaccept node-check
       hpcaccept node-check --phase prolog --on-unknown fit
+      hpcaccept node-check --prometheus /var/lib/node_exporter/textfile/node-check.prom
       hpcaccept node-check install                                    show the lines for Slurm
     """
     if context.invoked_subcommand is not None:
         return None
     if options["deep"]:
+        if options["prometheus"]:
+            raise UsageError(
+                "--deep writes no --prometheus file.", "The next look of the gate tells how old its result is."
+            )
         return _deep(_expected(file), **options)
     with _backstop(options["deadline_s"]):
         gate = _look(file, phase, os.environ.get("SLURM_JOB_ID", "") if job is None else job, options)
     _print(gate, options["nhc"])
+    if options["prometheus"]:
+        _export(Path(options["prometheus"]), gate, options["deadline_s"])
     return _ON_UNKNOWN[options["on_unknown"]] if gate.exit_code == EXIT_CODES["UNKNOWN"] else gate.exit_code
+
+
+def _export(file: Path, gate: Gate, deadline_s: float) -> None:
+    """Last, when the verdict is out; what fails here changes nothing of it."""
+    from hpcaccept.app.node_check.metrics import write_metrics
+    from hpcaccept.measure.host.host import process_age_s
+    from hpcaccept.report.printable import safe
+
+    sys.stdout.flush()
+    if why := write_metrics(file, gate, max(0.5, deadline_s - process_age_s())):
+        click.echo(f"hpcaccept node-check: {safe(str(file))} was not written: {safe(why)}", err=True)
 
 
 def _look(file: str | None, phase: Phase, job: str, options: Mapping[str, Any]) -> Gate:
