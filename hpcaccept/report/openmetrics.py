@@ -8,13 +8,14 @@ refuses; a ``_timestamp_seconds`` beside them says how old they are.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpcaccept.report.printable import safe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     Sample = tuple[Mapping[str, str], float]
 

@@ -6,15 +6,19 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pytest
 from support.metric_files import Samples, samples_of
 
 from hpcaccept.app.node_check import metrics
 from hpcaccept.app.node_check.metrics import metrics_of, write_metrics
 from hpcaccept.app.node_check.state import write_deep
 from hpcaccept.model.node_check import Deep, Gate, Item
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
 
 FAULT = Item("gpus", "gpu_count", "FAIL", "gpu-missing", "7 of 8", "Look.", 7, "GPUs", 8, 8)
 LATE = Item("mount /home", "answer", "NOT_RUN", "mount-silent", "no answer", "Look.")
