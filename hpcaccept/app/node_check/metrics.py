@@ -30,7 +30,7 @@ def metrics_of(gate: Gate) -> str:
 def _families(gate: Gate) -> Iterator[Family]:
     node = {"node": gate.node}
     at = datetime.fromisoformat(gate.at).timestamp()
-    items = Counter(item.outcome for item in gate.items)
+    items: Counter[str] = Counter(item.outcome for item in gate.items)
     findings = Counter((item.part, item.code, item.outcome) for item in gate.items if item.outcome != "PASS")
     yield Family(
         "node_check_info", "What asked, and what for.", [({**node, "version": __version__, "phase": gate.phase}, 1)]
