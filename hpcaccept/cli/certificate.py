@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hpcaccept.cli.options import baselines_dir_option, history_option, history_path, paths, runs_dir_option
 from hpcaccept.errors import StoreError, UsageError
 
+if TYPE_CHECKING:
+    from hpcaccept.app.certificate import Verified
+
 _FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+def say_verified(found: Verified) -> None:
+    """A line for each thing that was looked at: it holds, it does not, nobody can say."""
+    from hpcaccept.report.printable import safe
+
+    for mark, texts in (("ok  ", found.good), ("BAD ", found.bad), ("?   ", found.open)):
+        for text in texts:
+            click.echo(mark + safe(text))
 
 
 @click.group()
@@ -96,9 +108,7 @@ def verify(file: Path, runs: tuple[str, ...], public_key: Path | None, **options
     except StoreError as fault:
         click.echo("BAD " + safe(fault.message))
         return 3
-    for mark, texts in (("ok  ", found.good), ("BAD ", found.bad), ("?   ", found.open)):
-        for text in texts:
-            click.echo(mark + safe(text))
+    say_verified(found)
     nodes, others = statement["nodes"], statement["not_certified"]
     unread = [run["run"] for run in statement["runs"] if run["run"] not in {Path(name).name for name in runs}]
     if unread:

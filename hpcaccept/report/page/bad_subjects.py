@@ -49,6 +49,19 @@ class _Like:
     center: float
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """The plots of one verdict.
+
+    Attributes:
+        others: symbol that draws all values; the page has it once for many.
+        figures: drawing and what it says: the value among the others, and where there is a past over the runs.
+    """
+
+    others: Markup
+    figures: tuple[tuple[Markup, str], ...]
+
+
 class Gallery:
     """Cards of bad subjects. Open while a page is made: distributions are drawn once and shared by the plots that need them."""
 
@@ -126,12 +139,25 @@ class Gallery:
         )
 
     def _plots(self, verdict: Verdict, number: int | None) -> Markup:
-        if verdict.value is None or number is None or not math.isfinite(verdict.value):
+        drawn = self.drawn(verdict, number)
+        if drawn is None:
             return Markup("")
+        figures = [tag("figure", drawing, tag("figcaption", text)) for drawing, text in drawn.figures]
+        return tag("div", joined(figures), class_="plots")
+
+    def drawn(self, verdict: Verdict, number: int | None) -> Drawn | None:
+        """The plots of a verdict; None where there is nothing to draw.
+
+        Args:
+            verdict: with a value.
+            number: of its subject in the fleet; None: nothing was measured there.
+        """
+        if verdict.value is None or number is None or not math.isfinite(verdict.value):
+            return None
         group = int(self._fleet.group[number])
         like = self.draw(verdict.key, group)
         if like is None or len(like.values) < 2:
-            return Markup("")
+            return None
         limits = (verdict.limit.lower, verdict.limit.upper) if verdict.limit else (None, None)
         where = place_of(int((like.values < verdict.value).sum()), int((like.values > verdict.value).sum()))
         text = f"{show(verdict.value, verdict.unit)}, {where} of {len(like.values):,}; median {show(like.center, verdict.unit)}"
@@ -139,21 +165,18 @@ class Gallery:
         band = self._bands.get((verdict.key, number))
         among = plots.distribution(like.ident, like.scale, verdict.value, limits, like.center, band, label)
         words = [text, f"baseline {_band_text(band, verdict.unit)}" if band else ""]
-        return tag(
-            "div",
-            tag("figure", among, tag("figcaption", "; ".join(word for word in words if word))),
-            self._over_runs(verdict, self._fleet.subjects[number]),
-            class_="plots",
-        )
+        past = self._over_runs(verdict, self._fleet.subjects[number])
+        figures = ((among, "; ".join(word for word in words if word)), *([past] if past else []))
+        return Drawn(plots.symbol(like.ident, like.values, like.scale), figures)
 
-    def _over_runs(self, verdict: Verdict, subject: MeasuredSubject) -> Markup:
+    def _over_runs(self, verdict: Verdict, subject: MeasuredSubject) -> tuple[Markup, str] | None:
         past, place = self._past, self._past_subject.get(subject_id(subject))
         if past is None or place is None or verdict.key not in past.values or verdict.value is None:
-            return Markup("")
+            return None
         values = past.values[verdict.key][:, place].tolist()
         known = [value for value in values if math.isfinite(value)]
         if not known:
-            return Markup("")
+            return None
         changes = [
             number
             for number in range(1, len(past.runs))
@@ -164,7 +187,7 @@ class Gallery:
         if middle:
             text += f", now {(verdict.value / middle - 1) * 100:+.1f} %"
         drawing = plots.over_runs(values, verdict.value, changes, f"{verdict.key} over runs: {text}")
-        return tag("figure", drawing, tag("figcaption", text))
+        return drawing, text
 
 
 def measured_subjects(bad: Sequence[Verdict]) -> dict[Subject, list[Verdict]]:

@@ -91,7 +91,7 @@ def test_panels_have_identities_places_and_kinds_of_grafana(exported: Samples) -
     panels = dashboard()["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels) > 15
     assert {panel["type"] for panel in panels} <= _PANELS
-    taken = set()
+    taken: set[tuple[int, int]] = set()
     for panel in panels:
         place = panel["gridPos"]
         cells = {

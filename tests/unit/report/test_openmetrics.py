@@ -21,7 +21,7 @@ def test_a_family_has_its_unit_and_the_text_its_end() -> None:
         "# HELP hpcaccept_age_seconds How old.\n# TYPE hpcaccept_age_seconds gauge\n# UNIT hpcaccept_age_seconds seconds\n"
         'hpcaccept_age_seconds{node="n1"} 3.0\n# EOF\n'
     )
-    (family,) = open_metrics(text)
+    (family,) = open_metrics(text)  # type: ignore[no-untyped-call]
     assert (family.name, family.unit) == ("hpcaccept_age_seconds", "seconds")
 
 
