@@ -182,14 +182,34 @@ def expect() -> int:
     metavar="S",
     help="Between two health checks.",
 )
-@click.option("--yes", is_flag=True, help="Write the scripts. Without: show them.")
-def install(yes: bool, file: str | None, **options: Any) -> int:
-    """Show the scripts for Slurm and the lines for slurm.conf; with --yes write the scripts. slurm.conf stays yours."""
+@click.option(
+    "--prometheus", metavar="FILE", help="What the health check writes for node_exporter's textfile collector."
+)
+@click.option(
+    "--slurm-conf",
+    metavar="FILE",
+    help="Put the lines into this slurm.conf too; a copy of what it was stays beside it.",
+)
+@click.option("--yes", is_flag=True, help="Write it. Without: show it.")
+def install(yes: bool, file: str | None, slurm_conf: str | None, **options: Any) -> int:
+    """Show the scripts for Slurm and the lines for slurm.conf; with --yes write the scripts, and with --slurm-conf the lines.
+
+    slurm.conf is the site's: a line that it has stays as it is and is not repeated, and one that would have to be replaced (another Prolog) is named, and
+    nothing is written. Then type 'scontrol reconfigure'.
+    """
     import shutil
 
+    from hpcaccept.app.node_check import slurm_conf as conf
     from hpcaccept.app.node_check.install import Site, scripts, slurm_lines, units, write_scripts
+    from hpcaccept.report.printable import safe
 
-    named = {"folder": options["folder"], "log": options["log"], "state": options["state_dir"], "config": file}
+    named = {
+        "folder": options["folder"],
+        "log": options["log"],
+        "state": options["state_dir"],
+        "config": file,
+        "metrics": options["prometheus"],
+    }
     given: dict[str, Any] = {name: Path(text).absolute() for name, text in named.items() if text}
     site = Site(
         **given, on_unknown=options["on_unknown"], interval_s=options["interval_s"],
@@ -201,11 +221,16 @@ def install(yes: bool, file: str | None, **options: Any) -> int:
     for name, text in units(site, site.state / "runs", "auto").items():
         click.echo(f"# ---- file /etc/systemd/system/{name} (not written: see docs/how-to/fleet.md)\n{text}")
     click.echo(f"# ---- lines for slurm.conf, on every node, then 'scontrol reconfigure'\n{slurm_lines(site)}")
+    edit = conf.planned(Path(slurm_conf), slurm_lines(site).splitlines()) if slurm_conf else None
+    if edit:
+        click.echo(f"# ---- {edit.file}\n" + "\n".join(map(safe, edit.diff() or ["# It has these lines already."])))
     if not yes:
         click.echo("# Nothing was written. Type it again with --yes, on every node.")
         return 0
     write_scripts(site)
     click.echo(f"# Written: {', '.join(scripts(site))} in {site.folder}")
+    if edit and edit.diff():
+        click.echo(f"# Written: {edit.file}; what it was: {conf.write(edit).name}. Now type: scontrol reconfigure")
     return 0
 
 
