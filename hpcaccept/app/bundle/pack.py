@@ -60,7 +60,7 @@ from hpcaccept.report.page.svg_file import svg_file
 from hpcaccept.report.phrases import place_name
 from hpcaccept.report.redact import Redactor
 from hpcaccept.serial import loads, to_plain
-from hpcaccept.store.digests import digests_of
+from hpcaccept.store.digests import digest_of
 from hpcaccept.store.replaced_files import OWNER_ONLY, replacing
 from hpcaccept.store.signing import read_private_key
 from hpcaccept.transport.network import own_names
@@ -233,9 +233,8 @@ def _about(
 ) -> dict[str, Any]:
     """What is stated of the run, beside the digests of the bundle's files."""
     plan, summary = judged.evidence.plan, judged.summary
-    originals = {
-        path: digest for path, digest in digests_of(folder).items() if path in found.texts or path == "plan.json"
-    }
+    files = [folder.plan_file, *(folder.path / path for path in found.texts)]
+    originals = {str(file.relative_to(folder.path)): digest_of(file) for file in files if file.is_file()}
     stated: dict[str, Any] = redactor.plain(
         {
             "run": plan.run_id,

@@ -7,6 +7,7 @@ for that file. A key that stands twice would count once, whichever comes last; s
 from __future__ import annotations
 
 import difflib
+import glob
 import os
 import re
 import stat
@@ -164,10 +165,16 @@ def _there(line: str, foreign: Sequence[Setting]) -> bool:
     if key == "PrologFlags" and any(_ALLOC & set(each.value.lower().split(",")) for each in same):
         return True
     for setting in same:
-        if setting.value != value:
+        if setting.value != value and not _starts(setting.value, value):
             where = f"{setting.file}, line {setting.line}"
             raise UsageError(f"{where}: found {setting.key}={setting.value}, expected {line}.", _remedy(setting, value))
     return bool(same)
+
+
+def _starts(pattern: str, script: str) -> bool:
+    """True where the site's pattern (``/etc/slurm/prolog.d/*``) has our script, or a link to it, among what it names."""
+    ours = Path(script).resolve()
+    return any(Path(found).resolve() == ours for found in glob.glob(pattern))  # noqa: PTH207 (absolute, as Slurm takes it)
 
 
 def _remedy(setting: Setting, value: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hpcaccept.app.node_check.lines import lines_of
-from hpcaccept.model.node_check import Gate, Item
+from hpcaccept.model.node_check import EXIT_CODES, Gate, Item, Verdict
 
 HOW = (Path(__file__).parents[4] / "docs/how-to/fleet.md").read_text("utf-8")
 HOT = Item(
@@ -18,11 +18,11 @@ HOT = Item(
 )
 
 
-def gate(*items: Item, verdict: str = "NOT_FIT") -> Gate:
+def gate(*items: Item, verdict: Verdict = "NOT_FIT") -> Gate:
     reason = "; ".join(f"{item.code}: {item.reason}" for item in items)
     return Gate(
         "n1", "b", "2026-11-30T06:00:00+00:00", "health", "", verdict, 1, 0.5, reason, items, moved={"x": (1, 2)}
-    )  # type: ignore[arg-type]
+    )
 
 
 def detector(*words: str, most: int) -> tuple[str, str]:
@@ -59,5 +59,5 @@ def test_each_verdict_is_a_condition_of_the_node_problem_detector(
 def test_the_line_for_nhc_finds_a_node_that_is_not_fit_and_no_other() -> None:
     (line,) = re.findall(r"^ *(\* \|\| check_cmd_output .*)$", HOW, re.MULTILINE)
     (pattern,) = re.findall(r"-m '!/(.*?)/'", line)
-    first = {verdict: next(iter(lines_of(gate(HOT, verdict=verdict)))) for verdict in ("FIT", "NOT_FIT", "UNKNOWN")}
+    first = {verdict: next(lines_of(gate(HOT, verdict=verdict))) for verdict in EXIT_CODES}
     assert [verdict for verdict, said in first.items() if re.search(pattern, said)] == ["NOT_FIT"]

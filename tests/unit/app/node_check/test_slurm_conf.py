@@ -125,6 +125,19 @@ def test_what_the_site_has_itself_is_not_repeated(tmp_path: Path) -> None:
     assert text.count("HealthCheckInterval") == 1
 
 
+def test_a_folder_of_prologs_that_has_ours_is_the_sites_way_to_run_both(tmp_path: Path) -> None:
+    folder = tmp_path / "prolog.d"
+    folder.mkdir()
+    file = conf(tmp_path, f"Prolog={folder}/*\n")
+    with pytest.raises(UsageError, match="found Prolog="):
+        planned(file, lines(str(tmp_path)))
+    (tmp_path / "prolog-node-check").touch()
+    (folder / "zz-node-check").symlink_to(tmp_path / "prolog-node-check")
+    text = installed(file, str(tmp_path))
+    assert text.count("Prolog=") == 1
+    assert "Epilog=" in text
+
+
 def test_included_files_count_and_one_that_cannot_be_read_stops_it(tmp_path: Path) -> None:
     file = conf(tmp_path, "Include more.conf\n")
     with pytest.raises(UsageError, match=r"Cannot read .*more\.conf"):
