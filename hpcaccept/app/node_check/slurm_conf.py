@@ -82,7 +82,7 @@ def planned(file: Path, lines: Sequence[str]) -> Edit:
     Raises:
         UsageError: it cannot be read, or somebody else has set one of the keys to something else.
     """
-    file = file.resolve()
+    file = Path(os.path.realpath(file))  # unlike resolve, a loop of links is only read in vain
     before = _text(file)
     foreign = [setting for setting in settings(file, before) if not setting.ours]
     wanted = [line for line in lines if line and not _there(line, foreign)]
@@ -173,8 +173,8 @@ def _there(line: str, foreign: Sequence[Setting]) -> bool:
 
 def _starts(pattern: str, script: str) -> bool:
     """True where the site's pattern (``/etc/slurm/prolog.d/*``) has our script, or a link to it, among what it names."""
-    ours = Path(script).resolve()
-    return any(Path(found).resolve() == ours for found in glob.glob(pattern))  # noqa: PTH207 (absolute, as Slurm takes it)
+    ours = os.path.realpath(script)
+    return any(os.path.realpath(found) == ours for found in glob.glob(pattern))  # noqa: PTH207 (absolute, as Slurm takes it)
 
 
 def _remedy(setting: Setting, value: str) -> str:

@@ -27,7 +27,7 @@ def gate(*items: Item, verdict: Verdict = "NOT_FIT") -> Gate:
 
 def detector(*words: str, most: int) -> tuple[str, str]:
     """State and message as the node problem detector makes them of a custom plugin."""
-    done = subprocess.run([sys.executable, "-m", "hpcaccept", *words], capture_output=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-m", "hpcaccept", *words], capture_output=True, timeout=120, check=False)
     message = done.stdout[:4096].strip()[:most].decode("utf-8")
     return {0: "False", 1: "True"}.get(done.returncode, "Unknown"), message
 
@@ -50,7 +50,16 @@ def test_each_verdict_is_a_condition_of_the_node_problem_detector(
     tmp_path: Path, text: str, state: str, begins: str
 ) -> None:
     (tmp_path / "c.toml").write_text(text)
-    words = ["node-check", "--nhc", "--config", str(tmp_path / "c.toml"), "--state-dir", str(tmp_path)]
+    words = [
+        "node-check",
+        "--nhc",
+        "--deadline",
+        "60",
+        "--config",
+        str(tmp_path / "c.toml"),
+        "--state-dir",
+        str(tmp_path),
+    ]
     found, message = detector(*words, most=80)
     assert found == state
     assert message.startswith(begins)

@@ -36,6 +36,8 @@ def typed(file: Path, tmp_path: Path, text: str = "gpus = 0\nclock = false\n") -
     words = [
         "node-check",
         "--nhc",
+        "--deadline",
+        "60",
         "--config",
         str(config),
         "--state-dir",
@@ -44,7 +46,7 @@ def typed(file: Path, tmp_path: Path, text: str = "gpus = 0\nclock = false\n") -
         str(file),
     ]
     return subprocess.run(
-        [sys.executable, "-m", "hpcaccept", *words], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "hpcaccept", *words], capture_output=True, text=True, timeout=120, check=False
     )
 
 
