@@ -31,6 +31,18 @@ if TYPE_CHECKING:
 #: ``Xid 79 at 0000:18:00`` of ``kernel_log``, ``Xid 79`` of ``health``; SXid is the NVSwitch's.
 XID = re.compile(r"\bS?Xid (\d{1,6})\b")
 _BAD = (Outcome.FAIL, Outcome.ERROR, Outcome.WARN)
+#: Facts of ``identity`` that a vendor asks for → what they are called.
+_ASKED_FOR = {
+    "gpu_serial": "serial number",
+    "gpu_pci_bus_id": "PCI address",
+    "vbios": "VBIOS",
+    "driver": "driver",
+    "product": "product",
+    "board": "board",
+    "bios": "BIOS",
+    "nic_firmware": "network firmware",
+    "kernel": "kernel",
+}
 #: Findings that an RMA sheet quotes; the rest is in verdicts.json.
 _QUOTED = 6
 
@@ -162,9 +174,7 @@ def rma_sheet(
     """
     plan, faults = judged.evidence.plan, faults_of(mine)
     lines = [f"# RMA: {fault}", "", "## Part", "", *(f"- {line}" for line in hardware(judged, fault))]
-    lines += [
-        f"- physical host {host}, as the node read it before the run" for host in physical_hosts(judged, fault.node)
-    ]
+    lines += [f"- physical host {host}, as the node read it in the run" for host in physical_hosts(judged, fault.node)]
     lines += [
         "",
         "## Fault",
@@ -240,11 +250,12 @@ def physical_hosts(judged: Judged, node: str) -> list[str]:
 
 def hardware(judged: Judged, fault: Fault) -> Iterator[str]:
     """A line for each device: model, UUID, and what of its facts a vendor asks for."""
-    names = ("gpu_serial", "vbios", "driver", "gpu_pci_bus_id", "product", "board", "bios", "nic_firmware", "kernel")
     for record in judged.evidence.records:
         if check_of(record.check) == "identity" and _is_of(record, fault):
-            facts = ", ".join(f"{name} {record.facts[name]}" for name in names if record.facts.get(name))
-            yield f"{record.device}: {record.device_model or 'no GPU'} {record.device_id}; {facts}"
+            facts = [f"{word} {record.facts[name]}" for name, word in _ASKED_FOR.items() if record.facts.get(name)]
+            uuid = [f"UUID {record.device_id}"] if record.device_id else []
+            part = device_name(record.device) or "node"
+            yield f"{part}: {', '.join([record.device_model or 'no GPU', *uuid, *facts])}"
 
 
 def _is_of(record: Record, fault: Fault) -> bool:

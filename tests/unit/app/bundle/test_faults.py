@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -21,7 +22,6 @@ from hpcaccept.serial import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from hpcaccept.model.record import Record
     from hpcaccept.store.folder import RunFolder
@@ -107,7 +107,7 @@ def test_the_sheet_says_what_which_part_since_when_by_what_and_how_to_repeat_it(
     assert parts == ["Part", "Fault", "Since when", "Xids", "Evidence", "How to repeat"]
     assert sheet.startswith("# RMA: node1 GPU 0\n")
     for told in (
-        "gpu_serial 1652",
+        "serial number 1652",
         "GPU-2",
         "result-wrong",
         "found in run run1",
@@ -119,6 +119,12 @@ def test_the_sheet_says_what_which_part_since_when_by_what_and_how_to_repeat_it(
         assert told in sheet, told
     assert "at most 0 elements" in sheet
     assert len(sheet.splitlines()) < 60, "one page"
+
+
+def test_the_sheet_in_the_docs_is_one_that_was_made(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[4] / "docs/how-to/bundle.md").read_text("utf-8")
+    shown = page.partition("```text\n")[2].partition("```")[0]
+    assert shown == packed(two_gpus(tmp_path), "node1:gpu0", tmp_path)["RMA.md"]
 
 
 def test_of_one_gpu_nothing_is_said_of_its_neighbour(tmp_path: Path) -> None:
