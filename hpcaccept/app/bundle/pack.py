@@ -192,7 +192,7 @@ def _known(judged: Judged, fault: Fault) -> None:
 def _plots(judged: Judged, mine: Sequence[Verdict], words: Callable[[str], str]) -> dict[str, str]:
     """A picture for each bad value: of its peers and of its past, once where both are asked about."""
     fleet = Fleet(judged.evidence, judged.judgement.table.subjects)
-    gallery = Gallery(judged.values, judged.judgement.table, fleet, judged.past)
+    gallery = Gallery(judged.values, judged.judgement.table, fleet, judged.past, words)
     found: dict[str, str] = {}
     drawn_already = set()
     for verdict in faults_of(mine):
@@ -203,7 +203,7 @@ def _plots(judged: Judged, mine: Sequence[Verdict], words: Callable[[str], str])
         title = f"{place_name(verdict.subject)}: {verdict.key}"
         name = re.sub(r"[^A-Za-z0-9_.-]+", "-", words(f"{verdict.subject.device} {verdict.key}")).strip("-")
         reason = f"{verdict.outcome.value} {verdict.code}: {verdict.reason}"
-        found[f"plots/{len(found):02d}-{name[:80]}.svg"] = svg_file(title, reason, drawn, words)
+        found[f"plots/{len(found):02d}-{name[:80]}.svg"] = svg_file(words(title), words(reason), drawn)
     return found
 
 

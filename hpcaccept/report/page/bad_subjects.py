@@ -19,7 +19,7 @@ from hpcaccept.units import show
 Floats = npt.NDArray[np.float64]
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from hpcaccept.judge.statistics.aggregate import Values
     from hpcaccept.model.history import Past
@@ -65,7 +65,16 @@ class Drawn:
 class Gallery:
     """Cards of bad subjects. Open while a page is made: distributions are drawn once and shared by the plots that need them."""
 
-    def __init__(self, values: Sequence[Values], table: VerdictTable, fleet: Fleet, past: Past | None) -> None:
+    def __init__(
+        self,
+        values: Sequence[Values],
+        table: VerdictTable,
+        fleet: Fleet,
+        past: Past | None,
+        words: Callable[[str], str] = str,
+    ) -> None:
+        """Nothing is drawn yet. ``words`` is what each text of a plot goes through, such as a redaction."""
+        self._words = words
         self._values = {column.key: column for column in values}
         self._bands = _bands(table)
         self._marks = _marks(table, fleet)
@@ -163,10 +172,10 @@ class Gallery:
         text = f"{show(verdict.value, verdict.unit)}, {where} of {len(like.values):,}; median {show(like.center, verdict.unit)}"
         label = f"{verdict.key}: {text}" + (f"; expected {describe(verdict.limit)}" if verdict.limit else "")
         band = self._bands.get((verdict.key, number))
-        among = plots.distribution(like.ident, like.scale, verdict.value, limits, like.center, band, label)
+        among = plots.distribution(like.ident, like.scale, verdict.value, limits, like.center, band, self._words(label))
         words = [text, f"baseline {_band_text(band, verdict.unit)}" if band else ""]
         past = self._over_runs(verdict, self._fleet.subjects[number])
-        figures = ((among, "; ".join(word for word in words if word)), *([past] if past else []))
+        figures = ((among, self._words("; ".join(word for word in words if word))), *([past] if past else []))
         return Drawn(plots.symbol(like.ident, like.values, like.scale), figures)
 
     def _over_runs(self, verdict: Verdict, subject: MeasuredSubject) -> tuple[Markup, str] | None:
@@ -186,8 +195,8 @@ class Gallery:
         text = f"median of {counted(len(known), 'earlier run')} {show(middle, verdict.unit)}"
         if middle:
             text += f", now {(verdict.value / middle - 1) * 100:+.1f} %"
-        drawing = plots.over_runs(values, verdict.value, changes, f"{verdict.key} over runs: {text}")
-        return drawing, text
+        label = self._words(f"{verdict.key} over runs: {text}")
+        return plots.over_runs(values, verdict.value, changes, label), self._words(text)
 
 
 def measured_subjects(bad: Sequence[Verdict]) -> dict[Subject, list[Verdict]]:

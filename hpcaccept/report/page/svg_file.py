@@ -9,8 +9,6 @@ from hpcaccept.report.page import plots
 from hpcaccept.report.page.markup import Markup, joined, tag, verbatim
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hpcaccept.report.page.bad_subjects import Drawn
 
 _WIDTH, _MARGIN, _LINE = 640, 16, 18
@@ -23,25 +21,25 @@ _STYLE = (
 _LEGEND = "Bars: the other units. Arrow: this one. Dashed: the limit; shaded: fails. Green: what the baseline allows."
 
 
-def svg_file(title: str, reason: str, drawn: Drawn, words: Callable[[str], str]) -> str:
+def svg_file(title: str, reason: str, drawn: Drawn) -> str:
     """The file.
 
     Args:
         title: what was judged, and of whom.
         reason: one sentence.
         drawn: its plots.
-        words: what every text of it goes through (redaction); numbers and paths of the drawings have no words.
     """
 
     def line(text: str, y: int, kind: str) -> Markup:
-        return tag("text", xml_text(words(text)), x=_MARGIN, y=y, class_=kind)
+        return tag("text", xml_text(text), x=_MARGIN, y=y, class_=kind)
 
     y = 28
     parts = [line(title, y, "key"), *(line(text, y := y + _LINE, "quiet") for text in _wrapped(reason))]
     for drawing, text in drawn.figures:
         y += 12
-        parts.append(_placed(drawing, y, words))
-        y += 2 * plots.HEIGHT + _LINE
+        height = 2 * plots.HEIGHT
+        parts.append(tag("svg", drawing, x=_MARGIN, y=y, width=_WIDTH - 2 * _MARGIN, height=height))
+        y += height + _LINE
         parts.append(line(text, y, "quiet"))
     y += _LINE
     parts += [line(text, y := y + _LINE, "quiet") for text in _wrapped(_LEGEND)]
@@ -49,19 +47,14 @@ def svg_file(title: str, reason: str, drawn: Drawn, words: Callable[[str], str])
     ground = tag("rect", width=_WIDTH, height=height, fill="#fff")
     whole = joined([verbatim("style", _STYLE), ground, drawn.others, *parts])
     root = tag(
-        "svg", whole, xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {_WIDTH} {height}", width=_WIDTH, height=height
+        "svg",
+        whole,
+        xmlns="http://www.w3.org/2000/svg",
+        viewBox=f"0 0 {_WIDTH} {height}",
+        width=_WIDTH,
+        height=height,
     )
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{root}\n'
-
-
-def _placed(drawing: Markup, y: int, words: Callable[[str], str]) -> Markup:
-    """A drawing at its place; what it says to a screen reader is said by the lines around it."""
-    _, _, shapes = drawing.partition("</title>")
-    head, _, _ = drawing.partition(">")
-    box = head.partition('viewBox="')[2].partition('"')[0]
-    width, height = _WIDTH - 2 * _MARGIN, 2 * plots.HEIGHT
-    inside = Markup(shapes.removesuffix("</svg>"))
-    return tag("svg", inside, x=_MARGIN, y=y, width=width, height=height, viewBox=box, preserveAspectRatio="xMinYMid")
 
 
 def _wrapped(text: str, most: int = 84) -> list[str]:

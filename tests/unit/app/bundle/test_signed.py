@@ -141,7 +141,11 @@ def test_what_stands_behind_the_last_file_is_found(place: Path, tmp_path: Path) 
         verify(tmp_path / "x.tgz", place / "key.pub")
 
 
-@pytest.mark.parametrize("content", [b"text", gzip.compress(b"text"), gzip.compress(b"\0" * 20000)])
+@pytest.mark.parametrize(
+    "content",
+    [b"text", gzip.compress(b"text"), gzip.compress(b"\0" * 20000)],
+    ids=["text", "packed text", "packed zeros"],  # gzip has the time in it
+)
 def test_what_is_no_archive_is_no_bundle(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.tgz").write_bytes(content)
     with pytest.raises(StoreError, match=r"is not a bundle|is not signed"):
