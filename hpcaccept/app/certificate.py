@@ -280,8 +280,7 @@ def verify(
         StoreError: it is no certificate, or its signature does not fit.
         UsageError: the public key file is none, or a run is not part of the certificate.
     """
-    statement, signature = _read(file)
-    signer = check_signature(statement, signature)
+    statement, signer = read_signed(file)
     good, bad, missing = ["The statement is what was signed."], [], []
     if public_key is None:
         missing.append(f"Signed by key {key_id(signer)}: whose that is, only --public-key FILE can tell.")
@@ -314,6 +313,17 @@ def verify(
 def _some(names: Sequence[str], most: int = 8) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def read_signed(file: Path) -> tuple[dict[str, Any], bytes]:
+    """The statement of a certificate whose signature fits it, and the public key of who signed it; expired or not.
+
+    Raises:
+        StoreError: it is no certificate, or its signature does not fit.
+        UsageError: it cannot be read.
+    """
+    statement, signature = _read(file)
+    return statement, check_signature(statement, signature)
 
 
 def _read(file: Path) -> tuple[Any, Any]:

@@ -33,6 +33,7 @@ def shipped() -> tuple[Shipped, ...]:
         Shipped("sbatch", "scripts for sites that only use sbatch", SHARE / "sbatch"),
         Shipped("enroot", "configuration, hooks and import for Enroot", SHARE / "enroot"),
         Shipped("azure", "configurations and run book for Azure", SHARE / "azure"),
+        Shipped("monitoring", "dashboard for Grafana and alerts for Prometheus", SHARE / "monitoring"),
         Shipped("docs", "this version's documentation", SHARE / "docs"),
     )
 

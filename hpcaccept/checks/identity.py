@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from hpcaccept import __version__
 from hpcaccept.measure.gpu import driver
-from hpcaccept.measure.host import host, infiniband
+from hpcaccept.measure.host import host, hyperv, infiniband
 from hpcaccept.model.check import Check, CheckContext
 from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_most
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hpcaccept.measure.gpu.driver import Gpu, Vendor
 
 #: Facts that rightly differ from node to node; all others should be alike throughout a run.
-UNIQUE_FACTS = frozenset({"hostname", "boot_id", "gpu_uuid", "gpu_serial", "gpu_pci_bus_id", "gpus"})
+UNIQUE_FACTS = frozenset({"hostname", "boot_id", "gpu_uuid", "gpu_serial", "gpu_pci_bus_id", "gpus", "physical_host"})
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ class Identity(Check):
         locked_memory, shared_memory: how much memory a rank may lock (RDMA needs it), and the size of ``/dev/shm`` (NCCL and data loaders
             need it), to two digits.
 
-    Facts that differ (``UNIQUE_FACTS``): hostname, boot_id, gpu_uuid, gpu_serial, gpu_pci_bus_id, gpus.
+    Facts that differ (``UNIQUE_FACTS``): hostname, boot_id, gpu_uuid, gpu_serial, gpu_pci_bus_id, gpus; physical_host (the machine
+    below a VM of Azure, where Hyper-V names it: a report of a broken one needs its name from before any reboot).
 
     What it does not mean: a counted GPU answers its driver. Whether it computes rightly is for the other checks.
     """
@@ -197,6 +198,7 @@ def _host_facts() -> dict[str, str]:
     return {
         "hostname": host.hostname(),
         "boot_id": host.boot_id(),
+        "physical_host": hyperv.physical_host(),
         "kernel": host.kernel(),
         "os": host.os_release(),
         "cpu_model": host.cpu_model(),

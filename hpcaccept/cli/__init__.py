@@ -56,7 +56,7 @@ _COMMANDS = {
     "vast": ("vast", "vast", "Rented machines (Vast.ai): find, check, rent, test and destroy them."),
     "schedule": ("schedule", "schedule", "Run a command later, here, on Slurm or rented, and know which commit ran."),
     "tester": ("tester", "tester", "Answer on a rented machine: what 'vast verify' starts there."),
-    "files": ("files", "files", "Print where suites, baselines, sbatch scripts, Enroot files and docs are."),
+    "files": ("files", "files", "Print where suites, baselines, sbatch scripts, Enroot files, dashboard and docs are."),
     "config": ("config", "config", "Show the settings and where each came from."),
     "sbatch-step": ("sbatch_step", "sbatch_step", "Write a run folder for an sbatch script, inside its job."),
 }

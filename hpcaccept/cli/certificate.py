@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hpcaccept.cli.options import baselines_dir_option, history_option, history_path, paths, runs_dir_option
 from hpcaccept.errors import StoreError, UsageError
 
+if TYPE_CHECKING:
+    from hpcaccept.app.certificate import Verified
+
 _FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+def say_verified(found: Verified) -> None:
+    """A line for each thing that was looked at: it holds, it does not, nobody can say."""
+    from hpcaccept.report.printable import safe
+
+    for mark, texts in (("ok  ", found.good), ("BAD ", found.bad), ("?   ", found.open)):
+        for text in texts:
+            click.echo(mark + safe(text))
 
 
 @click.group()
@@ -96,9 +108,7 @@ def verify(file: Path, runs: tuple[str, ...], public_key: Path | None, **options
     except StoreError as fault:
         click.echo("BAD " + safe(fault.message))
         return 3
-    for mark, texts in (("ok  ", found.good), ("BAD ", found.bad), ("?   ", found.open)):
-        for text in texts:
-            click.echo(mark + safe(text))
+    say_verified(found)
     nodes, others = statement["nodes"], statement["not_certified"]
     unread = [run["run"] for run in statement["runs"] if run["run"] not in {Path(name).name for name in runs}]
     if unread:
@@ -112,4 +122,37 @@ def verify(file: Path, runs: tuple[str, ...], public_key: Path | None, **options
         click.echo(
             safe(f"and not for {', '.join(node['node'] for node in others[:16])}{' …' if len(others) > 16 else ''}.")
         )
+    return found.exit_code
+
+
+@certificate.command()
+@click.argument("before", type=_FILE, metavar="A")
+@click.argument("after", type=_FILE, metavar="B")
+@click.option("--public-key", type=_FILE, metavar="FILE", help="Of whom you trust: both must be signed with it.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def diff(before: Path, after: Path, public_key: Path | None, as_json: bool) -> int:
+    """Say what certificate B says that A did not: nodes, scope, limits, evidence, environment, expiry.
+
+    Exit code 0: B says no less than A. 1: a node that A certifies has failed. 3: B says less otherwise (a node, a check or a limit is gone, a limit
+    is wider, it expires earlier), or a signature does not hold.
+    """
+    import json
+
+    from hpcaccept.app.certificate import read_signed
+    from hpcaccept.app.certificate_diff import difference
+    from hpcaccept.report.printable import safe
+    from hpcaccept.serial import to_plain
+    from hpcaccept.store.signing import key_id, read_public_key
+
+    trusted = read_public_key(public_key) if public_key else None
+    read = {}
+    for file in (before, after):
+        read[file], signer = read_signed(file)
+        if trusted not in (None, signer):
+            raise StoreError(f"{file} is signed by key {key_id(signer)}, not by the one in {public_key}.")
+    found = difference(read[before], read[after])
+    if as_json:
+        click.echo(json.dumps({**to_plain(found), "exit_code": found.exit_code}, indent=1, ensure_ascii=False))
+    else:
+        click.echo("\n".join(safe(line) for line in found.lines(str(before), str(after))))
     return found.exit_code

@@ -9,7 +9,7 @@ import click
 @click.argument("name", default="", required=False, metavar="[NAME]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def files(name: str, as_json: bool) -> None:
-    """Print where suites, baselines, sbatch scripts, Enroot files and docs are.
+    """Print where suites, baselines, sbatch scripts, Enroot files, dashboard and docs are.
 
     \b
     With a NAME the path alone is printed, for use in a shell:

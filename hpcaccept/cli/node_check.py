@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import click
 
 from hpcaccept.cli.finite import FiniteRange
 from hpcaccept.config.node_check import FILE, read_expected
+from hpcaccept.errors import UsageError
 from hpcaccept.model.node_check import EXIT_CODES, PHASES, Expected
 
 if TYPE_CHECKING:
@@ -38,6 +40,11 @@ _DEADLINE_S = 8.0
     help="Exit code where it could not be judged: 3, that of fit (0) or of unfit (1).  [default: unknown]",
 )  # fmt: skip
 @click.option("--nhc", is_flag=True, help="Print lines for NHC and the node problem detector instead of JSON.")
+@click.option(
+    "--prometheus",
+    metavar="FILE",
+    help="Write the verdict and its time there too, for node_exporter's textfile collector.",
+)
 @click.option(
     "--deep", is_flag=True, help="Measure a suite on this node while it is idle, and keep the verdict for the gate."
 )
@@ -67,16 +74,34 @@ def node_check(
       hpcaccept node-check expect > /etc/hpcaccept/node-check.toml    on a healthy node, then read it
       hpcaccept node-check
       hpcaccept node-check --phase prolog --on-unknown fit
+      hpcaccept node-check --prometheus /var/lib/node_exporter/textfile/node-check.prom
       hpcaccept node-check install                                    show the lines for Slurm
     """
     if context.invoked_subcommand is not None:
         return None
     if options["deep"]:
+        if options["prometheus"]:
+            raise UsageError(
+                "--deep writes no --prometheus file.", "The next look of the gate tells how old its result is."
+            )
         return _deep(_expected(file), **options)
     with _backstop(options["deadline_s"]):
         gate = _look(file, phase, os.environ.get("SLURM_JOB_ID", "") if job is None else job, options)
     _print(gate, options["nhc"])
+    if options["prometheus"]:
+        _export(Path(options["prometheus"]), gate, options["deadline_s"])
     return _ON_UNKNOWN[options["on_unknown"]] if gate.exit_code == EXIT_CODES["UNKNOWN"] else gate.exit_code
+
+
+def _export(file: Path, gate: Gate, deadline_s: float) -> None:
+    """Last, when the verdict is out; what fails here changes nothing of it."""
+    from hpcaccept.app.node_check.metrics import write_metrics
+    from hpcaccept.measure.host.host import process_age_s
+    from hpcaccept.report.printable import safe
+
+    sys.stdout.flush()
+    if why := write_metrics(file, gate, max(0.5, deadline_s - process_age_s())):
+        click.echo(f"hpcaccept node-check: {safe(str(file))} was not written: {safe(why)}", err=True)
 
 
 def _look(file: str | None, phase: Phase, job: str, options: Mapping[str, Any]) -> Gate:
@@ -157,14 +182,34 @@ def expect() -> int:
     metavar="S",
     help="Between two health checks.",
 )
-@click.option("--yes", is_flag=True, help="Write the scripts. Without: show them.")
-def install(yes: bool, file: str | None, **options: Any) -> int:
-    """Show the scripts for Slurm and the lines for slurm.conf; with --yes write the scripts. slurm.conf stays yours."""
+@click.option(
+    "--prometheus", metavar="FILE", help="What the health check writes for node_exporter's textfile collector."
+)
+@click.option(
+    "--slurm-conf",
+    metavar="FILE",
+    help="Put the lines into this slurm.conf too; a copy of what it was stays beside it.",
+)
+@click.option("--yes", is_flag=True, help="Write it. Without: show it.")
+def install(yes: bool, file: str | None, slurm_conf: str | None, **options: Any) -> int:
+    """Show the scripts for Slurm and the lines for slurm.conf; with --yes write the scripts, and with --slurm-conf the lines.
+
+    slurm.conf is the site's: a line that it has stays as it is and is not repeated, and one that would have to be replaced (another Prolog) is named, and
+    nothing is written. Then type 'scontrol reconfigure'.
+    """
     import shutil
 
+    from hpcaccept.app.node_check import slurm_conf as conf
     from hpcaccept.app.node_check.install import Site, scripts, slurm_lines, units, write_scripts
+    from hpcaccept.report.printable import safe
 
-    named = {"folder": options["folder"], "log": options["log"], "state": options["state_dir"], "config": file}
+    named = {
+        "folder": options["folder"],
+        "log": options["log"],
+        "state": options["state_dir"],
+        "config": file,
+        "metrics": options["prometheus"],
+    }
     given: dict[str, Any] = {name: Path(text).absolute() for name, text in named.items() if text}
     site = Site(
         **given, on_unknown=options["on_unknown"], interval_s=options["interval_s"],
@@ -176,11 +221,16 @@ def install(yes: bool, file: str | None, **options: Any) -> int:
     for name, text in units(site, site.state / "runs", "auto").items():
         click.echo(f"# ---- file /etc/systemd/system/{name} (not written: see docs/how-to/fleet.md)\n{text}")
     click.echo(f"# ---- lines for slurm.conf, on every node, then 'scontrol reconfigure'\n{slurm_lines(site)}")
+    edit = conf.planned(Path(slurm_conf), slurm_lines(site).splitlines()) if slurm_conf else None
+    if edit:
+        click.echo(f"# ---- {edit.file}\n" + "\n".join(map(safe, edit.diff() or ["# It has these lines already."])))
     if not yes:
         click.echo("# Nothing was written. Type it again with --yes, on every node.")
         return 0
     write_scripts(site)
     click.echo(f"# Written: {', '.join(scripts(site))} in {site.folder}")
+    if edit and edit.diff():
+        click.echo(f"# Written: {edit.file}; what it was: {conf.write(edit).name}. Now type: scontrol reconfigure")
     return 0
 
 

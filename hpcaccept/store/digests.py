@@ -22,7 +22,7 @@ def digests_of(folder: RunFolder) -> dict[str, str]:
     Raises:
         OSError: a file cannot be read.
     """
-    return {str(file.relative_to(folder.path)): _sha256(file) for file in _files(folder)}
+    return {str(file.relative_to(folder.path)): digest_of(file) for file in _files(folder)}
 
 
 def changed(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
@@ -44,7 +44,8 @@ def _files(folder: RunFolder) -> Iterator[Path]:
         yield from sorted(f for f in (folder.path / part).rglob("*") if f.is_file() and not f.is_symlink())
 
 
-def _sha256(file: Path) -> str:
+def digest_of(file: Path) -> str:
+    """SHA-256 of a file, in hexadecimal. Raises OSError where it cannot be read."""
     digest = hashlib.sha256()
     with file.open("rb") as source:
         while block := source.read(_BLOCK_BYTES):

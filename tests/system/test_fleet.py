@@ -52,10 +52,11 @@ class Fleet:
             "node-check", "install", "--yes", "--folder", str(self.site), "--config", str(self.site / "node-check.toml"),
             # /dev/shm is each node's own.
             "--state-dir", "/dev/shm/node-check", "--log", str(self.site / "log"), "--interval", "10",
+            "--slurm-conf", str(self.cluster.folder / "slurm.conf"), "--prometheus", str(self.site / "health.prom"),
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        lines = done.stdout.partition("lines for slurm.conf")[2].splitlines()
-        self.cluster.configure(*(line for line in lines if "=" in line), "HealthCheckInterval=5")
+        assert "Now type: scontrol reconfigure" in done.stdout
+        self.cluster.configure("HealthCheckInterval=5")
 
     def type(self, *words: str) -> subprocess.CompletedProcess[str]:
         return command(*words, env=self.env)

@@ -21,7 +21,7 @@ from hpcaccept import __version__
 from hpcaccept.app.commit import WRITTEN, commit_of
 
 ROOT = Path(__file__).parents[2]
-SHARED = ("azure", "baselines", "docs", "enroot", "sbatch")
+SHARED = ("azure", "baselines", "docs", "enroot", "monitoring", "sbatch")
 
 
 def said_by(*words: str | Path, cwd: Path = ROOT, env: dict[str, str] | None = None, code: int = 0) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from hpcaccept.app.node_check.look import Look
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from hpcaccept.model.node_check import Deep, Item
 
 PART = "deep"
+#: The fact that says when it was measured, ISO 8601 in UTC.
+MEASURED_AT = "deep_at"
 _REMEDY = "Run it while the node is idle, or by its timer: hpcaccept node-check --deep"
 #: A result of the future is one of a clock that was wrong; a little is the difference of two reads.
 _AHEAD_S = 60.0
@@ -31,10 +34,19 @@ def look(asked: Asked, folder: Path, now: float) -> Look:
         return Look([_unknown(f"the cached result cannot be read: {fault}")] if asked.expected.deep else [])
     if deep is None:
         return Look([_unknown("there is no cached result")] if asked.expected.deep else [])
-    found = Look(facts={"deep": f"{deep.verdict}, {show_duration(max(0.0, now - deep.at))} ago, {deep.run}"})
+    said = f"{deep.verdict}, {show_duration(max(0.0, now - deep.at))} ago, {deep.run}"
+    found = Look(facts={"deep": said, MEASURED_AT: _written(deep.at)})
     if item := _item(asked, deep, now):
         found.items.append(item)
     return found
+
+
+def _written(at: float) -> str:
+    """ISO 8601; a damaged number is none that a clock shows."""
+    try:
+        return datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="seconds")
+    except (OverflowError, ValueError, OSError):
+        return ""
 
 
 def _item(asked: Asked, deep: Deep, now: float) -> Item | None:

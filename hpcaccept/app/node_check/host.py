@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from hpcaccept.app.node_check.look import Look
 from hpcaccept.app.node_check.one_node import broken, judged
-from hpcaccept.measure.host import host
+from hpcaccept.measure.host import host, hyperv
 from hpcaccept.model.check import Unavailable
 from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import at_least, at_most
@@ -58,6 +58,7 @@ def look(asked: Asked) -> Look:
         "kernel": host.kernel(),
         "os": host.os_release(asked.root),
         "boot_id": host.boot_id(asked.root),
+        **({"physical_host": below} if (below := hyperv.physical_host(asked.root)) else {}),
         "cpu_model": host.cpu_model(asked.root),
     }
     found.items += [*_processors(asked), *_memory(asked), *_raid(asked.root), *_nvme(asked.root), *_clock(asked)]

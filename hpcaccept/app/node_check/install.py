@@ -1,4 +1,4 @@
-"""The scripts that Slurm starts, and the lines for slurm.conf that name them. Shown first; only scripts are written, slurm.conf is the site's.
+"""The scripts that Slurm starts, and the lines for slurm.conf that name them. Shown first, then written; ``slurm_conf`` has what becomes of the site's file.
 
 Prolog and Epilog start no Slurm command: the exit code drains (https://slurm.schedmd.com/prolog_epilog.html, 25.05). slurmd ignores the exit
 code of HealthCheckProgram, so that script drains itself, once, and only a node that nobody has drained. Slurm gives "Prolog error" or
@@ -33,6 +33,7 @@ class Site:
         scontrol: path of the program, for the health check.
         slurm_conf: that it reads; empty: the usual one.
         interval_s: between two health checks.
+        metrics: what the health check writes for monitoring; None: nothing.
     """
 
     folder: Path = FOLDER
@@ -44,6 +45,7 @@ class Site:
     scontrol: str = "/usr/bin/scontrol"
     slurm_conf: str = ""
     interval_s: int = 300
+    metrics: Path | None = None
 
     def command(self, phase: str) -> str:
         """One line of shell: the gate of a phase. It ends itself after 8 s; timeout is for a start-up that hangs."""
@@ -51,6 +53,8 @@ class Site:
             "timeout", "-k", "1", "10", self.python, "-m", "hpcaccept", "node-check", "--nhc", "--phase", phase,
             "--config", str(self.config), "--state-dir", str(self.state), "--on-unknown", self.on_unknown,
         ]  # fmt: skip
+        if self.metrics and phase == "health":
+            words += ["--prometheus", str(self.metrics)]
         return shlex.join(words)
 
 

@@ -1,4 +1,8 @@
-"""A verdict as lines: for NHC's log, for the node problem detector (which keeps 80 bytes of the first), for a drain's reason."""
+"""A verdict as lines: for NHC's log, for the node problem detector, for a drain's reason. ASCII alone.
+
+The node problem detector reads 4 KiB and cuts them at ``max_output_length`` bytes (80 unless it is told otherwise), wherever that is: half of a character would be no text
+any more (pkg/custompluginmonitor/plugin/plugin.go, 1.37). Its states are the exit codes 0 and 1; every other is unknown.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,10 @@ if TYPE_CHECKING:
 
 def lines_of(gate: Gate) -> Iterator[str]:
     """The verdict with its first finding, then each finding and what to do about it, what moved during the job, and a reason for a drain."""
+    return (line.replace("→", "->").encode("ascii", "backslashreplace").decode() for line in _lines(gate))
+
+
+def _lines(gate: Gate) -> Iterator[str]:
     first = f": {safe(gate.reason)}" if gate.reason else ""
     yield f"hpcaccept {gate.verdict.replace('_', ' ')}{first}"
     for item in gate.items:

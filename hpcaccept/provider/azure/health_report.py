@@ -7,10 +7,12 @@ the caller needs the role Impact Reporter.
 from __future__ import annotations
 
 import datetime as dt
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hpcaccept.errors import UsageError, nearest
+from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.provider.azure.requests import Request
 
 if TYPE_CHECKING:
@@ -52,6 +54,36 @@ CATEGORIES = {
     "Reboot": "Resource.Hpc.Reboot",
     **{name: f"Resource.Hpc.Unhealthy.{name}" for name in _UNHEALTHY},
 }
+#: Code of a finding → what Azure calls it, where the two mean the same; see ``category_of``.
+_BY_CODE = {
+    FindingCode.GPU_MISSING: "HpcMissingGpu",
+    FindingCode.GPU_LOST: "XID79FallenOffBus",
+    FindingCode.GPU_NO_ANSWER: "UnhealthyGPUNvidiasmi",
+    FindingCode.MEMORY_WORN: "HpcRowRemapFailure",
+    FindingCode.NVLINK_DOWN: "NvLink",
+    FindingCode.NVLINK_ERRORS: "NvLink",
+    FindingCode.PORT_DOWN: "IBPortDown",
+    FindingCode.RAIL_SLOW: "IBPerformance",
+}
+#: Check whose rate is too low → the same; by whichever question.
+_BY_CHECK = {
+    "memory_bandwidth": "GPUMemoryBWFailure",
+    "ib_write_bw": "IBPerformance",
+    "stream": "CPUPerformance",
+    "dgemm": "CPUPerformance",
+}
+_BY_XID = {
+    48: "XID48DoubleBitECC",
+    79: "XID79FallenOffBus",
+    94: "XID94ContainedECCError",
+    95: "XID95UncontainedECCError",
+}
+_OF_RATES = frozenset(
+    {FindingCode.PEERS_SLOW, FindingCode.FLOOR_BELOW, FindingCode.BASELINE_BELOW, FindingCode.PAST_SLOW}
+)
+#: What has no word of its own.
+GENERIC = "HpcGenericFailure"
+_XID = re.compile(r"(?<!S)Xid (\d{1,6})\b")
 #: What may be told of the part: option → key of Azure.
 DETAILS = {
     "manufacturer": "Manufacturer",
@@ -90,6 +122,23 @@ class Insight:
     def repaired(self) -> bool:
         """True where Azure has taken the machine out of service; an answer that nobody knows is not that."""
         return self.code == "NodeRemovedFromService"
+
+
+def category_of(code: FindingCode | None, check: str, variant: str) -> str:
+    """Short name of the impact category of a FAIL; ``GENERIC`` where Azure has no word that means the same.
+
+    Args:
+        code: of the finding.
+        check: that found it, without its label.
+        variant: of its metric; an Xid is told by its number.
+    """
+    if xid := _XID.search(variant):
+        return _BY_XID.get(int(xid[1]), "GpuXIDError")
+    if check == "dcgm_diag" and code is FindingCode.TOOL_FAULT:
+        return "HpcGpuDcgmDiagFailure"
+    if code in _BY_CODE:
+        return _BY_CODE[code]
+    return _BY_CHECK.get(check, GENERIC) if code in _OF_RATES else GENERIC
 
 
 def body_of(

@@ -19,7 +19,7 @@ from hpcaccept.units import show
 Floats = npt.NDArray[np.float64]
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from hpcaccept.judge.statistics.aggregate import Values
     from hpcaccept.model.history import Past
@@ -49,10 +49,32 @@ class _Like:
     center: float
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """The plots of one verdict.
+
+    Attributes:
+        others: symbol that draws all values; the page has it once for many.
+        figures: drawing and what it says: the value among the others, and where there is a past over the runs.
+    """
+
+    others: Markup
+    figures: tuple[tuple[Markup, str], ...]
+
+
 class Gallery:
     """Cards of bad subjects. Open while a page is made: distributions are drawn once and shared by the plots that need them."""
 
-    def __init__(self, values: Sequence[Values], table: VerdictTable, fleet: Fleet, past: Past | None) -> None:
+    def __init__(
+        self,
+        values: Sequence[Values],
+        table: VerdictTable,
+        fleet: Fleet,
+        past: Past | None,
+        words: Callable[[str], str] = str,
+    ) -> None:
+        """Nothing is drawn yet. ``words`` is what each text of a plot goes through, such as a redaction."""
+        self._words = words
         self._values = {column.key: column for column in values}
         self._bands = _bands(table)
         self._marks = _marks(table, fleet)
@@ -126,34 +148,44 @@ class Gallery:
         )
 
     def _plots(self, verdict: Verdict, number: int | None) -> Markup:
-        if verdict.value is None or number is None or not math.isfinite(verdict.value):
+        drawn = self.drawn(verdict, number)
+        if drawn is None:
             return Markup("")
+        figures = [tag("figure", drawing, tag("figcaption", text)) for drawing, text in drawn.figures]
+        return tag("div", joined(figures), class_="plots")
+
+    def drawn(self, verdict: Verdict, number: int | None) -> Drawn | None:
+        """The plots of a verdict; None where there is nothing to draw.
+
+        Args:
+            verdict: with a value.
+            number: of its subject in the fleet; None: nothing was measured there.
+        """
+        if verdict.value is None or number is None or not math.isfinite(verdict.value):
+            return None
         group = int(self._fleet.group[number])
         like = self.draw(verdict.key, group)
         if like is None or len(like.values) < 2:
-            return Markup("")
+            return None
         limits = (verdict.limit.lower, verdict.limit.upper) if verdict.limit else (None, None)
         where = place_of(int((like.values < verdict.value).sum()), int((like.values > verdict.value).sum()))
         text = f"{show(verdict.value, verdict.unit)}, {where} of {len(like.values):,}; median {show(like.center, verdict.unit)}"
         label = f"{verdict.key}: {text}" + (f"; expected {describe(verdict.limit)}" if verdict.limit else "")
         band = self._bands.get((verdict.key, number))
-        among = plots.distribution(like.ident, like.scale, verdict.value, limits, like.center, band, label)
+        among = plots.distribution(like.ident, like.scale, verdict.value, limits, like.center, band, self._words(label))
         words = [text, f"baseline {_band_text(band, verdict.unit)}" if band else ""]
-        return tag(
-            "div",
-            tag("figure", among, tag("figcaption", "; ".join(word for word in words if word))),
-            self._over_runs(verdict, self._fleet.subjects[number]),
-            class_="plots",
-        )
+        past = self._over_runs(verdict, self._fleet.subjects[number])
+        figures = ((among, self._words("; ".join(word for word in words if word))), *([past] if past else []))
+        return Drawn(plots.symbol(like.ident, like.values, like.scale), figures)
 
-    def _over_runs(self, verdict: Verdict, subject: MeasuredSubject) -> Markup:
+    def _over_runs(self, verdict: Verdict, subject: MeasuredSubject) -> tuple[Markup, str] | None:
         past, place = self._past, self._past_subject.get(subject_id(subject))
         if past is None or place is None or verdict.key not in past.values or verdict.value is None:
-            return Markup("")
+            return None
         values = past.values[verdict.key][:, place].tolist()
         known = [value for value in values if math.isfinite(value)]
         if not known:
-            return Markup("")
+            return None
         changes = [
             number
             for number in range(1, len(past.runs))
@@ -163,8 +195,8 @@ class Gallery:
         text = f"median of {counted(len(known), 'earlier run')} {show(middle, verdict.unit)}"
         if middle:
             text += f", now {(verdict.value / middle - 1) * 100:+.1f} %"
-        drawing = plots.over_runs(values, verdict.value, changes, f"{verdict.key} over runs: {text}")
-        return tag("figure", drawing, tag("figcaption", text))
+        label = self._words(f"{verdict.key} over runs: {text}")
+        return plots.over_runs(values, verdict.value, changes, label), self._words(text)
 
 
 def measured_subjects(bad: Sequence[Verdict]) -> dict[Subject, list[Verdict]]:

@@ -266,7 +266,7 @@ def test_the_version_file_of_torch_is_read_without_torch(text: str, found: dict[
 
 def test_what_names_one_machine_may_differ_and_versions_may_not() -> None:
     assert Identity.unique_facts is UNIQUE_FACTS
-    assert {"hostname", "boot_id", "gpu_uuid", "gpu_serial"} <= UNIQUE_FACTS
+    assert {"hostname", "boot_id", "gpu_uuid", "gpu_serial", "physical_host"} <= UNIQUE_FACTS
     assert not UNIQUE_FACTS & {"driver", "kernel", "torch", "vbios", "gpu_model"}
 
 
@@ -312,3 +312,10 @@ def test_no_program_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
     SoloContext(Identity()).run()
+
+
+def test_the_machine_below_a_vm_is_a_fact(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpcaccept.measure.host.hyperv.physical_host", lambda: "BN9300-1")
+    ctx = SoloContext(Identity())
+    ctx.check.measure(ctx)
+    assert ctx.facts["physical_host"] == "BN9300-1"

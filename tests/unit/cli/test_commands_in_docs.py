@@ -212,6 +212,7 @@ _NEEDS_MORE = {
 #: Names of the pages → what the test has made.
 _MADE = {
     "RUN": "run1", "RUN_A": "run1", "RUN_B": "run2", "LAST_WEEK": "run1", "TONIGHT": "run2", "NODE": "node0", "FILE": "here.key",
+    "NODE:gpu3": "node0:gpu0", "BUNDLE": "bundle.tgz", "OLD": "old.json", "NEW": "new.json", "key.pub": "here.key.pub",
     "/var/lib/node_exporter/textfile/hpcaccept.prom": "hpcaccept.prom", "/tmp/runs": "runs",
     "REGISTRY/hpcaccept@sha256:": f"registry.example/hpcaccept@sha256:{'0' * 64}", "REG/hpcaccept@sha256:": f"registry.example/hpcaccept@sha256:{'0' * 64}",
 }  # fmt: skip
@@ -260,6 +261,9 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("baseline", "learn", "run1"),
         ("baseline", "learn", "run2"),
         ("certificate", "keygen", "--key", "here.key"),
+        ("certificate", "create", "run1", "--key", "here.key", "--output", "old.json"),
+        ("certificate", "create", "run2", "--key", "here.key", "--output", "new.json"),
+        ("bundle", "run1", "--node", "node0", "--key", "here.key", "--out", "bundle.tgz"),
     ):
         assert main(words) in (0, 3), words
     return tmp_path

@@ -59,6 +59,11 @@ READ: dict[str, tuple[list[str], set[int]]] = {
     "made/a.h5": (["baseline", "diff", "made/a.h5", "made/a.h5"], {2, 3}),
     "made/h/000001.h5": (["history", "show", "--history", "made/h"], {3}),
     "made/c.json": (["certificate", "verify", "made/c.json"], {2, 3}),
+    "made/d.json": (["certificate", "diff", "made/d.json", "made/d.json"], {2, 3}),
+    "made/b.tgz": (["bundle", "--verify", "made/b.tgz"], {2, 3}),
+    # An empty file, and lines that are none, are a slurm.conf without settings.
+    "made/slurm.conf": (["node-check", "install", "--slurm-conf", "made/slurm.conf"], {0, 2}),
+    "runs/run1/certificate.json": (["bundle", "run1", "--node", "node1", "--out", "b.tgz"], {0}),
     "made/s.toml": (["submit", "--suite", "made/s.toml", "--launcher", "local", "--dry-run"], {2}),
     "made/l.csv": (["baseline", "import", "made/l.csv", "--model", "x", "--baselines-dir", "made/b"], {2, 3}),
 }

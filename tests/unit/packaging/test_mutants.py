@@ -69,7 +69,7 @@ def test_what_the_groups_name_is_there() -> None:
     ("module", "nearest"),
     [
         ("hpcaccept/judge/questions/missing.py", "tests/unit/judge/questions/test_missing.py"),
-        ("hpcaccept/report/redact.py", "tests/unit/app/test_bundle.py"),
+        ("hpcaccept/report/redact.py", "tests/unit/app/bundle/test_pack.py"),
         ("hpcaccept/app/commit.py", "tests/unit/app/test_commit.py"),
     ],
 )

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from support.hyperv import HOST
 
 from hpcaccept.app.node_check import host
 from hpcaccept.app.node_check.look import Asked
@@ -41,6 +42,15 @@ def test_a_node_that_has_what_is_expected_passes_with_values(root: Path) -> None
         "cores", "memory_bytes", "memory_available_share", "raid_disks_missing[md0]", "nvme_dead[nvme0]"
     }  # fmt: skip
     assert all(item.outcome == "PASS" and item.value is not None for item in items)
+
+
+def test_the_machine_below_a_vm_is_a_fact_before_anybody_reboots_it(root: Path) -> None:
+    asked = Asked(Expected(clock=False), "node0", root)
+    assert "physical_host" not in host.look(asked).facts
+    pool = root / "var/lib/hyperv/.kvp_pool_3"
+    pool.parent.mkdir(parents=True)
+    pool.write_bytes(HOST)
+    assert host.look(asked).facts["physical_host"] == "BN9300-1"
 
 
 def test_processors_that_are_off_are_found(root: Path) -> None:

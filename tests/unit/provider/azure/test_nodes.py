@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.azure_fixtures import HOST_KEY as KEY
+from support.hyperv import HOST, POOLS
 
 from hpcaccept.errors import NotUnderstood
 from hpcaccept.provider.azure import nodes
@@ -48,38 +49,6 @@ def test_an_answer_of_another_form_is_no_host_key(answer: Any) -> None:
 def test_a_physical_host_with_other_signs_is_unknown() -> None:
     found = nodes.identified(NODE, said(f"hpcaccept:key {KEY}\nhpcaccept:host x; rm -rf /\nhpcaccept:size \x1b[2J"))
     assert (found.physical_host, found.size) == ("", "")
-
-
-def record(key: bytes, value: bytes) -> bytes:
-    return key.ljust(512, b"\0") + value.ljust(2048, b"\0")
-
-
-HOST = record(b"PhysicalHostName", b"BN9300-1")
-POOLS = {
-    "whole": (
-        record(b"HostName", b"HV1") + HOST + record(b"PhysicalHostNameFullyQualified", b"BN9300-1.x"),
-        "BN9300-1",
-    ),
-    "leftovers": (record(b"PhysicalHostName\0of old", b"ABC\0DEFGH"), "ABC"),
-    "the last of many": (record(b"k", b"v") * 255 + HOST, "BN9300-1"),
-    "twice the same": (HOST * 2, "BN9300-1"),
-    "two hosts": (HOST + record(b"PhysicalHostName", b"OTHER") + HOST, ""),
-    "an empty one among them": (HOST + record(b"PhysicalHostName", b""), ""),
-    "another key only": (record(b"HostName", b"HV1"), ""),
-    "the key as a value": (record(b"HostName", b"PhysicalHostName") + record(b"BN1", b"BN2"), ""),
-    "the key inside a value": (record(b"a", b"\nPhysicalHostName\nBN1"), ""),
-    "empty": (b"", ""),
-    "one byte short": (HOST[:-1], ""),
-    "one byte more": (HOST + b"\0", ""),
-    "text without an end": (b"x" * 2560, ""),
-    "key without an end": (b"PhysicalHostName".ljust(512, b"x") + b"BN1".ljust(2048, b"\0"), ""),
-    "two lines": (record(b"PhysicalHostName", b"BN1\nhpcaccept:size X"), ""),
-    "not ASCII": (record(b"PhysicalHostName", b"BN\xff\xfe1"), ""),
-    "a command": (record(b"PhysicalHostName", b"$(id);`id` -n"), ""),
-    "an escape": (record(b"PhysicalHostName", b"\x1b[2J"), ""),
-    "blanks": (record(b"PhysicalHostName", b" BN1 "), ""),
-    "too many records": (record(b"k", b"v") * 256 + HOST, ""),
-}
 
 
 def physical_host(pool: Path, shell: tuple[str, ...] = ("sh",)) -> str:

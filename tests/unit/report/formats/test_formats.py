@@ -14,10 +14,10 @@ import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client.parser import text_string_to_metric_families
 from support import schema
 from support.big_runs import big_run, judged_run
 from support.builders import AT, H100, baseline, evidence, fleet, judged_run_of, nodes, plan, record, suite
+from support.metric_files import samples_of
 
 from hpcaccept.app.run.conclude import save_report
 from hpcaccept.errors import RunError, UsageError
@@ -35,6 +35,8 @@ from hpcaccept.report.phrases import fold, is_host, place_of, troubles
 from hpcaccept.store.folder import RunFolder
 
 if TYPE_CHECKING:
+    from support.metric_files import Samples
+
     from hpcaccept.model.evidence import Evidence
 
 HOSTILE = '<b>"\\`|\x1b[31m@all]\n'
@@ -196,14 +198,8 @@ def test_cases_have_the_duration_of_their_check() -> None:
 # --- Prometheus -------------------------------------------------------------------------------------------------------
 
 
-def families(found: Evidence) -> dict[str, list[tuple[dict[str, str], float]]]:
-    text = report(found, "prometheus")
-    lines = [line for line in text.splitlines() if line.startswith("# TYPE")]
-    assert len(lines) == len(set(lines)) > 5
-    parsed = {family.name: family for family in text_string_to_metric_families(text)}
-    assert all(family.documentation and family.type == "gauge" for family in parsed.values())
-    assert all(sample.timestamp is None for family in parsed.values() for sample in family.samples)
-    return {name: [(dict(s.labels), s.value) for s in family.samples] for name, family in parsed.items()}
+def families(found: Evidence) -> Samples:
+    return samples_of(report(found, "prometheus"))
 
 
 def test_monitoring_gets_the_run_its_nodes_and_its_figures() -> None:
@@ -212,7 +208,7 @@ def test_monitoring_gets_the_run_its_nodes_and_its_figures() -> None:
     accepted = {labels["node"]: value for labels, value in found["hpcaccept_node_accepted"]}
     assert accepted == {"node0": 1, "node1": 1, "node2": 0, "node3": 1}
     assert sum(value for _, value in found["hpcaccept_run_nodes"]) == 4
-    assert {labels["stat"]: value for labels, value in found["hpcaccept_figure"]} == {
+    assert {labels["stat"]: value for labels, value in found["hpcaccept_figure_flop_per_second"]} == {
         "min": 50,
         "median": 100,
         "max": 100,

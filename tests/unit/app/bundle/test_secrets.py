@@ -14,7 +14,7 @@ import pytest
 from support.builders import H100, nodes, record
 from support.finished_runs import finished_ranks, gpu_run
 
-from hpcaccept.app.bundle import make_bundle
+from hpcaccept.app.bundle.pack import Extras, fault_named, make_bundle
 from hpcaccept.model.job import JobRef
 from hpcaccept.report.redact import Redactor
 
@@ -204,7 +204,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         text = "\n".join(form.format(one) for one in (*(text for text, _ in KINDS.values()), *NEEDED))
         (folder.outputs("00") / f"tool{number}.r000002.out").write_text(text)
     (folder.outputs("00") / "tool.r000002.json").write_text(json.dumps({"a": [named, {everything: 1.5}]}))
-    made = make_bundle(folder, "node2", place, place / "none", place / "b.tar.gz")
+    made = make_bundle(folder, fault_named("node2"), place, place / "none", place / "b.tar.gz")
     return {path.partition("/")[2]: text for path, text in made.texts.items()}
 
 
@@ -300,7 +300,11 @@ def test_a_node_that_is_slower_than_its_peers_is_seen_again_with_enough_of_them(
     tmp_path: Path, gpus: int, count: int
 ) -> None:
     folder = slow_run(tmp_path, gpus)
-    words = again(make_bundle(folder, "node2", tmp_path / "none", tmp_path / "none", tmp_path / "b.tgz", True).texts)
+    words = again(
+        make_bundle(
+            folder, fault_named("node2"), tmp_path / "none", tmp_path / "none", tmp_path / "b.tgz", Extras(True)
+        ).texts
+    )
     assert option(words, "--nodes") == str(count)
     named = option(words, "--nodelist").split(",")
     assert named[0] == "node2"
@@ -310,5 +314,7 @@ def test_a_node_that_is_slower_than_its_peers_is_seen_again_with_enough_of_them(
 
 def test_a_number_that_is_wrong_by_itself_needs_no_partner(tmp_path: Path) -> None:
     folder = gpu_run(tmp_path, wrong="node2")
-    words = again(make_bundle(folder, "node2", tmp_path / "none", tmp_path / "none", tmp_path / "b.tgz").texts)
+    words = again(
+        make_bundle(folder, fault_named("node2"), tmp_path / "none", tmp_path / "none", tmp_path / "b.tgz").texts
+    )
     assert (option(words, "--nodes"), option(words, "--nodelist")) == ("1", "node2")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.finished_runs import gpu_run
 
 from hpcaccept.app.azure.report_host import write_down
-from hpcaccept.app.bundle import make_bundle
+from hpcaccept.app.bundle.pack import Extras, fault_named, make_bundle
 from hpcaccept.cli import main
 from hpcaccept.errors import UsageError
 from hpcaccept.report.redact import Redactor
@@ -135,7 +135,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     (outputs / "burn.r000002.core").write_bytes(b"\x7fELF\x00token=BIN4RY")
     (outputs / "burn.r000002.link").symlink_to("/etc/passwd")
     file = place / "bundle.tar.gz"
-    made = make_bundle(folder, "node2", place, place / "no-history", file)
+    made = make_bundle(folder, fault_named("node2"), place, place / "no-history", file)
     assert file.stat().st_mode & 0o777 == 0o600
     assert list(made.left_out) == ["outputs/00/burn.r000002.core"]
     with tarfile.open(file) as archive:
@@ -195,7 +195,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
 def test_a_node_of_another_run_is_a_mistake(tmp_path: Path) -> None:
     folder = gpu_run(tmp_path)
     with pytest.raises(UsageError, match="has no node"):
-        make_bundle(folder, "other", tmp_path, tmp_path, tmp_path / "x.tar.gz")
+        make_bundle(folder, fault_named("other"), tmp_path, tmp_path, tmp_path / "x.tar.gz")
     assert not list(tmp_path.glob("*.tar.gz"))
 
 
@@ -238,7 +238,7 @@ def test_every_file_of_a_bundle_with_secrets_in_every_text_can_be_read(tmp_path:
         lines.append(json.dumps(thing))
     journal.write_text("\n".join(lines) + "\n")
     (folder.path / "run.h5").unlink(missing_ok=True)
-    found = make_bundle(folder, "node2", tmp_path / "none", tmp_path / "none", tmp_path / "b.tar.gz")
+    found = make_bundle(folder, fault_named("node2"), tmp_path / "none", tmp_path / "none", tmp_path / "b.tar.gz")
     for path, text in found.texts.items():
         for secret in (*PLANTED.values(), "alice@corp"):
             assert secret.lower() not in text.lower(), (path, secret)
@@ -252,7 +252,9 @@ def test_what_was_reported_to_azure_goes_along(tmp_path: Path) -> None:
     folder = gpu_run(tmp_path)
     body = {"properties": {"impactCategory": "Resource.Hpc.Unhealthy.MissingIB", "impactDescription": "as node1 saw"}}
     report = write_down(tmp_path, "node2", body)
-    made = make_bundle(folder, "node2", tmp_path, tmp_path / "none", tmp_path / "b.tgz", azure_report=report.file)
+    made = make_bundle(
+        folder, fault_named("node2"), tmp_path, tmp_path / "none", tmp_path / "b.tgz", Extras(azure_report=report.file)
+    )
     (text,) = (text for path, text in made.texts.items() if path.endswith("/guest-health-report.json"))
     found = json.loads(text)
     assert found["identity"] == report.identity
@@ -264,5 +266,12 @@ def test_what_was_reported_to_azure_goes_along(tmp_path: Path) -> None:
 def test_a_report_of_another_node_is_refused(tmp_path: Path, node: str) -> None:
     folder, report = gpu_run(tmp_path), write_down(tmp_path, node, {})
     with pytest.raises(UsageError, match="expected node2"):
-        make_bundle(folder, "node2", tmp_path, tmp_path / "none", tmp_path / "b.tgz", azure_report=report.file)
+        make_bundle(
+            folder,
+            fault_named("node2"),
+            tmp_path,
+            tmp_path / "none",
+            tmp_path / "b.tgz",
+            Extras(azure_report=report.file),
+        )
     assert not (tmp_path / "b.tgz").exists()
