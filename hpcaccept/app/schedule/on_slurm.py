@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import os
+import re
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -37,6 +38,11 @@ _OWN = {
 }  # fmt: skip
 #: For so long Slurm may take to end a job; its KillWait is 30 s as a rule.
 _END_S = 60.0
+#: Slurm refuses to start a job again within the second in which it ended it ("Job credential revoked"), and the job fails.
+_APART_S = 3
+#: Of a job that a node which had been silent did not start: by then another node may have run it to its end.
+_LAUNCH_FAILED = "launch failed requeued held"
+_RESTARTS = re.compile(r"\bRestarts=(\d+)")
 #: Characters of a comment that any accounting takes.
 _MOST_COMMENT = 250
 
@@ -80,16 +86,20 @@ class OnSlurm:
         number = active[0][0] if active else job.standing.job
         status = launch.load(_LAUNCHER).status(JobRef(_LAUNCHER, number))
         if status.state in ("pending", "stuck"):
+            if _LAUNCH_FAILED in status.detail.replace("_", " ") and start_files.ended(job.record.folder, key) == 0:
+                return Seen("ended", 0)
             return Seen("pending", text=f"job {number}: {status.detail}")
         if status.state == "running":
             node = _node(number)
             return Seen("running", text=f"job {number}{f' on {node}' if node else ''}", machine=node)
-        code = start_files.ended(job.record.folder, key)
+        code = _exit_status(job, key, number)
         if status.state == "node_fail" or status.detail.startswith("PREEMPTED"):
             return Seen("lost", text=f"job {number}: {status.sentence or status.detail}")
         if code is not None and status.state in ("ended", "failed", "lost"):
             return Seen("ended", code)
-        if status.state in ("ended", "lost"):
+        if status.state in ("ended", "lost") or (
+            status.state == "failed" and _put_back_and_not_begun(job, key, number)
+        ):
             return Seen("lost", text=f"job {number} left no exit status: {status.detail}")
         return Seen("ended", code, f"job {number}: {status.sentence or status.detail}")
 
@@ -217,6 +227,25 @@ def _node(number: str) -> str:
     return done.stdout.strip() if done.ok else ""
 
 
+def _exit_status(job: Job, key: str, number: str) -> int | None:
+    """What the script has left; None where Slurm has put the job back since, and that start left nothing."""
+    return start_files.ended(job.record.folder, key, least=_restarts(number))
+
+
+def _put_back_and_not_begun(job: Job, key: str, number: str) -> bool:
+    """The last of several starts has ended before its script."""
+    restarts = _restarts(number)
+    last = start_files.begun(job.record.folder, key)
+    return restarts > 0 and (last is None or int(last[0].suffix[1:]) < restarts)
+
+
+def _restarts(number: str) -> int:
+    """How often Slurm has put a job back; 0 where it has forgotten it."""
+    done = ask_slurm(["scontrol", "show", "job", number])
+    found = _RESTARTS.search(done.stdout) if done.ok else None
+    return int(found[1]) if found else 0
+
+
 def _is_held(number: str) -> bool:
     done = ask_slurm(["scontrol", "show", "job", number])
     return done.ok and ("JobHeld" in done.stdout or "requeued_in_held_state" in done.stdout)
@@ -232,7 +261,7 @@ def _put_back(number: str, state: str) -> None:
 
 def _release(number: str, *, due: bool) -> None:
     if due:  # Slurm keeps a requeued job back for two minutes, unless it is given a time
-        ask_slurm(["scontrol", "update", f"jobid={number}", "StartTime=now"])
+        ask_slurm(["scontrol", "update", f"jobid={number}", f"StartTime=now+{_APART_S}"])
     done = ask_slurm(["scontrol", "release", number])
     if not done.ok:
         raise LaunchError(f"scontrol release {number}: {done.stderr.strip()[:300]}.")
