@@ -713,16 +713,26 @@ def isolate(
 
 @azure.command()
 @_config
+@click.option(
+    "--node",
+    default="",
+    metavar="NAME",
+    help="Node that is asked, where the one that the run was begun on is gone: what it has left is judged.",
+)
 @_folder
-def wait(config: Path, allow_ssh_from: tuple[str, ...], folder: Path | None) -> int:
+def wait(config: Path, allow_ssh_from: tuple[str, ...], node: str, folder: Path | None) -> int:
     """Come back to a run of submit, nccl or isolate whose connection was lost or whose client was killed, and bring it here.
 
     The exit code is that of the run, as if it had never been left.
     """
     from hpcaccept.app.azure import remote_run
+    from hpcaccept.app.azure.hosts import read_nodes
+    from hpcaccept.app.azure.report_host import node_called
 
     place = folder or Path(_cluster(config, allow_ssh_from).name)
-    return _come(remote_run.come_back(place / "ssh_config", place, _again(config, folder), _say))
+    if node:
+        node_called(read_nodes(place), node)
+    return _come(remote_run.come_back(place / "ssh_config", place, _again(config, folder), _say, node))
 
 
 def _ready_nodes(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,7 +90,7 @@ def must_be_free(place: Path, again: str) -> None:
     if begun:
         raise RunError(
             f"A run that was begun on {begun.head} at {begun.at} ({begun.command}) has not come here yet: a second one beside it would disturb both.",
-            f"Bring it here: {again}. If its nodes are gone for good: rm {place / NOTE}",
+            f"Bring it here: {again}. If {_gone(place)}",
         )
 
 
@@ -151,8 +151,15 @@ def start(
     return _followed(begun, command, config, place, again, say)
 
 
-def come_back(config: Path, place: Path, again: str, say: Callable[[str], None]) -> Ended:
+def come_back(config: Path, place: Path, again: str, say: Callable[[str], None], node: str = "") -> Ended:
     """Wait for the run that was begun, and bring it here.
+
+    Args:
+        config: of ssh.
+        place: as for ``start``.
+        again: as for ``start``.
+        say: is told each line.
+        node: that is asked instead of the one that it was begun on, which is gone: what their folder has is judged.
 
     Raises:
         UsageError: none was begun that has not come here already.
@@ -162,6 +169,7 @@ def come_back(config: Path, place: Path, again: str, say: Callable[[str], None])
     begun = _read(place)
     if begun is None:
         raise UsageError(f"{place} knows of no run that has not come here yet.")
+    begun = replace(begun, head=node) if node else begun
     until = datetime.fromisoformat(begun.at).timestamp() + BEGIN_S
     while not (run := _run_of(begun, config, place, again)):
         if time.time() >= until:
@@ -206,10 +214,12 @@ def _run_of(begun: Begun, config: Path, place: Path, again: str) -> str | None:
     try:
         there = runs_in(begun.folder, begun.head, config)
     except LaunchError as fault:
-        raise LaunchError(
-            fault.message, f"Try again: {again}. If its nodes are gone for good: rm {place / NOTE}"
-        ) from None
+        raise LaunchError(fault.message, f"Try again: {again}. If {_gone(place)}") from None
     return next((name for name in reversed(there) if name not in begun.before), None)
+
+
+def _gone(place: Path) -> str:
+    return f"that node is gone for good: --node NAME asks another one; if all are: rm {place / NOTE}"
 
 
 def _read(place: Path) -> Begun | None:

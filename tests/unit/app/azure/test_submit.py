@@ -160,6 +160,23 @@ def test_a_run_whose_connection_was_lost_is_come_back_to_and_nothing_is_begun_be
     assert main(["azure", "submit", CONFIG, "--shared", "/shared"]) == 1
 
 
+def test_where_the_first_node_is_gone_another_one_is_asked_for_what_it_has_left(
+    calls: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ENDED", "255")
+    assert main(["azure", "submit", CONFIG, "--shared", "/shared"]) == 3
+    program = Path("bin/ssh")
+    gone = SSH.replace("for last", 'for word; do [ "$word" != vm-0 ] || exit 255; done\nfor last', 1)
+    program.write_text(gone)
+    assert main(["azure", "wait", CONFIG]) == 3
+    assert "--node NAME asks another one" in capsys.readouterr().err
+    assert main(["azure", "wait", CONFIG, "--node", "vm-9"]) != 0
+    monkeypatch.setenv("ENDED", "3")
+    assert main(["azure", "wait", CONFIG, "--node", "vm-1"]) == 3
+    assert "Here: h200/runs/20261130-120000-standard-2n-abcd" in capsys.readouterr().out
+    assert main(["azure", "wait", CONFIG]) == 2
+
+
 def test_a_client_that_was_killed_before_anything_began_is_told_so(
     calls: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
