@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hpcaccept.app.schedule.job import Job
     from hpcaccept.model.schedule.entry import Added
     from hpcaccept.model.schedule.recipe import Recipe
+    from hpcaccept.transport.process import Done
 
 _LAUNCHER = "slurm"
 #: Options of sbatch that are ours: the record, the time and the log depend on them.
@@ -190,7 +191,7 @@ def _submit(job: Job, key: str) -> str | Failed:
     environ = without_secrets(launch.load(_LAUNCHER).outside_environment(os.environ))
     done = hand_in(submission(job, key), environ)
     if not done.ok:
-        if "Unable to contact" in done.stderr or "timed out" in done.stderr:
+        if _unheard(done):
             raise LaunchError(f"sbatch: {done.stderr.strip()[:300]}.")
         return Failed(f"sbatch refuses it: {done.stderr.strip()[:300]}")
     number = done.stdout.strip().splitlines()[-1].partition(";")[0] if done.stdout.strip() else ""
@@ -255,8 +256,17 @@ def _put_back(number: str, state: str) -> None:
     """Hold what waits, requeue what runs; where requeues are not allowed it is ended, and submitted anew when it is resumed."""
     if state == "PENDING":
         ask_slurm(["scontrol", "hold", number])
-    elif state == "RUNNING" and not ask_slurm(["scontrol", "requeuehold", number]).ok:
-        _scancel(number)
+    elif state == "RUNNING":
+        done = ask_slurm(["scontrol", "requeuehold", number])
+        if _unheard(done):
+            raise LaunchError(f"scontrol requeuehold {number}: {done.stderr.strip()[:300]}.")
+        if not done.ok:
+            _scancel(number)
+
+
+def _unheard(done: Done) -> bool:
+    """Nobody knows whether Slurm has acted: asked again, and no reason for anything else."""
+    return not done.ok and ("Unable to contact" in done.stderr or "timed out" in done.stderr)
 
 
 def _release(number: str, *, due: bool) -> None:

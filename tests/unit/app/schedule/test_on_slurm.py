@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import re
 from dataclasses import replace
@@ -13,7 +14,7 @@ from hpcaccept.app.schedule.clock import Clock
 from hpcaccept.app.schedule.job import Job, Seen
 from hpcaccept.app.schedule.on_slurm import OnSlurm, comment_of, submission
 from hpcaccept.app.schedule.records import Record
-from hpcaccept.errors import UsageError
+from hpcaccept.errors import LaunchError, UsageError
 from hpcaccept.model.schedule.entry import Added
 from hpcaccept.model.schedule.progress import Progress
 from hpcaccept.model.schedule.recipe import Recipe
@@ -110,3 +111,26 @@ def test_a_job_is_not_started_again_in_the_second_in_which_slurm_has_ended_it(mo
     monkeypatch.setattr(on_slurm, "ask_slurm", ask_slurm)
     on_slurm._release("7", due=True)
     assert asked == [["scontrol", "update", "jobid=7", "StartTime=now+3"], ["scontrol", "release", "7"]]
+
+
+@pytest.mark.parametrize(
+    ("said", "cancelled"),
+    [
+        ("Requested operation is presently disabled for job 7", True),
+        ("slurm_requeue error: Socket timed out on send/recv operation", False),
+        ("slurm_requeue error: Unable to contact slurm controller (connect failure)", False),
+    ],
+)
+def test_a_job_is_ended_for_a_pause_where_requeues_are_not_allowed_and_not_where_slurm_was_not_reached(
+    monkeypatch: pytest.MonkeyPatch, said: str, cancelled: bool
+) -> None:
+    asked: list[str] = []
+
+    def ask_slurm(words: list[str]) -> Done:
+        asked.append(words[0])
+        return Done(0, "", "") if words[0] == "scancel" else Done(1, "", f"{said}\n")
+
+    monkeypatch.setattr(on_slurm, "ask_slurm", ask_slurm)
+    with contextlib.nullcontext() if cancelled else pytest.raises(LaunchError):
+        on_slurm._put_back("7", "RUNNING")
+    assert ("scancel" in asked) is cancelled
