@@ -14,6 +14,7 @@ from hpcaccept.cli.finite import FiniteRange
 
 if TYPE_CHECKING:
     from hpcaccept.app.azure.gather import Gathered
+    from hpcaccept.app.azure.remote_run import Ended
     from hpcaccept.app.azure.session import Session
     from hpcaccept.provider.azure.config import Cluster
     from hpcaccept.provider.azure.nodes import Node
@@ -602,32 +603,36 @@ def _body(node: Node, category: str, description: str, begun: str | None, detail
     return body_of(node, category, description, since, now(), details)
 
 
-def _run_options(command: F) -> F:
-    """Where hpcaccept and the runs are on the nodes."""
-    for option in (
-        click.argument("words", nargs=-1, metavar="[-- OPTIONS of hpcaccept submit]"),
-        click.option(
-            "--python",
-            default="python3",
-            show_default=True,
-            metavar="PATH",
-            help="Python with hpcaccept, on every node.",
-        ),
-        click.option(
-            "--shared",
-            required=True,
-            metavar="DIR",
-            help="Folder that all nodes see at this path; runs are kept there.",
-        ),
-    ):
-        command = option(command)
-    return command
+def _run_options(of: str) -> Callable[[F], F]:
+    """Where hpcaccept and the runs are on the nodes, and options of one of its commands."""
+
+    def add(command: F) -> F:
+        for option in (
+            click.argument("words", nargs=-1, metavar=f"[-- OPTIONS of hpcaccept {of}]"),
+            click.option(
+                "--python",
+                default="python3",
+                show_default=True,
+                metavar="PATH",
+                help="Python with hpcaccept, on every node.",
+            ),
+            click.option(
+                "--shared",
+                required=True,
+                metavar="DIR",
+                help="Folder that all nodes see at this path; runs are kept there.",
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return add
 
 
 @azure.command()
 @_config
 @click.option("-s", "--suite", default="", metavar="SUITE", help="A suite's name, or a .toml file here.")
-@_run_options
+@_run_options("submit")
 @_folder
 def submit(
     config: Path,
@@ -646,12 +651,16 @@ def submit(
     Example:
       hpcaccept azure submit mine.toml --suite standard --shared /shared/runs --python /shared/hpcaccept/bin/python
     """
-    return _submitted(config, allow_ssh_from, suite, words, python, shared, folder, nccl=False)
+    from hpcaccept.app.azure import submit as submitting
+
+    cluster, place, nodes = _ready_nodes(config, allow_ssh_from, folder)
+    there, again = submitting.There(python, shared), _again(config, folder)
+    return _come(submitting.submit(cluster, nodes, place / "ssh_config", place, there, suite, words, {}, again, _say))
 
 
 @azure.command()
 @_config
-@_run_options
+@_run_options("submit")
 @_folder
 def nccl(
     config: Path, allow_ssh_from: tuple[str, ...], words: tuple[str, ...], python: str, shared: str, folder: Path | None
@@ -661,21 +670,79 @@ def nccl(
     Collectives over a sweep of sizes, links two nodes at a time, ib_write_bw, ports. Of two or more nodes whose InfiniBand speed is known (ND A100 v4, H100 v5,
     H200 v5), all-reduce and all-to-all of 1 GiB have lower limits that follow from it; NAME/nccl.toml is the suite with them.
     """
-    return _submitted(config, allow_ssh_from, "", words, python, shared, folder, nccl=True)
+    from hpcaccept.app.azure import submit as submitting
+
+    cluster, place, nodes = _ready_nodes(config, allow_ssh_from, folder)
+    there, again = submitting.There(python, shared), _again(config, folder)
+    suite, environment = submitting.nccl_suite(cluster, place), submitting.nccl_environment(cluster)
+    return _come(
+        submitting.submit(cluster, nodes, place / "ssh_config", place, there, suite, words, environment, again, _say)
+    )
 
 
-def _submitted(
+@azure.command()
+@_config
+@click.option(
+    "--run", default="", metavar="RUN", help="Start from what this run of azure submit or azure isolate has shown."
+)
+@_run_options("isolate")
+@_folder
+def isolate(
     config: Path,
     allow_ssh_from: tuple[str, ...],
-    suite: str,
+    run: str,
     words: tuple[str, ...],
     python: str,
     shared: str,
     folder: Path | None,
-    *,
-    nccl: bool,
 ) -> int:
+    """Find out whose fault it is, over the nodes of a cluster; the answer then comes here, and the exit code is its own.
+
+    What is asked (--check, --command, --budget, --until …) are options of hpcaccept isolate, behind --.
+
+    \b
+    Example:
+      hpcaccept azure isolate mine.toml --shared /shared/runs --python /shared/hpcaccept/bin/python -- --check allreduce
+    """
     from hpcaccept.app.azure import submit as submitting
+
+    cluster, place, nodes = _ready_nodes(config, allow_ssh_from, folder)
+    there, again = submitting.There(python, shared), _again(config, folder)
+    return _come(submitting.isolate(cluster, nodes, place / "ssh_config", place, there, run, words, again, _say))
+
+
+@azure.command()
+@_config
+@click.option(
+    "--node",
+    default="",
+    metavar="NAME",
+    help="Node that is asked, where the one that the run was begun on is gone: what it has left is judged.",
+)
+@_folder
+def wait(config: Path, allow_ssh_from: tuple[str, ...], node: str, folder: Path | None) -> int:
+    """Come back to a run of submit, nccl or isolate whose connection was lost or whose client was killed, and bring it here.
+
+    The exit code is that of the run, as if it had never been left.
+    """
+    from hpcaccept.app.azure import remote_run
+    from hpcaccept.app.azure.hosts import read_nodes
+    from hpcaccept.app.azure.report_host import node_called
+
+    place = folder or Path(_cluster(config, allow_ssh_from).name)
+    if node:
+        node_called(read_nodes(place), node)
+    return _come(remote_run.come_back(place / "ssh_config", place, _again(config, folder), _say, node))
+
+
+def _ready_nodes(
+    config: Path, allow_ssh_from: tuple[str, ...], folder: Path | None
+) -> tuple[Cluster, Path, Sequence[Node]]:
+    """The cluster, its folder, and all of its nodes.
+
+    Raises:
+        RunError: fewer are known than were asked for, or one is not identified: who is left out here would be in no report.
+    """
     from hpcaccept.app.azure.hosts import read_nodes
     from hpcaccept.errors import RunError
 
@@ -684,17 +751,24 @@ def _submitted(
     nodes = read_nodes(place)
     unknown = [node.name for node in nodes if not (node.host_key and node.port)]
     if unknown or len(nodes) != cluster.nodes:
-        # What is expected is what was asked for: a node that is left out here would be in no report.
         found = (
             f"{', '.join(unknown)} is not identified"
             if unknown
             else f"{len(nodes)} nodes are known, expected {cluster.nodes}"
         )
         raise RunError(f"{place}: {found}.", f"hpcaccept azure hosts {config}")
-    environment = submitting.nccl_environment(cluster) if nccl else {}
-    suite = submitting.nccl_suite(cluster, place) if nccl else suite
-    there = submitting.There(python, shared)
-    done = submitting.submit(cluster, nodes, place / "ssh_config", place, there, suite, words, environment, _say)
+    return cluster, place, nodes
+
+
+def _again(config: Path, folder: Path | None) -> str:
+    """What comes back to a run."""
+    import shlex
+
+    more = ["--folder", str(folder)] if folder else []
+    return shlex.join(["hpcaccept", "azure", "wait", str(config), *more])
+
+
+def _come(done: Ended) -> int:
     if done.folder:
         _say(f"Here: {done.folder}; again with: hpcaccept report --runs-dir {done.folder.parent} {done.folder.name}")
     return done.code

@@ -163,15 +163,15 @@ def _terminal() -> bool:
 def _show_init(top: Path, recipe: Recipe) -> None:
     from datetime import datetime, timezone
 
-    from hpcaccept.app.schedule.add import Request, preview
+    from hpcaccept.app.schedule.add import Request, preview, top_and_records
     from hpcaccept.app.schedule.recipe_file import recipe_text
-    from hpcaccept.app.schedule.views import content_lines
+    from hpcaccept.app.schedule.views import content_lines, link_of
 
     _say(recipe_text(recipe))
     shown = preview(Request(top, recipe, "here", datetime.now(timezone.utc)))
     _say("# ---- start.sh")
     _say(shown.script)
-    for line in content_lines(shown.contents):
+    for line in content_lines(shown.contents, link_of(recipe.rental, top_and_records(top)[1].all())):
         _complain(line)
 
 
@@ -286,8 +286,8 @@ def _after_add(request: Request, record: Record) -> None:
 
 
 def _show_add(request: Request) -> None:
-    from hpcaccept.app.schedule.add import preview
-    from hpcaccept.app.schedule.views import content_lines, local
+    from hpcaccept.app.schedule.add import preview, top_and_records
+    from hpcaccept.app.schedule.views import content_lines, link_of, local
     from hpcaccept.model.nightly.window import Here
 
     shown = preview(request)
@@ -301,7 +301,7 @@ def _show_add(request: Request) -> None:
     for name in commit.submodules:
         _say(f"submodule {name.strip()}")
     _say(f"begins at {local(request.at, Here())} = {request.at:%Y-%m-%d %H:%M:%S} UTC on {request.place}")
-    for line in content_lines(shown.contents):
+    for line in content_lines(shown.contents, link_of(request.recipe.rental, top_and_records(request.top)[1].all())):
         _say(line)
     from hpcaccept.app.schedule.places import place_of
 

@@ -33,8 +33,15 @@ if word == "deploy":
         print(json.dumps({"refused": fault.error.code if fault.error else str(fault)}))
 else:
     client = ComputeManagementClient(credential, subscription, base_url=url, credential_scopes=["x"])
-    found = client.virtual_machine_scale_set_vms.list(more[0], more[1], **plain)
-    print(json.dumps([each.os_profile.computer_name for each in found]))
+    vms = client.virtual_machine_scale_set_vms
+    if word == "vms":
+        print(json.dumps([each.os_profile.computer_name for each in vms.list(more[0], more[1], **plain)]))
+    elif word == "evict":
+        print(json.dumps(vms.simulate_eviction(*more, **plain)))
+    else:
+        script = {"commandId": "RunShellScript", "script": more[3:]}
+        done = vms.begin_run_command(*more[:3], script, polling_interval=0, **plain).result()
+        print(json.dumps([each.message for each in done.value]))
 """
 
 

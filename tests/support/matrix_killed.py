@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpcaccept.app.matrix import client, here, on_machine
+from hpcaccept.app.matrix import client, here, on_machine, queue
 from hpcaccept.app.matrix.folder import MatrixRun
 from hpcaccept.cli import main
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 #: Lines of the client's journal, and what it does between them; each is killed before and after.
 LINES = ("begun", "starting", "submitted", "attempt", "ended")
 DEEDS = ("prepare", "start", "adopt")
 #: The same of the machine of a cell.
 ON_MACHINE = ("claim", "began", "run", "leave", "over")
+
+
+TESTS = Path(__file__).parents[1]
+
+
+def killed_at(folder: Path, point: str, *words: str, env: Mapping[str, str] | None = None) -> None:
+    """Run hpcaccept so that it is killed at a point."""
+    environ = {**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}", **(env or {})}
+    words = (sys.executable, "-m", "support.matrix_killed", point, *words)
+    done = subprocess.run(words, cwd=folder, env=environ, timeout=120, check=False, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
 
 
 def _die() -> None:
@@ -48,6 +61,7 @@ def arm(point: str) -> None:
     places: dict[str, tuple[Any, str]] = {
         "prepare": (client, "prepare"),
         "start": (here.Here, "start"),
+        "sbatch": (queue, "hand_in"),
         "adopt": (client.Client, "_adopt"),
         "claim": (on_machine, "claim"),
         "run": (on_machine, "run_until"),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support import azure_sdk
 from support.arm_server import SUBSCRIPTION, TOKEN, ArmServer
-from support.azure_fixtures import config_text
+from support.azure_fixtures import CPU_SIZE, config_text
 
 from hpcaccept.cli import main
 
@@ -84,3 +84,30 @@ def test_a_failed_allocation_is_the_same_for_both(
     assert "AllocationFailed" in capsys.readouterr().err
     files = (str(tmp_path / "t1/template.json"), str(tmp_path / "t1/parameters.json"))
     assert sdk(azure, "deploy", "hpcaccept-t1", *files) == {"refused": "DeploymentFailed"}
+
+
+def test_the_sdk_and_hpcaccept_ask_a_vm_for_the_same(azure: ArmServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scripts of Azure's agent and evictions: paths and bodies. Versions of the API are pinned by either."""
+    asked: list[tuple[str, Any]] = []
+    route = azure._route
+
+    def noted(method: str, path: str, query: dict[str, str], body: Any) -> Any:
+        if method == "POST" and path.lower().endswith(("/runcommand", "/simulateeviction")):
+            asked.append((path.lower(), body))
+        return route(method, path, query, body)
+
+    monkeypatch.setattr(azure, "_route", noted)
+    Path("c.toml").write_text(config_text(CPU_SIZE, more="[spot]\nenabled = true\n"))
+    assert main(["azure", "up", "c.toml", "--max-hours", "1", "--no-wait", "--yes"]) == 0
+    assert main(["azure", "hosts", "c.toml"]) == 3, "no agent answers here"
+    path, ours = asked[0]
+    asked.clear()
+    sdk(azure, "run", "hpcaccept-t1", "t1", path.split("/")[-2], *ours["script"])
+    assert asked == [(path, ours)]
+    asked.clear()
+    assert main(["azure", "simulate-eviction", "c.toml", "vm-000001", "--yes"]) == 0
+    sdk(azure, "evict", "hpcaccept-t1", "t1", "0")
+    mine, theirs = asked
+    assert mine[0].replace("/1/simulate", "/0/simulate") == theirs[0]
+    assert not mine[1]
+    assert not theirs[1]

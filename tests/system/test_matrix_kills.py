@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from support.matrix_files import counted, counting_script, hpcaccept, outcomes, report
-from support.matrix_killed import DEEDS, LINES, ON_MACHINE
+from support.matrix_killed import DEEDS, LINES, ON_MACHINE, killed_at
 
 pytestmark = pytest.mark.slow
 TESTS = Path(__file__).parents[1]
@@ -37,14 +37,6 @@ def write(folder: Path, *images: str, parallel: int = 1) -> None:
 def folder(tmp_path: Path) -> Path:
     counting_script(tmp_path)
     return tmp_path
-
-
-def killed_at(folder: Path, point: str, *words: str) -> None:
-    """Run hpcaccept so that it is killed at a point."""
-    env = {**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}"}
-    words = (sys.executable, "-m", "support.matrix_killed", point, *words)
-    done = subprocess.run(words, cwd=folder, env=env, timeout=60, check=False, capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
 
 
 def left(folder: Path) -> list[list[str]]:

@@ -7,15 +7,15 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 from support import matrix_rented, vast_cli
 from support.matrix_files import outcomes, report
+from support.scheduled_tree import tree_with
 from support.vast_machines import Machines
 from support.vast_server import VastServer, vast_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.slow
@@ -38,6 +38,16 @@ limit_s = 60
 [tests.script]
 script = "say.py"
 output = "^{output}$"
+limit_s = 60
+"""
+BRANCH = """
+[content]
+repository = "{repository}"
+branch = "main"
+[tests.branch]
+script = "deep/add.py"
+output = "^twelve$"
+from_content = true
 limit_s = 60
 """
 
@@ -68,13 +78,41 @@ def run(server: VastServer, folder: Path, *words: str, code: int) -> str:
     return done.stdout + done.stderr
 
 
+def started(server: VastServer, folder: Path, options: dict[str, object], *words: str) -> subprocess.Popen[bytes]:
+    """A client that may rent."""
+    given = matrix_rented.words(options, "matrix", "run", "m.toml", "--yes", "--max-usd", "50", *words)
+    env = vast_cli.environment(server.url)
+    return subprocess.Popen(given, cwd=folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 90
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def rentals(server: VastServer) -> int:
+    return len([each for each in server.requests if each.startswith("PUT /api/v0/asks/")])
+
+
 def test_nothing_is_rented_unasked_and_then_the_cheapest_that_fits(market: tuple[VastServer, Path]) -> None:
     server, folder = market
+    files = {"deep/add.py": "print(open('word').read())\n", "word": "twelve"}
+    branch = tree_with(folder / "branch", files)
+    (folder / "m.toml").write_text(FILE.format(output="seven") + BRANCH.format(repository=branch))
     assert "renting spends money: add --yes and --max-usd" in run(server, folder, "run", "m.toml", code=3)
     assert not [each for each in server.requests if each.startswith("PUT")]
     run(server, folder, "run", "m.toml", "--yes", code=2)
 
+    # The client is killed while its machine is rented: the next one takes the rental over.
+    client = started(server, folder, {"small": True})
+    until(lambda: bool(server.ours()))
+    client.send_signal(signal.SIGKILL)
+    client.wait(20)
     said = run(server, folder, "run", "m.toml", "--yes", "--max-usd", "5", code=3)
+    assert "accepting@h100: goes on, attempt 1" in said
+    assert rentals(server) == 1
     found = report(folder)
     assert outcomes(found) == {"accepting@h100": "PASS", "accepting@none": "NOT_RUN"}, said
     cells = {each["id"]: each for each in found["cells"]}
@@ -85,24 +123,40 @@ def test_nothing_is_rented_unasked_and_then_the_cheapest_that_fits(market: tuple
     assert log.read_text() == "seven\n"
 
 
-def test_a_process_that_rents_and_is_killed_leaves_nothing_rented(market: tuple[VastServer, Path]) -> None:
+#: Machine of the matrix → the request at which the process that rents for it is killed.
+KILLS = {
+    "search": ("POST /api/v0/bundles/", "before"),
+    "create": ("PUT /api/v0/asks/N/", "before"),
+    "created": ("PUT /api/v0/asks/N/", "after"),
+    "list": ("GET /api/v1/instances/", "before"),
+    "listed": ("GET /api/v1/instances/", "after"),
+    "increases": ("GET /api/v0/instances/pending-price-increases/", "before"),
+    "charges": ("GET /api/v0/charges/", "before"),
+    "destroy": ("DELETE /api/v0/instances/N/", "before"),
+    "destroyed": ("DELETE /api/v0/instances/N/", "after"),
+    "gone": ("GET /api/v0/instances/N/", "after"),
+}
+
+
+def test_processes_that_rent_and_are_killed_at_any_request_leave_nothing_rented_and_no_cell_runs_twice(
+    market: tuple[VastServer, Path],
+) -> None:
     server, folder = market
-    (folder / "say.py").write_text("import time\ntime.sleep(60)\n")
-    words = ("run", "m.toml", "--yes", "--max-usd", "5", "--machine", "h100")
-    client = subprocess.Popen(
-        matrix_rented.words({"small": True}, "matrix", *words), cwd=folder, env=vast_cli.environment(server.url),
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    end = time.monotonic() + 60
-    while not server.ours():
-        assert time.monotonic() < end
-        time.sleep(0.1)
-    renting = [p for p in psutil.process_iter(["cmdline"]) if "rent" in (p.info["cmdline"] or []) and str(folder) in str(p.info["cmdline"])]  # fmt: skip
-    assert len(renting) == 1
-    renting[0].send_signal(signal.SIGKILL)
-    assert client.wait(60) == 3
-    assert outcomes(report(folder))["accepting@h100"] == "ERROR"
-    while server.ours():
-        assert time.monotonic() < end + 60
-        time.sleep(0.1)
-    assert len([each for each in server.requests if each.startswith("PUT /api/v0/asks/")]) == 1
+    server.start = None
+    tables = ""
+    for number, name in enumerate(KILLS):
+        server.offer(100 + number, num_gpus=1, gpu_name=f"GPU {name}", dph_total=1.9)
+        tables += f'[machines.{name}]\ngpu_model = "GPU {name}"\nusd_per_hour = 3.0\n'
+    file = f'name = "rented"\nreruns = 0\nparallel = {len(KILLS)}\n[images.i]\ncontainer = "me/i:{{cuda}}"\n{tables}[tests.t]\nimports = ["json"]\n'
+    (folder / "m.toml").write_text(file)
+    assert started(server, folder, {"kills": KILLS}).wait(120) == 3
+    expected = {f"i@{name}": "ERROR" for name in KILLS}
+    found = report(folder)
+    assert outcomes(found) == expected
+    assert {each["id"] for each in found["cells"] if "the job ended as lost" in each["reason"]} == set(expected), found
+    # What each has rented its guard destroys.
+    until(lambda: not server.ours())
+    assert rentals(server) == len(KILLS) - 2
+    assert started(server, folder, {}).wait(60) == 3
+    assert outcomes(report(folder)) == expected
+    assert rentals(server) == len(KILLS) - 2

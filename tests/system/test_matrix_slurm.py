@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support import matrix_files, pyxis_image
 from support.matrix_files import counted, hpcaccept, outcomes, report
+from support.matrix_killed import killed_at
 from support.pyxis_stand_in import pyxis_stand_in
 from support.slurm_fixtures import WHY_NOT
 from system.cluster.slurm import VirtualSlurm, find_pyxis
@@ -130,19 +131,23 @@ def test_each_cell_gets_its_verdict_and_a_machine_that_comes_back_gets_its_cells
     assert jobs(slurm) == []
 
 
-def test_a_client_that_is_killed_while_jobs_wait_is_taken_over(site: tuple[VirtualSlurm, Path]) -> None:
+#: The client is killed here, one after the other in one run of three cells: on this machine the lines between are killed too (test_matrix_kills.py).
+POINTS = (
+    "before-sbatch", "after-sbatch", "before-submitted", "after-submitted", "before-adopt", "after-adopt", "before-attempt", "after-attempt",
+)  # fmt: skip
+
+
+def test_clients_killed_at_every_step_of_a_queue_run_each_cell_once(site: tuple[VirtualSlurm, Path]) -> None:
     slurm, folder = site
-    words = [sys.executable, "-m", "hpcaccept", "matrix", "run", "m.toml", "--machine", "hopper,ampere"]
-    client = subprocess.Popen(words, cwd=folder, env={**os.environ, **slurm.env}, stderr=subprocess.PIPE, text=True)
-    assert client.stderr is not None
-    lines = [client.stderr.readline() for _ in range(3)]
-    assert "is submitted" in lines[-1], lines
-    client.send_signal(signal.SIGKILL)
-    client.wait(20)
-    client.stderr.close()
-    done = hpcaccept(folder, "matrix", "run", "m.toml", "--machine", "hopper,ampere", env=slurm.env)
+    words = ("matrix", "run", "m.toml", "--machine", "hopper,ampere")
+    for point in POINTS:
+        killed_at(folder, point, *words, env=slurm.env)
+    done = hpcaccept(folder, *words, env=slurm.env)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert counted(folder) == ["lacking@hopper", "whole@ampere", "whole@hopper"]
+    expected = ["lacking@hopper", "whole@ampere", "whole@hopper"]
+    assert counted(folder) == expected
+    found = {name: outcome for name, outcome in outcomes(report(folder, env=slurm.env)).items() if name in expected}
+    assert found == {"lacking@hopper": "FAIL", "whole@ampere": "PASS", "whole@hopper": "PASS"}
     assert jobs(slurm) == []
 
 

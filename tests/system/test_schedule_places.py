@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -54,8 +55,8 @@ while epoch < 10:
         torch.save(state, "checkpoint.new")
         os.replace("checkpoint.new", "checkpoint.pt")
     print("epoch", epoch, "val_loss", loss.item(), flush=True)
-    if epoch == 5 and os.environ.get("HPCACCEPT_ATTEMPT") == "1":
-        time.sleep(600)  # until it is paused, or its machine is lost
+    if epoch == 5 and "HPCACCEPT_RUN_ID" in os.environ:
+        time.sleep(600)  # until it is paused, or its machine is lost: what goes on from the checkpoint begins behind it
 """
 RECIPE = f"command = '{sys.executable} train.py'\n"
 #: Costs no second of torch: what counts, and waits in its middle.
@@ -118,19 +119,19 @@ def in_the_middle(timer: Timer) -> Standing:
     )
 
 
-def is_paused_and_resumed(timer: Timer, curve: dict[str, str]) -> None:
-    """It stops short of its end, and ends with the curve of one that never did."""
+def is_paused_and_resumed(timer: Timer, curve: dict[str, str], later_s: float = 0.0) -> None:
+    """It stops short of its end, and ends with the curve of one that never did; by a clock that is so much ahead."""
     in_the_middle(timer)
     timer.ask("pause")
     timer.until(lambda standing: standing.state == "paused")
     assert len(losses(timer.latest().file("work/losses.csv"))) == 5
-    timer.ask("resume")
-    found = timer.until(lambda standing: standing.final)
+    timer.ask("resume", later_s=later_s)
+    found = timer.until(lambda standing: standing.final, later_s=later_s)
     assert (found.state, found.attempt) == ("done", 2), found
     assert losses(timer.latest().file("work/losses.csv")) == curve
     log = timer.latest().file("log").read_text()
-    assert "attempt 1 on" in log
-    assert "attempt 2 on" in log
+    # Slurm itself may start a job once more: a node of a busy machine that is silent for ten seconds loses it.
+    assert len(re.findall(r"attempt \d+ on", log)) >= 2
 
 
 def test_here(timer: Timer, curve: dict[str, str]) -> None:
@@ -143,7 +144,7 @@ def test_on_slurm_with_the_commit_in_the_comment(plain_slurm: VirtualSlurm, tree
     (tree / "train.py").write_text(TRAIN + "# changed\n")
     timer = Timer.started(tree, plain_slurm.env)
     try:
-        timer.ask("add", recipe=RECIPE, place="slurm", in_s=3)
+        timer.ask("add", recipe=RECIPE, place="slurm", in_s=3600)
         waiting = timer.until(lambda standing: standing.state == "running")
         job = subprocess.run(
             ["scontrol", "show", "job", waiting.job], env=env, capture_output=True, text=True, check=True
@@ -151,7 +152,9 @@ def test_on_slurm_with_the_commit_in_the_comment(plain_slurm: VirtualSlurm, tree
         added = waiting.added
         assert f"commit={added.commit}-dirty changes={added.diff_sha256[:12]}: The first commit" in job
         assert "Reason=BeginTime" in job
-        is_paused_and_resumed(timer, curve)
+        # So that it waits however slow this machine is, and nobody waits for an hour.
+        subprocess.run(["scontrol", "update", f"jobid={waiting.job}", "StartTime=now"], env=env, check=True)
+        is_paused_and_resumed(timer, curve, later_s=3600)
     finally:
         timer.close()
 

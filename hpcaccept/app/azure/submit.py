@@ -1,4 +1,4 @@
-"""How is a suite run on the nodes of a cluster? By ``hpcaccept submit`` over ssh, on its first node; the run then comes here.
+"""How is a suite, or an isolation, run on the nodes of a cluster? By hpcaccept over ssh, on its first node; the run then comes here.
 
 The nodes must have hpcaccept, Open MPI and a folder that all of them see, each at the same path: what one lacks is told by name before anything runs.
 """
@@ -13,27 +13,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept import launch
+from hpcaccept.app.azure import remote_run
 from hpcaccept.app.azure.gather import gather
 from hpcaccept.bounded import read_bytes
 from hpcaccept.config.suites import built_in
 from hpcaccept.errors import LaunchError, RunError, UsageError
 from hpcaccept.provider.azure import nccl_suite as nccl_limits
 from hpcaccept.store.replaced_files import replace_files
-from hpcaccept.transport.ssh import follow_there
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from hpcaccept.app.azure.remote_run import Begun, Ended
     from hpcaccept.provider.azure.config import Cluster
     from hpcaccept.provider.azure.nodes import Node
 
-_FETCHED = ("plan.json", "job.json", "driver.jsonl", "run.h5", "report.json", "report.html")
-#: Exit codes of hpcaccept; a shell has others.
-_CODES = (0, 1, 2, 3, 130)
-_RUN = re.compile(r"[0-9]{8}-[0-9]{6}-[A-Za-z0-9_.-]{1,120}")
-_MOST_BYTES = 1 << 30
-_FETCH_S = 600.0
-_SSH_FAILED = 255
+_RUN_NAME = re.compile(r"[0-9]{8}-[0-9]{6}-[A-Za-z0-9_.-]{1,120}")
 #: What Azure gives ND H100 v5 and ND H200 v5 for NCCL: https://learn.microsoft.com/azure/virtual-machines/sizes/gpu-accelerated/ndh100v5-series and
 #: the images' own /opt/microsoft/ndv5-topo.xml. https://github.com/Azure/azhpc-images
 _NDV5 = {
@@ -61,19 +56,6 @@ class There:
 
     python: str
     runs_dir: str
-
-
-@dataclass(frozen=True)
-class Submitted:
-    """A run that has ended.
-
-    Attributes:
-        code: exit code of ``hpcaccept submit`` there.
-        folder: the run, here; None where none came back.
-    """
-
-    code: int
-    folder: Path | None
 
 
 def nccl_environment(cluster: Cluster) -> dict[str, str]:
@@ -104,8 +86,9 @@ def submit(
     suite: str,
     words: Sequence[str],
     environment: Mapping[str, str],
+    again: str,
     say: Callable[[str], None],
-) -> Submitted:
+) -> Ended:
     """Run a suite over all nodes, hand on what it prints, and fetch the run.
 
     Args:
@@ -117,49 +100,82 @@ def submit(
         suite: name of a suite, or a TOML file here; empty for the default.
         words: more options of ``hpcaccept submit``.
         environment: variables of the ranks.
+        again: what comes back to a run whose connection was lost.
         say: is told each line.
 
     Raises:
         LaunchError: the first node cannot be reached, has no hpcaccept, or was lost.
         UsageError: the suite's file cannot be read.
+        RunError: an earlier run has not come here yet.
     """
     head = nodes[0].name
-    _hpcaccept_is_there(head, config, there)
-    folder = f"{there.runs_dir.rstrip('/')}/azure-{os.urandom(4).hex()}"
-    asked = _suite(head, config, folder, suite)
+    remote_run.must_be_free(place, again)
+    remote_run.hpcaccept_is_there(head, config, there.python)
+    begun = remote_run.Begun("submit", head, _new_folder(there), there.python, remote_run.now())
+    more = [*_suite(head, config, begun.folder, suite), *words]
+    return remote_run.start(begun, _words(begun, cluster, nodes, more), environment, config, place, again, say)
+
+
+def isolate(
+    cluster: Cluster,
+    nodes: Sequence[Node],
+    config: Path,
+    place: Path,
+    there: There,
+    run: str,
+    words: Sequence[str],
+    again: str,
+    say: Callable[[str], None],
+) -> Ended:
+    """Find out whose fault it is, over all nodes, and fetch the answer.
+
+    Args:
+        cluster: whose GPUs are asked for.
+        nodes: that take part; the first one starts the run.
+        config: of ssh.
+        place: folder here that gets ``runs/RUN``.
+        there: paths on the nodes.
+        run: that it starts from, which was run on these nodes; empty: none.
+        words: more options of ``hpcaccept isolate``.
+        again: what comes back to a run whose connection was lost.
+        say: is told each line.
+
+    Raises:
+        LaunchError: the first node cannot be reached, has no hpcaccept, or was lost.
+        RunError: an earlier run has not come here yet, or the nodes have no such run.
+    """
+    head = nodes[0].name
+    remote_run.must_be_free(place, again)
+    remote_run.hpcaccept_is_there(head, config, there.python)
+    folder = _folder_of(run, head, config, there) if run else _new_folder(there)
+    before = remote_run.runs_in(folder, head, config) if run else ()
+    begun = remote_run.Begun("isolate", head, folder, there.python, remote_run.now(), before)
+    more = [*(["--run", run] if run else []), *words]
+    environment = nccl_environment(cluster)
+    return remote_run.start(begun, _words(begun, cluster, nodes, more), environment, config, place, again, say)
+
+
+def _words(begun: Begun, cluster: Cluster, nodes: Sequence[Node], more: Sequence[str]) -> list[str]:
+    """After ``hpcaccept``: its command over all nodes as hosts."""
     names = ",".join(node.name for node in nodes)
-    command = ["env", *(f"{key}={value}" for key, value in environment.items())]
-    command += [there.python, "-m", "hpcaccept", "submit", "--launcher", launch.providing("ssh")[0]]
-    command += ["--nodelist", names]
-    command += ["--gpus-per-node", str(cluster.gpus), "--runs-dir", folder, *asked, *words]
-    say(f"on {head}: {shlex.join(command)}")
-    code = follow_there(config, head, shlex.join(command), say)
-    if code == _SSH_FAILED:
-        raise LaunchError(
-            f"The connection to {head} was lost, or never made; the run goes on there where it had begun.",
-            f"See: ssh -F {config} {head} {shlex.join([there.python, '-m', 'hpcaccept', 'runs', '--runs-dir', folder])}",
-        )
-    run = _fetch(head, config, folder, place)
-    if code not in _CODES or (code == 1 and run is None):
-        # A shell that finds no program ends with 127, a killed one with 137, a Python that breaks with 1: no verdict on anybody.
-        raise LaunchError(
-            f"hpcaccept submit ended on {head} with {code}"
-            + ("" if run else " and left no run")
-            + ": that is not a verdict on a node.",
-            "See what it said above.",
-        )
-    return Submitted(code, run)
+    hosts = ["--launcher", launch.providing("ssh")[0], "--nodelist", names, "--gpus-per-node", str(cluster.gpus)]
+    return [begun.command, *hosts, "--runs-dir", begun.folder, *more]
 
 
-def _hpcaccept_is_there(head: str, config: Path, there: There) -> None:
-    """Raises LaunchError for a first node that cannot be reached, or whose Python does not import hpcaccept."""
-    asked = shlex.join([there.python, "-c", "import hpcaccept"])
+def _new_folder(there: There) -> str:
+    return f"{there.runs_dir.rstrip('/')}/azure-{os.urandom(4).hex()}"
+
+
+def _folder_of(run: str, head: str, config: Path, there: There) -> str:
+    """The folder of the nodes that a run is in."""
+    if not _RUN_NAME.fullmatch(run):
+        raise UsageError(f"--run: {run!r} is not the name of a run.", "Name one of the cluster's folder runs.")
+    asked = f"ls -1d -- {shlex.quote(there.runs_dir.rstrip('/'))}/azure-*/{shlex.quote(run)}"
     (found,) = gather([head], asked, config=config, deadline_s=60, most_bytes=65536)
-    if found.why:
-        raise LaunchError(
-            f"{there.python} on {head} cannot start hpcaccept: it {found.why}.",
-            "Install it there at the same path on every node (pip install '.[rank]' in a checkout), and name its Python: --python PATH",
-        )
+    lines = found.output.decode("utf-8", "replace").splitlines()
+    if not lines:
+        raise RunError(f"The nodes have no run {run} in {there.runs_dir}: on {head} ls {found.why or 'showed none'}.")
+    return lines[0].rpartition("/")[0]
 
 
 def _suite(head: str, config: Path, folder: str, suite: str) -> list[str]:
@@ -176,24 +192,3 @@ def _suite(head: str, config: Path, folder: str, suite: str) -> list[str]:
     if sent.why:
         raise LaunchError(f"The suite could not be sent to {head}: it {sent.why}.")
     return ["--suite", name]
-
-
-def _fetch(head: str, config: Path, folder: str, place: Path) -> Path | None:
-    """The run's files, here; None where there is no run."""
-    (listed,) = gather([head], f"ls -1 -- {shlex.quote(folder)}", config=config, deadline_s=60, most_bytes=65536)
-    runs = [name for name in listed.output.decode("utf-8", "replace").split() if _RUN.fullmatch(name)]
-    if not runs:
-        return None
-    files = {}
-    for name in _FETCHED:
-        path = shlex.quote(f"{folder}/{runs[-1]}/{name}")
-        (found,) = gather([head], f"cat -- {path}", config=config, deadline_s=_FETCH_S, most_bytes=_MOST_BYTES)
-        if not found.why:
-            files[name] = found.output
-    if "run.h5" not in files:
-        raise RunError(
-            f"The run {runs[-1]} could not be fetched from {head}: it has no run.h5.",
-            f"It stays there: ssh -F {config} {head} ls {folder}/{runs[-1]}",
-        )
-    replace_files(files, place / "runs" / runs[-1])
-    return place / "runs" / runs[-1]

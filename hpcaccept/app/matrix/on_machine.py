@@ -51,7 +51,7 @@ def run_cell(folder: Path) -> int:
     _say(folder, Began(now(), facts(order.gpus)))
     began = time.monotonic()
     try:
-        _fetch_content(folder, order)
+        fetch_content(folder, order)
         status, late = run_until(
             with_us(order.command),
             out=folder / OUT,
@@ -83,7 +83,7 @@ def _say(folder: Path, entry: Any) -> None:
     entry_journal.append(folder / MACHINE, [entry], now())
 
 
-def _fetch_content(folder: Path, order: Order) -> None:
+def fetch_content(folder: Path, order: Order) -> None:
     """A copy of the branch of its own: tests may write."""
     if order.content:
         shutil.copytree(order.content, folder / WORK, symlinks=True, dirs_exist_ok=True)

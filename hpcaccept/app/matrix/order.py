@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpcaccept import container
 from hpcaccept.app.run.image_digest import identified
+from hpcaccept.app.tester import sent_files
 from hpcaccept.app.tester.cell import packed
 from hpcaccept.bounded import read_text
 from hpcaccept.errors import RunError, UsageError
@@ -96,35 +97,39 @@ def order_of(folder: Path, cell: Cell, number: int, content: str, provides: Coll
         names = cell.image.modules
         command = ("bash", "-lc", _MODULES, "modules", str(len(names)), *names, *command)
     env = {**env, **{f"HPCACCEPT_MATRIX_{name.upper()}": value for name, value in cell.factors.items()}}
-    rent = rent_of(cell, inner) if cell.machine.where == "rented" else None
+    rent = rent_of(cell, inner, content) if cell.machine.where == "rented" else None
     return Order(
         cell.id, number, inner, command, env, cell.limit_s, entered.leave, cell.machine.gpus, content, entered.runtime, entered.digest, rent
     )  # fmt: skip
 
 
-def rent_of(cell: Cell, inner: dict[str, Any]) -> Rent:
+def rent_of(cell: Cell, inner: dict[str, Any], content: str) -> Rent:
     """What is rented, and the texts that go along; paths in ``inner`` become names.
 
     Raises:
-        UsageError: a test needs what is not sent to rented machines.
+        UsageError: there is more than a rented machine is sent.
     """
     files: dict[str, str] = {}
     for test, plain in zip(cell.tests, inner["tests"], strict=True):
-        if test.from_content:
-            raise UsageError(f"[tests.{test.name}] from_content: the branch's files are not sent to rented machines.")
         for key in ("script", "notebook", "suite"):
-            if file := next((each for each in files_of(test) if each == getattr(test, key)), ""):
+            if test.from_content:
+                plain[key] = getattr(test, key)
+            elif file := next((each for each in files_of(test) if each == getattr(test, key)), ""):
                 plain[key] = _copied(test, file)
                 files[plain[key]] = read_text(Path(file), follow=True)
     inner["work"] = ""
-    long = len(packed(inner, files))
-    if long > MOST_ONSTART - _ONSTART_REST:
+    more = any(test.from_content for test in cell.tests) or len(packed(inner, files)) > MOST_ONSTART - _ONSTART_REST
+    if more:
+        files = {}
+        # Each is held to what may be sent, before anything is rented.
+        list(sent_files.files_in(Path(content)) if content else ())
+    if (long := len(packed(inner, files, more=more))) > MOST_ONSTART - _ONSTART_REST:
         raise UsageError(
-            f"the tests and their files have {long:,} characters packed, a rented machine is sent {MOST_ONSTART - _ONSTART_REST:,} at most.",
-            "Put the files into the image, and name them there.",
+            f"the tests have {long:,} characters packed, a rented machine is sent {MOST_ONSTART - _ONSTART_REST:,} at most.",
+            "Have fewer tests, or put what they do into a script.",
         )
     machine = cell.machine
-    return Rent(machine.gpu_model, machine.gpus or 1, machine.usd_per_hour, cell.image.container, cell.test_s, files)
+    return Rent(machine.gpu_model, machine.gpus or 1, machine.usd_per_hour, cell.image.container, cell.test_s, files, more)  # fmt: skip
 
 
 def python_of(cell: Cell) -> str:

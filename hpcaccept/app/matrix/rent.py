@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from hpcaccept.app.matrix import said
 from hpcaccept.app.matrix.folder import now
-from hpcaccept.app.matrix.on_machine import claim
-from hpcaccept.app.matrix.order import order_in
+from hpcaccept.app.matrix.on_machine import claim, fetch_content
+from hpcaccept.app.matrix.order import WORK, order_in
 from hpcaccept.app.matrix.said import Began, Over
+from hpcaccept.app.tester import sent_files
 from hpcaccept.app.tester.cell import FORM, packed
 from hpcaccept.app.vast import guard, session, standard_tester, verify
 from hpcaccept.app.vast.caps import Caps
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from hpcaccept.model.matrix.attempt import Order, Rent
     from hpcaccept.provider.vast.offers import Offer
 
-_FOLDER = "rental"
+_FOLDER, _ARCHIVE = "rental", "files.tar.gz"
 _LOAD_S, _ATTEMPTS, _DISK_GB = 2000.0, 5, 40.0
 #: Codes of a machine that was not to be had: the cell was not tried.
 _NO_MACHINE = ("no-offer", "offer-gone", "over-price", "no-image", "cap-money", "cap-hours", "create-refused", "quota-spent", "key-refused", "throttled", "api-silent")  # fmt: skip
@@ -43,15 +44,20 @@ _NO_MACHINE = ("no-offer", "offer-gone", "over-price", "no-image", "cap-money", 
 class CellTester(StandardTester):
     """The standard tester, with the tests of a cell in the place of its suite."""
 
-    def __init__(self, order: Order, like: StandardTester) -> None:
-        """Args: of the cell, and the tester whose proof is asked for."""
+    def __init__(self, order: Order, like: StandardTester, archive: Path | None = None) -> None:
+        """Args: of the cell, the tester whose proof is asked for, and the archive of its files that is sent."""
         super().__init__(like.suite, like.plan, global_only=like._global_only)
         assert order.rent is not None
-        self._packed = packed(order.inner, order.rent.files)
+        self._packed = packed(order.inner, order.rent.files, more=order.rent.more)
+        self._archive = archive
 
     def work(self) -> list[str]:
         """The tests."""
         return ["--cell", self._packed]
+
+    def files(self) -> Path | None:
+        """Of the tests."""
+        return self._archive
 
     def code_of(self, report: bytes, expected: tuple[str, ...] = ()) -> tuple[str, str, dict[str, Any]]:
         """Whatever the tests said: the cell is judged by them elsewhere."""
@@ -107,9 +113,18 @@ def _rented(folder: Path, order: Order, say: Callable[[str], None]) -> Over:
     where = folder / _FOLDER
     server, key = session.place_and_key()
     wanted = verify.Order([planned], caps, rent.image, "matrix", where, verify.new_run(), _DISK_GB)
-    tester = CellTester(order, standard_tester.standard_tester("rented"))
+    tester = CellTester(order, standard_tester.standard_tester("rented"), _archive(folder, order))
     results = verify.verify(account, wanted, tester, say, lambda: guard.post(where, wanted.run, server, key))
     return conclude(folder, results.machines[0], results.usd)
+
+
+def _archive(folder: Path, order: Order) -> Path | None:
+    """The tests' files and the branch that they come from, packed."""
+    if order.rent is None or not order.rent.more:
+        return None
+    fetch_content(folder, order)
+    sent_files.pack(folder / WORK, folder / _ARCHIVE)
+    return folder / _ARCHIVE
 
 
 def plan(account: Session, rent: Rent, caps: Caps) -> Planned | None:

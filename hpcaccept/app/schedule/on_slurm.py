@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import os
+import re
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from hpcaccept.app.schedule.job import Job
     from hpcaccept.model.schedule.entry import Added
     from hpcaccept.model.schedule.recipe import Recipe
+    from hpcaccept.transport.process import Done
 
 _LAUNCHER = "slurm"
 #: Options of sbatch that are ours: the record, the time and the log depend on them.
@@ -37,6 +39,11 @@ _OWN = {
 }  # fmt: skip
 #: For so long Slurm may take to end a job; its KillWait is 30 s as a rule.
 _END_S = 60.0
+#: Slurm refuses to start a job again within the second in which it ended it ("Job credential revoked"), and the job fails.
+_APART_S = 3
+#: Of a job that a node which had been silent did not start: by then another node may have run it to its end.
+_LAUNCH_FAILED = "launch failed requeued held"
+_RESTARTS = re.compile(r"\bRestarts=(\d+)")
 #: Characters of a comment that any accounting takes.
 _MOST_COMMENT = 250
 
@@ -80,16 +87,20 @@ class OnSlurm:
         number = active[0][0] if active else job.standing.job
         status = launch.load(_LAUNCHER).status(JobRef(_LAUNCHER, number))
         if status.state in ("pending", "stuck"):
+            if _LAUNCH_FAILED in status.detail.replace("_", " ") and start_files.ended(job.record.folder, key) == 0:
+                return Seen("ended", 0)
             return Seen("pending", text=f"job {number}: {status.detail}")
         if status.state == "running":
             node = _node(number)
             return Seen("running", text=f"job {number}{f' on {node}' if node else ''}", machine=node)
-        code = start_files.ended(job.record.folder, key)
+        code = _exit_status(job, key, number)
         if status.state == "node_fail" or status.detail.startswith("PREEMPTED"):
             return Seen("lost", text=f"job {number}: {status.sentence or status.detail}")
         if code is not None and status.state in ("ended", "failed", "lost"):
             return Seen("ended", code)
-        if status.state in ("ended", "lost"):
+        if status.state in ("ended", "lost") or (
+            status.state == "failed" and _put_back_and_not_begun(job, key, number)
+        ):
             return Seen("lost", text=f"job {number} left no exit status: {status.detail}")
         return Seen("ended", code, f"job {number}: {status.sentence or status.detail}")
 
@@ -180,7 +191,7 @@ def _submit(job: Job, key: str) -> str | Failed:
     environ = without_secrets(launch.load(_LAUNCHER).outside_environment(os.environ))
     done = hand_in(submission(job, key), environ)
     if not done.ok:
-        if "Unable to contact" in done.stderr or "timed out" in done.stderr:
+        if _unheard(done):
             raise LaunchError(f"sbatch: {done.stderr.strip()[:300]}.")
         return Failed(f"sbatch refuses it: {done.stderr.strip()[:300]}")
     number = done.stdout.strip().splitlines()[-1].partition(";")[0] if done.stdout.strip() else ""
@@ -217,6 +228,25 @@ def _node(number: str) -> str:
     return done.stdout.strip() if done.ok else ""
 
 
+def _exit_status(job: Job, key: str, number: str) -> int | None:
+    """What the script has left; None where Slurm has put the job back since, and that start left nothing."""
+    return start_files.ended(job.record.folder, key, least=_restarts(number))
+
+
+def _put_back_and_not_begun(job: Job, key: str, number: str) -> bool:
+    """The last of several starts has ended before its script."""
+    restarts = _restarts(number)
+    last = start_files.begun(job.record.folder, key)
+    return restarts > 0 and (last is None or int(last[0].suffix[1:]) < restarts)
+
+
+def _restarts(number: str) -> int:
+    """How often Slurm has put a job back; 0 where it has forgotten it."""
+    done = ask_slurm(["scontrol", "show", "job", number])
+    found = _RESTARTS.search(done.stdout) if done.ok else None
+    return int(found[1]) if found else 0
+
+
 def _is_held(number: str) -> bool:
     done = ask_slurm(["scontrol", "show", "job", number])
     return done.ok and ("JobHeld" in done.stdout or "requeued_in_held_state" in done.stdout)
@@ -226,13 +256,22 @@ def _put_back(number: str, state: str) -> None:
     """Hold what waits, requeue what runs; where requeues are not allowed it is ended, and submitted anew when it is resumed."""
     if state == "PENDING":
         ask_slurm(["scontrol", "hold", number])
-    elif state == "RUNNING" and not ask_slurm(["scontrol", "requeuehold", number]).ok:
-        _scancel(number)
+    elif state == "RUNNING":
+        done = ask_slurm(["scontrol", "requeuehold", number])
+        if _unheard(done):
+            raise LaunchError(f"scontrol requeuehold {number}: {done.stderr.strip()[:300]}.")
+        if not done.ok:
+            _scancel(number)
+
+
+def _unheard(done: Done) -> bool:
+    """Nobody knows whether Slurm has acted: asked again, and no reason for anything else."""
+    return not done.ok and ("Unable to contact" in done.stderr or "timed out" in done.stderr)
 
 
 def _release(number: str, *, due: bool) -> None:
     if due:  # Slurm keeps a requeued job back for two minutes, unless it is given a time
-        ask_slurm(["scontrol", "update", f"jobid={number}", "StartTime=now"])
+        ask_slurm(["scontrol", "update", f"jobid={number}", f"StartTime=now+{_APART_S}"])
     done = ask_slurm(["scontrol", "release", number])
     if not done.ok:
         raise LaunchError(f"scontrol release {number}: {done.stderr.strip()[:300]}.")

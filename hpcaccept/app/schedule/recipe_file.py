@@ -88,6 +88,7 @@ def _check_numbers(recipe: Recipe, place: str) -> None:
         "latest_h": (recipe.latest_h, 0, 24 * 366),
         "rental.max_price": (recipe.rental.max_price, 0, 10_000),
         "rental.premium": (recipe.rental.premium, 0, 100),
+        "rental.upload_mbit_s": (recipe.rental.upload_mbit_s, 0.01, 1_000_000),
         "rental.load_s": (recipe.rental.load_s, 1, 86_400),
         "stop.max_hours": (recipe.stop.max_hours, 0, 24 * 366),
         "stop.max_usd": (recipe.stop.max_usd, 0, 1_000_000),

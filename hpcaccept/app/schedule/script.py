@@ -64,8 +64,9 @@ if [[ -z $found || $(printf '%s\n%s\n' @CUDA@ "$found" | sort -V | head -n 1) !=
 fi
 """
 
+# cudnn_version.h: up to version 8 thousands are the major version (8902 is 8.9.2), from 9 on ten thousands (90100 is 9.1.0).
 _CUDNN = r"""
-found=$(python -c 'import torch; v = torch.backends.cudnn.version(); print(f"{v // 10000}.{v // 100 % 100}" if v >= 90000 else f"{v // 1000}.{v // 100 % 10}")' 2>/dev/null)
+found=$("$(command -v python || command -v python3)" -c 'import torch; v = torch.backends.cudnn.version(); print(f"{v // 10000}.{v // 100 % 100}" if v >= 90000 else f"{v // 1000}.{v // 100 % 10}")' 2>/dev/null)
 if [[ -z $found || $(printf '%s\n%s\n' @CUDNN@ "$found" | sort -V | head -n 1) != @CUDNN@ ]]; then
   say "torch has cuDNN ${found:-(none)}, expected at least @CUDNN@"
   finish 3

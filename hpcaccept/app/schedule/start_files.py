@@ -26,10 +26,10 @@ def begun(folder: Path, key: str) -> tuple[Path, Leader | None] | None:
         return file, None
 
 
-def ended(folder: Path, key: str) -> int | None:
-    """Exit status of the last start with a key; None while it is not known."""
+def ended(folder: Path, key: str, least: int = 0) -> int | None:
+    """Exit status of the last start with a key; None while it is not known, and where that start is before number ``least``."""
     last, file = _last(folder, BEGUN, key), _last(folder, ENDED, key)
-    if file is None or (last is not None and last.suffix != file.suffix):
+    if file is None or int(file.suffix[1:]) < least or (last is not None and last.suffix != file.suffix):
         return None
     try:
         text = read_text(file, most=64).strip()

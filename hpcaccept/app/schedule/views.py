@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hpcaccept.app.schedule import records
 from hpcaccept.bounded import end_of
 from hpcaccept.errors import HpcacceptError
+from hpcaccept.model.schedule.entry import Sent
 from hpcaccept.report.printable import safe
 from hpcaccept.serial import to_plain
 from hpcaccept.units import show_duration
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from hpcaccept.app.schedule.records import Record
     from hpcaccept.app.schedule.snapshot import Contents
     from hpcaccept.model.schedule.progress import Progress
-    from hpcaccept.model.schedule.recipe import Recipe
+    from hpcaccept.model.schedule.recipe import Recipe, Rental
     from hpcaccept.model.schedule.standing import Standing
 
-#: Bytes per second that uploads are estimated with: 50 Mb/s, a home's.
-UPLOAD_BYTES_S = 50e6 / 8
+#: Mbit/s that uploads are estimated with where nobody has said or measured any: a home's.
+_UPLOAD_MBIT_S = 50.0
+#: Bytes of an upload from which on its time says something of the link.
+_LEAST_BYTES = 1_000_000
 #: Bytes at the end of a log in which its last line is looked for.
 _END_BYTES = 8192
 
@@ -141,12 +144,27 @@ def last_line(record: Record) -> str:
     return safe(next((each for each in reversed(found) if each.strip() and not each.startswith(own)), ""))[:200]
 
 
-def content_lines(contents: Contents) -> list[str]:
-    """What would be sent: count, size, time, and what git keeps elsewhere."""
-    seconds = contents.size_bytes / UPLOAD_BYTES_S
-    lines = [
-        f"{len(contents.files):,} files, {size(contents.size_bytes)}; sent to a rented machine in about {show_duration(seconds)} at 50 Mb/s"
-    ]
+def link_of(rental: Rental, there: Sequence[Record]) -> tuple[float, str]:
+    """Mbit/s to rented machines, and where that comes from: the recipe, else the last upload from here, else a home's."""
+    if rental.upload_mbit_s is not None:
+        return rental.upload_mbit_s, "rental.upload_mbit_s"
+    for record in reversed(there):
+        try:
+            sent = [(at, entry) for at, entry in record.lines() if isinstance(entry, Sent)]
+        except HpcacceptError:
+            continue
+        for at, entry in reversed(sent):
+            if entry.size_bytes >= _LEAST_BYTES and entry.seconds > 0:
+                return entry.size_bytes * 8e-6 / entry.seconds, f"as {record.run} was sent on {at[:10]}"
+    return _UPLOAD_MBIT_S, "not measured yet"
+
+
+def content_lines(contents: Contents, link: tuple[float, str]) -> list[str]:
+    """What would be sent: count, size, time by a link, and what git keeps elsewhere."""
+    mbit_s, source = link
+    seconds = contents.size_bytes / (mbit_s * 1e6 / 8)
+    upload = f"sent to a rented machine in about {show_duration(seconds)} at {mbit_s:.3g} Mbit/s ({source})"
+    lines = [f"{len(contents.files):,} files, {size(contents.size_bytes)}; {upload}"]
     largest = sorted(contents.files, key=lambda each: -each.size_bytes)[:3]
     lines.append(f"largest: {', '.join(f'{each.name} ({size(each.size_bytes)})' for each in largest)}")
     if contents.lfs:

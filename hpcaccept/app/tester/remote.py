@@ -20,6 +20,7 @@ from hpcaccept.transport.tester_client import Answer, TesterClient, TesterFault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from hpcaccept.proof.challenge import Challenge
     from hpcaccept.proof.openings import Cell
@@ -126,6 +127,20 @@ class RemoteTester:
         return Status(
             tuple(Device(_line(d.device), d.ready, _line(d.trouble)) for d in found), _line(str(plain.get("suite", "")))
         )
+
+    def send_files(self, archive: Path, *, deadline_s: float) -> None:
+        """Send an archive of ``sent_files``; the machine has it whole when this returns."""
+        digest, size = hashlib.sha256(), archive.stat().st_size
+
+        def blocks() -> Iterator[bytes]:
+            with archive.open("rb") as file:
+                while block := file.read(_BLOCK):
+                    digest.update(block)
+                    yield block
+
+        answer = self._client.ask("/files", blocks=(size, blocks()), most_bytes=_SMALL, deadline_s=deadline_s)
+        if not keys.same(_text(answer, "sha256"), digest.hexdigest()):
+            raise TesterFault("malformed", "The machine did not receive the files that were sent to it.")
 
     def start_suite(self, toml: str = "") -> None:
         """Have the machine run its suite, or the one whose text is sent; once is enough."""

@@ -1,9 +1,11 @@
-"""What a request to the tester means. Every answer is data; nothing of a request is run, looked up or written.
+"""What a request to the tester means. Every answer is data; nothing of a request is run or looked up, and nothing is written but the suite or the
+tests' files, into a folder of the tester's own.
 
 ======  ============  ===============================================  ==================================================
 GET     /hello        ``nonce`` (64 hexadecimal digits), no token      ``{"version", "proof"}``: HMAC over the certificate
 GET     /status                                                        ``{"version", "devices", "suite"}``
 GET     /progress     ``from`` (index of a line)                       lines of text, the last one ``DONE`` or ``ERROR …``
+POST    /files        an archive of the tests' files, once             ``{"bytes", "sha256"}``
 POST    /suite        ``{}`` or ``{"toml"}``                           ``{"started"}``
 GET     /result                                                        report.json of the suite's run
 POST    /challenge    ``{"gpu", "challenge"}``                         ``{"roots"}`` when the work is done
@@ -27,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from hpcaccept import serial
 from hpcaccept.app.tester import keys
 from hpcaccept.app.tester.gpus import Busy, Failed, Prover
+from hpcaccept.app.tester.sent_files import MOST_PACKED_BYTES
 from hpcaccept.app.tester.suite import MOST_SUITE_BYTES
 from hpcaccept.proof.challenge import Challenge
 from hpcaccept.transport.tester_server import Reply, Service
@@ -63,6 +66,7 @@ class Tester:
         self._routes: dict[tuple[str, str], Callable[[Request], Reply]] = {
             ("GET", "/status"): self._status,
             ("GET", "/progress"): self._progress,
+            ("POST", "/files"): self._take_files,
             ("POST", "/suite"): self._start_suite,
             ("GET", "/result"): self._result,
             ("POST", "/challenge"): self._challenge,
@@ -74,7 +78,7 @@ class Tester:
 
     def service(self) -> Service:
         """For the server."""
-        return Service(self.answer, streams=frozenset({"/bandwidth"}), admits=self._admits)
+        return Service(self.answer, streams=frozenset({"/bandwidth", "/files"}), admits=self._admits)
 
     def answer(self, request: Request) -> Reply:
         """One reply; a request that is not understood is answered too."""
@@ -117,7 +121,18 @@ class Tester:
         toml = plain.get("toml", "") if isinstance(plain, dict) else None
         if not isinstance(toml, str) or len(toml.encode("utf-8", "replace")) > MOST_SUITE_BYTES:
             raise _Refused(400, "toml")
-        return _json({"started": self._suite.start(toml)})
+        try:
+            return _json({"started": self._suite.start(toml)})
+        except ValueError as fault:
+            raise _Refused(409, str(fault)) from None
+
+    def _take_files(self, request: Request) -> Reply:
+        if request.size > MOST_PACKED_BYTES:
+            raise _Refused(413, "too many bytes")
+        try:
+            return _json({"bytes": request.size, "sha256": self._suite.take(request.stream)})
+        except ValueError as fault:
+            raise _Refused(400, str(fault)[:200]) from None
 
     def _result(self, request: Request) -> Reply:
         try:

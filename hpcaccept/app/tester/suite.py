@@ -12,7 +12,7 @@ from hpcaccept.store.folder import latest
 from hpcaccept.transport.process import run_until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 #: Of a report that is handed out, and of the lines of progress.
@@ -59,6 +59,14 @@ class SuiteRun:
             self._thread = threading.Thread(target=self._run, daemon=True, name="suite")
             self._thread.start()
             return True
+
+    def take(self, blocks: Iterable[bytes]) -> str:
+        """SHA-256 of files that are sent before the start.
+
+        Raises:
+            ValueError: none are wanted, or these are none.
+        """
+        raise ValueError("no files are wanted")
 
     @property
     def running(self) -> bool:

@@ -27,6 +27,7 @@ from hpcaccept.transport.tester_client import TesterFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from hpcaccept.app.tester.remote import Status
     from hpcaccept.app.vast.tester import Claim, Deadlines
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 #: Seconds between two looks; the official self-test takes 20.
 _LOOK_S = 2.0
 _TICK_S = 0.2
-#: For sending hpcaccept, 1.3 MB: a line of 0.1 Mb/s does it.
+#: For sending hpcaccept, 1.3 MB: a line of 0.1 Mb/s does it; and for files of tests, which the machine takes for as long.
 _SEND_S = 120.0
 #: Beginning of what a client says of its own steps, among the machine's lines.
 _OURS = "hpcaccept: "
@@ -106,6 +107,10 @@ class StandardTester:
         """Options of the server that say what it runs beside the proof."""
         return ["--suite", self.suite]
 
+    def files(self) -> Path | None:
+        """Archive that the machine is sent before it runs that."""
+        return None
+
     def code_of(self, report: bytes, expected: tuple[str, ...] = ()) -> tuple[str, str, dict[str, Any]]:
         """What the report of that comes to: a code, what was found, what the machine says of itself.
 
@@ -129,7 +134,7 @@ class StandardTester:
         began = time.monotonic()
         expected = demanded(self._known, claim.num_gpus) if self._known else ()
         read = partial(self.code_of, expected=expected)
-        talk = _Conversation(claim, deadlines, self.plan, say, stopped, began, read, self._toml)
+        talk = _Conversation(claim, deadlines, self.plan, say, stopped, began, read, self._toml, self.files())
         try:
             tester = talk.connect(address, port, secret, global_only=self._global_only, deliver=bool(self.setup_s))
             talk.ready(tester)
@@ -191,7 +196,9 @@ class _Conversation:
         began: float,
         code_of: Callable[[bytes], tuple[str, str, dict[str, Any]]],
         toml: str = "",
+        files: Path | None = None,
     ) -> None:
+        self._files = files
         self._code_of_report = code_of
         self.claim, self.deadlines, self.plan = claim, deadlines, plan
         self._toml = toml
@@ -307,6 +314,9 @@ class _Conversation:
 
     def run_suite(self, tester: RemoteTester) -> tuple[str, str, dict[str, Any]]:
         """Progress until the suite says that it is over, then its report."""
+        if self._files:
+            self._say(f"{_OURS}sending {self._files.stat().st_size:,} bytes of files")
+            tester.send_files(self._files, deadline_s=min(_SEND_S, self.left_s()))
         tester.start_suite(self._toml)
         began = time.monotonic()
         count, heard, faults = 0, began, 0

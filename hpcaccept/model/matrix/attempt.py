@@ -166,6 +166,7 @@ class Rent:
         image: reference.
         test_s: seconds that the tests may take.
         files: name → text of the tests' files.
+        more: their files are sent as an archive instead: they are a branch's, or too long for a start command.
     """
 
     gpu_model: str
@@ -174,6 +175,7 @@ class Rent:
     image: str
     test_s: float
     files: dict[str, str] = field(default_factory=dict)
+    more: bool = False
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,7 @@ class Rental:
         premium: how much dearer than the cheapest offer one may be, as a share; None: any.
         load_s: until the image runs and can be reached.
         key_file: with the key of the account; empty: as ``hpcaccept vast`` finds it.
+        upload_mbit_s: of the link to rented machines, for the estimate; None: as the last upload was.
     """
 
     image: str = ""
@@ -74,6 +75,7 @@ class Rental:
     premium: float | None = None
     load_s: float = 1800.0
     key_file: str = ""
+    upload_mbit_s: float | None = None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from support.azure_fixtures import HOST_KEY as KEY
 
+from hpcaccept.app.azure import remote_run
 from hpcaccept.app.azure import submit as submitting
 from hpcaccept.app.azure.hosts import _FILE, _Kept
 from hpcaccept.app.azure.render import load_cluster
@@ -23,9 +24,14 @@ for last; do :; done
 printf '%s\\n' "$last" >>"$CALLS"
 case "$last" in
 *'import hpcaccept'*) exit "${LACKS:-0}";;
-ls*) echo ${RUN-20261130-120000-standard-2n-abcd};;
-*/run.h5) echo run;;
-*submit*) printf '\\033[2Jdone\\n'; exit "${ENDED:-1}";;
+'ls -1d '*) for word in $last; do folder=$word; done; echo "/shared/azure-0123abcd/${folder##*/}";;
+'ls -1 -- /shared/azure-0123abcd '*) echo "$OLD"; [ ! -e "$CALLS.begun" ] || echo 20261130-120000-standard-2n-abcd;;
+'ls -1 '*) echo ${RUN-20261130-120000-standard-2n-abcd};;
+'cd -- '*/isolation' '*) ;;
+'cd -- '*) echo run.h5 isolation-report.json rank.log;;
+cat*/run.h5|cat*.json) echo run;;
+*isolate*) touch "$CALLS.begun"; exit "${ENDED:-1}";;
+*submit*|*hpcaccept\\ wait*) printf '\\033[2Jdone\\n'; exit "${ENDED:-1}";;
 esac
 """
 
@@ -129,3 +135,97 @@ def test_a_node_that_is_not_identified_is_not_left_out(calls: Path, capsys: pyte
     assert main(["azure", "submit", CONFIG, "--shared", "/shared"]) == 3
     assert "vm-1 is not identified" in capsys.readouterr().err
     assert not calls.exists()
+
+
+def test_a_run_whose_connection_was_lost_is_come_back_to_and_nothing_is_begun_beside_it(
+    calls: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ENDED", "255")
+    assert main(["azure", "submit", CONFIG, "--shared", "/shared", "--python", "/opt/py"]) == 3
+    assert f"Come back with: hpcaccept azure wait {CONFIG}" in capsys.readouterr().err
+    calls.unlink()
+    assert main(["azure", "isolate", CONFIG, "--shared", "/shared", "--", "--check", "allreduce"]) == 3
+    assert f"Bring it here: hpcaccept azure wait {CONFIG}" in capsys.readouterr().err
+    assert not calls.exists()
+    # Lost once more while it is waited for.
+    assert main(["azure", "wait", CONFIG]) == 3
+    monkeypatch.setenv("ENDED", "1")
+    assert main(["azure", "wait", CONFIG]) == 1
+    assert "Here: h200/runs/20261130-120000-standard-2n-abcd" in capsys.readouterr().out
+    waited = [line for line in calls.read_text().splitlines() if " wait " in line]
+    assert waited[0] == waited[1]
+    assert waited[0].startswith("/opt/py -m hpcaccept wait 20261130-120000-standard-2n-abcd --runs-dir /shared/azure-")
+    assert main(["azure", "wait", CONFIG]) == 2
+    assert "h200 knows of no run that has not come here yet" in capsys.readouterr().err
+    assert main(["azure", "submit", CONFIG, "--shared", "/shared"]) == 1
+
+
+def test_where_the_first_node_is_gone_another_one_is_asked_for_what_it_has_left(
+    calls: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ENDED", "255")
+    assert main(["azure", "submit", CONFIG, "--shared", "/shared"]) == 3
+    program = Path("bin/ssh")
+    gone = SSH.replace("for last", 'for word; do [ "$word" != vm-0 ] || exit 255; done\nfor last', 1)
+    program.write_text(gone)
+    assert main(["azure", "wait", CONFIG]) == 3
+    assert "--node NAME asks another one" in capsys.readouterr().err
+    assert main(["azure", "wait", CONFIG, "--node", "vm-9"]) != 0
+    monkeypatch.setenv("ENDED", "3")
+    assert main(["azure", "wait", CONFIG, "--node", "vm-1"]) == 3
+    assert "Here: h200/runs/20261130-120000-standard-2n-abcd" in capsys.readouterr().out
+    assert main(["azure", "wait", CONFIG]) == 2
+
+
+def test_a_client_that_was_killed_before_anything_began_is_told_so(
+    calls: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ENDED", "255")
+    monkeypatch.setenv("RUN", "")
+    assert main(["azure", "submit", CONFIG, "--shared", "/shared"]) == 3
+    monkeypatch.setattr(remote_run, "BEGIN_S", 0.0)
+    assert main(["azure", "wait", CONFIG]) == 3
+    assert "has not begun" in capsys.readouterr().err
+    assert main(["azure", "wait", CONFIG]) == 2
+
+
+def test_an_interrupted_client_says_how_to_come_back(
+    calls: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(remote_run, "follow_there", interrupted)
+    assert main(["azure", "submit", CONFIG, "--shared", "/shared", "--folder", "h200"]) == 130
+    assert f"Come back with: hpcaccept azure wait {CONFIG} --folder h200" in capsys.readouterr().out
+
+
+def test_a_run_whose_files_do_not_come_stays_to_be_fetched(
+    calls: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RUN", "20261130-120000-standard-2n-abcd")
+    program = Path("bin/ssh")
+    program.write_text(SSH.replace("echo run;;", "exit 255;;"))
+    assert main(["azure", "submit", CONFIG, "--shared", "/shared"]) == 3
+    assert "run.h5 could not be fetched from vm-0" in capsys.readouterr().err
+    program.write_text(SSH)
+    assert main(["azure", "wait", CONFIG]) == 1
+    assert Path("h200/runs/20261130-120000-standard-2n-abcd/run.h5").read_text() == "run\n"
+
+
+def test_an_isolation_runs_over_the_nodes_and_starts_from_a_run_of_theirs(
+    calls: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = "20261129-120000-fabric-2n-0000"
+    monkeypatch.setenv("OLD", old)
+    words = ["--shared", "/shared", "--python", "/opt/py", "--run", old, "--", "--until", "0.9"]
+    assert main(["azure", "isolate", CONFIG, *words]) == 1
+    typed = next(line for line in calls.read_text().splitlines() if " isolate " in line)
+    assert typed.startswith("env NCCL_TOPO_FILE=/opt/microsoft/ndv5-topo.xml ")
+    assert typed.endswith(
+        "/opt/py -m hpcaccept isolate --launcher hosts --nodelist vm-0,vm-1 --gpus-per-node 8 --runs-dir /shared/azure-0123abcd "
+        f"--run {old} --until 0.9"
+    )
+    # The run that was there before is not taken for the new one.
+    assert "Here: h200/runs/20261130-120000-standard-2n-abcd" in capsys.readouterr().out
+    assert main(["azure", "isolate", CONFIG, "--shared", "/shared", "--run", "../x"]) == 2

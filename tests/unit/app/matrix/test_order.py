@@ -89,14 +89,29 @@ def test_what_goes_to_a_rented_machine_has_the_texts_of_its_files(tmp_path: Path
     assert order.rent is not None
     assert (order.rent.gpus, order.rent.test_s, order.rent.files) == (1, 60, {"t.py": "print(1)\n"})
     assert order.inner["tests"][0]["script"] == "t.py"
-    branch = CellTest("t", script="x.py", from_content=True)
-    with pytest.raises(UsageError, match="are not sent to rented machines"):
-        order_of(tmp_path, cell(ImageSpec("i", container="a/b"), machine, branch), 1, "/content", {INSIDE})
+    assert not order.rent.more
 
 
-def test_what_is_too_long_for_a_rented_machine_is_refused_before_anything_is_rented(tmp_path: Path) -> None:
+def test_a_branch_and_long_files_go_to_a_rented_machine_as_an_archive(tmp_path: Path) -> None:
+    (tmp_path / "content").mkdir()
     (tmp_path / "t.py").write_bytes(os.urandom(3000).hex().encode())
     machine = MachineSpec("m", gpu_model="H100 SXM", usd_per_hour=2.0)
-    test = CellTest("t", script=str(tmp_path / "t.py"))
+    long = CellTest("long", script=str(tmp_path / "t.py"))
+    branch = CellTest("t", script="deep/x.py", from_content=True)
+    for tests, scripts in (([long], ["long.py"]), ([branch, long], ["deep/x.py", "long.py"])):
+        there = cell(ImageSpec("i", container="a/b"), machine, *tests)
+        order = order_of(tmp_path, there, 1, str(tmp_path / "content"), {INSIDE})
+        assert order.rent is not None
+        assert (order.rent.more, order.rent.files) == (True, {})
+        assert [each["script"] for each in order.inner["tests"]] == scripts
+
+
+def test_what_is_too_much_for_a_rented_machine_is_refused_before_anything_is_rented(tmp_path: Path) -> None:
+    (tmp_path / "out").symlink_to("/etc/passwd")
+    machine = MachineSpec("m", gpu_model="H100 SXM", usd_per_hour=2.0)
+    branch = CellTest("t", script="x.py", from_content=True)
+    with pytest.raises(UsageError, match="nothing else is sent to rented machines"):
+        order_of(tmp_path, cell(ImageSpec("i", container="a/b"), machine, branch), 1, str(tmp_path), {INSIDE})
+    many = CellTest("t", command=("echo", os.urandom(3000).hex()))
     with pytest.raises(UsageError, match="characters packed, a rented machine is sent 3,348 at most"):
-        order_of(tmp_path, cell(ImageSpec("i", container="a/b"), machine, test), 1, "", {INSIDE})
+        order_of(tmp_path, cell(ImageSpec("i", container="a/b"), machine, many), 1, "", {INSIDE})

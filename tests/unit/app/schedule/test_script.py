@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -98,6 +100,37 @@ def test_a_driver_that_is_too_old_ends_the_run_before_its_command(
     log = (folder / "log").read_text()
     assert ("ran\n" in log) is (code == 0)
     assert (f"supports CUDA {said}, expected at least {wanted}" in log) is (code == 3)
+
+
+@pytest.mark.parametrize(
+    ("version", "said", "wanted", "code"),
+    [
+        ("90100", "9.1", "9.1", 0),
+        ("91002", "9.10", "9.9", 0),
+        ("8902", "8.9", "9.0", 3),
+        ("8600", "8.6", "8.6", 0),
+        ("90000", "9.0", "9.1", 3),
+        ("None", "(none)", "9.1", 3),
+    ],
+)
+def test_a_cudnn_that_is_too_old_ends_the_run_before_its_command(
+    folder: Path, tmp_path: Path, version: str, said: str, wanted: str, code: int
+) -> None:
+    """Versions as cudnn_version.h makes them; torch says None where it was built without."""
+    (tmp_path / "there").mkdir()
+    # Not every environment has both names.
+    (tmp_path / "there" / ("python" if wanted == "9.1" else "python3")).symlink_to(sys.executable)
+    for tool in ("bash", "sed", "sort", "head", "date", "hostname", "dirname", "sync", "mv", "cat"):
+        (tmp_path / "there" / tool).symlink_to(str(shutil.which(tool)))
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch/__init__.py").write_text(
+        f"class cudnn:\n    version = staticmethod(lambda: {version})\nclass backends:\n    cudnn = cudnn\n"
+    )
+    recipe = Recipe("echo ran", cudnn=wanted)
+    assert run(folder, recipe, PATH=str(tmp_path / "there"), PYTHONPATH=str(tmp_path)) == code
+    log = (folder / "log").read_text()
+    assert ("ran\n" in log) is (code == 0)
+    assert (f"torch has cuDNN {said}, expected at least {wanted}" in log) is (code == 3)
 
 
 def test_requirements_that_cannot_be_had_end_the_run_before_its_command(folder: Path) -> None:

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from hpcaccept.app.tester import keys
 from hpcaccept.app.tester import service as module
 from hpcaccept.app.tester.gpus import Busy, Failed
+from hpcaccept.app.tester.sent_files import MOST_PACKED_BYTES
 from hpcaccept.errors import UsageError
 from hpcaccept.transport.tester_server import Reply, Request
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 SECRET = b"s" * 32
@@ -48,6 +50,9 @@ class Suite:
     def start(self, toml: str = "") -> bool:
         self.sent = toml
         return True
+
+    def take(self, blocks: Iterable[bytes]) -> str:
+        raise ValueError("no files are wanted")
 
     def progress(self) -> list[str]:
         return list(self.lines)
@@ -212,6 +217,7 @@ def test_so_many_bytes_as_asked_for_are_sent() -> None:
             "/hello",
             "/status",
             "/progress",
+            "/files",
             "/suite",
             "/result",
             "/challenge",
@@ -241,3 +247,35 @@ def test_so_many_bytes_as_asked_for_are_sent() -> None:
 def test_any_request_has_an_answer(method: str, path: str, body: bytes, query: dict[str, str]) -> None:
     reply = serving().answer(Request(method, path, query, TOKEN, len(body), body, stream=[body]))
     assert reply.status in (200, 400, 404, 409, 422)
+
+
+class Waiting(Suite):
+    """Tests whose files are sent first."""
+
+    taken = b""
+
+    def take(self, blocks: Iterable[bytes]) -> str:
+        self.taken = b"".join(blocks)
+        if self.taken == b"none":
+            raise ValueError("it is no archive")
+        return "ab" * 32
+
+    def start(self, toml: str = "") -> bool:
+        raise ValueError("the tests' files have not come yet")
+
+
+@pytest.mark.parametrize(
+    ("body", "size", "status"),
+    [(b"files", 5, 200), (b"none", 4, 400), (b"files", MOST_PACKED_BYTES + 1, 413)],
+)
+def test_files_of_tests_are_taken_within_their_limits(body: bytes, size: int, status: int) -> None:
+    suite = Waiting()
+    reply = serving(suite=suite).answer(Request("POST", "/files", {}, TOKEN, size, stream=iter([body])))
+    assert reply.status == status
+    assert (suite.taken == body) is (status != 413)
+    assert status != 200 or plain(reply) == {"bytes": 5, "sha256": "ab" * 32}
+
+
+def test_tests_without_their_files_do_not_start() -> None:
+    reply = asked(serving(suite=Waiting()), "POST", "/suite", b"{}")
+    assert (reply.status, plain(reply)["error"]) == (409, "the tests' files have not come yet")
