@@ -258,7 +258,12 @@ class Table:
 def run(cluster: VirtualSlurm, seeds: range, folder: Path) -> Table:
     """Many of them; afterwards every node is idle."""
     os.environ.update(cluster.env)
-    table = Table([interleave(cluster, seed, folder) for seed in seeds])
+    # With 2, the registration of a slurmd clears what an administrator has set down, reason and all, while we look.
+    cluster.configure("ReturnToService=1")
+    try:
+        table = Table([interleave(cluster, seed, folder) for seed in seeds])
+    finally:
+        cluster.configure("ReturnToService=2")
     cluster.settle()
     return table
 

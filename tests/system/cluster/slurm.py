@@ -209,9 +209,11 @@ class VirtualSlurm:
         self._wait_for_idle_nodes(60, ["slurmctld"])
 
     def configure(self, *lines: str) -> None:
-        """Add lines to slurm.conf, which every daemon of this cluster then reads."""
-        with (self.folder / "slurm.conf").open("a") as file:
-            file.write("".join(f"{line}\n" for line in lines))
+        """Set options in slurm.conf, which every daemon of this cluster then reads."""
+        file = self.folder / "slurm.conf"
+        set_now = {line.partition("=")[0] for line in lines}
+        kept = [line for line in file.read_text().splitlines() if line.partition("=")[0] not in set_now]
+        file.write_text("".join(f"{line}\n" for line in (*kept, *lines)))
         self._ask("scontrol", "reconfigure")
 
     def controller_log(self) -> str:
