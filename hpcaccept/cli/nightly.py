@@ -11,7 +11,7 @@ from hpcaccept.cli.options import baselines_dir_option, gpus_per_node, pairs, ru
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hpcaccept.app.nightly.night import Site
+    from hpcaccept.app.campaign.site import Site
 
     F = TypeVar("F", bound=Callable[..., Any])
 
@@ -112,7 +112,7 @@ def status(as_json: bool, **options: Any) -> int:
     import json
     from datetime import datetime, timezone
 
-    from hpcaccept.app.nightly.earlier_nights import recall
+    from hpcaccept.app.campaign.memory import recall
     from hpcaccept.app.nightly.status import as_json as plain
     from hpcaccept.app.nightly.status import lines, status_of
     from hpcaccept.model.nightly.window import Here

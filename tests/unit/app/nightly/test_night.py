@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.listeners import hook
 
+from hpcaccept.app.campaign.memory import recall
+from hpcaccept.app.campaign.site import Site
 from hpcaccept.app.nightly import night as night_module
-from hpcaccept.app.nightly.earlier_nights import recall
-from hpcaccept.app.nightly.night import Site, run_night, site_of
+from hpcaccept.app.nightly.night import run_night, site_of
 from hpcaccept.app.nightly.notify import URL_VARIABLE
 from hpcaccept.app.nightly.status import as_json, lines, status_of
 from hpcaccept.cli import main
