@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING
 from hpcaccept import launch
 from hpcaccept.app.campaign import runs
 from hpcaccept.app.campaign.choose import Choice
+from hpcaccept.app.campaign.memory import instant_of
 from hpcaccept.app.campaign.site import Site
 from hpcaccept.app.campaign.wanted import in_the_way
 from hpcaccept.errors import HpcacceptError, RunError, StoreError
-from hpcaccept.model.nightly.night import Concluded, Submitting, Withdrawn, Yielding
+from hpcaccept.model.nightly.night import Concluded, Submitting, Why, Withdrawn, Yielding
+from hpcaccept.model.nightly.window import Here, Window
 from hpcaccept.report.phrases import fold
 from hpcaccept.store.folder import RunFolder
 from hpcaccept.units import show_duration
@@ -75,7 +77,7 @@ class Work:
         found: what has come of it.
         mine: False once somebody else has taken the lock over.
         watched: open runs.
-        room: run → why its job was ended.
+        why: run → why its job was ended.
         looked: when it was last asked who waits, by the clock of the looks.
         later: run that could not be judged → when it is tried again.
     """
@@ -85,8 +87,8 @@ class Work:
     found: Findings
     mine: Callable[[], bool]
     watched: list[runs.Watched] = field(default_factory=list)
-    room: dict[str, str] = field(default_factory=dict)
-    looked: float = 0.0
+    why: dict[str, tuple[Why, str]] = field(default_factory=dict)
+    looked: float = -math.inf
     later: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -134,7 +136,9 @@ def find_open(work: Work, begun: Iterable[Submitting], wait_s: float) -> None:
         if run is None:
             came_to_nothing(work, Withdrawn(work.name, one.run, "was never submitted"))
         else:
-            work.watch(run, wait_s)
+            # As long as it would have had, had nobody been cut short.
+            since_s = work.site.clock().timestamp() - instant_of(run.folder.read_plan().created_at).timestamp()
+            work.watch(run, min(wait_s, max(0.0, wait_s - since_s)))
 
 
 def submit(work: Work, layered: Layered, groups: Iterable[Sequence[str]], end_s: float | None, wait_s: float) -> None:
@@ -167,18 +171,20 @@ def submit(work: Work, layered: Layered, groups: Iterable[Sequence[str]], end_s:
         work.site.say(f"{folder.run_id}: {plan.launcher} job {run.job.id if run.job else ''}{where}")
 
 
-def look(work: Work) -> None:
-    """Look at every open run once; what is over is judged, one run at a time, so that nobody waits for all of them."""
+def look(work: Work) -> bool:
+    """Look at every open run once; what is over is judged, one run at a time, so that nobody waits for all of them. True: one was."""
     for watched in list(work.watched):
         seen = runs.look(watched, time.monotonic())
         if seen.state == "taken back":
             work.site.say(f"{watched.name}: taken back: {seen.why}")
             work.watched.remove(watched)
-            came_to_nothing(work, Withdrawn(work.name, watched.name, seen.why, "late"))
+            kind, why = work.why.get(watched.name, ("late", seen.why))
+            came_to_nothing(work, Withdrawn(work.name, watched.name, why, kind))
         elif seen.state == "over":
             work.watched.remove(watched)
             _conclude(work, watched)
-            return
+            return True
+    return False
 
 
 def room_is_due(work: Work) -> bool:
@@ -195,13 +201,12 @@ def make_room(work: Work, now: ClusterNow) -> None:
     found = in_the_way(now.waiting, now.nodes, [one.holding() for one in holding.values()], now_s)
     for name, job in found.items():
         waited_s = max(0.0, now_s - job.since_s)
-        if name not in work.room:
+        if name not in work.why:
             partition = ",".join(job.partitions)
             work.site.write(Yielding(work.name, name, job.id, partition, round(waited_s, 1)))
-            work.room[name] = (
-                f"made room for job {job.id} in {partition}, which had waited for {show_duration(waited_s)}"
-            )
-            work.site.say(f"{name}: {work.room[name]}")
+            why = f"made room for job {job.id} in {partition}, which had waited for {show_duration(waited_s)}"
+            work.why[name] = ("room", why)
+            work.site.say(f"{name}: {why}")
         end(holding[name])
 
 
@@ -212,10 +217,39 @@ def end(watched: runs.Watched) -> None:
     watched.ending, watched.asked = True, -math.inf
 
 
+def wind_up(work: Work, why: str) -> None:
+    """End what runs, and take back what waits. Raises LaunchError."""
+    for watched in work.watched:
+        work.why.setdefault(watched.name, ("other", why))
+        watched.until = -math.inf
+        if watched.begun:
+            end(watched)
+
+
+def window_now(site: Site) -> tuple[bool, float | None]:
+    """Whether tests may begin now, and when they must have ended (seconds since the epoch; None: whenever)."""
+    window = site.layered.nightly.window
+    if not window:
+        return True, None
+    around = Window.parse(window).around(site.clock(), Here())
+    return (True, around[1].timestamp()) if around else (False, None)
+
+
+def spare_s(end_s: float, now_s: float, limit_s: float) -> float:
+    """Seconds for which a job may wait and end in time all the same; negative: not one.
+
+    Args:
+        end_s: when it must have ended, seconds since the epoch.
+        now_s: seconds since the epoch.
+        limit_s: that it may last.
+    """
+    return end_s - now_s - limit_s - runs.AFTER_LIMIT_S
+
+
 def see_through(work: Work) -> None:
     """Until every open run was judged or taken back."""
     while True:
-        look(work)
+        judged = look(work)
         if not work.watched:
             return
         if room_is_due(work):
@@ -223,7 +257,8 @@ def see_through(work: Work) -> None:
                 _look_around(work)
             except HpcacceptError as fault:
                 work.note(f"Nobody knows who waits for our nodes: {fault.message}")
-        time.sleep(LOOK_S)
+        if not judged:
+            time.sleep(LOOK_S)
 
 
 def _look_around(work: Work) -> None:
@@ -246,8 +281,8 @@ def _conclude(work: Work, watched: runs.Watched) -> None:
         work.later[name] = time.monotonic() + AGAIN_S
         return
     if isinstance(word, Withdrawn):
-        why = work.room.get(name)
-        came_to_nothing(work, replace(word, reason=why, kind="room") if why else word)
+        kind, why = work.why.get(name, (word.kind, word.reason))
+        came_to_nothing(work, replace(word, reason=why, kind=kind))
         return
     work.site.write(word)
     work.found.concluded.append(word)

@@ -26,7 +26,7 @@ from hpcaccept.app.run.submit import dry_run, plan_run
 from hpcaccept.app.run.wait import events_of
 from hpcaccept.errors import HpcacceptError, RunError
 from hpcaccept.model.nightly.night import Began, Chosen, Concluded, Ended, Missed
-from hpcaccept.model.nightly.window import Here, Window
+from hpcaccept.model.nightly.window import Here
 from hpcaccept.plan.node_names import nodes_named
 from hpcaccept.store.folder import RunFolder, all_runs
 from hpcaccept.store.night_lock import LockHeld, acquire, myself, read_holder
@@ -156,15 +156,13 @@ def _end_of_window(site: Site) -> float | None:
     Raises:
         NothingTonight: it is not open.
     """
-    if not site.layered.nightly.window:
-        return None
-    around = Window.parse(site.layered.nightly.window).around(site.clock(), Here())
-    if around is None:
+    is_open, end_s = rounds.window_now(site)
+    if not is_open:
         raise NothingTonight(
             f"It is outside the window {site.layered.nightly.window}.",
             "Start it inside, or change window under [nightly].",
         )
-    return around[1].timestamp()
+    return end_s
 
 
 def _time_to_wait(site: Site, limit_s: float, end_s: float | None) -> float:
@@ -173,7 +171,7 @@ def _time_to_wait(site: Site, limit_s: float, end_s: float | None) -> float:
     if end_s is None:
         return asked_s
     left_s = end_s - site.clock().timestamp()
-    spare_s = left_s - limit_s - runs.AFTER_LIMIT_S
+    spare_s = rounds.spare_s(end_s, site.clock().timestamp(), limit_s)
     if spare_s < 0:
         raise NothingTonight(
             f"A job may take {show_duration(limit_s)}, and the window {site.layered.nightly.window} is over in "
