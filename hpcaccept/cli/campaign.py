@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from hpcaccept.cli.finite import FiniteRange
+from hpcaccept.cli.nodes import after_run_options, after_runs
 from hpcaccept.cli.options import baselines_dir_option, gpus_per_node, pairs, runs_dir_option
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def _go_on(site: Site, for_s: float | None = None) -> int:
         standing = take_on(site, for_s)
     except KeyboardInterrupt:
         _say(
-            f"What was submitted goes on, and nobody looks who waits for its nodes: hpcaccept campaign resume {site.folder.name}"
+            f"Submitted jobs go on, and do not make room for users until: hpcaccept campaign resume {site.folder.name}"
         )
         raise
     return _told(site, standing) if standing.closed else 0
@@ -172,7 +173,7 @@ def _told(site: Site, standing: Standing) -> int:
 def run_once(name: str, for_: str, **options: Any) -> int:
     """Do everything that can be done now, and end: for cron and timers.
 
-    Judges what has ended, makes room for users, submits what there is room for. Where somebody else is at the campaign, nothing is done.
+    Judges what has ended, makes room for users, submits what there is room for. Where another process works on the campaign, nothing is done.
 
     \b
     Examples:
@@ -195,9 +196,9 @@ def run_once(name: str, for_: str, **options: Any) -> int:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @runs_dir_option
 def status(name: str, as_json: bool, **options: Any) -> int:
-    """Show where a campaign stands, and whether anybody is at it.
+    """Show where a campaign stands, and whether a process works on it.
 
-    The exit code is that of its report when it is over; before, 0, or 3 where nobody is at it: for whatever watches this machine.
+    The exit code is that of its report when it is over; before, 0, or 3 where no process works on it: for monitoring.
     """
     from hpcaccept.app.campaign.campaign import last_look, standing_in
     from hpcaccept.app.campaign.views import as_json as plain
@@ -240,7 +241,7 @@ def resume(name: str, no_wait: bool, **options: Any) -> int:
     try:
         return _go_on(site)
     except LockHeld as fault:
-        _say(f"{site.folder.name}: it goes on. {fault.message}")
+        _say(f"{site.folder.name}: a process works on it already. {fault.message}")
         return 0
 
 
@@ -258,7 +259,7 @@ def stop(name: str, **options: Any) -> int:
     try:
         return _go_on(site)
     except LockHeld as fault:
-        _say(f"{site.folder.name}: whoever is at it ends it now. {fault.message}")
+        _say(f"{site.folder.name}: the process that works on it ends it now. {fault.message}")
         return 0
 
 
@@ -266,8 +267,9 @@ def stop(name: str, **options: Any) -> int:
 @_name
 @click.option("--format", "form", type=click.Choice(["text", "json", "nodes"]), default="text", help="Output format; nodes: a line for each, separated by tabs.")  # fmt: skip
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write instead of printing.")
+@after_run_options
 @runs_dir_option
-def report(name: str, form: str, output: Path | None, **options: Any) -> int:
+def report(name: str, form: str, output: Path | None, kind: Any, yes: bool, **options: Any) -> int:
     """One report over all runs of a campaign: each node, who was never idle, and the false-alarm rate of all of it.
 
     Exit code 0: every node was accepted; 1: one has failed; 3: anything else, nodes that were not tested included.
@@ -280,11 +282,12 @@ def report(name: str, form: str, output: Path | None, **options: Any) -> int:
     site = _site(options, name)
     found = report_of(standing_in(site), last_look(site))
     written = {"text": text, "json": as_json, "nodes": node_table}[form](found)
-    if output is None:
-        click.echo(written, nl=False)
-        return found.exit_code
     try:
-        replace_file(output, written)
+        if output:
+            replace_file(output, written)
+        else:
+            click.echo(written, nl=False)
     except OSError as fault:
         raise UsageError(f"Cannot write {output}: {fault.strerror}.", "Choose another place with --output.") from None
-    return found.exit_code
+    failed = [run["run"] for run in found.runs if "FAIL" in run["nodes"].values()]
+    return after_runs(kind, failed, found.exit_code, yes, runs_dir=str(site.runs_dir))

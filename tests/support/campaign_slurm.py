@@ -118,7 +118,7 @@ class StandInSlurm:
 
     def withdraw(self, job: JobRef) -> bool:
         """Nothing waits here."""
-        return self.known()["jobs"][job.id]["state"] != "running"
+        return bool(self.known()["jobs"][job.id]["state"] != "running")
 
     def find_job(self, word: str) -> JobRef | None:
         """By its comment."""

@@ -97,13 +97,13 @@ def test_two_at_once_over_four_nodes_of_which_one_is_never_idle_and_nothing_twic
     until(lambda: len(list(site.runs.glob("*/driver.jsonl"))) == 2, PATIENCE_S)
     first.send_signal(signal.SIGKILL)
     first.communicate(timeout=PATIENCE_S)
-    assert "nobody" in site.typed("status").stdout
+    assert "Process:  none" in site.typed("status").stdout
     second = site.begin("resume")
     until(lambda: len(site.journal("concluded")) == 3, PATIENCE_S)
     # One campaign at a time, and one process at it.
     assert "is not over, and two would test the same nodes" in site.typed("start").stderr
     assert "holds the lock" in site.typed("run-once").stderr
-    assert "whoever is at it ends it now" in site.typed("stop").stderr
+    assert "the process that works on it ends it now" in site.typed("stop").stderr
     out, _ = second.communicate(timeout=PATIENCE_S)
     assert "Never idle (1)\n  node1: not idle: ALLOCATED" in out, out
     assert second.returncode == 3

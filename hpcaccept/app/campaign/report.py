@@ -248,7 +248,7 @@ def _lines(report: CampaignReport) -> Iterable[str]:
             yield f"  and {len(bad) - SHOWN} more: report --format nodes"
     for state, title in (
         (NEVER_IDLE, "Never idle"),
-        (MADE_ROOM, "Idle, and each time somebody else needed them"),
+        (MADE_ROOM, "Idle, but each time another job needed them"),
         (GIVEN_UP, "Given up"),
         (IN_TEST, "Being tested"),
     ):

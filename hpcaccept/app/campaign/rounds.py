@@ -134,6 +134,7 @@ def find_open(work: Work, begun: Iterable[Submitting], wait_s: float) -> None:
                 f"{one.run}: begun before this was cut short; {'going on' if run else 'it was never submitted'}"
             )
         if run is None:
+            runs.call_off(RunFolder(work.site.runs_dir / one.run))
             came_to_nothing(work, Withdrawn(work.name, one.run, "was never submitted"))
         else:
             # As long as it would have had, had nobody been cut short.
@@ -256,7 +257,7 @@ def see_through(work: Work) -> None:
             try:
                 _look_around(work)
             except HpcacceptError as fault:
-                work.note(f"Nobody knows who waits for our nodes: {fault.message}")
+                work.note(f"Cannot see which jobs wait for our nodes: {fault.message}")
         if not judged:
             time.sleep(LOOK_S)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -94,6 +95,12 @@ def find_again(folder: RunFolder) -> Open | None:
         if job:
             folder.write_job(job)
     return Open(folder, job) if job or events_of(folder) else None
+
+
+def call_off(folder: RunFolder) -> None:
+    """A run that was never submitted never will be: ``sbatch`` outlives who started it, and a job that finds no plan ends at once."""
+    with contextlib.suppress(OSError):
+        folder.plan_file.rename(folder.plan_file.with_suffix(".withdrawn"))
 
 
 @dataclass
@@ -221,10 +228,16 @@ def judged(folder: RunFolder, night: str, judging: Judging, status: JobStatus | 
         known = {name: outcome for name, outcome in told.nodes.items() if outcome in (*ACCEPTED, "FAIL")}
         if not known:
             why = state.detail if state else CANCELLED
-            kind: Why = "preempted" if why.startswith("PREEMPTED") else "other"
-            return Withdrawn(night, folder.run_id, f"ended from outside before anything was judged: {why}", kind)
+            return Withdrawn(
+                night, folder.run_id, f"ended from outside before anything was judged: {why}", why_ended(why)
+            )
         told = replace(told, nodes=known, reasons={n: why for n, why in told.reasons.items() if n in known})
     return told
+
+
+def why_ended(detail: str) -> Why:
+    """The kind of an end from outside, by the scheduler's own words (``JobStatus.detail``)."""
+    return "preempted" if detail.startswith("PREEMPTED") else "other"
 
 
 def told_by(folder: RunFolder, night: str) -> Concluded:

@@ -66,8 +66,8 @@ def lines(status: Status) -> list[str]:
     standing = status.standing
     found = [f"Campaign: {standing.opened.campaign}", f"State:    {headline(status.report)}"]
     if not standing.closed:
-        nobody = f"nobody; go on: hpcaccept campaign resume {standing.opened.campaign}"
-        found.append(f"At it:    {status.owner or ('nobody now, between two looks' if status.attended else nobody)}")
+        nobody = f"none; go on: hpcaccept campaign resume {standing.opened.campaign}"
+        found.append(f"Process:  {status.owner or ('none now, between two looks' if status.attended else nobody)}")
         ago = "never" if status.looked_s is None else f"{show_duration(status.looked_s)} ago"
         found.append(f"Look:     {ago}; ends by {standing.opened.until}")
     found += [f"Running:  {one.run} on {fold(one.nodes)}" for one in standing.open]

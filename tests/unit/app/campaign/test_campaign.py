@@ -170,6 +170,27 @@ def test_what_is_refused_three_times_is_given_up_and_said(slurm: StandInSlurm, t
     assert "Given up (4)\n  node[0-3]: no account" in text(report)
 
 
+def test_a_run_that_was_never_submitted_never_is_and_its_node_is_tested(
+    slurm: StandInSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """sbatch outlives who started it: a job that begins later must find no plan."""
+    site = begin(order(tmp_path, {"gpu": 1}))
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hpcaccept.launch.slurm.submit", killed)
+        with pytest.raises(KeyboardInterrupt):
+            take_on(site)
+    (begun,) = standing_in(site).open
+    assert (site.runs_dir / begun.run / "plan.json").exists()
+    assert take_on(site).state == "done"
+    assert not (site.runs_dir / begun.run / "plan.json").exists()
+    assert [(one["run"], one["reason"]) for one in report_in(site).withdrawn] == [(begun.run, "was never submitted")]
+    assert slurm.runs_of("node0") == ["ended"]
+
+
 def test_outside_of_its_window_it_waits(slurm: StandInSlurm, tmp_path: Path) -> None:
     site = begin(order(tmp_path, window="02:00-03:00"))
     noon = site.clock().astimezone().replace(hour=12, minute=0)
@@ -231,7 +252,7 @@ def test_status_says_whether_anybody_is_at_it(slurm: StandInSlurm, tmp_path: Pat
         return status_of(standing_in(site), read_holder(site.folder), last_look(site), now)
 
     assert (status().attended, status().exit_code) == (False, 3)
-    assert "At it:    nobody; go on: hpcaccept campaign resume c" in lines(status())
+    assert "Process:  none; go on: hpcaccept campaign resume c" in lines(status())
     take_on(site, 0.0)
     assert (status().attended, status().exit_code) == (True, 0)
     assert status(3600.0).exit_code == 3

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,11 +13,10 @@ from hpcaccept.app.campaign.runs import Open, Watched, look, told_by
 from hpcaccept.errors import LaunchError
 from hpcaccept.launch import slurm
 from hpcaccept.model.job import JobRef, JobStatus
+from hpcaccept.parse.slurm.jobs import parse_scontrol_job
 from hpcaccept.store.folder import RunFolder
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+DATA = Path(__file__).parents[3] / "data" / "slurm" / "22.05"
 REPORT: dict[str, Any] = {
     "created_at": "2026-11-22T02:00:00+00:00",
     "exit_code": 1,
@@ -82,6 +82,16 @@ def looks(one: Watched, times: int = 3) -> list[str]:
         if found[-1] in ("over", "taken back"):
             break
     return found
+
+
+def test_what_slurm_preempted_is_told_from_what_was_cancelled() -> None:
+    def ended(case: str) -> str:
+        said = (DATA / f"{case}.txt").read_text("utf-8").partition("$ scontrol")[2]
+        status = parse_scontrol_job(said, "1")
+        assert status is not None
+        return runs.why_ended(status.detail)
+
+    assert (ended("preempted"), ended("cancelled_running")) == ("preempted", "other")
 
 
 def test_jobs_that_begin_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
