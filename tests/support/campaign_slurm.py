@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hpcaccept.store.folder import RunFolder
 
 #: Further looks at the cluster for which a job runs.
-LASTS = 1
+LASTS = 2
 
 
 class StandInSlurm:

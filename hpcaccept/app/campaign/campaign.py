@@ -31,6 +31,7 @@ from hpcaccept.model.nightly.night import LastTest
 from hpcaccept.plan.node_names import nodes_named
 from hpcaccept.serial import dumps, from_plain, loads, to_plain
 from hpcaccept.store import night_journal
+from hpcaccept.store.folder import RunFolder
 from hpcaccept.store.night_lock import Lock, acquire, myself
 from hpcaccept.store.one_writer import locked
 from hpcaccept.store.replaced_files import replace_file
@@ -180,14 +181,15 @@ def opened_by(order: Order, name: str, now: datetime) -> Opened:
     for part in partitions:
         # What is wrong with suite or settings is said now, not at the first idle node.
         plan_run(replace(settings, nodes=1, nodelist="", partition=part), layered.overrides)
+    nodes = tuple(dict.fromkeys(node for part in partitions for node in of[part]))
     return Opened(
         campaign=name,
-        nodes=tuple(dict.fromkeys(node for part in partitions for node in of[part])),
+        nodes=nodes,
         partitions=partitions,
         until=(now + timedelta(seconds=order.for_s)).isoformat(timespec="seconds"),
         caps={part: order.caps.get(part) or _share_of(cluster, part, terms.max_share) for part in partitions},
         max_jobs=order.max_jobs,
-        accepted=_accepted(layered),
+        accepted={node: at for node, at in _accepted(layered).items() if node in nodes},
         settings=to_plain(_anywhere(settings)),
         terms=to_plain(terms),
         overrides=tuple({"file": str(one.file), "tables": one.tables} for one in layered.overrides),
@@ -335,19 +337,21 @@ class _At:
             _fill(site, standing, cluster, self._probes) if standing.state == "running" else Jobs(missing=self._missing)
         )
         self._missing = jobs.missing
-        replace_file(
-            site.folder / LOOK,
-            dumps(
-                {
-                    "at": site.clock().isoformat(timespec="seconds"),
-                    "missing": jobs.missing,
-                    "notes": work.found.notes[-5:],
-                }
-            )
-            + "\n",
-        )
+        self._keep_look()
         for job in jobs.next:
             rounds.submit(work, job.layered, [job.nodes], jobs.end_s, job.wait_s)
+
+    def _keep_look(self) -> None:
+        """What ``status`` shows. Raises RunError where it cannot be written: then nothing is submitted either."""
+        found = {
+            "at": self.site.clock().isoformat(timespec="seconds"),
+            "missing": self._missing,
+            "notes": self.work.found.notes[-5:],
+        }
+        try:
+            replace_file(self.site.folder / LOOK, dumps(found) + "\n")
+        except OSError as fault:
+            raise RunFolder(self.site.folder).refused(fault) from fault
 
     def _perhaps_over(self) -> Standing:
         standing = standing_in(self.site)

@@ -107,7 +107,7 @@ def choose(
     mine = [node for node in nodes if terms.partition in node.partitions]
     left_out = {node.name: why for node in mine if (why := _why_not(node, kept, terms))}
     idle = sorted((node.name for node in mine if node.name not in left_out), key=lambda name: _age(name, tested))
-    late = dict.fromkeys(idle[terms.cap :], LeftOut("beyond the cap", "tested more recently than those chosen"))
+    late = dict.fromkeys(idle[terms.cap :], LeftOut("beyond the cap", "others come first"))
     return Choice(tuple(idle[: terms.cap]), {**left_out, **late})
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import jsonschema
 import pytest
 from support.campaign_slurm import StandInSlurm
 
+from hpcaccept.app.campaign import rounds
 from hpcaccept.cli import main
 from hpcaccept.cli import nodes as marking
 
@@ -96,7 +96,7 @@ def test_an_interrupted_campaign_says_how_it_goes_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(time, "sleep", interrupt)
+        patch.setattr(rounds, "look", interrupt)
         code, _, err = typed(*START)
     assert code == 130
     assert "hpcaccept campaign resume" in err
