@@ -6,6 +6,7 @@ A step is a line of the journal, a file of a run folder, or a request to Slurm t
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,5 +60,13 @@ def carry_out(request: dict[str, Any]) -> dict[str, Any]:
     return {"said": said, "steps": steps.count, "state": standing.state}
 
 
+def _import_everything() -> None:
+    """Once, and not in each fork."""
+    with tempfile.TemporaryDirectory() as there:
+        StandInSlurm(Path(there)).install(_Patch())
+        campaign.preview(order(Path(there) / "runs", "warm"))
+
+
 if __name__ == "__main__":
+    _import_everything()
     main(carry_out)
