@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hpcaccept.report.phrases import fold
+from hpcaccept.report.phrases import counted, fold
 from hpcaccept.report.printable import safe
 from hpcaccept.serial import to_plain
 
@@ -280,12 +280,13 @@ def alarms_line(alarms: FalseAlarms) -> str:
     """What a healthy fleet has to expect, in a sentence."""
     if not alarms.runs:
         return "No run was judged yet."
+    runs = counted(alarms.runs, "run")
     if alarms.any is None or alarms.per_run is None or alarms.expected is None:
-        return f"False alarms: all {alarms.runs} runs were held to limits that state no rate."
-    more = f" {alarms.unrated} of them state none." if alarms.unrated else ""
+        return f"False alarms: no rate can be stated; {runs} had limits that state none."
+    more = f" {counted(alarms.unrated, 'run')} had limits that state none." if alarms.unrated else ""
     return (
-        f"False alarms: {alarms.runs} runs that state {alarms.per_run * 100:.2g} % each: a healthy fleet has one in "
-        f"{alarms.any * 100:.2g} % of such campaigns ({alarms.expected:.2g} expected).{more}"
+        f"False alarms: {runs} at {alarms.per_run * 100:.2g} % each; in a healthy fleet the chance of blaming any node is "
+        f"{alarms.any * 100:.2g} % ({alarms.expected:.2g} expected).{more}"
     )
 
 

@@ -88,11 +88,11 @@ def _usable(job: WaitingJob, known: Mapping[str, NodeState]) -> set[str]:
 def _to_end(job: WaitingJob, need: int, free: int, ours: Iterable[Holding], now_s: float) -> list[str]:
     """Those that the scheduler has planned for it first, then the youngest, until there are enough nodes."""
     order = sorted(ours, key=lambda one: (not one.nodes & job.planned, -one.since_s, one.run))
-    if job.several:
-        return [one.run for one in order]
     if free >= need:
         late = now_s - job.since_s >= SECOND_LOOK_S
         return [one.run for one in order if late and one.since_s <= job.since_s]
+    if job.several:
+        return [one.run for one in order]
     ended = []
     for one in order:
         if free >= need:

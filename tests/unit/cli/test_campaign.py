@@ -60,7 +60,7 @@ def test_a_campaign_from_its_beginning_to_its_report(
     code, out, err = typed("resume")
     assert code == 1
     assert "done: 2 of 2 nodes tested, 1 accepted, 1 failed" in out
-    assert "a healthy fleet has one in 2 % of such campaigns" in out
+    assert "2 runs at 1 % each; in a healthy fleet the chance of blaming any node is 2 %" in out
     code, out, err = typed("report", "--format", "json")
     jsonschema.validate(json.loads(out), SCHEMA)
     assert (code, json.loads(out)["counts"]) == (1, {"PASS": 1, "FAIL": 1})
