@@ -291,8 +291,18 @@ class _At:
         self.work = rounds.Work(site, standing_in(site).opened.campaign, rounds.Findings(), lambda: lock.mine)
         self._looked = -rounds.ROOM_S
         self._said: set[str] = set()
+        self._read: tuple[int, Standing | None] = (0, None)
         self._probes: dict[str, Probe] = {}
         self._missing: dict[str, str] = dict(last_look(site).get("missing", {}))
+
+    def _standing(self) -> Standing:
+        """From the journal, which others may have added a wish to; it is read again when it has grown."""
+        size_bytes = self.site.journal.stat().st_size if self.site.journal.exists() else 0
+        known = self._read[1]
+        if known is None or size_bytes != self._read[0]:
+            known = standing_in(self.site)
+            self._read = (size_bytes, known)
+        return known
 
     def turn(self) -> Standing:
         """Everything that can be done now.
@@ -301,7 +311,7 @@ class _At:
             RunError: the journal cannot be written or read.
         """
         site, work = self.site, self.work
-        standing = standing_in(site)
+        standing = self._standing()
         if standing.closed:
             return standing
         try:
@@ -328,7 +338,7 @@ class _At:
         if not judged and now - self._looked < rounds.ROOM_S:
             return
         self._looked = now
-        site, work, standing = self.site, self.work, standing_in(self.site)
+        site, work, standing = self.site, self.work, self._standing()
         cluster = launch.load(site.layered.settings.launcher).cluster_now(standing.opened.partitions[0])
         if cluster is None:
             raise RunError(f"{site.layered.settings.launcher} knows no nodes.")
@@ -354,7 +364,7 @@ class _At:
             raise RunFolder(self.site.folder).refused(fault) from fault
 
     def _perhaps_over(self) -> Standing:
-        standing = standing_in(self.site)
+        standing = self._standing()
         if standing.open:
             return standing
         if standing.state == "stopping":
@@ -367,7 +377,7 @@ class _At:
             return standing
         why = {**{node: self._missing.get(node, "") for node in standing.left}, **standing.given_up}
         self.site.write(Closed(how, why))  # type: ignore[arg-type]
-        return standing_in(self.site)
+        return self._standing()
 
 
 # --- what to submit ----------------------------------------------------------------------------------------------------
