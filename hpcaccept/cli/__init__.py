@@ -32,6 +32,7 @@ _COMMANDS = {
     "logs": ("run_list", "logs", "Show what happened in a run, and what its steps printed."),
     "facts": ("run_list", "facts", "Show hardware, firmware and software of the nodes of a run."),
     "nightly": ("nightly", "nightly", "Test idle nodes every night, and tell what changed."),
+    "campaign": ("campaign", "campaign", "Test the whole fleet between users' jobs, and never twice."),
     "matrix": ("matrix", "matrix", "Try every image on every machine: one verdict per cell."),
     "node-check": (
         "node_check",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hpcaccept.cli.nodes import after_run_options, after_runs
 from hpcaccept.cli.options import baselines_dir_option, gpus_per_node, pairs, runs_dir_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hpcaccept.app.nightly.night import Site
+    from hpcaccept.app.campaign.site import Site
 
     F = TypeVar("F", bound=Callable[..., Any])
 
@@ -77,7 +79,8 @@ def nightly() -> None:
 @nightly.command()
 @_run_options
 @click.option("--dry-run", is_flag=True, help="Say what would be chosen and submitted; write and start nothing.")
-def run(dry_run: bool = False, **options: Any) -> int:
+@after_run_options
+def run(dry_run: bool = False, kind: Any = None, yes: bool = False, **options: Any) -> int:
     """One night: finish what a crash has left, choose idle nodes, test them, tell what changed.
 
     Jobs are bound to nodes that are idle now and that Slurm has not planned for anybody; they queue behind everybody
@@ -98,7 +101,8 @@ def run(dry_run: bool = False, **options: Any) -> int:
         return 0
     report = run_night(site)
     click.echo(text(report), nl=False)
-    return report.exit_code
+    failed = [Path(run).name for run in report.runs] if report.exit_code == 1 else []
+    return after_runs(kind, failed, report.exit_code, yes, runs_dir=str(site.runs_dir))
 
 
 @nightly.command()
@@ -112,7 +116,7 @@ def status(as_json: bool, **options: Any) -> int:
     import json
     from datetime import datetime, timezone
 
-    from hpcaccept.app.nightly.earlier_nights import recall
+    from hpcaccept.app.campaign.memory import recall
     from hpcaccept.app.nightly.status import as_json as plain
     from hpcaccept.app.nightly.status import lines, status_of
     from hpcaccept.model.nightly.window import Here
@@ -183,7 +187,7 @@ def install(at: str, how: str | None, yes: bool, options: tuple[str, ...]) -> in
 def _parsed(options: tuple[str, ...]) -> dict[str, Any]:
     """The options that ``run`` would be started with; a mistake is found now and not at night."""
     context = run.make_context("run", list(options))
-    return {name: value for name, value in context.params.items() if name != "dry_run"}
+    return {name: value for name, value in context.params.items() if name not in ("dry_run", "kind", "yes")}
 
 
 @nightly.command()

@@ -320,6 +320,13 @@ def after_run(kind: Kind | None, run: str, code: int, yes: bool, **options: Any)
     return code
 
 
+def after_runs(kind: Kind | None, runs: Iterable[str], code: int, yes: bool, **options: Any) -> int:
+    """The same after several runs; gives the exit code of all of them."""
+    for run in runs:
+        code = after_run(kind, run, code, yes, **options)
+    return code
+
+
 def failing(runs_dir: Path, run: str) -> tuple[dict[str, tuple[str, tuple[str, ...]]], str]:
     """Nodes that are FAIL in a run, and its name."""
     from hpcaccept.app.nodes.gate import failed_nodes

@@ -76,6 +76,35 @@ class Reserved:
 
 
 @dataclass(frozen=True)
+class WaitingJob:
+    """A job that waits in the queue.
+
+    Attributes:
+        id: as the scheduler calls it.
+        partitions: that it may run in.
+        nodes: that it needs at least.
+        reason: why it waits, in the scheduler's word.
+        since_s: when it was submitted, seconds since the epoch; NaN: not said.
+        named: nodes that it must have; empty: any.
+        excluded: nodes that it must not have.
+        planned: nodes on which the scheduler means to start it.
+        several: True for an array, of which nobody knows here how many of its jobs wait.
+        comment: of whoever submitted it.
+    """
+
+    id: str
+    partitions: tuple[str, ...]
+    nodes: int = 1
+    reason: str = ""
+    since_s: float = math.nan
+    named: frozenset[str] = frozenset()
+    excluded: frozenset[str] = frozenset()
+    planned: frozenset[str] = frozenset()
+    several: bool = False
+    comment: str = ""
+
+
+@dataclass(frozen=True)
 class ClusterNow:
     """One look at a cluster.
 
@@ -83,8 +112,10 @@ class ClusterNow:
         partition: that is meant: the default one when none was named.
         nodes: all that the scheduler shows.
         kept: reservations, and nodes planned for jobs that wait.
+        waiting: jobs that wait, the one that comes first first.
     """
 
     partition: str
     nodes: tuple[NodeState, ...]
     kept: tuple[Reserved, ...]
+    waiting: tuple[WaitingJob, ...] = ()

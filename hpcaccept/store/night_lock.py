@@ -130,8 +130,14 @@ class Lock:
                 replace_file(self._file, dumps(replace(self._owner, released=True)) + "\n")
 
 
-def acquire(folder: Path, me: Owner) -> Lock:
+def acquire(folder: Path, me: Owner, what: str = "nightly run", command: str = "nightly") -> Lock:
     """Take the lock of a folder that all contenders see.
+
+    Args:
+        folder: that it is in.
+        me: who takes it.
+        what: whoever holds it does.
+        command: of hpcaccept, which shows it.
 
     Raises:
         LockHeld: somebody has it, with who and since when.
@@ -152,9 +158,9 @@ def acquire(folder: Path, me: Owner) -> Lock:
             f"Cannot take the lock in {folder}: {fault.strerror}.", "Choose a shared, writable place with --runs-dir."
         ) from None
     raise LockHeld(
-        f"Another nightly run holds the lock in {folder}: {held.owner or 'its file cannot be read'} "
+        f"Another {what} holds the lock in {folder}: {held.owner or 'its file cannot be read'} "
         f"(last sign of life {show_duration(max(held.silent_s, 0.0))} ago).",
-        "Nothing was started. See it with 'hpcaccept nightly status'; a dead owner is noticed by itself.",
+        f"Nothing was started. See it with 'hpcaccept {command} status'; a dead owner is noticed by itself.",
     )
 
 

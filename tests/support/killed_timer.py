@@ -130,7 +130,7 @@ def carry_out(request: dict[str, Any]) -> dict[str, Any]:
     return {"said": said, "steps": steps.count}
 
 
-def main() -> None:
+def main(carry_out: Callable[[dict[str, Any]], dict[str, Any]] = carry_out) -> None:
     """Until the end of the input."""
     os.environ["PYTHONUNBUFFERED"] = "1"
     for line in sys.stdin:

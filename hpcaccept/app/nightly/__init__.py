@@ -2,12 +2,10 @@
 
 ::
 
-    choose     which idle nodes tonight?                       pure
-    recall     what does the journal say of earlier nights?    pure
+    earlier_nights   which nights were missed, which nodes wait too long?   pure
     changes    what is different from last night?              pure
     message    how is it said?                                 pure
-    runs       submitting, waiting, judging, one run or several
-    night      one night, from lock to message
+    night      one night, from lock to message; its rounds are those of app.campaign
     notify     mail and webhook, and what to do when they fail
     schedule   the line of crontab, the units of systemd       pure
     install    putting them there, and taking them away

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hpcaccept.app.nightly.earlier_nights import with_runs
+from hpcaccept.app.campaign.memory import with_runs
 from hpcaccept.model.nightly.night import ACCEPTED
 
 if TYPE_CHECKING:

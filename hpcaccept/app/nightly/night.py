@@ -8,34 +8,36 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
-from pathlib import Path
+from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from hpcaccept import launch
-from hpcaccept.app.nightly import runs
+from hpcaccept.app.campaign import rounds, runs
+from hpcaccept.app.campaign.choose import Terms, cap_of, choose, in_jobs
+from hpcaccept.app.campaign.memory import Memory, instant_of, with_runs
+from hpcaccept.app.campaign.rounds import Findings, Work
+from hpcaccept.app.campaign.site import Site
 from hpcaccept.app.nightly.changes import compare
-from hpcaccept.app.nightly.choose import Choice, Terms, cap_of, choose, in_jobs
-from hpcaccept.app.nightly.earlier_nights import Memory, instant_of, missed_nights, recall, stale_nodes, with_runs
-from hpcaccept.app.nightly.message import NightReport, headline, is_news, named, news_lines, node_lists
+from hpcaccept.app.nightly.earlier_nights import missed_nights, stale_nodes
+from hpcaccept.app.nightly.message import NightReport, headline, is_news, news_lines, node_lists
 from hpcaccept.app.nightly.notify import TOKEN_VARIABLE, URL_VARIABLE, notify
 from hpcaccept.app.run.submit import dry_run, plan_run
 from hpcaccept.app.run.wait import events_of
-from hpcaccept.config.settings import Layered
-from hpcaccept.errors import HpcacceptError, RunError, StoreError
-from hpcaccept.model.nightly.night import Began, Chosen, Concluded, Ended, Missed, Submitting, Withdrawn
-from hpcaccept.model.nightly.window import Here, Window
+from hpcaccept.errors import HpcacceptError, RunError
+from hpcaccept.model.nightly.night import Began, Chosen, Concluded, Ended, Missed
+from hpcaccept.model.nightly.window import Here
 from hpcaccept.plan.node_names import nodes_named
-from hpcaccept.store import night_journal
 from hpcaccept.store.folder import RunFolder, all_runs
-from hpcaccept.store.night_lock import Lock, LockHeld, acquire, myself, read_holder
+from hpcaccept.store.night_lock import LockHeld, acquire, myself, read_holder
 from hpcaccept.store.replaced_files import replace_file
 from hpcaccept.units import show_duration
 
 if TYPE_CHECKING:
-    from hpcaccept.model.nightly.night import LastTest, NightEntry
+    from collections.abc import Callable, Mapping
+
+    from hpcaccept.config.settings import Layered
+    from hpcaccept.model.nightly.night import LastTest
 
 #: A run by hand that has no last word after so long will have none.
 FORGOTTEN_S = 2 * 86400.0
@@ -45,76 +47,6 @@ HANGS_S = 20 * 3600.0
 
 class NothingTonight(RunError):
     """No node can be tested now. A retry helps on another night."""
-
-
-@dataclass(frozen=True)
-class Site:
-    """What every step of a night needs.
-
-    Attributes:
-        layered: what is asked for; its launcher is decided.
-        say: tells whoever watches, one line at a time.
-        clock: the time now, aware.
-        secrets: where the webhook's URL and token are looked for by name, before their files.
-    """
-
-    layered: Layered
-    say: Callable[[str], None] = lambda _: None
-    clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
-    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-    @property
-    def runs_dir(self) -> Path:
-        """Where runs are kept."""
-        return Path(self.layered.settings.runs_dir).absolute()
-
-    @property
-    def baselines_dir(self) -> Path:
-        """Where baselines are kept."""
-        return Path(self.layered.settings.baselines_dir).absolute()
-
-    @property
-    def folder(self) -> Path:
-        """Where the journal and the lock are."""
-        return self.runs_dir / "nightly"
-
-    @property
-    def journal(self) -> Path:
-        """What earlier nights have said."""
-        return self.folder / "journal.jsonl"
-
-    def memory(self) -> Memory:
-        """The sum of the journal."""
-        return recall(night_journal.read(self.journal)[0])
-
-    def write(self, *words: NightEntry) -> None:
-        """Add to the journal. Raises RunError where that is not possible."""
-        night_journal.append(self.journal, *words, at=self.clock().isoformat(timespec="milliseconds"))
-
-
-@dataclass
-class Findings:
-    """What a night has come to so far.
-
-    Attributes:
-        concluded: runs that were judged tonight.
-        withdrawn: runs that came to nothing.
-        resumed: those of both that an earlier night had begun.
-        choice: what was chosen.
-        partition: names of the nodes that could have been.
-        nothing: why no node was tested.
-        notes: what else went wrong.
-        codes: exit codes of what went wrong.
-    """
-
-    concluded: list[Concluded] = field(default_factory=list)
-    withdrawn: list[Withdrawn] = field(default_factory=list)
-    resumed: list[str] = field(default_factory=list)
-    choice: Choice = field(default_factory=lambda: Choice(()))
-    partition: tuple[str, ...] = ()
-    nothing: str = ""
-    notes: list[str] = field(default_factory=list)
-    codes: list[int] = field(default_factory=list)
 
 
 def site_of(layered: Layered, say: Callable[[str], None] = lambda _: None) -> Site:
@@ -151,10 +83,12 @@ def run_night(site: Site) -> NightReport:
         began = Began(f"{now:%Y%m%d-%H%M%S}-{os.urandom(2).hex()}", me.host, me.pid, me.user)
         site.write(began)
         found = Findings()
+        work = Work(site, began.night, found, lambda: lock.mine)
         try:
-            _finish_open(site, began.night, memory, found)
+            rounds.find_open(work, memory.open_runs, site.layered.nightly.queue_timeout_s)
+            rounds.see_through(work)
             site.write(*_others(site, memory))
-            _tonight(site, began.night, lock, found)
+            _tonight(work)
         except KeyboardInterrupt:
             site.say("What was submitted goes on; the next nightly run finishes it.")
             raise
@@ -178,25 +112,6 @@ def _tell_of_a_hang(site: Site, fault: LockHeld, now: datetime) -> None:
             site.say(f"{way}: {why or 'told'}")
 
 
-def _finish_open(site: Site, night: str, memory: Memory, found: Findings) -> None:
-    """Wait for, or take back, and judge what earlier nights have begun. Nothing is submitted a second time."""
-    there: list[runs.Open] = []
-    for begun in memory.open_runs:
-        folder = RunFolder(site.runs_dir / begun.run)
-        try:
-            run = runs.find_again(folder)
-        except StoreError as fault:
-            _came_to_nothing(site, Withdrawn(night, begun.run, fault.message), found)
-            continue
-        found.resumed.append(begun.run)
-        site.say(f"{begun.run}: an earlier night was cut short; {'finishing it' if run else 'it was never submitted'}")
-        if run is None:
-            _came_to_nothing(site, Withdrawn(night, begun.run, "was never submitted"), found)
-        else:
-            there.append(run)
-    _see_through(site, night, there, site.layered.nightly.queue_timeout_s, found)
-
-
 def _others(site: Site, memory: Memory) -> list[Concluded]:
     """Runs that somebody made with ``submit`` tell of nodes too. Each is read once, when it is over."""
     others = []
@@ -214,37 +129,23 @@ def _others(site: Site, memory: Memory) -> list[Concluded]:
     return others
 
 
-def _tonight(site: Site, night: str, lock: Lock, found: Findings) -> None:
+def _tonight(work: Work) -> None:
     """Choose, submit, wait and judge.
 
     Raises:
         NothingTonight: no node can be tested now.
         HpcacceptError: Slurm does not answer, or the settings do not fit it.
     """
+    site, found = work.site, work.found
     end_s = _end_of_window(site)
     probe = plan_run(replace(site.layered.settings, nodes=1, nodelist=""), site.layered.overrides)[0]
     wait_s = _time_to_wait(site, runs.limit_s(probe), end_s)
     # Of now: what was judged a moment ago, for a night that was cut short, counts too.
     tested = site.memory().tested
     groups = _groups(site, tested, probe.request.gpus_per_node, runs.limit_s(probe) + wait_s, found)
-    site.write(Chosen(night, found.choice.nodes, found.choice.reasons))
-    opened = []
-    for nodes in groups:
-        plan, folder = runs.plan_for(site.layered, nodes, end_s, site.clock().timestamp())
-        if not lock.mine:
-            raise RunError("Another nightly run has taken the lock over: this one was asleep for too long.")
-        site.write(Submitting(night, folder.run_id, nodes))
-        try:
-            run = runs.submit(plan, folder, site.layered.settings)
-        except HpcacceptError as fault:
-            found.notes.append(fault.message)
-            found.codes.append(fault.exit_code)
-            _came_to_nothing(site, Withdrawn(night, folder.run_id, fault.message), found)
-            continue
-        opened.append(run)
-        where = f" on {named(nodes)}" if nodes else ""
-        site.say(f"{folder.run_id}: {plan.launcher} job {run.job.id if run.job else ''}{where}")
-    _see_through(site, night, opened, wait_s, found)
+    site.write(Chosen(work.name, found.choice.nodes, found.choice.reasons))
+    rounds.submit(work, site.layered, groups, end_s, wait_s)
+    rounds.see_through(work)
     if not found.concluded:
         found.nothing = "; ".join(dict.fromkeys(w.reason for w in found.withdrawn)) or "no run was judged"
 
@@ -255,15 +156,13 @@ def _end_of_window(site: Site) -> float | None:
     Raises:
         NothingTonight: it is not open.
     """
-    if not site.layered.nightly.window:
-        return None
-    around = Window.parse(site.layered.nightly.window).around(site.clock(), Here())
-    if around is None:
+    is_open, end_s = rounds.window_now(site)
+    if not is_open:
         raise NothingTonight(
             f"It is outside the window {site.layered.nightly.window}.",
             "Start it inside, or change window under [nightly].",
         )
-    return around[1].timestamp()
+    return end_s
 
 
 def _time_to_wait(site: Site, limit_s: float, end_s: float | None) -> float:
@@ -272,7 +171,7 @@ def _time_to_wait(site: Site, limit_s: float, end_s: float | None) -> float:
     if end_s is None:
         return asked_s
     left_s = end_s - site.clock().timestamp()
-    spare_s = left_s - limit_s - runs.AFTER_LIMIT_S
+    spare_s = rounds.spare_s(end_s, site.clock().timestamp(), limit_s)
     if spare_s < 0:
         raise NothingTonight(
             f"A job may take {show_duration(limit_s)}, and the window {site.layered.nightly.window} is over in "
@@ -308,38 +207,6 @@ def _groups(
         why = ", ".join(f"{count} {why}" for why, count in found.choice.reasons.items())
         raise NothingTonight(f"No node of {now.partition} is free to be tested: {why}.")
     return in_jobs(found.choice.nodes, nightly.nodes_per_job)
-
-
-def _see_through(site: Site, night: str, opened: list[runs.Open], wait_s: float, found: Findings) -> None:
-    """Until every run has begun and ended, or was taken back; each is judged as soon as its turn comes."""
-    judging = runs.Judging(site.baselines_dir, site.layered.settings.history_folder, found.notes.append)
-    taken_back = runs.begun_or_taken_back(opened, wait_s, site.say)
-    for run in opened:
-        name = run.folder.run_id
-        if name in taken_back:
-            _came_to_nothing(site, Withdrawn(night, name, taken_back[name]), found)
-            continue
-        try:
-            word = runs.finish(run, night, judging)
-        except StoreError as fault:
-            word = Withdrawn(night, name, fault.message)
-        except HpcacceptError as fault:
-            # A full disk, a scheduler that does not answer: the next night tries again.
-            found.notes.append(f"{name} could not be judged: {fault.message}")
-            found.codes.append(fault.exit_code)
-            continue
-        if isinstance(word, Withdrawn):
-            _came_to_nothing(site, word, found)
-            continue
-        site.write(word)
-        found.concluded.append(word)
-        good = sum(outcome == "PASS" for outcome in word.nodes.values())
-        site.say(f"{name}: {good} of {len(word.nodes)} nodes accepted, exit code {word.exit_code}")
-
-
-def _came_to_nothing(site: Site, word: Withdrawn, found: Findings) -> None:
-    site.write(word)
-    found.withdrawn.append(word)
 
 
 def _conclude(site: Site, began: Began, memory: Memory, found: Findings) -> NightReport:

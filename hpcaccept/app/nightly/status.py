@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from hpcaccept.app.nightly.earlier_nights import Memory, instant_of, missed_nights
+from hpcaccept.app.campaign.memory import Memory, instant_of
+from hpcaccept.app.nightly.earlier_nights import missed_nights
 from hpcaccept.app.nightly.message import named
 from hpcaccept.model.nightly.night import ACCEPTED
 from hpcaccept.model.nightly.window import due_between, parse_clock

@@ -6,7 +6,14 @@ import os
 
 from hpcaccept.errors import LaunchError
 from hpcaccept.model.node import ClusterNow
-from hpcaccept.parse.slurm.nodes import parse_default_partition, parse_nodes, parse_planned, parse_reservations
+from hpcaccept.parse.slurm.nodes import (
+    WAITING,
+    parse_default_partition,
+    parse_nodes,
+    parse_planned,
+    parse_reservations,
+    parse_waiting,
+)
 from hpcaccept.transport.slurm import ask_slurm
 
 
@@ -22,12 +29,12 @@ def cluster_now(partition: str) -> ClusterNow:
         if not partition:
             raise LaunchError("Slurm has no default partition.", "Name one with --partition.")
     # Plans before states: a node that is taken in between is seen as taken.
-    planned = parse_planned(_said(["squeue", "-h", "-t", "PD", "-o", "%i|%S|%Y"]))
+    waiting = _said(["squeue", "-h", "-t", "PD", "-o", WAITING])
     reservations = parse_reservations(_said(["scontrol", "-o", "show", "reservation"]))
     nodes = parse_nodes(_said(["scontrol", "-o", "show", "node"]))
     if not any(partition in node.partitions for node in nodes):
         raise LaunchError(f"No node belongs to a partition {partition!r}.", "See 'sinfo -a -s'.")
-    return ClusterNow(partition, tuple(nodes), (*reservations, *planned))
+    return ClusterNow(partition, tuple(nodes), (*reservations, *parse_planned(waiting)), tuple(parse_waiting(waiting)))
 
 
 def _said(command: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""What is written down of a night, so that the next one knows what it has to finish, to choose and to compare with?
+"""What is written down of a night or a campaign, so that whoever goes on knows what to finish, to choose and to compare with?
 
 The journal is a list of these words. A word is written before what it announces is done (``Submitting``) or after what it
 states has happened (``Concluded``): whatever is killed in between can be made out from the last word.
@@ -7,6 +7,9 @@ states has happened (``Concluded``): whatever is killed in between can be made o
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
+
+from hpcaccept.model.campaign import Asked, Closed, Opened
 
 #: Outcomes (of ``model.verdict``) of nodes that were judged and have not failed; one with a WARN is in doubt.
 ACCEPTED = ("PASS", "WARN")
@@ -61,12 +64,36 @@ class Submitting:
 
 
 @dataclass(frozen=True)
+class Yielding:
+    """A job is about to be ended because somebody else's job waits for its nodes.
+
+    Attributes:
+        night: name of the night or campaign.
+        run: whose job it is.
+        job: that waits.
+        partition: that it waits in.
+        waited_s: for how long it has waited.
+    """
+
+    night: str
+    run: str
+    job: str
+    partition: str
+    waited_s: float
+
+
+#: Why a run came to nothing: its job was refused, did not begin in time, was ended for a user's job by us or by the scheduler; or anything else.
+Why = Literal["refused", "late", "room", "preempted", "other"]
+
+
+@dataclass(frozen=True)
 class Withdrawn:
     """A run came to nothing: it never began, or was ended from outside before anything was judged."""
 
     night: str
     run: str
     reason: str
+    kind: Why = "other"
 
 
 @dataclass(frozen=True)
@@ -80,6 +107,7 @@ class Concluded:
         exit_code: of the run.
         nodes: node → its worst outcome.
         reasons: node that was not accepted → why, in one sentence.
+        false_alarm_rate: stated chance that the run blames anybody where all is well; None: everything was held to limits that state none.
     """
 
     night: str
@@ -88,6 +116,7 @@ class Concluded:
     exit_code: int
     nodes: dict[str, str] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
+    false_alarm_rate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -120,7 +149,20 @@ class Ended:
     notes: tuple[str, ...] = ()
 
 
-NightEntry = Scheduled | Began | Chosen | Submitting | Withdrawn | Concluded | Missed | Ended
+NightEntry = (
+    Scheduled
+    | Began
+    | Chosen
+    | Submitting
+    | Yielding
+    | Withdrawn
+    | Concluded
+    | Missed
+    | Ended
+    | Opened
+    | Asked
+    | Closed
+)
 
 
 @dataclass(frozen=True)

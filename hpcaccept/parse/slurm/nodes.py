@@ -10,14 +10,16 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from hpcaccept.model.node import NodeState, Reserved, TakenOut
+from hpcaccept.model.node import NodeState, Reserved, TakenOut, WaitingJob
 from hpcaccept.parse.slurm.gres import parse_gpus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 #: ``Key=value``; the further words of a value with blanks (``OS=Linux 6.1 #1 SMP``) are nothing that is needed here.
 _PAIR = re.compile(r"(?:^|\s)([A-Za-z]\w*)=(\S*)")
+#: Jobs that wait, as squeue's ``-o`` has to tell them; the comment last, which may hold anything.
+WAITING = "%i|%S|%Y|%P|%D|%n|%x|%r|%V|%k"
 #: ``Reason=bad DIMM [root@1795944475]``; newer versions let a comment follow.
 _REASON = re.compile(r"\sReason=(?P<why>.*?)(?: \[(?P<by>[^\s@\[\]]+)@(?P<at>[^\s\]]+)\](?= [A-Z]\w*=|\s*$)|\s*$)")
 
@@ -80,10 +82,33 @@ def parse_reservations(text: str) -> list[Reserved]:
 
 
 def parse_planned(text: str) -> list[Reserved]:
-    """From ``squeue -h -t PD -o '%i|%S|%Y'``: nodes on which Slurm means to start jobs that wait."""
+    """From ``squeue -h -t PD -o '%i|%S|%Y'``, and whatever follows: nodes on which Slurm means to start jobs that wait."""
     rows = (line.strip().split("|") for line in text.splitlines())
-    found = [(row[0], _seconds(row[1], math.inf), _names(row[2])) for row in rows if len(row) == 3]
+    found = [(row[0], _seconds(row[1], math.inf), _names(row[2])) for row in rows if len(row) >= 3]
     return [Reserved(f"job {job}", start, math.inf, nodes, for_job=True) for job, start, nodes in found if nodes]
+
+
+def parse_waiting(text: str) -> list[WaitingJob]:
+    """From ``squeue -h -t PD -o`` with ``WAITING``, in squeue's order: by partition, then the highest priority first."""
+    last = WAITING.count("|")
+    return [_waiting(row) for line in text.splitlines() if len(row := line.strip().split("|", last)) == last + 1]
+
+
+def _waiting(row: Sequence[str]) -> WaitingJob:
+    job, _, planned, partitions, nodes, named, excluded, reason, since, comment = row
+    number = re.match(r"\d+", nodes)  # "1-2": it takes more where there is more
+    return WaitingJob(
+        id=job,
+        partitions=tuple(partitions.split(",")),
+        nodes=int(number[0]) if number else 1,
+        reason=reason.strip("()"),
+        since_s=_seconds(since, math.nan),
+        named=_names(named),
+        excluded=_names(excluded),
+        planned=_names(planned),
+        several="[" in job,
+        comment="" if comment == "(null)" else comment,
+    )
 
 
 def parse_job_with(text: str, comment: str) -> str:

@@ -200,6 +200,7 @@ _NEEDS_MORE = {
     ("isolate",),
     ("k8s", "collect"),
     ("nightly", "install"),
+    ("campaign",),
     ("baseline", "build"),
     ("azure",),
     ("vast",),

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpcaccept.app.campaign.memory import recall
 from hpcaccept.app.nightly.changes import compare
-from hpcaccept.app.nightly.earlier_nights import missed_nights, recall, stale_nodes
+from hpcaccept.app.nightly.earlier_nights import missed_nights, stale_nodes
 from hpcaccept.errors import RunError
 from hpcaccept.model.nightly.night import (
     Began,

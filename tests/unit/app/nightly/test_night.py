@@ -9,11 +9,13 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.campaign_slurm import StandInSlurm
 from support.listeners import hook
 
+from hpcaccept.app.campaign.memory import recall
+from hpcaccept.app.campaign.site import Site
 from hpcaccept.app.nightly import night as night_module
-from hpcaccept.app.nightly.earlier_nights import recall
-from hpcaccept.app.nightly.night import Site, run_night, site_of
+from hpcaccept.app.nightly.night import run_night, site_of
 from hpcaccept.app.nightly.notify import URL_VARIABLE
 from hpcaccept.app.nightly.status import as_json, lines, status_of
 from hpcaccept.cli import main
@@ -21,7 +23,7 @@ from hpcaccept.config import settings as settings_module
 from hpcaccept.config.nightly import NightlySettings
 from hpcaccept.config.settings import Layered, Settings, load_settings
 from hpcaccept.errors import HpcacceptError, UsageError
-from hpcaccept.model.nightly.night import Began, Concluded, Ended, Scheduled, Submitting
+from hpcaccept.model.nightly.night import Began, Concluded, Ended, Scheduled, Submitting, Yielding
 from hpcaccept.store.night_journal import append, read
 from hpcaccept.store.night_lock import LockHeld, acquire, myself, read_holder
 
@@ -301,3 +303,18 @@ def test_what_will_be_installed_is_only_shown(
 def test_errors_are_of_one_family() -> None:
     assert issubclass(LockHeld, HpcacceptError)
     assert night_module.NothingTonight("x").exit_code == 3
+
+
+def test_a_night_makes_room_for_a_user_who_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slurm = StandInSlurm(tmp_path, nodes=4)
+    slurm.install(monkeypatch)
+    slurm.change(arrives={"id": "7", "nodes": 3})
+    settings = Settings(runs_dir=str(tmp_path / "runs"), launcher="slurm", suite="cpu", partition="gpu", mpi="pmix")
+    site = Site(Layered(settings, {}, (), NightlySettings(max_share=0.5, nodes_per_job=1)))
+    report = run_night(site)
+    assert len(report.tested) == 1
+    ((run, why),) = report.withdrawn
+    assert why.startswith("made room for job 7 in gpu")
+    assert [word.run for word in rank_logs_of(site) if isinstance(word, Yielding)] == [run]
+    assert slurm.known()["violations"] == []
+    assert report.exit_code == 0

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from hpcaccept.app.nightly import runs
-from hpcaccept.app.nightly.runs import Open, begun_or_taken_back, told_by
+from hpcaccept.app.campaign import runs
+from hpcaccept.app.campaign.runs import Open, Watched, look, told_by
 from hpcaccept.errors import LaunchError
 from hpcaccept.launch import slurm
 from hpcaccept.model.job import JobRef, JobStatus
+from hpcaccept.parse.slurm.jobs import parse_scontrol_job
 from hpcaccept.store.folder import RunFolder
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+DATA = Path(__file__).parents[3] / "data" / "slurm" / "22.05"
 REPORT: dict[str, Any] = {
     "created_at": "2026-11-22T02:00:00+00:00",
     "exit_code": 1,
@@ -70,30 +70,48 @@ class Queue:
         return self.status(job).state != "running"
 
 
-def opened(tmp_path: Path, *jobs: str) -> list[Open]:
-    return [Open(RunFolder(tmp_path / f"run-{job}"), JobRef("slurm", job)) for job in jobs]
+def watched(tmp_path: Path, job: str, until: float = 60.0) -> Watched:
+    return Watched(Open(RunFolder(tmp_path / f"run-{job}"), JobRef("slurm", job)), until, until)
+
+
+def looks(one: Watched, times: int = 3) -> list[str]:
+    """What each look finds, a minute after the one before, up to the last that matters."""
+    found: list[str] = []
+    for number in range(times):
+        found.append(look(one, number * 60.0).state)
+        if found[-1] in ("over", "taken back"):
+            break
+    return found
+
+
+def test_what_slurm_preempted_is_told_from_what_was_cancelled() -> None:
+    def ended(case: str) -> str:
+        said = (DATA / f"{case}.txt").read_text("utf-8").partition("$ scontrol")[2]
+        status = parse_scontrol_job(said, "1")
+        assert status is not None
+        return runs.why_ended(status.detail)
+
+    assert (ended("preempted"), ended("cancelled_running")) == ("preempted", "other")
 
 
 def test_jobs_that_begin_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     queue = Queue(monkeypatch, a=["pending", "pending", "running"], b=["running"], c=["ended"])
-    assert begun_or_taken_back(opened(tmp_path, "a", "b", "c"), 60, lambda _: None, lambda _: None) == {}
+    assert looks(watched(tmp_path, "a", 1e9)) == ["waits", "waits", "runs"]
+    assert looks(watched(tmp_path, "b"), 2) == ["runs", "runs"]
+    assert looks(watched(tmp_path, "c")) == ["over"]
     assert queue.taken == []
 
 
-def test_a_job_that_does_not_begin_is_taken_back_and_the_others_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    queue = Queue(monkeypatch, a=["pending"], b=["running"])
-    said: list[str] = []
-    found = begun_or_taken_back(opened(tmp_path, "a", "b"), 0, said.append, lambda _: None)
-    assert found == {"run-a": "did not begin within 0 s: PENDING, Resources."}
+def test_a_job_that_does_not_begin_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = Queue(monkeypatch, a=["pending"])
+    found = look(watched(tmp_path, "a", 0), 0.0)
+    assert (found.state, found.why) == ("taken back", "did not begin within 0 s: PENDING, Resources.")
     assert queue.taken == ["a"]
-    assert "run-a: taken back" in said[0]
 
 
 def test_a_job_that_can_never_begin_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     queue = Queue(monkeypatch, a=["pending", "stuck"])
-    assert list(begun_or_taken_back(opened(tmp_path, "a"), 1e9, lambda _: None, lambda _: None)) == ["run-a"]
+    assert looks(watched(tmp_path, "a", 1e9)) == ["waits", "taken back"]
     assert queue.taken == ["a"]
 
 
@@ -101,5 +119,15 @@ def test_a_job_that_begins_while_it_is_taken_back_is_seen_through(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue = Queue(monkeypatch, a=["pending", "running"])
-    assert begun_or_taken_back(opened(tmp_path, "a"), 0, lambda _: None, lambda _: None) == {}
+    assert looks(watched(tmp_path, "a", 0), 2) == ["runs", "runs"]
     assert queue.taken == ["a"]
+
+
+def test_a_job_that_has_begun_is_asked_for_seldom_and_one_that_is_ended_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Queue(monkeypatch, a=["running", "cancelled"])
+    one = watched(tmp_path, "a")
+    assert [look(one, now).state for now in (0.0, 2.0, 9.0)] == ["runs"] * 3
+    one.ending = True
+    assert look(one, 9.5).state == "over"

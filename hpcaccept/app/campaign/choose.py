@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: What may stand beside IDLE on a node that is plainly idle; whatever else Slurm may say there, it is not ours to take.
 #: https://slurm.schedmd.com/sinfo.html#SECTION_NODE-STATE-CODES (25.05)
-_HARMLESS = {"CLOUD", "DYNAMIC_NORM"}
+HARMLESS = {"CLOUD", "DYNAMIC_NORM"}
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def choose(
     mine = [node for node in nodes if terms.partition in node.partitions]
     left_out = {node.name: why for node in mine if (why := _why_not(node, kept, terms))}
     idle = sorted((node.name for node in mine if node.name not in left_out), key=lambda name: _age(name, tested))
-    late = dict.fromkeys(idle[terms.cap :], LeftOut("beyond the cap", "tested more recently than those chosen"))
+    late = dict.fromkeys(idle[terms.cap :], LeftOut("beyond the cap", "others come first"))
     return Choice(tuple(idle[: terms.cap]), {**left_out, **late})
 
 
@@ -129,7 +129,7 @@ def _why_not(node: NodeState, kept: Sequence[Reserved], terms: Terms) -> LeftOut
     if "PLANNED" in node.flags:
         return LeftOut("planned for a job that waits")
     base, *more = node.flags
-    if base != "IDLE" or set(more) - _HARMLESS - (KEPT_FLAGS if ours else set()):
+    if base != "IDLE" or set(more) - HARMLESS - (KEPT_FLAGS if ours else set()):
         return LeftOut("not idle", "+".join(node.flags))
     if node.busy_cpus:
         return LeftOut("not idle", f"{node.busy_cpus} CPUs in use")

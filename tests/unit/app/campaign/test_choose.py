@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.builders import DATA
 
-from hpcaccept.app.nightly.choose import Terms, cap_of, choose, in_jobs
+from hpcaccept.app.campaign.choose import Terms, cap_of, choose, in_jobs
 from hpcaccept.model.nightly.night import LastTest
 from hpcaccept.model.node import NodeState, Reserved
 from hpcaccept.parse.slurm.nodes import (

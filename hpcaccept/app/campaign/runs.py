@@ -1,15 +1,17 @@
-"""How is each run of a night submitted, awaited without standing in anybody's way, and judged?"""
+"""How is each run of a night or a campaign submitted, found again, looked at while it waits and runs, and judged?"""
 
 from __future__ import annotations
 
+import contextlib
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from hpcaccept import launch
+from hpcaccept.app.campaign.memory import instant_of
+from hpcaccept.app.campaign.wanted import Holding
 from hpcaccept.app.doctor.before_queue import must_fit
 from hpcaccept.app.run.submit import plan_run, start
 from hpcaccept.app.run.wait import events_of, wait_for
@@ -19,6 +21,7 @@ from hpcaccept.launch.job.driver import time_limit_s
 from hpcaccept.model.event import CANCELLED
 from hpcaccept.model.job import JobRef
 from hpcaccept.model.nightly.night import ACCEPTED, Concluded, Withdrawn
+from hpcaccept.plan.node_names import nodes_named
 from hpcaccept.report.phrases import folded
 from hpcaccept.serial import loads
 from hpcaccept.store.folder import RunFolder
@@ -28,10 +31,11 @@ if TYPE_CHECKING:
 
     from hpcaccept.config.settings import Layered, Settings
     from hpcaccept.model.job import JobStatus
+    from hpcaccept.model.nightly.night import Why
     from hpcaccept.model.plan import Plan
 
-#: Between two looks at whether jobs have begun.
-LOOK_S = 1.0
+#: Between two questions to the scheduler about a job that waits, and about one that has begun: of that one its driver tells the end.
+WAITS_ASK_S, RUNS_ASK_S = 1.0, 10.0
 #: What Slurm may take to end a job after its time limit (KillWait, 30 s by default), twice.
 AFTER_LIMIT_S = 60.0
 
@@ -93,35 +97,83 @@ def find_again(folder: RunFolder) -> Open | None:
     return Open(folder, job) if job or events_of(folder) else None
 
 
-def begun_or_taken_back(
-    runs: Sequence[Open], timeout_s: float, say: Callable[[str], None], pause: Callable[[float], None] = time.sleep
-) -> dict[str, str]:
-    """Wait until every job has begun; those that do not within the time are taken back.
+def call_off(folder: RunFolder) -> None:
+    """A run that was never submitted never will be: ``sbatch`` outlives who started it, and a job that finds no plan ends at once."""
+    with contextlib.suppress(OSError):
+        folder.plan_file.rename(folder.plan_file.with_suffix(".withdrawn"))
 
-    Returns:
-        Run → why it was taken back.
+
+@dataclass
+class Watched:
+    """An open run that is looked at again and again.
+
+    Attributes:
+        run: that is meant.
+        until: when its job is taken back if it has not begun, by the clock of the looks.
+        wait_s: how long that is in all.
+        begun: its job has begun.
+        ending: its job was told to end.
+        asked: when the scheduler was asked last.
     """
-    waiting = [run for run in runs if run.job]
-    taken_back: dict[str, str] = {}
-    until = time.monotonic() + timeout_s
-    while True:
-        waiting = [run for run in waiting if not events_of(run.folder)]
-        for run in list(waiting):
-            if run.job is None or (status := launch.load(run.job.launcher).status(run.job)).state not in (
-                "pending",
-                "stuck",
-            ):
-                waiting.remove(run)
-                continue
-            if status.state == "stuck" or time.monotonic() >= until:
-                why = f"did not begin within {timeout_s:g} s" if status.state == "pending" else "cannot begin"
-                if launch.load(run.job.launcher).withdraw(run.job):
-                    taken_back[run.folder.run_id] = " ".join(f"{why}: {status.detail}. {status.remedy}".split())
-                    say(f"{run.folder.run_id}: taken back: {why} ({status.detail})")
-                waiting.remove(run)
-        if not waiting:
-            return taken_back
-        pause(LOOK_S)
+
+    run: Open
+    until: float
+    wait_s: float
+    begun: bool = False
+    ending: bool = False
+    asked: float = -math.inf
+
+    @property
+    def name(self) -> str:
+        """Of its run."""
+        return self.run.folder.run_id
+
+    def holding(self) -> Holding:
+        """The nodes that its job holds, once it has begun."""
+        plan = self.run.folder.read_plan()
+        named = plan.request.nodelist
+        nodes = frozenset(nodes_named(named, "nodelist")) if named else frozenset()
+        return Holding(self.name, nodes, instant_of(plan.created_at).timestamp())
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a look at a run has found; ``why`` it was taken back."""
+
+    state: Literal["waits", "runs", "over", "taken back"]
+    why: str = ""
+
+
+def look(watched: Watched, now: float) -> Seen:
+    """Look at a run once; a job that has not begun in time, or never can, is taken back.
+
+    Args:
+        watched: is told what was seen.
+        now: seconds, by any clock.
+
+    Raises:
+        LaunchError: the scheduler does not take it back.
+    """
+    job, events = watched.run.job, events_of(watched.run.folder)
+    if job is None or any(event.kind == "ended" for event in events):
+        return Seen("over")
+    watched.begun = watched.begun or bool(events)
+    if now - watched.asked < (RUNS_ASK_S if watched.begun and not watched.ending else WAITS_ASK_S):
+        return Seen("runs" if watched.begun else "waits")
+    watched.asked, launcher = now, launch.load(job.launcher)
+    status = launcher.status(job)
+    if status.over or (status.state == "stuck" and watched.begun):
+        return Seen("over")
+    if status.state not in ("pending", "stuck") or watched.begun:
+        watched.begun = True
+        return Seen("runs")
+    if status.state == "pending" and now < watched.until:
+        return Seen("waits")
+    if not launcher.withdraw(job):
+        watched.begun = True  # at this very moment
+        return Seen("runs")
+    why = f"did not begin within {watched.wait_s:g} s" if status.state == "pending" else "cannot begin"
+    return Seen("taken back", " ".join(f"{why}: {status.detail}. {status.remedy}".split()))
 
 
 @dataclass(frozen=True)
@@ -167,16 +219,25 @@ def judged(folder: RunFolder, night: str, judging: Judging, status: JobStatus | 
     except HpcacceptError as fault:
         # The verdicts stand; 'hpcaccept history add' catches up.
         judging.note(f"{folder.run_id}: {fault.message}")
-    told = told_by(folder, night)
+    stated = any(one.false_alarm_rate is not None for one in judgement.judgement.sensitivity.values())
+    rate = evidence.plan.suite.peers.false_alarm_rate if stated else None
+    told = replace(told_by(folder, night), false_alarm_rate=rate)
     state = status or evidence.job
     if evidence.cancelled or (state and state.state == "stuck"):
         # Ended from outside, perhaps to make room: what it did not come to is no news of a node, and no test of it.
         known = {name: outcome for name, outcome in told.nodes.items() if outcome in (*ACCEPTED, "FAIL")}
         if not known:
             why = state.detail if state else CANCELLED
-            return Withdrawn(night, folder.run_id, f"ended from outside before anything was judged: {why}")
+            return Withdrawn(
+                night, folder.run_id, f"ended from outside before anything was judged: {why}", why_ended(why)
+            )
         told = replace(told, nodes=known, reasons={n: why for n, why in told.reasons.items() if n in known})
     return told
+
+
+def why_ended(detail: str) -> Why:
+    """The kind of an end from outside, by the scheduler's own words (``JobStatus.detail``)."""
+    return "preempted" if detail.startswith("PREEMPTED") else "other"
 
 
 def told_by(folder: RunFolder, night: str) -> Concluded:
