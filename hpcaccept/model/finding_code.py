@@ -691,6 +691,24 @@ class FindingCode(enum.Enum):
         "Other traffic on the fabric.",
         "unit/checks/test_collectives.py::test_a_slow_rail_is_named_by_its_share",
     )
+    GROUP_SLOW = About(
+        "group-slow",
+        "A group of nodes exchanges more slowly than other groups of its size that ran beside it.",
+        "The share of the median of the other groups, and the nodes; the fact group_share has the smallest slow groups.",
+        "Look at what these nodes share: the uplinks of their leaf, routes, a rail (ibqueryerrors, ibdiagnet, the switch's counters). Which node "
+        "or link it is: hpcaccept isolate --run latest --check allreduce.",
+        "Other traffic on the fabric; leaves that are not alike by design.",
+        "unit/checks/test_group_collectives.py::test_a_slow_group_is_named_and_so_are_the_smallest_that_contain_the_fault",
+    )
+    CARDS_UNUSED = About(
+        "cards-unused",
+        "Groups of nodes reach a small part of what their network cards can carry, whatever other groups reach.",
+        "The bus bandwidth over the ceiling that follows from the rate of the active ports.",
+        "Which cards are used? NCCL_DEBUG=INFO, NCCL_IB_HCA; then GPUDirect and RoCE on the hosts: hpcaccept submit --suite fabric, "
+        "checks gpudirect and roce.",
+        "Small messages; cards that are there and are meant for storage only.",
+        "unit/checks/test_group_collectives.py::test_groups_that_leave_their_cards_idle_miss_the_limit",
+    )
     PORT_DOWN = About(
         "port-down",
         "A network port is not up, or slower than those of the other nodes.",
