@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept import checks
+from hpcaccept.app.isolate.leaves import leaves_of
 from hpcaccept.app.run.submit import plan_run, start
 from hpcaccept.config.durations import seconds_in
 from hpcaccept.config.suites import SuiteText
@@ -167,17 +168,23 @@ def suite_for(order: IsolationOrder, overrides: Sequence[SuiteText]) -> Suite:
 
 
 def plan_isolation(
-    order: IsolationOrder, settings: Settings, overrides: Sequence[SuiteText], *, to_show: bool = False
+    order: IsolationOrder,
+    settings: Settings,
+    overrides: Sequence[SuiteText],
+    *,
+    topology: str = "",
+    to_show: bool = False,
 ) -> tuple[Plan, RunFolder, IsolationOrder]:
-    """Plan, folder (not yet made) and order, with what the job may last.
+    """Plan, folder (not yet made) and order, with what the job may last and the leaves of the nodes.
 
     Raises:
-        UsageError: as ``plan_run``.
+        UsageError: as ``plan_run`` and ``leaves_of``.
         LaunchError: as ``plan_run``.
     """
     plan, folder = plan_run(settings, overrides, to_show=to_show, suite=suite_for(order, overrides))
     specs: tuple[CheckSpec, ...] = plan.suite.checks
     order = replace(order, deadline_s=specs[0].deadline_s) if specs else order
+    order = replace(order, leaf_of=leaves_of(plan, topology))
     if not plan.request.time_s:
         time_s = order.budget_s + plan.start_deadline_s + order.deadline_s + _BESIDE_S + WARNING_S
         plan = replace(plan, request=replace(plan.request, time_s=time_s))
@@ -206,7 +213,7 @@ def isolation_after(plan: Plan, budget: str) -> tuple[Plan, Callable[[RunFolder]
             f"--isolate: suite {plan.suite.name} on {plan.request.nodes} nodes has no check that groups of nodes could run.",
             "Name a suite with one (fabric) and at least two nodes, or leave --isolate out.",
         )
-    order = IsolationOrder(budget_s=budget_s, after_suite=True)
+    order = IsolationOrder(budget_s=budget_s, after_suite=True, leaf_of=leaves_of(plan))
     time_s = plan.request.time_s or time_limit_s(plan) + budget_s
     plan = replace(plan, request=replace(plan.request, time_s=time_s))
     return plan, lambda folder: isolation_journal.write_order(folder, order)

@@ -26,7 +26,7 @@ from .daemons import ClusterError, end, wait_for, with_session
 from .slurm import VirtualSlurm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 SECONDS = {"SLURM_TIME_FORMAT": "%s"}
 QUEUE = ["squeue", "-h", "-o", "%T|%r", "-j"]
@@ -341,16 +341,16 @@ STRICT = {strict.__name__: strict}
 TREE = {tree.__name__: tree}
 ALL = {**PARTS, **STRICT, **TREE}
 #: Parts, and the cluster that they need.
-CLUSTERS: tuple[tuple[dict[str, Callable[[Recorder], None]], dict[str, Any]], ...] = (
+CLUSTERS: list[tuple[Mapping[str, Callable[[Recorder], None]], dict[str, Any]]] = [
     (PARTS, {"accounting": True}),
     (STRICT, {"accounting": True, "strict": True}),
     (TREE, {"nodes": 6, "leaf_nodes": 2}),
-)
+]
 
 
-def record(parts: list[str], folder: Path, site: dict[str, Any]) -> None:
+def record(parts: list[str], folder: Path, settings: dict[str, Any]) -> None:
     """These parts, on a cluster of their own."""
-    with VirtualSlurm.up(Path("/run/hpcaccept-record"), **site) as cluster:
+    with VirtualSlurm.up(Path("/run/hpcaccept-record"), **settings) as cluster:
         recorder = Recorder(cluster, folder)
         for name in parts:
             ALL[name](recorder)
@@ -369,10 +369,10 @@ def main() -> int:
     folder = options.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        for parts, site in CLUSTERS:
-            asked = [name for name in options.parts or parts if name in parts]
+        for offered, settings in CLUSTERS:
+            asked = [name for name in options.parts or offered if name in offered]
             if asked:
-                record(asked, folder, site)
+                record(asked, folder, settings)
     except (ClusterError, subprocess.TimeoutExpired) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -13,9 +13,9 @@ from support.solo_context import SoloContext
 
 from hpcaccept import checks
 from hpcaccept.checks import collectives as module
-from hpcaccept.checks.collectives import Collectives, Team, exchange, groups_of, length_of, wrong_elements
+from hpcaccept.checks.collectives import Collectives, Team, groups_of
 from hpcaccept.checks.shared import exchange as shared
-from hpcaccept.checks.shared.exchange import Exchange
+from hpcaccept.checks.shared.exchange import Exchange, exchange, length_of, wrong_elements
 from hpcaccept.errors import UsageError
 from hpcaccept.measure.device import Cpu
 from hpcaccept.measure.kernels import pattern

@@ -128,7 +128,7 @@ def test_groups_that_leave_their_cards_idle_miss_the_limit(monkeypatch: pytest.M
     monkeypatch.setattr(nccl_transport, "card_bytes", lambda: 50e9)
     monkeypatch.setattr(nccl_transport, "nccl_log", lambda _: ("", ""))
     two = ("a", "b")
-    ctx.allgather = lambda thing: [(node, thing[1]) for node in two] if thing and thing[0] == ctx.node else [thing]  # type: ignore[method-assign, assignment]
+    ctx.allgather = lambda thing: [(node, thing[1]) for node in two] if thing and thing[0] == ctx.node else [thing]  # type: ignore[method-assign]
     nccl_transport.judge_rates(ctx, "nccl", rates[:1])
     limit = GroupCollectives.metric("cards_share").limit  # type: ignore[union-attr]
     assert limit

@@ -62,7 +62,8 @@ def test_a_topology_yaml_gives_its_default() -> None:
     assert parse_topology_file(file) == {"a1": "s1", "a2": "s1", "a3": "s2"}
     assert set(parse_topology_file(file[:1]).values()) == {"b1"}
     assert parse_topology_file(file[2:]) == {}
-    for odd in ({}, [], ["x"], "text", None):
+    odds: tuple[object, ...] = ({}, [], ["x"], "text", None)
+    for odd in odds:
         with pytest.raises(NotUnderstood):
             parse_topology_file(odd)
 
