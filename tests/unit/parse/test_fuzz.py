@@ -18,6 +18,7 @@ from hpcaccept.parse.dcgm import parse_diag
 from hpcaccept.parse.gpu_burn import parse_gpu_burn
 from hpcaccept.parse.nccl_tests import parse_json, parse_table, redacted
 from hpcaccept.parse.nvbandwidth import parse_nvbandwidth
+from hpcaccept.parse.nvidia_topo import parse_topo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +40,7 @@ TEXT: list[tuple[Callable[[str], Any], str]] = [
     (parse_table, "nccl_tests/table_2_18.txt"),
     (parse_gpu_burn, "gpu_burn/one_never_began.txt"),
     (parse_aznhc, "aznhc/fails_after_a_pass.log"),
+    (parse_topo, "nvidia_topo/hgx_h200.txt"),
 ]
 
 
