@@ -29,6 +29,8 @@ _SHARE = at_least(0.8, "share", "ours: healthy groups of one size differ by a fe
 _CARDS = at_least(
     0.3, "share", "ours, provisional: half of the lowest that is published for a healthy cluster (65 % at 16 GB)"
 )
+#: Where ranks outnumber cores, the scheduler may keep a group waiting for as long as its transfers take: only what is slower still is judged.
+_CROWDED = 0.3
 #: A group below the limit is measured again, beside all others, so often.
 _AGAIN = 3
 #: From this size on a collective is bound by what leaves a node.
@@ -57,7 +59,7 @@ class GroupCollectives(Check):
 
     What it does not mean: ``pairs`` names a node or link; here a group that is slow although all its pairs are fast speaks of what they
     share: a leaf's uplinks, a rail's spine, routes that collide. All nodes together are ``allreduce``; rails over all nodes ``collectives``.
-    hpcaccept isolate narrows a slow group down. Between virtual nodes on one kernel it measures memory copies and the scheduler.
+    hpcaccept isolate narrows a slow group down. Where ranks outnumber cores (virtual nodes of one machine) the scheduler decides with them: there only a group that has lost more than 70 % is judged.
 
     Parameters:
         groups: ``leaf``, ``doubling``.
@@ -126,11 +128,12 @@ class GroupCollectives(Check):
                 f"There is no group to measure: {'; '.join(absent.values())}.", "Ask for three nodes or more."
             )
         device = open_device(ctx.device)
+        least = _CROWDED if any(ctx.allgather(ctx.in_turn)) else _SHARE.lower or 0.0
         slow: list[Group] = []
         rates: list[nccl_transport.Rate] = []
         with ctx.process_group() as backend:
             for level in levels:
-                found, of_cards = self._level(ctx, device, level)
+                found, of_cards = self._level(ctx, device, level, least)
                 slow += found
                 rates += of_cards
             if ctx.rank == 0:
@@ -138,7 +141,9 @@ class GroupCollectives(Check):
             nccl_transport.report(ctx, backend, "")
             nccl_transport.judge_rates(ctx, backend, rates)
 
-    def _level(self, ctx: CheckContext, device: Device, level: Level) -> tuple[list[Group], list[nccl_transport.Rate]]:
+    def _level(
+        self, ctx: CheckContext, device: Device, level: Level, least: float
+    ) -> tuple[list[Group], list[nccl_transport.Rate]]:
         """Measure and emit a level; on rank 0 the slow groups, and what the cards are held against."""
         size_bytes = self.size_bytes or (_GIB if device.kind == "cuda" else _MIB)
         variant = f"{level.name}/{self.operation}/{show_bytes(size_bytes)}"
@@ -157,7 +162,7 @@ class GroupCollectives(Check):
                     ctx.emit("busbw_bytes", moved / statistics.median(block), variant, repeat)
             rate = [moved / min(blocks) for blocks in seconds]
             best = [max(pair) for pair in zip(rate, best or rate, strict=True)]
-            if all(map(_SHARE.met_by, shares(best))):  # the same on every rank, as the figures are
+            if min(shares(best)) >= least:  # the same on every rank, as the figures are
                 break
         if work:
             self._verify(ctx, device, work, variant)
@@ -170,7 +175,7 @@ class GroupCollectives(Check):
                 _card_rate(self.operation, level, name, rate, variant)
                 for name, rate in (("slowest", min(best)), ("fastest", max(best)))
             ]
-        return _emit_shares(ctx, level, best, variant), cards
+        return _emit_shares(ctx, level, best, variant, least), cards
 
     def _figures(self, ctx: CheckContext, device: Device, work: Exchange | None) -> list[list[float]]:
         """Seconds of a call on each rank in each block; a rank that sits out waits."""
@@ -373,13 +378,20 @@ def told(slow: Sequence[Group]) -> str:
     return f"smallest slow groups: {named}; {len(slow)} groups are slow, and each of the others contains one of these"
 
 
-def _emit_shares(ctx: CheckContext, level: Level, rates: Sequence[float], variant: str) -> list[Group]:
+def _emit_shares(ctx: CheckContext, level: Level, rates: Sequence[float], variant: str, least: float) -> list[Group]:
     """Emit the slowest group, and every other one that misses the limit; those that do."""
     if len(rates) < 2:
         ctx.unsupported(f"group_share[{variant}]", f"{level.groups[0]} is the only group of {level.name}")
         return []
     ranked = sorted(zip(shares(rates), level.groups, strict=True), key=lambda each: each[0])
-    slow = [each for each in ranked if not _SHARE.met_by(each[0])]
+    slow = [each for each in ranked if each[0] < least]
+    if not slow and not _SHARE.met_by(ranked[0][0]):
+        share, group = ranked[0]
+        ctx.unsupported(
+            f"group_share[{variant}]",
+            f"ranks outnumber cores: that {group} reaches {share:.0%} of the others may be the scheduler's doing",
+        )
+        return []
     for share, group in slow or ranked[:1]:
         ctx.emit("group_share", share, f"{variant}/{group.name}")
     return [group for _, group in slow]

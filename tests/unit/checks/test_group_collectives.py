@@ -72,7 +72,7 @@ def test_a_group_is_held_against_the_others_and_not_against_itself() -> None:
 
 
 def measured(
-    monkeypatch: pytest.MonkeyPatch, seconds: dict[int, float], **changes: Any
+    monkeypatch: pytest.MonkeyPatch, seconds: dict[int, float], least: float = 0.8, **changes: Any
 ) -> tuple[SoloContext, list[Any]]:
     """Rank 0 of eight, whose ranks take these seconds for a call, and 0.01 otherwise: all levels, and what the cards are held against."""
     check = GroupCollectives(blocks=1, **changes)
@@ -82,7 +82,7 @@ def measured(
     slow, rates = [], []
     device = type("Cuda", (), {"kind": "cuda", "name": "cuda:0"})()
     for level in levels_of(NODES, {})[0]:
-        found, of_cards = check._level(ctx, device, level)
+        found, of_cards = check._level(ctx, device, level, least)
         slow += found
         rates += of_cards
     ctx.fact("group_share", told(slow))
@@ -112,6 +112,14 @@ def test_healthy_groups_are_measured_once_and_the_slowest_of_each_size_is_shown(
         0.96,
     ]
     assert ctx.facts["group_share"] == "no group is slow beside its like"
+
+
+def test_where_ranks_outnumber_cores_only_what_no_scheduler_can_cost_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    ctx, _ = measured(monkeypatch, {5: 0.02}, least=module._CROWDED)
+    assert not ctx.variants("group_share")
+    assert "may be the scheduler's doing" in ctx.refused["group_share[2 nodes/all_reduce/1GiB]"]
+    ctx, _ = measured(monkeypatch, {5: 0.04}, least=module._CROWDED)
+    assert ctx.variants("group_share") >= {"2 nodes/all_reduce/1GiB/node4, node5"}
 
 
 def test_what_is_slow_in_large_groups_alone_is_named_by_them() -> None:
