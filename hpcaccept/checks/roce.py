@@ -13,6 +13,8 @@ from hpcaccept.model.check import Check, CheckContext, Unavailable
 from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric import Metric, at_most
 from hpcaccept.model.parameter import param
+from hpcaccept.parse.mlnx_qos import parse_mlnx_qos
+from hpcaccept.transport.tool import run_tool
 
 if TYPE_CHECKING:
     from hpcaccept.measure.host.infiniband import Port
@@ -21,6 +23,8 @@ _COUNTERS = "https://enterprise-support.nvidia.com/s/article/understanding-mlx5-
 _RULE = "no congestion with one sender for each receiver: https://github.com/bytedance/byteps/issues/313"
 _SYSFS = "https://www.kernel.org/doc/Documentation/ABI/stable/sysfs-class-infiniband"
 _DCQCN = "https://enterprise-support.nvidia.com/s/article/dcqcn-parameters"
+_PFC = "https://enterprise-support.nvidia.com/s/article/howto-configure-pfc-on-connectx-4"
+_TIMEOUT_S = 30.0
 #: Packets lost, or marked as having met a queue: with one sender for each receiver none of them is.
 LOSSES = ("out_of_sequence", "packet_seq_err", "implied_nak_seq_err", "roce_adp_retrans")
 MARKS = ("np_ecn_marked_roce_packets", "np_cnp_sent", "rp_cnp_handled")
@@ -40,14 +44,16 @@ class Roce(Check):
       MLNX_OFED and DOCA shows it in sysfs; elsewhere it is not run.
     - ``congestion``: rises of counters of lost and of marked packets (``out_of_sequence``, ``packet_seq_err``, ``implied_nak_seq_err``, ``roce_adp_retrans``;
       ``np_ecn_marked_roce_packets``, ``np_cnp_sent``, ``rp_cnp_handled``). With ``many_to_one`` marks may rise and losses may not.
+    - ``flow_control_off``: 1 where priority flow control (PFC) is off for ``priority``, by ``mlnx_qos``; what the port trusts (DSCP or PCP) is the fact
+      ``trust[…]``. sysfs has neither: without mlnx_qos it is not run.
     - The traffic class of the adapter is the fact ``traffic_class[…]``.
 
-    PFC and trust are not in sysfs: ``mlnx_qos -i INTERFACE`` shows them, and they are not run here. A port of InfiniBand, and one that is down, is not looked at.
+    A port of InfiniBand, and one that is down, is not looked at.
 
     What it does not mean: other jobs on the fabric may cause marks. ``ib_links`` judges state, rate and errors of the link.
 
     Parameters:
-        priority: that carries RoCE, for ``congestion_off``.
+        priority: that carries RoCE, for ``congestion_off`` and ``flow_control_off``.
         least_mtu_bytes: of an interface.
         many_to_one: True where this check stands behind collectives.
         root: a folder that stands for ``/``.
@@ -72,6 +78,11 @@ class Roce(Check):
             "congestion_off", "ports", "lower", "Congestion control is off for the priority that carries RoCE.",
             title="RoCE ports without congestion control ({})", formula="1 where ecn/roce_np/enable or ecn/roce_rp/enable of the priority is 0",
             source=_DCQCN, scope="node", statistic="worst", required=False, headline=False, limit=at_most(0, "ports", _DCQCN), code=FindingCode.ROCE_SETUP,
+        ),
+        Metric(
+            "flow_control_off", "ports", "lower", "Priority flow control is off for the priority that carries RoCE: packets are dropped instead of paused.",
+            title="RoCE ports without priority flow control ({})", formula="1 where 'enabled' of the priority is 0 in mlnx_qos", source=_PFC, scope="node",
+            statistic="worst", required=False, headline=False, limit=at_most(0, "ports", _PFC), code=FindingCode.ROCE_SETUP,
         ),
         Metric(
             "congestion", "events", "lower", "Packets were lost or marked although each node sent to one other.",
@@ -104,10 +115,6 @@ class Roce(Check):
         for name, port in ports.items():
             self._settings(ctx, name)
             self._rises(ctx, name, before.get(name), port)
-        ctx.unsupported(
-            "priority flow control",
-            "PFC and trust are not in sysfs; mlnx_qos -i INTERFACE, or dcb pfc show dev INTERFACE, shows them",
-        )
 
     def _ports(self) -> dict[str, Port]:
         found = infiniband.ports(infiniband.adapters(Path(self.root)))
@@ -138,6 +145,7 @@ class Roce(Check):
             ctx.emit("missing_mtu_bytes", max(0, self.least_mtu_bytes - int(mtu)), variant)
         else:
             ctx.unsupported(f"missing_mtu_bytes[{variant}]", "its MTU cannot be read")
+        self._flow_control(ctx, variant, folder.name)
         points = {
             point: kernel_text(folder / "ecn" / point / "enable" / str(self.priority)).strip()
             for point in ("roce_np", "roce_rp")
@@ -151,6 +159,23 @@ class Roce(Check):
         ctx.emit("congestion_off", int(bool(off)), variant)
         if off:
             ctx.fact(f"off[{variant}]", f"{' and '.join(off)} of priority {self.priority}")
+
+    def _flow_control(self, ctx: CheckContext, variant: str, interface: str) -> None:
+        """As mlnx_qos says; where it is not there or says nothing, so does the record."""
+        try:
+            done = run_tool(ctx, ["mlnx_qos", "-i", interface], timeout_s=_TIMEOUT_S, keep_as=f"mlnx_qos-{interface}")
+        except Unavailable as missing:
+            ctx.unsupported(
+                f"flow_control_off[{variant}]", f"{missing.cause}; dcb pfc show dev {interface} shows it too"
+            )
+            return
+        if done.returncode:
+            said = " ".join((done.stderr or done.stdout).split())[:200]
+            ctx.unsupported(f"flow_control_off[{variant}]", f"mlnx_qos ended with {done.returncode}: {said}")
+            return
+        found = parse_mlnx_qos(done.stdout)
+        ctx.fact(f"trust[{variant}]", found.trust or "not stated")
+        ctx.emit("flow_control_off", int(not found.paused[self.priority]), variant)
 
     def _rises(self, ctx: CheckContext, name: str, before: Port | None, now: Port) -> None:
         if before is None:

@@ -764,7 +764,7 @@ class FindingCode(enum.Enum):
         "The port, its interface, and what was found.",
         "On NODE: cma_roce_mode -d DEVICE -m 2, ip link set INTERFACE mtu 9000, echo 1 > /sys/class/net/INTERFACE/ecn/roce_np/enable/3 (and roce_rp); "
         "the same on all nodes and, for the MTU, on the switches.",
-        "Another priority carries RoCE, or a smaller MTU is meant: give the check roce its priority and least_mtu_bytes in the suite.",
+        "Another priority carries RoCE, a smaller MTU is meant, or the fabric drops by design: give the check roce its priority and least_mtu_bytes in the suite.",
         "unit/checks/test_roce.py::test_a_port_that_is_not_set_up_is_named_by_what_it_lacks",
     )
     ROCE_CONGESTION = About(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.infiniband_tree import adapter, interface
 from support.solo_context import SoloContext
+from support.stand_ins import DATA, tools_say
 
 from hpcaccept.checks.roce import LOSSES, MARKS, Roce
 from hpcaccept.model.check import Unavailable
@@ -61,7 +62,7 @@ def test_a_port_that_is_set_up_passes_and_what_cannot_be_read_is_not_run(tmp_pat
     assert values(ctx, "missing_mtu_bytes") == {"mlx5_0/1 eth_mlx5_0": 0}
     assert values(ctx, "congestion_off") == {"mlx5_0/1 eth_mlx5_0": 0}
     assert values(ctx, "congestion") == {f"mlx5_0/1 {counter}": 0 for counter in (*LOSSES, *MARKS)}
-    assert set(ctx.refused) == {"priority flow control"}
+    assert set(ctx.refused) == {"flow_control_off[mlx5_0/1 eth_mlx5_0]"}
 
 
 def test_a_port_that_is_not_set_up_is_named_by_what_it_lacks(tmp_path: Path) -> None:
@@ -72,6 +73,17 @@ def test_a_port_that_is_not_set_up_is_named_by_what_it_lacks(tmp_path: Path) -> 
     assert values(ctx, "congestion_off") == {"mlx5_0/1 eth_mlx5_0": 1}
     assert ctx.facts["off[mlx5_0/1 eth_mlx5_0]"] == "roce_np and roce_rp of priority 3"
     assert values(measured(tmp_path, least_mtu_bytes=1500), "missing_mtu_bytes") == {"mlx5_0/1 eth_mlx5_0": 0}
+
+
+def test_flow_control_is_what_mlnx_qos_says_of_the_priority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    port(tmp_path)
+    tools_say(monkeypatch, DATA / "mlnx_qos/lossless_3.txt")
+    ctx = measured(tmp_path)
+    assert values(ctx, "flow_control_off") == {"mlx5_0/1 eth_mlx5_0": 0}
+    assert ctx.facts["trust[mlx5_0/1 eth_mlx5_0]"] == "dscp"
+    assert values(measured(tmp_path, priority=5), "flow_control_off") == {"mlx5_0/1 eth_mlx5_0": 1}
+    tools_say(monkeypatch, "Netlink error: Permission denied", 1)
+    assert "Permission denied" in measured(tmp_path).refused["flow_control_off[mlx5_0/1 eth_mlx5_0]"]
 
 
 def test_packets_that_are_lost_or_marked_between_pairs_fail_that_port(tmp_path: Path) -> None:
@@ -99,7 +111,7 @@ def test_counters_that_were_cleared_and_drivers_that_show_nothing_are_not_run(tm
     one = port(tmp_path, kinds=(), ecn="")
     ctx = measured(tmp_path, lambda: (one / "hw_counters/np_cnp_sent").write_text("0\n"))
     assert set(ctx.refused) == {
-        "old_gids[mlx5_0/1]", "missing_mtu_bytes[mlx5_0/1]", "congestion[mlx5_0/1 np_cnp_sent]", "priority flow control",
+        "old_gids[mlx5_0/1]", "missing_mtu_bytes[mlx5_0/1]", "congestion[mlx5_0/1 np_cnp_sent]",
     }  # fmt: skip
     for counter in (*LOSSES, *MARKS):
         (one / "hw_counters" / counter).unlink()
