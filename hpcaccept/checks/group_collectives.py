@@ -75,6 +75,7 @@ class GroupCollectives(Check):
     about: ClassVar = "A collective in groups of 2, 4, 8 … nodes and of each leaf, all at once: the slow group by name."
     needs: ClassVar = ("torch", "torch.distributed")
     scope: ClassVar = "world"
+    isolated_by: ClassVar = "allreduce"
     metrics: ClassVar = (
         Metric(
             "busbw_bytes", "B/s", "higher", "Bus bandwidth of a group of this size, the median of the groups.",

@@ -120,6 +120,9 @@ class Check(abc.ABC):
     #: the rank leaves MPI alone: of ``ctx`` there are ``allgather``, ``bcast`` and ``barrier``, through the run folder. GPUs only, scope ``world``.
     brings_mpi: ClassVar[bool] = False
 
+    #: Of a check that divides the nodes into groups itself: the check that the groups of an isolation run in its place.
+    isolated_by: ClassVar[str] = ""
+
     def begin(self, ctx: CheckContext) -> Any:  # noqa: B027 (most checks judge no difference)
         """Look at the device before the first check of the step loads it: the *before* of a difference.
 

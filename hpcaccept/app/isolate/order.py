@@ -110,13 +110,18 @@ def order_of(order: IsolationOrder, run: str, settings: Settings) -> tuple[Isola
 
 
 def _must_be_for_groups(order: IsolationOrder) -> None:
-    world = [name for name in checks.built_in() if checks.load(name).scope == "world"]
+    kinds = {name: checks.load(name) for name in checks.built_in()}
+    world = [name for name, kind in kinds.items() if kind.scope == "world" and not kind.isolated_by]
     if not checks.exists(order.check):
         raise UsageError(f"There is no check {order.check!r}.", nearest(order.check, world))
     if checks.load(order.check).scope != "world":
         raise UsageError(
             f"{order.check} measures each node by itself: which one is bad is seen without groups.",
             f"Run it: hpcaccept submit. Checks of all nodes together: {', '.join(world)}.",
+        )
+    if other := checks.load(order.check).isolated_by:
+        raise UsageError(
+            f"{order.check} divides the nodes into groups itself.", f"Let the groups run {other}: --check {other}."
         )
     if order.metric not in ("auto", ""):
         try:
