@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import functools
-import math
 import statistics
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hpcaccept.checks.shared import nccl_transport
-from hpcaccept.measure.device import is_fault, open_device
-from hpcaccept.measure.kernels import pattern
+from hpcaccept.checks.shared.exchange import (
+    FACTORS,
+    SOURCE,
+    exchange,
+    length_of,
+    refusal,
+    sync,
+    wrong_elements,
+)
+from hpcaccept.measure.device import open_device
 from hpcaccept.measure.ranks import collective
 from hpcaccept.model.check import Check, CheckContext, Shorter, Unavailable
 from hpcaccept.model.finding_code import FindingCode
@@ -35,17 +40,6 @@ _BANDWIDTH_FROM = _MIB
 _GROUPS = ("world", "node", "rail")
 _LEAST_SHARE = 0.8
 _FEWEST_RAILS = 3
-_SOURCE = "https://github.com/NVIDIA/nccl-tests/blob/master/doc/PERFORMANCE.md"
-#: algbw → busbw for n ranks, by nccl-tests' definition (``_SOURCE``): the traffic of a link where a ring runs.
-_FACTORS: dict[str, Callable[[int], float]] = {
-    "all_reduce": lambda n: 2 * (n - 1) / n,
-    "all_gather": lambda n: (n - 1) / n,
-    "reduce_scatter": lambda n: (n - 1) / n,
-    "all_to_all": lambda n: (n - 1) / n,
-    "broadcast": lambda _: 1.0,
-}
-#: How torch says that a backend has no such collective. https://docs.pytorch.org/docs/stable/distributed.html#backends
-_REFUSALS = ("not support", "unsupported", "not implemented", "no backend type associated")
 
 
 @dataclass(frozen=True)
@@ -95,36 +89,36 @@ class Collectives(Check):
     metrics: ClassVar = (
         Metric(
             "latency_s", "s", "lower", "Time of one call on the slowest rank of the group.", title="collective time ({})", scope="world",
-            formula="max over ranks of the median of a block's calls", source=_SOURCE, required=False, headline=False,
+            formula="max over ranks of the median of a block's calls", source=SOURCE, required=False, headline=False,
         ),
         Metric(
             "algbw_bytes", "B/s", "higher", "Size of the larger buffer over the time of one call.", title="collective algorithm bandwidth ({})", scope="world",
-            formula="size / latency_s", source=_SOURCE, required=False, headline=False,
+            formula="size / latency_s", source=SOURCE, required=False, headline=False,
         ),
         Metric(
             "busbw_bytes", "B/s", "higher", "Bandwidth that a ring would need per rank.", title="collective bus bandwidth ({})", scope="world",
-            formula="algbw · (n - 1)/n; all-reduce 2·(n - 1)/n, broadcast 1", source=_SOURCE, required=False,
+            formula="algbw · (n - 1)/n; all-reduce 2·(n - 1)/n, broadcast 1", source=SOURCE, required=False,
             headline=False,
         ),
         Metric(
             "rail_share", "share", "higher",
             "This rail over the median of the rails. Too small: look at the network card, cable and switch port of this local "
             "index on every node (check 'ib_links', 'pairs' between two nodes).", title="rail against the other rails ({})", scope="world",
-            formula="median busbw_bytes of the rail / median over the rails", source=_SOURCE, statistic="median", noise="ratio",
+            formula="median busbw_bytes of the rail / median over the rails", source=SOURCE, statistic="median", noise="ratio",
             required=False, headline=False,
             limit=at_least(_LEAST_SHARE, "share", "ours: healthy rails differ by a few percent; half a link is 0.5"),
             code=FindingCode.RAIL_SLOW,
         ),
         Metric(
             "node_latency_s", "s", "lower", "Time of one call on the slowest rank of the node.", title="collective time within the node ({})", scope="node",
-            formula="max over the node's ranks of the median of a block's calls", source=_SOURCE, peer_floor=0.25,
+            formula="max over the node's ranks of the median of a block's calls", source=SOURCE, peer_floor=0.25,
             required=False, headline=False,
         ),
         Metric(
             "node_busbw_bytes", "B/s", "higher",
             "Bandwidth that a ring within the node would need per rank. Slower than the other nodes: check 'peer_to_peer' "
             "names the pair, 'health' the links.", title="collective bus bandwidth within the node ({})", scope="node",
-            formula="size / node_latency_s · (n - 1)/n; all-reduce 2·(n - 1)/n, broadcast 1", source=_SOURCE,
+            formula="size / node_latency_s · (n - 1)/n; all-reduce 2·(n - 1)/n, broadcast 1", source=SOURCE,
             peer_floor=0.03, required=False, headline=False,
         ),
         Metric(
@@ -137,7 +131,7 @@ class Collectives(Check):
     )  # fmt: skip
 
     sizes_bytes: tuple[int, ...] = param((), at_least=1, at_most=MOST_BYTES, unit="B")
-    operations: tuple[str, ...] = param(tuple(_FACTORS), one_of=tuple(_FACTORS), not_empty=True, variants=True)
+    operations: tuple[str, ...] = param(tuple(FACTORS), one_of=tuple(FACTORS), not_empty=True, variants=True)
     groups: tuple[str, ...] = param(_GROUPS, one_of=_GROUPS, not_empty=True)
     blocks: int = param(0, at_least=0, at_most=MOST_BLOCKS)
     block_s: float = param(0.0, at_least=0, at_most=HOUR_S, unit="s")
@@ -179,7 +173,7 @@ class Collectives(Check):
         for operation in self.operations:
             if operation == "all_reduce" and team.group == "world" and not alone:
                 continue  # is a check of its own
-            if why := _refusal(ctx, device, exchange(operation, team, device.name, len(team.ranks))):
+            if why := refusal(ctx, device, exchange(operation, team, device.name, len(team.ranks))):
                 ctx.unsupported(f"{operation}/{team.group}", why)
                 continue
             for size_bytes in self.sizes_bytes or (_GPU_SIZES if device.kind == "cuda" else _HOST_SIZES):
@@ -201,7 +195,7 @@ class Collectives(Check):
         work = exchange(operation, team, device.name, length)
         blocks, block_s = (5, 0.1) if device.kind == "cuda" else (3, 0.02)
         figures = collective.block_seconds(
-            ctx, device, work.call, _sync(device), work.refill, self.blocks or blocks, self.block_s or block_s
+            ctx, device, work.call, sync(device), work.refill, self.blocks or blocks, self.block_s or block_s
         )
         work.refill()
         work.call()
@@ -209,7 +203,7 @@ class Collectives(Check):
         ctx.emit("wrong_elements", wrong_elements(work), variant)
         seconds = {name: collective.slowest(figures, ranks) for name, ranks in team.all_named().items()}
         bandwidth = size_bytes >= _BANDWIDTH_FROM
-        moved = {name: length * collective.ITEM_BYTES * _FACTORS[operation](len(team.ranks)) for name in seconds}
+        moved = {name: length * collective.ITEM_BYTES * FACTORS[operation](len(team.ranks)) for name in seconds}
         if team.group == "node":
             _emit_node(ctx, variant, seconds[team.name], moved[team.name] if bandwidth else 0.0)
         elif ctx.rank == 0:
@@ -296,142 +290,6 @@ def groups_of(nodes: Sequence[str]) -> tuple[dict[str, tuple[tuple[int, ...], ..
         if len(by_node) > 1:
             found["rail"] = tuple(zip(*by_node.values(), strict=True))
     return found, absent
-
-
-def length_of(size_bytes: int, ranks: int) -> int:
-    """Elements of the larger buffer: the same share for each rank, cut to 16 bytes as nccl-tests does."""
-    share = max(1, size_bytes // collective.ITEM_BYTES // ranks)
-    return ranks * (share - share % 4 if share > 4 else share)
-
-
-# --- operations -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Part:
-    """What one rank must have sent to a part of the target.
-
-    Attributes:
-        start: first element.
-        stop: behind the last.
-        table: whose pattern.
-        offset: where in the pattern it begins.
-    """
-
-    start: int
-    stop: int
-    table: Tensor
-    offset: int
-
-
-@dataclass(frozen=True)
-class Exchange:
-    """One collective with its buffers.
-
-    Attributes:
-        call: one call, bound and nothing else.
-        refill: source as it must be sent, target cleared (NaN), where they are not one buffer.
-        target: float32, what is received.
-        parts: of the target, all of it.
-    """
-
-    call: Callable[[], object]
-    refill: Callable[[], object]
-    target: Tensor
-    parts: tuple[Part, ...]
-
-
-def exchange(operation: str, team: Team, device: str, length: int) -> Exchange:
-    """A collective of a team, float32, ``length`` elements in the larger buffer; a multiple of the team's size.
-
-    Args:
-        operation: of ``_FACTORS``.
-        team: of this rank.
-        device: what torch is given.
-        length: of the larger buffer.
-    """
-    import torch
-    import torch.distributed as dist
-
-    share, me = length // len(team.ranks), team.place
-    table, total = collective.numbers().to(device), collective.total(team.ranks).to(device)
-    begins = [collective.offset(rank) for rank in team.ranks]
-    spread_out = operation in ("reduce_scatter", "all_to_all")
-    source = torch.empty(length if spread_out else share, dtype=torch.float32, device=device)
-    target = torch.empty(share if operation == "reduce_scatter" else length, dtype=torch.float32, device=device)
-    own = begins[0] if operation == "broadcast" else begins[me]
-    in_place = operation == "all_reduce" or (operation == "broadcast" and me == 0)
-
-    def refill() -> None:
-        if in_place:
-            pattern.fill(target, table, own)
-            return
-        pattern.fill(source, table, own)
-        target.fill_(math.nan)
-
-    calls: dict[str, Callable[[], object]] = {
-        "all_reduce": functools.partial(dist.all_reduce, target, group=team.handle),
-        "all_gather": functools.partial(_newer("all_gather"), target, source, group=team.handle),
-        "reduce_scatter": functools.partial(_newer("reduce_scatter"), target, source, group=team.handle),
-        "all_to_all": functools.partial(dist.all_to_all_single, target, source, group=team.handle),
-        "broadcast": functools.partial(dist.broadcast, target, src=team.ranks[0], group=team.handle),
-    }
-
-    def from_all(skipped: int) -> tuple[Part, ...]:
-        """A share of each, which begins so many elements later in what it has."""
-        return tuple(Part(k * share, (k + 1) * share, table, at + skipped) for k, at in enumerate(begins))
-
-    whole = {
-        "all_reduce": (Part(0, length, total, 0),),
-        "broadcast": (Part(0, length, table, begins[0]),),
-        "reduce_scatter": (Part(0, share, total, me * share),),
-        "all_gather": from_all(0),
-        "all_to_all": from_all(me * share),
-    }
-    refill()
-    return Exchange(calls[operation], refill, target, whole[operation])
-
-
-def _newer(operation: str) -> Callable[..., object]:
-    """The collective on single tensors; newer versions of torch have another name for it, and the older one warns."""
-    import torch.distributed as dist
-
-    older = {"all_gather": "all_gather_into_tensor", "reduce_scatter": "reduce_scatter_tensor"}[operation]
-    found: Callable[..., object] = getattr(dist, f"{operation}_single", None) or getattr(dist, older)
-    return found
-
-
-def wrong_elements(work: Exchange) -> int:
-    """Elements of the target that are not what the others must have sent."""
-    return sum(pattern.wrong_elements(work.target[p.start : p.stop], p.table, p.offset) for p in work.parts)
-
-
-def _refusal(ctx: CheckContext, device: Device, work: Exchange) -> str:
-    """Why the backend has no such collective, empty when it has; found by trying, on all ranks alike."""
-    why = ""
-    try:
-        work.call()
-        device.synchronize()
-    except (RuntimeError, NotImplementedError, ValueError) as error:
-        if not is_refusal(error):
-            raise
-        why = str(error).splitlines()[0][:200]
-    return next((text for text in ctx.allgather(why) if text), "")
-
-
-def is_refusal(error: Exception) -> bool:
-    """True when an error says that there is no such collective, not that one has failed."""
-    import torch.distributed as dist
-
-    text = str(error).lower()
-    return not isinstance(error, dist.DistError) and not is_fault(error) and any(word in text for word in _REFUSALS)
-
-
-def _sync(device: Device) -> Callable[[], object]:
-    """A sum of one number over all ranks."""
-    import torch
-
-    return functools.partial(torch.distributed.all_reduce, torch.zeros(1, device=device.name))
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------

@@ -81,6 +81,13 @@ FORMS = ("table", "json", "html", "exclude")
     metavar="CHECK.PARAM=VALUE",
     help="Change a parameter of the check; may be repeated.",
 )
+@click.option(
+    "--topology",
+    metavar="FILE",
+    type=click.Path(dir_okay=False),
+    default="",
+    help="Leaves of the nodes: a topology.conf or topology.yaml.  [default: what Slurm says]",
+)
 @placement_options
 @runs_dir_option
 @baselines_dir_option
@@ -98,7 +105,7 @@ FORMS = ("table", "json", "html", "exclude")
 @click.option("--cancel-on-interrupt", is_flag=True, help="Ctrl-C ends the job too, instead of leaving it running.")
 def isolate(
     check: str, command: str, match: str, at_least: float | None, at_most: float | None, lower_is_better: bool, deadline: str,
-    metric: str, run: str, budget: str, until: float, at_once: int, seed: int, changes: tuple[str, ...], form: str, as_json: bool,
+    metric: str, run: str, budget: str, until: float, at_once: int, seed: int, changes: tuple[str, ...], topology: str, form: str, as_json: bool,
     dry_run: bool, no_wait: bool, cancel_on_interrupt: bool, **options: Any,
 ) -> int:  # fmt: skip
     """Find out whose fault it is: which node, link or leaf makes a test of many nodes fail.
@@ -142,7 +149,7 @@ def isolate(
     )
     layered = load_settings(options, suite_options=suite_options((), changes, search=False))
     order, settings = order_of(order, run, layered.settings)
-    plan, folder, order = plan_isolation(order, settings, layered.overrides, to_show=dry_run)
+    plan, folder, order = plan_isolation(order, settings, layered.overrides, topology=topology, to_show=dry_run)
     if dry_run:
         click.echo(_dry_run(order) + _plan_text(plan, folder))
         return 0

@@ -141,6 +141,9 @@ class Check(abc.ABC):
     #: Cheaper forms, the cheapest first, for runs that must fit a budget.
     shorter: ClassVar[Sequence[Shorter]] = ()
 
+    #: Of a check that divides the nodes into groups itself: the check that the groups of an isolation run in its place.
+    isolated_by: ClassVar[str] = ""
+
     def begin(self, ctx: CheckContext) -> Any:  # noqa: B027 (most checks judge no difference)
         """Look at the device before the first check of the step loads it: the *before* of a difference.
 

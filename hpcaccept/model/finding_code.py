@@ -691,6 +691,90 @@ class FindingCode(enum.Enum):
         "Other traffic on the fabric.",
         "unit/checks/test_collectives.py::test_a_slow_rail_is_named_by_its_share",
     )
+    GROUP_SLOW = About(
+        "group-slow",
+        "A group of nodes exchanges more slowly than other groups of its size that ran beside it.",
+        "The share of the median of the other groups, and the nodes; the fact group_share has the smallest slow groups.",
+        "Look at what these nodes share: the uplinks of their leaf, routes, a rail (ibqueryerrors, ibdiagnet, the switch's counters). Which node "
+        "or link it is: hpcaccept isolate --run latest --check allreduce.",
+        "Other traffic on the fabric; leaves that are not alike by design.",
+        "unit/checks/test_group_collectives.py::test_a_slow_group_is_named_and_so_are_the_smallest_that_contain_the_fault",
+    )
+    CARDS_UNUSED = About(
+        "cards-unused",
+        "Groups of nodes reach a small part of what their network cards can carry, whatever other groups reach.",
+        "The bus bandwidth over the ceiling that follows from the rate of the active ports.",
+        "Which cards are used? NCCL_DEBUG=INFO, NCCL_IB_HCA; then GPUDirect and RoCE on the hosts: hpcaccept submit --suite fabric, "
+        "checks gpudirect and roce.",
+        "Small messages; cards that are there and are meant for storage only.",
+        "unit/checks/test_group_collectives.py::test_groups_that_leave_their_cards_idle_miss_the_limit",
+    )
+    GPU_LINKS_MISSING = About(
+        "gpu-links-missing",
+        "A GPU does not reach others of its node over as many NVLinks as its board has.",
+        "The pairs, and the word of nvidia-smi topo -m for each; what the board has.",
+        "On NODE: nvidia-smi nvlink -s, nvidia-smi -q (Fabric), systemctl status nvidia-fabricmanager; dmesg (Xid 74, SXid). Restart the fabric "
+        "manager or power-cycle; a second time: the board is to be replaced.",
+        "A board with other links than the one that is known by this model: give the check topology its links in the suite.",
+        "unit/checks/test_topology.py::test_a_gpu_that_has_lost_its_links_is_named_and_the_others_are_not",
+    )
+    CARD_FAR = About(
+        "card-far",
+        "A GPU has no network card of its own behind the same PCIe switches: its traffic crosses the processor.",
+        "The nearest card, and the way to it in the words of nvidia-smi topo -m.",
+        "See whether a card is missing on NODE (lspci -d 15b3:, ibstat), in another slot, or below a switch with ACS (lspci -vv); check gpudirect.",
+        "A machine with another design than the one that was built for training: give the check topology its card in the suite.",
+        "unit/checks/test_topology.py::test_a_gpu_without_a_card_of_its_own_is_named",
+    )
+    TOPOLOGY_ODD = About(
+        "topology-odd",
+        "GPUs and cards of a node are connected in another way, or under other names, than on most nodes.",
+        "The ways that differ, with what most nodes have.",
+        "Make NODE like the others: slots of cards, BIOS (NUMA nodes per socket, PCIe bifurcation), names of devices (udev, rdma link).",
+        "Nodes of two designs in one run: test them apart.",
+        "unit/checks/test_topology.py::test_a_node_that_differs_from_most_is_named_by_its_ways",
+    )
+    GPUDIRECT_MISSING = About(
+        "gpudirect-missing",
+        "Network cards of a node cannot register memory of its GPUs: data goes through host memory.",
+        "No peer memory module, and why DMA buffers cannot be used.",
+        "On NODE: modprobe nvidia_peermem (and load it at boot), or install the driver's open kernel modules on a kernel from 5.12 on.",
+        "A distribution's older kernel with DMA buffers ported back.",
+        "unit/checks/test_gpudirect.py::test_without_peer_memory_and_dma_buffers_the_node_fails",
+    )
+    ACS_REDIRECTS = About(
+        "acs-redirects",
+        "Bridges between a GPU and its network card redirect their traffic to the processor (ACS).",
+        "The bridges with request or completion redirection in their ACS control register.",
+        "On NODE, as root: setpci -s BRIDGE ECAP_ACS+6.w=0000 for each of them, at every boot; or turn ACS off in the BIOS.",
+        "Hosts that give devices to virtual machines need ACS.",
+        "unit/checks/test_gpudirect.py::test_a_bridge_that_redirects_is_named_with_its_gpu_and_card",
+    )
+    IOMMU_TRANSLATES = About(
+        "iommu-translates",
+        "An IOMMU translates what a GPU or network card reads and writes.",
+        "The type of the device's IOMMU group.",
+        "Boot NODE with iommu=pt (Intel: intel_iommu=on iommu=pt), or turn the IOMMU off in the BIOS.",
+        "Hosts whose policy asks for translation (confidential computing): take the metric out in the suite.",
+        "unit/checks/test_gpudirect.py::test_a_device_behind_a_translating_iommu_is_named",
+    )
+    ROCE_SETUP = About(
+        "roce-setup",
+        "A RoCE port is not set up for a lossless fabric: address type, MTU or congestion control.",
+        "The port, its interface, and what was found.",
+        "On NODE: cma_roce_mode -d DEVICE -m 2, ip link set INTERFACE mtu 9000, echo 1 > /sys/class/net/INTERFACE/ecn/roce_np/enable/3 (and roce_rp); "
+        "the same on all nodes and, for the MTU, on the switches.",
+        "Another priority carries RoCE, a smaller MTU is meant, or the fabric drops by design: give the check roce its priority and least_mtu_bytes in the suite.",
+        "unit/checks/test_roce.py::test_a_port_that_is_not_set_up_is_named_by_what_it_lacks",
+    )
+    ROCE_CONGESTION = About(
+        "roce-congestion",
+        "RoCE packets were lost or marked although each node sent to one other only.",
+        "Port, counter and by how much.",
+        "Compare PFC, trust and DSCP of NODE (mlnx_qos -i INTERFACE) and of its switch port with those of the others; then cables: ib_links.",
+        "Other jobs on the fabric during the run; the check behind collectives without many_to_one.",
+        "unit/checks/test_roce.py::test_packets_that_are_lost_or_marked_between_pairs_fail_that_port",
+    )
     PORT_DOWN = About(
         "port-down",
         "A network port is not up, or slower than those of the other nodes.",

@@ -50,7 +50,7 @@ SPOILT_SHARE = """
             one()
             if operation == "all_to_all" and team.group == "rail":
                 work.target[length // 2] += 1
-        return module.Exchange(call, work.refill, work.target, work.parts)
+        return type(work)(call, work.refill, work.target, work.parts)
     module.exchange = exchange
 """
 NO_REDUCE_SCATTER = """
@@ -62,7 +62,7 @@ NO_REDUCE_SCATTER = """
                 raise RuntimeError("ProcessGroupGloo does not support reduce_scatter")
             return call
         return dist.all_gather_single if hasattr(dist, "all_gather_single") else dist.all_gather_into_tensor
-    module._newer = missing
+    importlib.import_module("hpcaccept.checks.shared.exchange")._newer = missing
 """
 #: The ranks tell what NCCL would have logged on them: InfiniBand on node0, TCP and then nonsense on node1.
 NCCL_LOGS = """

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hpcaccept import launch
-from hpcaccept.app.nightly.choose import Terms, choose
+from hpcaccept.app.campaign.choose import Terms, choose
 from hpcaccept.config.settings import Settings
 from hpcaccept.errors import LaunchError, UsageError
 from hpcaccept.plan.node_names import nodes_named

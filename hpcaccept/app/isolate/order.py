@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept import checks
+from hpcaccept.app.isolate.leaves import leaves_of
 from hpcaccept.app.run.submit import nothing_else, plan_run, start
 from hpcaccept.config.suites import SuiteText
 from hpcaccept.errors import StoreError, UsageError, nearest
@@ -108,13 +109,18 @@ def order_of(order: IsolationOrder, run: str, settings: Settings) -> tuple[Isola
 
 
 def _must_be_for_groups(order: IsolationOrder) -> None:
-    world = [name for name in checks.built_in() if checks.load(name).scope == "world"]
+    kinds = {name: checks.load(name) for name in checks.built_in()}
+    world = [name for name, kind in kinds.items() if kind.scope == "world" and not kind.isolated_by]
     if not checks.exists(order.check):
         raise UsageError(f"There is no check {order.check!r}.", nearest(order.check, world))
     if checks.load(order.check).scope != "world":
         raise UsageError(
             f"{order.check} measures each node by itself: which one is bad is seen without groups.",
             f"Run it: hpcaccept submit. Checks of all nodes together: {', '.join(world)}.",
+        )
+    if other := checks.load(order.check).isolated_by:
+        raise UsageError(
+            f"{order.check} divides the nodes into groups itself.", f"Let the groups run {other}: --check {other}."
         )
     if order.metric not in ("auto", ""):
         try:
@@ -166,17 +172,23 @@ def suite_for(order: IsolationOrder, overrides: Sequence[SuiteText]) -> Suite:
 
 
 def plan_isolation(
-    order: IsolationOrder, settings: Settings, overrides: Sequence[SuiteText], *, to_show: bool = False
+    order: IsolationOrder,
+    settings: Settings,
+    overrides: Sequence[SuiteText],
+    *,
+    topology: str = "",
+    to_show: bool = False,
 ) -> tuple[Plan, RunFolder, IsolationOrder]:
-    """Plan, folder (not yet made) and order, with what the job may last.
+    """Plan, folder (not yet made) and order, with what the job may last and the leaves of the nodes.
 
     Raises:
-        UsageError: as ``plan_run``.
+        UsageError: as ``plan_run`` and ``leaves_of``.
         LaunchError: as ``plan_run``.
     """
     plan, folder = plan_run(settings, overrides, to_show=to_show, suite=suite_for(order, overrides))
     specs: tuple[CheckSpec, ...] = plan.suite.checks
     order = replace(order, deadline_s=specs[0].deadline_s) if specs else order
+    order = replace(order, leaf_of=leaves_of(plan, topology))
     if not plan.request.time_s:
         time_s = order.budget_s + plan.start_deadline_s + order.deadline_s + _BESIDE_S + WARNING_S
         plan = replace(plan, request=replace(plan.request, time_s=time_s))
@@ -206,7 +218,7 @@ def isolation_after(
             f"--isolate: suite {plan.suite.name} on {plan.request.nodes} nodes has no check that groups of nodes could run.",
             "Name a suite with one (fabric) and at least two nodes, or leave --isolate out.",
         )
-    order = IsolationOrder(budget_s=budget_s, after_suite=True)
+    order = IsolationOrder(budget_s=budget_s, after_suite=True, leaf_of=leaves_of(plan))
     time_s = plan.request.time_s or time_limit_s(plan) + budget_s
     plan = replace(plan, request=replace(plan.request, time_s=time_s))
 

@@ -130,6 +130,11 @@ def _with_what_was_found(answers: list[JudgedColumn], evidence: Evidence) -> lis
         there = np.array([node in nodes for node, _ in records.places], bool)[records.place]
         for record in records.rows(there & records.of_checks(check for _, check in wanted)):
             places.setdefault((record.node, record.check), []).append(record)
+        for check in (check for node, check in wanted if not node):
+            # What all ranks reach together the first of them tells.
+            mine = records.of_checks([check])
+            if mine.any():
+                places["", check] = records.rows(mine & (records.place == records.place[mine.argmax()]))
     found = []
     for number, answer in enumerate(answers):
         texts = {row: text for row in failed[number] if (text := _found(answer, subjects[answer.subject[row]], places))}

@@ -168,6 +168,11 @@ def parse_cpu_model(text: str) -> str:
     return known or f"Arm implementer {implementer} part {part}"
 
 
+def is_virtual_machine(root: Path = _ROOT) -> bool:
+    """True where a hypervisor says that it is there (x86: the flag of CPUID; arm64 tells nothing in this file)."""
+    return re.search(r"^flags\s*:.*\bhypervisor\b", kernel_text(root / "proc/cpuinfo"), re.MULTILINE) is not None
+
+
 def physical_cores(allowed: Iterable[int], root: Path = _ROOT) -> frozenset[str]:
     """Names of the cores to which hardware threads belong: two threads of one core give one name.
 

@@ -145,6 +145,33 @@ def local_cpus(adapter: str, root: Path = _ROOT) -> frozenset[int]:
     return parse_cpu_list(_word(root / "sys/class/infiniband" / adapter / "device/local_cpulist"))
 
 
+def numa_node(adapter: str, root: Path = _ROOT) -> int | None:
+    """NUMA node to which an adapter is attached; None where the kernel does not say.
+
+    Source: https://www.kernel.org/doc/Documentation/ABI/testing/sysfs-bus-pci (``numa_node``)
+    """
+    text = _word(root / "sys/class/infiniband" / adapter / "device/numa_node")
+    return int(text) if text.isdigit() else None
+
+
+def gid_types(port: Path) -> dict[int, str]:
+    """Index → ``IB/RoCE v1`` or ``RoCE v2``, of the addresses (GIDs) that a port has.
+
+    The kernel has a file for each place of the table, and answers EINVAL for those without an address.
+
+    Args:
+        port: its folder, as in ``/sys/class/infiniband/mlx5_0/ports/1``.
+    """
+    files = sorted((port / "gid_attrs/types").glob("*"), key=lambda file: _natural(file.name))
+    return {int(file.name): text for file in files if file.name.isdigit() and (text := _word(file))}
+
+
+def interfaces_of(port: Path) -> tuple[str, ...]:
+    """Network interfaces that a port's addresses belong to, each once."""
+    files = sorted((port / "gid_attrs/ndevs").glob("*"), key=lambda file: _natural(file.name))
+    return tuple(dict.fromkeys(text for file in files if (text := _word(file))))
+
+
 def firmware(found: Iterable[Adapter]) -> str:
     """``MT4129 28.39.1002 (MT_0000000838) × 8``: models, firmware and boards with their counts; nothing without adapters."""
     kinds: dict[str, int] = {}

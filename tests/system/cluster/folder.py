@@ -56,6 +56,8 @@ def fill(layout: Layout, environment: dict[str, str]) -> None:
             _write(folder / node / "enroot.conf", slurm_conf.enroot_conf(layout, node))
     _write(folder / "slurm.conf", slurm_conf.slurm_conf(layout))
     _write(folder / "gres.conf", slurm_conf.gres_conf(layout))
+    if layout.leaf_nodes:
+        _write(folder / "topology.conf", slurm_conf.topology_conf(layout))
     _write(folder / "cgroup.conf", slurm_conf.cgroup_conf())
     _write(folder / "slurmdbd.conf", slurm_conf.slurmdbd_conf(layout), mode=0o600)
     _write(folder / "hosts", slurm_conf.hosts(layout, Path("/etc/hosts").read_text()))

@@ -2,7 +2,7 @@
 
 One transcript per case, with the very questions that hpcaccept asks: a line that begins with `$` is what was typed, `stderr:` marks what
 came on standard error, ``exit:`` what the command ended with. The virtual clusters are its own (accounting, four nodes; the second one is
-strict); about five minutes. What is this machine's own (its name, kernel and folders) is replaced, since it says nothing of Slurm.
+strict, the third has a topology); about five minutes. What is this machine's own (its name, kernel and folders) is replaced, since it says nothing of Slurm.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if not __package__:  # run as a file: let "from .slurm" mean the file beside this one (PEP 366)
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -26,7 +26,7 @@ from .daemons import ClusterError, end, wait_for, with_session
 from .slurm import VirtualSlurm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 SECONDS = {"SLURM_TIME_FORMAT": "%s"}
 QUEUE = ["squeue", "-h", "-o", "%T|%r", "-j"]
@@ -329,16 +329,31 @@ def strict(r: Recorder) -> None:
     r.run("scancel", urgent)
 
 
+def tree(r: Recorder) -> None:
+    """A topology of three leaf switches below a spine, and what it tells the tasks of a step."""
+    r.keep(
+        "tree", r.said("scontrol", "show", "topology"), r.said("srun", "-N6", "sh", "-c", "env | grep TOPOLOGY | sort")
+    )
+
+
 PARTS = {part.__name__: part for part in (site, refusals, ends, several, queue, nodes, steps, losses)}
 STRICT = {strict.__name__: strict}
+TREE = {tree.__name__: tree}
+ALL = {**PARTS, **STRICT, **TREE}
+#: Parts, and the cluster that they need.
+CLUSTERS: list[tuple[Mapping[str, Callable[[Recorder], None]], dict[str, Any]]] = [
+    (PARTS, {"accounting": True}),
+    (STRICT, {"accounting": True, "strict": True}),
+    (TREE, {"nodes": 6, "leaf_nodes": 2}),
+]
 
 
-def record(parts: list[str], folder: Path, *, enforced: bool) -> None:
+def record(parts: list[str], folder: Path, settings: dict[str, Any]) -> None:
     """These parts, on a cluster of their own."""
-    with VirtualSlurm.up(Path("/run/hpcaccept-record"), accounting=True, strict=enforced) as cluster:
+    with VirtualSlurm.up(Path("/run/hpcaccept-record"), **settings) as cluster:
         recorder = Recorder(cluster, folder)
         for name in parts:
-            {**PARTS, **STRICT}[name](recorder)
+            ALL[name](recorder)
             if name != "losses" and (dead := cluster.dead()):
                 raise ClusterError(f"{', '.join(dead)} ended in {name}")
 
@@ -347,17 +362,17 @@ def main() -> int:
     """0: all cases are written."""
     parser = argparse.ArgumentParser(prog="record.py", description="Write down what this machine's Slurm says.")
     parser.add_argument("folder", type=Path, help="where the transcripts are written")
-    parser.add_argument("parts", nargs="*", help=f"only these of {', '.join({**PARTS, **STRICT})}")
+    parser.add_argument("parts", nargs="*", help=f"only these of {', '.join(ALL)}")
     options = parser.parse_args()
-    if strangers := sorted({*options.parts} - {*PARTS, *STRICT}):
-        parser.error(f"there is no {', '.join(strangers)}; parts are {', '.join({**PARTS, **STRICT})}")
+    if strangers := sorted({*options.parts} - {*ALL}):
+        parser.error(f"there is no {', '.join(strangers)}; parts are {', '.join(ALL)}")
     folder = options.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        for parts in (PARTS, STRICT):
-            asked = [name for name in options.parts or parts if name in parts]
+        for offered, settings in CLUSTERS:
+            asked = [name for name in options.parts or offered if name in offered]
             if asked:
-                record(asked, folder, enforced=parts is STRICT)
+                record(asked, folder, settings)
     except (ClusterError, subprocess.TimeoutExpired) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -95,13 +95,14 @@ class VirtualSlurm:
         gpus: int = 8,
         pyxis: bool = False,
         strict: bool = False,
+        leaf_nodes: int = 0,
     ) -> VirtualSlurm:
         """Start a cluster in `folder`, which must not exist or be empty; after return every node is idle.
 
         Needs root and the packages of `install.sh`. The folder's path has to be short (UNIX sockets end at 107 bytes)
         and no folder above it may be writable by others, so use one under /run. If anything fails, what was started is
         ended, the folder is removed, and ClusterError holds the last words of the daemon that failed. With `pyxis` srun
-        takes --container-image, where Pyxis and Enroot are installed (`find_pyxis`). `strict`: see `Layout`.
+        takes --container-image, where Pyxis and Enroot are installed (`find_pyxis`). `strict`, `leaf_nodes`: see `Layout`.
         """
         folder = folder.absolute()
         if nodes < 1:
@@ -119,6 +120,7 @@ class VirtualSlurm:
             accounting=accounting,
             pyxis=_plugin() if pyxis else "",
             strict=strict,
+            leaf_nodes=leaf_nodes,
         )
         cluster = cls(layout, {})
         try:

@@ -22,7 +22,8 @@ class Layout:
     """The cluster's size, ports and places. Ports: one for slurmctld, one for slurmdbd, one for each node.
 
     ``pyxis`` is the path of its plugin, empty: srun knows no containers. ``strict`` is a site that takes jobs of known accounts and QOS only,
-    lets a partition take the nodes of another's jobs, and has slices of GPUs beside whole ones.
+    lets a partition take the nodes of another's jobs, and has slices of GPUs beside whole ones. ``leaf_nodes`` hang on each leaf switch
+    below one spine; 0: Slurm knows no topology.
     """
 
     folder: Path
@@ -35,6 +36,7 @@ class Layout:
     accounting: bool
     pyxis: str = ""
     strict: bool = False
+    leaf_nodes: int = 0
 
     @property
     def node_names(self) -> list[str]:
@@ -115,6 +117,8 @@ def slurm_conf(layout: Layout) -> str:
     if layout.strict:
         lines += ["PreemptType=preempt/partition_prio", "PreemptMode=CANCEL", "EnforcePartLimits=ALL"]
         lines += ["AccountingStorageEnforce=associations,limits,qos"] if layout.accounting else []
+    if layout.leaf_nodes:
+        lines.append("TopologyPlugin=topology/tree")
     if layout.pyxis:
         lines.append(f"PlugStackConfig={folder}/plugstack.conf")
     shape = f"CPUs={CPUS_PER_NODE} Sockets=1 CoresPerSocket={CPUS_PER_NODE} ThreadsPerCore=1"
@@ -147,6 +151,16 @@ def gres_conf(layout: Layout) -> str:
         return f"{whole}\n"
     cores = f"Cores=0-{CPUS_PER_NODE - 1}"
     return f"{whole} {cores}\nName=gpu Type=1g.10gb File={devices}[{layout.gpus}-{layout.gpus + SLICES - 1}] {cores}\n"
+
+
+def topology_conf(layout: Layout) -> str:
+    """leaf0, leaf1 …, each with the next nodes in order, and the spine above them; nothing where there is no topology."""
+    if not layout.leaf_nodes:
+        return ""
+    names, size = layout.node_names, layout.leaf_nodes
+    leaves = [names[first : first + size] for first in range(0, len(names), size)]
+    lines = [f"SwitchName=leaf{number} Nodes={','.join(nodes)}" for number, nodes in enumerate(leaves)]
+    return "\n".join([*lines, f"SwitchName=spine Switches=leaf[0-{len(leaves) - 1}]"]) + "\n"
 
 
 def plugstack_conf(layout: Layout) -> str:

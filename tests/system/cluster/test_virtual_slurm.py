@@ -17,7 +17,7 @@ import pytest
 
 from . import ClusterError, VirtualSlurm
 from .daemons import Process, send, start, with_mount
-from .slurm_conf import Layout, gres_conf, slurm_conf
+from .slurm_conf import Layout, gres_conf, slurm_conf, topology_conf
 from .sockets import free_ports
 
 if TYPE_CHECKING:
@@ -36,6 +36,17 @@ LAYOUT = Layout(Path("/run/x"), "login", 20000, 20001, (20002, 20003), gpus=8, m
 def short_folder(name: str) -> Path:
     """Under /run, because munged refuses pytest's own temporary folders."""
     return Path(f"/run/hpcaccept-test-{os.getpid()}-{name}")
+
+
+def test_a_topology_is_leaves_below_a_spine_and_none_is_no_file() -> None:
+    layout = replace(LAYOUT, leaf_nodes=1)
+    assert "TopologyPlugin=topology/tree" in slurm_conf(layout)
+    assert topology_conf(layout).splitlines() == [
+        "SwitchName=leaf0 Nodes=node0",
+        "SwitchName=leaf1 Nodes=node1",
+        "SwitchName=spine Switches=leaf[0-1]",
+    ]
+    assert ("TopologyPlugin" in slurm_conf(LAYOUT), topology_conf(LAYOUT)) == (False, "")
 
 
 def test_a_process_with_another_start_time_is_a_stranger(tmp_path: Path) -> None:

@@ -13,14 +13,16 @@ from support.solo_context import SoloContext
 
 from hpcaccept import checks
 from hpcaccept.checks import collectives as module
-from hpcaccept.checks.collectives import Collectives, Exchange, Team, exchange, groups_of, length_of, wrong_elements
+from hpcaccept.checks.collectives import Collectives, Team, groups_of
+from hpcaccept.checks.shared import exchange as shared
+from hpcaccept.checks.shared.exchange import Exchange, exchange, length_of, wrong_elements
 from hpcaccept.errors import UsageError
 from hpcaccept.measure.device import Cpu
 from hpcaccept.measure.kernels import pattern
 from hpcaccept.measure.ranks import collective
 from hpcaccept.model.check import Unavailable
 
-OPERATIONS = tuple(module._FACTORS)
+OPERATIONS = tuple(shared.FACTORS)
 RANKS = (4, 7, 9)
 SHARE = 1500
 
@@ -206,7 +208,7 @@ def test_the_rails_have_names_and_all_nodes_one() -> None:
     ],
 )
 def test_bus_bandwidth_is_nccl_tests_definition(operation: str, ranks: int, factor: float) -> None:
-    assert module._FACTORS[operation](ranks) == factor
+    assert shared.FACTORS[operation](ranks) == factor
 
 
 def test_a_slow_rail_is_named_by_its_share() -> None:
@@ -284,7 +286,7 @@ def test_a_group_that_is_not_there_alone_is_not_measured() -> None:
     ],
 )
 def test_a_collective_that_does_not_exist_is_told_from_one_that_failed(error: Exception, refusal: bool) -> None:
-    assert module.is_refusal(error) is refusal
+    assert shared.is_refusal(error) is refusal
 
 
 @pytest.mark.parametrize("fault", [RuntimeError("Connection reset by peer"), dist.DistBackendError("NCCL error")])
@@ -294,7 +296,7 @@ def test_a_collective_that_failed_is_an_error(fault: Exception) -> None:
 
     work = Exchange(call, lambda: None, torch.empty(0), ())
     with pytest.raises(type(fault)):
-        module._refusal(SoloContext(Collectives()), Cpu(), work)
+        shared.refusal(SoloContext(Collectives()), Cpu(), work)
 
 
 class SecondRefuses(SoloContext):
@@ -305,7 +307,7 @@ class SecondRefuses(SoloContext):
 def test_all_ranks_hear_that_one_cannot() -> None:
     ctx = SecondRefuses(Collectives())
     work = Exchange(lambda: None, lambda: None, torch.empty(0), ())
-    assert module._refusal(ctx, Cpu(), work) == "rank 1 cannot"
+    assert shared.refusal(ctx, Cpu(), work) == "rank 1 cannot"
 
 
 @pytest.mark.parametrize(
@@ -357,7 +359,7 @@ def test_a_number_of_the_world_has_time_and_both_bandwidths() -> None:
 def test_what_leaves_a_node_is_held_against_its_cards(monkeypatch: pytest.MonkeyPatch) -> None:
     """World and rails; what stays in a node is bound by no card."""
     monkeypatch.setattr(Collectives, "_measure_size", lambda *_: 7e9)
-    monkeypatch.setattr(module, "_refusal", lambda *_: "")
+    monkeypatch.setattr(module, "refusal", lambda *_: "")
     ctx = SoloContext(Collectives(sizes_bytes=(1 << 20,)), size=4)
     monkeypatch.setattr(ctx, "allgather", lambda _thing: ["a", "a", "b", "b"], raising=False)
     found = {}

@@ -48,6 +48,7 @@ HERE = {
 }  # fmt: skip
 #: Those of which it does not → why.
 NOT_HERE = {
+    "group_collectives": "its groups are of several nodes; each exchanges as collectives does, with the same calls",
     "ddp_train": "it trains the network of train: what is its own is a backward pass",
     "llm": "its losses are held to float64, and tensors without data have none",
 }

@@ -18,8 +18,8 @@ from hpcaccept.model.parameter import parameters
 UNITS = {"s": "s", "bytes": "B", "share": "share"}
 #: Texts that only the site can know: paths, and names of its devices.
 OF_THE_SITE = {
-    "aznhc.conf", "aznhc.log", "aznhc.script", "gpu_burn.kernel", "ib_links.ports", "ib_links.root", "ib_write_bw.root", "kernel_log.root",
-    "kernel_log.kmsg", "requirements.disk_path", "storage.local_path", "storage.shared_path",
+    "aznhc.conf", "aznhc.log", "aznhc.script", "gpu_burn.kernel", "gpudirect.root", "ib_links.ports", "ib_links.root", "ib_write_bw.root", "kernel_log.root",
+    "kernel_log.kmsg", "requirements.disk_path", "roce.root", "storage.local_path", "storage.shared_path", "topology.root",
 }  # fmt: skip
 
 every_check = pytest.mark.parametrize("name", checks.built_in())

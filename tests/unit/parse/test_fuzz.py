@@ -16,8 +16,10 @@ from hpcaccept.errors import NotUnderstood
 from hpcaccept.parse.aznhc import parse_aznhc
 from hpcaccept.parse.dcgm import parse_diag
 from hpcaccept.parse.gpu_burn import parse_gpu_burn
+from hpcaccept.parse.mlnx_qos import parse_mlnx_qos
 from hpcaccept.parse.nccl_tests import parse_json, parse_table, redacted
 from hpcaccept.parse.nvbandwidth import parse_nvbandwidth
+from hpcaccept.parse.nvidia_topo import parse_topo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +41,8 @@ TEXT: list[tuple[Callable[[str], Any], str]] = [
     (parse_table, "nccl_tests/table_2_18.txt"),
     (parse_gpu_burn, "gpu_burn/one_never_began.txt"),
     (parse_aznhc, "aznhc/fails_after_a_pass.log"),
+    (parse_topo, "nvidia_topo/hgx_h200.txt"),
+    (parse_mlnx_qos, "mlnx_qos/lossless_3.txt"),
 ]
 
 

@@ -49,7 +49,8 @@ def shown_by_run(plan: Plan, folder: RunFolder, order: IsolationOrder) -> Shown:
     Args:
         plan: of the run.
         folder: of the run.
-        order: whose check counts, where it names one; else the first of the suite that has failed.
+        order: whose check counts, where it names one; else the first of the suite that has failed. Where only one that divides the nodes
+            itself has failed, another runs in the groups.
     """
     earlier = isolation_journal.read_order(folder)
     if earlier is not None and not earlier.after_suite:
@@ -58,13 +59,19 @@ def shown_by_run(plan: Plan, folder: RunFolder, order: IsolationOrder) -> Shown:
     if folder.isolation.isolation_order_file.exists():
         return shown_by_run(plan, folder.isolation, order)
     steps = folder.read_steps()
+    in_groups = Shown(order.check)
     for spec in plan.suite.checks:
-        if order.check in ("", spec.name) and checks.load(spec.name).scope == "world":
-            slow = _misses(plan, folder, spec.name)
-            found = _of_steps(plan, folder, steps, spec.name, slow)
-            if order.check or any(test.kind in BAD for test in found):
+        kind = checks.load(spec.name)
+        if order.check not in ("", spec.name) or kind.scope != "world":
+            continue
+        slow = _misses(plan, folder, spec.name)
+        found = _of_steps(plan, folder, steps, spec.name, slow)
+        if order.check or any(test.kind in BAD for test in found):
+            if not kind.isolated_by:
                 return Shown(spec.name, found, slow=bool(slow))
-    return Shown(order.check)
+            if kind.isolated_by in {other.name for other in plan.suite.checks}:
+                in_groups = Shown(kind.isolated_by, found, slow=True)
+    return in_groups
 
 
 def _of_journal(folder: RunFolder) -> tuple[EndedTest, ...]:

@@ -66,6 +66,7 @@ def test_a_rule_that_cannot_judge_is_refused(
         (IsolationOrder(check="allreduce"), replace(LOCAL, nodes=1), "at least two nodes"),
         (IsolationOrder(check="allreduces"), LOCAL, "Did you mean 'allreduce'?"),
         (IsolationOrder(check="matmul"), LOCAL, "measures each node by itself"),
+        (IsolationOrder(check="group_collectives"), LOCAL, "divides the nodes into groups itself"),
         (IsolationOrder(check="allreduce", metric="pairs.node_bytes"), LOCAL, "has no rate 'pairs.node_bytes'"),
         (IsolationOrder(check="allreduce", metric="nonsense"), LOCAL, "--metric"),
     ],

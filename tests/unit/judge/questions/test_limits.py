@@ -219,3 +219,16 @@ def test_a_failure_quotes_what_the_check_found_beside_the_number() -> None:
     (fail,) = of(judged(evidence([wrong])).verdicts, Outcome.FAIL)
     assert fail.reason.endswith("; XID 48 on GPU-3")
     assert "something else" not in fail.reason
+
+
+def test_a_failure_of_all_nodes_together_quotes_their_first_rank_alone() -> None:
+    limits = {"fabric.busbw_bytes": Limit(2.0, None, "B/s", "suite")}
+    records = [
+        record("fabric", "node0", {"busbw_bytes[world]": 1.0}, facts={"busbw_bytes": "the smallest slow group is node[2-3]"}),
+        record("fabric", "node1", {"wrong_elements": 0.0}, rank=1, facts={"busbw_bytes": "nobody asked this rank"}),
+    ]  # fmt: skip
+    the_plan = plan(suite("fabric", limits=limits), nodes=2, gpus_per_node=0, ranks_per_node=1)
+    (fail,) = of(judged(evidence(records, the_plan)).verdicts, Outcome.FAIL)
+    assert (fail.subject.node, fail.reason.endswith("; the smallest slow group is node[2-3]")) == ("", True), (
+        fail.reason
+    )

@@ -68,6 +68,25 @@ def test_a_wrong_result_names_the_check_and_the_node_and_needs_no_comparison(tmp
     assert (test.test.id, test.test.round, test.kind, test.silent) == ("s00", 0, "failed", ("node2",))
 
 
+def test_where_only_a_check_that_divides_the_nodes_has_failed_another_runs_in_the_groups(tmp_path: Path) -> None:
+    the_plan = plan(suite("group_collectives", CHECK), gpus_per_node=0)
+    folder = run(tmp_path, ("00", FOUR, {}))
+    folder.write_step(replace(step(("group_collectives", CHECK), 4), id="00", nodes=FOUR))
+    for rank, node in enumerate(FOUR):
+        slow = (
+            {"busbw_bytes[2 nodes]": 1e6, "group_share[2 nodes/node2, node3]": 0.2}
+            if rank == 0
+            else {"wrong_elements[2 nodes]": 0}
+        )
+        Journal(folder.records("00") / f"r{rank:06d}.jsonl").write(
+            record("group_collectives", node, slow, rank=rank, step="00")
+        )
+    shown = shown_by_run(the_plan, folder, IsolationOrder())
+    assert (shown.check, shown.metric, [test.kind for test in shown.tests]) == (CHECK, "auto", ["failed"])
+    alone = plan(suite("group_collectives"), gpus_per_node=0)
+    assert shown_by_run(alone, folder, IsolationOrder()).check == ""
+
+
 def test_a_crash_and_the_step_without_the_dead_node_are_both_evidence(tmp_path: Path) -> None:
     cut = {
         rank: record(CHECK, node, outcome="error", cut_short=True, by_peer=True, rank=rank, cause="ended")
