@@ -14,6 +14,7 @@ from hpcaccept.cli.options import baselines_dir_option, gpus_per_node, pairs, ru
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hpcaccept.app.campaign.report import CampaignReport
     from hpcaccept.app.campaign.site import Site
     from hpcaccept.app.campaign.standing import Standing
 
@@ -265,7 +266,7 @@ def stop(name: str, **options: Any) -> int:
 
 @campaign.command()
 @_name
-@click.option("--format", "form", type=click.Choice(["text", "json", "nodes"]), default="text", help="Output format; nodes: a line for each, separated by tabs.")  # fmt: skip
+@click.option("--format", "form", type=click.Choice(["text", "json", "nodes", "prometheus", "junit"]), default="text", help="Output format; nodes: a line for each, separated by tabs; prometheus: for node_exporter's textfile collector.")  # fmt: skip
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write instead of printing.")
 @after_run_options
 @runs_dir_option
@@ -275,13 +276,21 @@ def report(name: str, form: str, output: Path | None, kind: Any, yes: bool, **op
     Exit code 0: every node was accepted; 1: one has failed; 3: anything else, nodes that were not tested included.
     """
     from hpcaccept.app.campaign.campaign import last_look, standing_in
+    from hpcaccept.app.campaign.exports import as_junit, as_openmetrics
     from hpcaccept.app.campaign.report import as_json, node_table, report_of, text
     from hpcaccept.errors import UsageError
     from hpcaccept.store.replaced_files import replace_file
 
     site = _site(options, name)
     found = report_of(standing_in(site), last_look(site))
-    written = {"text": text, "json": as_json, "nodes": node_table}[form](found)
+    forms: dict[str, Callable[[CampaignReport], str]] = {
+        "text": text,
+        "json": as_json,
+        "nodes": node_table,
+        "prometheus": lambda report: as_openmetrics(report, site.clock()),
+        "junit": as_junit,
+    }
+    written = forms[form](found)
     try:
         if output:
             replace_file(output, written)

@@ -7,13 +7,16 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
 
 import jsonschema
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from support.campaign_slurm import StandInSlurm
 
 from hpcaccept.app.campaign import campaign
 from hpcaccept.app.campaign.campaign import Order, ask, begin, last_look, preview, site_of, standing_in, take_on
+from hpcaccept.app.campaign.exports import as_junit, as_openmetrics
 from hpcaccept.app.campaign.report import as_json, false_alarms, node_table, report_of, text
 from hpcaccept.app.campaign.views import as_json as status_json
 from hpcaccept.app.campaign.views import lines, status_of
@@ -115,6 +118,15 @@ def test_a_node_that_is_never_idle_is_named_when_the_time_is_over(
     assert "Never idle (1)\n  node3: not idle: ALLOCATED" in text(report)
     assert "node1: FAIL: slow" in text(report)
     jsonschema.validate(json.loads(as_json(report)), SCHEMA)
+    exported = {
+        sample.labels["node"]: (sample.value, sample.labels["outcome"])
+        for family in text_string_to_metric_families(as_openmetrics(report, later.clock()))
+        for sample in family.samples
+        if sample.name == "hpcaccept_campaign_node_accepted"
+    }
+    assert exported == {"node0": (1, "PASS"), "node1": (0, "FAIL"), "node2": (1, "PASS"), "node3": (0, "NOT_RUN")}
+    junit = ET.fromstring(as_junit(report))
+    assert [junit.get(key) for key in ("tests", "failures", "errors", "skipped")] == ["5", "2", "0", "1"]
     table = [line.split("\t") for line in node_table(report).splitlines()]
     assert table[0][:3] == ["node", "state", "outcome"]
     assert table[4][:3] == ["node3", "never idle", "-"]
