@@ -1,4 +1,4 @@
-"""How is a row of the columns said in a sentence? Nothing is built before somebody reads it."""
+"""Says a row of the columns in a sentence. Nothing is built before somebody reads it."""
 
 from __future__ import annotations
 

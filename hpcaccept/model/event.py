@@ -1,4 +1,4 @@
-"""What does the driver say of a job while it runs? One line each in ``driver.jsonl``."""
+"""What the driver records of a job while it runs: one line each in ``driver.jsonl``."""
 
 from __future__ import annotations
 

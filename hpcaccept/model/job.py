@@ -1,4 +1,4 @@
-"""What does a launcher know of a job that it has started?"""
+"""What a launcher knows of a job that it has started."""
 
 from __future__ import annotations
 

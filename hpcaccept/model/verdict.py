@@ -1,4 +1,4 @@
-"""What is judged, and how? A PASS cannot be built without a measured value and the limit that it met."""
+"""What is judged, and how. A PASS cannot be built without a measured value and the limit that it met."""
 
 from __future__ import annotations
 

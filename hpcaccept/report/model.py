@@ -1,4 +1,4 @@
-"""What do all report formats show? Derived once from evidence and judgement, without any layout."""
+"""What all report formats show. Derived once from evidence and judgement, without any layout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""In which words do all reports say how a run ended, what is wrong, and where? Written once, without layout."""
+"""The words in which all reports say how a run ended, what is wrong, and where. Written once, without layout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is a suite run on the nodes of a cluster? By ``hpcaccept submit`` over ssh, on its first node; the run then comes here.
+"""Runs a suite on the nodes of a cluster: ``hpcaccept submit`` over ssh, on its first node; the run then comes here.
 
 The nodes must have hpcaccept, Open MPI and a folder that all of them see, each at the same path: what one lacks is told by name before anything runs.
 """

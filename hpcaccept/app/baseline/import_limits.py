@@ -1,4 +1,4 @@
-"""How do limits of others become a baseline? AzNHC configurations, SuperBench files and tables in; one draft, and a list of the rest."""
+"""Turns limits of others into a baseline: AzNHC configurations, SuperBench files and tables in; one draft, and a list of the rest."""
 
 from __future__ import annotations
 

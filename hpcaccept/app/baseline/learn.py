@@ -1,4 +1,4 @@
-"""How are baselines learned from runs? Alike devices together, suspects left out, what is worse than before refused."""
+"""Learns baselines from runs: alike devices together, suspects left out, what is worse than before refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does ``doctor`` do? It looks along the path from the login node to a measured number, before any time is spent on it.
+"""The use case ``doctor``: checks the path from the login node to a measured number, before any time is spent on it.
 
 First what this machine can see (``login``), then one small job that asks every node (``probing``, ``nodes``). What was seen are plain
 dataclasses; judging them is pure. One more thing to look at is one more file.

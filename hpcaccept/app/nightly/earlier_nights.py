@@ -1,4 +1,4 @@
-"""What does the journal say of earlier nights: what is unfinished, what is known of each node, which nights were missed? Pure."""
+"""What the journal says of earlier nights: what is unfinished, what is known of each node, which nights were missed. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is each run of a night submitted, awaited without standing in anybody's way, and judged?"""
+"""Submits each run of a night, waits for it without delaying other jobs, and judges it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Has a node shown since its repair that it is fit again? The checks that it failed, passed in k runs, with no failure since the last of them.
+"""Whether a node has shown since its repair that it is fit again: the checks that it failed, passed in k runs, with no failure since the last of them.
 
 What counts is the report of each run (``report.json``) as it was judged: a run that began after the mark was made (or after ``--since``, the
 time of the repair), in which the node has a PASS of each of these checks, and no check of which says anything worse about the node than PASS

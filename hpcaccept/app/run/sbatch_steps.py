@@ -1,4 +1,4 @@
-"""How does an sbatch script run a plan, without submitit and without Python on the host?
+"""Lets an sbatch script run a plan without submitit and without Python on the host.
 
 Inside its job a task in the image writes the plan and leaves the command of the next step in a file; the script runs it, tells how it
 ended, and finds the next one there. What follows from a crash is decided here as in the driver. The image knows nothing of Slurm: the

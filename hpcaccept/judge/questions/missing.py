@@ -1,4 +1,4 @@
-"""What was asked for and is not there? A node that never reported is in the report, by name, and so is a number that is missing."""
+"""What was requested and is not there. A node that never reported is in the report, by name, and so is a number that is missing."""
 
 from __future__ import annotations
 

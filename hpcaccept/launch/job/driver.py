@@ -1,4 +1,4 @@
-"""What does one job do? Its driver, on the first node: it starts steps, keeps their deadlines, and says what happened.
+"""The driver of one job, on the first node: it starts steps, keeps their deadlines, and records what happened.
 
 Started as ``python -m hpcaccept.launch.job.driver RUN_FOLDER`` with the host's Python: no torch, no MPI.
 """

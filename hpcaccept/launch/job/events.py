@@ -1,4 +1,4 @@
-"""How does the driver say what happens to the job, even on a full disk?"""
+"""Records what happens to the job, even on a full disk."""
 
 from __future__ import annotations
 

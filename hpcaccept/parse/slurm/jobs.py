@@ -1,4 +1,4 @@
-"""What do squeue, scontrol and sacct say of a job? Text in, dataclasses out."""
+"""What squeue, scontrol and sacct say of a job. Text in, dataclasses out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does a run look in a browser? One page that carries everything: no network, no code but its own, no text that acts.
+"""A run in a browser: one page that carries everything. No network, no code but its own, no text that acts.
 
 Verdict first, then what to do, every bad subject with its plots, what was measured, matrices, every node and device, and what the run
 was. Verdicts and bad subjects are plain HTML; only the long tables need the page's script. The Content-Security-Policy

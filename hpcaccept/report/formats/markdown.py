@@ -1,4 +1,4 @@
-"""What goes into a ticket or a chat? The verdict, what to do, and one line per check; short enough to be read there."""
+"""A run in a ticket or a chat: the verdict, what to do, and one line per check; short enough to be read there."""
 
 from __future__ import annotations
 

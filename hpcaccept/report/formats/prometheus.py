@@ -1,4 +1,4 @@
-"""What does monitoring get? A file for the textfile collector of node_exporter: one run, its nodes, its figures.
+"""A run for monitoring: a file for the textfile collector of node_exporter with one run, its nodes, its figures.
 
 The text format 0.0.4: https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format. Samples carry no time (the
 collector refuses them); ``hpcaccept_run_created_timestamp_seconds`` tells how old they are. Nodes are never left out, and a node that

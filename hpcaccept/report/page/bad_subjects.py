@@ -1,4 +1,4 @@
-"""What is bad, subject by subject, and how does it look? A card each: what was found, what to do, and a plot per judged value."""
+"""What is bad, subject by subject. A card each: what was found, what to do, and a plot per judged value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does every value of 131,072 devices fit into one page? As columns of 16-bit numbers, decoded when they are looked at.
+"""Fits every value of 131,072 devices into one page: columns of 16-bit numbers, decoded when they are looked at.
 
 A column is ``low + code × step`` with 65,533 steps over what nearly all values span (one step is far below any noise); the few
 values outside stand beside it as they are. Codes travel as base64, little-endian.

@@ -1,4 +1,4 @@
-"""How is HTML written so that no text in it can act?
+"""Writes HTML in which no text can act.
 
 Every child and attribute is escaped unless it is ``Markup``, which only ``tag`` and its like make: forgetting to escape is
 not possible. Control characters are replaced as for a terminal (hpcaccept.report.printable).

@@ -1,4 +1,4 @@
-"""Which pair is the slow one? Heat maps of what was measured between nodes, and between the GPUs of a node.
+"""Shows the slow pair: heat maps of what was measured between nodes, and between the GPUs of a node.
 
 A metric says whether its variants are cells (``Metric.cells``): pairs within a node, or partners of a node. Colours
 are shares of the median of the matrix, in classes; a cell that was judged bad has a border, and small matrices have numbers.

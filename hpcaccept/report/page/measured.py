@@ -1,4 +1,4 @@
-"""What did every check measure, over all subjects? Rates first, what is the same everywhere in a line, the rest folded away."""
+"""What every check measured, over all subjects. Rates first, what is the same everywhere in a line, the rest folded away."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does one bad value look among its like, and over the runs before? Inline SVG, marks only: the words stand beside it.
+"""One bad value among its like, and over the runs before. Inline SVG, marks only: the words stand beside it.
 
 Every plot of a metric shares one drawing of the distribution, an SVG ``symbol``, and one scale: its marks can be compared, and
 10,000 values cost as much as ten. What lies outside of the scale is drawn at its edge, as an arrow.

@@ -1,4 +1,4 @@
-"""How do baselines look on paper? Lines for ``baseline show``, ``diff`` and ``check``."""
+"""Baselines on paper: lines for ``baseline show``, ``diff`` and ``check``."""
 
 from __future__ import annotations
 

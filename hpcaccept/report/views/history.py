@@ -1,4 +1,4 @@
-"""How does the past look at a terminal? A line per number with its course, a line per subject with where it has been."""
+"""The past at a terminal: a line per number with its course, a line per subject with where it has been."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is there such a partition, is it up, has it enough nodes that can be used, and does it allow a run to be so long?"""
+"""Whether the partition exists, is up, has enough usable nodes, and allows a run of this length."""
 
 from __future__ import annotations
 
