@@ -239,6 +239,7 @@ def _users(judged: Judged) -> set[str]:
     names = {os.environ.get(name, "") for name in ("USER", "LOGNAME", "SUDO_USER", "SLURM_JOB_USER")}
     with contextlib.suppress(KeyError, OSError):  # a number without a name, as in many containers
         names |= {getpass.getuser(), pwd.getpwuid(os.getuid()).pw_name}
+    names |= {event.user for event in judged.evidence.events}
     return (names | {judged.evidence.plan.request.account}) - {""}
 
 

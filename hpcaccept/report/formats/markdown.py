@@ -40,7 +40,7 @@ def render(judged: Judged) -> str:
         facts,
     ]
     if cover.nodes_silent:
-        lines += ["", f"Nothing is known of {_names(cover.nodes_silent)}."]
+        lines += ["", f"Never reported: {_names(cover.nodes_silent)}."]
     lines += ["", *(f"> {escape(note)}" for note in summary.notes)] if summary.notes else []
     found = troubles(summary.bad)
     if found:

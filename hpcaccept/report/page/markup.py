@@ -35,6 +35,12 @@ def joined(parts: Iterable[str]) -> Markup:
     return Markup("".join(escaped(part) for part in parts))
 
 
+def separated(parts: Iterable[str]) -> Markup:
+    """Those that are not empty, with a dot between them."""
+    shown = [part for part in parts if part]
+    return joined(piece for number, part in enumerate(shown) for piece in ([" · "] if number else []) + [part])
+
+
 def tag(kind: str, /, *children: str, **attributes: str | float | bool | None) -> Markup:
     """An element.
 
