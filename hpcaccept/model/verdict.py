@@ -61,6 +61,14 @@ class Subject:
         return f"{self.node} {self.device}".rstrip()
 
 
+def device_name(device: str) -> str:
+    """``GPU 3`` of ``cuda:3``; nothing where the device is the node's only CPU rank."""
+    kind, _, number = device.partition(":")
+    if kind == "cuda":
+        return f"GPU {number}"
+    return f"rank {number}" if kind == "cpu" and number else "" if device == "cpu" else device
+
+
 @dataclass(frozen=True)
 class Verdict:
     """The judgement of one check on one subject by one question.

@@ -234,7 +234,7 @@ def _notes(evidence: Evidence, bound: Provenance) -> list[str]:
     notes += _how_it_ended(evidence)
     notes += [f"The job came back: {e.detail}." for e in evidence.events if e.kind == "started_again"]
     if bound.lacking:
-        notes.append(f"Not known, so that this result is not bound to it: {', '.join(bound.lacking)}.")
+        notes.append(f"Not recorded, so the result is not bound to it: {', '.join(bound.lacking)}.")
     if evidence.unreadable:
         notes.append(f"{len(evidence.unreadable)} line(s) of the records cannot be read.")
     return [*notes, *_found_shapes(evidence)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpcaccept.model.metric_key import MetricKey
-from hpcaccept.model.verdict import Outcome, Subject, Verdict
+from hpcaccept.model.verdict import Outcome, Subject, Verdict, device_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -157,14 +157,6 @@ def place_of(below: int, above: int) -> str:
 def place_name(subject: Subject) -> str:
     """``node3 GPU 0``, ``node3``; ``all nodes`` for all ranks together."""
     return f"{subject.node} {device_name(subject.device)}".rstrip() if subject.node else str(subject)
-
-
-def device_name(device: str) -> str:
-    """``GPU 3`` of ``cuda:3``; nothing where the device is the node's only CPU rank."""
-    kind, _, number = device.partition(":")
-    if kind == "cuda":
-        return f"GPU {number}"
-    return f"rank {number}" if kind == "cpu" and number else "" if device == "cpu" else device
 
 
 def counted(number: int, noun: str) -> str:

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from hpcaccept.model.verdict import CODE, OUTCOMES, SEVERITY, Outcome
+from hpcaccept.model.verdict import CODE, OUTCOMES, SEVERITY, Outcome, device_name
 from hpcaccept.report.model import counting
 from hpcaccept.report.page.matrix import is_cell
-from hpcaccept.report.phrases import device_name
 from hpcaccept.report.printable import safe
 
 if TYPE_CHECKING:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import pwd
-
-import pytest
+from typing import TYPE_CHECKING
 
 from hpcaccept.launch.job.events import job_of
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_slurm_says_whose_job_it_is_and_on_which_cluster() -> None:
