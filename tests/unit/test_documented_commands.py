@@ -27,7 +27,7 @@ _ENDS = {"|", "||", "&&", ";", "&", ">", ">>", "<", "2>", "2>&1", ")"}
 #: A word that stands for another one.
 _SHAPE = re.compile(r"[…]|\.\.\.|(?<![A-Za-z0-9$_{-])[A-Z][A-Z0-9_]*(?![A-Za-z0-9_}=])|^[A-Z]+=?$|<\w+>")
 #: The program, where a shell would take it for one; not in the comment behind another command.
-_START = re.compile(r"(?<![\w./~="-])(?:(?:\S*/)?python3? -m hpcaccept|(?:\S*/)?hpcaccept)(?= (?:[a-z]|--))")
+_START = re.compile(r"(?<![\w./~=\x22-])(?:(?:\S*/)?python3? -m hpcaccept|(?:\S*/)?hpcaccept)(?= (?:[a-z]|--))")
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,9 @@ def fault_of(typed: Typed) -> str:
             known |= {option: param for param in command.params for option in (*param.opts, *param.secondary_opts)}
         else:
             given += 1
-    most = sum(param.nargs if param.nargs > 0 else 10**6 for param in command.params if isinstance(param, click.Argument))
+    most = sum(
+        param.nargs if param.nargs > 0 else 10**6 for param in command.params if isinstance(param, click.Argument)
+    )
     return f"{given} arguments, at most {most}" if given > most and not any(map(is_shape, typed.words)) else ""
 
 
@@ -169,7 +171,9 @@ def test_every_target_of_make_and_every_script_exists() -> None:
     for page in PAGES:
         for number, line in code_of(page.read_text("utf-8")):
             place = f"{page.relative_to(ROOT)}:{number}"
-            lost += [f"{place}: make {name}" for name in re.findall(r"(?:^|&& )make ([a-z-]+)", line) if name not in targets]
+            lost += [
+                f"{place}: make {name}" for name in re.findall(r"(?:^|&& )make ([a-z-]+)", line) if name not in targets
+            ]
             lost += [
                 f"{place}: {file}"
                 for file in re.findall(r"(?:^|\s)((?:sbatch|azure|containers|enroot|tests/system)/[\w./-]+\.\w+)", line)
