@@ -258,7 +258,8 @@ def _how_it_ended(evidence: Evidence) -> list[str]:
     elif last and last.detail:
         return [f"The job ended early: {last.detail}."]
     elif job and not last:
-        notes = [f"The job ended as {job.state}: {job.detail}.{f' {job.remedy}' if job.remedy else ''}"]
+        said = job.sentence
+        notes = [f"{said[0].upper()}{said[1:]}.{f' {job.remedy}' if job.remedy else ''}"]
     else:
         return []
     if job and job.last_lines:

@@ -116,6 +116,14 @@ def sight(kind: Sight) -> str:
     return f"{kind.kind} {_losses(kind, kind.half)} ({nearly})"
 
 
+def found_nearly_always(kinds: Iterable[Sight]) -> str:
+    """``products 5.9 %, memory 2.9 %``: the smallest loss of each kind that is found 19 times of 20."""
+    return ", ".join(
+        f"{kind.kind} {_losses(kind, kind.nearly_all)}" if kind.nearly_all else f"{kind.kind} not known"
+        for kind in kinds
+    )
+
+
 def _losses(kind: Sight, ends: tuple[float, float]) -> str:
     low, high = (_loss(kind, end) for end in ends)
     return low if low == high else f"{low.removesuffix(' %')}–{high}"
@@ -283,7 +291,7 @@ def what_of(verdicts: Sequence[Verdict]) -> str:
         return f"{MetricKey.of(check, metric)}, {len(keys)} variants" if metric else check
     checks = list(dict.fromkeys(check for check, _ in metrics))
     some = f"{', '.join(checks[:6])}{' …' if len(checks) > 6 else ''}"
-    return some if all(verdict.value is None for verdict in verdicts) else f"{some}, {len(keys)} kinds of numbers"
+    return some if all(verdict.value is None for verdict in verdicts) else f"{some}, {len(keys)} metrics"
 
 
 def fold(names: Iterable[str]) -> str:

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(__file__).parents[2] / "hpcaccept"
 #: Errors of which a person reads message and remedy.
-_ERRORS = {"UsageError", "PluginError", "RunError", "StoreError", "RunFolderFull", "LaunchError", "ToolError", "HpcacceptError"}
+_ERRORS = {
+    "UsageError",
+    "PluginError",
+    "RunError",
+    "StoreError",
+    "RunFolderFull",
+    "LaunchError",
+    "ToolError",
+    "HpcacceptError",
+}
 #: Part of the package → whom its errors speak to, in the order of the page.
 _ROOMS = {
     "cli": "Options and arguments",
@@ -59,7 +68,8 @@ def page() -> str:
     parts = [_HEAD, "## A code in brackets\n", "Evidence and known false alarms of each: [codes.md](codes.md).\n"]
     parts += ["| it says | that means | what now |", "|---|---|---|"]
     parts += [
-        f"| [`{code}`](codes.md#{code}) | {_cell(code.about.meaning)} | {_cell(code.about.action)} |" for code in FindingCode
+        f"| [`{code}`](codes.md#{code}) | {_cell(code.about.meaning)} | {_cell(code.about.action)} |"
+        for code in FindingCode
     ]
     rooms: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for file in sorted(PACKAGE.rglob("*.py")):

@@ -221,7 +221,7 @@ def _why_silent(evidence: Evidence) -> tuple[str, str, FindingCode]:
         return last.detail, last.remedy, FindingCode.JOB_ENDED_EARLY
     if evidence.job:
         code = _ENDED.get(evidence.job.state, FindingCode.JOB_FAILED)
-        return f"the job ended as {evidence.job.state} ({evidence.job.detail})", evidence.job.remedy, code
+        return evidence.job.sentence, evidence.job.remedy, code
     if last:
         return "no rank of it left a record", "", FindingCode.NODE_SILENT
     return "the job has not ended yet", "", FindingCode.JOB_GOES_ON

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.model.verdict import Outcome
-from hpcaccept.report.phrases import ASKED, EVERYBODY, Trouble, conclusion, counted, fold, sight, troubles
+from hpcaccept.report.phrases import ASKED, EVERYBODY, Trouble, conclusion, counted, fold, found_nearly_always, troubles
 from hpcaccept.report.printable import safe
 from hpcaccept.report.provenance import changed, duration_in_words, fact_of, parameters_in_force, software_line
 from hpcaccept.units import show
@@ -206,6 +206,6 @@ def _measured_with(judged: Judged) -> list[str]:
 
 
 def _sight(question: Question, sensitivity: Sensitivity) -> str:
-    """What a comparison could see, for each kind of metric."""
-    found = ", ".join(sight(kind) for kind in sensitivity.kinds)
-    return f"Slowdowns seen against {ASKED.get(question, question)} half of the time (19 times of 20): {found}."
+    """How small a slowdown a comparison finds, for each kind of metric."""
+    found = found_nearly_always(sensitivity.kinds)
+    return f"Smallest slowdown found against {ASKED.get(question, question)} (19 times of 20): {found}."
