@@ -110,7 +110,7 @@ def fault_of(typed: Typed) -> str:
                     value = value if eq else words.pop(0)
                     if not is_shape(value) and isinstance(param.type, (click.Choice, click.types.IntParamType)):
                         try:
-                            param.type.convert(value, param, context)
+                            param.type_cast_value(context, value)
                         except click.BadParameter as fault:
                             return f"{name}: {fault.message}"
         elif isinstance(command, click.Group):

@@ -21,7 +21,7 @@ from hpcaccept.report.page.measured import measured
 from hpcaccept.report.page.names import meanings
 from hpcaccept.report.page.node_map import node_map
 from hpcaccept.report.phrases import ASKED, conclusion, counted, sight, stated_rate
-from hpcaccept.report.provenance import duration_in_words, limits_in_force, parameters_in_force, software_line
+from hpcaccept.report.provenance import duration_in_words, fact_of, limits_in_force, parameters_in_force, software_line
 from hpcaccept.units import show
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def render(judged: Judged) -> str:
     summary, past = judged.summary, judged.past
     ended = conclusion(judged)
     fleet = Fleet(evidence, judgement.table.subjects)
-    gallery = Gallery(values, judgement.table, fleet, past)
+    gallery = Gallery(values, judgement.table, fleet, past, lambda subject: fact_of(evidence, subject, "gpu_serial"))
     data, left_out = tables(evidence, values, judgement, summary, fleet)
     cards = gallery.cards(summary.bad)
     for metric in data["metrics"]:

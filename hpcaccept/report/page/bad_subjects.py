@@ -22,7 +22,7 @@ from hpcaccept.units import show
 Floats = npt.NDArray[np.float64]
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from hpcaccept.judge.statistics.aggregate import Values
     from hpcaccept.model.history import Past
@@ -58,7 +58,15 @@ class _Like:
 class Gallery:
     """Cards of bad subjects. Open while a page is made: distributions are drawn once and shared by the plots that need them."""
 
-    def __init__(self, values: Sequence[Values], table: VerdictTable, fleet: Fleet, past: Past | None) -> None:
+    def __init__(
+        self,
+        values: Sequence[Values],
+        table: VerdictTable,
+        fleet: Fleet,
+        past: Past | None,
+        serial: Callable[[Subject], str],
+    ) -> None:
+        self._serial = serial
         self._values = {column.key: column for column in values}
         self._bands = _bands(table)
         self._marks = _marks(table, fleet)
@@ -108,16 +116,20 @@ class Gallery:
     def _card(self, subject: Subject, verdicts: list[Verdict]) -> Markup:
         number = self._fleet.index_of(subject.node, subject.device)
         known = self._fleet.subjects[number] if number is not None else None
-        identity = " · ".join(text for text in (known.model, known.device_id) if text) if known else ""
+        serial = self._serial(subject)
+        whole = [*((known.model, known.device_id) if known else ()), f"serial {serial}" if serial else ""]
         kinds = _kinds(verdicts)
         # What to do follows from the worst that is said of a metric: a doubt beside a fault asks for nothing more.
-        remedies = list(dict.fromkeys(kind[0].remedy for kind in kinds if kind[0].remedy))
+        # Those that begin alike ask for the same first step, and the rest is that of the worst.
+        remedies: dict[str, str] = {}
+        for worst, *_ in kinds:
+            remedies.setdefault(worst.remedy.partition(". ")[0], worst.remedy)
         return _framed(
             verdicts[0],
             place_name(subject),
-            identity,
+            " · ".join(filter(None, whole)),
             *(self._finding(kind, number) for kind in kinds),
-            *map(_to_do, remedies),
+            *map(_to_do, filter(None, remedies.values())),
         )
 
     def _finding(self, alike: list[Verdict], number: int | None) -> Markup:

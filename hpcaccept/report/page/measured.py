@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpcaccept.model.metric import describe
+from hpcaccept.model.verdict import Outcome
 from hpcaccept.report.page.bad_subjects import badge
 from hpcaccept.report.page.markup import Markup, joined, separated, tag
 from hpcaccept.report.page.matrix import is_cell
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _NUMBERS = {"units": "number wider", "slowest": "number", "median": "number", "fastest": "number"}
 _HEADS = {"metric": None, **_NUMBERS, "distribution": "wider"}
 _COLUMNS = len(_HEADS)
+_AGAINST = {Outcome.PASS: "meets its baseline", Outcome.FAIL: "below its baseline", Outcome.NO_BASELINE: "no baseline"}
 
 
 def measured(values: Sequence[Values], summary: Summary, gallery: Gallery, nodes: frozenset[str]) -> Markup:
@@ -49,7 +51,8 @@ def measured(values: Sequence[Values], summary: Summary, gallery: Gallery, nodes
             first, rest = _lines(columns, gallery, bad, nodes)
             lines += first
             more += rest
-        lines = lines or [tag("td", "nothing was measured", colspan=_COLUMNS, class_="quiet")]
+        words = "its numbers are under the table" if more else "nothing was measured"
+        lines = lines or [tag("td", words, colspan=_COLUMNS, class_="quiet")]
         groups.append(_group(_head(row), lines))
         if more:
             others.append(_group(tag("th", row.name, colspan=_COLUMNS, scope="rowgroup", class_="name"), more))
@@ -66,7 +69,7 @@ def _table(groups: Sequence[Markup]) -> Markup:
 
 
 def _head(row: CheckRow) -> Markup:
-    baseline = f"baseline: {row.baseline.value.replace('_', ' ')}" if row.baseline else ""
+    baseline = _AGAINST.get(row.baseline, "") if row.baseline else ""
     beside = separated([f"{row.judged:,} of {counted(row.asked, 'node')} judged", baseline])
     return tag(
         "th",

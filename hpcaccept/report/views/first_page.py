@@ -148,7 +148,7 @@ def _checks(summary: Summary) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column("check", no_wrap=True)
     table.add_column("result", no_wrap=True)
-    table.add_column("nodes", justify="right", no_wrap=True)
+    table.add_column("judged", justify="right", no_wrap=True)
     table.add_column("median (slowest … fastest)", overflow="fold")
     for row in summary.rows:
         figures = Text("\n".join(safe(line) for line in _figures(row)))
