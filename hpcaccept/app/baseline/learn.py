@@ -156,7 +156,7 @@ def _keep(baselines_dir: Path, learned: Baseline, accepted: Sequence[str]) -> It
     subjects = max(entry.subjects for entry in learned.entries.values())
     runs = len(learned.provenance.runs)
     number = len(generations)
-    yield f"{file}: {counted(len(learned.entries), 'metric')} of {learned.model} from {subjects} unit(s) in {runs} run(s), draft {number}"
+    yield f"{file}: {counted(len(learned.entries), 'metric')} of {learned.model} from {counted(subjects, 'unit')} in {counted(runs, 'run')}, draft {number}"
     for entry in kept[0].entries.values():
         if entry.accepted:
             yield f"  accepted {entry.key}: {entry.accepted}"

@@ -208,7 +208,8 @@ def _missing(evidence: Evidence, node: str, check: str, lost: int, asked: int, r
     else:
         outcome, reason, remedy, code = Outcome.ERROR, *_why_silent(evidence)
     who = f"{lost} of {asked} ranks" if asked > 1 else "the node"
-    reason = f"{who} never reported: {reason}"
+    # What was lost has reported before: its earlier checks are judged.
+    reason = f"{who} left no result: {reason}" if here or death else f"{who} never reported: {reason}"
     return Verdict(Subject(node), check, outcome, reason, remedy=remedy, required=required, code=code)
 
 

@@ -521,7 +521,7 @@ def test_learning_from_a_run_writes_a_baseline_that_the_next_report_uses(
 ) -> None:
     a_run(place)
     assert main(["baseline", "learn"]) == 0
-    assert "1 metric of A CPU from 4 unit(s) in 1 run(s)" in capsys.readouterr().out
+    assert "1 metric of A CPU from 4 units in 1 run" in capsys.readouterr().out
     assert main(["report", "--format", "json"]) == 0
     limits = [v["limit"]["origin"] for v in json.loads(capsys.readouterr().out)["verdicts"] if v["limit"]]
     assert "baseline" in limits

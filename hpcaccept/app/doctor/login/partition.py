@@ -147,7 +147,7 @@ def _what_fits(case: Case, good: list[NodeState]) -> str:
     if not good:
         return ""
     only = f"--nodelist {fold(sorted(node.name for node in good))}" if case.request.nodelist else f"--nodes {len(good)}"
-    return f"{only}, or once the others are mended again as it was: "
+    return f"{only}; with the others, once they are in service again: "
 
 
 def _time(case: Case, mine: list[Partition]) -> list[Finding]:
