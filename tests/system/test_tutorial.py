@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -62,3 +63,6 @@ def test_each_command_ends_and_prints_as_the_page_says(plain_slurm: VirtualSlurm
         wanted = _ID.sub("ID", line.rstrip())
         assert wanted in printed[at:], f"{line!r} is not printed:\n{done.stdout}"
         at += printed[at:].index(wanted) + 1
+    # What is measured again is the node that failed.
+    again = max(path for path in (tmp_path / "runs").iterdir() if (path / "plan.json").exists())
+    assert json.loads((again / "report.json").read_text("utf-8"))["nodes"].keys() == {"node2"}
