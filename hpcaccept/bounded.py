@@ -1,4 +1,4 @@
-"""How is a file read that nobody careful may have written? It never waits, follows no link unasked, and fills no memory.
+"""Reads files that anybody may have written: never waits, follows no link unasked, and fills no memory.
 
 A pipe would wait for ever, a device has no end, a link leads anywhere: what is read is a regular file of a known size.
 """

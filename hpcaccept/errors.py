@@ -1,4 +1,4 @@
-"""Which errors can hpcaccept raise, and what does each promise?
+"""The errors that hpcaccept raises, and what each promises.
 
 ::
 

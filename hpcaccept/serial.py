@@ -1,4 +1,4 @@
-"""How do frozen dataclasses become JSON and come back, strictly?
+"""Turns frozen dataclasses into JSON and back, strictly.
 
 Unknown keys are refused, so that a file of another version is an error with a name, not a silent default; so are values
 of another type (an int may stand for a float). A dataclass may name keys of older files (``FORMER``: old name → field, or empty

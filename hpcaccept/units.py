@@ -1,4 +1,4 @@
-"""How are SI numbers printed, and how is what people type turned into SI?
+"""Prints SI numbers, and turns what people type into SI.
 
 Inside hpcaccept every number is in plain SI units (seconds, bytes, FLOP/s); a prefix exists only on paper.
 """

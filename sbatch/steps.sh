@@ -1,10 +1,18 @@
 # shellcheck shell=bash
-# How does a script of this folder run its suite? Each sources this file once its parameters are set; it is none for sbatch.
+# Runs the suite of a script of this folder. Each sources this file once its parameters are set; it is not for sbatch itself.
 #
 # Which command comes next, and what follows from a crash, is decided by 'hpcaccept sbatch-step' with the code of 'hpcaccept
 # submit': here commands are only run. It works where the ranks do, in IMAGE or with the host's Python. An image knows
 # nothing of Slurm, so 'hpcaccept sbatch-step' is handed what Slurm says, word for word, and leaves the next command in a file,
 # which bash 4.4 or newer reads.
+
+# Within "srun" (a shell by srun --pty, or this script as its program) the first task runs the suite; its steps share what that task
+# holds, and none of its bindings.
+((${SLURM_PROCID:-0} == 0)) || exit 0
+if [[ -n ${SLURM_STEP_ID:-} ]]; then
+  unset "${!SLURM_CPU_BIND@}" "${!SLURM_MEM_BIND@}" "${!SLURM_STEP@}" SLURM_DISTRIBUTION SLURM_NTASKS SLURM_NPROCS SLURM_NNODES
+  export SLURM_OVERLAP=1
+fi
 
 judged=0
 # Slurm is asked for everything: options that somebody has set for their own convenience, and hidden partitions, leave out some.

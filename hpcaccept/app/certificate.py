@@ -1,4 +1,4 @@
-"""What may be said of tested nodes to somebody who was not there? A signed statement, and how it is looked at again.
+"""States what was tested, for somebody who was not there: a signed statement, and how it is verified later.
 
 A certificate certifies nodes, not runs: those that every given run in which they took part has accepted (no FAIL, nothing
 required unjudged, as exit code 0 of a run). The others are named with their reasons. What blames all nodes together (the network of

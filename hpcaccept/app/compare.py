@@ -1,4 +1,4 @@
-"""How are two runs compared?"""
+"""Compares two runs."""
 
 from __future__ import annotations
 

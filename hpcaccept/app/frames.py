@@ -1,4 +1,4 @@
-"""How does a notebook get at the samples of runs? As one pandas table (the [report] extra).
+"""The samples of runs for a notebook: one pandas table (the [report] extra).
 
 ::
 

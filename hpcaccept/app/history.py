@@ -1,4 +1,4 @@
-"""How does a judged run enter the history, and what does the history tell: the past of a run's subjects, trends, whereabouts?"""
+"""Adds a judged run to the history, and reads from it: the past of a run's subjects, trends, whereabouts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What would the verdicts on a fleet like mine be worth? Simulate it, judge it, put the answer into words."""
+"""What verdicts on a given fleet would be worth: simulates it, judges it, puts the answer into words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well would whose fault it is be found in a fleet like mine? Simulate it, search it, put the answer into words."""
+"""How well the fault of a given fleet would be isolated: simulates it, searches it, puts the answer into words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast do all ranks add up their numbers, and is the sum right?"""
+"""Times how fast all ranks add up their numbers, and verifies the sum."""
 
 from __future__ import annotations
 

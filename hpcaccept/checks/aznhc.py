@@ -1,4 +1,4 @@
-"""What do Azure's own node health checks say of this virtual machine?"""
+"""Runs Azure's own node health checks on this virtual machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the node hold its speed and its results while CPU and GPU are loaded together?"""
+"""Loads CPU and GPU together, and verifies that the node holds its speed and its results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast do ranks exchange data in the ways that training does, within nodes and across them, and is all of it right?"""
+"""Times how fast ranks exchange data in the ways that training does, within nodes and across them, and verifies all of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does NVIDIA's own diagnostic say of the GPUs of a node?"""
+"""Runs NVIDIA's own diagnostic on the GPUs of a node."""
 
 from __future__ import annotations
 

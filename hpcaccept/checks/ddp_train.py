@@ -1,4 +1,4 @@
-"""Do all ranks together train as one, with torch's DistributedDataParallel, and does one of them hold the others up?"""
+"""Trains all ranks together as one with torch's DistributedDataParallel, and finds the one that holds the others up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast are float64 matrix products on all cores of a socket, and are they right?"""
+"""Times float64 matrix products on all cores of a socket, and verifies them."""
 
 from __future__ import annotations
 

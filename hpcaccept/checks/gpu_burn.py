@@ -1,4 +1,4 @@
-"""Do all GPUs of a node give the right product under the load of gpu-burn?"""
+"""Verifies that all GPUs of a node give the right product under the load of gpu-burn."""
 
 from __future__ import annotations
 

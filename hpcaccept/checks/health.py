@@ -1,4 +1,4 @@
-"""What does the driver say of each GPU before, during and after the load of a suite?"""
+"""Compares what the driver reports of each GPU before, during and after the load of a suite."""
 
 from __future__ import annotations
 

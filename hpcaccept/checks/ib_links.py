@@ -1,4 +1,4 @@
-"""Is every network link up, at its full rate, and free of errors while the run loads it?"""
+"""Verifies that every network link is up, at its full rate, and free of errors while the run loads it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast does each RDMA rail write from node to node, both ways?"""
+"""Times how fast each RDMA rail writes from node to node, both ways."""
 
 from __future__ import annotations
 

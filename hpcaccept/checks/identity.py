@@ -1,4 +1,4 @@
-"""What is this node, and is everything there that was asked for?"""
+"""Identifies this node, and verifies that everything requested is there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What did the kernel log of the hardware while the run loaded it, and what before that still holds?"""
+"""Reads what the kernel logged of the hardware while the run loaded it, and what from before still holds."""
 
 from __future__ import annotations
 

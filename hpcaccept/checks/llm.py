@@ -1,4 +1,4 @@
-"""How many tokens a second does a GPU train a language model on, alone and with all others, and does it learn what it should?"""
+"""Times how many tokens a second a GPU trains a language model on, alone and with all others, and verifies that it learns what it should."""
 
 from __future__ import annotations
 

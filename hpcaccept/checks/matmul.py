@@ -1,4 +1,4 @@
-"""How fast are matrix products, and are they right?"""
+"""Times matrix products, and verifies them."""
 
 from __future__ import annotations
 

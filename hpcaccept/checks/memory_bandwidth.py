@@ -1,4 +1,4 @@
-"""How fast is the device's memory, and does it hold what was written?"""
+"""Times the device's memory, and verifies that it holds what was written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the device's memory hold what is written to it?"""
+"""Verifies that the device's memory holds what is written to it."""
 
 from __future__ import annotations
 

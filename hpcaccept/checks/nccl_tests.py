@@ -1,4 +1,4 @@
-"""How fast are NCCL's collectives between the GPUs of a node, as nccl-tests measures them, and is every element right?"""
+"""Times NCCL's collectives between the GPUs of a node with nccl-tests, which verifies every element."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast is one of NCCL's collectives over the GPUs of all nodes, as nccl-tests measures it, and is every element right?"""
+"""Times one of NCCL's collectives over the GPUs of all nodes with nccl-tests, which verifies every element."""
 
 from __future__ import annotations
 

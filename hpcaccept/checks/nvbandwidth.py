@@ -1,4 +1,4 @@
-"""How fast are copies between host and GPUs and between the GPUs of a node, as NVIDIA's nvbandwidth measures them?"""
+"""Times copies between host and GPUs and between the GPUs of a node with NVIDIA's nvbandwidth."""
 
 from __future__ import annotations
 

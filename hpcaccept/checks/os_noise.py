@@ -1,4 +1,4 @@
-"""How much of its core does a process really get?"""
+"""Measures how much of its core a process really gets."""
 
 from __future__ import annotations
 

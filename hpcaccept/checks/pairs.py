@@ -1,4 +1,4 @@
-"""How fast are the links between nodes, two at a time, and which link or node is the slow one?"""
+"""Times the links between nodes, two at a time, and finds the slow link or node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast does each GPU of a node copy to each other one, and which pair is slower than its like?"""
+"""Times the copies from each GPU of a node to each other one, and finds the pair that is slower than its like."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Has the machine what a GPU marketplace demands, before anything is measured?"""
+"""Verifies that the machine has what a GPU marketplace demands, before anything is measured."""
 
 from __future__ import annotations
 

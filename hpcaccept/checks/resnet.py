@@ -1,4 +1,4 @@
-"""How many images a second does a device train on and recognize, with the two networks that everybody knows?"""
+"""Times how many images a second a device trains on and recognizes, with the two networks that everybody knows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast do local and shared storage read and write, and does what was written come back?"""
+"""Times how fast local and shared storage read and write, and verifies what was written."""
 
 from __future__ import annotations
 

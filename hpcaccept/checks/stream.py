@@ -1,4 +1,4 @@
-"""How fast is the host memory of each socket, and does it hold what was written?"""
+"""Times the host memory of each socket, and verifies that it holds what was written."""
 
 from __future__ import annotations
 

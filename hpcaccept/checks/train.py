@@ -1,4 +1,4 @@
-"""Does a training come to the right result, and to the same bits everywhere?"""
+"""Verifies that a training comes to the right result, and to the same bits everywhere."""
 
 from __future__ import annotations
 

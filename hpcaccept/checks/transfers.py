@@ -1,4 +1,4 @@
-"""How fast do bytes move between the host and its GPU, and do all of them arrive?"""
+"""Times how fast bytes move between the host and its GPU, and verifies that all of them arrive."""
 
 from __future__ import annotations
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import click
 
 from hpcaccept.cli.options import baselines_dir_option, paths, runs_dir_option
+from hpcaccept.errors import UsageError
 
 _accept = click.option(
     "--accept-decline", "accepted", multiple=True, metavar="KEY",
@@ -64,14 +67,24 @@ def show(model: str, **options: Any) -> int:
 
     baselines_dir = paths(**options)[1]
     found = known_baselines(baselines_dir, model)
+    if not found and model:
+        raise UsageError(
+            f"There is no baseline of {model!r} in {baselines_dir}.", "List them: hpcaccept baseline show."
+        )
     if not found:
-        of = f" of {model!r}" if model else ""
-        click.echo(f"There is no baseline{of} in {baselines_dir}. Learn one: hpcaccept baseline learn RUN")
+        click.echo(f"There is no baseline in {baselines_dir}. Learn one: hpcaccept baseline learn RUN")
     for file, generations in found:
-        click.echo(safe(summary_line(chained(generations))))
+        click.echo(_within_terminal(safe(summary_line(chained(generations)))))
         for line in details(file, generations) if model else ():
-            click.echo(safe(line))
+            click.echo(_within_terminal(safe(line)))
     return 0
+
+
+def _within_terminal(line: str) -> str:
+    """The line in as many as the terminal asks for, the further ones indented."""
+    indent = " " * (len(line) - len(line.lstrip()) + 4)
+    width = shutil.get_terminal_size().columns
+    return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 @baseline.command()

@@ -1,4 +1,4 @@
-"""How many threads may a matrix product of numpy have? One, where hpcaccept shares its rows among threads itself."""
+"""Gives a matrix product of numpy one thread, where hpcaccept shares its rows among threads itself."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from hpcaccept.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.table import Table
+    from rich.console import RenderableType
 
 _DAYS = {"d": 1, "w": 7, "m": 30, "y": 365}
 
@@ -199,7 +199,7 @@ def _json(things: Any) -> int:
     return 0
 
 
-def _print(*tables: Table) -> None:
+def _print(*tables: RenderableType) -> None:
     from rich.console import Console
 
     Console(highlight=False).print(*tables)

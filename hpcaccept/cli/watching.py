@@ -1,4 +1,4 @@
-"""What does a person see while a job runs, and what does Ctrl-C do?"""
+"""What a person sees while a job runs, and what Ctrl-C does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which GPUs, and how many of them? ``--gpus-per-node`` and its setting are a number, or ``TYPE:N`` as Slurm writes it."""
+"""Which GPUs, and how many: ``--gpus-per-node`` and its setting are a number, or ``TYPE:N`` as Slurm writes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a matrix file say? TOML with the tables [images.NAME], [machines.NAME] and [tests.NAME]; every mistake names its place."""
+"""The matrix file: TOML with the tables [images.NAME], [machines.NAME] and [tests.NAME]; every mistake names its place."""
 
 from __future__ import annotations
 

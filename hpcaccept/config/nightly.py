@@ -1,4 +1,4 @@
-"""What can be set for the nightly run? The table ``[nightly]`` of a settings file, and its options."""
+"""The settings of the nightly run: the table ``[nightly]`` of a settings file, and its options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does the site expect of a node? ``/etc/hpcaccept/node-check.toml``, read strictly."""
+"""What the site expects of a node: ``/etc/hpcaccept/node-check.toml``, read strictly."""
 
 from __future__ import annotations
 

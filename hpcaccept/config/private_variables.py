@@ -1,4 +1,4 @@
-"""Which variables of a shell are secrets, that neither the driver nor the ranks of a job have any need of? One rule, for every launcher.
+"""Variables of a shell that are secrets, of which neither the driver nor the ranks of a job have any need. One rule, for every launcher.
 
 Whoever is root on a node, and whoever shares the user's account, reads the environment of every process there (``/proc/PID/environ``); an
 image that is tested is somebody else's program. So what is a secret by its name, or is a URL with a password in it, stays behind. Proxies

@@ -1,4 +1,4 @@
-"""Where does a secret come from? From the environment, or from a file that only its owner can read; never from a command line."""
+"""Takes a secret from the environment, or from a file that only its owner can read; never from a command line."""
 
 from __future__ import annotations
 

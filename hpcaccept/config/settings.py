@@ -1,4 +1,4 @@
-"""What is set, and where did it come from? Defaults ← system ← user ← project ← environment ← command line."""
+"""What is set, and where each value came from: defaults ← system ← user ← project ← environment ← command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which options of sbatch may a site add to a job? Not those that hpcaccept decides: a job with other nodes is no test of those asked for."""
+"""The options of sbatch that a site may add to a job. Not those that hpcaccept decides: a job with other nodes does not test those requested."""
 
 from __future__ import annotations
 

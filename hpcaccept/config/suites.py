@@ -1,4 +1,4 @@
-"""Where are suites, and what stands in one? TOML tables in, plain tables out; ``plan.resolve`` gives them meaning."""
+"""Finds and reads suites: TOML tables in, plain tables out; ``plan.resolve`` gives them meaning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is a TOML file read so that a mistake names its file and line?"""
+"""Reads a TOML file so that a mistake names its file and line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does a command enter an image? One file per runtime, found by module name; all are text in, argument lists out.
+"""Container runtimes: how a command enters an image. One file per runtime, found by module name; all are text in, argument lists out.
 
 A runtime's file says where it differs from `hpcaccept.container._defaults`; `load()` adds the rest.
 """

@@ -1,4 +1,4 @@
-"""What do docker and podman have in common? One container per step on a single machine, with ``mpiexec`` inside it."""
+"""What docker and podman have in common: one container per step on a single machine, with ``mpiexec`` inside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does Enroot say when it cannot import, unpack or start an image? Wording of Enroot 3.4 to 4.1, and of the tools it runs."""
+"""What Enroot prints when it cannot import, unpack or start an image. Wording of Enroot 3.4 to 4.1, and of the tools it runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is the matter when ranks cannot be started in an image? Told apart by what runtimes and launchers say, never a node's FAIL."""
+"""Why ranks cannot be started in an image: distinguished by what runtimes and launchers print, never a node's FAIL."""
 
 from __future__ import annotations
 

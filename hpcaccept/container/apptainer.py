@@ -1,4 +1,4 @@
-"""How is an image entered with Apptainer, or with Singularity, its former name? (https://apptainer.org/docs/user/latest/).
+"""Enters an image with Apptainer, or with Singularity, its former name (https://apptainer.org/docs/user/latest/).
 
 Each rank enters the ``.sif`` by itself. Network, IPC and ``/dev`` are the node's, and ``/tmp`` is mounted: through it and ``/dev/shm``
 Open MPI's ranks of one node find each other. (Where Slurm's TmpFS is another folder, ``--container-mounts`` has to name it.) The home and the working folder stay outside, as with every other runtime. The

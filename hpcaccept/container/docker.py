@@ -1,4 +1,4 @@
-"""How is an image entered on a single machine with Docker?"""
+"""Enters an image on a single machine with Docker."""
 
 from __future__ import annotations
 

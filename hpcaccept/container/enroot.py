@@ -1,4 +1,4 @@
-"""How is an image entered with Enroot alone, where Slurm has no Pyxis, or on a single machine? (https://github.com/NVIDIA/enroot).
+"""Enters an image with Enroot alone, where Slurm has no Pyxis, or on a single machine (https://github.com/NVIDIA/enroot).
 
 Each rank starts the ``.sqsh`` by itself, read-only, without unpacking it (squashfuse and fuse-overlayfs). For PMIx the site must have
 Enroot's hook ``50-slurm-pmi.sh``, or that of ``enroot/hooks.d``.

@@ -1,4 +1,4 @@
-"""How is an image entered on a single machine with Podman?"""
+"""Enters an image on a single machine with Podman."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How do tasks enter Enroot containers under Slurm? With Pyxis, its SPANK plugin (https://github.com/NVIDIA/pyxis).
+"""Tasks enter Enroot containers under Slurm with Pyxis, its SPANK plugin (https://github.com/NVIDIA/pyxis).
 
 A named container is created by the first step and entered again by the next ones instead of being unpacked again. Its name is the
 run's own and it is removed at the end: where Pyxis keeps names for all jobs (``container_scope=global``, its default), a name that

@@ -1,4 +1,4 @@
-"""Is it good? Evidence in, verdicts out: pure, no files, no clock, no device."""
+"""The judge: evidence in, verdicts out. Pure: no files, no clock, no device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does an image work on a machine? The verdict on a cell from what its tests said, and on a cell that was tried more than once."""
+"""The verdict on a cell: whether an image works on a machine, from what its tests said, and for a cell that was tried more than once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is the finding of a row called? It follows from the question, its outcome, and the metric; never from a sentence."""
+"""The code of the finding of a row. It follows from the question, its outcome, and the metric; never from a sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What changed between two runs, and is it the hardware or the environment? Each subject is compared with itself.
+"""What changed between two runs, and whether it is the hardware or the environment. Each subject is compared with itself.
 
 The pairs of one metric have a loss in common (their median) and one of their own. In an environment that is the same, both are
 hardware, or what the nodes share: cooling, power, fabric, other users. Where the driver, torch, the image … changed, what all subjects lost

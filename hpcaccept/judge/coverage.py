@@ -1,4 +1,4 @@
-"""How much of what was asked was judged?"""
+"""How much of what was requested was judged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What do the nodes say of themselves? The measured records of ``identity``, whatever its label."""
+"""What the nodes say of themselves: the measured records of ``identity``, whatever its label."""
 
 from __future__ import annotations
 

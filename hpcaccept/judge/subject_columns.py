@@ -1,4 +1,4 @@
-"""Which column of the history is a subject of a run? By the ids that outlive names (``model.history.subject_id``)."""
+"""The column of the history that a subject of a run has, by the ids that outlive names (``model.history.subject_id``)."""
 
 from __future__ import annotations
 

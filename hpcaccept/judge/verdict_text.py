@@ -1,4 +1,4 @@
-"""How is a row of the columns said in a sentence? Nothing is built before somebody reads it."""
+"""Says a row of the columns in a sentence. Nothing is built before somebody reads it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from hpcaccept.judge.codes import code_of
 from hpcaccept.model.finding_code import NODE
 from hpcaccept.model.metric import Limit, describe
-from hpcaccept.model.verdict import CODE, OUTCOMES, Outcome, Subject, Verdict
+from hpcaccept.model.verdict import CODE, OUTCOMES, Outcome, Subject, Verdict, device_name
 from hpcaccept.model.verdict_table import Remark
 from hpcaccept.units import show
 
@@ -150,7 +150,7 @@ def _worst_of(answer: JudgedColumn, rows: npt.NDArray[np.intp]) -> int:
 def _of_node(table: VerdictTable, answer: JudgedColumn, rows: npt.NDArray[np.intp]) -> Verdict:
     """One verdict about a node of which all like subjects are slow: in the words of the slowest."""
     one = verdict_of(table, answer, _worst_of(answer, rows))
-    who = f"the slowest of {len(rows)}, {one.subject.device}: " if len(rows) > 1 else ""
+    who = f"the slowest of {len(rows)}, {device_name(one.subject.device)}: " if len(rows) > 1 else ""
     return replace(one, subject=Subject(one.subject.node), reason=f"{who}{one.reason}")
 
 

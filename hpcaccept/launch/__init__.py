@@ -1,4 +1,4 @@
-"""Where are ranks started? One file per launcher, found by module name; ``render`` is pure, ``submit`` does it."""
+"""Launchers: where ranks are started. One file per launcher, found by module name; ``render`` is pure, ``submit`` does it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a check measure with, for real? The CheckContext over MPI."""
+"""What a check measures with, for real: the CheckContext over MPI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which device is measured, and how is work on it timed?
+"""The device that is measured, and how work on it is timed.
 
 The only place that touches ``torch.cuda``. A check asks ``open_device`` for a ``cpu`` or a ``cuda:3`` and then uses the
 same few methods on both. Traps: work on a GPU is only queued when a call returns, so a host clock around it measures

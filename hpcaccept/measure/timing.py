@@ -1,4 +1,4 @@
-"""How is a repeated call timed? Warm up until steady, then N blocks of equal work.
+"""Times a repeated call: warm up until steady, then N blocks of equal work.
 
 A block is one figure: seconds per call, the median of as many calls as fill ``block_s`` (on a GPU their mean, by the
 GPU's own clock). A median, because on a CPU a call that was interrupted says something about the neighbours. All blocks

@@ -1,4 +1,4 @@
-"""What is a baseline? Accepted numbers of one device model with their provenance, who vouched for them, and how long."""
+"""A baseline: accepted numbers of one device model with their provenance, who approved them, and until when."""
 
 from __future__ import annotations
 

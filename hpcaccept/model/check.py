@@ -1,4 +1,4 @@
-"""What is a check, and what does it get to measure with?"""
+"""A check, and what it gets to measure with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is different between two runs? Nodes, environment and numbers, with what could have been seen and what follows."""
+"""The differences between two runs: nodes, environment and numbers, with what could have been seen and what follows."""
 
 from __future__ import annotations
 

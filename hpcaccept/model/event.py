@@ -1,4 +1,4 @@
-"""What does the driver say of a job while it runs? One line each in ``driver.jsonl``."""
+"""What the driver records of a job while it runs: one line each in ``driver.jsonl``."""
 
 from __future__ import annotations
 
@@ -52,6 +52,8 @@ class Event:
         remedy: what to do about it.
         returncode: of the step's launcher.
         job: number that the scheduler gave the job, where there is one (``started``).
+        user: whose job it is (``started``).
+        cluster: name that the scheduler gives the cluster, where there is one (``started``).
     """
 
     kind: Kind
@@ -64,6 +66,8 @@ class Event:
     remedy: str = ""
     returncode: int = 0
     job: str = ""
+    user: str = ""
+    cluster: str = ""
 
     @property
     def sentence(self) -> str:

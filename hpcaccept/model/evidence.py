@@ -1,4 +1,4 @@
-"""What is known of a run when it is judged? Records, samples as columns, events, and what could not be read."""
+"""What is known of a run when it is judged: records, samples as columns, events, and what could not be read."""
 
 from __future__ import annotations
 

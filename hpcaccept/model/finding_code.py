@@ -1,4 +1,4 @@
-"""By which word is a finding called, what does it mean, and what is to be done? One entry for each; nothing else names one.
+"""The code of each finding, what it means, and what to do. One entry for each; nothing else names one.
 
 A code is fixed where the finding is made, never read out of its sentence, and stays what it is when sentences change: scripts and tickets
 rely on it. ``docs/reference/codes.md`` is written from this table. A new finding is a new entry and a test that makes it.

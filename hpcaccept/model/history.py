@@ -1,4 +1,4 @@
-"""What is remembered of past runs? Numbers of subjects by an identity that outlives names, and what they were measured with."""
+"""What is remembered of past runs: numbers of subjects by an identity that outlives names, and what they were measured with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a launcher know of a job that it has started?"""
+"""What a launcher knows of a job that it has started."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ _SAID: dict[State, str] = {
     "cancelled": "the job was cancelled",
     "timeout": "the job reached its time limit",
     "out_of_memory": "the job reached its limit of memory",
+    "failed": "the job failed",
+    "lost": "the job is gone without a last word",
+    "stuck": "the job waits for something that cannot come",
 }
 
 
@@ -68,7 +71,7 @@ class JobStatus:
                 else "a node failed, and the scheduler does not say which"
             )
             return f"{who} ({self.detail})" if self.detail else who
-        said = _SAID.get(self.state, f"the job ended as {self.state}")
+        said = _SAID.get(self.state, f"the job is {self.state}")
         # Slurm's one word for it would say the same again.
         return said if self.detail.lower() in ("", said, self.state) else f"{said} ({self.detail})"
 

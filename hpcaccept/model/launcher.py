@@ -1,4 +1,4 @@
-"""What does a launcher say of itself, so that nobody need know it by name?"""
+"""What a launcher declares of itself, so that nobody need know it by name."""
 
 from __future__ import annotations
 

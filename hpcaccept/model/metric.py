@@ -1,4 +1,4 @@
-"""What is a metric, and what limit can a value meet or miss?"""
+"""A metric, and the limits that a value can meet or miss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a scheduler say of its nodes, and what has it planned for them?"""
+"""What a scheduler says of its nodes, and what it has planned for them."""
 
 from __future__ import annotations
 

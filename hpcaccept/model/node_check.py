@@ -1,4 +1,4 @@
-"""What does a node have to have, what was found on it, and may a job run there? The nouns of ``hpcaccept node-check``."""
+"""The nouns of ``hpcaccept node-check``: what a node must have, what was found on it, and whether a job may run there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which marks does hpcaccept put on nodes, and what did it do to them? The nouns of ``hpcaccept nodes`` and of its audit log."""
+"""The nouns of ``hpcaccept nodes`` and of its audit log: the marks that hpcaccept puts on nodes, and what it did to them."""
 
 from __future__ import annotations
 

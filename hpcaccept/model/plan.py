@@ -1,4 +1,4 @@
-"""What will be run? Suite × nodes × image, as jobs and their steps: pure, printable, and what the dry run shows."""
+"""What will be run: suite × nodes × image, as jobs and their steps. Pure, printable, and what the dry run shows."""
 
 from __future__ import annotations
 

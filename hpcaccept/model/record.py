@@ -1,4 +1,4 @@
-"""What does one rank leave behind for one check?"""
+"""What one rank leaves behind for one check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How are the records of a run held? What judging counts as columns, the rest as text that is read when somebody asks for it."""
+"""The records of a run: what judging counts as columns, the rest as text that is read when somebody asks for it."""
 
 from __future__ import annotations
 

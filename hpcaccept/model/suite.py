@@ -1,4 +1,4 @@
-"""What is a suite? A named list of checks with parameters and limits."""
+"""A suite: a named list of checks with parameters and limits."""
 
 from __future__ import annotations
 

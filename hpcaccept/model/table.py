@@ -1,4 +1,4 @@
-"""How are the samples of a run held for judging? As columns: 16,384 nodes must fit."""
+"""The samples of a run for judging, as columns: 16,384 nodes must fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is judged, and how? A PASS cannot be built without a measured value and the limit that it met."""
+"""What is judged, and how. A PASS cannot be built without a measured value and the limit that it met."""
 
 from __future__ import annotations
 
@@ -59,6 +59,14 @@ class Subject:
         if not self.node:
             return "all nodes"
         return f"{self.node} {self.device}".rstrip()
+
+
+def device_name(device: str) -> str:
+    """``GPU 3`` of ``cuda:3``; nothing where the device is the node's only CPU rank."""
+    kind, _, number = device.partition(":")
+    if kind == "cuda":
+        return f"GPU {number}"
+    return f"rank {number}" if kind == "cpu" and number else "" if device == "cpu" else device
 
 
 @dataclass(frozen=True)

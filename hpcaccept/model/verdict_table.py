@@ -1,4 +1,4 @@
-"""How are the verdicts on measured values held? As columns: 16,384 nodes × 8 GPUs × 30 metrics × 4 questions must fit."""
+"""The verdicts on measured values, as columns: 16,384 nodes × 8 GPUs × 30 metrics × 4 questions must fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What did Azure's node health checks (AzNHC) find? The log of ``run-health-checks.sh -v`` in, its *last* run out.
+"""What Azure's node health checks (AzNHC) found: the log of ``run-health-checks.sh -v`` in, its *last* run out.
 
 Read in Azure/azurehpc-health-checks, commit 0e0a1ac (2026-05-01), with NHC 1.4.3 inside, and recorded with both
 (tests/data/aznhc/recorded).

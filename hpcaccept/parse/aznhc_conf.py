@@ -1,4 +1,4 @@
-"""Which limits does a configuration of Azure's node health checks set? A ``.conf`` file in, figures by metric out.
+"""The limits that a configuration of Azure's node health checks sets: a ``.conf`` file in, figures by metric out.
 
 The form is that of LBNL's NHC: one check per line, ``<hosts> || <check> <arguments>``, hosts being a glob, ``/regexp/`` or
 ``{range}``; ``#`` begins a comment; ``|| export NAME=value`` sets a variable. Read in Azure/azurehpc-health-checks, conf/

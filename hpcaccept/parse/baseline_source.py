@@ -1,4 +1,4 @@
-"""What is published of a GPU model? One TOML file of ``baselines/sources`` in, numbers in SI with their sources out.
+"""What is published of a GPU model: one TOML file of ``baselines/sources`` in, numbers in SI with their sources out.
 
 ::
 

@@ -1,4 +1,4 @@
-"""What did ``dcgmi diag -j`` find? JSON of DCGM 3.x and 4.x in, one ``Result`` per test and device out.
+"""What ``dcgmi diag -j`` found: JSON of DCGM 3.x and 4.x in, one ``Result`` per test and device out.
 
 Layouts (``dcgmi/Diag.cpp`` of NVIDIA/DCGM, tags v3.3.9 and v4.6.0, read 2026-11-22):
 

@@ -1,4 +1,4 @@
-"""What did fio measure? Text of ``fio --output-format=json`` → one ``Job`` for each job, in order.
+"""What fio measured: text of ``fio --output-format=json`` → one ``Job`` for each job, in order.
 
 Traps:
     * **fio exits 0 when what it read back was wrong**: the number of wrong blocks is in ``total_err`` of the job, its

@@ -1,4 +1,4 @@
-"""What did gpu-burn measure, and what do its words "OK" and "FAULTY" not say? Text in, one ``Burnt`` per GPU out.
+"""What gpu-burn measured, and what its words "OK" and "FAULTY" leave out: text in, one ``Burnt`` per GPU out.
 
 Its progress is one line that is rewritten with carriage returns: share of the time, products and rate of each GPU,
 errors, temperatures. Read in ``gpu_burn-drv.cpp`` of wilicc/gpu-burn, commit 3ead140 (2026-05-31); wordings of 2018 to

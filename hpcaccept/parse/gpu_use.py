@@ -1,4 +1,4 @@
-"""How busy were the GPUs? Lines ``SECONDS PERCENT`` of the start-up script: when, by a clock of its own, and the busiest GPU's utilisation."""
+"""How busy the GPUs were: lines ``SECONDS PERCENT`` of the start-up script, by a clock of its own, with the busiest GPU's utilisation."""
 
 from __future__ import annotations
 

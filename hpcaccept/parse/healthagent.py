@@ -1,4 +1,4 @@
-"""What did Azure's healthagent find? JSON of ``health -s``, ``-e`` or ``-p`` in, one ``AgentCheck`` per check out.
+"""What Azure's healthagent found: JSON of ``health -s``, ``-e`` or ``-p`` in, one ``AgentCheck`` per check out.
 
 Read in Azure/cyclecloud-healthagent, version 2.0.2 (commit b8c76db, 2026-08-11), and recorded with its own writer
 (tests/data/healthagent): an object of modules (``gpu``, ``systemd``, ``kmsg``, ``network``, ``proc``), each an object of

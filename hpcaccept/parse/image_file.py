@@ -1,4 +1,4 @@
-"""Is a file the image that its ending promises, and how long is it? One format per ending, each read by its own parser."""
+"""Whether a file is the image that its ending promises, and how long it is. One format per ending, each read by its own parser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What do files of others state about metrics of ours? The form that every import gives, in SI."""
+"""What files of others state about metrics of ours: the form that every import gives, in SI."""
 
 from __future__ import annotations
 

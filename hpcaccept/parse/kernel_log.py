@@ -1,4 +1,4 @@
-"""What does the kernel's log say of the hardware? Its text → lines → events.
+"""What the kernel's log says of the hardware: its text → lines → events.
 
 Three sources, one meaning: ``/dev/kmsg`` (records with a sequence number, so that a gap is seen), ``dmesg`` and
 ``journalctl -k -o short-monotonic``. Times are seconds since the kernel started, by the clock of its log.

@@ -1,4 +1,4 @@
-"""Which messages of the kernel tell of the hardware, and what does each say? One table per class of messages.
+"""The messages of the kernel that report on the hardware, and what each means. One table per class of messages.
 
 A row is (hint, pattern, grade, words). The hint is a literal of the pattern: lines without it are not searched at all. The pattern's group
 ``where`` is the place. Verdicts:

@@ -1,4 +1,4 @@
-"""What does a table of limits say? CSV with our own columns in, rows in SI out.
+"""A table of limits: CSV with our own columns in, rows in SI out.
 
 Columns: ``key,unit`` and at least one of ``center,lower,upper``; also ``subjects,gpus,revision,source``. An empty cell is a blank.
 The unit may have a prefix (``GB/s``, ``TFLOP/s``, ``Gb/s``): it is converted; one that is not known refuses the row.

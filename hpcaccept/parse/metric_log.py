@@ -1,4 +1,4 @@
-"""Which readings of a metric are in a piece of a log, a CSV file or JSON lines? Text in; lines of another form are skipped."""
+"""The readings of a metric in a piece of a log, a CSV file or JSON lines. Text in; lines of another form are skipped."""
 
 from __future__ import annotations
 

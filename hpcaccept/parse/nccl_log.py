@@ -1,4 +1,4 @@
-"""Over what did NCCL connect a rank? From the log it writes with ``NCCL_DEBUG=INFO`` (one process, one file).
+"""Over what NCCL connected a rank, from the log it writes with ``NCCL_DEBUG=INFO`` (one process, one file).
 
 Read are the lines that name a transport: of a channel (``… via P2P/CUMEM``), of the network (``Using network IB``), of
 multicast in the switch (``NVLS comm 0x…``), of libfabric's provider, and the communicators with their ranks and nodes.

@@ -1,4 +1,4 @@
-"""What did a program of nccl-tests measure? Its JSON (``-J``, since October 2025) or its table in, one ``Row`` per size out.
+"""What a program of nccl-tests measured: its JSON (``-J``, since October 2025) or its table in, one ``Row`` per size out.
 
 Read in ``src/util.cu`` and ``src/common.cu`` of NVIDIA/nccl-tests, commit a0b82b2 (2026-07-09) and tag v2.13; run and recorded
 (tests/data/nccl_tests/recorded).

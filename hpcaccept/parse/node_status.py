@@ -1,4 +1,4 @@
-"""What do a node's own scripts say of it? Status files and the line of node-info.log in, words with their time out.
+"""What a node's own scripts say of it: status files and the line of node-info.log in, words with their time out.
 
 Written by azure/node/opt: a status file has one line ``2026-11-29T13:59:20Z passed`` per run, and the last one counts; node-info.log is
 one line ``hostname ip physicalhost``.

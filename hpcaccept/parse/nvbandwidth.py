@@ -1,4 +1,4 @@
-"""What did ``nvbandwidth -j`` measure? JSON of versions 0.5 to 0.8 in, one ``Testcase`` each out.
+"""What ``nvbandwidth -j`` measured: JSON of versions 0.5 to 0.8 in, one ``Testcase`` each out.
 
 Read in ``json_output.cpp`` and ``nvbandwidth.cpp`` of NVIDIA/nvbandwidth, tags v0.5 to v0.8 (2026-11-22).
 

@@ -1,4 +1,4 @@
-"""What did ``ib_write_bw`` of perftest measure? Its text → rows in bytes per second.
+"""What ``ib_write_bw`` of perftest measured: its text → rows in bytes per second.
 
 Traps:
     * ``MB/sec`` in its heading means **MiB/s** (2**20, as its --help says), ``Gb/sec`` (--report_gbits) means 10**9 bits. Newer

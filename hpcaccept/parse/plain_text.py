@@ -1,4 +1,4 @@
-"""Is what a tool has written text at all? Torn disks leave NUL bytes, other encodings what cannot be decoded, loops files without an end."""
+"""Whether what a tool has written is text at all. Torn disks leave NUL bytes, other encodings what cannot be decoded, loops files without an end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How do many processes speak through one standard output without mixing their words?
+"""Lets many processes speak through one standard output without mixing their lines.
 
 A message is cut into short lines: launchers pass on lines whole, but what is longer than about a kilobyte only in pieces, between
 which others speak. Each line says whose it is and which piece::

@@ -1,4 +1,4 @@
-"""Which ranks does a launcher say have died, and how?
+"""The ranks that a launcher reports dead, and how they died.
 
 Recorded from srun 22.05 to 26.05 and Open MPI 4.1 / 5.0 (tests/data/launchers, slurm). What is not understood is not guessed: the
 caller falls back on the journals.

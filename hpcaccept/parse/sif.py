@@ -1,4 +1,4 @@
-"""Is a file an image of Apptainer's, and is all of it there? Its global header says.
+"""Whether a file is an image of Apptainer's, and all of it is there, by its global header.
 
 Layout: https://github.com/apptainer/sif, pkg/sif/sif.go (little endian): 32 bytes that start the file as a script, magic word, version and
 architecture as texts, 16 bytes of identity, then six 64-bit numbers: when it was made and changed, free and all descriptors, where they

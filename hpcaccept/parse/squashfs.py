@@ -1,4 +1,4 @@
-"""Is a file a squashfs image, and is all of it there? Its superblock says.
+"""Whether a file is a squashfs image, and all of it is there, by its superblock.
 
 Layout: https://docs.kernel.org/filesystems/squashfs.html and fs/squashfs/squashfs_fs.h of Linux (format 4.0, little endian).
 """

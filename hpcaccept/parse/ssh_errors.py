@@ -1,4 +1,4 @@
-"""Why did ssh, or an mpiexec by it, not get through? Standard error → cause and remedy.
+"""Why ssh, or an mpiexec by it, did not get through: standard error → cause and remedy.
 
 Recorded from OpenSSH 9.2 and Open MPI 4.1 and 5.0 (tests/data/launchers/).
 """

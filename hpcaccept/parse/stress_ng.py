@@ -1,4 +1,4 @@
-"""What did stress-ng do, and did it find a wrong result?
+"""What stress-ng did, and whether it found a wrong result.
 
 Two texts: the YAML file of ``--metrics --yaml FILE``, and the log. Only the few lines of YAML that stress-ng writes are
 read: blocks of ``key: value`` under ``metrics:``, each beginning with ``- stressor:``.

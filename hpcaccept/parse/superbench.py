@@ -1,4 +1,4 @@
-"""What did SuperBench measure? Its baseline (JSON) or results of many nodes (JSON lines) in, figures by metric of ours out.
+"""What SuperBench measured: its baseline (JSON) or results of many nodes (JSON lines) in, figures by metric of ours out.
 
 Read in microsoft/superbench-results (v0.2.1 to v0.4.0), and in docs/ and tests/analyzer of microsoft/superbenchmark (700d650, April 2026). Both
 forms are flat: ``<benchmark>[:<annotation>]/<metric>[:<rank>]`` → number; a line of results also has ``node``. Units are nowhere in the files;

@@ -1,1 +1,1 @@
-"""What will be run? Suite × nodes × image → plan. Pure."""
+"""The plan of what will be run: suite × nodes × image → plan. Pure."""

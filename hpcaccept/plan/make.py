@@ -1,4 +1,4 @@
-"""How do settings and a suite become a plan?"""
+"""Turns settings and a suite into a plan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which nodes does a list name that somebody typed? ClusterShell's and Slurm's notation, and groups where the site has them."""
+"""The nodes that a typed list names: ClusterShell's and Slurm's notation, and groups where the site has them."""
 
 from __future__ import annotations
 

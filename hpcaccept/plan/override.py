@@ -1,4 +1,4 @@
-"""How do a site's overrides change a suite? Tables over tables; whose value it is stays known.
+"""A site's overrides of a suite: tables over tables, with the origin of each value kept.
 
 ``[checks.burn] duration_s = 60`` in ``hpcaccept.toml`` changes ``burn`` in every suite that has it, under every label;
 ``[checks."burn:long"]`` only that one. A check that a suite does not have is not added to it.

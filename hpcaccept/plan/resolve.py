@@ -1,4 +1,4 @@
-"""What does a suite file mean? Its tables → Suite; every mistake named with file, key and the nearest valid name."""
+"""The meaning of a suite file: its tables → Suite; every mistake named with file, key and the nearest valid name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does one GPU have to compute, and how large must it be? A nonce and five numbers fix all of it."""
+"""What one GPU has to compute, and how large it must be. A nonce and five numbers fix all of it."""
 
 from __future__ import annotations
 

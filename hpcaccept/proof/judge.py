@@ -1,4 +1,4 @@
-"""What follows from a transcript? The same function judges while the machine is rented and years later on somebody else's desk."""
+"""What follows from a transcript. The same function judges while the machine is rented and years later on somebody else's desk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the claimed memory there? A buffer that costs seconds to make is read whole, with a vector that nobody could know before.
+"""Whether the claimed memory is there. A buffer that costs seconds to make is read whole, with a vector that nobody could know before.
 
 The buffer is X after one segment of a chain with as many rows as fit. A probe is a fresh vector v: the prover commits to X · v of all rows before a
 deadline that is far shorter than making the buffer, and shows groups of them that are drawn afterwards. What is not resident must be computed again,

@@ -1,4 +1,4 @@
-"""How does a prover fix many rows with 32 bytes? A Merkle tree of SHA-256; leaves and inner nodes are hashed in domains of their own.
+"""Commits a prover to many rows with 32 bytes: a Merkle tree of SHA-256; leaves and inner nodes are hashed in domains of their own.
 
 A leaf binds checkpoint and row, so that no row can stand in another one's place, and an inner node can never be shown as a leaf. An odd node at the end
 of a level moves up unchanged (RFC 6962), so nothing is doubled and two lists of leaves never share a root.

@@ -1,4 +1,4 @@
-"""Which cells must be shown, and are they what follows from the challenge?
+"""The cells that must be shown, and whether they are what follows from the challenge.
 
 The client draws them after it has the roots, so that nobody could compute only those. A cell is one row over one segment: shown are the row at both
 of its checkpoints, with the path to the root that was committed *then*; a root is never taken from the answer.

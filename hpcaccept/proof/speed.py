@@ -1,4 +1,4 @@
-"""How fast must a GPU of a claimed class be, and how fast can none be? Floors and peaks per class are data (``gpu_classes.toml``).
+"""How fast a GPU of a claimed class must be, and how fast none can be. Floors and peaks per class are data (``gpu_classes.toml``).
 
 The clock is the client's. What a round trip takes is taken off, but never more than half a second of it: the machine answers the pings too, and one that
 answers them late would give itself time.

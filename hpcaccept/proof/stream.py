@@ -1,4 +1,4 @@
-"""Which bytes follow from a nonce? The same ones on every machine: numpy's Philox4x64-10, keyed from SHA-256(nonce | label).
+"""The bytes that follow from a nonce, the same ones on every machine: numpy's Philox4x64-10, keyed from SHA-256(nonce | label).
 
 A counter-based generator, so that any row of a matrix is made alone (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC'11). The order
 of numpy's raw output is fixed by NEP 19; ``measure/kernels/int8_chain`` makes the same bytes with torch, and a test compares them.

@@ -1,4 +1,4 @@
-"""What is kept of a conversation, so that anyone can judge it again? One JSON file, read strictly and within limits.
+"""What is kept of a conversation, so that anyone can judge it again: one JSON file, read strictly and within limits.
 
 It shows that rows follow from nonces and were committed to. It cannot show when: times are the client's word, and nothing is signed, since a machine that is
 rented for an hour has no name to sign with. There is no secret in it.

@@ -1,4 +1,4 @@
-"""What is known of a machine that may lie? Verified, refuted with a reason, or inconclusive with a cause that is nobody's guilt."""
+"""What is known of a machine that may lie: verified, refuted with a reason, or inconclusive with a cause that is nobody's guilt."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What do clouds look like from outside? Pure shapes of their templates, requests and answers; nothing here opens a socket."""
+"""Clouds as seen from outside: pure shapes of their templates, requests and answers. Nothing here opens a socket."""

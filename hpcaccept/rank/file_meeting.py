@@ -1,4 +1,4 @@
-"""How do the ranks of a step speak with each other where MPI is not theirs? Through files of the run folder, which all of them see.
+"""The ranks of a step speak with each other through files of the run folder, which all of them see, where MPI is not theirs.
 
 Each rank writes one file; rank 0 waits for all and writes what they say into one, which everybody else waits for: so every rank reads one file, not one
 of each other. Slow (tenths of a second), and made for a few words before and after a program that speaks MPI itself.

@@ -1,4 +1,4 @@
-"""How does a rank measure one check, in step with all others, so that whatever happens becomes a record?"""
+"""Measures one check on a rank, in step with all others, so that whatever happens becomes a record."""
 
 from __future__ import annotations
 

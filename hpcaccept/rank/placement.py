@@ -1,4 +1,4 @@
-"""Where does a rank stand among the others, once each has said where it runs?"""
+"""Where a rank stands among the others, once each has reported where it runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Can ranks be started here at all? One task per node looks, before anything is measured, and speaks of its own node only.
+"""Whether ranks can be started here at all. One task per node looks, before anything is measured, and speaks of its own node only.
 
 Containers fail on a few nodes more often than nodes do: found here, such a node takes nobody with it and is blamed for nothing.
 """

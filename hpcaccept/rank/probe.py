@@ -1,4 +1,4 @@
-"""``python -m hpcaccept.rank.probe [REQUEST]``: what is this node like, seen from where the ranks will be?
+"""``python -m hpcaccept.rank.probe [REQUEST]`` describes this node as seen from where the ranks will be.
 
 One process per node, inside the image. It says what it knows as soon as it knows it (``parse.probe_lines``), from what cannot hang
 to what may: files of the kernel, the runs folder, the GPU driver, torch (in a process of its own), and last MPI, which may end this process.

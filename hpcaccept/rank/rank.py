@@ -1,4 +1,4 @@
-"""Who is one rank of a step, and how does it speak of itself?"""
+"""One rank of a step, and how it speaks of itself."""
 
 from __future__ import annotations
 

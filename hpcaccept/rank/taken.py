@@ -1,4 +1,4 @@
-"""What did one measurement take: its time, and the processors while it ran?"""
+"""What one measurement took: its time, and the processors while it ran."""
 
 from __future__ import annotations
 

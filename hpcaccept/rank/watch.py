@@ -1,4 +1,4 @@
-"""Who notices that a rank has stopped, and that this one is being stopped? A thread in every rank.
+"""Notices that a rank has stopped, and that this one is being stopped: a thread in every rank.
 
 It keeps the deadline of whatever the rank is doing, and hears SIGTERM even while the main thread is inside C code
 (``signal.set_wakeup_fd`` writes from the C handler). In both cases it writes the rank's last words and ends the process.

@@ -1,1 +1,1 @@
-"""What do people and programs get to see? One file per format, from one model."""
+"""What people and programs get to see. One file per format, from one model."""

@@ -1,4 +1,4 @@
-"""How far is each value from what it was compared with: the baseline, its peers, its own past? One row per subject and metric."""
+"""How far each value is from what it was compared with: the baseline, its peers, its own past. One row per subject and metric."""
 
 from __future__ import annotations
 

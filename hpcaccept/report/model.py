@@ -1,4 +1,4 @@
-"""What do all report formats show? Derived once from evidence and judgement, without any layout."""
+"""What all report formats show. Derived once from evidence and judgement, without any layout."""
 
 from __future__ import annotations
 
@@ -236,7 +236,7 @@ def _notes(evidence: Evidence, bound: Provenance) -> list[str]:
     notes += _how_it_ended(evidence)
     notes += [f"The job came back: {e.detail}." for e in evidence.events if e.kind == "started_again"]
     if bound.lacking:
-        notes.append(f"Not known, so that this result is not bound to it: {', '.join(bound.lacking)}.")
+        notes.append(f"Not recorded, so the result is not bound to it: {', '.join(bound.lacking)}.")
     if evidence.unreadable:
         notes.append(f"{len(evidence.unreadable)} line(s) of the records cannot be read.")
     return [*notes, *_found_shapes(evidence)]
@@ -260,7 +260,8 @@ def _how_it_ended(evidence: Evidence) -> list[str]:
     elif last and last.detail:
         return [f"The job ended early: {last.detail}."]
     elif job and not last:
-        notes = [f"The job ended as {job.state}: {job.detail}.{f' {job.remedy}' if job.remedy else ''}"]
+        said = job.sentence
+        notes = [f"{said[0].upper()}{said[1:]}.{f' {job.remedy}' if job.remedy else ''}"]
     else:
         return []
     if job and job.last_lines:

@@ -1,4 +1,4 @@
-"""Which nodes are bad, good, or not judged, in the notation that ``--exclude`` and ``scontrol`` take?"""
+"""The nodes that are bad, good, or not judged, in the notation that ``--exclude`` and ``scontrol`` take."""
 
 from __future__ import annotations
 

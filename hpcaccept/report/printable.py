@@ -1,4 +1,4 @@
-"""How is text that came from elsewhere shown without letting it act?"""
+"""Shows text that came from elsewhere without letting it act."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Under what was it measured, and by what was it judged? Job, versions, parameters and limits in force, each with its origin."""
+"""Under what it was measured, and by what it was judged: job, versions, parameters and limits in force, each with its origin."""
 
 from __future__ import annotations
 

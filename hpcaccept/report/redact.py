@@ -1,4 +1,4 @@
-"""What must not leave the site? Secrets, people, addresses and names of other hosts: replaced by stable words, and counted.
+"""What must not leave the site: secrets, people, addresses and names of other hosts are replaced by stable words, and counted.
 
 Rules err on the side of taking away: a serial number is hardware and stays, a token is none and goes. What is replaced by a
 numbered word (``user-1``, ``node-7``, ``address-3``) is the same word everywhere in one bundle, so that a reader can still follow it.

@@ -1,4 +1,4 @@
-"""Whom would the rules of others blame, as they are and with the retests that ours has?
+"""Whom the rules of others would blame, as they are and with the retests that ours has.
 
 As they are, they see the first launch. On equal terms, a metric in which a rule finds anybody is launched again, on the suspects and one
 good node more, and the best launch of each subject counts: what ``launch.job.retest`` does for ours, and as often.

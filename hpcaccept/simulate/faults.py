@@ -1,4 +1,4 @@
-"""What can be wrong with a fleet, and which numbers does it spoil?"""
+"""What can be wrong with a fleet, and which numbers each fault spoils."""
 
 from __future__ import annotations
 

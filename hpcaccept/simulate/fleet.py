@@ -1,4 +1,4 @@
-"""What do the GPUs of a healthy fleet measure? Factors of site, rack, node, GPU and run, with the spreads that fleets show.
+"""What the GPUs of a healthy fleet measure: factors of site, rack, node, GPU and run, with the spreads that fleets show.
 
 A value is the product of what its subject is like (site × rack × node × GPU: it stays) and of what happens in a run: each
 block has its noise (Student's t of 5 degrees of freedom), and now and then a whole launch is disturbed. The spreads of A100 and

@@ -1,4 +1,4 @@
-"""Whom does hpcaccept blame? The simulated run goes through the code that judges real runs, its retests included.
+"""Whom hpcaccept blames. The simulated run goes through the code that judges real runs, its retests included.
 
 Nothing of the rule is written here: samples become values (``judge.statistics.aggregate``), are compared with the peers
 (``judge.questions.peers``) and the past (``judge.questions.history``), and whoever either of them suspects is launched again

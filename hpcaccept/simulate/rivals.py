@@ -1,4 +1,4 @@
-"""Whom would the rules of others blame? Their published rules, written anew, on the same first launch.
+"""Whom the rules of others would blame: their published rules, written anew, on the same first launch.
 
 None of them measures suspects again by itself; ``again`` gives each the retests that ours has. Each is given every value of the
 run, those that test fewer have fewer false alarms in proportion. Sources of the rules: DCGM's plugins and AzureHPC node health checks (fixed limits, 0.75 to 0.9 of typical),

@@ -1,4 +1,4 @@
-"""How often is a fault found, and how often is a healthy node blamed? Many fleets of one kind, counted."""
+"""How often a fault is found, and how often a healthy node is blamed. Many fleets of one kind, counted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose words are these? The file, the rank and the placement of the step fix who speaks; a rank never speaks for another node.
+"""Who speaks in a journal: the file, the rank and the placement of the step fix it; a rank never speaks for another node.
 
 Every node can write into the run folder, and writes its own name. Believed, a journal that says another's name makes a dead node
 live, or a healthy one slow. So the name of the file says which rank it is of, and the step places the rank on a node. A launcher may

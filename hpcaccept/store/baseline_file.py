@@ -1,4 +1,4 @@
-"""How is a baseline kept? ``<device-model>.h5``, format 4: every generation of the model, and a checksum over all of them.
+"""The file of a baseline: ``<device-model>.h5``, format 4, with every generation of the model, and a checksum over all of them.
 
 ::
 

@@ -1,4 +1,4 @@
-"""Are the raw records still what they were? SHA-256 of every file of a run that evidence is made of."""
+"""Whether the raw records are still what they were: SHA-256 of every file of a run that evidence is made of."""
 
 from __future__ import annotations
 

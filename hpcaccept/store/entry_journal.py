@@ -1,4 +1,4 @@
-"""How does somebody who may be killed remember what he was doing? JSON lines ``{"at": …, "kind": …, "data": …}``, synced one by one.
+"""The memory of a process that may be killed: JSON lines ``{"at": …, "kind": …, "data": …}``, synced one by one.
 
 A torn line (the machine went down in the middle of it) costs only itself.
 """

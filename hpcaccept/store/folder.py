@@ -1,4 +1,4 @@
-"""Where does each thing of a run lie?
+"""Where each thing of a run lies.
 
 ::
 

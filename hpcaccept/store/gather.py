@@ -1,4 +1,4 @@
-"""How do journals become evidence? Read again at any time, on whatever is there."""
+"""Turns journals into evidence. Read again at any time, on whatever is there."""
 
 from __future__ import annotations
 

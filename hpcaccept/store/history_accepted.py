@@ -1,4 +1,4 @@
-"""Whose loss has a person accepted? ``history/accepted.json``: what failed since some run is normal for that subject from now on.
+"""The losses that a person has accepted. ``history/accepted.json``: what failed since some run is normal for that subject from now on.
 
 Nothing else makes what failed normal: a loss for good is told every night until it is repaired or accepted.
 """

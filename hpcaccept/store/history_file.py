@@ -1,4 +1,4 @@
-"""How is the past kept? ``history/NNNNNN.h5``: segments that are written whole, format 3.
+"""The files of the past, ``history/NNNNNN.h5``: segments that are written whole, format 3.
 
 ::
 

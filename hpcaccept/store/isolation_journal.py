@@ -1,4 +1,4 @@
-"""How does an isolation remember what it has found out, so that another job can go on after a crash?
+"""The journal of an isolation: what it has found out, so that another job can go on after a crash.
 
 ``isolation.json`` is what was ordered, ``isolation.jsonl`` the journal, in the form of ``store.entry_journal``. Only the driver writes it.
 """

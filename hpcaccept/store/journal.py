@@ -1,4 +1,4 @@
-"""How does a rank write down what it measured, so that a crash loses at most the line being written?
+"""The journal of a rank: what it measured, written so that a crash loses at most the line being written.
 
 One file per rank and step, JSON lines, each written with one ``write`` and, unless it only tells of progress, synced. A line is
 ``{"kind": …, "data": …}``; a torn line is reported with its text and costs only itself.

@@ -1,4 +1,4 @@
-"""How is a file written that must not be there yet: whole or not at all, and never over another one?
+"""Writes a file that must not be there yet: whole or not at all, and never over another one.
 
 A key that is half written (a full disk, a lost node, a killed process) looks like one and is none, and its name is taken for ever.
 """

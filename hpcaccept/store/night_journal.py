@@ -1,4 +1,4 @@
-"""How does a night remember what it was doing, so that the next one can go on after a crash?
+"""The journal of a night: what it was doing, so that the next one can go on after a crash.
 
 ``runs/nightly/journal.jsonl``, in the form of ``store.entry_journal``. Only the holder of the lock writes, and ``nightly install`` its one line.
 """

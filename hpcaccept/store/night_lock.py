@@ -1,4 +1,4 @@
-"""Who runs the night, and is that process still alive? One lock for all hosts that share the runs folder.
+"""Who runs the night, and whether that process is still alive. One lock for all hosts that share the runs folder.
 
 The lock is the file with the highest number, ``lock.000007.json``; who wants it creates the next one, which succeeds for
 exactly one process (a link to a name that must not exist: atomic on NFS too). Numbers only grow, so that a slow process can

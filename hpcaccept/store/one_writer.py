@@ -1,4 +1,4 @@
-"""Who may write? One process at a time: a lock that says who has it.
+"""One writer at a time: a lock that says who has it.
 
 An advisory ``flock`` on a file of its own, never on what it guards (that is replaced by renaming). The text of the file names the
 owner for whoever has to wait; the lock is the kernel's, so that a killed owner leaves none behind. NFS (as byte-range locks) and

@@ -1,4 +1,4 @@
-"""How is a file replaced as a whole? Written beside its place, synced, renamed: a reader sees the old content or the new one, never a part.
+"""Replaces a file as a whole. Written beside its place, synced, renamed: a reader sees the old content or the new one, never a part.
 
 Whoever is killed or finds the disk full leaves the old file as it was. ``store.new_file`` is for files that must not be there yet.
 """

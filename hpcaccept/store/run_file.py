@@ -1,4 +1,4 @@
-"""How is a run kept in HDF5? ``run.h5``, version 3, written whole by one writer, then renamed.
+"""A run in HDF5: ``run.h5``, version 3, written whole by one writer, then renamed.
 
 ::
 

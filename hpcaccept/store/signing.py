@@ -1,4 +1,4 @@
-"""How is a document signed, and how is a signature looked at? Ed25519 (RFC 8032) over canonical JSON, with a key file of the owner.
+"""Signs documents and verifies signatures: Ed25519 (RFC 8032) over canonical JSON, with a key file of the owner.
 
 Canonical is what ``json`` writes with sorted keys, no spaces, UTF-8 and one newline at the end: one text per document, so
 that a document which reads the same but was written anew is told from the one that was signed. Binary values are lower-case

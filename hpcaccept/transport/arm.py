@@ -1,4 +1,4 @@
-"""How is Azure Resource Manager asked, so that a request that may be repeated is, and nobody else ever sees the token?
+"""Asks Azure Resource Manager: a request that may be repeated is, and nobody else ever sees the token.
 
 Requests are sent by ``transport.http``. An operation that goes on after its answer is followed by the rules of
 https://learn.microsoft.com/azure/azure-resource-manager/management/async-operations: ``Azure-AsyncOperation`` first, then ``Location``; addresses

@@ -1,4 +1,4 @@
-"""Who asks Azure? A token of ``azure-identity`` where that is installed, else of the user's own ``az``. No secret is read or kept here."""
+"""Who asks Azure: a token of ``azure-identity`` where that is installed, else of the user's own ``az``. No secret is read or kept here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is a command spoken with while it runs: lines to it, lines from it with the time of their arrival?"""
+"""Speaks with a command while it runs: lines to it, lines from it with the time of their arrival."""
 
 from __future__ import annotations
 

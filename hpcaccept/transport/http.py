@@ -1,4 +1,4 @@
-"""How is one HTTP request sent, so that its answer is whole, comes in time, and no secret leaves for a place that nobody has named?
+"""Sends one HTTP request: its answer is whole, comes in time, and no secret leaves for a place that nobody has named.
 
 Certificates are verified. No redirect is followed: a 3xx is an answer like any other. Plain http is taken for this machine only, and goes past every
 proxy; otherwise the environment's ``https_proxy`` holds. An answer that ends before its announced length, or that is larger than allowed, is

@@ -1,4 +1,4 @@
-"""How is a mail handed over, to this machine's ``sendmail`` or to an SMTP server, within a bounded time?"""
+"""Hands a mail over, to this machine's ``sendmail`` or to an SMTP server, within a bounded time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is one file sent to a machine that knows its digest already? By HTTP in the clear: nothing of it is secret, and nothing else is taken there."""
+"""Sends one file to a machine that knows its digest already. By HTTP in the clear: nothing of it is secret, and nothing else is accepted there."""
 
 from __future__ import annotations
 

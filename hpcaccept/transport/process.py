@@ -1,4 +1,4 @@
-"""How is a command run so that it always ends, and its output is kept?"""
+"""Runs a command that always ends, and whose output is kept."""
 
 from __future__ import annotations
 

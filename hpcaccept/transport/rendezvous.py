@@ -1,4 +1,4 @@
-"""How do the ranks of a step meet over TCP, so that nobody else is let in? IPv4.
+"""The ranks of a step meet over TCP, and nobody else is let in. IPv4.
 
 ``torch``'s store takes whoever connects, and shows every key to whoever asks. So its listening socket is made here: at the one address
 at which the ranks find it, after each of them has proved over it that it knows a secret of this meeting, which travels over MPI

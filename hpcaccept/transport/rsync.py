@@ -1,4 +1,4 @@
-"""How do files get to a rented machine and back? By rsync over ssh, whose host key is pinned; what is there already is not sent again.
+"""Moves files to a rented machine and back: by rsync over ssh, whose host key is pinned; what is there already is not sent again.
 
 The other side is not trusted: no links that lead out of the folder, no devices, and nothing beside the folder that was asked for.
 """

@@ -1,4 +1,4 @@
-"""Does a detached process still live, and how does everything that it has started end?
+"""Whether a detached process still lives, and how everything that it has started ends.
 
 A process is known by its number, its start and the boot: numbers come again, and after a boot all of them do.
 """

@@ -1,4 +1,4 @@
-"""How is Slurm asked, so that it answers the same whoever asks and whatever their shell has set?
+"""Asks Slurm so that it answers the same whoever asks and whatever their shell has set.
 
 Ordinary users are shown no hidden partition, none of its nodes and none of their own jobs in it, unless they ask for all (seen with
 Slurm 22.05). And ``SQUEUE_STATES``, ``SINFO_PARTITION`` and their like, set for somebody's own convenience, leave out what is asked for.

@@ -1,4 +1,4 @@
-"""How is a command run on another host, so that it always ends and its output fits into memory?
+"""Runs a command on another host: it always ends, and its output fits into memory.
 
 OpenSSH does it: keys, ports and host keys are those of a configuration file. Nobody is there to type a password.
 """

@@ -1,4 +1,4 @@
-"""How does a process let others in by ssh: as itself, by one key, for as long as it wants?
+"""A process lets others in by ssh: as itself, by one key, for as long as it wants.
 
 No root is needed: such an ``sshd`` lets in the user that it runs as. One key pair is the key of the users and of the hosts alike:
 whoever has it belongs here, and nobody else does. Commands that come in see the environment of this process, as they would

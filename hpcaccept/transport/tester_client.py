@@ -1,4 +1,4 @@
-"""How is a machine asked that may answer anything? One request a connection, to a pinned certificate, with limits of size and time on our own clock.
+"""Asks a machine that may answer anything: one request a connection, to a pinned certificate, with limits of size and time on our own clock.
 
 No redirect is followed, no name is resolved, no proxy is used, and what comes back is bytes: who reads them decides what they are.
 """

@@ -1,4 +1,4 @@
-"""How does a check run somebody else's tool, so that it always ends, is seen to work, and never outlives the rank?
+"""A check runs somebody else's tool, which always ends, is seen to work, and never outlives the rank.
 
 The tool stays in the rank's process group and cgroup, so what ends the step ends it; ``setpriv --pdeathsig`` (util-linux)
 ends it even when the rank is killed alone. Trap: that signal comes when the *thread* that started the tool ends.

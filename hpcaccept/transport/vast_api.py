@@ -1,4 +1,4 @@
-"""How is Vast.ai asked, so that nothing is rented twice, no throttled request is lost, and no broken answer is taken for "there is nothing"?
+"""Asks Vast.ai: nothing is rented twice, no throttled request is lost, and no broken answer is taken for "there is nothing".
 
 What is particular about this service (facts read off its document, its official client and its answers):
 

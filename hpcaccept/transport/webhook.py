@@ -1,4 +1,4 @@
-"""How is JSON posted to a URL that is itself a secret, so that neither it nor the token shows up anywhere?
+"""Posts JSON to a URL that is itself a secret, so that neither it nor the token shows up anywhere.
 
 As ``transport.http`` sends it: certificates are verified and no redirect is followed, since a token must not travel to a place that nobody has
 named. An error names the host of the URL, never its path, its user or its query.

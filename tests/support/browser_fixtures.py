@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -34,6 +35,11 @@ for (const at of document.querySelectorAll("body *:not(script):not(svg *)")) {
 }
 return [...faint];
 """
+
+#: https://www.deque.com/axe/core-documentation/api-documentation/
+_AXE = """axe.run(document, {resultTypes: ["violations"]}).then(found => found.violations
+  .filter(each => ["serious", "critical"].includes(each.impact))
+  .flatMap(each => each.nodes.map(node => `${each.id}: ${node.target.join(" ")}: ${node.html.slice(0, 120)}`)))"""
 
 
 class Browser:
@@ -65,6 +71,14 @@ class Browser:
         """Every address that was requested since, its own included."""
         messages = [json.loads(entry["message"])["message"] for entry in self._log("performance")]
         return {m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"}
+
+    def barriers(self) -> list[str]:
+        """What axe-core finds of this page, as it is shown now, that keeps people from reading or using it: serious and critical."""
+        source = files("axe_core_python").joinpath("axe.min.js").read_text("utf-8")
+        # By the protocol, not by an element of the page: its policy lets no foreign script in.
+        self.command("Runtime.evaluate", expression=source)
+        found = self.command("Runtime.evaluate", expression=_AXE, awaitPromise=True, returnByValue=True)
+        return list(found["result"]["value"])
 
     def _log(self, kind: str) -> list[Any]:
         """Entries since the last time it was asked for."""

@@ -127,4 +127,4 @@ def test_what_a_cell_has_started_ends_with_it(folder: Path) -> None:
         process.send_signal(signal.SIGKILL)
     assert client.wait(30) == 3
     none_left(folder)
-    assert "the job ended as lost" in report(folder)["cells"][0]["reason"]
+    assert "the job is gone without a last word" in report(folder)["cells"][0]["reason"]

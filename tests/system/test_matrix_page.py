@@ -61,6 +61,8 @@ def test_it_fits_the_window_and_every_word_can_be_read(browser: Browser, width: 
     look(browser, width, scheme)
     assert browser.run(TOO_WIDE) <= 0
     assert browser.run(FAINT) == []
+    if scheme == ("light" if width == 1280 else "dark"):
+        assert browser.barriers() == []
     wide: Any = browser.run("const r = document.querySelector('#grid .wide'); return [r.scrollWidth, r.clientWidth]")
     assert (wide[0] > wide[1]) == (width == 390), "nine machines scroll on a telephone, within the grid"
 

@@ -64,3 +64,10 @@ def test_foreign_turns_of_phrase_stay_out_of_what_people_read(phrase: str) -> No
 def test_the_rule_sees_what_it_should() -> None:
     module = ast.parse('"""It is no list."""\ndef f():\n    """Whoever."""\n    return f"{x} is no list"\n')
     assert [text for _, text in sentences(module)] == [" is no list"]
+
+
+def test_a_module_says_first_what_it_does_and_asks_nothing() -> None:
+    """The first paragraph of its docstring is a statement."""
+    files = sorted((ROOT / "hpcaccept").rglob("*.py"))
+    first = {file: (ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "").split("\n\n")[0] for file in files}
+    assert [f"{file.relative_to(ROOT)}: {text}" for file, text in first.items() if "?" in text] == []

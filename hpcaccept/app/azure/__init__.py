@@ -1,1 +1,1 @@
-"""What does ``hpcaccept azure`` do? One module per use case."""
+"""What ``hpcaccept azure`` does, one module per use case."""

@@ -1,4 +1,4 @@
-"""How is a cluster removed, and nothing else? What carries its tag, verified by listing afterwards."""
+"""Removes a cluster and nothing else: what carries its tag, verified by listing afterwards."""
 
 from __future__ import annotations
 

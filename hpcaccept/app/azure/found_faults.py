@@ -1,4 +1,4 @@
-"""What did the last ``health`` find of a node? Kept in the cluster's folder, for a report of the node's machine to Azure."""
+"""What the last ``health`` found on each node, kept in the cluster's folder for a report of the node's machine to Azure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is one command run on all nodes at once, so that each is accounted for and a slow or dead one keeps nobody waiting?"""
+"""Runs one command on all nodes at once: each is accounted for, and a slow or dead one delays nobody."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which nodes are there now, and how are they reached? Host files and ssh configuration, renewed when VMs have changed."""
+"""The nodes that exist now and how to reach them: host files and ssh configuration, renewed when VMs have changed."""
 
 from __future__ import annotations
 

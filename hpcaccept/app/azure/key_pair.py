@@ -1,4 +1,4 @@
-"""Which key logs in to the nodes? The user's own, or one made for this cluster that never leaves this machine."""
+"""The key that logs in to the nodes: the user's own, or one made for this cluster that never leaves this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Can the cluster be had, and for how much? Asked before anything is made."""
+"""Finds out whether a cluster can be had and what it costs, before anything is made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are the nodes of a scale set healthy? What was gathered of each in, one verdict for each tool and node out.
+"""Judges the health of the nodes of a scale set: what was gathered of each in, one verdict for each tool and node out.
 
 Gathered are the files that azure/node/opt writes. Logs are judged here, by the parsers of the checks; the status file says when that was,
 and can only make it worse: nothing is PASS unless its status says so too. A node is PASS when dcgmi is, and AzNHC or healthagent is, and

@@ -1,4 +1,4 @@
-"""How do nodes log in to each other? Each makes a key pair of its own, and learns everybody's public half and host key.
+"""Lets nodes log in to each other: each makes a key pair of its own, and learns everybody's public half and host key.
 
 No private key ever leaves the node it was made on, no agent is forwarded, and no host key is taken on trust.
 """

@@ -1,4 +1,4 @@
-"""Which nodes are set up, which failed, and which are late? Nobody is waited for longer than the deadline."""
+"""Sorts nodes into set up, failed and late. Nobody is waited for longer than the deadline."""
 
 from __future__ import annotations
 

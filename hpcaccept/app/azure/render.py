@@ -1,4 +1,4 @@
-"""How does a configuration become files to review and deploy? No dependency, no request."""
+"""Turns a configuration into files to review and deploy. No dependency, no request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is a broken machine reported to Azure, once, and followed to Azure's last answer?
+"""Reports a broken machine to Azure, once, and follows the report to Azure's last answer.
 
 The report is written down before it is sent, under an identity of its own: whoever is interrupted goes on with the same report.
 """

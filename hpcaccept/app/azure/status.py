@@ -1,4 +1,4 @@
-"""What is there of hpcaccept's clusters, and how long may it stay?"""
+"""Shows which clusters of hpcaccept exist and how long each may stay."""
 
 from __future__ import annotations
 

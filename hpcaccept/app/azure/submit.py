@@ -1,4 +1,4 @@
-"""How is a suite, or an isolation, run on the nodes of a cluster? By hpcaccept over ssh, on its first node; the run then comes here.
+"""Runs a suite, or an isolation, on the nodes of a cluster: hpcaccept over ssh, on its first node; the run then comes here.
 
 The nodes must have hpcaccept, Open MPI and a folder that all of them see, each at the same path: what one lacks is told by name before anything runs.
 """

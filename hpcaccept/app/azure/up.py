@@ -1,4 +1,4 @@
-"""How does a cluster come up? Each step looks first whether it is done, so that a killed ``up`` is simply started again.
+"""Brings a cluster up. Each step looks first whether it is done, so that a killed ``up`` is simply started again.
 
 Nothing is billed before the deployment begins. From the first request on the resource group carries name and expiry, so that ``status`` finds
 it, ``down`` removes it and ``reap`` would, whatever becomes of this process.

@@ -1,4 +1,4 @@
-"""How do the baselines that come with hpcaccept come about? Each is built from one text file, the same bytes every time."""
+"""Builds the baselines that come with hpcaccept, each from one text file, the same bytes every time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Can a baseline judge: is its file whole, is it in date, does it fit today's checks, and does it fit a run?"""
+"""Checks whether a baseline can judge: whether its file is whole and in date, and whether it fits today's checks and a given run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How do limits of others become a baseline? AzNHC configurations, SuperBench files and tables in; one draft, and a list of the rest."""
+"""Turns limits of others into a baseline: AzNHC configurations, SuperBench files and tables in; one draft, and a list of the rest."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.parse.aznhc_conf import parse_aznhc_conf
 from hpcaccept.parse.limits_csv import parse_limits_csv
 from hpcaccept.parse.superbench import parse_superbench
+from hpcaccept.report.phrases import counted
 from hpcaccept.store.baseline_file import SHIPPED, file_name, read_generations, write_baseline
 from hpcaccept.units import show
 
@@ -91,7 +92,7 @@ def import_files(
         raise RunError(f"What these files say of {model} cannot be: {faults[0]}.", "Nothing was written.")
     file = write_baseline(baselines_dir, baseline)
     number = len(read_generations(file))
-    yield f"{file}: {len(entries)} limits of {model} from {len(files)} file(s), draft {number}"
+    yield f"{file}: {counted(len(entries), 'limit')} of {model} from {counted(len(files), 'file')}, draft {number}"
     yield f"  It judges as a draft. To vouch for it: hpcaccept baseline approve {model!r} --by NAME"
 
 

@@ -1,4 +1,4 @@
-"""How are results of SuperBench judged? Its results of many nodes in; limits, peers and their own past as of a run of ours, report and exit code out.
+"""Judges results of SuperBench: its results of many nodes in; limits, peers and their own past as of a run of ours, report and exit code out.
 
 What it measured as we do (host copies, nvbandwidth, nccl-tests) is judged by the baselines that there are for the device model. Its matrix
 products are CUTLASS' in shapes of its own: they are held against their peers, their past, the coarse floor and a baseline of SuperBench, where one is

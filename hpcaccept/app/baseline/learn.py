@@ -1,4 +1,4 @@
-"""How are baselines learned from runs? Alike devices together, suspects left out, what is worse than before refused."""
+"""Learns baselines from runs: alike devices together, suspects left out, what is worse than before refused."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from hpcaccept.model.baseline import Baseline, Provenance, impossible
 from hpcaccept.model.finding_code import FindingCode
 from hpcaccept.model.metric_key import check_of
 from hpcaccept.model.verdict import Outcome
+from hpcaccept.report.phrases import counted
 from hpcaccept.report.views.baselines import limits_in_words
 from hpcaccept.store.baseline_file import SHIPPED, change_file, file_name
 from hpcaccept.store.folder import find
@@ -155,7 +156,7 @@ def _keep(baselines_dir: Path, learned: Baseline, accepted: Sequence[str]) -> It
     subjects = max(entry.subjects for entry in learned.entries.values())
     runs = len(learned.provenance.runs)
     number = len(generations)
-    yield f"{file}: {len(learned.entries)} metrics of {learned.model} from {subjects} unit(s) in {runs} run(s), draft {number}"
+    yield f"{file}: {counted(len(learned.entries), 'metric')} of {learned.model} from {counted(subjects, 'unit')} in {counted(runs, 'run')}, draft {number}"
     for entry in kept[0].entries.values():
         if entry.accepted:
             yield f"  accepted {entry.key}: {entry.accepted}"

@@ -1,4 +1,4 @@
-"""How does a baseline live? Somebody vouches for it or retires it; generations are looked up by name."""
+"""The life of a baseline: a person approves it or retires it; generations are looked up by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Was a published figure measured as ours is? Only then it becomes a limit.
+"""Compares how a published figure was measured with how ours is. Only where the methods agree does the figure become a limit.
 
 What differs between programs decides by more than what differs between healthy boards: a B200 that reaches 1,745 TFLOP/s for fifty products
 holds 1,456 at its power limit, and more with operands that are all alike. So a product is judged only by what was sustained, on numbers

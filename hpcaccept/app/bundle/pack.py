@@ -192,7 +192,7 @@ def _known(judged: Judged, fault: Fault) -> None:
 def _plots(judged: Judged, mine: Sequence[Verdict], words: Callable[[str], str]) -> dict[str, str]:
     """A picture for each bad value: of its peers and of its past, once where both are asked about."""
     fleet = Fleet(judged.evidence, judged.judgement.table.subjects)
-    gallery = Gallery(judged.values, judged.judgement.table, fleet, judged.past, words)
+    gallery = Gallery(judged.values, judged.judgement.table, fleet, judged.past, words=words)
     found: dict[str, str] = {}
     drawn_already = set()
     for verdict in faults_of(mine):
@@ -367,6 +367,7 @@ def _users(judged: Judged) -> set[str]:
     names = {os.environ.get(name, "") for name in ("USER", "LOGNAME", "SUDO_USER", "SLURM_JOB_USER")}
     with contextlib.suppress(KeyError, OSError):  # a number without a name, as in many containers
         names |= {getpass.getuser(), pwd.getpwuid(os.getuid()).pw_name}
+    names |= {event.user for event in judged.evidence.events}
     return (names | {judged.evidence.plan.request.account}) - {""}
 
 

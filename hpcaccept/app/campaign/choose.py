@@ -1,4 +1,4 @@
-"""Which idle nodes are tested tonight? Those that were tested longest ago, and none that anybody could want meanwhile. Pure.
+"""Chooses the idle nodes that are tested tonight: those tested longest ago, and none that anybody could want meanwhile. Pure.
 
 The order is that of the last test, whatever came of it: a node that fails every night, and that nobody has drained, must not
 take the place of others for ever. While every test ends well this is the order of the last acceptance. So every node that

@@ -1,4 +1,4 @@
-"""How is each run of a night or a campaign submitted, found again, looked at while it waits and runs, and judged?"""
+"""Submits each run of a night or a campaign, finds it again, looks at it while it waits and runs, and judges it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does ``doctor`` do? It looks along the path from the login node to a measured number, before any time is spent on it.
+"""The use case ``doctor``: checks the path from the login node to a measured number, before any time is spent on it.
 
 First what this machine can see (``login``), then one small job that asks every node (``probing``, ``nodes``). What was seen are plain
 dataclasses; judging them is pure. One more thing to look at is one more file.
@@ -115,7 +115,9 @@ def examine(
         why = f"could not look: no job is started before this is mended: {', '.join(blocking)}"
         return Diagnosis(case, tuple(here), (Finding("nodes seen", "unknown", why),))
     patience = Patience(settings.queue_timeout_s or QUEUE_S, settings.start_timeout_s)
-    say(f"Asking {case.request.nodes} node(s) themselves; Ctrl-C ends that, too.")
+    say(
+        f"Asking {'the node itself' if case.request.nodes == 1 else f'{case.request.nodes:,} nodes themselves'}; Ctrl-C ends that, too."
+    )
     try:
         heard = probe(case, patience, _most_s(case, seen))
     except HpcacceptError as fault:

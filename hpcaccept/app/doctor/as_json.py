@@ -1,4 +1,4 @@
-"""How does a diagnosis look to programs?"""
+"""A diagnosis as JSON, for programs."""
 
 from __future__ import annotations
 

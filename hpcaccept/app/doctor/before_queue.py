@@ -1,4 +1,4 @@
-"""What is refused before the queue? What the doctor can see from this machine to be impossible: it would wait for ever, or start for nothing."""
+"""Refuses before the queue what the doctor can see from this machine to be impossible: what would wait for ever, or start for nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is about to be asked of the cluster, and is looked at against?"""
+"""The request that is about to be made of the cluster, which the doctor checks against it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which nodes can a request have, and why not the others? Pure: what the scheduler says in, nodes and sentences out."""
+"""Finds the nodes that fit a request, and says why the others do not. Pure: what the scheduler says in, nodes and sentences out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How do many nodes become few lines? Those that agree are told together, those that differ by name."""
+"""Folds many nodes into few lines: those that agree together, those that differ by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How are the nodes asked? One small job, started and entered exactly as a run would be, with a question instead of checks.
+"""Asks the nodes: one small job, started and entered exactly as a run would be, with a question instead of checks.
 
 The nodes answer through the job's output, because the runs folder is one of the things in doubt. Whatever happens, nothing of the
 job is left: neither in the queue, nor on the nodes, nor in the runs folder.

@@ -1,4 +1,4 @@
-"""What does the journal of an isolation answer? Its tests through the judge again, then the reports; may be repeated at any time."""
+"""The answer that the journal of an isolation gives: its tests through the judge again, then the reports. May be repeated at any time."""
 
 from __future__ import annotations
 

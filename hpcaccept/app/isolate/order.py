@@ -1,4 +1,4 @@
-"""How do the options of ``isolate`` become an order and a plan?"""
+"""Turns the options of ``isolate`` into an order and a plan."""
 
 from __future__ import annotations
 

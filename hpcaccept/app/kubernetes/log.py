@@ -1,4 +1,4 @@
-"""How does a run leave a pod whose disk is gone with it? As text in the pod's log, which becomes a run folder again elsewhere.
+"""Carries a run out of a pod whose disk is lost with it: as text in the pod's log, which becomes a run folder again elsewhere.
 
 What comes back is data of strangers: bounded, with a digest, unpacked file by file, and nothing outside of its own folder. A log is
 cut at 10 MiB by most clusters (``containerLogMaxSize``), so that a run has to be small; what is left out is said.

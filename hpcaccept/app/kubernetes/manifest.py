@@ -1,4 +1,4 @@
-"""What does Kubernetes need to be told, so that a test runs on whole nodes and its verdict is the exit code of a pod?
+"""Manifests for Kubernetes with which a test runs on whole nodes and its verdict is the exit code of a pod.
 
 One node is a Job. Several are an Indexed Job (https://kubernetes.io/docs/concepts/workloads/controllers/job/) with a headless
 Service: each index is one node, and fails or succeeds as its node does. Everything is a pure function of what was asked.

@@ -1,4 +1,4 @@
-"""How do the pods of one Job test their nodes together, and how does each come to exit with its own node's verdict?
+"""The pods of one Job test their nodes together, and each exits with its own node's verdict.
 
 Each pod is one node, and lets the others in by ssh (``transport.sshd``). What they tell each other stands in a folder that they
 share, on the claim that keeps the runs:

@@ -1,4 +1,4 @@
-"""What do the options of ``k8s render`` ask of the manifests, and how long may the run take?"""
+"""Turns the options of ``k8s render`` into what the manifests ask for, and into how long the run may take."""
 
 from __future__ import annotations
 

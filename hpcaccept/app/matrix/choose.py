@@ -1,4 +1,4 @@
-"""Which cells does a run try, what do they take, and what stays uncovered? Nothing is started for the answer."""
+"""Chooses the cells that a run tries, with their cost and what stays uncovered. Nothing is started for the answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What changed between two runs of a matrix? Which cells broke or mended, and which of image, driver, machine and content changed with them."""
+"""The differences between two runs of a matrix: which cells broke or mended, and which of image, driver, machine and content changed with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where does a run of a matrix keep what it knows? ``FOLDER/MATRIX/RUN/``: the file as it was, a journal, and a folder for each attempt of each cell."""
+"""The folder of a run of a matrix, ``FOLDER/MATRIX/RUN/``: the file as it was, a journal, and a folder for each attempt of each cell."""
 
 from __future__ import annotations
 

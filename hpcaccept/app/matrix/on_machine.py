@@ -1,4 +1,4 @@
-"""What does the machine of a cell do? Claim the attempt, so that no second job can run it; say what it is; enter the image; say how that ended.
+"""What the machine of a cell does: claims the attempt, so that no second job can run it; describes itself; enters the image; records how that ended.
 
 Started as ``hpcaccept matrix cell FOLDER``, by a job of the scheduler or as a process of this machine.
 """

@@ -1,4 +1,4 @@
-"""What is the machine of a cell handed? A folder with everything that its tests need, and the command that enters the image."""
+"""What the machine of a cell is handed: a folder with everything that its tests need, and the command that enters the image."""
 
 from __future__ import annotations
 

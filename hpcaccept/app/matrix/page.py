@@ -1,4 +1,4 @@
-"""How does a run of a matrix look in a browser? A grid of images and machines whose cells lead to what was tried, in a page that loads nothing."""
+"""A run of a matrix in a browser: a grid of images and machines whose cells lead to what was tried, in a page that loads nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where do the jobs of cells run? What the client needs of this machine, of a scheduler, and of whatever else comes."""
+"""Where the jobs of cells run: what the client needs of this machine, of a scheduler, and of whatever else comes."""
 
 from __future__ import annotations
 

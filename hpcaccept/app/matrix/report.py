@@ -1,4 +1,4 @@
-"""Which forms does the report of a run have, and where are they written?"""
+"""The forms of the report of a run, and where they are written."""
 
 from __future__ import annotations
 

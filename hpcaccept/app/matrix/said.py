@@ -1,4 +1,4 @@
-"""What has the machine of a cell said so far? Its own two lines, and one for each test from inside the image; all of it is text of elsewhere."""
+"""What the machine of a cell has reported so far: its own two lines, and one for each test from inside the image. All of it is foreign text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does ``matrix run`` do? Go on with the latest run, or begin a new one; fetch the content once; hand the cells to a client."""
+"""The use case ``matrix run``: goes on with the latest run, or begins a new one; fetches the content once; hands the cells to a client."""
 
 from __future__ import annotations
 

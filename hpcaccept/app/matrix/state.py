@@ -1,4 +1,4 @@
-"""Where does a run of a matrix stand? Every cell with its verdict, also those that cannot be, were not chosen, or wait."""
+"""The state of a run of a matrix: every cell with its verdict, also those that cannot be, were not chosen, or wait."""
 
 from __future__ import annotations
 

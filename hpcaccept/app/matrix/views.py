@@ -1,4 +1,4 @@
-"""How does a run of a matrix look in a terminal, as JSON, as Markdown and as JUnit XML?"""
+"""A run of a matrix in a terminal, as JSON, as Markdown and as JUnit XML."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does ``nightly`` do? Idle nodes that were tested longest ago → runs → what changed since last night → who is told.
+"""The use case ``nightly``: idle nodes that were tested longest ago → runs → what changed since last night → who is notified.
 
 ::
 

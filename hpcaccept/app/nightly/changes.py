@@ -1,4 +1,4 @@
-"""What is different from what was known before tonight? Per node, from verdict to verdict. Pure."""
+"""What differs from what was known before tonight, per node, from verdict to verdict. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which nights were missed, and which nodes were not tested for too long? Pure."""
+"""Which nights were missed, and which nodes were not tested for too long. Pure."""
 
 from __future__ import annotations
 

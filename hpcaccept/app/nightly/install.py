@@ -1,4 +1,4 @@
-"""How does the schedule get to cron or systemd, and away again, without touching anything that is not ours?"""
+"""Puts the schedule into cron or systemd, and takes it away again, without touching anything that is not ours."""
 
 from __future__ import annotations
 

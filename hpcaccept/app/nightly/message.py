@@ -1,4 +1,4 @@
-"""How is a night told, to people and to programs? From one ``NightReport``. Pure."""
+"""The report of a night for people and for programs, from one ``NightReport``. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens in one night, from the lock to the message?
+"""One night, from the lock to the message.
 
 What a crash has left is finished first; then nodes are chosen, tested and judged; then the night is told. Every step is in
 the journal before it is done (or as soon as it is), so that the next night can go on wherever this one was cut off.

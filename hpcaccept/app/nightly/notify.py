@@ -1,4 +1,4 @@
-"""Who is told of a night, and what happens when the message does not get through? Tried again a few times, then said; never silent."""
+"""Notifies people of a night. A message that does not get through is tried again a few times, then reported; it is never lost in silence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What has to stand in crontab, or in units of systemd, so that a run is started every night? Text alone: nothing is written here."""
+"""The text of crontab lines and systemd units that start a run every night. Nothing is written here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How do the nights go: the last ones, what runs, who holds the lock, what was missed? Also for programs that watch."""
+"""The state of the nights: the last ones, what runs, who holds the lock, what was missed. Also for programs that watch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What did the last ``node-check --deep`` measure, and does that still say anything? A stale result is UNKNOWN, never PASS."""
+"""What the last ``node-check --deep`` measured, and whether it still holds. A stale result is UNKNOWN, never PASS."""
 
 from __future__ import annotations
 

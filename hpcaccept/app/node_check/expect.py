@@ -1,4 +1,4 @@
-"""What is on this node now, as a file of what is expected of it? A proposal: whoever takes it over says that the node is whole."""
+"""Writes what is on this node now as a file of what is expected of it. A proposal: who adopts it states that the node is whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is every GPU there, and does its driver call each of them healthy? As the checks ``identity`` and ``health`` judge, without load."""
+"""Whether every GPU is there and its driver reports each healthy. As the checks ``identity`` and ``health`` judge, without load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are the processors, the memory and the clock of the node what they should be, and is no disk of a RAID missing? Files of the kernel, and adjtimex(2).
+"""Whether processors, memory and clock of the node are as expected and no disk of a RAID is missing. Files of the kernel, and adjtimex(2).
 
 Sources: https://man7.org/linux/man-pages/man2/adjtimex.2.html; https://raid.wiki.kernel.org/index.php/Mdstat ("[UU_]": a disk is
 missing); https://www.kernel.org/doc/Documentation/ABI/stable/sysfs-block and drivers/nvme/host/core.c (``state``: live, dead …).

@@ -1,4 +1,4 @@
-"""What did the kernel log of the hardware? As the check ``kernel_log`` judges: since the job began, and what from before still holds.
+"""What the kernel logged of the hardware, as the check ``kernel_log`` judges: since the job began, and what from before still holds.
 
 Only ``/dev/kmsg`` is read: the tools that give the same log are programs, and a gate starts none.
 """

@@ -1,4 +1,4 @@
-"""Is every expected network link up, at its rate, and free of errors since the job began? As the check ``ib_links`` judges."""
+"""Whether every expected network link is up, at its rate, and free of errors since the job began. As the check ``ib_links`` judges."""
 
 from __future__ import annotations
 

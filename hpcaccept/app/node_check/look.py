@@ -1,4 +1,4 @@
-"""What does a part of the gate give, and what does it get? Both go through a pipe as JSON."""
+"""What a part of the gate gets and gives. Both go through a pipe as JSON."""
 
 from __future__ import annotations
 

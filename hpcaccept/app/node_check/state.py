@@ -1,4 +1,4 @@
-"""What does a node remember between two looks? Small files in one folder of its own: snapshots, the result of ``--deep``, why a job was refused.
+"""What a node remembers between two looks: small files in one folder of its own, with snapshots, the result of ``--deep``, why a job was refused.
 
 A file that is damaged, foreign or of another boot is none.
 """

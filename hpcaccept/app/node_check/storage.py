@@ -1,4 +1,4 @@
-"""Is every expected file system there, does it answer, and has it room? One look for each place: a server that is gone hangs only its own.
+"""Whether every expected file system is mounted, answers, and has room. One look for each place: a server that is gone hangs only its own.
 
 Nothing is written: a read-only file system says so (``ST_RDONLY``), also after the kernel has made it so.
 """

@@ -1,4 +1,4 @@
-"""Which nodes are nobody else's, and how many of a partition may go? Pure."""
+"""Which nodes belong to nobody else, and how many of a partition may be taken out. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who took which node out of service, why, and what came of it? ``audit.jsonl``, a line before each order to Slurm and one after it."""
+"""Who took which node out of service, why, and with what result: ``audit.jsonl``, a line before each order to Slurm and one after it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Has a node shown since its repair that it is fit again? The checks that it failed, passed in k runs, with no failure since the last of them.
+"""Whether a node has shown since its repair that it is fit again: the checks that it failed, passed in k runs, with no failure since the last of them.
 
 What counts is the report of each run (``report.json``) as it was judged: a run that was not made before the mark (or before ``--since``, the
 time of the repair; both are whole seconds, and a script may test a node again in the second of its mark) and is not the one it failed, in which the node has a PASS of each of these checks, and no check of which says anything worse about the node than PASS

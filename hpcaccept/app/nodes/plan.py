@@ -1,4 +1,4 @@
-"""Which marks would be made, or taken off, and why not the others? What the dry run shows, and what ``--yes`` then does."""
+"""Plans the marks to make and to take off, with the reasons for leaving others alone. What the dry run shows is what ``--yes`` then does."""
 
 from __future__ import annotations
 

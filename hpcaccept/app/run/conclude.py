@@ -1,4 +1,4 @@
-"""How does a run folder become verdicts and reports? Collect, judge, report; each may be repeated at any time."""
+"""Turns a run folder into verdicts and reports: collect, judge, report. Each may be repeated at any time."""
 
 from __future__ import annotations
 

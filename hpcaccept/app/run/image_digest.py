@@ -1,4 +1,4 @@
-"""Which image is it really? A name may stand for two images, a digest may not: it is found before the job is submitted."""
+"""Finds the digest of an image before the job is submitted: a name may stand for two images, a digest may not."""
 
 from __future__ import annotations
 

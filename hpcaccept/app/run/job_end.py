@@ -1,4 +1,4 @@
-"""What do the job's own files say of its end? Its output, where its driver had no last word, and which node its launcher lost."""
+"""What the job's own files say of its end: its output, where its driver had no last word, and which node its launcher lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does the driver get to hold values against? An excerpt of the history and the site's baselines, in the run folder.
+"""What the driver holds values against: an excerpt of the history and the site's baselines, in the run folder.
 
 The job may run where neither can be read, and for as long as both are written to. What is left in the folder decides what is launched again,
 and nothing else (``launch.job.known``): the judgement is made here, with the history and the baselines themselves.

@@ -1,4 +1,4 @@
-"""Which runs may go? Finished ones alone, the oldest first, and never one whose job could still write."""
+"""Chooses the runs that may be deleted: finished ones alone, the oldest first, and never one whose job could still write."""
 
 from __future__ import annotations
 

@@ -65,7 +65,8 @@ def rerun_of(judged: Judged) -> Rerun:
 def _options(judged: Judged, nodes: list[str]) -> dict[str, Any]:
     plan = judged.evidence.plan
     request, suite = plan.request, plan.suite
-    named = "" if judged.evidence.shared_host else ",".join(nodes)
+    # Virtual nodes are names for parts of one machine: nobody can ask for them.
+    named = "" if any(step.virtual for step in judged.evidence.steps) else ",".join(nodes)
     found = {
         "nodes": len(nodes),
         "nodelist": named,

@@ -1,4 +1,4 @@
-"""How does an sbatch script run a plan, without submitit and without Python on the host?
+"""Lets an sbatch script run a plan without submitit and without Python on the host.
 
 Inside its job a task in the image writes the plan and leaves the command of the next step in a file; the script runs it, tells how it
 ended, and finds the next one there. What follows from a crash is decided here as in the driver. The image knows nothing of Slurm: the
@@ -22,7 +22,7 @@ from hpcaccept.config.settings import load_settings
 from hpcaccept.errors import HpcacceptError, StoreError, UsageError
 from hpcaccept.launch.job.driver import KEPT, MARGIN_S, TIME_IS_UP, WARNING_S, reckon, time_limit_s
 from hpcaccept.launch.job.environment import of_ranks
-from hpcaccept.launch.job.events import Events
+from hpcaccept.launch.job.events import Events, job_of
 from hpcaccept.launch.job.own_fault import last_words
 from hpcaccept.launch.job.preflight import opening
 from hpcaccept.launch.job.queue import StepQueue, next_step
@@ -126,7 +126,7 @@ def begin(
     except OSError as fault:
         raise folder.refused(fault) from fault
     events = Events(folder, _aloud)
-    events.say("started", nodes=nodes, job=environ.get("SLURM_JOB_ID", ""))
+    events.say("started", nodes=nodes, **job_of(environ))
     clean_up = container.load(plan.image.runtime).after_job(plan.image)
     _write_words(folder, "leave", place.everywhere(plan, nodes, clean_up) if clean_up else ())
     _leave_command(folder, events, opening(plan, nodes), told)

@@ -1,4 +1,4 @@
-"""What does ``submit`` do? Settings → suite → plan → run folder → launcher; then wait, collect, judge, report."""
+"""The use case ``submit``: settings → suite → plan → run folder → launcher; then wait, collect, judge, report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is a job awaited, so that its end is seen at once and its death soon, with or without accounting?
+"""Waits for a job so that its end is seen at once and its death soon, with or without accounting.
 
 The driver's last word in ``driver.jsonl`` is the end: it is looked for twenty times a second by opening the file (NFS shows
 a new line to whoever opens it anew). The scheduler is asked every two seconds; when it says that the job is over and

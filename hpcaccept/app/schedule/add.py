@@ -1,4 +1,4 @@
-"""How is a run recorded? The commit, the difference from it, a copy of what will run and its hashes, all on the disk before anything is started."""
+"""Records a run: the commit, the difference from it, a copy of what will run and its hashes, all on the disk before anything is started."""
 
 from __future__ import annotations
 

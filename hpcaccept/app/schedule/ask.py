@@ -1,4 +1,4 @@
-"""Which questions does ``init`` ask? All of them where there is no run.toml; afterwards only those whose answer has changed."""
+"""The questions of ``init``: all of them where there is no run.toml; afterwards only those whose answer has changed."""
 
 from __future__ import annotations
 

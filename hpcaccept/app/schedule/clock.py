@@ -1,4 +1,4 @@
-"""Which time is it, by clocks that people set and by one that nobody sets?"""
+"""Time by clocks that people set and by one that nobody sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does git say of a working tree? Asked so that nothing is written there and no program of its configuration is started."""
+"""Reads a git working tree without writing anything there and without starting a program of its configuration."""
 
 from __future__ import annotations
 

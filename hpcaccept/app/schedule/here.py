@@ -1,4 +1,4 @@
-"""How does a run run on this machine? As a process of a session of its own, which outlives the timer and is found again by it."""
+"""Runs a run on this machine: a process in a session of its own, which outlives the timer and is found again by it."""
 
 from __future__ import annotations
 

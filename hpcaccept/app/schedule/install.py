@@ -1,4 +1,4 @@
-"""How is a timer made that calls ``run-once`` every minute, without touching anything that is not ours?
+"""Makes a timer that calls ``run-once`` every minute, without touching anything that is not ours.
 
 A line of the user's crontab, or a timer of systemd's manager of the user; text here, written as those of ``nightly`` are.
 """

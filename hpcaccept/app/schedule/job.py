@@ -1,4 +1,4 @@
-"""What does a place have to do for a run: start it, look at it, end it, bring its results, let go of what it holds?
+"""What a place does for a run: start it, look at it, end it, bring its results, release what it holds.
 
 Each of these may be called again after this process was killed in the middle of it, and then goes on.
 """

@@ -1,4 +1,4 @@
-"""How is a rented machine reached? By a key of ours, at a host key that we made and gave it: nobody else can answer in its place.
+"""Reaches a rented machine by a key of ours, at a host key that we made and gave it: nobody else can answer in its place.
 
 What it is started with is an ``sshd`` at the one port that is mapped, and nothing of ours. Whoever owns the machine can read all that is sent there.
 """

@@ -1,4 +1,4 @@
-"""Which offer is rented, and at which price at most?  Pure: offers in, the choice and the reason out."""
+"""Chooses the offer to rent and the highest price for it. Pure: offers in, the choice and the reason out."""
 
 from __future__ import annotations
 

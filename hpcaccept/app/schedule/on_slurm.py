@@ -1,4 +1,4 @@
-"""How does a run run on Slurm? As one job, which Slurm itself begins at its time; a pause is a hold, or a requeue into the held state.
+"""Runs a run on Slurm as one job, which Slurm itself starts at its time; a pause is a hold, or a requeue into the held state.
 
 The job is found by its name, which no other run and no other attempt has: whoever was killed while sbatch answered finds it again. Should two
 of them have been submitted, the start-up script lets one of them start the command.

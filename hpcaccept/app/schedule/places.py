@@ -1,4 +1,4 @@
-"""Which places are there?"""
+"""The places where scheduled runs can run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is ``run.toml`` read and written? Strictly: a key that nobody knows, or a value that cannot be, names its place."""
+"""Reads and writes ``run.toml``, strictly: an unknown key or an impossible value is reported with its place."""
 
 from __future__ import annotations
 

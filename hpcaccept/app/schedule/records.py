@@ -1,4 +1,4 @@
-"""Where is what is known of each run? In ``.hpcaccept/runs/RUN`` of the working tree, one folder a run.
+"""The records of scheduled runs: ``.hpcaccept/runs/RUN`` of the working tree, one folder a run.
 
 ``journal.jsonl``: what was done, a synced line each; ``run.toml``, ``changes.diff``, ``untracked.txt``, ``manifest.txt``: what was recorded;
 ``start.sh``: made of it; ``work``: the copy that runs; ``log``: what the command prints; ``progress.json``: what the rules go by.

@@ -1,4 +1,4 @@
-"""How does a run run on a rented machine? Rented under a price cap, reached at a host key that we made, destroyed when its results are here.
+"""Runs a run on a rented machine: rented under a price cap, reached at a host key that we made, destroyed when its results are here.
 
 The run's name is in the label of whatever it rents. Whoever is killed at any moment finds it by that again: what a lost answer made, too.
 No second machine is rented while the first has not been seen to be gone.

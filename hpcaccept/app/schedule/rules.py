@@ -1,4 +1,4 @@
-"""Does a rule stop the run? Pure: what was seen and the time come in, the rule and its evidence go out."""
+"""Decides whether a rule stops the run. Pure: what was seen and the time come in, the rule and its evidence go out."""
 
 from __future__ import annotations
 

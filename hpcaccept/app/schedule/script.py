@@ -1,4 +1,4 @@
-"""What does the start-up script say? One bash script for every place: it starts the command once for each key, and keeps what became of it.
+"""The start-up script: one bash script for every place that starts the command once for each key, and keeps what became of it.
 
 ``begun.KEY.N`` is made by whoever starts first; a second start of the same key sees it and ends, so that a timer that was killed between a
 start and its note of it may start again. ``ended.KEY.N`` has the exit status. N counts what Slurm has requeued.

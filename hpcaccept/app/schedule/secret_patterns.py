@@ -1,4 +1,4 @@
-"""Which files must not leave this machine because they hold a secret? By name, or by what stands in them."""
+"""Finds files that must not leave this machine because they hold a secret, by name or by content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What exactly will run? A copy of the working tree as it is now, with the commit, the difference from it, and the hash of each file.
+"""What exactly will run: a copy of the working tree as it is now, with the commit, the difference from it, and the hash of each file.
 
 The copy is what runs, here, on Slurm and on a rented machine: what is edited between ``add`` and the start changes nothing.
 """

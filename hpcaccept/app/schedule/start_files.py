@@ -1,4 +1,4 @@
-"""What have the start-up scripts of a run left beside it: who began, and with which status it ended?"""
+"""What the start-up scripts of a run left beside it: which began, and with which status each ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is to be done now? Every run is taken as far as it can go; whoever is killed in the middle is followed by somebody who goes on.
+"""The work of the timer: takes every run as far as it can go. If it is killed in the middle, the next one goes on.
 
 Each step writes down what it is about to do, does it, and writes down what came of it. The table in docs/explanation/reliability.md has each of
 them, with what happens when the timer is killed before or after it.

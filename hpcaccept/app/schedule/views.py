@@ -1,4 +1,4 @@
-"""What do people see of runs? Lines for ``status`` and ``next``, plain values for programs."""
+"""Runs as people see them: lines for ``status`` and ``next``, plain values for programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What do the files of a run say since somebody looked last: its metric, its GPUs? Each byte is read once."""
+"""What is new in the files of a run since the last look: its metric, its GPUs. Each byte is read once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which instant does ``--at`` mean? A time that the clocks skip, or show twice, is refused with the two that could be meant."""
+"""The instant that ``--at`` means. A time that the clocks skip, or show twice, is refused with the two that could be meant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How do client and tester know each other? From one secret of the client, of which the machine is given only what it needs.
+"""Client and tester know each other by one secret of the client, of which the machine is given only what it needs.
 
 The client makes 32 bytes for one rental. Two keys follow from them:
 

@@ -1,4 +1,4 @@
-"""Judge a transcript again, without an account and without the machine: does what it says follow from what it shows?"""
+"""Judges a transcript again, without an account and without the machine: whether what it states follows from what it shows."""
 
 from __future__ import annotations
 

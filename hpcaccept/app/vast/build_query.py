@@ -1,4 +1,4 @@
-"""How is a query built by answering questions? With questionary in a terminal where it is installed, by plain lines everywhere else."""
+"""Builds a query by asking questions: with questionary in a terminal where it is installed, by plain lines everywhere else."""
 
 from __future__ import annotations
 

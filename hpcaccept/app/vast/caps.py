@@ -1,4 +1,4 @@
-"""How is it made sure that a run spends no more money and no more hours than it was given?
+"""Caps: a run spends no more money and no more hours than it was given.
 
 Before a rental its highest possible cost is set aside; what is not spent comes back. What was spent is the larger of this side's clock times the
 agreed price and of the account's own charges.

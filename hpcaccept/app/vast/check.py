@@ -1,4 +1,4 @@
-"""Does a machine's listing meet the requirements, and do its claims agree with what its renters measured?"""
+"""Checks a machine's listing against the requirements, and its claims against what its renters measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does hpcaccept get into an image that does not have it? Its own files are sent there, and only they are taken.
+"""Brings hpcaccept into an image that does not have it: its own files are sent there, and only they are accepted.
 
 The start command opens the tester's port, in the clear, for one file: the one whose SHA-256 stands in the command itself, which travels to the marketplace
 over TLS. Whoever is on the way can read what is published anyway, or cut it off; what was changed is thrown away. Then the packages that hpcaccept needs

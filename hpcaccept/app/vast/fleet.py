@@ -1,4 +1,4 @@
-"""What do all rentals of a run share? One look at the account for all of them, the money, the journal and the word that it is over.
+"""What all rentals of a run share: one look at the account, the money, the journal and the signal to stop.
 
 The account is listed once every few seconds for all rentals together: twenty that asked for themselves would be throttled.
 """

@@ -1,4 +1,4 @@
-"""Who destroys what a client has rented when the client itself is killed? A second process that reads a pipe of the first.
+"""Destroys what a client has rented when the client itself is killed: a second process that reads a pipe of the first.
 
 Nothing tells a killed process that it is killed. Its pipe ends, though: the guard then removes whatever carries the run's label, looks again for a while,
 because a request that was under way may still make an instance, and ends. It gets the key by that pipe, and nothing else of it.

@@ -1,4 +1,4 @@
-"""What has a run of ``verify`` done so far? A line for each step, on the disk before the request that spends.
+"""The journal of a run of ``verify``: a line for each step, on the disk before the request that spends.
 
 ``journal.jsonl``, in the form of ``store.entry_journal``. From its lines alone a killed run is resumed, its logs are written, and what it left
 behind is found.

@@ -1,4 +1,4 @@
-"""How do all machines of a run look in a browser? One page that carries everything and loads nothing, in the style of the acceptance report."""
+"""All machines of a run in a browser: one page that carries everything and loads nothing, in the style of the acceptance report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How do rentals end for certain? Each is destroyed and then looked for in the account's whole list; only what is missing there is gone.
+"""Ends rentals for certain: each is destroyed and then looked for in the account's whole list; only what is missing there is gone.
 
 A 404 to a destruction may mean that the key is bad, and an empty page that the answer was cut: neither is believed. What has not a label of
 hpcaccept is never asked to end.

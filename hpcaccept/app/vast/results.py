@@ -1,4 +1,4 @@
-"""What became of the machines of a run? Everything here follows from its journal, at any time, whoever died meanwhile.
+"""What became of the machines of a run. Everything here follows from its journal, at any time, whoever died meanwhile.
 
 ::
 

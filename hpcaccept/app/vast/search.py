@@ -1,4 +1,4 @@
-"""What do offers look like in a terminal, and as JSON?"""
+"""Offers in a terminal, and as JSON."""
 
 from __future__ import annotations
 

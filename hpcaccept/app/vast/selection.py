@@ -1,4 +1,4 @@
-"""Which machines are rented, with which image, and what can each cost at most? All of it before anything is spent."""
+"""Selects the machines to rent, with image and highest cost of each. All of it before anything is spent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does the suite's report of a rented machine come to? Its PASS is a claim; its FAIL is believed: nobody accuses himself falsely.
+"""What the suite's report of a rented machine is worth: its PASS is a claim; its FAIL is believed, since nobody accuses himself falsely.
 
 What nobody judged verifies no machine: a rate without a limit, floor, peer or baseline leaves it open, and so does a check of the suite that is not in
 the report as PASS, whatever the report itself concludes.

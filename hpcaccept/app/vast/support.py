@@ -1,4 +1,4 @@
-"""What of a run may leave the site? Its journal, results and logs in one archive, redacted; no key is in any of them to begin with."""
+"""What of a run may leave the site: its journal, results and logs in one archive, redacted; no key is in any of them to begin with."""
 
 from __future__ import annotations
 

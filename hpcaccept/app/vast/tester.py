@@ -1,4 +1,4 @@
-"""What does ``verify`` ask of the tester that runs on a rented machine? A secret made for this rental, a start command, and one conversation.
+"""What ``verify`` asks of the tester on a rented machine: a secret made for this rental, a start command, and one conversation.
 
 Everything else (challenge, commitment, openings, transcript; the tests) belongs to whoever implements this. What comes from the machine is a claim.
 """

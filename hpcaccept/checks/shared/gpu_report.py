@@ -1,4 +1,4 @@
-"""What do two looks at a GPU, and what was seen in between, say of it? Numbers for the context of a check.
+"""Turns two looks at a GPU, and what was seen in between, into numbers for the context of a check.
 
 What cannot be had is told for each metric by itself; what makes the whole measurement worthless is a sentence in the list
 that ``events`` and ``others`` give.

@@ -1,4 +1,4 @@
-"""What is open on one GPU between ``begin`` and ``measure``, and what was known of it when the run began? No check itself.
+"""What is open on one GPU between ``begin`` and ``measure``, and what was known of it when the run began. Not a check itself.
 
 One crash costs a run a step, and the checks that remain begin again in the next one. Counters that rose in the lost step
 would then be taken for the state of before: so the first look of the first step stays in the run folder, and later steps

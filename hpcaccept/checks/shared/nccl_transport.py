@@ -1,4 +1,4 @@
-"""Over what do the ranks talk, and is it what was to be expected? Shared by the checks of collectives; no check itself.
+"""Finds the transport over which the ranks talk, and compares it with the expected one. Shared by the checks of collectives; not a check itself.
 
 RDMA that is there and not used costs a factor of 100 and is no error to NCCL: it logs a line and goes on over TCP
 (NVIDIA/aicr#2683: about 3 instead of 489 GB/s). So the log of every rank is read, and what was chosen is compared with what

@@ -1,4 +1,4 @@
-"""Under what conditions did a run measure, beside what each device says? What a baseline was learned under, its numbers need again.
+"""The conditions of a run beside what each device reports. What a baseline was learned under, its numbers need again.
 
 A CPU rank has the cores and the binding that its launcher gave it, and a collective is as fast as what carries it.
 """

@@ -1,4 +1,4 @@
-"""Would a new baseline call a slow decline normal? It is held against the oldest one that somebody has vouched for.
+"""Notices a baseline that would call a slow decline normal: it is held against the oldest one that a person has approved.
 
 Compared with the last one only, a fleet that loses half a percent each month would be learned as normal each month. So every
 new centre is compared with the oldest approved generation of the same conditions, and a loss of more than half of that one's floor (at least

@@ -1,4 +1,4 @@
-"""What does a run teach? Baseline entries from the subjects that are not suspect.
+"""What a run teaches: baseline entries from the subjects that are not suspect.
 
 Each subject speaks once, by the median of its runs. An entry keeps the median of the subjects and the law by which a further healthy one differs
 from it (``judge.statistics.learned_rule``). The failing limit follows from the law and from how many values a run holds against such limits

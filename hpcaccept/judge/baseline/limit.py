@@ -1,4 +1,4 @@
-"""Where does the limit of a baseline lie in this run? Exact ones where they are, learned ones as far out as so many values ask for.
+"""Where the limit of a baseline lies in this run: exact ones where they are, learned ones as far out as so many values ask for.
 
 A limit that somebody has stated (a suite, a maker, a file of another tool) holds as it is. A learned one states a rate: that a healthy run misses
 any of them. The more values a run holds against learned limits, the further out each of them lies.

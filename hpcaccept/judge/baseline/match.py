@@ -1,4 +1,4 @@
-"""Which entry of a baseline may judge a number, what must be said beside it, and if none may, why not?
+"""Which entry of a baseline may judge a number, with what must be stated beside it, and if none may, why not.
 
 The rule (docs/how-to/baselines.md):
 

@@ -1,4 +1,4 @@
-"""Whose fault is it? Outcomes of group tests in, a posterior and the next round out: pure, numpy only.
+"""Finds whose fault it is: outcomes of group tests in, a posterior and the next round out. Pure, numpy only.
 
     belief = believe(nodes, settings, topology)
     while not isinstance(planned := next_round(belief, budget, rng), Stop):

@@ -1,4 +1,4 @@
-"""Which division of the good nodes tells the candidates of the fabric apart?"""
+"""Finds the division of the good nodes that tells the candidates of the fabric apart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""On which tests does a suspicion rest, and what else could explain them?"""
+"""The tests on which a suspicion rests, and what else could explain them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What do the tests say about links, leaves and sizes?
+"""What the tests say about links, leaves and sizes.
 
 At most one of them is bad at a time (one that is blamed becomes known, and another may be looked for). A fault of the fabric shows in a test when
 both ends, or enough nodes, are in it; it then hides what the nodes would have shown. How much better it explains all tests than nodes alone

@@ -1,4 +1,4 @@
-"""How probable is it that each node is bad, with the fabric as another explanation?"""
+"""The probability that each node is bad, with the fabric as another explanation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""In how many further rounds should suspects be told apart?
+"""The number of further rounds in which suspects should be told apart.
 
 A suspect among 2^B that is to be found in R rounds needs 2^(B/R) − 1 groups in each: more rounds take fewer tests. A round costs something too (its start,
 and the nodes that wait), so that few suspects are searched in few rounds, and many with little waste.

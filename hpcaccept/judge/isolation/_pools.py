@@ -1,4 +1,4 @@
-"""Which suspects are tested together? Groups chosen one by one, each for what it says beside the others of its round."""
+"""Chooses the suspects that are tested together: groups one by one, each for what it says beside the others of its round."""
 
 from __future__ import annotations
 

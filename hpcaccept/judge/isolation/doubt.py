@@ -1,4 +1,4 @@
-"""How sure is the answer?"""
+"""How sure the answer is."""
 
 from __future__ import annotations
 

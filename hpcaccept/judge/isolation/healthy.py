@@ -1,4 +1,4 @@
-"""What would a healthy group have reached? Values of a round as relative slow-downs.
+"""What a healthy group would have reached: values of a round as relative slow-downs.
 
 Most groups of a round are healthy, so that the most frequent value of groups of like size is that of a healthy one: the mode, and not the median, which bad
 groups pull to their side. Fewer than three groups of a size cannot say; they are held against earlier rounds.

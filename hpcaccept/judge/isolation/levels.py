@@ -1,4 +1,4 @@
-"""How bad may a node be? A few levels: good, slower by a few sizes, failing.
+"""How bad a node may be, in a few levels: good, slower by a few sizes, failing.
 
 Pass or fail alone knows one level beside good. Values know a geometric row of slow-downs, each of which stands for its neighbourhood, and failing.
 A group is as bad as the worst of its members.

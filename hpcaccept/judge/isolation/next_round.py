@@ -1,4 +1,4 @@
-"""Which groups say most, next?
+"""Chooses the groups that say most in the next round.
 
 Suspects that hang together are halved or thirded, so that each answer is as open as the budget likes it: an even chance says most per test, a small one
 most per round. A suspect that stands alone gets a partner that is believed to be good and that it has not met. What was cleared is tested together in the end.

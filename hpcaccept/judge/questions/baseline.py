@@ -1,4 +1,4 @@
-"""Is a subject slower than what its device model is known to reach?"""
+"""Judges whether a subject is slower than what its device model is known to reach."""
 
 from __future__ import annotations
 

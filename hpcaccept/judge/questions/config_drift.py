@@ -1,4 +1,4 @@
-"""Do nodes differ in what should be the same (driver, kernel, torch …)? The majority is right until shown otherwise."""
+"""Finds nodes that differ in what should be the same (driver, kernel, torch …). The majority is right until shown otherwise."""
 
 from __future__ import annotations
 

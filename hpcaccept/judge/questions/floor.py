@@ -1,4 +1,4 @@
-"""Is a subject a wreck? A coarse floor, a share of the physical peak, stands under every rate whose peak is known.
+"""Finds wrecks: a coarse floor, a share of the physical peak, stands under every rate whose peak is known.
 
 It needs no peers, no baseline and no past, and finds what runs at a hundredth of what the part can do. What is merely slow it
 does not find: that is what the other questions are for.

@@ -1,4 +1,4 @@
-"""Is a subject slower than it used to be? Its own past runs are the best peers it has, where they were measured with the same.
+"""Judges whether a subject is slower than it used to be. Its own past runs are the best peers it has, where they were measured with the same.
 
 The rules are ``judge.statistics.history_rule`` and ``trend_rule``. A sudden loss is a FAIL when it was seen twice: in another launch of this
 run (where its peers, too, had made it a suspect) or in the run before; seen once it is a WARN. A slow decline is a WARN, and so is a subject that failed again

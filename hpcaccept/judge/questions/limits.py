@@ -1,4 +1,4 @@
-"""Does a value meet the limits that need no comparison: built-in ones, those of the request, those of the suite?"""
+"""Judges values by the limits that need no comparison: built-in ones, those of the request, those of the suite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was asked for and is not there? A node that never reported is in the report, by name, and so is a number that is missing."""
+"""What was requested and is not there. A node that never reported is in the report, by name, and so is a number that is missing."""
 
 from __future__ import annotations
 
@@ -208,7 +208,8 @@ def _missing(evidence: Evidence, node: str, check: str, lost: int, asked: int, r
     else:
         outcome, reason, remedy, code = Outcome.ERROR, *_why_silent(evidence)
     who = f"{lost} of {asked} ranks" if asked > 1 else "the node"
-    reason = f"{who} never reported: {reason}"
+    # What was lost has reported before: its earlier checks are judged.
+    reason = f"{who} left no result: {reason}" if here or death else f"{who} never reported: {reason}"
     return Verdict(Subject(node), check, outcome, reason, remedy=remedy, required=required, code=code)
 
 
@@ -221,7 +222,7 @@ def _why_silent(evidence: Evidence) -> tuple[str, str, FindingCode]:
         return last.detail, last.remedy, FindingCode.JOB_ENDED_EARLY
     if evidence.job:
         code = _ENDED.get(evidence.job.state, FindingCode.JOB_FAILED)
-        return f"the job ended as {evidence.job.state} ({evidence.job.detail})", evidence.job.remedy, code
+        return evidence.job.sentence, evidence.job.remedy, code
     if last:
         return "no rank of it left a record", "", FindingCode.NODE_SILENT
     return "the job has not ended yet", "", FindingCode.JOB_GOES_ON

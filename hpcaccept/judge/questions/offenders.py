@@ -1,4 +1,4 @@
-"""Who failed again and again, whatever it does today? Only FAILs count that another launch, another run or an exact limit confirmed.
+"""Subjects that failed again and again, whatever they do today. Only FAILs count that another launch, another run or an exact limit confirmed.
 
 What is in doubt (WARN), could not be judged, or was said of a run that somebody ended, is no failure (``app.history`` keeps it apart).
 """

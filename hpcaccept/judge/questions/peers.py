@@ -1,4 +1,4 @@
-"""Is a subject slower than its peers in this run?
+"""Judges whether a subject is slower than its peers in this run.
 
 The rule is ``judge.statistics.peer_rule``: a subject is blamed when it is slower by more than the *floor* of its metric **and** by more
 than ``z`` robust widths of its like subjects, where ``z`` follows from the number of comparisons and the stated false-alarm rate.

@@ -1,4 +1,4 @@
-"""What do all comparisons of a run with the peers say together? How wide its units are, and whether their noise is normal.
+"""What all comparisons of a run with the peers say together: how wide its units are, and whether their noise is normal.
 
 Few like units tell little about how much healthy ones differ; the comparisons of a run are thirty, and each tells a little more
 (``judge.statistics.run_width``, ``judge.statistics.run_tail``).

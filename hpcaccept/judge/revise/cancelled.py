@@ -1,4 +1,4 @@
-"""Whom does a run blame that somebody ended? Who was shown to be wrong; nobody for being slow.
+"""Whom a cancelled run blames: who was shown to be wrong; nobody for being slow.
 
 A wrong result, a GPU that is not there, an error that was counted is what it is however the run ended: such a FAIL stays (DESIGN, rules 4
 and 5: a FAIL anywhere is NOT ACCEPTED). A speed can be cleared or confirmed by another launch, or by what the others would have reached,

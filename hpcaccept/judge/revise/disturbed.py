@@ -1,4 +1,4 @@
-"""Was a slow subject slow by itself? What somebody else was using cannot be blamed for its speed; wrong results still can.
+"""Whether a slow subject was slow by itself. What somebody else was using cannot be blamed for its speed; wrong results still can.
 
 Records say so with facts:
 

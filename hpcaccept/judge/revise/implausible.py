@@ -1,4 +1,4 @@
-"""Can it be true? A rate above what the part can do is a fault of the measurement, whatever limit it meets."""
+"""Rejects what cannot be true: a rate above what the part can do is a fault of the measurement, whatever limit it meets."""
 
 from __future__ import annotations
 

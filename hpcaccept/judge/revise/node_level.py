@@ -1,4 +1,4 @@
-"""Is it the GPU or the node that is slow? The neighbours on the node explain what the fleet has judged."""
+"""Decides whether the GPU or the node is slow. The neighbours on the node explain what the fleet has judged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Has anything judged it? What no question has answered is owed an answer: it is never part of an acceptance.
+"""What nothing has judged. What no question has answered is owed an answer: it is never part of an acceptance.
 
 Each question by itself may have nothing to say: too few peers, no baseline, no past. Their sum may not:
 

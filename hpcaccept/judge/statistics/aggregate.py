@@ -1,4 +1,4 @@
-"""How do the repeats of one subject become one number, and how suspect is its spread?"""
+"""Turns the repeats of one subject into one number, and marks a suspect spread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which subjects may be compared, and which share a node? Looked up once for a run; afterwards they are numbers."""
+"""Which subjects may be compared, and which share a node. Looked up once for a run; afterwards they are numbers."""
 
 from __future__ import annotations
 

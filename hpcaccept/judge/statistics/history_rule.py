@@ -1,4 +1,4 @@
-"""Is a subject slower than it used to be, suddenly? Its own past runs are the best peers it has: numbers only.
+"""The rule for a sudden slowdown against a subject's own past runs, the best peers it has: numbers only.
 
 How much a subject varies from run to run is ``judge.statistics.run_noise``. How far out chance alone goes is asked of each number of
 **sightings**: a subject that is low today, and was so in the k − 1 runs before, is blamed where all like subjects together would be that

@@ -1,4 +1,4 @@
-"""How far from what was learned may a healthy unit lie? Numbers of learned units in, the law of a further one out.
+"""How far from what was learned a healthy unit may lie. Numbers of learned units in, the law of a further one out.
 
 A limit that is learned from *n* units and holds *m* values must be missed by a healthy one of them with a chance that was stated before
 *m* was known. So what is kept of the units is a law, and the limit follows from it and from the number of values of the run that is judged.

@@ -1,4 +1,4 @@
-"""When is a subject too slow among its like? Numbers in, numbers out: centre, loss and cut of each subject of one comparison.
+"""When a subject is too slow among its like. Numbers in, numbers out: centre, loss and cut of each subject of one comparison.
 
 A subject is blamed when its loss is beyond the *floor* of its metric **and** beyond the *cut*, which follows from the chance
 that one healthy subject may be blamed by:

@@ -1,4 +1,4 @@
-"""Which share of the stated false-alarm rate of a run has each question? The only place that says it.
+"""The share that each question has of the stated false-alarm rate of a run. The only place that says it.
 
 A suite states the chance that a run in which all is well blames anybody (``PeerRule.false_alarm_rate``). Each question sets its cut for a share of
 that, which its own comparisons divide among them. The shares add up to 1.75, not to 1: the peers keep all of it, because whom they suspect in

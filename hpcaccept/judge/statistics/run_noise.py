@@ -1,4 +1,4 @@
-"""How much does a subject vary from run to run? Its own runs and those of all like subjects put together: numbers only.
+"""How much a subject varies from run to run: its own runs and those of all like subjects put together. Numbers only.
 
 A subject repeats itself far better than it agrees with its like, but five runs tell its width badly. So the widths of all like
 subjects are put together: each subject's own width and the typical one, weighted by how much the subjects differ in width (the

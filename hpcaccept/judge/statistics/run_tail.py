@@ -1,4 +1,4 @@
-"""Is normal noise the noise of this run's units? Read off all of its comparisons together: numbers in, weights and a cut out.
+"""Whether the noise of this run's units is normal. Read off all of its comparisons together: numbers in, weights and a cut out.
 
 A cut for normal noise blames somebody in every run of a fleet whose units differ by a t of 3 degrees of freedom, or whose slow side is
 long (a fleet that nobody sorted). One comparison of eight units cannot tell; thirty together can. Each kind of noise has a chance beforehand

@@ -1,4 +1,4 @@
-"""Are the units of this run as alike as those of its classes? How much wider, told by all of its comparisons together: numbers only.
+"""Whether the units of this run are as alike as those of its classes: how much wider, by all of its comparisons together. Numbers only.
 
 Few like units know their own width badly, and what is known of their class (a quarter of the floor) may be wrong for a fleet: air-cooled
 cards differ twice as much. One comparison of three units cannot say so; thirty can. So the widths of all *other* comparisons of a run, each

@@ -1,4 +1,4 @@
-"""What could a question see? Its stated false-alarm rate, and for each kind of metric the losses that it would have found.
+"""What a question could see: its stated false-alarm rate, and for each kind of metric the losses that it would have found.
 
 A unit is blamed where its value lies beyond the cut, and its value has a width of its own. So a loss as large as the cut is found half of
 the time, whatever the width is; one is found 19 times of 20 that brings the middle of its values 1.645 widths (the 95 % quantile of the

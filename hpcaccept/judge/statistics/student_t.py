@@ -1,4 +1,4 @@
-"""How far out lies a rare value? Tail of Student's t, for widths that are only known from a few subjects.
+"""How far out a rare value lies: the tail of Student's t, for widths that are only known from a few subjects.
 
 Written out because scipy.stats costs every report 0.9 s to import. Formula: NIST Digital Library of Mathematical Functions,
 8.17 (incomplete beta function, its continued fraction), https://dlmf.nist.gov/8.17.

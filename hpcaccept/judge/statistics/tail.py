@@ -1,4 +1,4 @@
-"""Do healthy values have heavy tails? Likelihoods of Student's t against the normal distribution, of values in robust widths.
+"""Whether healthy values have heavy tails: likelihoods of Student's t against the normal distribution, of values in robust widths.
 
 Density of a t of ν degrees of freedom and scale 1: Γ((ν + 1)/2) / (Γ(ν/2) √(νπ)) · (1 + x²/ν)^(−(ν + 1)/2) (NIST/SEMATECH e-Handbook of Statistical
 Methods, 1.3.6.6.4, https://www.itl.nist.gov/div898/handbook/eda/section3/eda3664.htm). Widths are those of ``peer_rule.robust``, which finds more

@@ -1,4 +1,4 @@
-"""What became of a subject over its runs: a step that stayed, a slow decline, or nothing? Numbers only.
+"""What became of a subject over its runs: a step that stayed, a slow decline, or nothing. Numbers only.
 
 A decline is the **slope** of a subject's values, each held to three widths about its middle so that no single run can raise the alarm. Of
 a healthy subject it is normal, whatever the tails of its noise: a sum of some twenty bounded numbers. Its variance is that of the

@@ -1,4 +1,4 @@
-"""Are like subjects two groups? A third of a fleet that is slow widens the width that should find it; a gap between two groups stays.
+"""Whether like subjects are two groups. A third of a fleet that is slow widens the width that should find it; a gap between two groups stays.
 
 The best split of the sorted values into two (the smallest sum of squares within both, as of k-means with k = 2) counts when each side has a
 tenth of the subjects and at least two, and their means are further apart than the floor of the metric and than ``_WIDTHS`` pooled

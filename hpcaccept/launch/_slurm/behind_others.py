@@ -1,4 +1,4 @@
-"""How does a job stand in nobody's way, and how is it found again when whoever submitted it was killed?"""
+"""Keeps a job behind everybody else's, and finds it again when the process that submitted it was killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does Slurm say of its nodes now, and of what it means to do with them?"""
+"""What Slurm says of its nodes now, and of what it means to do with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does the doctor's question become a Slurm job of its own?"""
+"""Turns the doctor's question into a Slurm job of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why did a job end from outside? Which node failed, and who cancelled it: what its state alone does not say."""
+"""Why a job ended from outside: which node failed, and who cancelled it, which its state alone does not say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What would Slurm have taken? Asked once it has refused a job: its own words name what is wrong, and not what there is."""
+"""What Slurm would have accepted. Asked once it has refused a job: its own words name what is wrong, and not what there is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is a job handed to sbatch, whatever shell this is typed in, and what does sbatch answer?"""
+"""Hands a job to sbatch, whatever shell this is typed in, and reads what sbatch answers."""
 
 from __future__ import annotations
 

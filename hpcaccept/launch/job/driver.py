@@ -1,4 +1,4 @@
-"""What does one job do? Its driver, on the first node: it starts steps, keeps their deadlines, and says what happened.
+"""The driver of one job, on the first node: it starts steps, keeps their deadlines, and records what happened.
 
 Started as ``python -m hpcaccept.launch.job.driver RUN_FOLDER`` with the host's Python: no torch, no MPI.
 """
@@ -20,7 +20,7 @@ from hpcaccept import container, launch
 from hpcaccept.bounded import end_of
 from hpcaccept.errors import HpcacceptError
 from hpcaccept.launch.job.environment import of_ranks, on_nodes
-from hpcaccept.launch.job.events import Events
+from hpcaccept.launch.job.events import Events, job_of
 from hpcaccept.launch.job.failure import Loss, RankLogs, loss_of, misfit_of, narrowed, seen_to_die
 from hpcaccept.launch.job.own_fault import last_words
 from hpcaccept.launch.job.preflight import entry_of, opening, reckon_entry
@@ -165,7 +165,7 @@ def _drive(folder: RunFolder, events: Events) -> tuple[str, str]:
     launcher = launch.load(plan.launcher)
     stop = _Stop(launcher, plan.request.time_s)
     nodes = launcher.nodes(plan, os.environ)
-    events.say("started", nodes=nodes, job=os.environ.get("SLURM_JOB_ID", ""))
+    events.say("started", nodes=nodes, **job_of(os.environ))
     order = read_order(folder)
     try:
         if order is None or order.after_suite:

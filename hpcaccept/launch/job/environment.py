@@ -1,4 +1,4 @@
-"""What do the processes of a job see of the shell in which it was submitted? Everything but secrets, and what the launcher changes."""
+"""What the processes of a job see of the shell in which it was submitted: everything but secrets, and what the launcher changes."""
 
 from __future__ import annotations
 

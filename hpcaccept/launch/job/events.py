@@ -1,7 +1,9 @@
-"""How does the driver say what happens to the job, even on a full disk?"""
+"""Records what happens to the job, even on a full disk."""
 
 from __future__ import annotations
 
+import os
+import pwd
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +12,22 @@ from hpcaccept.model.event import Event, Kind
 from hpcaccept.store.journal import Journal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from hpcaccept.store.folder import RunFolder
+
+
+def job_of(environ: Mapping[str, str]) -> dict[str, str]:
+    """``job``, ``user`` and ``cluster`` of ``started``, as the environment of the job states them."""
+    try:
+        login = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a number without a name, as in many containers
+        login = ""
+    return {
+        "job": environ.get("SLURM_JOB_ID", ""),
+        "user": environ.get("SLURM_JOB_USER", login),
+        "cluster": environ.get("SLURM_CLUSTER_NAME", ""),
+    }
 
 
 class Events:

@@ -1,4 +1,4 @@
-"""What does a step that has ended leave to do? Pure: journals and the launcher's words in, deaths and next steps out.
+"""What a step that has ended leaves to do. Pure: journals and the launcher's words in, deaths and next steps out.
 
 One crash costs one check. The ranks that died or stopped are told from those that were ended because of them. These signs are asked in this order,
 and the first that says anything decides (``_SIGNS``):

@@ -1,4 +1,4 @@
-"""What does a run hold against values while its job lasts? The past of its units and the site's baselines, as ``submit`` left them in its folder.
+"""What a run holds values against while its job lasts: the past of its units and the site's baselines, as ``submit`` left them in its folder.
 
 They decide what is launched again, and nothing else: the judgement is made where the run was submitted, with the history and the
 baselines of the site. So it does no harm that a node could write them.

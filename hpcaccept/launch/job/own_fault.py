@@ -1,4 +1,4 @@
-"""What is a job's last word when hpcaccept itself breaks? An exception in, two sentences out: a broken driver is no reason for silence."""
+"""A job's last word when hpcaccept itself breaks: an exception in, two sentences out. A broken driver is no reason for silence."""
 
 from __future__ import annotations
 

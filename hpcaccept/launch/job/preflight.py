@@ -1,4 +1,4 @@
-"""Which nodes can be entered at all? The first step of a job in containers has no checks: it only asks that.
+"""Finds the nodes that can be entered at all. The first step of a job in containers has no checks: it only asks that.
 
 A container that fails on a few nodes is most often the trouble of a first night, and looks like bad nodes. In a step of its own, in
 which no task's failure ends another, every node answers for itself: those that fail are told with their cause and left out, and

@@ -1,4 +1,4 @@
-"""Where is a job on its way through its steps? Immutable, so that a driver holds it and an sbatch script can keep it."""
+"""Where a job is on its way through its steps. Immutable, so that a driver holds it and an sbatch script can keep it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What have the ranks of a step said? Journals → Words."""
+"""What the ranks of a step have said: journals → entries."""
 
 from __future__ import annotations
 

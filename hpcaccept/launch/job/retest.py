@@ -1,4 +1,4 @@
-"""Whom would this run blame, and is it still so in another launch?
+"""Whom this run would blame, and whether that holds in another launch.
 
 A launch can be slow for its whole life, whatever its iterations, and a neighbour can take a core for a second. Before a run ends, the
 checks in which somebody is slower than the peers or than its own past, or misses a limit, are launched again: on the suspects, and on one

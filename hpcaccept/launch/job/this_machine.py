@@ -1,4 +1,4 @@
-"""A driver that is a process of this machine: how is it started, asked about and ended; and which mpiexec starts its ranks?"""
+"""A driver that is a process of this machine: how it is started, asked about and ended, and which mpiexec starts its ranks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of the GPUs that this process may see can CUDA really start? Asked of libcuda itself, in a process of its own.
+"""Which of the GPUs that this process may see CUDA can really start. Asked of libcuda itself, in a process of its own.
 
 The driver's library lists GPUs on which CUDA then fails: with uncorrectable memory errors, a fabric that is not set up, a
 confidential mode that accepts no work, a MIG mode without instances, an exclusive mode that somebody else holds.

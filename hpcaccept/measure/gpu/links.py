@@ -1,4 +1,4 @@
-"""By what are two GPUs of a node connected, so that like pairs are compared with like? The words are the driver's."""
+"""How two GPUs of a node are connected, so that like pairs are compared with like. The words are the driver's."""
 
 from __future__ import annotations
 

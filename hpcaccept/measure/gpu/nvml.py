@@ -1,4 +1,4 @@
-"""What does the NVIDIA driver say of the GPUs of this machine? The only place that imports pynvml.
+"""What the NVIDIA driver says of the GPUs of this machine. The only place that imports pynvml.
 
 NVML counts GPUs that it cannot open (lost from the bus, hidden by a cgroup): each of them is a ``Gpu`` here too, with a
 ``state`` that says so. A GPU that does not even appear in NVML's count is known only by comparison with the request.

@@ -1,4 +1,4 @@
-"""What does NVML say of one GPU's health at this moment? Every question stands alone: see ``driver.State``.
+"""What NVML says of one GPU's health at this moment. Every question stands alone: see ``driver.State``.
 
 Sources: https://docs.nvidia.com/deploy/nvml-api/, ``nvml.h`` (NVIDIA/go-nvml, 2f9e261); memory repair:
 https://docs.nvidia.com/deploy/a100-gpu-mem-error-mgmt/; fabric: https://docs.nvidia.com/datacenter/tesla/fabric-manager-user-guide/

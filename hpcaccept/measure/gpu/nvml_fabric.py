@@ -1,4 +1,4 @@
-"""Is a GPU registered with its NVLink fabric, to which domain does it belong, and what does the fabric complain of?
+"""Whether a GPU is registered with its NVLink fabric, to which domain it belongs, and what the fabric complains of.
 
 Sources: ``nvml.h`` of nvidia-ml-py 13.615 (nvmlGpuFabricInfo_v3_t, NVML_GPU_FABRIC_HEALTH_…);
 https://docs.nvidia.com/datacenter/tesla/fabric-manager-user-guide/. Traps: ``status`` means something only where the

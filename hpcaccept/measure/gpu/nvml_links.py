@@ -1,4 +1,4 @@
-"""By what does NVML say that two GPUs are connected?
+"""How two GPUs are connected according to NVML.
 
 Sources: https://docs.nvidia.com/deploy/nvml-api/ (nvmlGpuTopologyLevel_t, NvLink methods); the words are those of
 ``nvidia-smi topo -m``.

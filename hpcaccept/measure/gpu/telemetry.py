@@ -1,4 +1,4 @@
-"""What did one GPU do while something else kept it busy: its clock, power and heat, and why its clock was lowered?
+"""What one GPU did while something else kept it busy: its clock, power and heat, and why its clock was lowered.
 
 A light thread asks the driver a few questions each period; nothing is asked of torch, nothing of the process that loads
 the GPU. Mean power comes from the difference of the GPU's energy counter where it has one, so it misses no peak; clock,

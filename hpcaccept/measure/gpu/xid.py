@@ -1,4 +1,4 @@
-"""Which errors did the NVIDIA driver report (Xid), and what does each say of the GPU?
+"""The errors that the NVIDIA driver reports (Xid), and what each says of the GPU.
 
 The classes stand in ``xid.toml``. NVML hands Xids on as they come, to whoever registered before; the kernel's log has
 those of before as well. NVML gives 999 for an Xid that it does not know itself.

@@ -1,4 +1,4 @@
-"""Did a measurement have its processors to itself? Who else ran on them, how long threads waited for one, and what a quota took away.
+"""Whether a measurement had its processors to itself: who else ran on them, how long threads waited for one, and what a quota took away.
 
 Everything is a difference of two readings around the measurement, in cores (CPU seconds per second) and in shares of its time.
 

@@ -1,4 +1,4 @@
-"""Which cores of which socket does this node's measurement use, and how do they work side by side?
+"""The cores of each socket that this node's measurement uses, and how they work side by side.
 
 One Python thread per core, pinned to one of its hardware threads, each calling single-threaded torch (which lets go of
 Python's lock meanwhile): every core does the same work at the same time, and each has a figure of its own. What a thread

@@ -1,4 +1,4 @@
-"""What machine does this process run on, and how much of it may it use?
+"""The machine that this process runs on, and how much of it may be used.
 
 Readers take ``root`` (a folder that stands for ``/``) where they read more than one file; parsers take text. Bytes and
 counts, no prefixes. Every reader answers on a machine without ``/proc`` (a laptop with macOS) as well.

@@ -1,4 +1,4 @@
-"""Which RDMA adapters and network interfaces does this host have, in which state, and what have they counted?
+"""The RDMA adapters and network interfaces of this host, their state, and what they have counted.
 
 Read from sysfs, so no library, no permission and no subnet manager is needed. ``root`` is a folder that stands for ``/``.
 

@@ -1,4 +1,4 @@
-"""How often did memory and processors report an error since the node started? Counters of EDAC and of the machine-check interrupts.
+"""How often memory and processors have reported an error since the node started: counters of EDAC and of the machine-check interrupts.
 
 Both can be read by everybody, also where the kernel's log is closed. They count since boot: what counts for a run is the difference.
 

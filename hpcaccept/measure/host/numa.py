@@ -1,4 +1,4 @@
-"""Which processors are next to a GPU, and how is a measurement kept on them?
+"""The processors next to a GPU, and how a measurement is kept on them.
 
 Host memory is placed on the NUMA node of the thread that first touches (or pins) it, and a copy from another socket's
 memory crosses the link between the sockets: it may be half as fast with nothing wrong. So a rank binds itself to its

@@ -1,4 +1,4 @@
-"""How many processors do ranks of one kernel have together? What pins a rank limits that rank only, a quota all who are under it."""
+"""How many processors ranks of one kernel have together. What pins a rank limits that rank only, a quota all who are under it."""
 
 from __future__ import annotations
 

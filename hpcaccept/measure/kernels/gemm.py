@@ -1,4 +1,4 @@
-"""How is a matrix product made, in which number format, and how is its result known to be right?
+"""Makes a matrix product in a given number format, and verifies its result.
 
 A product is ``out = left · right`` through torch, left M × K, right K × N, out M × N. ``right`` is stored transposed: the
 layout that cuBLAS favours, and the only one for fp8 and int8. Three kinds of verification, because each is blind somewhere:

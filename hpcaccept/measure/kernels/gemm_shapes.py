@@ -1,4 +1,4 @@
-"""Which shape of a matrix product is measured on which GPU, and where is a better one looked for?
+"""The shape of a matrix product that is measured on each GPU, and where a better one is looked for.
 
 The best shape differs by model and library version, and a rate of one shape says nothing about another one: so it is
 frozen per GPU model in ``gemm_shapes.toml`` and searched only to make such a line, never to judge a node.

@@ -1,4 +1,4 @@
-"""A small GPT: what exactly does the check ``llm`` train, how many operations does a token take, and which losses are right?
+"""A small GPT: what exactly the check ``llm`` trains, how many operations a token takes, and which losses are right.
 
 Pre-norm blocks of causal attention (``scaled_dot_product_attention``, whatever kernel torch chooses on the device) and a perceptron of four times the width
 with GELU, learned places, output by the transposed embedding. Weights and tokens follow from a counter by whole-number arithmetic, made on the device itself:

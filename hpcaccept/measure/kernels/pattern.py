@@ -1,4 +1,4 @@
-"""How is memory filled so that every element of it can be verified?
+"""Fills memory so that every element of it can be verified.
 
 With a table of whole numbers, again and again. Its length is a prime, so that an element that lands a power of two too
 far does not match. Whole numbers are exact: what is compared is equality. Memory may begin anywhere in the pattern

@@ -1,4 +1,4 @@
-"""Which ranks did the same work and came to another result?
+"""Finds the ranks that did the same work and came to another result.
 
 Ranks are compared only with ranks that are alike: same part, same software, same number of threads. Others may differ
 in the last bit and be right.

@@ -1,4 +1,4 @@
-"""How long do the steps of a training take, and which rank holds the others up?
+"""How long the steps of a training take, and which rank holds the others up.
 
 Trap: in a data-parallel training everybody waits for the slowest rank in every step, so the steps last equally long on
 all ranks, and the rank that shows the longest step is anybody. What tells ranks apart is their **own time**: from the

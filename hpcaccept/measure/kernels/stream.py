@@ -1,4 +1,4 @@
-"""Which kernels does STREAM time, how are their bytes counted, and what must they write?
+"""The kernels that STREAM times, how their bytes are counted, and what they must write.
 
 ``x``, ``y`` and ``out`` are float64, as in STREAM: copy ``out = x``, scale ``out = 3·x``, add ``out = x + y``, triad
 ``out = x + 3·y``. ``x`` and ``y`` hold whole numbers of a known pattern, so that every element of ``out`` is known exactly.

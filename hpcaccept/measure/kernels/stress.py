@@ -1,4 +1,4 @@
-"""How is a device loaded for minutes while every result is verified?
+"""Loads a device for minutes while every result is verified.
 
 An engine makes one matrix product again and again. Its first result is verified by itself (``product``), every later
 one against the first, bit for bit. Work is counted in short blocks, so that who reads them can tell a slow block from

@@ -1,4 +1,4 @@
-"""What exactly is trained by ``train`` and ``ddp_train``?
+"""What exactly ``train`` and ``ddp_train`` train.
 
 A small perceptron learns a simple function of random inputs. Inputs and weights come from the raw 64-bit stream of
 Philox4x64, which numpy promises never to change (unlike its distributions), so every platform trains on the same bits.

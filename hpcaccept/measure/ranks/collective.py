@@ -1,4 +1,4 @@
-"""How are ranks timed together, and how is every element of what they exchange verified?
+"""Times ranks together, and verifies every element of what they exchange.
 
 A block's figure is the median of its calls (NCCL: their mean, by CUDA events, as nccl-tests reports); of several ranks the
 slowest one counts, because all wait for it. Numbers are whole and below 2^24, so that sums of them are exact in

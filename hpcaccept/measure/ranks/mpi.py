@@ -1,4 +1,4 @@
-"""How do ranks wait for each other without burning the cores that others measure on?
+"""Lets ranks wait for each other without burning the cores that others measure on.
 
 A blocking MPI call spins. Here every wait is a non-blocking call that is tested with growing pauses: at most a sixteenth of the wait
 late, never more than ``LONGEST_PAUSE_S``, and idle otherwise. (Four spinning ranks on two cores make a 4 KiB all-reduce 80 times

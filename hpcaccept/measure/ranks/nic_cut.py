@@ -1,4 +1,4 @@
-"""How much bus bandwidth can the network cards carry? The ceiling of each collective by the cut between a node and all others.
+"""How much bus bandwidth the network cards can carry: the ceiling of each collective by the cut between a node and all others.
 
 What leaves a node leaves it through its cards, whatever algorithm runs, so a rate above the ceiling did not go the way that is
 supposed: NVLink between nodes that was said to be off, ranks of one node counted as two, a time that is not that of the call.

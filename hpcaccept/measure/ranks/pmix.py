@@ -1,4 +1,4 @@
-"""Do the PMIx of the host, which starts the ranks, and the PMIx of the image, with which MPI joins them, fit each other?
+"""Whether the PMIx of the host, which starts the ranks, and the PMIx of the image, with which MPI joins them, fit each other.
 
 The server tells its version to every task it starts (``PMIX_VERSION``); the client is the libpmix that the image's MPI loads.
 Versions from which each series understands the others: https://openpmix.github.io/support/faq/how-does-pmix-work-with-containers

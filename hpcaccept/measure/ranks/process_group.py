@@ -1,4 +1,4 @@
-"""How is ``torch.distributed`` opened over ranks that MPI already knows?
+"""Opens ``torch.distributed`` over ranks that MPI already knows.
 
 MPI gives rank, size and a way to agree; nothing else is needed: no elastic launcher, no ``MASTER_ADDR``, no fixed port.
 Rank 0 listens on ports that the kernel picks, MPI tells the others these and a secret, each tries which of rank 0's

@@ -1,4 +1,4 @@
-"""What did the doctor find? One thing that was looked at, against what was expected of it."""
+"""One finding of the doctor: a thing that was looked at, against what was expected of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does the doctor ask of a node, and what does the node say of itself?"""
+"""What the doctor asks of a node, and what the node says of itself."""
 
 from __future__ import annotations
 

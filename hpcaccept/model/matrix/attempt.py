@@ -1,4 +1,4 @@
-"""What became of a cell? One attempt is one job; a cell that failed is tried again, and one that then passes is flaky."""
+"""What became of a cell. One attempt is one job; a cell that failed is tried again, and one that then passes is flaky."""
 
 from __future__ import annotations
 

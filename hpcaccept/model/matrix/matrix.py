@@ -1,4 +1,4 @@
-"""Which images are tried on which machines, and by which tests? One file states it; a cell is one image on one machine."""
+"""A matrix: images tried on machines by tests. One file states it; a cell is one image on one machine."""
 
 from __future__ import annotations
 

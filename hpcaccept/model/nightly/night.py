@@ -1,4 +1,4 @@
-"""What is written down of a night or a campaign, so that whoever goes on knows what to finish, to choose and to compare with?
+"""The record of a night or a campaign, from which whoever goes on knows what to finish, to choose and to compare with.
 
 The journal is a list of these words. A word is written before what it announces is done (``Submitting``) or after what it
 states has happened (``Concluded``): whatever is killed in between can be made out from the last word.

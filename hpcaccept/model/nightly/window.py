@@ -1,4 +1,4 @@
-"""When may tests run, and when should they have run? Wall-clock times of a place whose clocks may change.
+"""When tests may run, and when they should have run: wall-clock times of a place whose clocks may change.
 
 Times of day are what people and cron write; instants (aware datetimes) are what is compared. A time that the clock skips in
 spring, or shows twice in autumn, is read so that a window is never longer than what was written.

@@ -1,4 +1,4 @@
-"""What is written down of a scheduled run? One line before and one after each thing that is done to it."""
+"""The record of a scheduled run: one line before and one after each thing that is done to it."""
 
 from __future__ import annotations
 

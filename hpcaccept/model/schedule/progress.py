@@ -1,4 +1,4 @@
-"""What do the stop rules go by? Kept in a file between two looks, so that no restart of the timer forgets it."""
+"""What the stop rules go by. Kept in a file between two looks, so that no restart of the timer forgets it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a scheduled run consist of? The content of ``.hpcaccept/run.toml``."""
+"""What a scheduled run consists of: the content of ``.hpcaccept/run.toml``."""
 
 from __future__ import annotations
 

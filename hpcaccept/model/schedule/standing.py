@@ -1,4 +1,4 @@
-"""Where does a run stand? Computed from the lines of its journal alone, so that whoever is killed goes on where he was."""
+"""Where a run stands. Computed from the lines of its journal alone, so that a run goes on where it was, whoever was killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which GPUs has a node, by what Slurm's gres say? Text in, counts by type out.
+"""The GPUs of a node by Slurm's gres. Text in, counts by type out.
 
 ``gpu:ampere:6(S:0-1),gpu:1g.10gb:28(S:0-1)`` are 6 GPUs and 28 slices of others (MIG): no 34 of anything.
 https://slurm.schedmd.com/gres.html (25.05).

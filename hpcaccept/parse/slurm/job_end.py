@@ -1,4 +1,4 @@
-"""Which node failed, and who ended a job? What sinfo, srun and sacct say of it; text in, names out."""
+"""Which node failed, and who ended a job: what sinfo, srun and sacct say of it. Text in, names out."""
 
 from __future__ import annotations
 

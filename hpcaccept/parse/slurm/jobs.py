@@ -1,4 +1,4 @@
-"""What do squeue, scontrol and sacct say of a job? Text in, dataclasses out."""
+"""What squeue, scontrol and sacct say of a job. Text in, dataclasses out."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _STUCK = {
     "QOSMaxNodePerJobLimit": "The QOS's limit of nodes per job is lower: lower --nodes.",
     "AssocMaxWallDurationPerJobLimit": "The account's time limit is lower: lower --time.",
     "QOSMaxWallDurationPerJobLimit": "The QOS's time limit is lower: lower --time.",
-    "ReqNodeNotAvail": "A node that was asked for by name is down, drained or reserved: see 'sinfo -R'.",
+    "ReqNodeNotAvail": "Nodes that it needs are down, drained or reserved: see 'sinfo -R'.",
     "JobLaunchFailure": "Slurm could not start it: see slurmctld's log; scontrol release {job} tries again.",
     "ReservationDeleted": "Its reservation is gone: scancel {job} and submit without it, or with another --slurm reservation=NAME.",
     "ReservationInvalid": "Its reservation cannot be used: scancel {job} and submit with another, see 'scontrol show reservation'.",

@@ -1,4 +1,4 @@
-"""How does a mark of ours look in Slurm, and is what Slurm shows one of ours, to the last letter? Pure.
+"""A mark of ours as Slurm shows it, and whether what Slurm shows is one of ours, to the last letter. Pure.
 
 A drain has the reason ``hpcaccept drain 1a2b3c4d run=RUN code=CODE``; that of ``node-check`` has a sentence behind it, whose digest is the
 id. A quarantine is a reservation called ``hpcaccept_NODE_CODE_1a2b3c4d``. Whoever adds a word to a reason has made it theirs.

@@ -1,4 +1,4 @@
-"""Which kinds of MPI start-up does this Slurm have? ``srun --mpi=list``, of Slurm 20.11 to 26.05."""
+"""The kinds of MPI start-up that this Slurm has: ``srun --mpi=list``, of Slurm 20.11 to 26.05."""
 
 from __future__ import annotations
 

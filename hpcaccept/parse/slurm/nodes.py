@@ -1,4 +1,4 @@
-"""What do scontrol and squeue say of nodes, partitions and what is planned for them? Text in, dataclasses out.
+"""What scontrol and squeue say of nodes, partitions and what is planned for them. Text in, dataclasses out.
 
 All times are seconds since the epoch: the commands are started with ``SLURM_TIME_FORMAT=%s``, so that no time zone and no
 change of clocks comes in between. Seen with Slurm 22.05; https://slurm.schedmd.com/scontrol.html (25.05).

@@ -1,4 +1,4 @@
-"""Why did srun refuse a step? Its own words, and what to type. Recorded from Slurm 22.05 to 26.05 (tests/data/slurm)."""
+"""Why srun refused a step: its own words, and what to type. Recorded from Slurm 22.05 to 26.05 (tests/data/slurm)."""
 
 from __future__ import annotations
 

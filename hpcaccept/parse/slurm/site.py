@@ -1,4 +1,4 @@
-"""What does a Slurm site allow: partitions, accounts, MPI? Text in, dataclasses out.
+"""What a Slurm site allows: partitions, accounts, MPI. Text in, dataclasses out.
 
 Recorded from Slurm 22.05 to 26.05; https://slurm.schedmd.com/scontrol.html, sacctmgr.html, srun.html (25.05).
 """

@@ -1,4 +1,4 @@
-"""Which nodes could take a job, and why the others cannot? From ``sinfo -h -N -o '%N|%T|%f|%a'``; text in, a sentence out."""
+"""Which nodes could take a job, and why the others cannot. From ``sinfo -h -N -o '%N|%T|%f|%a'``; text in, a sentence out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which cells does a matrix have, and which of them cannot be? CUDA against driver, architecture and memory, by what the file says of both sides.
+"""The cells of a matrix, and those that cannot be: CUDA against driver, architecture and memory, by what the file says of both sides.
 
 What is not stated excludes nothing: such a cell is run, and its tests speak.
 """

@@ -1,4 +1,4 @@
-"""Which cells are run tonight? Each image and each machine at least once, the pairs that waited longest first, all of them within some nights.
+"""The cells of tonight: each image and each machine at least once, the pairs that waited longest first, all of them within some nights.
 
 Pairs of two factors are the full product, so no covering array is shorter: what can be had is a part of it each night, so chosen that no image and
 no machine waits, and that nothing is left out at the end of the week.

@@ -1,4 +1,4 @@
-"""Which cells cover every pair of values, where a matrix has more factors than image and machine? A covering array, by covertable.
+"""The cells that cover every pair of values, where a matrix has more factors than image and machine. A covering array, by covertable.
 
 With two factors it is the full product; with more it is far less: 6 × 5 × 4 × 4 × 3 × 2 values have 2,880 cells and about 31 of them cover all pairs.
 """

@@ -1,4 +1,4 @@
-"""Has cloud-init finished on a node? Azure says "Succeeded" long before, and whatever a script ended with.
+"""Whether cloud-init has finished on a node. Azure says "Succeeded" long before, and whatever a script ended with.
 
 What ``cloud-init status --format json`` prints: https://docs.cloud-init.io/en/latest/reference/cli.html#status
 """

@@ -1,4 +1,4 @@
-"""How does one TOML file become a cluster that can be deployed? Every key is checked before anything is asked of Azure.
+"""Turns one TOML file into a cluster that can be deployed. Every key is checked before anything is asked of Azure.
 
 ``cluster`` says what is wanted, ``network``, ``spot`` and ``interconnect`` how; the page ``azure/README.md`` lists the keys.
 """

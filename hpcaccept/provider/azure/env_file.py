@@ -1,4 +1,4 @@
-"""How is the ``.env`` file of a shell script read as a configuration, without running it?
+"""Reads the ``.env`` file of a shell script as a configuration, without running it.
 
 The keys are those of ``example-config.env`` of basic-vmss-cluster. Nothing is expanded but ``~`` and ``$HOME`` at the beginning of a path.
 """

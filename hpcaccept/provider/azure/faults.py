@@ -1,4 +1,4 @@
-"""What does an error of Azure mean, and what exactly is to be asked of whom?
+"""What an error of Azure means, and what exactly to ask of whom.
 
 Codes: https://learn.microsoft.com/azure/azure-resource-manager/troubleshooting/common-deployment-errors,
 https://learn.microsoft.com/azure/virtual-machines/allocation-failure (November 2026).

@@ -1,4 +1,4 @@
-"""How is Azure told that the machine below a VM is broken, and which of its answers is the last one?
+"""Reports to Azure that the machine below a VM is broken, and finds the last of its answers.
 
 Guest Health Reporting (preview): https://learn.microsoft.com/azure/azure-impact-reporting/guest-health-overview. The subscription must be enrolled, and
 the caller needs the role Impact Reporter.

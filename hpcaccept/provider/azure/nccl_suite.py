@@ -1,4 +1,4 @@
-"""Which bus bandwidth must the nodes of a cluster reach together? The suite ``fabric`` with limits that follow from what its network cards can carry.
+"""The bus bandwidth that the nodes of a cluster must reach together: the suite ``fabric`` with limits that follow from what its network cards can carry.
 
 Whatever crosses between nodes goes through their cards. With n nodes of g GPUs, R = n·g ranks and B bytes/s in each direction through the cards of a
 node, bus bandwidths as nccl-tests defines them are at most

@@ -1,4 +1,4 @@
-"""Which address ranges may a cluster use, and from where may its ssh be reached?"""
+"""The address ranges that a cluster may use, and those from which its ssh may be reached."""
 
 from __future__ import annotations
 

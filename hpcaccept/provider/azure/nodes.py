@@ -1,4 +1,4 @@
-"""Who are the nodes of a cluster, and by which files does ssh reach them and nobody else?
+"""The nodes of a cluster, and the files by which ssh reaches them and nobody else.
 
 Host keys come from the nodes through Azure's own agent (run command): the answer travels over the connection to Azure that is authenticated
 already, so that no first contact has to be believed.

@@ -1,4 +1,4 @@
-"""What will it cost at most? Retail prices, which leave out agreements of the site, disks, addresses and traffic."""
+"""What a cluster costs at most: retail prices, which leave out agreements of the site, disks, addresses and traffic."""
 
 from __future__ import annotations
 

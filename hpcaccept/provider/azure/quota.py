@@ -1,4 +1,4 @@
-"""Is a size there, and is there quota for so many? What is missing is told with the exact thing to ask for."""
+"""Whether a size exists, and the quota suffices. What is missing is reported with the exact request to make."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which requests are sent, and with which version of which API? Paths and bodies only."""
+"""The requests that are sent, and the API version of each. Paths and bodies only."""
 
 from __future__ import annotations
 

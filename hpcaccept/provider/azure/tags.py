@@ -1,4 +1,4 @@
-"""By which tags does a group of resources say that hpcaccept made it, for whom, and until when?"""
+"""The tags by which a group of resources shows that hpcaccept made it, for whom, and until when."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is deployed for a cluster? One ARM template, the same bytes for the same configuration.
+"""What is deployed for a cluster: one ARM template, the same bytes for the same configuration.
 
 API versions are those of the official schemas it is tested against (https://github.com/Azure/azure-resource-manager-schemas). What differs from
 run to run (key, cloud-init, owner, expiry) is a parameter.

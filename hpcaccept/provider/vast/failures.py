@@ -1,4 +1,4 @@
-"""Why is a machine not verified? One code for each reason; the table of ``docs/reference/vast-codes.md``.
+"""Why a machine is not verified: one code for each reason; the table of ``docs/reference/vast-codes.md``.
 
 Four outcomes: **verified**; **failed**: a measured fault of the machine or of what its host provides; **refuted**: the machine's answers contradict
 its claim to have computed something; **inconclusive**: nothing can be said. Time-outs and network faults are inconclusive: they accuse nobody. ``failed`` and

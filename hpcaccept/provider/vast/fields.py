@@ -1,4 +1,4 @@
-"""Which fields may a query name, in which units do people type them, and in which does Vast.ai want them?
+"""The fields that a query may name, in the units that people type and in those of Vast.ai.
 
 Names, aliases and factors are those of the official client (``vastai`` 1.9.1, ``vastai/api/query.py``); descriptions follow
 https://docs.vast.ai/api-reference/search/search-offers. Multiplied fields are typed in gigabytes and days, and sent in MB and seconds.

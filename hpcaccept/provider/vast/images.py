@@ -1,4 +1,4 @@
-"""Which image runs on a machine? The newest CUDA that its driver supports and whose libraries still know its GPUs.
+"""The image that runs on a machine: the newest CUDA that its driver supports and whose libraries still know its GPUs.
 
 Either one of the caller's own, with hpcaccept in it, or a published one of PyTorch, onto which hpcaccept is sent (``app.vast.delivery``).
 """

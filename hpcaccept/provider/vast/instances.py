@@ -1,4 +1,4 @@
-"""What does a rented instance say of itself, and can it still become ``running``?
+"""What a rented instance says of itself, and whether it can still become ``running``.
 
 Form: schema of ``GET /api/v1/instances`` (https://docs.vast.ai/api-reference/instances/show-instances). The same instance by
 ``GET /instances/{id}`` has the same ports, though its document shows a list of numbers.

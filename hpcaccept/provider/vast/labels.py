@@ -1,4 +1,4 @@
-"""By which label does a rental know that it is ours, and until when may it live?
+"""The label by which a rental is known to be ours, and until when it may live.
 
 ``hpcaccept-vast.RUN.MACHINE.UNTIL``: an instance with any other label is somebody else's and never touched. A killed client leaves nothing else
 behind by which its rentals could be found.

@@ -1,4 +1,4 @@
-"""What does an offer say, and what does it cost? Everything in it is the host's or the marketplace's claim.
+"""What an offer says, and what it costs. Everything in it is the host's or the marketplace's claim.
 
 Units are Vast.ai's own: memory in MiB, network in Mb/s, PCIe and memory bandwidth in GB/s, prices in USD
 (https://docs.vast.ai/api-reference/search/search-offers).

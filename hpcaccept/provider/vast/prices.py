@@ -1,4 +1,4 @@
-"""What can a rental cost at most, and what has it cost so far?
+"""What a rental can cost at most, and what it has cost so far.
 
 GPU time is billed from ``running`` on, disk from creation until destruction, traffic by the gigabyte
 (https://docs.vast.ai/documentation/reference/billing). An estimate here counts GPU time from creation on, so that it is never too low; the account's

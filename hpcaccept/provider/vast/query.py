@@ -1,4 +1,4 @@
-"""How does ``gpu_ram>7 verified=any geolocation in [SE,NO]`` become what Vast.ai is asked?
+"""Turns ``gpu_ram>7 verified=any geolocation in [SE,NO]`` into the query that Vast.ai takes.
 
 ::
 

@@ -1,4 +1,4 @@
-"""Which requests are sent? Methods, paths and bodies only, as in https://docs.vast.ai/api-reference (OpenAPI 3.1, ``api-reference/openapi.yaml``)."""
+"""The requests that are sent. Methods, paths and bodies only, as in https://docs.vast.ai/api-reference (OpenAPI 3.1, ``api-reference/openapi.yaml``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does an offer meet what is asked of a machine, and by how much does it miss?
+"""Whether an offer meets what is asked of a machine, and by how much it misses.
 
 Requirements are data: ``requirement_sets/NAME.toml``, each with its source and the day it was read. Published sets disagree, so one is the default
 and the others are chosen by name, or a site writes its own file.

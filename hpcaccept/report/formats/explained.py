@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from hpcaccept.report.phrases import ASKED, place_name, stated_rate
+from hpcaccept.report.phrases import ASKED, place_name, sight, stated_rate
 from hpcaccept.report.printable import safe
 from hpcaccept.report.views.first_page import first_page
 from hpcaccept.report.views.on_paper import printed, show
@@ -41,6 +41,8 @@ def _reasons(judged: Judged) -> Iterator[str]:
     for question, sensitivity in judged.judgement.sensitivity.items():
         if sensitivity.comparisons:
             yield f"  against {ASKED.get(question, question)}: {sensitivity.comparisons:,}{stated_rate(sensitivity)}."
+        if sensitivity.kinds:
+            yield f"    slowdowns found half of the time (19 times of 20): {', '.join(map(sight, sensitivity.kinds))}"
     limited = [verdict for verdict in judged.summary.bad if verdict.limit]
     if limited:
         yield "Limits behind the verdicts:"

@@ -1,31 +1,31 @@
-"""How does a run look in a browser? One page that carries everything: no network, no code but its own, no text that acts.
+"""A run in a browser: one page that carries everything. No network, no code but its own, no text that acts.
 
-Verdict first, then what to do, every bad subject with its plots, what was measured, matrices, every node and device, and what the run
-was. Verdicts and bad subjects are plain HTML; only the long tables need the page's script. The Content-Security-Policy
+Verdict first, then every finding once with its plots and what to do, what was measured, matrices, every node and device, what the run
+was, and what the names mean. Verdicts and findings are plain HTML; only the long tables need the page's script. The Content-Security-Policy
 allows exactly the style and the script of this page, by their hashes.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept.model.verdict import Outcome
 from hpcaccept.report.model import ORDER
 from hpcaccept.report.page import matrix
-from hpcaccept.report.page.bad_subjects import CARDS, Gallery, badge, measured_subjects
+from hpcaccept.report.page.bad_subjects import Gallery, names_of
 from hpcaccept.report.page.columns import Fleet, tables
 from hpcaccept.report.page.document import document
 from hpcaccept.report.page.markup import Markup, data_block, joined, tag
 from hpcaccept.report.page.measured import measured
+from hpcaccept.report.page.names import meanings
 from hpcaccept.report.page.node_map import node_map
-from hpcaccept.report.phrases import ASKED, EVERYBODY, conclusion, counted, fold, sight, stated_rate, troubles
-from hpcaccept.report.provenance import duration_in_words, limits_in_force, parameters_in_force, software_line
+from hpcaccept.report.phrases import ASKED, conclusion, counted, sight, stated_rate
+from hpcaccept.report.provenance import duration_in_words, fact_of, limits_in_force, parameters_in_force, software_line
 from hpcaccept.units import show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from hpcaccept.judge import Judgement
     from hpcaccept.judge.statistics.aggregate import Values
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from hpcaccept.model.history import Past
     from hpcaccept.report.judged import Judged
     from hpcaccept.report.model import Summary
-    from hpcaccept.report.phrases import Conclusion, Trouble
+    from hpcaccept.report.phrases import Conclusion
 
 ABOUT = "For a browser, a customer or an archive: one page that needs no network, with everything but single repeats."
 
 _HERE = Path(__file__).parents[1] / "page"
-#: Things to do, names in a folded list (characters), and events that are shown; the rest is counted.
-_TROUBLES, _NAMES, _EVENTS = 40, 600, 100
+#: Events that are shown; the rest is counted.
+_EVENTS = 100
 _STATE = {"ACCEPTED": "PASS", "NOT ACCEPTED": "FAIL", "NOT JUDGED": "ERROR"}
 
 
@@ -50,7 +50,7 @@ def render(judged: Judged) -> str:
     summary, past = judged.summary, judged.past
     ended = conclusion(judged)
     fleet = Fleet(evidence, judgement.table.subjects)
-    gallery = Gallery(values, judgement.table, fleet, past)
+    gallery = Gallery(values, judgement.table, fleet, past, lambda subject: fact_of(evidence, subject, "gpu_serial"))
     data, left_out = tables(evidence, values, judgement, summary, fleet)
     cards = gallery.cards(summary.bad)
     for metric in data["metrics"]:
@@ -61,17 +61,17 @@ def render(judged: Judged) -> str:
     run = evidence.plan.run_id
     body = [
         tag("a", "Skip to the verdict", href="#verdict", class_="skip"),
-        _head(judged),
+        _head(run),
         tag(
             "main",
             _verdict(judged, ended),
-            _to_do(troubles(summary.bad)),
-            _bad_subjects(cards, summary, past),
+            _findings(cards, past),
             _checks(values, summary, gallery, fleet),
             _matrices(values, fleet, summary),
             _grid("nodes", "Nodes", counted(len(fleet.nodes), "node")),
             _grid("devices", "Devices", counted(len(fleet.devices), "device")) if len(fleet.devices) else "",
             _about(judged, left_out),
+            _section("names", "What the names mean", meanings(values, summary.bad)),
         ),
         _foot(run),
         gallery.symbols(),
@@ -80,31 +80,8 @@ def render(judged: Judged) -> str:
     return document(f"{ended.word}: {run}", style, body, script)
 
 
-def _head(judged: Judged) -> Markup:
-    evidence, bound = judged.evidence, judged.summary.bound
-    plan = evidence.plan
-    per_node = f" × {counted(plan.request.gpus_per_node, 'GPU')}" if plan.request.gpus_per_node else ""
-    facts = [
-        f"suite {plan.suite.name}",
-        f"{counted(plan.request.nodes, 'node')}{per_node}",
-        plan.launcher,
-        f"partition {plan.request.partition}" if plan.request.partition else "",
-        f"account {plan.request.account}" if plan.request.account else "",
-        f"job {bound.job}" if bound.job else "",
-        f"{plan.created_at[:19].replace('T', ' ')} UTC",
-        f"took {took}" if (took := duration_in_words(evidence)) else "",
-    ]
-    parts = Counter(subject.model for subject in evidence.samples.subjects if subject.model)
-    image = " ".join(filter(None, (bound.image, bound.digest[:19])))
-    measured = [*parts, software_line(bound.software), f"image {image}" if image else ""]
-    return tag(
-        "header",
-        tag("p", "hpcaccept · acceptance report", class_="eyebrow"),
-        tag("h1", plan.run_id),
-        tag("p", " · ".join(filter(None, facts)), class_="facts"),
-        tag("p", " · ".join(filter(None, measured)), class_="facts"),
-        class_="page",
-    )
+def _head(run: str) -> Markup:
+    return tag("header", tag("p", "hpcaccept · acceptance report", class_="eyebrow"), tag("h1", run), class_="page")
 
 
 def _section(ident: str, title: str, *content: str, note: str = "") -> Markup:
@@ -117,23 +94,43 @@ def _section(ident: str, title: str, *content: str, note: str = "") -> Markup:
 
 def _verdict(judged: Judged, ended: Conclusion) -> Markup:
     judgement, summary = judged.judgement, judged.summary
-    tiles = [
-        _nodes_tile(judged.evidence, summary),
-        _coverage_tile(judgement),
-        *_power_tiles(judgement),
-        _baseline_tile(summary),
-    ]
+    tiles = [_nodes_tile(judged.evidence, summary), _coverage_tile(judgement), _baseline_tile(summary)]
     silent = judgement.coverage.nodes_silent
     parts = [
         tag("h2", ended.word, id="verdict-title"),
         tag("p", ended.sentence, class_="sentence"),
         tag("dl", joined(tiles), class_="tiles"),
         node_map(summary.nodes, ORDER),
-        tag("p", tag("strong", "Nothing is known of: "), _names(silent), class_="note") if silent else "",
+        _facts(judged),
+        tag("p", tag("strong", "Never reported: "), names_of(silent), class_="note") if silent else "",
         *(tag("p", note, class_="note") for note in summary.notes),
     ]
     state = f"verdict {_STATE[ended.word]}"
     return tag("section", joined(parts), id="verdict", class_=state, aria_labelledby="verdict-title")
+
+
+def _facts(judged: Judged) -> Markup:
+    """What was tested where, for whom, when, and with what: a line each."""
+    evidence, bound = judged.evidence, judged.summary.bound
+    plan = evidence.plan
+    started = next((event for event in evidence.events if event.kind == "started"), None)
+    parts = sorted({subject.model for subject in evidence.samples.subjects if subject.model})
+    per_node = f" × {counted(plan.request.gpus_per_node, 'GPU')}" if plan.request.gpus_per_node else ""
+    account = f"account {plan.request.account}" if plan.request.account else ""
+    facts = {
+        "Cluster": (started.cluster if started else "") or f"not known (launcher {plan.launcher})",
+        "Partition": ", ".join(filter(None, (plan.request.partition, account))) or "the default one",
+        "Tested": f"{counted(plan.request.nodes, 'node')}{per_node}, suite {plan.suite.name}",
+        "Hardware": ", ".join(parts) or "not known",
+        "Run by": (started.user if started else "") or "not known",
+        "When": f"{plan.created_at[:19].replace('T', ' ')} UTC",
+        "Took": duration_in_words(evidence) or "not known",
+        "Job": bound.job or "not known",
+        "Software": software_line(bound.software) or "not known",
+        "Image": " ".join(filter(None, (bound.image, bound.digest[:19]))) or "none: on the nodes themselves",
+    }
+    rows = [tag("div", tag("dt", name), tag("dd", text)) for name, text in facts.items()]
+    return tag("dl", joined(rows), class_="lines")
 
 
 def _tile(name: str, figure: str, text: str = "", drawing: str = "") -> Markup:
@@ -147,7 +144,7 @@ def _nodes_tile(evidence: Evidence, summary: Summary) -> Markup:
     asked = evidence.plan.request.nodes
     unknown = max(asked - len(summary.nodes), 0)
     words = [f"{count:,} {outcome.value.replace('_', ' ')}" for outcome, count in counts.items() if count]
-    words += [f"{unknown:,} without a name"] if unknown else []
+    words += [f"{unknown:,} not in the job"] if unknown else []
     good = counts[Outcome.PASS]
     return _tile("Nodes that passed", f"{good:,} of {asked:,}", ", ".join(words), _bar(counts, max(asked, 1)))
 
@@ -174,16 +171,7 @@ def _coverage_tile(judgement: Judgement) -> Markup:
         tag("rect", x=0, y=0, width=round(200 * share, 2), height=6, class_="fill known"),
         viewBox="0 0 200 6", preserveAspectRatio="none", class_="bar", aria_hidden="true",
     )  # fmt: skip
-    return _tile("Coverage", text, f"{cover.judged:,} of {cover.asked:,} checks on nodes judged", bar)
-
-
-def _power_tiles(judgement: Judgement) -> Iterable[Markup]:
-    for question, sensitivity in judgement.sensitivity.items():
-        if not sensitivity.kinds or question not in ASKED:
-            continue
-        seen = ", ".join(sight(kind) for kind in sensitivity.kinds)
-        text = "slowdowns that are found half of the time (19 times of 20)"
-        yield tag("div", tag("dt", f"Against {ASKED[question]}"), tag("dd", tag("span", seen, class_="seen"), tag("span", text, class_="quiet")))  # fmt: skip
+    return _tile("Checks judged", text, f"{cover.judged:,} of {cover.asked:,}, counted per node", bar)
 
 
 def _baseline_tile(summary: Summary) -> Markup:
@@ -192,55 +180,13 @@ def _baseline_tile(summary: Summary) -> Markup:
     return _tile("Baseline", "none fits", f"{', '.join(summary.no_baseline)}: when these nodes are good, learn one")
 
 
-def _names(names: Sequence[str]) -> Markup:
-    """Folded; a list that is longer than anybody reads is cut, and says so."""
-    text = fold(names)
-    if len(text) <= _NAMES:
-        return tag("code", text)
-    return joined([tag("code", f"{text[:_NAMES]}…"), f" ({len(names):,} nodes; all of them: report.json)"])
+# --- what was found ---------------------------------------------------------------------------------------------------
 
 
-# --- what to do -------------------------------------------------------------------------------------------------------
-
-
-def _to_do(found: list[Trouble]) -> Markup:
-    if not found:
-        return _section("todo", "What to do", tag("p", "Nothing: no finding asks for anything.", class_="quiet"))
-    rows = [_trouble(trouble) for trouble in found[:_TROUBLES]]
-    if len(found) > _TROUBLES:
-        rows.append(tag("li", f"{len(found) - _TROUBLES:,} more kinds of findings: report.json", class_="quiet"))
-    return _section("todo", "What to do", tag("ol", joined(rows), class_="todo"), note=counted(len(found), "item"))
-
-
-def _trouble(trouble: Trouble) -> Markup:
-    first = trouble.verdicts[0]
-    where = _names(trouble.where) if trouble.where else tag("code", EVERYBODY)
-    of = f", {counted(len(trouble.verdicts), 'finding')}" if len(trouble.verdicts) > 1 else ""
-    optional = "" if first.required else tag("span", "not required", class_="quiet")
-    return tag(
-        "li",
-        badge(trouble.outcome.value),
-        tag(
-            "div",
-            tag(
-                "p",
-                where,
-                tag("span", of, class_="quiet"),
-                " ",
-                optional,
-                " ",
-                tag("span", trouble.code, class_="quiet"),
-            ),
-            tag("p", trouble.sentence, title=trouble.what),
-            tag("p", trouble.remedy, class_="remedy") if trouble.remedy else "",
-        ),
-    )
-
-
-def _bad_subjects(cards: list[Markup], summary: Summary, past: Past | None) -> Markup | str:
+def _findings(cards: list[Markup], past: Past | None) -> Markup:
+    title = "Findings, and what to do"
     if not cards:
-        return ""
-    subjects = len(measured_subjects(summary.bad))
+        return _section("findings", title, tag("p", "None: there is nothing to do.", class_="quiet"))
     marks = [
         tag("li", tag("span", class_="key mark"), "this unit"),
         tag("li", tag("span", class_="key bars"), "its like, √ count"),
@@ -251,11 +197,11 @@ def _bad_subjects(cards: list[Markup], summary: Summary, past: Past | None) -> M
     marks += (
         [tag("li", tag("span", class_="key line"), "earlier runs; dashed: the environment changed")] if past else []
     )
-    rest = f"{subjects - CARDS:,} more: they are in the tables below and in report.json." if subjects > CARDS else ""
+    drawn = any("<figure>" in card for card in cards)
+    legend = tag("ul", joined(marks), class_="legend") if drawn else ""
     return _section(
-        "bad", "Bad units", tag("ul", joined(marks), class_="legend"), tag("div", joined(cards), class_="cards"),
-        tag("p", rest, class_="note") if rest else "", note=counted(subjects, "unit"),
-    )  # fmt: skip
+        "findings", title, legend, tag("div", joined(cards), class_="cards"), note=f"{len(cards):,}, the worst first"
+    )
 
 
 # --- what was measured ------------------------------------------------------------------------------------------------
@@ -301,6 +247,7 @@ def _about(judged: Judged, left_out: list[str]) -> Markup:
         "Versions": software_line(bound.software) or "not known",
         "hpcaccept": f"{bound.version} {bound.commit}",
         "Comparisons": _comparisons(judged.judgement),
+        "Slowdowns found": _seen(judged.judgement),
         "Not bound to": ", ".join(bound.lacking) or "nothing that should be known: commit, image and driver are",
         "Nodes": _span(evidence.nodes),
         "Kinds of devices": ", ".join(sorted({subject.model for subject in evidence.samples.subjects if subject.model})) or "none",
@@ -323,6 +270,16 @@ def _comparisons(judgement: Judgement) -> str:
         if sensitivity.comparisons and question in ASKED
     ]
     return "; ".join(found) or "none"
+
+
+def _seen(judgement: Judgement) -> str:
+    """How small a slowdown each comparison finds."""
+    found = [
+        f"against {ASKED[question]}: {', '.join(sight(kind) for kind in sensitivity.kinds)}"
+        for question, sensitivity in judgement.sensitivity.items()
+        if sensitivity.kinds and question in ASKED
+    ]
+    return f"half of the time (19 times of 20) {'; '.join(found)}" if found else "not known"
 
 
 def _span(nodes: Sequence[str]) -> str:
@@ -375,7 +332,7 @@ def _events(events: Sequence[Event]) -> Markup:
     rows = []
     for event in events[:_EVENTS]:
         words = joined([event.detail, tag("span", f" → {event.remedy}", class_="quiet") if event.remedy else ""])
-        where = _names(event.nodes) if event.nodes and event.kind not in ("started", "step_started") else ""
+        where = names_of(event.nodes) if event.nodes and event.kind not in ("started", "step_started") else ""
         rows.append(tag("tr", tag("td", event.at[11:19]), tag("td", event.kind.replace("_", " ")), tag("td", where), tag("td", event.check), tag("td", words)))  # fmt: skip
     if len(events) > _EVENTS:
         rows.append(tag("tr", tag("td", f"{len(events) - _EVENTS:,} more: report.json", colspan=5, class_="quiet")))

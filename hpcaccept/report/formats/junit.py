@@ -1,4 +1,4 @@
-"""What does a continuous-integration server read? JUnit XML: a test case per check and node, and one for the run as a whole.
+"""A run for a continuous-integration server: JUnit XML with a test case per check and node, and one for the run as a whole.
 
 FAIL is ``<failure>``, ERROR is ``<error>``. What was not judged (NOT_RUN; NO_BASELINE, where nothing else judged the node by that check) is
 ``<skipped>`` with its reason: it blames nobody. Because a server takes skipped for good, the run as a whole is a case of its own,

@@ -1,4 +1,4 @@
-"""What goes into a ticket or a chat? The verdict, what to do, and one line per check; short enough to be read there."""
+"""A run in a ticket or a chat: the verdict, what to do, and one line per check; short enough to be read there."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def render(judged: Judged) -> str:
         facts,
     ]
     if cover.nodes_silent:
-        lines += ["", f"Nothing is known of {_names(cover.nodes_silent)}."]
+        lines += ["", f"Never reported: {_names(cover.nodes_silent)}."]
     lines += ["", *(f"> {escape(note)}" for note in summary.notes)] if summary.notes else []
     found = troubles(summary.bad)
     if found:

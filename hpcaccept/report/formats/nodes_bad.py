@@ -1,4 +1,4 @@
-"""Which nodes are bad? One folded line for ``--exclude`` and ``scontrol``."""
+"""The bad nodes: one folded line for ``--exclude`` and ``scontrol``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which nodes are good? One folded line for ``--exclude`` and ``scontrol``."""
+"""The good nodes: one folded line for ``--exclude`` and ``scontrol``."""
 
 from __future__ import annotations
 

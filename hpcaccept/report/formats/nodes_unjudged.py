@@ -1,4 +1,4 @@
-"""Which nodes could not be judged? One folded line for ``--exclude`` and ``scontrol``."""
+"""The nodes that could not be judged: one folded line for ``--exclude`` and ``scontrol``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does monitoring get? A file for the textfile collector of node_exporter: one run, its nodes, its figures.
+"""A run for monitoring: a file for the textfile collector of node_exporter with one run, its nodes, its figures.
 
 ``hpcaccept_run_created_timestamp_seconds`` tells how old they are (``report.openmetrics`` has the form). Nodes are never left out, and a node that
 was not judged is not accepted: an alert on ``hpcaccept_node_accepted == 0`` has no silent pass.

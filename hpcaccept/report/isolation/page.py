@@ -80,7 +80,7 @@ def render(answer: IsolationAnswer) -> str:
             class_="soft",
         ),
     ]
-    return document(f"{word}: {answer.run_id}", _STYLE, body)
+    return document(f"{word}: {answer.run_id}", _STYLE, [tag("main", *body)])
 
 
 def _exclude(answer: IsolationAnswer) -> str:

@@ -1,1 +1,1 @@
-"""What is on the HTML page? Markup, plots, matrices, and the columns of its tables: one file each."""
+"""The HTML page of a run: markup, plots, matrices, and the columns of its tables, one file each."""

@@ -1,4 +1,4 @@
-"""How does every value of 131,072 devices fit into one page? As columns of 16-bit numbers, decoded when they are looked at.
+"""Fits every value of 131,072 devices into one page: columns of 16-bit numbers, decoded when they are looked at.
 
 A column is ``low + code × step`` with 65,533 steps over what nearly all values span (one step is far below any noise); the few
 values outside stand beside it as they are. Codes travel as base64, little-endian.
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from hpcaccept.model.verdict import CODE, OUTCOMES, SEVERITY, Outcome
+from hpcaccept.model.verdict import CODE, OUTCOMES, SEVERITY, Outcome, device_name
 from hpcaccept.report.model import counting
 from hpcaccept.report.page.matrix import is_cell
 from hpcaccept.report.printable import safe
@@ -118,6 +118,7 @@ def tables(
     places = {name: number for number, name in enumerate(fleet.nodes)}
     columns, left_out = _metrics(values, fleet)
     used, which, keys = _margins(judgement, fleet)
+    titles = {column.key: column.metric.named(column.variant) for column in values}
     data = {
         "outcomes": [outcome.value for outcome in OUTCOMES],
         "nodes": {
@@ -131,6 +132,7 @@ def tables(
         },
         "devices": _devices(judgement, summary.bad, fleet, used, which),
         "keys": [safe(key) for key in keys],
+        "names": [safe(titles.get(key, key)) for key in keys],
         "groups": [safe(group) for group in fleet.groups],
         "metrics": columns,
     }
@@ -174,7 +176,7 @@ def _metric(column: Values, fleet: Fleet) -> dict[str, Any]:
     return {
         "key": safe(column.key),
         "check": safe(parts.check_name),
-        "name": safe(f"{parts.metric} {parts.variant}".strip()),
+        "name": safe(metric.named(parts.variant)),
         "unit": metric.unit,
         "direction": metric.direction,
         "scope": metric.scope,
@@ -240,8 +242,13 @@ def _notes(bad: Sequence[Verdict], places: Mapping[str, int]) -> dict[str, str]:
     found: dict[str, str] = {}
     for verdict in bad:
         if verdict.subject.node in places:
-            found.setdefault(str(places[verdict.subject.node]), safe(f"{verdict.key}: {verdict.reason}")[:300])
+            found.setdefault(str(places[verdict.subject.node]), safe(_noted(verdict))[:300])
     return found
+
+
+def _noted(verdict: Verdict) -> str:
+    """A sentence; one about a number names it."""
+    return verdict.reason if verdict.value is not None else f"{verdict.key}: {verdict.reason}"
 
 
 def _devices(judgement: Judgement, bad: Sequence[Verdict], fleet: Fleet, used: Floats, which: Ints) -> dict[str, Any]:
@@ -252,7 +259,7 @@ def _devices(judgement: Judgement, bad: Sequence[Verdict], fleet: Fleet, used: F
     return {
         "node": base64.b64encode(fleet.node_of[fleet.devices].astype("<u4").tobytes()).decode(),
         "label": _text(np.array(label, np.intp)),
-        "labels": [safe(name) for name in labels],
+        "labels": [safe(device_name(name) or "CPU") for name in labels],
         "id": ids if any(ids) else [],
         "group": _text(fleet.group[fleet.devices]),
         "outcome": "".join(map(str, outcome[fleet.devices].tolist())),

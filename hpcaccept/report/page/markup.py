@@ -1,4 +1,4 @@
-"""How is HTML written so that no text in it can act?
+"""Writes HTML in which no text can act.
 
 Every child and attribute is escaped unless it is ``Markup``, which only ``tag`` and its like make: forgetting to escape is
 not possible. Control characters are replaced as for a terminal (hpcaccept.report.printable).
@@ -33,6 +33,12 @@ def escaped(text: str) -> Markup:
 def joined(parts: Iterable[str]) -> Markup:
     """One after the other."""
     return Markup("".join(escaped(part) for part in parts))
+
+
+def separated(parts: Iterable[str]) -> Markup:
+    """Those that are not empty, with a dot between them."""
+    shown = [part for part in parts if part]
+    return joined(piece for number, part in enumerate(shown) for piece in ([" · "] if number else []) + [part])
 
 
 def tag(kind: str, /, *children: str, **attributes: str | float | bool | None) -> Markup:

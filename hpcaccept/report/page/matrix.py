@@ -1,4 +1,4 @@
-"""Which pair is the slow one? Heat maps of what was measured between nodes, and between the GPUs of a node.
+"""Shows the slow pair: heat maps of what was measured between nodes, and between the GPUs of a node.
 
 A metric says whether its variants are cells (``Metric.cells``): pairs within a node, or partners of a node. Colours
 are shares of the median of the matrix, in classes; a cell that was judged bad has a border, and small matrices have numbers.
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from hpcaccept.model.metric_key import MetricKey, Pair
 from hpcaccept.report.page.markup import Markup, joined, tag
+from hpcaccept.report.page.names import without_variant
 from hpcaccept.units import show
 
 if TYPE_CHECKING:
@@ -79,10 +80,11 @@ def matrices(values: Sequence[Values], nodes: tuple[str, ...], bad: Mapping[str,
             groups.setdefault(_matrix_of(column), []).append(column)
     found: list[Matrix] = []
     for (key, both_ways), columns in groups.items():
+        title = columns[0].metric.named(key.variant) if key.variant else without_variant(columns[0].metric)
         if columns[0].metric.cells == "partner":
-            found += _between(str(key), columns, nodes, bad)
+            found += _between(title, columns, nodes, bad)
         else:
-            found += _within(f"{key}, both ways at once" if both_ways else str(key), columns, bad)
+            found += _within(f"{title}, both ways at once" if both_ways else title, columns, bad)
     return found
 
 

@@ -1,4 +1,4 @@
-"""What did every check measure, over all subjects? Rates first, what is the same everywhere in a line, the rest folded away."""
+"""What every check measured, over all subjects. Rates first, what is the same everywhere in a line, the rest folded away."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpcaccept.model.metric import describe
+from hpcaccept.model.verdict import Outcome
 from hpcaccept.report.page.bad_subjects import badge
-from hpcaccept.report.page.markup import Markup, joined, tag
+from hpcaccept.report.page.markup import Markup, joined, separated, tag
 from hpcaccept.report.page.matrix import is_cell
+from hpcaccept.report.page.names import link_to, without_variant
 from hpcaccept.report.phrases import counted
 from hpcaccept.units import show
 
@@ -20,7 +22,11 @@ if TYPE_CHECKING:
     from hpcaccept.report.model import CheckRow, Summary
     from hpcaccept.report.page.bad_subjects import Gallery
 
-_NUMBERS = ("units", "slowest", "median", "fastest")
+#: Heads of the numbers; on a narrow screen those of class ``wider`` give way to the others.
+_NUMBERS = {"units": "number wider", "slowest": "number", "median": "number", "fastest": "number"}
+_HEADS = {"metric": None, **_NUMBERS, "distribution": "wider"}
+_COLUMNS = len(_HEADS)
+_AGAINST = {Outcome.PASS: "meets its baseline", Outcome.FAIL: "below its baseline", Outcome.NO_BASELINE: "no baseline"}
 
 
 def measured(values: Sequence[Values], summary: Summary, gallery: Gallery, nodes: frozenset[str]) -> Markup:
@@ -45,10 +51,11 @@ def measured(values: Sequence[Values], summary: Summary, gallery: Gallery, nodes
             first, rest = _lines(columns, gallery, bad, nodes)
             lines += first
             more += rest
-        lines = lines or [tag("td", "nothing was measured", colspan=6, class_="quiet")]
-        groups.append(_group(_head(row, len(lines)), lines))
+        words = "its numbers are under the table" if more else "nothing was measured"
+        lines = lines or [tag("td", words, colspan=_COLUMNS, class_="quiet")]
+        groups.append(_group(_head(row), lines))
         if more:
-            others.append(_group(tag("th", row.name, rowspan=len(more), scope="rowgroup", class_="name"), more))
+            others.append(_group(tag("th", row.name, colspan=_COLUMNS, scope="rowgroup", class_="name"), more))
     folded = ""
     if others:
         folded = tag("details", tag("summary", "Other numbers, on which no verdict of a rate rests"), _table(others))
@@ -56,38 +63,39 @@ def measured(values: Sequence[Values], summary: Summary, gallery: Gallery, nodes
 
 
 def _table(groups: Sequence[Markup]) -> Markup:
-    names = ("check", "metric", *_NUMBERS, "distribution")
-    heads = [tag("th", name, scope="col", class_="number" if name in _NUMBERS else None) for name in names]
+    heads = [tag("th", name, scope="col", class_=kind) for name, kind in _HEADS.items()]
     table = tag("table", tag("thead", tag("tr", joined(heads))), joined(groups), class_="checks")
     return tag("div", table, class_="wide")
 
 
-def _head(row: CheckRow, height: int) -> Markup:
-    baseline = f"baseline: {row.baseline.value.replace('_', ' ')}" if row.baseline else ""
+def _head(row: CheckRow) -> Markup:
+    baseline = _AGAINST.get(row.baseline, "") if row.baseline else ""
+    beside = separated([f"{row.judged:,} of {counted(row.asked, 'node')} judged", baseline])
     return tag(
         "th",
-        tag("div", row.name, class_="name"),
+        tag("span", row.name, class_="name"),
+        " ",
         badge(row.outcome.value),
-        tag("div", f"{row.judged:,} of {row.asked:,} nodes", class_="quiet"),
-        tag("div", baseline, class_="quiet") if baseline else "",
-        rowspan=height,
+        " ",
+        tag("span", beside, class_="quiet"),
+        colspan=_COLUMNS,
         scope="rowgroup",
     )
 
 
 def _group(head: Markup, lines: Sequence[Markup]) -> Markup:
-    return tag("tbody", joined(tag("tr", head if number == 0 else "", line) for number, line in enumerate(lines)))
+    return tag("tbody", tag("tr", head, class_="check"), joined(tag("tr", line) for line in lines))
 
 
 def _lines(
     columns: Sequence[Values], gallery: Gallery, bad: set[str], nodes: frozenset[str]
 ) -> tuple[list[Markup], list[Markup]]:
     """The lines of one metric with all its variants: those that count, and the others."""
-    metric, name = columns[0].metric, columns[0].parts.metric
+    metric = columns[0].metric
     cells = [column for column in columns if metric.is_rate and is_cell(column, nodes)]
     first: list[Markup] = []
     if cells:
-        first.append(tag("td", f"{name} of {counted(len(cells), 'pair')}, as maps below", colspan=6, class_="quiet"))
+        first.append(tag("td", link_to(cells[0].key, without_variant(metric)), f" of {counted(len(cells), 'pair')}, as maps below", colspan=_COLUMNS, class_="quiet"))  # fmt: skip
     plain = [column for column in columns if column not in cells]
     shown = [column for column in plain if (metric.is_rate and metric.headline) or column.key in bad]
     rest = [column for column in plain if column not in shown]
@@ -99,38 +107,37 @@ def _lines(
 
 def _same(columns: Sequence[Values]) -> Markup:
     """Variants of a metric that all have one value."""
-    metric, name = columns[0].metric, columns[0].parts.metric
-    several = tag("span", f"{len(columns)} variants", class_="variant") if len(columns) > 1 else _variant(columns[0])
-    limit = tag("span", describe(metric.limit), class_="quiet") if metric.limit else ""
+    one = columns[0]
+    several = tag("span", f" {len(columns)} variants", class_="variant") if len(columns) > 1 else ""
+    name = link_to(one.key, without_variant(one.metric) if several else one.metric.named(one.variant))
     subjects = max(len(column.value) for column in columns)
-    value = show(float(columns[0].value[0]), metric.unit)
+    value = show(float(one.value[0]), one.metric.unit)
     return joined([
-        tag("td", tag("span", name, title=metric.help), " ", several, " ", limit),
-        tag("td", f"{subjects:,}", class_="number"),
+        tag("td", name, several, _limit(one)),
+        tag("td", f"{subjects:,}", class_=_NUMBERS["units"]),
         tag("td", f"{value} everywhere", colspan=3, class_="number same"),
-        tag("td"),
+        tag("td", class_="wider"),
     ])  # fmt: skip
 
 
 def _figure(column: Values, gallery: Gallery) -> Markup:
     """The cells of one metric over all subjects."""
-    name, unit, value = column.parts.metric, column.metric.unit, column.value
+    unit, value = column.metric.unit, column.value
     low, middle, high = float(value.min()), 2 * float(np.median(value / 2)), float(value.max())
     if low == high and len(value) > 1:
         return _same([column])
     slowest, fastest = (high, low) if column.metric.direction == "lower" else (low, high)
-    limit = tag("span", describe(column.metric.limit), class_="quiet") if column.metric.limit else ""
     like = gallery.draw(column.key, 0) if len(value) > 3 else None
     use = tag("use", href=f"#{like.ident}", width=320, height=56) if like else ""
     drawing = tag("svg", use, viewBox="0 0 320 46", class_="small", aria_hidden="true") if like else ""
     numbers = (slowest, middle, fastest) if len(value) > 1 else ("", middle, "")
     return joined([
-        tag("td", tag("span", name, title=column.metric.help), " ", _variant(column), " ", limit),
-        tag("td", f"{len(value):,}", class_="number"),
+        tag("td", link_to(column.key, column.metric.named(column.variant)), _limit(column)),
+        tag("td", f"{len(value):,}", class_=_NUMBERS["units"]),
         *(tag("td", show(x, unit) if isinstance(x, float) else x, class_="number") for x in numbers),
-        tag("td", drawing),
+        tag("td", drawing, class_="wider"),
     ])  # fmt: skip
 
 
-def _variant(column: Values) -> Markup | str:
-    return tag("span", column.variant, class_="variant") if column.variant else ""
+def _limit(column: Values) -> Markup | str:
+    return tag("span", f" {describe(column.metric.limit)}", class_="quiet") if column.metric.limit else ""

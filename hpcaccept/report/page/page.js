@@ -136,7 +136,7 @@
   const way = (table) => ({
     name: "way to its limit", width: 32, worst: -1,
     help: "How far the unit's worst value lies between the median of its peers (0 %) and the failing limit (100 %), and which value",
-    text: (i) => Number.isNaN(decoded(table.used)[i]) ? "–" : `${percent(decoded(table.used)[i])} · ${data.keys[table.by[i]]}`,
+    text: (i) => Number.isNaN(decoded(table.used)[i]) ? "–" : `${percent(decoded(table.used)[i])} · ${data.names[table.by[i]]}`,
     key: (i) => decoded(table.used)[i],
     low: (i) => decoded(table.used)[i] > 1,
   });
@@ -206,7 +206,7 @@
       const boxes = this.metrics.map((metric) => element("label", {}, element("input", {
         type: "checkbox", checked: this.choice.has(metric),
         onchange: (e) => { e.target.checked ? this.choice.add(metric) : this.choice.delete(metric); this.rebuild(); },
-      }), ` ${metric.key}`));
+      }), ` ${metric.name}`));
       return element("details", {}, element("summary", {}, `Columns (${this.metrics.length})`), element("div", {class: "choices"}, ...boxes));
     }
 
@@ -215,7 +215,7 @@
       const metrics = this.metrics.filter((m) => this.choice.has(m));
       this.columns = [...this.fixed, ...metrics.map((m) => metric_column(m, this.values_of, this.group_at, this.state))];
       this.heads = this.columns.map((column) => element("th", {scope: "col", class: column.number ? "number" : null},
-        element("button", {type: "button", title: column.help, onclick: () => this.by(column)}, column.check ? `${column.check} ${column.name}` : column.name)));
+        element("button", {type: "button", title: column.help, onclick: () => this.by(column)}, column.name)));
       const widths = this.columns.map((column) => {
         const made = element("col");
         made.style.width = `${pixels(column)}px`;
@@ -353,7 +353,7 @@
   function details(title, note, group, rows) {
     const lines = rows.map(([metric, values]) => {
       const worst = values.reduce((a, b) => Number.isNaN(a) ? b : Number.isNaN(b) ? a : worse(metric)(a, b), NaN);
-      return element("tr", {}, element("td", {}, metric.key), element("td", {class: "number"}, show(worst, metric.unit)),
+      return element("tr", {}, element("td", {title: metric.key}, metric.name), element("td", {class: "number"}, show(worst, metric.unit)),
         element("td", {class: "number"}, percent(worst / (metric.center[group] ?? NaN))), element("td", {}, plot(metric, group, values)));
     });
     const heads = ["metric", "value", "of the median", "among its like"].map((name, number) => element("th", {scope: "col", class: number === 1 || number === 2 ? "number" : null}, name));

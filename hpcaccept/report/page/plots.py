@@ -1,4 +1,4 @@
-"""How does one bad value look among its like, and over the runs before? Inline SVG, marks only: the words stand beside it.
+"""One bad value among its like, and over the runs before. Inline SVG, marks only: the words stand beside it.
 
 Every plot of a metric shares one drawing of the distribution, an SVG ``symbol``, and one scale: its marks can be compared, and
 10,000 values cost as much as ten. What lies outside of the scale is drawn at its edge, as an arrow.
@@ -130,7 +130,7 @@ def _mark(scale: Scale, value: float) -> Markup:
     return tag("path", d=f"M{x - 1:.1f} {FLOOR}V10h-4l5 -8l5 8h-4V{FLOOR}z", class_="mark")
 
 
-def over_runs(values: Sequence[float], now: float, changes: Sequence[int], label: str) -> Markup:
+def over_runs(values: Sequence[float], now: float, changes: Sequence[int], label: str, *, worse: bool) -> Markup:
     """One subject's value over its runs, this one last.
 
     Args:
@@ -138,6 +138,7 @@ def over_runs(values: Sequence[float], now: float, changes: Sequence[int], label
         now: in this run.
         changes: places among the runs from which on the environment was another one.
         label: what a screen reader says.
+        worse: whether it is on the bad side of its past; else its mark has no colour of a fault.
     """
     wide, high, edge = 200, HEIGHT, 6
     known = [*(v for v in values if math.isfinite(v)), now]
@@ -155,7 +156,7 @@ def over_runs(values: Sequence[float], now: float, changes: Sequence[int], label
         tag("path", d=f"M{edge + number * step - step / 2:.1f} 2V{high - 2}", class_="change") for number in changes
     ]
     parts += [tag("path", d=line, class_="line"), *(tag("circle", cx=a, cy=b, r=1.8, class_="past") for a, b in dots)]
-    parts.append(tag("circle", cx=x, cy=y, r=4, class_="mark"))
+    parts.append(tag("circle", cx=x, cy=y, r=4, class_="mark" if worse else "now"))
     return _svg(parts, wide, high, label, "past")
 
 

@@ -1,4 +1,4 @@
-"""Which metrics of which model are judged by what is shipped? The page docs/reference/baseline-coverage.md."""
+"""The metrics of each model that the shipped baselines judge: the page docs/reference/baseline-coverage.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How do baselines look on paper? Lines for ``baseline show``, ``diff`` and ``check``."""
+"""Baselines on paper: lines for ``baseline show``, ``diff`` and ``check``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hpcaccept.judge.baseline.limit import MANY, states_a_rate, units_for, units_of, written_loss_from
 from hpcaccept.model.baseline import written_loss
+from hpcaccept.report.phrases import counted
 from hpcaccept.units import show
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def summary_line(baseline: Baseline) -> str:
     """One line: model, state, how many metrics, whence."""
     origin = baseline.provenance
     verb = "read" if baseline.state == "shipped" else "learned"
-    return f"{baseline.model}: {len(baseline.entries)} metrics, {baseline.state}, {verb} {origin.learned_at} from {', '.join(origin.runs)}"
+    return f"{baseline.model}: {counted(len(baseline.entries), 'metric')}, {baseline.state}, {verb} {origin.learned_at} from {', '.join(origin.runs)}"
 
 
 def details(file: Path, generations: tuple[Baseline, ...]) -> Iterable[str]:
@@ -45,10 +46,15 @@ def details(file: Path, generations: tuple[Baseline, ...]) -> Iterable[str]:
         yield from (f"  {line}" for line in limits_in_words(one.entries.values()))
         if any(states_a_rate(entry) and not entry.rate for entry in one.entries.values()):
             yield "    learned by an earlier hpcaccept: its limits grow with the number of values of a run; learn it again for what the fleet shows"
-        for key in sorted(one.entries):
-            yield f"    {_entry_line(one.entries[key])}"
+        # A source says more than a line holds, and many metrics have one.
+        entries = [one.entries[key] for key in sorted(one.entries)]
+        sources = list(dict.fromkeys(filter(None, map(_source, entries))))
+        for entry in entries:
+            source = _source(entry)
+            yield f"    {_entry_line(entry)}{f' [{sources.index(source) + 1}]' if source else ''}"
         for peak in one.peaks:
-            yield f"    {peak.key:<44} peak {show(peak.value, peak.unit)}"
+            yield f"    {peak.key:<38} peak {show(peak.value, peak.unit)}"
+        yield from (f"    [{number}] {source}" for number, source in enumerate(sources, 1))
 
 
 def limits_in_words(entries: Iterable[BaselineEntry]) -> Iterable[str]:
@@ -91,18 +97,21 @@ def _span(losses: list[float]) -> str:
 def _entry_line(entry: BaselineEntry) -> str:
     bounds = [
         f"{word} {show(bound, entry.unit)}"
-        for word, bound in (("at least", entry.lower), ("at most", entry.upper))
+        for word, bound in (("≥", entry.lower), ("≤", entry.upper))
         if bound is not None
     ]
     center = "" if entry.center is None else f"{show(entry.center, entry.unit)}, "
-    whence = f" ({entry.subjects} units)" if entry.subjects else ""
-    # What was learned says by itself how its limit follows.
-    source = "" if entry.values else f"; {entry.source}"
+    whence = f" ({counted(entry.subjects, 'unit')})" if entry.subjects else ""
     interval = ""
     if entry.center_low is not None and entry.center_high is not None:
         interval = f", centre within {show(entry.center_low, entry.unit)} … {show(entry.center_high, entry.unit)}"
-    gpus = f", {entry.gpus} GPUs per node" if entry.gpus else ""
-    return f"{entry.key:<44} {center:>16}{', '.join(bounds)}{gpus}{whence}{interval}{source}"
+    gpus = f", {entry.gpus} GPUs a node" if entry.gpus else ""
+    return f"{entry.key:<38} {center:>12}{', '.join(bounds)}{gpus}{whence}{interval}"
+
+
+def _source(entry: BaselineEntry) -> str:
+    """Where a limit comes from; what was learned says by itself how its limit follows."""
+    return "" if entry.values else entry.source
 
 
 def difference(one: Baseline, other: Baseline) -> Iterable[str]:
@@ -115,7 +124,8 @@ def difference(one: Baseline, other: Baseline) -> Iterable[str]:
     yield from lines or ["  no metric differs"]
     for name, mine, theirs in (("A", one, other), ("B", other, one)):
         for key in sorted(mine.entries.keys() - theirs.entries.keys()):
-            yield f"  only in {name}: {_entry_line(mine.entries[key]).strip()}"
+            source = _source(mine.entries[key])
+            yield f"  only in {name}: {_entry_line(mine.entries[key]).strip()}{f'; {source}' if source else ''}"
 
 
 def _title(baseline: Baseline) -> str:

@@ -1,4 +1,4 @@
-"""How do two runs look side by side at a terminal?"""
+"""Two runs side by side at a terminal."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from hpcaccept.model.verdict import device_name
 from hpcaccept.report.deviations import deviations_of, lines_of
-from hpcaccept.report.phrases import device_name
 from hpcaccept.report.printable import safe
 from hpcaccept.units import show
 

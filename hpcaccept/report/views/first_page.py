@@ -12,9 +12,10 @@ from rich.text import Text
 
 from hpcaccept.model.metric_key import MetricKey
 from hpcaccept.model.verdict import Outcome
-from hpcaccept.report.phrases import ASKED, EVERYBODY, Trouble, conclusion, counted, fold, sight, troubles
+from hpcaccept.report.phrases import ASKED, EVERYBODY, Trouble, conclusion, counted, fold, found_nearly_always, troubles
 from hpcaccept.report.printable import safe
 from hpcaccept.report.provenance import changed, duration_in_words, fact_of, parameters_in_force, software_line
+from hpcaccept.report.views.on_paper import Paragraph
 from hpcaccept.units import show
 
 if TYPE_CHECKING:
@@ -52,9 +53,9 @@ def first_page(judged: Judged) -> RenderableType:
     return Group(*parts, *_footer(judged))
 
 
-def _conclusion(judged: Judged) -> Text:
+def _conclusion(judged: Judged) -> Paragraph:
     ended = conclusion(judged)
-    return Text(safe(f"{ended.word}: {ended.sentence}"), style=_ENDED[ended.word])
+    return Paragraph(safe(f"{ended.word}: {ended.sentence}"), _ENDED[ended.word])
 
 
 def _head(judged: Judged) -> list[RenderableType]:
@@ -77,11 +78,11 @@ def _head(judged: Judged) -> list[RenderableType]:
 
 
 def _dim(line: str) -> RenderableType:
-    return Text(safe(line), style="dim", overflow="fold")
+    return Paragraph(safe(line), "dim")
 
 
 def _note(note: str) -> RenderableType:
-    return Text(safe(note), style="italic")
+    return Paragraph(safe(note), "italic")
 
 
 @dataclass
@@ -110,24 +111,23 @@ def _shown(judged: Judged, blocks: list[Block]) -> Iterator[RenderableType]:
     for block in blocks[:SHOWN]:
         yield _heading(judged, block)
         for line in _sentences(block.troubles):
-            yield Padding(Text(safe(line), overflow="fold"), (0, 0, 0, 2))
+            yield Padding(Paragraph(safe(line)), (0, 0, 0, 2))
         if remedy := block.troubles[0].remedy:
-            yield Padding(Text(safe(f"→ {remedy}"), style="dim", overflow="fold"), (0, 0, 0, 2))
+            yield Padding(Paragraph(safe(f"→ {remedy}"), "dim"), (0, 0, 0, 2))
         yield Text("")
     if len(blocks) > SHOWN:
         yield Text(f"… and {len(blocks) - SHOWN:,} more: hpcaccept report --format json")
         yield Text("")
 
 
-def _heading(judged: Judged, block: Block) -> Text:
+def _heading(judged: Judged, block: Block) -> Paragraph:
     """``FAIL  node2 GPU 0 (serial 1655421001234)``."""
     outcome = block.troubles[0].outcome
     where = fold(block.where) if len(block.where) > 1 else "".join(block.where) or EVERYBODY
     many = f" ({len(block.where):,} nodes)" if len(block.where) > 1 else ""
     serial = fact_of(judged.evidence, block.troubles[0].verdicts[0].subject, "gpu_serial") if not many else ""
-    text = Text(f"{outcome.value}  ", style=STYLE[outcome])
-    text.append(safe(f"{where}{many}{f' (serial {serial})' if serial else ''}"), style="bold")
-    return text
+    words = safe(f"{outcome.value}  {where}{many}{f' (serial {serial})' if serial else ''}")
+    return Paragraph(words, "bold", len(outcome.value), STYLE[outcome])
 
 
 def _sentences(found: Iterable[Trouble]) -> Iterator[str]:
@@ -148,7 +148,7 @@ def _checks(summary: Summary) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column("check", no_wrap=True)
     table.add_column("result", no_wrap=True)
-    table.add_column("nodes", justify="right", no_wrap=True)
+    table.add_column("judged", justify="right", no_wrap=True)
     table.add_column("median (slowest … fastest)", overflow="fold")
     for row in summary.rows:
         figures = Text("\n".join(safe(line) for line in _figures(row)))
@@ -206,6 +206,6 @@ def _measured_with(judged: Judged) -> list[str]:
 
 
 def _sight(question: Question, sensitivity: Sensitivity) -> str:
-    """What a comparison could see, for each kind of metric."""
-    found = ", ".join(sight(kind) for kind in sensitivity.kinds)
-    return f"Slowdowns seen against {ASKED.get(question, question)} half of the time (19 times of 20): {found}."
+    """How small a slowdown a comparison finds, for each kind of metric."""
+    found = found_nearly_always(sensitivity.kinds)
+    return f"Smallest slowdown found against {ASKED.get(question, question)} (19 times of 20): {found}."

@@ -1,4 +1,4 @@
-"""How often is exactly the fault named, how often somebody else, and what did that cost?"""
+"""How often exactly the fault is named, how often somebody else, and what that cost."""
 
 from __future__ import annotations
 

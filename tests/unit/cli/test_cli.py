@@ -338,18 +338,32 @@ def test_runs_are_listed_whatever_became_of_their_report(
     assert (row["run"], row["state"], row["verdict"]) == (folder.run_id, "ended", "")
 
 
-def test_without_baselines_there_is_a_hint_how_to_learn_one(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["baseline", "show", "a part that nobody has"]) == 0
-    assert "Learn one: hpcaccept baseline learn RUN" in capsys.readouterr().out
+def test_a_shipped_baseline_fits_into_eighty_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["baseline", "show", "h100 80gb hbm3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    # An address, or the name of a file, is never broken.
+    assert [line for line in lines if len(line) > 80 and len(line.split()) > 1] == []
+    assert any(
+        line.split() == ["memory_bandwidth.rate_bytes[copy]", "≥", "2.27", "TB/s", "(8", "units)", "[9]"]
+        for line in lines
+    )
+
+
+def test_a_model_without_a_baseline_is_an_unknown_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["baseline", "show", "a part that nobody has"]) == 2
+    assert "There is no baseline of 'a part that nobody has'" in capsys.readouterr().err
 
 
 def test_a_baseline_is_shown_with_limits_and_provenance(capsys: pytest.CaptureFixture[str], place: Path) -> None:
     write_baseline(place / "baselines", baseline())
     assert main(["baseline", "show"]) == 0
-    assert f"{H100}: 1 metrics" in capsys.readouterr().out
+    assert f"{H100}: 1 metric, " in capsys.readouterr().out
     assert main(["baseline", "show", "h100"]) == 0
     text = capsys.readouterr().out
-    assert "at least 90 FLOP/s (8 units)" in text
+    assert "≥ 90 FLOP/s (8 units)" in text
     assert "driver 580.1" in text
 
 
@@ -507,7 +521,7 @@ def test_learning_from_a_run_writes_a_baseline_that_the_next_report_uses(
 ) -> None:
     a_run(place)
     assert main(["baseline", "learn"]) == 0
-    assert "1 metrics of A CPU from 4 unit(s) in 1 run(s)" in capsys.readouterr().out
+    assert "1 metric of A CPU from 4 units in 1 run" in capsys.readouterr().out
     assert main(["report", "--format", "json"]) == 0
     limits = [v["limit"]["origin"] for v in json.loads(capsys.readouterr().out)["verdicts"] if v["limit"]]
     assert "baseline" in limits

@@ -130,7 +130,7 @@ def test_a_node_of_which_all_are_slow_is_one_verdict_in_the_words_of_the_slowest
     )
     node, gpu = readable_verdicts(table(one, gpus=4), {0: [np.arange(4)]})
     assert (node.subject, node.value) == (Subject("node0"), 70.0)
-    assert node.reason.startswith("the slowest of 4, cuda:1: rate flops (FP32): 70 FLOP/s")
+    assert node.reason.startswith("the slowest of 4, GPU 1: rate flops (FP32): 70 FLOP/s")
     assert (gpu.subject, gpu.value) == (Subject("node1", "cuda:3"), 60.0)
     times = column([Outcome.FAIL] * 2, [2.0, 3.0], upper=1.0, source="x", metric=TIME)
     (slowest,) = readable_verdicts(table(times, gpus=2), {0: [np.arange(2)]})

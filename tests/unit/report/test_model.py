@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from support.builders import H100, any_code, evidence, judged, nodes, plan, record, suite
 
+from hpcaccept.model.job import JobStatus, State
 from hpcaccept.model.metric import Limit
 from hpcaccept.model.suite import CheckSpec
 from hpcaccept.model.verdict import Outcome, Subject, Verdict
@@ -75,3 +77,11 @@ def test_a_search_for_shapes_ends_with_lines_for_a_suite() -> None:
     found = evidence(records, the_plan)
     notes = [note for note in summarise(found, judged(found), []).notes if "shape" in note]
     assert notes == [f"Best shape found for {H100}, to keep it in a suite: {line}"]
+
+
+@pytest.mark.parametrize("state", ["lost", "stuck", "failed", "timeout", "out_of_memory", "cancelled"])
+def test_how_a_job_ended_is_a_sentence_and_no_word_of_ours(state: State) -> None:
+    found = replace(evidence([], names=(), rank_starts=(), job=JobStatus(state, "what the scheduler says")), events=())
+    note = next(note for note in summarise(found, judged(found), []).notes if "what the scheduler says" in note)
+    assert "ended as" not in note
+    assert note.removeprefix("The job ended early: ").startswith(("The job ", "the job "))

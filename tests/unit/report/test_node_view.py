@@ -10,7 +10,7 @@ from support.finished_runs import gpu_run
 from hpcaccept.app.run.conclude import collect, judge_run
 from hpcaccept.errors import UsageError
 from hpcaccept.report.views.node import node_page
-from hpcaccept.report.views.on_paper import printed
+from hpcaccept.report.views.on_paper import Paragraph, printed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +27,13 @@ def test_a_bad_node_is_shown_with_finding_value_and_serial(tmp_path: Path) -> No
     assert "node2 GPU 0: serial-of-GPU-2" in text
     assert "36.8 % below the median of 3 peers" in text
     assert "node0" not in text.partition("→")[0]
+
+
+def test_a_list_of_nodes_never_breaks_inside_a_number() -> None:
+    names = ",".join(f"{number:05d}" for number in range(0, 512, 3))
+    lines = printed(Paragraph(f"FAIL  gpu[{names}] (171 nodes)", "bold", 4, "red"), width=80).splitlines()
+    assert "".join(lines).replace(" ", "") == f"FAILgpu[{names}](171nodes)"
+    assert all(line.rstrip().endswith((",", ")")) and len(line) <= 80 for line in lines[1:])
 
 
 def test_a_healthy_node_has_values_and_no_finding(tmp_path: Path) -> None:

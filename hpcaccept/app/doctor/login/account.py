@@ -1,4 +1,4 @@
-"""May this user submit with this account?"""
+"""Whether this user may submit with this account."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does Slurm give the nodes as many GPUs as are asked for, and is it said which?"""
+"""Whether Slurm gives the nodes as many GPUs as requested, and says which."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the image there, whole, and always the same; and can it be entered?"""
+"""Whether the image is there, whole, always the same, and can be entered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Can this Slurm start MPI the way it is asked to?"""
+"""Whether this Slurm can start MPI as requested."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What starts the ranks on this machine?"""
+"""The ``mpiexec`` that starts the ranks on this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is there such a partition, is it up, has it enough nodes that can be used, and does it allow a run to be so long?"""
+"""Whether the partition exists, is up, has enough usable nodes, and allows a run of this length."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def _what_fits(case: Case, good: list[NodeState]) -> str:
     if not good:
         return ""
     only = f"--nodelist {fold(sorted(node.name for node in good))}" if case.request.nodelist else f"--nodes {len(good)}"
-    return f"{only}, or once the others are mended again as it was: "
+    return f"{only}; with the others, once they are in service again: "
 
 
 def _time(case: Case, mine: list[Partition]) -> list[Finding]:

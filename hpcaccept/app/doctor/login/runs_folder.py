@@ -1,4 +1,4 @@
-"""Can runs be kept where they are to be, and for how long will there be room?"""
+"""Whether runs can be kept in the runs folder, and for how long there is room."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is Slurm there, and does its controller answer?"""
+"""Whether Slurm is installed here and its controller answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Did every node answer?"""
+"""Whether every node answered."""
 
 from __future__ import annotations
 

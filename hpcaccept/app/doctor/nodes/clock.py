@@ -1,4 +1,4 @@
-"""Do the clocks agree?"""
+"""Whether the clocks of the nodes agree."""
 
 from __future__ import annotations
 

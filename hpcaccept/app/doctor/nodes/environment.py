@@ -1,4 +1,4 @@
-"""Has a node the cores, the space for temporary files and the character encoding that it should have?"""
+"""Whether each node has the cores, the space for temporary files and the character encoding that it should have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Can as many GPUs be started on each node as were asked for?"""
+"""Whether as many GPUs as requested can be started on each node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""May enough memory be locked, and is there enough of it to share?"""
+"""Whether enough memory may be locked, and whether there is enough shared memory."""
 
 from __future__ import annotations
 

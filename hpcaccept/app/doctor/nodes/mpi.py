@@ -1,4 +1,4 @@
-"""Do the ranks find each other?"""
+"""Whether the ranks find each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do the PMIx of host and image understand each other?"""
+"""Whether the PMIx of the host and that of the image work together."""
 
 from __future__ import annotations
 

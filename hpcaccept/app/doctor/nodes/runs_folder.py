@@ -1,4 +1,4 @@
-"""Do the nodes see the runs folder, and does this machine see what they leave there?"""
+"""Whether the nodes see the runs folder, and this machine sees what they write there."""
 
 from __future__ import annotations
 

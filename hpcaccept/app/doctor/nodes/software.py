@@ -1,4 +1,4 @@
-"""Is hpcaccept itself there, of the same version, and under which Python?"""
+"""Whether hpcaccept itself is on the nodes, in the same version, and under which Python."""
 
 from __future__ import annotations
 

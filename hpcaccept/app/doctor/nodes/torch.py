@@ -1,4 +1,4 @@
-"""Is torch there, for the right device, and with NCCL?"""
+"""Whether torch is there, for the right device, and with NCCL."""
 
 from __future__ import annotations
 

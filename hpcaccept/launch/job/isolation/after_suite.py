@@ -1,4 +1,4 @@
-"""Does an isolation follow a suite in its job? Where a check of all nodes together has failed, with that check and what it has shown."""
+"""An isolation that follows a suite in its job, where a check of all nodes together has failed: with that check and what it has shown."""
 
 from __future__ import annotations
 

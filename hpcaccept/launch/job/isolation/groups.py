@@ -1,4 +1,4 @@
-"""How does a group of a round start? A step of the job's launcher for a check, or the site's own command with the names of the nodes in it."""
+"""Starts a group of a round: a step of the job's launcher for a check, or the site's own command with the names of the nodes in it."""
 
 from __future__ import annotations
 

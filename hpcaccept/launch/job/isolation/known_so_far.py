@@ -1,4 +1,4 @@
-"""What is believed after the tests that have ended? The settings of the judge follow from the order and from the values themselves."""
+"""What is believed after the tests that have ended. The settings of the judge follow from the order and from the values themselves."""
 
 from __future__ import annotations
 

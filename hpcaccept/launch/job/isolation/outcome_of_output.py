@@ -1,4 +1,4 @@
-"""Has a site's own command passed? Its exit status, its output and the site's rule in, an outcome with a sentence out. Pure."""
+"""Whether a site's own command has passed. Its exit status, its output and the site's rule in, an outcome with a sentence out. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What came of a group that ran a check? Journals and the launcher's words in, an outcome with a sentence out.
+"""What came of a group that ran a check. Journals and the launcher's words in, an outcome with a sentence out.
 
 A group that does not start, hangs or dies is evidence as much as one that misses a limit. What is none: that a check could not be measured
 at all, as on nodes without a module that it needs.

@@ -1,4 +1,4 @@
-"""When is a group late? When it takes much longer than groups that have passed: nobody waits minutes for a rank that is stopped."""
+"""When a group is late: when it takes much longer than groups that have passed, so that nobody waits minutes for a stopped rank."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a step of a run folder show as the test of a group? Its journals and logs → an outcome, for rounds and for runs that came before."""
+"""A step of a run folder as the test of a group: its journals and logs → an outcome, for rounds and for runs that came before."""
 
 from __future__ import annotations
 

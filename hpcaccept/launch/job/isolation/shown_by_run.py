@@ -1,4 +1,4 @@
-"""What has a run already shown of a fault that only groups can tell apart? Its steps, or its journal where it was an isolation itself."""
+"""What a run has already shown of a fault that only groups can tell apart: its steps, or its journal where it was an isolation itself."""
 
 from __future__ import annotations
 

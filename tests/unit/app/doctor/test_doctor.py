@@ -182,9 +182,9 @@ def test_a_drained_node_is_told_with_why_by_whom_since_when_and_what_fits() -> N
     assert found.found == (
         "3 of 4 nodes can be used, 3 idle; n3 drain: bad DIMM in slot 3, ticket #42 (root, 2026-11-29 09:27 UTC)"
     )
-    assert found.remedy.startswith("--nodes 3, or once the others are mended again as it was: sinfo -R -p gpu")
+    assert found.remedy.startswith("--nodes 3; with the others, once they are in service again: sinfo -R -p gpu")
     named = only(partition.judge(asked(nodelist="n[0-3]"), site(*map(node, range(3)), drained)), "nodes")
-    assert named.remedy.startswith("--nodelist n[0-2], or")
+    assert named.remedy.startswith("--nodelist n[0-2]; with the others")
 
 
 def test_of_many_reasons_a_few_are_told_and_the_rest_is_counted() -> None:

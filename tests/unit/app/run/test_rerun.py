@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ from support.finished_runs import gpu_run
 from hpcaccept.app.run.conclude import collect, judge_run
 from hpcaccept.app.run.rerun import rerun_of
 from hpcaccept.errors import UsageError
+from hpcaccept.model.evidence import Evidence
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +30,16 @@ def test_a_slow_node_is_measured_again_beside_as_many_partners_as_its_peers_rule
     assert (again.nodes, again.partners, again.only) == (("node2",), ("node0", "node1"), ("matmul",))
     assert again.options["nodelist"] == "node2,node0,node1"
     assert (again.options["nodes"], again.options["launcher"], again.options["gpus_per_node"]) == (3, "slurm", "1")
+
+
+def test_nodes_of_a_scheduler_are_named_though_they_share_a_kernel_and_virtual_ones_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Evidence, "shared_host", True)
+    found = judged(tmp_path, wrong="node1")
+    assert rerun_of(found).options["nodelist"] == "node1"
+    steps = tuple(replace(step, virtual=True) for step in found.evidence.steps)
+    assert "nodelist" not in rerun_of(replace(found, evidence=replace(found.evidence, steps=steps))).options
 
 
 def test_a_wrong_result_needs_no_partner(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_a_node_of_which_all_gpus_are_slow_is_one_finding_about_the_node() -> No
     (fail,) = of(judgement.verdicts, Outcome.FAIL)
     assert (fail.subject.node, fail.subject.device) == ("node2", "")
     assert "all 8 on the node are slow" in fail.reason
-    assert "the slowest of 8, cuda:0: " in fail.reason
+    assert "the slowest of 8, GPU 0: " in fail.reason
     assert fail.value == 80.0
     # The columns still have each of them.
     assert len(of(every(judgement), Outcome.FAIL)) == judgement.counts()[Outcome.FAIL] == 8

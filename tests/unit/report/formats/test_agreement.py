@@ -27,7 +27,7 @@ from support.builders import (
 from hpcaccept.model.event import Event
 from hpcaccept.model.verdict import Outcome
 from hpcaccept.report.formats import html, markdown, render
-from hpcaccept.report.phrases import conclusion, troubles
+from hpcaccept.report.phrases import conclusion, fold, troubles
 from hpcaccept.report.views.first_page import first_page
 
 if TYPE_CHECKING:
@@ -92,8 +92,8 @@ def in_a_ticket(judged: Judged) -> str:
 
 
 def on_the_page(judged: Judged) -> str:
-    """What can be read of its verdict and of what to do."""
-    body = re.split(r'<section id="(?:bad|checks)"', html.render(judged).partition("<main>")[2])[0]
+    """What can be read of its verdict and of its findings."""
+    body = re.split(r'<section id="checks"', html.render(judged).partition("<main>")[2])[0]
     return markup.unescape(re.sub(r"<[^>]*>", "", body))
 
 
@@ -122,7 +122,7 @@ def test_every_format_for_people_says_the_same_conclusion(read: Callable[[Judged
 
 
 @pytest.mark.parametrize("make", RUNS)
-@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize("read", [at_the_terminal, in_a_ticket])
 def test_every_format_for_people_tells_the_same_troubles_in_the_same_order(
     read: Callable[[Judged], str], make: Any
 ) -> None:
@@ -138,7 +138,20 @@ def test_every_format_for_people_tells_the_same_troubles_in_the_same_order(
 
 @pytest.mark.parametrize("read", READERS)
 def test_the_worst_node_is_named_first_whatever_it_is_called(read: Callable[[Judged], str]) -> None:
-    assert re.findall(r"node\d+ GPU 0(?=:)", read(slow()))[0] == "node22 GPU 0"
+    assert re.findall(r"node\d+ GPU 0", read(slow()))[0] == "node22 GPU 0"
+
+
+@pytest.mark.parametrize("make", RUNS)
+def test_the_page_has_every_finding_of_the_others_and_what_to_do(make: Any) -> None:
+    judged = make()
+    text, found = on_the_page(judged), troubles(judged.summary.bad)
+    worst = {verdict.subject: verdict for verdict in reversed(judged.summary.bad)}
+    for verdict in worst.values():
+        shared = [trouble.remedy for trouble in found if verdict in trouble.verdicts]
+        assert verdict.remedy in text or shared[0] in text
+    for trouble in found:
+        assert trouble.verdicts[0].reason in text
+        assert all(place in text or place in fold(trouble.where) for place in trouble.where)
 
 
 def test_the_cards_of_the_page_stand_in_the_order_of_the_terminal() -> None:

@@ -17,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from support.big_runs import big_run, judged_run, names, past_of
-from support.builders import evidence, fleet, judged_run_of, nodes, plan, record, suite
+from support.builders import AT, evidence, fleet, judged_run_of, nodes, plan, record, suite
 
 from hpcaccept.judge.statistics.aggregate import values_of
+from hpcaccept.model.event import Event
 from hpcaccept.model.record import UnreadableLine
 from hpcaccept.report.formats import html
 from hpcaccept.report.page import columns, matrix, plots
@@ -98,18 +99,16 @@ def test_the_verdict_stands_first_and_in_the_title() -> None:
     assert next(iter(page.sections)) == "verdict"
     assert page.sections["verdict"].startswith("ACCEPTED4 of 4 nodes passed all that is required.")
     assert "<title>ACCEPTED: 20261122-010000-test-4n-abcd</title>" in page.text
-    assert "100 %4 of 4 checks on nodes judged" in page.sections["verdict"]
-    assert "bad" not in page.sections
-    assert "Nothing" in page.sections["todo"]
+    assert "100 %4 of 4, counted per node" in page.sections["verdict"]
+    assert "there is nothing to do" in page.sections["findings"]
 
 
 def test_a_bad_node_is_named_with_reason_remedy_and_plot_in_plain_html() -> None:
     page = page_of(fleet([100.0, 100.0, 50.0, 100.0]))
     assert "NOT ACCEPTEDnode2 is not fit for work (1 of 4 nodes)." in page.sections["verdict"]
-    for text in ("node2", "50.0 % below", "Keep work off node2"):
-        assert text in page.sections["todo"]
-        assert text in page.sections["bad"]
-    assert "lowest of 4" in page.sections["bad"]
+    for text in ("50.0 % below", "Keep work off node2"):
+        assert page.sections["findings"].count(text) == 1
+    assert "lowest of 4" in page.sections["findings"]
     assert len(page.all("svg", "dist")) == 1
 
 
@@ -117,9 +116,9 @@ def test_what_was_not_judged_is_not_called_accepted() -> None:
     found = evidence([record("speed", node, {"rate_flops": 1.0, "wrong_elements": 0}) for node in nodes(3)])
     page = page_of(replace(found, unreadable=(UnreadableLine("r000003.jsonl", '{"k'),)))
     assert "NOT JUDGED" in page.sections["verdict"]
-    assert "Nothing is known of: node3" in page.sections["verdict"]
+    assert "Never reported: node3" in page.sections["verdict"]
     assert "1 line(s) of the records cannot be read." in page.sections["verdict"]
-    assert "the node never reported" in page.sections["todo"]
+    assert "the node never reported" in page.sections["findings"]
 
 
 def test_coverage_that_is_not_whole_is_never_shown_as_whole() -> None:
@@ -134,15 +133,53 @@ def test_a_run_of_which_nothing_is_known_has_a_page() -> None:
     assert "nothing was measured" in page.sections["checks"]
 
 
-def test_more_bad_subjects_than_anybody_reads_are_counted() -> None:
+def test_more_bad_subjects_than_anybody_reads_share_a_card() -> None:
     count = CARDS + 20
     found = evidence(
         [record("speed", f"node{i}", {"rate_flops": 100.0, "wrong_elements": i + 1}) for i in range(count)],
         plan(nodes=count),
     )
     page = page_of(found)
-    assert len(page.all("article", "card")) == CARDS
-    assert "20 more: they are in the tables" in page.sections["bad"]
+    assert len(page.all("article", "card")) == CARDS + 1
+    assert "node[0-19]20 findings" in page.sections["findings"]
+
+
+def test_every_finding_stands_once_in_the_card_of_its_subject(big: Page) -> None:
+    found = big_run(12, pairs=True)
+    bad = judged_run(found, past_of(found)).summary.bad
+    assert len(bad) > 40
+    for reason in {verdict.reason for verdict in bad if verdict.value is not None}:
+        assert big.sections["findings"].count(reason) == sum(verdict.reason == reason for verdict in bad)
+    assert len(big.all("article", "card")) == len({verdict.subject for verdict in bad})
+    assert "18 more, of other variants" in big.sections["findings"]
+
+
+def test_names_lead_to_what_they_mean(big: Page) -> None:
+    ids = {attributes["id"] for _, attributes in big.elements if "id" in attributes}
+    links = {a["href"] for a in big.all("a") if a["href"].startswith("#")}
+    assert {"#metric-matmul.rate_flops", "#code-peers-slow", "#code-node-silent"} <= links
+    assert {link[1:] for link in links} <= ids
+    assert "False alarms:" in big.sections["names"]
+
+
+def test_a_unit_that_is_faster_than_its_past_has_no_colour_of_a_fault() -> None:
+    found = big_run(12)
+    past = past_of(found)
+    before = replace(past, values={key: value * 0.5 for key, value in past.values.items()})
+    faster, slower = (Page(html.render(judged_run(found, of))) for of in (before, past))
+    assert faster.all("circle", "now")
+    assert not faster.all("circle", "mark")
+    assert slower.all("circle", "mark")
+    assert not slower.all("circle", "now")
+
+
+def test_the_head_says_where_by_whom_and_with_what() -> None:
+    found = fleet([100.0] * 4)
+    started = Event("started", AT, nodes=found.nodes, job="4711", user="alice", cluster="alps")
+    page = page_of(replace(found, events=(started,), job_id="4711"))
+    words = page.sections["verdict"]
+    for text in ("Clusteralps", "Run byalice", "Job4711", "When2026-11-22 01:00:00 UTC", "Tested4 nodes"):
+        assert text in words
 
 
 # --- plots, tables, matrices ------------------------------------------------------------------------------------------
@@ -150,7 +187,7 @@ def test_more_bad_subjects_than_anybody_reads_are_counted() -> None:
 
 def test_every_bad_subject_has_its_plots_among_its_like_and_over_its_runs(big: Page) -> None:
     titles = [a["aria-label"] for a in big.all("svg", "dist")]
-    assert any("peer_to_peer.bandwidth_bytes[0→7]" in title and "lowest of 11" in title for title in titles)
+    assert any("GPU to GPU copy (0→7)" in title and "lowest of 11" in title for title in titles)
     assert any("over runs: median of 11 earlier runs" in a["aria-label"] for a in big.all("svg", "past"))
     symbols = {a["id"] for a in big.all("symbol")}
     assert {a["href"] for a in big.all("use")} <= {f"#{ident}" for ident in symbols}
@@ -199,9 +236,9 @@ def test_a_slow_device_is_bad_and_its_neighbours_are_not(big: Page) -> None:
 def test_matrices_show_pairs_of_nodes_and_of_gpus_with_the_bad_cell_marked(big: Page) -> None:
     words = big.sections["matrices"]
     for title in (
-        "pairs.exchange_bytes",
-        "peer_to_peer.bandwidth_bytes: the worst of 11 nodes",
-        "bandwidth_bytes: gpu00001",
+        "exchange with …",
+        "GPU to GPU copy: the worst of 11 nodes",
+        "GPU to GPU copy: gpu00001",
     ):
         assert title in words
     assert "0 → 7" in words
@@ -264,16 +301,16 @@ def test_what_does_not_fit_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch)
     assert "Not on this page" in page.sections["about"]
     assert "the values of" in page.sections["about"]
     assert "the ids of 88 devices" in page.sections["about"]
-    assert "GPU-00000003-0000" in page.sections["bad"]
+    assert "GPU-00000003-0000" in page.sections["findings"]
 
 
 def test_what_is_the_same_everywhere_is_one_line_and_side_figures_are_folded() -> None:
     page = Page(html.render(judged_run(big_run(4, 2, 6, healthy=True))))
     words = page.sections["checks"]
     first, _, folded = words.partition("Other numbers")
-    assert "wrong_elements 2 variants at most 0 elements" in first
-    assert "bandwidth_bytes of 2 pairs, as maps below" in first
-    assert "rate_flops bf16-0" in first
+    assert "GPU to GPU copy, wrong results 2 variants at most 0 elements" in first
+    assert "GPU to GPU copy of 2 pairs, as maps below" in first
+    assert "BF16-0 matrix multiply" in first
     assert "spread" not in first
     assert "spread" in folded
 
@@ -318,7 +355,7 @@ def test_any_numbers_can_be_drawn(values: Any, value: float, limit: float) -> No
     if not np.isnan(value):
         drawn = plots.distribution("d0", scale, value, (marks[0] if marks else None, None), float(values[0]), None, "l")
         assert "nan" not in drawn
-        assert "nan" not in plots.over_runs([*values.tolist(), float("nan")], value, [1], "l")
+        assert "nan" not in plots.over_runs([*values.tolist(), float("nan")], value, [1], "l", worse=True)
 
 
 def test_a_far_value_is_an_arrow_at_the_edge_and_does_not_squeeze_the_others() -> None:
@@ -340,8 +377,8 @@ def test_hostile_names_are_shown_and_do_nothing(text: str) -> None:
     records.append(record("identity", text, cause=f"broken {text}", remedy=text))
     page = page_of(evidence(records, plan(suite("speed", "identity")), names=names_, rank_starts=()))
     shown = re.sub(r"[\x00-\x1f\x7f-\x9f\u202e]", "\ufffd", text)
-    assert shown in page.sections["bad"]
-    assert f"broken {shown}" in page.sections["todo"]
+    assert shown in page.sections["findings"]
+    assert f"broken {shown}" in page.sections["findings"]
     assert page.data["nodes"]["name"][0] == shown
     assert not page.all("img")
     assert len(page.all("script")) == 2
