@@ -1,4 +1,4 @@
-"""What does one certificate say that another did not? Scope, limits, nodes, evidence, expiry, environment; and whether the later one says less.
+"""What one certificate says that another did not: scope, limits, nodes, evidence, expiry, environment; and whether the later one says less.
 
 Both statements are taken at their word: whoever calls has looked at their signatures.
 """

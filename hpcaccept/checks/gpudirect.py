@@ -1,4 +1,4 @@
-"""Is the host set up so that network cards reach the memory of its GPUs directly?"""
+"""The host is set up so that network cards reach the memory of its GPUs directly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which group of nodes is slower than others of its size, between two nodes and all of them?"""
+"""Finds the group of nodes that is slower than others of its size, between two nodes and all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are RoCE ports set up as a lossless fabric needs it, and did pairs of nodes exchange without congestion?"""
+"""RoCE ports are set up as a lossless fabric needs it, and pairs of nodes exchanged without congestion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are the GPUs and network cards of a node connected as those of its board, and as those of the other nodes?"""
+"""The GPUs and network cards of a node are connected as those of its board, and as those of the other nodes."""
 
 from __future__ import annotations
 

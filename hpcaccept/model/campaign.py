@@ -1,4 +1,4 @@
-"""What is written down of a campaign beside what is written down of its runs (``model.nightly.night``)?"""
+"""The record of a campaign beside that of its runs (``model.nightly.night``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long did the steps of an earlier run take, and each check in them?"""
+"""How long the steps of an earlier run took, and each check in them."""
 
 from __future__ import annotations
 

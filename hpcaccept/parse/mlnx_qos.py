@@ -1,4 +1,4 @@
-"""What does a port trust, and for which priorities does it pause, as ``mlnx_qos -i INTERFACE`` prints it? Text in, a dataclass out.
+"""What a port trusts, and for which priorities it pauses, as ``mlnx_qos -i INTERFACE`` prints it. Text in, a dataclass out.
 
 Recorded from MLNX_OFED (tests/data/mlnx_qos). Its source: https://github.com/Mellanox/mlnx-tools/blob/master/python/mlnx_qos
 """

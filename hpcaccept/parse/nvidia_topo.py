@@ -1,4 +1,4 @@
-"""How are GPUs and network cards connected, as ``nvidia-smi topo -m`` prints it? Text in, a matrix out.
+"""How GPUs and network cards are connected, as ``nvidia-smi topo -m`` prints it. Text in, a matrix out.
 
 Words, from near to far: ``NV#`` (so many NVLinks), ``PIX`` (one PCIe switch at most), ``PXB`` (several), ``PHB`` (a host bridge), ``NODE``
 (host bridges of one NUMA node), ``SYS`` (the link between sockets). Sources: the tool's own legend; recorded from drivers 450 to 580

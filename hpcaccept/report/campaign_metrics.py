@@ -1,4 +1,4 @@
-"""How do the nodes of a campaign stand, for node_exporter's textfile collector? The same names whatever ran: whoever runs a fleet hands in plain values."""
+"""How the nodes of a campaign stand, for node_exporter's textfile collector. The same names whatever ran: whoever runs a fleet hands in plain values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long did a run take, step by step and check by check? Read from its first rank's journals and its driver's.
+"""How long a run took, step by step and check by check. Read from its first rank's journals and its driver's.
 
 The driver sits on the node of rank 0, so that both speak by one clock. A check lasts until the next one starts: turns, and waiting for
 the slowest rank, are in it. What its first use of a module costs is told apart, and belongs to the start: whichever check comes first

@@ -1,4 +1,4 @@
-"""How does a run go on the nodes of a cluster, and come here, whatever becomes of the connection?
+"""A run on the nodes of a cluster goes on, and comes here, whatever becomes of the connection.
 
 hpcaccept is started on the first node over ssh, over all nodes as hosts. What was begun is on the disk here before it begins there: whoever loses the
 connection, or is killed, comes back to the same run (``come_back``). Nothing else is begun on these nodes until it has come here.

@@ -1,1 +1,1 @@
-"""How is a run made to fit a budget, on which nodes, and what is said of it?"""
+"""Makes a run fit a budget, says on which nodes, and what it buys."""

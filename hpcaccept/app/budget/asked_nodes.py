@@ -1,4 +1,4 @@
-"""Which nodes are meant by ``--nodes all`` and ``--nodes idle``? Those of the partition that a job can have, or could have at once."""
+"""The nodes that ``--nodes all`` and ``--nodes idle`` mean: those of the partition that a job can have, or could have at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""By how much do the units of this cluster differ? As in the latest run like the one that is planned."""
+"""By how much the units of this cluster differ: as in the latest run like the one that is planned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What would Azure be told of the machine below a faulty node? The body of a Guest Health Report, not sent: ``azure report-host`` sends."""
+"""What Azure would be told of the machine below a faulty node: the body of a Guest Health Report, not sent (``azure report-host`` sends)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a vendor need to see of one fault, and nothing else? A redacted archive about one node of a run.
+"""What a vendor needs to see of one fault, and nothing else: a redacted archive about one node of a run.
 
 ::
 

@@ -1,4 +1,4 @@
-"""Is a bundle what was packed, and by whom? One signed statement lies in it and has the SHA-256 of every other file; nothing is unpacked to look.
+"""Tells whether a bundle is what was packed, and by whom. One signed statement lies in it and has the SHA-256 of every other file; nothing is unpacked to look.
 
 The statement also has the node's standing in the run, and the SHA-256 of the files of the run before redaction: whoever keeps the originals can
 show later that these are they.

@@ -1,4 +1,4 @@
-"""How are idle nodes tested round after round, in nobody's way, and never twice? What ``nightly`` and ``campaign`` share, and ``campaign`` itself.
+"""Tests idle nodes round after round, in nobody's way, and never twice: what ``nightly`` and ``campaign`` share, and ``campaign`` itself.
 
 ::
 

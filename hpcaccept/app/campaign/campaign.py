@@ -1,4 +1,4 @@
-"""How does a campaign over the whole fleet begin, go on (after a crash too), heed a wish, and end?
+"""A campaign over the whole fleet: begins, goes on (after a crash too), heeds a wish, and ends.
 
 Its folder is ``RUNS/campaigns/NAME``: the journal, the lock of whoever is at it, and ``look.json``, what the last look at the cluster has found.
 """

@@ -1,4 +1,4 @@
-"""What does the journal of nights or of a campaign say: what is unfinished, what is known of each node? Pure."""
+"""What the journal of nights or of a campaign says: what is unfinished, and what is known of each node. Pure."""
 
 from __future__ import annotations
 

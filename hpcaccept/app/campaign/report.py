@@ -1,4 +1,4 @@
-"""What has a campaign come to, over all its runs? One report: for people, for programs (docs/reference/campaign.schema.json), a row for each node. Pure."""
+"""What a campaign has come to, over all its runs, in one report: for people, for programs (docs/reference/campaign.schema.json), a row for each node. Pure."""
 
 from __future__ import annotations
 

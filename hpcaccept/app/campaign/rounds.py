@@ -1,4 +1,4 @@
-"""How do rounds of tests go on beside users' jobs: what begins, what makes room, what is judged, and what a crash has left?
+"""Rounds of tests beside users' jobs: what begins, what makes room, what is judged, and what a crash has left.
 
 Whoever goes on after a crash reads the journal: a line is on the disk before a job is submitted or ended, and after it was judged or taken back.
 Jobs are found again by the name of their run. So nothing is submitted, and no node is tested, a second time.

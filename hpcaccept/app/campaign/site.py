@@ -1,4 +1,4 @@
-"""What do all rounds of a night or a campaign need: what is asked for, where the journal is, what time it is?"""
+"""What all rounds of a night or a campaign need: what is asked for, where the journal is, what time it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where does a campaign stand? From the lines of its journal alone, so that whoever goes on knows what is done. Pure."""
+"""Where a campaign stands, from the lines of its journal alone, so that whoever goes on knows what is done. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is it shown where a campaign stands: progress, who is at it, what runs, what is missing? Pure."""
+"""Shows where a campaign stands: progress, who is at it, what runs, what is missing. Pure."""
 
 from __future__ import annotations
 

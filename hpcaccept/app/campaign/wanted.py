@@ -1,4 +1,4 @@
-"""Which of our jobs are in the way of a user's job that waits? Pure.
+"""Which of our jobs are in the way of a user's job that waits. Pure.
 
 A job of ours is in the way where ending it lets a job begin that waits for nodes: some of the nodes that it may use are ours, and with them there are
 enough. What a job needs beyond their number (features, GPUs, memory) is not known here. So where idle nodes seem to suffice and it waits all the

@@ -1,4 +1,4 @@
-"""Which leaf switch or block is each node on, so that an isolation can blame a leaf? A file of the site says, or else Slurm."""
+"""The leaf switch or block of each node, so that an isolation can blame a leaf: from a file of the site, or else from Slurm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How are the GPUs of a known board connected? A table with sources: ``boards.toml``."""
+"""How the GPUs of a known board are connected: a table with sources, ``boards.toml``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""On which physical machine does a VM run? Pool 3 of Hyper-V's key-value exchange, as hv_kvp_daemon keeps it (``/var/lib/hyperv/.kvp_pool_3``).
+"""The physical machine on which a VM runs: pool 3 of Hyper-V's key-value exchange, as hv_kvp_daemon keeps it (``/var/lib/hyperv/.kvp_pool_3``).
 
 Records of a 512-byte key and a 2,048-byte value (HV_KVP_EXCHANGE_MAX_KEY_SIZE and HV_KVP_EXCHANGE_MAX_VALUE_SIZE of linux/hyperv.h), each a text that ends with
 NUL; what stands after a NUL is what an older text has left. ``provider/azure/nodes`` reads the same in a shell.

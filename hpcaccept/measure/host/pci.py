@@ -1,4 +1,4 @@
-"""Which bridges lie between two PCI devices, do they turn traffic away, and does an IOMMU translate it? Read from sysfs.
+"""The bridges between two PCI devices, whether they turn traffic away, and whether an IOMMU translates it. Read from sysfs.
 
 Two devices below one PCIe switch may speak to each other without the processor, unless *access control services* (ACS) of the switch's
 downstream ports redirect their requests to the root. ``root`` is a folder that stands for ``/``.

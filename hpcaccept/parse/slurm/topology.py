@@ -1,4 +1,4 @@
-"""On which leaf switch, or in which block, is each node? What Slurm says of its topology, text in, names out.
+"""The leaf switch or block of each node, as Slurm says of its topology. Text in, names out.
 
 ``scontrol show topology`` prints a line for each switch (topology/tree) or block (topology/block), whichever file the site has written:
 topology.conf, which has the same words, or topology.yaml (25.05). Each task of a step is told its own place by slurmd, so that a rank

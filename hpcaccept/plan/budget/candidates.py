@@ -1,4 +1,4 @@
-"""What may be bought of a suite? Each check with its forms, what each costs, and what it would see on so many nodes."""
+"""What may be bought of a suite: each check with its forms, what each costs, and what it would see on so many nodes."""
 
 from __future__ import annotations
 

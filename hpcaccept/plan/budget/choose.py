@@ -1,4 +1,4 @@
-"""Which of the checks fit a budget?
+"""Which of the checks fit a budget.
 
 What is bought first follows from the candidates alone, and the budget only says where to stop: so that more budget never sees less.
 The checks that every verdict rests on come first. Then, again and again, the check that adds most per second: a field that nothing

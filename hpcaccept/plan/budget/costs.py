@@ -1,4 +1,4 @@
-"""What will a check cost? As much as it did in earlier runs like this one, else as much as it declares, else as much as it may."""
+"""What a check will cost: as much as it did in earlier runs like this one, else as much as it declares, else as much as it may."""
 
 from __future__ import annotations
 
