@@ -54,11 +54,9 @@ def loads(text: str | bytes) -> Any:
     """
     text = text.decode("utf-8") if isinstance(text, bytes) else text
     try:
-        plain = json.loads(text, parse_constant=_refuse, parse_int=_whole)
+        plain = _QUICK.decode(text)
         if text.count('"') != 2 * _texts(plain):  # odd, or merely with a quotation mark in a text
-            plain = json.loads(
-                text, parse_constant=_refuse, parse_float=_finite, parse_int=_whole, object_pairs_hook=_each_key_once
-            )
+            plain = _STRICT.decode(text)
         if "\\u" in text:  # an escaped lone surrogate could be written nowhere: UnicodeEncodeError, a ValueError
             json.dumps(plain, ensure_ascii=False).encode()
         return plain
@@ -119,6 +117,14 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return table
 
 
+#: Making one takes longer than reading or writing a line.
+_LINE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_QUICK = json.JSONDecoder(parse_constant=_refuse, parse_int=_whole)
+_STRICT = json.JSONDecoder(
+    parse_constant=_refuse, parse_float=_finite, parse_int=_whole, object_pairs_hook=_each_key_once
+)
+
+
 def to_plain(thing: object) -> Any:
     """A dataclass as dicts, lists, strings and numbers, every field present."""
     return _plain(thing, omit=False)
@@ -126,7 +132,7 @@ def to_plain(thing: object) -> Any:
 
 def dumps(thing: object) -> str:
     """One line of JSON without fields at their default. NaN is refused: what is not a number must not travel as one."""
-    line = json.dumps(_plain(thing, omit=True), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    line = _LINE.encode(_plain(thing, omit=True))
     # Bytes of the environment that are not UTF-8 are lone surrogates here, which no file takes.
     return line.encode("utf-8", "replace").decode()
 

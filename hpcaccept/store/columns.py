@@ -16,7 +16,7 @@ from hpcaccept.serial import dumps
 from hpcaccept.store.sample_lists import SampleLists
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from hpcaccept.model.metric import Metric
     from hpcaccept.model.record import Record
@@ -44,8 +44,13 @@ class SampleColumns:
 
     def add(self, record: Record, samples: SampleLists) -> list[str]:
         """Take the samples of a record; gives those that are none, in words: undeclared, or a number that its metric cannot have."""
-        ids = self._ids_of(record.check, samples)
-        keys = [ids[pair] for pair in zip(samples.metrics, samples.variants, strict=True)]
+        pairs = list(zip(samples.metrics, samples.variants, strict=True))
+        ids = self._ids.setdefault(record.check, {})
+        try:
+            keys = [ids[pair] for pair in pairs]
+        except KeyError:
+            self._learn(record.check, ids, pairs)
+            keys = [ids[pair] for pair in pairs]
         odd: list[str] = []
         if keys and not self._all_good(keys, samples):
             good = [i for i in range(len(keys)) if self._is_good(keys[i], samples.repeats[i], samples.values[i])]
@@ -64,22 +69,19 @@ class SampleColumns:
         self._value.extend(samples.values)
         return odd
 
-    def _ids_of(self, check: str, samples: SampleLists) -> dict[tuple[str, str], int]:
-        """(metric, variant) → number of the key, with those of these samples."""
-        ids = self._ids.setdefault(check, {})
+    def _learn(self, check: str, ids: dict[tuple[str, str], int], pairs: Iterable[tuple[str, str]]) -> None:
+        """Give keys that are new their numbers: (metric, variant) → number, of one check."""
         metrics = self._catalogue[check]
-        for pair in zip(samples.metrics, samples.variants, strict=True):
-            if pair in ids:
+        for metric, variant in pairs:
+            if (metric, variant) in ids:
                 continue
-            metric, variant = pair
             if metric not in metrics or not variant.isprintable() or "]" in variant:
-                ids[pair] = _FOREIGN
+                ids[metric, variant] = _FOREIGN
                 continue
-            ids[pair] = len(self._keys)
+            ids[metric, variant] = len(self._keys)
             self._keys.append((check, metric, variant))
             self._scopes.append(_SCOPES.index(metrics[metric].scope))
             self._leasts.append(metrics[metric].least)
-        return ids
 
     def _all_good(self, keys: list[int], samples: SampleLists) -> bool:
         """Whether every sample of a record is one, seen at once."""
