@@ -29,7 +29,9 @@ KINDS = ("slow", "wrong", "slow memory", "failed", "torn")
 
 def bad_nodes(nodes: list[str]) -> dict[str, str]:
     """Node → what is wrong with it: five in each thousand, and the last one, which never reports."""
-    found = {nodes[at]: kind for base in range(0, len(nodes) - 1, 1024) for kind, at in _at(base) if at < len(nodes) - 1}
+    found = {
+        nodes[at]: kind for base in range(0, len(nodes) - 1, 1024) for kind, at in _at(base) if at < len(nodes) - 1
+    }
     return {**found, nodes[-1]: "lost"}
 
 
@@ -75,7 +77,13 @@ def _on_gpu(line: dict[str, Any]) -> dict[str, Any]:
     """A line as a rank with a GPU would have written it, with marks where the ranks differ."""
     line = copy.deepcopy(line)
     data = line["data"]
-    for name, mark in (("rank", "@rank"), ("node", "@node"), ("size", "@size"), ("boot_id", "@boot"), ("step", "@step")):
+    for name, mark in (
+        ("rank", "@rank"),
+        ("node", "@node"),
+        ("size", "@size"),
+        ("boot_id", "@boot"),
+        ("step", "@step"),
+    ):
         if name in data:
             data[name] = mark
     if line["kind"] == "rank_started":
@@ -91,7 +99,9 @@ def _on_gpu(line: dict[str, Any]) -> dict[str, Any]:
         if data["check"] == "matmul":
             data["samples"] = _products()
         if data["check"] == "health":
-            data = line["data"] = {name: value for name, value in data.items() if name not in ("cause", "code", "remedy")}
+            data = line["data"] = {
+                name: value for name, value in data.items() if name not in ("cause", "code", "remedy")
+            }
             data.update(outcome="measured", samples=_healthy())
     return line
 
@@ -195,7 +205,9 @@ def _harmed(fault: str, line: _Line, local: int, values: list[float]) -> list[fl
     if fault == "slow memory" and line.check == "memory_bandwidth" and local == 4:
         return [value * 0.75 if is_rate else value for value, is_rate in zip(values, rate, strict=True)]
     if fault == "wrong" and line.check == "matmul" and local == 6:
-        return [3.0 if metric == "wrong_elements" else value for metric, value in zip(line.metrics, values, strict=True)]
+        return [
+            3.0 if metric == "wrong_elements" else value for metric, value in zip(line.metrics, values, strict=True)
+        ]
     return values
 
 

@@ -104,7 +104,18 @@ class _Run:
             self._command("", "certificate", "keygen", "--key", str(key))
             for _ in range(times):
                 (place / "certificate.json").unlink(missing_ok=True)
-                self._command("certificate", "certificate", "create", folder.name, *runs, *past, "--key", str(key), "--output", str(place / "certificate.json"))
+                self._command(
+                    "certificate",
+                    "certificate",
+                    "create",
+                    folder.name,
+                    *runs,
+                    *past,
+                    "--key",
+                    str(key),
+                    "--output",
+                    str(place / "certificate.json"),
+                )
             said = json.loads((place / "certificate.json").read_text())["certificate"]
             self.certified = {node["node"] for node in said["nodes"]}
             self.refused = {node["node"]: "; ".join(node["reasons"]) for node in said["not_certified"]}
@@ -115,18 +126,33 @@ class _Run:
     def _timed(self, step: str, command: list[str]) -> None:
         begin = time.perf_counter()
         with tempfile.TemporaryFile() as said:
-            child = subprocess.Popen(command, env=self._env, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+            child = subprocess.Popen(
+                command, env=self._env, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=said, stderr=said
+            )
             _, status, used = os.wait4(child.pid, 0)
             child.returncode = os.waitstatus_to_exitcode(status)
             seconds = time.perf_counter() - begin
             if child.returncode not in (0, 1, 3):
                 said.seek(max(0, said.tell() - 2000))
-                raise CannotRun(f"{command[2:5]}: exit status {child.returncode}: {said.read().decode('utf-8', 'replace')}")
+                raise CannotRun(
+                    f"{command[2:5]}: exit status {child.returncode}: {said.read().decode('utf-8', 'replace')}"
+                )
             if os.environ.get("SCALE_TALK"):
                 said.seek(0)
                 text = said.read().decode("utf-8", "replace")
                 Path("/tmp/d/said-" + (step or "key").split()[0]).write_text(text)
-                print(step, f"{seconds:.2f} s", f"{used.ru_maxrss / 2**20:.2f} GiB", child.returncode, text[:5000] if step=="judge and report" and self.nodes==64 else text[-300:] if step != "plan (submit --dry-run)" else "", flush=True)
+                print(
+                    step,
+                    f"{seconds:.2f} s",
+                    f"{used.ru_maxrss / 2**20:.2f} GiB",
+                    child.returncode,
+                    text[:5000]
+                    if step == "judge and report" and self.nodes == 64
+                    else text[-300:]
+                    if step != "plan (submit --dry-run)"
+                    else "",
+                    flush=True,
+                )
         if step:
             cost = self.costs.setdefault(step, Cost())
             cost.seconds.append(seconds)
@@ -173,7 +199,9 @@ def _rows(small: _Run, large: _Run, *, judged: bool) -> list[Row]:
         what = f"{large.nodes:,} nodes × {GPUS} GPUs, suite standard: {step}"
         rows.append(Row(what, "s", tuple(cost.seconds), target=Target("value", upper=seconds) if seconds else None))
         rows.append(Row(f"{what}: processor time", "s", tuple(cost.cpu)))
-        rows.append(Row(f"{what}: peak memory", "B", tuple(cost.peak), target=Target("value", upper=peak) if peak else None))
+        rows.append(
+            Row(f"{what}: peak memory", "B", tuple(cost.peak), target=Target("value", upper=peak) if peak else None)
+        )
         growth = exponent(small, large, step)
         on_login = "driver" not in step
         rows.append(

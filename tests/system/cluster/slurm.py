@@ -252,7 +252,9 @@ class VirtualSlurm:
             self._start_slurmd(node)
         names = ["slurmctld", *map(self._slurmd_name, self.node_names)]
         idle = ["idle"] * len(self.node_names)
-        self._wait("all nodes to be idle", lambda: self._states(self.node_names) == idle, 30, names)
+        # Hundreds of daemons on a few cores register one after another.
+        limit_s = 30 + len(self.node_names)
+        self._wait("all nodes to be idle", lambda: self._states(self.node_names) == idle, limit_s, names)
 
     def _start_munged(self) -> None:
         folder, munge_socket = self.folder / "munge", self._layout.munge_socket
