@@ -17,6 +17,8 @@ from benchmarks._child import ROOT, environment
 from benchmarks._row import CannotRun, Row, Target
 from benchmarks._scale_ranks import bad_nodes
 
+#: Minutes of work and gigabytes of disk: measured by name, and by ``make scale``.
+BY_NAME = True
 GPUS = 8
 _JOB = "4711"
 #: What Slurm's programs answer, of a cluster of so many nodes; ``srun`` leaves the journals that its ranks would have left.
@@ -136,22 +138,6 @@ class _Run:
                 said.seek(max(0, said.tell() - 2000))
                 raise CannotRun(
                     f"{command[2:5]}: exit status {child.returncode}: {said.read().decode('utf-8', 'replace')}"
-                )
-            if os.environ.get("SCALE_TALK"):
-                said.seek(0)
-                text = said.read().decode("utf-8", "replace")
-                Path("/tmp/d/said-" + (step or "key").split()[0]).write_text(text)
-                print(
-                    step,
-                    f"{seconds:.2f} s",
-                    f"{used.ru_maxrss / 2**20:.2f} GiB",
-                    child.returncode,
-                    text[:5000]
-                    if step == "judge and report" and self.nodes == 64
-                    else text[-300:]
-                    if step != "plan (submit --dry-run)"
-                    else "",
-                    flush=True,
                 )
         if step:
             cost = self.costs.setdefault(step, Cost())

@@ -19,6 +19,8 @@ from benchmarks._row import CannotRun, Row, Target
 from benchmarks._slurm import slurm_environment, virtual_slurm
 from benchmarks._submission import Running, Submission, epoch
 
+#: Minutes of work: measured by name, and by ``make scale``.
+BY_NAME = True
 #: Nodes; other numbers for a try.
 _NODES = int(os.environ.get("HPCACCEPT_BENCH_WIDE", "256"))
 #: In turn on two cores, all of them take a second together.
