@@ -168,7 +168,6 @@ def _environment(place: Path, names: list[str]) -> dict[str, str]:
         PYTHONPATH=str(ROOT),
         SLURM_JOB_ID=_JOB,
         SLURM_JOB_NODELIST=all_nodes,
-        HPCACCEPT_LAUNCHER="slurm",
     )
 
 

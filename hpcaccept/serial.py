@@ -70,15 +70,12 @@ def _texts(plain: Any) -> int:
     A text of JSON has two quotation marks for each, more where one stands in a text, and more where a key is there twice, of which one is kept.
     So a count tells what else would take a call for each table and number, and twice the time.
     """
-    if type(plain) is not list and type(plain) is not dict:
-        return _texts([plain])
-    if type(plain) is dict:
-        inside, keys = list(plain.values()), len(plain)
-    elif set(map(type, plain)) == {dict}:
-        # What journals are full of: samples, each a table.
-        inside, keys = list(itertools.chain.from_iterable(map(dict.values, plain))), sum(map(len, plain))
-    else:
-        inside, keys = plain, 0
+    inside: list[Any] = list(plain) if isinstance(plain, list) else [plain]
+    keys = 0
+    if set(map(type, inside)) == {dict}:
+        # A table; or what journals are full of, samples, each of them one.
+        keys = sum(map(len, inside))
+        inside = list(itertools.chain.from_iterable(map(dict.values, inside)))
     kinds = list(map(type, inside))
     if math.inf in inside or -math.inf in inside:
         return -1

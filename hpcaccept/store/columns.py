@@ -60,7 +60,7 @@ class SampleColumns:
             }
             odd, keys = sorted(texts), [keys[i] for i in good]
             columns = (samples.metrics, samples.variants, samples.repeats, samples.values)
-            samples = SampleLists(*([column[i] for i in good] for column in columns))  # type: ignore[misc, arg-type]
+            samples = SampleLists(*([column[i] for i in good] for column in columns))  # type: ignore[arg-type]
         origin = (record.node, record.device, record.device_id, record.device_model, record.step)
         self._origin.append(self._origins.setdefault(origin, len(self._origins)))
         self._count.append(len(keys))

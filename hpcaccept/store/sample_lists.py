@@ -51,11 +51,9 @@ def read_lists(plain: Any) -> SampleLists:
             [sample.get("repeat", 0) for sample in plain],
             [sample["value"] for sample in plain],
         )
-        kinds = (str, str, int, float)
-        columns = (found.metrics, found.variants, found.repeats, found.values)
-        if set(chain.from_iterable(plain)) <= _NAMES and all(
-            set(map(type, column)) <= {kind} for column, kind in zip(columns, kinds, strict=True)
-        ):
+        texts, numbers = set(map(type, found.metrics + found.variants)), set(map(type, found.values))
+        fit = texts <= {str} and numbers <= {float} and set(map(type, found.repeats)) <= {int}
+        if fit and set(chain.from_iterable(plain)) <= _NAMES:
             return found
     except (KeyError, TypeError, AttributeError):
         pass  # said better below

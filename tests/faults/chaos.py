@@ -28,13 +28,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from support.compiler import shared_library
-from support.left_over import jobs_of, processes_of, sockets_under
+from support.left_over import jobs_of, processes_naming, processes_of, sockets_under
 from support.other_mpis import DEBIANS
 from support.slurm_fixtures import WHY_NOT
 from support.submission import Finished, Submission, command, noise, submit, suite_file, until
 from system.cluster import VirtualSlurm
 
-from faults import deaths, quota, scenarios
+from faults import deaths, network, quota, scenarios
 from faults.results import keep, kept
 
 if TYPE_CHECKING:
@@ -472,7 +472,7 @@ KINDS = (
         for percent in (3, 5, 10, 25)
     ),
     *(
-        Kind(name, next(s.fault for s in scenarios.SCENARIOS if s.name == name), _of_scenario(name), False, scenarios.network.why_not(), quiet=True)
+        Kind(name, next(s.fault for s in scenarios.SCENARIOS if s.name == name), _of_scenario(name), False, network.why_not(), quiet=True)
         for name in ("slow port", "slow link")
     ),
     Kind("bit flip in a result", "node2 flips one bit of the sums it gets from all-reduce", _of_scenario("flipped sum"), False),
@@ -506,6 +506,9 @@ def outcome_of(kind: Kind, ground: Ground) -> Outcome:
         told = kind.run(ground)
     except Exception as fault:  # noqa: BLE001 (a kind that could not be made is a result too)
         traceback.print_exc()
+        for pid in processes_naming(ground.folder):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         return Outcome(False, said=f"{type(fault).__name__}: {fault}"[:300], at=at)
     done = told.done
     blamed = {v["node"] for v in done.report.get("verdicts", []) if v["outcome"] == "FAIL"}
@@ -551,15 +554,16 @@ def _left(folder: Path, ground: Ground) -> list[str]:
 
 
 def nodes_back(cluster: VirtualSlurm) -> None:
-    """Wait until all nodes are idle: the next kind begins on a cluster that is whole."""
+    """End what is left and wait until all nodes are idle: the next kind begins on a cluster that is whole."""
+    env = {**os.environ, **cluster.env}
+    subprocess.run(["scancel", "-u", "root"], env=env, capture_output=True, timeout=60, check=False)
 
     def idle() -> bool:
-        env = {**os.environ, **cluster.env}
         words = ["sinfo", "-h", "-N", "-p", "gpu", "-o", "%T"]
         states = subprocess.run(words, env=env, capture_output=True, text=True, check=False).stdout.split()
         return len(states) == len(cluster.node_names) and set(states) == {"idle"}
 
-    until(idle, 120)
+    until(idle, 180)
 
 
 def main() -> int:
@@ -598,9 +602,9 @@ def one(kind: Kind, cluster: VirtualSlurm | None) -> Outcome:
     """One run of a kind in a folder of its own, told on standard output."""
     with tempfile.TemporaryDirectory(prefix="hpcaccept-chaos-") as name:
         began = time.monotonic()
+        outcome = outcome_of(kind, Ground(Path(name), cluster))
         if cluster and kind.slurm:
             nodes_back(cluster)
-        outcome = outcome_of(kind, Ground(Path(name), cluster))
     wrong = [
         f"{what}: {', '.join(found)}"
         for what, found in (("lost", outcome.lost), ("blamed", outcome.blamed), ("left", outcome.left))

@@ -23,6 +23,16 @@ def processes_of(folder: Path) -> dict[int, str]:
     return found
 
 
+def processes_naming(folder: Path) -> list[int]:
+    """Everything that has a path below a folder among its arguments: the command that was typed, too."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if f"{folder}/" in entry.read_bytes().decode("utf-8", "replace"):
+                found.append(int(entry.parent.name))
+    return found
+
+
 def jobs_of(slurm: VirtualSlurm, folder: Path) -> list[str]:
     """Jobs that wait or run and were told to start in a run folder."""
     words = ["squeue", "-h", "-t", "pending,running,completing,suspended", "-o", "%A|%Z"]

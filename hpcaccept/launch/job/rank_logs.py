@@ -42,8 +42,10 @@ def rank_logs_of(folder: RunFolder, step: Step, *, measured: bool = False) -> Ra
         if isinstance(word, RankStarted | Record):
             spoke[rank] = node
         if isinstance(word, Record):
-            of_it = {"samples": samples.as_samples()} if measured else {"facts": {}, "unsupported": {}}
-            records.append(_with_interruption(replace(word, **of_it)))  # type: ignore[arg-type]
+            record = (
+                replace(word, samples=samples.as_samples()) if measured else replace(word, facts={}, unsupported={})
+            )
+            records.append(_with_interruption(record))
         elif isinstance(word, RankFinished):
             finished.add(rank)
         elif isinstance(word, RankStopped):
