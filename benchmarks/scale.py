@@ -21,6 +21,8 @@ from benchmarks._scale_ranks import bad_nodes
 BY_NAME = True
 GPUS = 8
 _JOB = "4711"
+#: How often what takes moments is done.
+_CHEAP = 3
 #: What Slurm's programs answer, of a cluster of so many nodes; ``srun`` leaves the journals that its ranks would have left.
 _SLURM = {
     "sbatch": f"echo {_JOB}",
@@ -63,7 +65,7 @@ def measure(quick: bool) -> list[Row]:
     small, large = (64, 256) if quick else (1024, 4096)
     costs = {nodes: _Run(nodes) for nodes in (small, large)}
     for run in costs.values():
-        run.measure(1 if quick else 3)
+        run.measure()
     return [*_rows(costs[small], costs[large], judged=not quick), *_account(costs[large])]
 
 
@@ -79,45 +81,40 @@ class _Run:
         self.refused: dict[str, str] = {}
         self.samples = 0
 
-    def measure(self, times: int) -> None:
-        """Everything, in a folder of its own."""
+    def measure(self) -> None:
+        """Everything once, in a folder of its own; what costs little three times."""
         with tempfile.TemporaryDirectory(prefix="hpcaccept-scale-") as name:
             place = Path(name)
             self._env = _environment(place, self.names)
             runs = ("--runs-dir", str(place / "runs"))
             past = ("--baselines-dir", str(place / "baselines"), "--history", str(place / "history"))
             ask = ("--nodes", str(self.nodes), "-g", str(GPUS), "--suite", "standard", *runs, *past[:2])
-            for _ in range(times):
+            for _ in range(_CHEAP):
                 self._command("plan (submit --dry-run)", "submit", "--dry-run", *ask)
-            for _ in range(times):
+            for _ in range(_CHEAP):
                 shutil.rmtree(place / "runs", ignore_errors=True)
                 self._command("submit", "submit", "--no-wait", *ask)
             (folder,) = (place / "runs").iterdir()
             self._timed("driver, on the first node", [sys.executable, "-m", "hpcaccept.launch.job.driver", str(folder)])
             run = (folder.name, *runs)
-            for _ in range(times):
-                self._command("collect", "collect", *run)
-            for _ in range(times):
-                self._command("judge and report", "report", *run, *past)
+            self._command("collect", "collect", *run)
+            self._command("judge and report", "report", *run, *past)
             self.report = json.loads((folder / "report.json").read_text())
-            for _ in range(times):
-                self._command("history", "history", "add", *run, *past)
+            self._command("history", "history", "add", *run, *past)
             key = place / "key"
             self._command("", "certificate", "keygen", "--key", str(key))
-            for _ in range(times):
-                (place / "certificate.json").unlink(missing_ok=True)
-                self._command(
-                    "certificate",
-                    "certificate",
-                    "create",
-                    folder.name,
-                    *runs,
-                    *past,
-                    "--key",
-                    str(key),
-                    "--output",
-                    str(place / "certificate.json"),
-                )
+            self._command(
+                "certificate",
+                "certificate",
+                "create",
+                folder.name,
+                *runs,
+                *past,
+                "--key",
+                str(key),
+                "--output",
+                str(place / "certificate.json"),
+            )
             said = json.loads((place / "certificate.json").read_text())["certificate"]
             self.certified = {node["node"] for node in said["nodes"]}
             self.refused = {node["node"]: "; ".join(node["reasons"]) for node in said["not_certified"]}

@@ -287,7 +287,7 @@ def _disk_full_on_node(at: Ground) -> Told:
         done = at.begin(_TWO, launcher="local", env={"TMPDIR": str(small)}).finish(_LONG_S)
     words = " ".join(f"{_details(done)} {done.out} {done.err}".split())
     named = "space" in words or "TMPDIR" in words or str(small) in words
-    return Told(done, done.code == 0 or (done.code == 3 and named), _details(done)[:300] or "nothing was harmed")
+    return Told(done, done.code == 0 or (done.code == 3 and named), words[:300])
 
 
 def _read_only(at: Ground) -> Told:
@@ -380,8 +380,8 @@ def _requeued(at: Ground) -> Told:
     at.ask("scontrol", "update", f"jobid={job}", "Requeue=1")
     at.ask("scontrol", "requeue", job)
     done = run.finish(_LONG_S)
-    said = " ".join(f"{_details(done)} {' '.join(done.report.get('notes', []))}".split())
-    right = done.code == 3 and ("requeue" in said.lower() or "started again" in said or "already started" in said)
+    said = _details(done)
+    right = done.code == 3 and ("put back into the queue" in said or "already started" in said)
     at.ask("scancel", job)
     return Told(done, right, said[:300])
 
