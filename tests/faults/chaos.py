@@ -161,7 +161,7 @@ def _died(done: Finished, node: str = _NODE) -> bool:
 def _details(done: Finished) -> str:
     told = [event["detail"] for kind in ("death", "excluded", "ended", "started_again") for event in done.events(kind)]
     end = (done.report.get("job_end") or {}).get("detail", "")
-    return "; ".join(text for text in (*told, end) if text) or done.err.strip()[-300:]
+    return "; ".join(text for text in (*told, end) if text) or (done.err.strip()[-300:] if done.code else "")
 
 
 def _signalled(number: signal.Signals) -> Callable[[Ground], Told]:
@@ -459,13 +459,15 @@ def _slowed(share: float) -> Callable[[Ground], Told]:
 def _out_of_memory(at: Ground) -> Told:
     """The kernel's killer, in a control group with 256 MiB: what Slurm makes for a job, too."""
     death = next(one for one in deaths.DEATHS if one.how == "memory")
+    DEBIANS.make()
     done = deaths.run(deaths.Cell(DEBIANS, "slurm", death), 0, at.slurm.env, at.folder)
     result = deaths.result_of(death, done)
     return Told(done, result.named, result.said, (_NODE,))
 
 
 _ROOT = "" if os.geteuid() == 0 else "it needs root"
-_GROUPS = deaths.Cell(DEBIANS, "slurm", next(one for one in deaths.DEATHS if one.how == "memory")).why_not
+_MEMORY = Path("/sys/fs/cgroup/memory/cgroup.procs")
+_GROUPS = "" if os.access(_MEMORY, os.W_OK) else "a memory limit needs root and a writable cgroup v1"
 KINDS = (
     *(
         Kind(f"CPU quota {percent} %", f"node2 loses {percent} % of a core", _slowed(percent / 100), why_not=quota.why_not(), quiet=True)
@@ -635,10 +637,10 @@ def write(results: list[tuple[list[str], Any]]) -> None:
             rows.append((kind.name, kind.fault, f"not run: {kind.why_not}", "", "", "", ""))
             continue
         right = sum(result["right"] for result in mine)
+        busy = sum("other programs" in result["said"] and not result["right"] for result in mine)
+        found = f"{right} of {len(mine)}" + (f"; {busy} undecided: other programs ran" if busy else "")
         counts = (Counter(what for result in mine for what in result[name]) for name in ("lost", "blamed", "left"))
-        rows.append(
-            (kind.name, kind.fault, str(len(mine)), f"{right} of {len(mine)}", *(str(sum(c.values())) for c in counts))
-        )
+        rows.append((kind.name, kind.fault, str(len(mine)), found, *(str(sum(c.values())) for c in counts)))
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     before, _, rest = PAGE.read_text("utf-8").partition(_MARK)
     PAGE.write_text(f"{before}{_MARK}\n{table}\n{_MARK}{rest.partition(_MARK)[2]}", "utf-8")
