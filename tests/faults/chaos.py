@@ -448,7 +448,7 @@ def _of_scenario(name: str) -> Callable[[Ground], Told]:
 def _slowed(share: float) -> Callable[[Ground], Told]:
     def run(at: Ground) -> Told:
         text = '[checks.identity]\n[checks.matmul]\ndtypes = ["fp32"]\n[peers]\nretests = 1\n'
-        with quota.quota(at.slurm.slurmd_pid(_NODE), share=1 - share):
+        with quota.quota(at.slurm.slurmd_pid(_NODE), share=(1 - share) * (os.cpu_count() or 1)):
             done = at.begin(text).finish(_LONG_S)
         bad = [v for v in done.verdicts(node=_NODE) if v["outcome"] in ("FAIL", "WARN")]
         return Told(done, bool(bad), bad[0]["reason"] if bad else f"missed; {_undecided(done)}", (_NODE,))
@@ -470,7 +470,7 @@ _MEMORY = Path("/sys/fs/cgroup/memory/cgroup.procs")
 _GROUPS = "" if os.access(_MEMORY, os.W_OK) else "a memory limit needs root and a writable cgroup v1"
 KINDS = (
     *(
-        Kind(f"CPU quota {percent} %", f"node2 loses {percent} % of a core", _slowed(percent / 100), why_not=quota.why_not(), quiet=True)
+        Kind(f"CPU quota {percent} %", f"node2 loses {percent} % of its cores", _slowed(percent / 100), why_not=quota.why_not(), quiet=True)
         for percent in (3, 5, 10, 25)
     ),
     *(
@@ -635,6 +635,9 @@ def write(results: list[tuple[list[str], Any]]) -> None:
         mine = [result for key, result in results if key == [kind.name]]
         if kind.why_not and not mine:
             rows.append((kind.name, kind.fault, f"not run: {kind.why_not}", "", "", "", ""))
+            continue
+        if not mine:
+            rows.append((kind.name, kind.fault, "not run yet", "", "", "", ""))
             continue
         right = sum(result["right"] for result in mine)
         busy = sum("other programs" in result["said"] and not result["right"] for result in mine)
