@@ -4,9 +4,11 @@
 # make test-pythons  the login side under Python 3.10 and 3.13, where those are: VERSIONS="3.10 3.12", QUICK=1
 # make lint     ruff, mypy, import-linter, shellcheck
 # make bench    the numbers of docs/reference/performance.md, as ratios
+# make scale    1,024 and 4,096 nodes from plan to certificate, and 256 slurmd: half an hour, 3 GB (docs/reference/performance.md)
 # make gpu      every check, plain loops and telemetry on the GPUs of this machine; OUT=FOLDER for gpu-report.json and .txt
 # make faults   faults made on purpose: what is found, and who is blamed (docs/explanation/detection.md)
 # make detection  simulated fleets: how small a fault is found, how often a healthy node is blamed (the same page)
+# make chaos    rounds of everything that goes wrong in mid-run: ROUNDS=20, KINDS="slurmd clock" (docs/explanation/reliability.md)
 # make isolation  simulated fleets: whose fault is found, in how many tests and rounds (docs/explanation/isolation.md)
 # make azure-oracle  the user's own az, in an environment of its own (733 MB), against the server of the tests
 # make vast-oracle  the official client of Vast.ai, in an environment of its own (200 MB), against the server of the tests
@@ -21,10 +23,10 @@ NODES ?= 4
 # Measured: torch 2.14.1 with CUDA 13, on x86_64.
 SIZE := 3 GB to download, 6 GB on disk
 .DEFAULT_GOAL := help
-.PHONY: help accept test test-quick test-pythons other-mpis azure-sdk azure-oracle vast-oracle lint format bench gpu faults detection isolation mutants cluster cluster-down slurm-packages browser-packages image-packages image sqsh clean
+.PHONY: help accept test test-quick test-pythons other-mpis azure-sdk azure-oracle vast-oracle lint format bench scale gpu faults chaos detection isolation mutants cluster cluster-down slurm-packages browser-packages image-packages image sqsh clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -16
+	@sed -n 's/^# //p' Makefile | head -18
 
 # Each stamp stands for one set of packages; a changed pyproject.toml installs again. The first is checked each time: the Python of
 # .venv must run and have its pip, whose script must name this very folder. A .venv copied from elsewhere runs the programs, and
@@ -116,6 +118,9 @@ format: .venv/stamp-dev
 bench: .venv/stamp-dev slurm-packages browser-packages
 	$(BIN)/python -m benchmarks
 
+scale: .venv/stamp-dev slurm-packages
+	$(BIN)/python -m benchmarks scale slurm_wide
+
 # With the torch that is installed, so that nothing is fetched: .venv's, or where there is no .venv that of $(PYTHON).
 gpu: OUT ?= build
 gpu:
@@ -126,6 +131,11 @@ faults: .venv/stamp-dev slurm-packages
 	PYTHONPATH=tests $(BIN)/python -m faults.busy --write-docs
 	PYTHONPATH=tests $(BIN)/python -m faults.deaths --write-docs
 	PYTHONPATH=tests $(BIN)/python -m faults.marks
+	PYTHONPATH=tests $(BIN)/python -m faults.chaos --write-docs
+
+# Part of "make faults" as one round; results of all rounds are kept in tests/faults/chaos.jsonl.
+chaos: .venv/stamp-dev slurm-packages
+	PYTHONPATH=tests $(BIN)/python -m faults.chaos $(KINDS) --repeats $(or $(ROUNDS),1) --write-docs
 
 detection: .venv/stamp-dev
 	$(BIN)/python -m benchmarks.detection --write-docs

@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (CannotRun, OSError) as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 1
-    chosen = options.names or known
+    chosen = options.names or [name for name in known if not getattr(load(name), "BY_NAME", False)]
     outcomes = [_run(name, options.quick, options.json) for name in chosen]
     print(f"\nFigures: {options.json}")
     return 0 if all(outcomes) else 1
@@ -123,7 +123,7 @@ def _now() -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=benchmarks.__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="only these (--list)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only these (--list); scale and slurm_wide only so")
     parser.add_argument("--list", action="store_true", help="name them, and what each asks")
     parser.add_argument(
         "--device", choices=("cpu", "cuda"), default="cpu", help="cuda: only those that need a GPU (%(default)s)"

@@ -138,7 +138,8 @@ class Running:
             raise CannotRun(f"no report within {timeout_s:g} s, exit status {self._child.returncode}: {last}")
         job = json.loads((folder / "job.json").read_text())
         events = {data["kind"]: epoch(data["at"]) for _, data in _lines(folder / "driver.jsonl")}
-        submitted = epoch(job["submitted_at"])
+        # Written when the scheduler had answered.
+        submitted = (folder / "job.json").stat().st_mtime
         return Submission(self.begin, self._first_line, end, job["id"], submitted, events, rank_words(folder))
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import json
 import math
-import re
 import reprlib
 import types
 from enum import Enum
@@ -40,7 +40,7 @@ class _Misfit(ValueError):
 
 #: Digits of a whole number: what 64 bits can hold, and its sign.
 _MOST_DIGITS = 20
-_LONG = re.compile(rf"[0-9]{{{_MOST_DIGITS}}}")
+_PLAIN = frozenset((str, int, float, bool, type(None)))
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 120
 
@@ -53,17 +53,37 @@ def loads(text: str | bytes) -> Any:
             than 64 bits.
     """
     text = text.decode("utf-8") if isinstance(text, bytes) else text
-    # A call for each whole number is saved where none is long.
-    whole = _whole if _LONG.search(text) else None
     try:
-        plain = json.loads(
-            text, parse_constant=_refuse, parse_float=_finite, parse_int=whole, object_pairs_hook=_each_key_once
-        )
+        plain = _QUICK.decode(text)
+        if text.count('"') != 2 * _texts(plain):  # odd, or merely with a quotation mark in a text
+            plain = _STRICT.decode(text)
         if "\\u" in text:  # an escaped lone surrogate could be written nowhere: UnicodeEncodeError, a ValueError
             json.dumps(plain, ensure_ascii=False).encode()
         return plain
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def _texts(plain: Any) -> int:
+    """How many keys and texts a value has; below zero where a number is infinite.
+
+    A text of JSON has two quotation marks for each, more where one stands in a text, and more where a key is there twice, of which one is kept.
+    So a count tells what else would take a call for each table and number, and twice the time.
+    """
+    inside: list[Any] = list(plain) if isinstance(plain, list) else [plain]
+    keys = 0
+    if set(map(type, inside)) == {dict}:
+        # A table; or what journals are full of, samples, each of them one.
+        keys = sum(map(len, inside))
+        inside = list(itertools.chain.from_iterable(map(dict.values, inside)))
+    kinds = list(map(type, inside))
+    if math.inf in inside or -math.inf in inside:
+        return -1
+    found = keys + kinds.count(str)
+    if dict in kinds or list in kinds:
+        counts = [_texts(thing) for thing in inside if type(thing) in (dict, list)]
+        return -1 if min(counts) < 0 else found + sum(counts)
+    return found
 
 
 def _refuse(constant: str) -> None:
@@ -94,6 +114,14 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return table
 
 
+#: Making one takes longer than reading or writing a line.
+_LINE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_QUICK = json.JSONDecoder(parse_constant=_refuse, parse_int=_whole)
+_STRICT = json.JSONDecoder(
+    parse_constant=_refuse, parse_float=_finite, parse_int=_whole, object_pairs_hook=_each_key_once
+)
+
+
 def to_plain(thing: object) -> Any:
     """A dataclass as dicts, lists, strings and numbers, every field present."""
     return _plain(thing, omit=False)
@@ -101,7 +129,7 @@ def to_plain(thing: object) -> Any:
 
 def dumps(thing: object) -> str:
     """One line of JSON without fields at their default. NaN is refused: what is not a number must not travel as one."""
-    line = json.dumps(_plain(thing, omit=True), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    line = _LINE.encode(_plain(thing, omit=True))
     # Bytes of the environment that are not UTF-8 are lone surrogates here, which no file takes.
     return line.encode("utf-8", "replace").decode()
 
@@ -118,13 +146,18 @@ def from_plain(plain: object, kind: type[T]) -> T:
 
 def _plain(thing: Any, *, omit: bool) -> Any:
     kind = type(thing)
-    if kind in (str, int, float, bool, type(None)):
+    if kind in _PLAIN:
         return thing
     if dataclasses.is_dataclass(kind):
         pairs = [(name, getattr(thing, name), default) for name, default in _defaults(kind)]
-        return {name: _plain(value, omit=omit) for name, value, default in pairs if not (omit and value == default)}
+        # Most fields are plain, and need no call.
+        return {
+            name: value if type(value) in _PLAIN else _plain(value, omit=omit)
+            for name, value, default in pairs
+            if not (omit and value == default)
+        }
     if isinstance(thing, dict):
-        return {key: _plain(value, omit=omit) for key, value in thing.items()}
+        return {key: value if type(value) in _PLAIN else _plain(value, omit=omit) for key, value in thing.items()}
     if isinstance(thing, (list, tuple, frozenset)):
         return [_plain(value, omit=omit) for value in thing]
     return thing.value if isinstance(thing, Enum) else thing

@@ -57,6 +57,12 @@ SIGNS = (
         _TYPE,
     ),
     Sign(
+        "no space",
+        r"PMIX_ERR_FILE_WRITE_FAILURE",
+        "MPI cannot write its temporary files",
+        "Is their disk full, or read-only? See 'df -h ${TMPDIR:-/tmp}' where the ranks start; free some, or set TMPDIR to a place with room.",
+    ),
+    Sign(
         "MPI cannot join",
         r"hpcaccept: MPI cannot join",
         "MPI cannot join its host",

@@ -83,6 +83,12 @@ TRAITS = LauncherTraits(
 )
 
 
+#: A step whose slurmstepd was killed on one node stays for ever, and keeps what it had: the next one would wait until the job ends
+#: ("Job step creation still disabled, retrying (Requested nodes are busy)", seen with 22.05; scancel of the dead step changes nothing).
+#: https://slurm.schedmd.com/srun.html#OPT_overlap, since 20.11.
+_BESIDE_DEAD_STEPS = ("--overlap",)
+
+
 def available() -> str:
     """Empty when a controller answers."""
     if not shutil.which("sbatch"):
@@ -179,6 +185,7 @@ def step_command(plan: Plan, step: Step, folder: RunFolder) -> tuple[str, ...]:
         f"--chdir={folder.path}",
         *together,
         "--cpu-bind=none",
+        *(_BESIDE_DEAD_STEPS if step.id not in ("", "00") else ()),
         *([f"--gpus-per-node={step.gpus}"] if step.gpus else []),
         *inside.srun_flags(plan.image),
         *inside.enter(plan.image, rank, step=step.id, gpus=bool(step.gpus_per_node)),
@@ -190,6 +197,7 @@ def everywhere(plan: Plan, nodes: tuple[str, ...], command: Sequence[str]) -> tu
     many = len(nodes)
     return (
         "srun",
+        *_BESIDE_DEAD_STEPS,
         f"--nodes={many}",
         f"--ntasks={many}",
         "--ntasks-per-node=1",

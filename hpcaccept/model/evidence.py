@@ -68,9 +68,12 @@ class Evidence:
         end = self.ended_from_outside
         return end is not None and end.state == "cancelled"
 
-    @property
+    @cached_property
     def shared_host(self) -> bool:
-        """True when nodes of the run share one kernel: virtual nodes, which can only be compared roughly."""
+        """True when nodes of the run share one kernel: virtual nodes, which can only be compared roughly.
+
+        Asked for each metric, of which a run has as many as nodes where these meet in pairs.
+        """
         nodes_of: dict[str, set[str]] = {}
         for rank_started in self.rank_starts:
             if not rank_started.boot_id:
@@ -78,7 +81,7 @@ class Evidence:
             nodes_of.setdefault(rank_started.boot_id, set()).add(rank_started.node)
         return any(len(names) > 1 for names in nodes_of.values())
 
-    @property
+    @cached_property
     def in_turn(self) -> bool:
         """True when ranks outnumbered cores and measured one after another."""
         return any(rank_started.in_turn for rank_started in self.rank_starts)

@@ -96,6 +96,12 @@ class RecordTable(Sequence[Record]):
         return b"".join(texts), np.cumsum([len(text) for text in texts], dtype=np.int64)
 
 
+def flags_of(record: Record) -> int:
+    """The bits of a record."""
+    facts = sum(bit for name, bit in _FACT_BITS.items() if name in record.facts)
+    return (record.outcome == "measured") | bool(record.unsupported) << 1 | facts
+
+
 def record_table(records: Sequence[Record]) -> RecordTable:
     """The columns of records, looked up once."""
     if isinstance(records, RecordTable):
@@ -107,9 +113,7 @@ def record_table(records: Sequence[Record]) -> RecordTable:
             checks.setdefault(record.check, len(checks)),
             places.setdefault((record.node, record.device), len(places)),
             record.revision,
-            (record.outcome == "measured")
-            | bool(record.unsupported) << 1
-            | sum(bit for name, bit in _FACT_BITS.items() if name in record.facts),
+            flags_of(record),
         )
         for record in records
     ]

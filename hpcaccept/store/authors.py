@@ -94,24 +94,22 @@ def _ranks(step: Step) -> int:
     return len(step.nodes) * _per_node(step)
 
 
-def own_words(step: Step, name: str, words: Words, author: Author) -> Iterator[JournalEntry | UnreadableLine]:
+def own_word(
+    step: Step, name: str, word: JournalEntry | UnreadableLine, author: Author
+) -> JournalEntry | UnreadableLine:
     """What a journal says of itself; whatever it says of another is a line that cannot be read.
 
     Args:
         step: that the journal is of.
         name: of the file.
-        words: of the file.
+        word: a line of it.
         author: who it is of.
     """
-    for word in words:
-        why = _foreign(step, word, author)
-        if why:
-            whose = f"rank {author.rank}{f' on {author.node}' if author.node else ''}"
-            yield UnreadableLine(name, f"the journal of {whose} {why}", author.node)
-        elif isinstance(word, UnreadableLine):
-            yield replace(word, node=author.node)
-        else:
-            yield word
+    why = _foreign(step, word, author)
+    if why:
+        whose = f"rank {author.rank}{f' on {author.node}' if author.node else ''}"
+        return UnreadableLine(name, f"the journal of {whose} {why}", author.node)
+    return replace(word, node=author.node) if isinstance(word, UnreadableLine) else word
 
 
 def _rank(name: str, words: Words) -> int:

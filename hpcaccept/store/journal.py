@@ -7,8 +7,11 @@ One file per rank and step, JSON lines, each written with one ``write`` and, unl
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcaccept.bounded import read_bytes
@@ -25,10 +28,10 @@ from hpcaccept.model.record import (
     UnreadableLine,
 )
 from hpcaccept.serial import dumps, from_plain, loads
+from hpcaccept.store.sample_lists import NO_SAMPLES, SampleLists, read_lists
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 JournalEntry = RankStarted | RankExited | CheckStarted | ModuleImported | Record | RankStopped | RankFinished | Event
 #: What may stand in a journal; the name stands in its line.
@@ -131,24 +134,82 @@ class full_disk_named:  # noqa: N801 (a context manager, used like a function)
 
 def read(file: Path) -> Iterator[JournalEntry | UnreadableLine]:
     """What a journal says, in order; a line that cannot be read, or is of another version, is a ``UnreadableLine``."""
+    for word, samples in read_apart(file):
+        if isinstance(word, Record) and samples.values:
+            yield replace(word, samples=samples.as_samples())
+        else:
+            yield word
+
+
+def read_apart(file: Path) -> Iterator[tuple[JournalEntry | UnreadableLine, SampleLists]]:
+    """The same, the samples of records apart from them: there are ten million in a large run."""
     try:
         content = read_bytes(file)
     except OSError as fault:
-        yield UnreadableLine(file.name, f"it cannot be opened: {fault.strerror}")
+        yield UnreadableLine(file.name, f"it cannot be opened: {fault.strerror}"), NO_SAMPLES
         return
     for number, raw in enumerate(content.splitlines(), 1):
         text = raw[:MOST_OF_A_LINE].decode("utf-8", "replace")
         try:
             if len(raw) > MOST_OF_A_LINE:
                 raise ValueError("too long")
-            thing = loads(text)
-            yield from_plain(thing["data"], (_KINDS | _OLD_KINDS)[thing["kind"]])
-        except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
-            yield UnreadableLine(file.name, text[:2000], line=number)
+            yield _read_short(text) if len(text) < _SHORT else _read_line(text)
+        except (ValueError, KeyError, TypeError, RecursionError, OverflowError, AttributeError):
+            yield UnreadableLine(file.name, text[:2000], line=number), NO_SAMPLES
+
+
+def _read_line(text: str) -> tuple[JournalEntry, SampleLists]:
+    """A line; raises what a line can be wrong with."""
+    thing = loads(text)
+    kind, data = (_KINDS | _OLD_KINDS)[thing["kind"]], thing["data"]
+    samples = read_lists(data.pop("samples", ())) if kind is Record else NO_SAMPLES
+    return from_plain(data, kind), samples
+
+
+#: That a check has started stands in each journal of a step, in the same words.
+_SHORT = 80
+_read_short = functools.lru_cache(1024)(_read_line)
 
 
 def read_all(place: Path) -> dict[str, list[JournalEntry | UnreadableLine]]:
     """Name of each journal in a folder → what it says; of a link, which leads anywhere, only that it is one."""
-    if place.is_symlink():
-        return {place.name: [UnreadableLine(f"records/{place.name}", "it is a link, expected a folder of the run")]}
-    return {file.name: list(read(file)) for file in sorted(place.glob("*.jsonl"))}
+    journals = StepJournals.of(place)
+    return {name: [word for word, _ in journals.words(name)] for name in journals.heads}
+
+
+@dataclass(frozen=True)
+class StepJournals:
+    """The journals of the ranks of a step, which are read one at a time.
+
+    Attributes:
+        place: their folder.
+        heads: name of each → what it says until its rank has started, with that; all of it where that is never said.
+    """
+
+    place: Path
+    heads: dict[str, list[JournalEntry | UnreadableLine]]
+
+    @classmethod
+    def of(cls, place: Path) -> StepJournals:
+        """Those of a folder; of a link, which leads anywhere, only that it is one."""
+        if place.is_symlink():
+            return cls(
+                place,
+                {place.name: [UnreadableLine(f"records/{place.name}", "it is a link, expected a folder of the run")]},
+            )
+        return cls(place, {file.name: _head(file) for file in sorted(place.glob("*.jsonl"))})
+
+    def words(self, name: str) -> Iterator[tuple[JournalEntry | UnreadableLine, SampleLists]]:
+        """What one of them says, the samples of its records apart."""
+        if self.place.is_symlink():
+            return ((word, NO_SAMPLES) for word in self.heads[name])
+        return read_apart(self.place / name)
+
+
+def _head(file: Path) -> list[JournalEntry | UnreadableLine]:
+    found: list[JournalEntry | UnreadableLine] = []
+    for word, _ in read_apart(file):
+        found.append(word)
+        if isinstance(word, RankStarted):
+            break
+    return found

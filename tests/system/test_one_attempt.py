@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.left_over import processes_of
 from support.submission import command, noise, submit, suite_file
 
 if TYPE_CHECKING:
@@ -61,17 +61,6 @@ TOKENS = {
 def environment_of(pid: int) -> dict[str, str]:
     raw = Path(f"/proc/{pid}/environ").read_bytes().decode("utf-8", "replace")
     return dict(part.split("=", 1) for part in raw.split("\0") if "=" in part)
-
-
-def processes_of(folder: Path) -> dict[int, str]:
-    """Process number → command line, of everything that has the run folder among its arguments: driver, launcher, ranks."""
-    found = {}
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            words = entry.read_bytes().decode("utf-8", "replace").split("\0")
-            if str(folder) in words:
-                found[int(entry.parent.name)] = " ".join(words)
-    return found
 
 
 def no_secret_is_seen(run: Submission) -> None:

@@ -19,7 +19,7 @@ from hpcaccept.model.plan import Image, Plan, Request, Step
 from hpcaccept.model.record import RankStarted, Record, Sample, UnreadableLine
 from hpcaccept.model.suite import CheckSpec, PeerRule, Suite
 from hpcaccept.model.table import MeasuredSubject
-from hpcaccept.serial import dumps, from_plain, to_plain
+from hpcaccept.serial import dumps, from_plain, loads, to_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -199,3 +199,45 @@ def test_keys_of_older_files_are_read_and_never_written() -> None:
     assert dumps(Renamed(3)) == '{"new":3}'
     with pytest.raises(ValueError, match="unknown key 'older'"):
         from_plain({"older": 3}, Renamed)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a":1,"a":1}',
+        '{"a":1,"a" :1}',
+        '{"a" :1,"a" :2}',
+        '[{"a":"x","a":"y"},{"b":1}]',
+        '[{"a":1,"a":1},{"b":"\\""}]',
+        '{"a":{"b":[{"c":1,"c":2}]}}',
+        '{"":1,"":2}',
+        "1e400",
+        "-1e400",
+        "[1,1e400]",
+        '[{"a":1e400}]',
+        '{"a":[[{"b":-1e999}]]}',
+        "NaN",
+        '[{"a":Infinity}]',
+        "123456789012345678901",
+        '[{"a":-12345678901234567890}]',
+    ],
+)
+def test_what_the_quick_reading_does_not_see_the_count_of_quotation_marks_does(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        loads(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"\\""',
+        '{"a\\"b":"c\\":"}',
+        '[{"a":"\\"a\\":1"},{"a":"b"}]',
+        '{"a" : {"b" : "" }}',
+        '["", {"": ""}, [], {}]',
+        "-0.0",
+        '"é\u2028"',
+    ],
+)
+def test_quotation_marks_in_texts_and_white_space_are_read_as_ever(text: str) -> None:
+    assert loads(text) == json.loads(text)

@@ -95,6 +95,11 @@ def _told_to_end(launcher: launch.Launcher, job: JobRef) -> JobStatus | None:
     until = time.monotonic() + CAUSE_S
     while True:
         status = launcher.status(job)
+        if status.state in ("pending", "stuck"):
+            # It ran, and waits again: nobody cancelled it, and another start of it measures nothing.
+            return JobStatus(
+                "cancelled", f"put back into the queue: {status.detail}", "Submit again, for a run of its own."
+            )
         if status.over or time.monotonic() > until:
             return status if status.state in FROM_OUTSIDE else None
         time.sleep(0.2)

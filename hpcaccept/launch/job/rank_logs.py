@@ -16,8 +16,8 @@ from hpcaccept.model.record import (
     Record,
     UnreadableLine,
 )
-from hpcaccept.store.authors import authors, order_of, own_words
-from hpcaccept.store.journal import read, read_all
+from hpcaccept.store.authors import authors, order_of, own_word
+from hpcaccept.store.journal import StepJournals, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from hpcaccept.model.plan import Step
     from hpcaccept.store.folder import RunFolder
     from hpcaccept.store.journal import JournalEntry
+    from hpcaccept.store.sample_lists import SampleLists
 
 
-def rank_logs_of(folder: RunFolder, step: Step) -> RankLogs:
-    """Everything the ranks of a step have said of themselves.
+def rank_logs_of(folder: RunFolder, step: Step, *, measured: bool = False) -> RankLogs:
+    """Everything the ranks of a step have said of themselves; of what they measured nothing but that they did, unless that is asked for.
 
     Torn lines count as not said, and so does what does not fit its file, rank, step and the placement (``store.authors``).
     """
@@ -37,11 +38,14 @@ def rank_logs_of(folder: RunFolder, step: Step) -> RankLogs:
     finished: set[int] = set()
     stopped: dict[int, tuple[str, bool]] = {}
     exits: dict[int, RankExited] = {}
-    for rank, node, word in _own_words(folder, step):
+    for rank, node, word, samples in _own_words(folder, step):
         if isinstance(word, RankStarted | Record):
             spoke[rank] = node
         if isinstance(word, Record):
-            records.append(_with_interruption(word))
+            record = (
+                replace(word, samples=samples.as_samples()) if measured else replace(word, facts={}, unsupported={})
+            )
+            records.append(_with_interruption(record))
         elif isinstance(word, RankFinished):
             finished.add(rank)
         elif isinstance(word, RankStopped):
@@ -51,23 +55,21 @@ def rank_logs_of(folder: RunFolder, step: Step) -> RankLogs:
     return RankLogs(spoke, tuple(records), frozenset(finished), stopped, exits)
 
 
-def _own_words(folder: RunFolder, step: Step) -> Iterator[tuple[int, str, JournalEntry]]:
-    """Rank, its node, and a word of it."""
-    journals = read_all(folder.records(step.id))
-    of = authors(step, journals, order_of(step, journals) or _learned(folder, step))
-    for name, words in journals.items():
-        author = of[name]
-        if not author.node:
-            continue
-        for word in own_words(step, name, words, author):
+def _own_words(folder: RunFolder, step: Step) -> Iterator[tuple[int, str, JournalEntry, SampleLists]]:
+    """Rank, its node, and a word of it, the samples of a record apart."""
+    journals = StepJournals.of(folder.records(step.id))
+    of = authors(step, journals.heads, order_of(step, journals.heads) or _learned(folder, step))
+    for name, author in of.items():
+        for line, samples in journals.words(name) if author.node else ():
+            word = own_word(step, name, line, author)
             if not isinstance(word, UnreadableLine):
-                yield author.rank, author.node, word
+                yield author.rank, author.node, word, samples
 
 
 def _learned(folder: RunFolder, step: Step) -> tuple[str, ...]:
     """The order of nodes on which an earlier step of the job agreed."""
     earlier = (before for before in folder.read_steps() if int(before.id) < int(step.id))
-    orders = (order_of(before, read_all(folder.records(before.id))) for before in earlier)
+    orders = (order_of(before, StepJournals.of(folder.records(before.id)).heads) for before in earlier)
     return next((order for order in orders if order), ())
 
 

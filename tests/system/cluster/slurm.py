@@ -263,7 +263,8 @@ class VirtualSlurm:
         for node in self.node_names:
             self._start_slurmd(node)
         names = ["slurmctld", *map(self._slurmd_name, self.node_names)]
-        self._wait_for_idle_nodes(30, names)
+        # Hundreds of daemons on a few cores register one after another.
+        self._wait_for_idle_nodes(60 + len(self.node_names), names)
 
     def _wait_for_idle_nodes(self, timeout_s: float, names: list[str]) -> None:
         idle = ["idle"] * len(self.node_names)

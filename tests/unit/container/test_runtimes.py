@@ -162,6 +162,14 @@ def test_what_an_engine_says_is_told_apart(case: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("name", container.names())
+def test_a_full_disk_for_temporary_files_is_told_by_its_name(name: str) -> None:
+    found = container.load(name).explain((DATA / "launchers" / "mpiexec5_no_space.err").read_text())
+    assert found is not None
+    assert found.kind == "no space"
+    assert "TMPDIR" in found.remedy
+
+
+@pytest.mark.parametrize("name", container.names())
 def test_every_runtime_keeps_the_protocol(name: str) -> None:
     runtime = container.load(name)
     assert launch.providing(*runtime.NEEDS)

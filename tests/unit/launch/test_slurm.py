@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,16 @@ def test_job_and_every_step_ask_for_the_type(tmp_path: Path) -> None:
     assert all(ASKED in command for command in steps)
     assert ASKED in slurm.as_job(("srun",), sliced, "word", 60.0)
     assert "--gpus-per-node=8" in slurm.as_job(("srun",), plan(gpus_per_node=8, ranks_per_node=8), "word", 60.0)
+
+
+def test_a_step_does_not_wait_for_an_earlier_one_that_never_ends(tmp_path: Path) -> None:
+    """Slurm keeps a step whose slurmstepd was killed on one node, and what it had, until the job ends."""
+    asked = plan()
+    first = asked.first_step(("node0", "node1"))
+    folder = RunFolder(tmp_path / "RUN")
+    assert "--overlap" not in slurm.step_command(asked, first, folder)
+    assert "--overlap" in slurm.step_command(asked, replace(first, id="01", nodes=("node0",)), folder)
+    assert "--overlap" in slurm.everywhere(asked, ("node0",), ("true",))
 
 
 def told(gres: str) -> ScriptInput:

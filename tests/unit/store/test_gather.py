@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -389,3 +390,21 @@ def test_whatever_stands_in_a_journal_there_is_evidence(
     made.driver_log.write_bytes(content)
     evidence = gather(made, CATALOGUE)
     assert judge(evidence, CATALOGUE, {}, frozenset()).exit_code == 3
+
+
+def test_whether_nodes_share_a_kernel_is_found_once(folder: RunFolder) -> None:
+    """It is asked for each metric, and a run in which nodes meet in pairs has as many metrics as nodes."""
+    looked = []
+
+    class Starts(tuple[Any, ...]):
+        __slots__ = ()
+
+        def __iter__(self) -> Any:
+            looked.append(1)
+            return super().__iter__()
+
+    for rank in range(4):
+        say(folder, rank, rank_started(rank, f"node{rank}"))
+    evidence = replace(gather(folder, CATALOGUE), rank_starts=Starts(gather(folder, CATALOGUE).rank_starts))
+    assert evidence.shared_host == evidence.shared_host
+    assert len(looked) == 1

@@ -38,7 +38,7 @@ def read_step(
         late: True when its time was over.
         gone: asked where ranks have not finished: node → why it cannot be reached.
     """
-    logs = rank_logs_of(folder, step)
+    logs = rank_logs_of(folder, step, measured=True)
     stderr = end_of(folder.logs / f"step-{step.id}.err", _MOST_OF_A_LOG)
     lost = {} if len(logs.finished) == step.ranks else gone()
     found = outcome_of_step(test, StepEnd(step, logs, stderr, test.code, late), check, plan.suite.limits, lost)

@@ -172,6 +172,17 @@ def test_a_driver_that_was_told_to_end_leaves_the_cause_to_slurm(
     assert found == JobStatus("node_fail", "NODE_FAIL, NodeDown")
 
 
+def test_a_job_that_was_put_back_into_the_queue_is_not_waited_for(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Events(folder).say("ended", detail=CANCELLED)
+    answers = [JobStatus("running", "COMPLETING"), JobStatus("pending", "PENDING, BeginTime")]
+    monkeypatch.setattr(slurm, "status", lambda _: answers.pop(0))
+    found = wait.wait_for(folder, JobRef("slurm", "22"), lambda _: None)
+    assert found is not None
+    assert found.sentence == "the job was cancelled (put back into the queue: PENDING, BeginTime)"
+
+
 def test_any_other_last_word_is_believed_at_once(folder: RunFolder) -> None:
     Events(folder).say("ended", detail="the time limit of the job is near")
     assert wait.wait_for(folder, JobRef("slurm", "22"), lambda _: None) is None

@@ -40,6 +40,17 @@ def test_a_record_of_older_code_says_in_its_cause_what_interrupted_the_rank(
     assert (found.interruption, found.cause) == (interruption, cause)
 
 
+def test_samples_and_facts_are_read_for_those_who_ask_for_them(tmp_path: Path) -> None:
+    """The driver of 32,768 ranks would hold ten million of them for nothing."""
+    folder = RunFolder(tmp_path)
+    said = record("speed", "node0", {"rate_flops[fp32]": 1e15}, facts={"driver": "580.95.05"})
+    say(folder, "00", 0, rank_started(0, "node0"), said, RankFinished())
+    (found,) = rank_logs_of(folder, step(["speed"])).records
+    assert (found.outcome, found.samples, found.facts) == ("measured", (), {})
+    (whole,) = rank_logs_of(folder, step(["speed"]), measured=True).records
+    assert whole == said
+
+
 def say(folder: RunFolder, step_id: str, rank: int, *words: JournalEntry) -> None:
     folder.records(step_id).mkdir(parents=True, exist_ok=True)
     journal = Journal(folder.records(step_id) / f"r{rank:06d}.jsonl")
