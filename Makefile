@@ -60,9 +60,10 @@ slurm-packages:
 browser-packages:
 	@bash tests/system/browser/install.sh || [ $$? -eq 77 ]
 
-# And for what builds an image.
+# And for what builds an image, and starts it.
 image-packages:
 	@bash tests/system/image/install.sh || [ $$? -eq 77 ]
+	@bash tests/system/engines/install.sh || [ $$? -eq 77 ]
 
 # Two MPIs in environments of their own, for the tests that kill ranks under them.
 other-mpis: .venv/stamp-dev
