@@ -125,8 +125,9 @@ def begin(
         raise folder.refused(fault) from fault
     events = Events(folder, _aloud)
     events.say("started", nodes=nodes, job=environ.get("SLURM_JOB_ID", ""))
-    clean_up = container.load(plan.image.runtime).after_job(plan.image)
-    _write_words(folder, "leave", place.everywhere(plan, nodes, clean_up) if clean_up else ())
+    runtime = container.load(plan.image.runtime)
+    for name, words in (("sweep", runtime.before_job(plan.image)), ("leave", runtime.after_job(plan.image))):
+        _write_words(folder, name, place.everywhere(plan, nodes, words) if words else ())
     _leave_command(folder, events, opening(plan, nodes), told)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import signal
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +15,7 @@ from support.builders import AT, DATA, baseline, entry, nodes, plan, rank_starte
 from support.pasts import SETTING, past_run
 from support.submission import until
 
-from hpcaccept import checks
+from hpcaccept import checks, container
 from hpcaccept.app.run.conclude import evidence_of, judge_run
 from hpcaccept.app.run.known import leave_known
 from hpcaccept.config.settings import Settings
@@ -633,3 +635,19 @@ def test_a_folder_that_takes_no_word_is_told_in_the_jobs_output(
     fresh.driver_log.mkdir()
     assert driver.drive(str(fresh.path)) == 3
     assert f"Cannot write under {fresh.path}" in capsys.readouterr().err
+
+
+# --- what earlier runs left -------------------------------------------------------------------------------------------
+
+
+def test_what_earlier_runs_left_on_nodes_is_removed_and_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = "echo node1 pyxis_hpcaccept-old; echo node0 pyxis_hpcaccept-older; echo node9 pyxis_hpcaccept-of-nobody; echo what is this"
+    runtime = SimpleNamespace(before_job=lambda _: ("sh", "-c", there))
+    monkeypatch.setattr(container, "load", lambda _: runtime)
+    stop = driver._Stop.__new__(driver._Stop)  # without its signal handlers
+    stop.why, stop._ask_at = "", math.inf
+    driver._sweep(replace(run.plan, launcher="local"), run.folder, run.events, nodes(4), stop)
+    (event,) = run.told("swept")
+    assert event.nodes == ("node0", "node1")
+    assert event.detail == "pyxis_hpcaccept-old, pyxis_hpcaccept-older"
+    assert "earlier runs left" in event.sentence
