@@ -244,13 +244,15 @@ def _nothing_left(case: Case, token: str, talk: Talk) -> Iterator[None]:
         with contextlib.suppress(LaunchError):
             if after:
                 ask(after)
-        if talk.ended is not None and talk.ended >= 0:
-            return
-        launcher = launch.load(case.launcher)
-        with contextlib.suppress(LaunchError):
-            job = launcher.find_job(token)
-            if job and not launcher.status(job).over:
-                launcher.cancel(job)
+        if talk.ended is None or talk.ended < 0:
+            _cancel(launch.load(case.launcher), token)
+
+
+def _cancel(launcher: launch.Launcher, token: str) -> None:
+    with contextlib.suppress(LaunchError):
+        job = launcher.find_job(token)
+        if job and not launcher.status(job).over:
+            launcher.cancel(job)
 
 
 def _state_of_job(launcher: launch.Launcher, token: str) -> JobStatus | None:
