@@ -118,6 +118,12 @@ SIGNS = (
         "See the node's kernel log; give the step more memory, or import the image once ('enroot/import').",
     ),
     Sign(
+        "not permitted",
+        r"\bfuse: (device not found|failed to open|mount failed)",
+        "Enroot cannot use FUSE on the node, with which it starts a .sqsh",
+        "On the node: modprobe fuse, and /dev/fuse open to users (crw-rw-rw-). Pyxis unpacks the image instead: --container-runtime pyxis.",
+    ),
+    Sign(
         "unpacking failed",
         r"FATAL ERROR|[Ff]ailed to (?:read|mount|uncompress)|Checksum (?:mismatch|validation failed)|zstd: error|tar: .*[Ee]rror|gzip: "
         r"|squashfs\w*: .*(?:[Ee]rror|[Ff]ail|[Cc]annot)|uncompress failed",

@@ -266,7 +266,7 @@ def _changes(plan: Plan, names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _start_s(step: Step) -> float:
-    return step.start_deadline_s + PATIENCE_S
+    return step.start_deadline_s + (PATIENCE_S if step.checks else 0.0)
 
 
 def _longest_s(step: Step) -> float:

@@ -377,8 +377,8 @@ class _StepClock:
         self._begin = time.monotonic()
         self._looked = 0.0
         self._started = False
-        # Ranks notice a start that fails by themselves; 15 s later nobody will any more.
-        self._start_s = step.start_deadline_s + 15.0
+        # Ranks notice an MPI that does not start by themselves; 15 s later nobody will any more. Into the image there is nobody who could.
+        self._start_s = step.start_deadline_s + (15.0 if step.checks else 0.0)
         self._work_s = sum(spec.deadline_s for spec in step.checks)
         self.late = False
         #: Even if every rank had to wait for every other.

@@ -163,6 +163,12 @@ def test_a_rank_that_dies_while_mpi_starts_is_not_waited_for(run: Run, monkeypat
     assert [step.nodes for step in run.queue.steps] == [("node0", "node1", "node3")]
 
 
+def test_the_way_into_an_image_has_the_time_that_start_timeout_gives_and_mpi_some_more(run: Run) -> None:
+    into = replace(run.step, checks=())
+    assert driver._StepClock(run.folder, into)._start_s == run.plan.start_deadline_s
+    assert driver._StepClock(run.folder, run.step)._start_s > run.plan.start_deadline_s
+
+
 def test_a_host_that_is_gone_took_the_others_with_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Open MPI 5 ends the ranks of all others without a word: then who cannot be reached any more is who was lost."""
     gone = {"node1": ("cannot be reached: it does not answer", "Is it switched on?")}
