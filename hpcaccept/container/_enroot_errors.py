@@ -118,6 +118,18 @@ SIGNS = (
         "See the node's kernel log; give the step more memory, or import the image once ('enroot/import').",
     ),
     Sign(
+        "unpacking failed",
+        r"could not create (character|block) device \S+, because you're not superuser",
+        "the image holds device nodes, which only root can unpack",
+        "Make it again without them: 'make sqsh' and 'enroot import' leave out what lies in /dev (mksquashfs … -wildcards -e 'dev/*').",
+    ),
+    Sign(
+        "does not start",
+        r"This account is currently not available",
+        "Enroot starts the user's login shell, which lets nobody in",
+        "Set ENROOT_LOGIN_SHELL no (enroot/enroot.conf.d/40-hpcaccept.conf does), or run as a user with a shell.",
+    ),
+    Sign(
         "not permitted",
         r"\bfuse: (device not found|failed to open|mount failed)",
         "Enroot cannot use FUSE on the node, with which it starts a .sqsh",
