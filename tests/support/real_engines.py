@@ -16,6 +16,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from support.pyxis_image import tree_of_nothing
 from support.submission import until
 
@@ -102,12 +104,21 @@ def docker(folder: Path) -> Iterator[dict[str, str]]:
     command = [
         "unshare", "--mount", "--propagation", "slave", "dockerd", "--storage-driver=vfs", "--iptables=false", "--bridge=none",
         f"--data-root={folder}/data", f"--exec-root={folder}/exec", f"--pidfile={folder}/pid", f"--host={env['DOCKER_HOST']}",
+        # Nothing of /etc/docker is read, and none of it made.
+        f"--config-file={folder}/daemon.json",
         "--containerd-namespace=hpcaccept-test", "--containerd-plugins-namespace=hpcaccept-test-plugins",
     ]  # fmt: skip
+    # Docker 20 makes a key beside its settings, and calls it so; later ones know no such word.
+    asked = subprocess.run(["dockerd", "--version"], env=env, capture_output=True, text=True, timeout=30, check=True)
+    settings = {"deprecated-key-path": f"{folder}/key.json"} if " version 20." in asked.stdout else {}
+    (folder / "daemon.json").write_text(json.dumps(settings))
     log = folder / "dockerd.log"
     with log.open("w") as opened, subprocess.Popen(command, env=env, stdout=opened, stderr=opened) as daemon:
         try:
             until(lambda: daemon.poll() is not None or _answers(env), 60, log.read_text)
+            if daemon.poll() is not None:
+                assert daemon.returncode == 1, log.read_text()  # any other status is a wrong command line
+                pytest.skip(f"dockerd does not start on this machine: {log.read_text().strip().splitlines()[-1:]}")
             yield env
         finally:
             daemon.send_signal(signal.SIGTERM)
@@ -185,7 +196,7 @@ def load_nothing(engine: str, folder: Path, env: dict[str, str], *changes: str, 
     subprocess.run(["tar", "-C", str(root), "-cf", str(packed), "."], check=True, timeout=60)
     words = [word for change in changes for word in ("--change", change)]
     done = subprocess.run(
-        [engine, "import", *words, str(packed), name], env=env, capture_output=True, text=True, timeout=60, check=False
+        [engine, "import", *words, str(packed), name], env=env, capture_output=True, text=True, timeout=180, check=False
     )
     assert done.returncode == 0, done.stderr
     return name

@@ -38,7 +38,7 @@ class Engine:
 
     def ask(self, *words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            words, env={**self.env, **(env or {})}, capture_output=True, text=True, timeout=60, check=False
+            words, env={**self.env, **(env or {})}, capture_output=True, text=True, timeout=180, check=False
         )
 
     def enter(

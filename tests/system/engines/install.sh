@@ -23,6 +23,9 @@ command -v apt-get >/dev/null || refuse "this is neither Debian nor Ubuntu; its 
 printf 'install.sh: will unpack %s below %s, and install libraries that are missing\n' "${packages[*]}" "$place"
 export DEBIAN_FRONTEND=noninteractive
 apt-get update --quiet
+for package in "${packages[@]}"; do
+  apt-cache show "$package" >/dev/null 2>&1 || refuse "there is no package $package here."
+done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
