@@ -380,7 +380,7 @@ def test_ranks_that_were_not_started_as_mpi_are_an_error_with_the_remedy(
     assert done.code == 3, done.out + done.err
     errors = done.verdicts(outcome="ERROR", check="os_noise")
     assert errors
-    assert all("MPI cannot join" in v["reason"] and "srun --mpi=list" in v["remedy"] for v in errors)
+    assert all("does not speak with its launcher" in v["reason"] and "srun --mpi=list" in v["remedy"] for v in errors)
     assert not done.verdicts(outcome="FAIL")
     assert not done.verdicts(outcome="PASS", check="os_noise")
 
