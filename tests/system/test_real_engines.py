@@ -143,7 +143,7 @@ def test_what_a_registry_answers_is_told_apart(tmp_path: Path, engine: Engine, p
     assert engine.kept_out(replace(image, reference="Team/None:1"), "true") == "image missing"
 
 
-@BOTH
+@pytest.mark.parametrize("name", ["docker"])
 def test_the_image_is_read_only_and_its_entry_point_runs_only_where_it_is_asked_for(engine: Engine) -> None:
     written = engine.enter(engine.image, "touch", "/tmp/here", "/etc/there")
     assert "Read-only file system" in written.stderr
