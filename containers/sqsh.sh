@@ -54,6 +54,7 @@ mapfile -t words < <(field Cmd)
   printf 'exec %s "$@"\n' "${entrypoint[*]@Q}"
 } >"$tree/etc/rc"
 
-mksquashfs "$tree" "$part" -noappend -no-progress -all-root -comp zstd -Xcompression-level "${LEVEL:-3}" >/dev/null
+# Without devices, which no ordinary user can unpack; Enroot's own import leaves them out too.
+mksquashfs "$tree" "$part" -noappend -no-progress -all-root -comp zstd -Xcompression-level "${LEVEL:-3}" -wildcards -e 'dev/*' >/dev/null
 mv "$part" "$target"
 printf 'sqsh.sh: %s, %s MiB, of %s\n' "$target" "$(($(stat --format %s "$target") >> 20))" "$tag"

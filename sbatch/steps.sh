@@ -22,12 +22,14 @@ export SQUEUE_ALL=1 SINFO_ALL=1 SCONTROL_ALL=1
 # A container under a name outlives its job, with some gigabytes on every node. And 1 would call a node unfit: only a
 # verdict may say that.
 end() {
-  local code=$? words=()
-  [[ ! -s ${run:-}/leave ]] || mapfile -d '' -t words <"$run/leave"
+  local code=$? words=(${unpacked[@]+"${unpacked[@]}"})
+  # Before 'hpcaccept sbatch-step' has said what is to be removed on all nodes, this one may have unpacked the image for it.
+  [[ ! -e ${run:-}/leave ]] || mapfile -d '' -t words <"$run/leave"
   ((${#words[@]} == 0)) || timeout 60 "${words[@]}" >"$run/logs/leave.out" 2>"$run/logs/leave.err" || true
   exit $((code == 1 && !judged ? 3 : code))
 }
 trap end EXIT
+unpacked=()
 
 # Where this run is kept, and how hpcaccept is entered on this node: as by the ranks.
 prepare() {
@@ -51,6 +53,8 @@ prepare() {
       --container-image="$IMAGE" --container-name="hpcaccept-${run##*/}" --no-container-mount-home --container-readonly
       --no-container-entrypoint --container-mounts="$seen,$RUNS_DIR:$RUNS_DIR${MOUNTS:+,$MOUNTS}"
       --container-workdir="$SLURM_SUBMIT_DIR" --container-env="$(compgen -e HPCACCEPT_ | paste -sd,)")
+    unpacked=(srun --nodes=1 --ntasks=1 --nodelist="$SLURMD_NODENAME" --overlap --mpi=none
+      enroot remove --force "pyxis_hpcaccept-${run##*/}")
   else
     own="${BASH_SOURCE[0]%/*}"
     # Scripts of an installed hpcaccept go with its Python: PREFIX/lib/pythonX.Y/site-packages/hpcaccept/_share/sbatch.
@@ -73,6 +77,15 @@ plan() {
     exit $((code == 2 ? 2 : 3))
   fi
   mapfile -d '' -t next <"$run/next"
+}
+
+# Remove from the nodes what runs left there that were ended while they unpacked, and say so.
+sweep() {
+  local node name words=()
+  [[ ! -s $run/sweep ]] || mapfile -d '' -t words <"$run/sweep"
+  ((${#words[@]})) || return 0
+  timeout 60 "${words[@]}" >"$run/logs/sweep.out" 2>"$run/logs/sweep.err" || true
+  while read -r node name; do echo "An earlier run left a container on $node: $name was removed."; done <"$run/logs/sweep.out"
 }
 
 # Run what 'hpcaccept sbatch-step' has left: STEP START_S COUNT VARIABLE… COMMAND…, where COUNT variables are NAME=VALUE, or a
@@ -103,6 +116,7 @@ run_suite() {
   plan --suite "$SUITE" ${GPUS_PER_NODE:+--gpus-per-node "$GPUS_PER_NODE"} \
     --nodes "$(scontrol show hostnames "$SLURM_JOB_NODELIST")" \
     --gres "$(sinfo -h -N -n "$SLURM_JOB_NODELIST" -o %G)" --mpi-list "$(srun --mpi=list 2>&1)" "$@"
+  sweep
   while ((${#next[@]})); do
     launch "${next[@]}"
     plan --after "${next[0]}" --returncode "$code" --took "$took"

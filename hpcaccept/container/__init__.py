@@ -74,6 +74,12 @@ class Container(Protocol):
             gpus: True when the GPUs of the machine must be there.
         """
 
+    def before_job(self, image: Image) -> Sequence[str]:
+        """The command that removes from a node what runs of this user that are over have left there, and prints the name of each thing.
+
+        It leaves everything alone while another job of the user is on the node. Empty where nothing outlives a run.
+        """
+
     def after_step(self, image: Image, step: str) -> Sequence[str]:
         """The command that removes what a step may have left, however it ended; empty when nothing can be."""
 

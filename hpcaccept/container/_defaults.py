@@ -53,6 +53,11 @@ def enter(
     return command
 
 
+def before_job(image: Image) -> Sequence[str]:
+    """Remove nothing: nothing outlives a run."""
+    return ()
+
+
 def after_step(image: Image, step: str) -> Sequence[str]:
     """Remove nothing: nothing is left."""
     return ()

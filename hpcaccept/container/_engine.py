@@ -18,6 +18,12 @@ NEEDS = ("container", "one machine")
 _SIGNS = (
     Sign(
         "no runtime",
+        r'exec: "docker-init"',
+        "a program that Docker needs is not on this machine",
+        "Install tini, as which docker-init comes with Docker's packages.",
+    ),
+    Sign(
+        "no runtime",
         r"Cannot connect to the Docker daemon|permission denied while trying to connect to the [Dd]ocker|docker\.sock"
         r"|cannot set up namespace|newuidmap|Cannot connect to Podman",
         "the container engine does not answer",
@@ -37,7 +43,8 @@ _SIGNS = (
     ),
     Sign(
         "image missing",
-        r"manifest unknown|manifest for \S+ not found|No such image|image not known|repository \S+ not found|not found: manifest|invalid reference format|did not resolve to an alias",
+        r"manifest unknown|manifest for \S+ not found|No such image|image not known|repository \S+ not found|not found: manifest|invalid reference format"
+        r"|repository name must be lowercase|did not resolve to an alias",
         "there is no such image",
         "Check its name and tag or digest: 'docker image ls', or build it: make image.",
     ),
@@ -58,6 +65,24 @@ _SIGNS = (
         r"error mounting|invalid mount config|bind source path does not exist|statfs \S+: no such file",
         "something that should be mounted into the container cannot be",
         "Name paths that exist: --container-mounts SRC:DST.",
+    ),
+    Sign(
+        "mount failed",
+        r"invalid mode: |invalid option type ",
+        "the engine does not know an option of a mount",
+        "Write --container-mounts SRC:DST or SRC:DST:ro.",
+    ),
+    Sign(
+        "does not start",
+        r"workdir \S+ does not exist on container",
+        "the working folder does not exist inside the container",
+        "Name one of the image with container_workdir, or leave it out.",
+    ),
+    Sign(
+        "not permitted",
+        r"error setting rlimit|setrlimit `?RLIMIT_",
+        "the engine may not raise a limit of the container, such as that of locked memory",
+        "Start the engine where it may: LimitMEMLOCK=infinity in Docker's unit, or outside a container that lacks CAP_SYS_RESOURCE.",
     ),
     Sign(
         "does not start",
@@ -83,7 +108,9 @@ def unfit(image: Image) -> str:
         return f"{image.reference!r} is a path: the name of an image is expected here, REGISTRY/PATH:TAG"
     if "#" in image.reference:
         return f"{image.reference!r} is Enroot's way of writing: REGISTRY/PATH:TAG is expected here"
-    return ""
+    # An engine would make a volume of that name, and keep it.
+    named = next((mount for mount in image.mounts if not mount.startswith("/")), "")
+    return f"--container-mounts: {named!r} begins with no path of this machine: write /SRC:DST" if named else ""
 
 
 def name_of(image: Image, step: str) -> str:
@@ -91,21 +118,32 @@ def name_of(image: Image, step: str) -> str:
     return f"{image.name}-{step}"
 
 
+def bind(mount: str) -> str:
+    """The flag of a mount ``SRC:DST[:FLAGS]``.
+
+    Docker makes what ``--volume`` names and is not there, as root; it does not where ``--mount`` names it. Flags beyond ``ro`` are those
+    of ``--volume`` alone.
+    """
+    source, target, *flags = mount.split(":")
+    if flags not in ([], ["ro"], ["rw"]):
+        return f"--volume={mount}"
+    return f"--mount=type=bind,source={source},target={target}{',readonly' if flags == ['ro'] else ''}"
+
+
 def run(
-    engine: Sequence[str], image: Image, command: Sequence[str], step: str, names: Sequence[str], devices: Sequence[str]
+    engine: Sequence[str], image: Image, command: Sequence[str], step: str, names: Sequence[str], extra: Sequence[str]
 ) -> Sequence[str]:
-    """``docker run`` with what MPI and GPUs need: the host's network and shared memory, and no limit on locked memory."""
+    """``docker run`` with what MPI needs: the host's network and shared memory; ``extra`` are the engine's own flags."""
     return (
         *engine,
         "--rm",
         f"--name={name_of(image, step)}",
         "--network=host",
         "--ipc=host",
-        "--ulimit=memlock=-1",
-        *devices,
+        *extra,
         *([] if image.writable else ["--read-only", "--tmpfs=/tmp"]),
         *([] if image.entrypoint else ["--entrypoint="]),
-        *(f"--volume={mount}" for mount in image.mounts),
+        *(bind(mount) for mount in image.mounts),
         *([f"--workdir={image.workdir}"] if image.workdir else []),
         # Without a value the engine takes the caller's: nothing that may be secret stands on a command line.
         *(f"--env={name}" for name in (*image.environment, *names)),
@@ -114,9 +152,9 @@ def run(
     )
 
 
-def digest_command(engine: str, reference: str) -> Sequence[str]:
-    """Ask the engine which image it has under this name: that is the one that it starts."""
-    return (engine, "image", "inspect", "--format={{.Id}}", reference)
+def digest_command(engine: str, reference: str, prefix: str = "") -> Sequence[str]:
+    """Ask the engine which image it has under this name: that is the one that it starts. ``prefix`` is what its answer lacks."""
+    return (engine, "image", "inspect", f"--format={prefix}{{{{.Id}}}}", reference)
 
 
 def login_probe(engine: str) -> LoginProbe:

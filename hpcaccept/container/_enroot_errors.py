@@ -119,6 +119,24 @@ SIGNS = (
     ),
     Sign(
         "unpacking failed",
+        r"could not create (character|block) device \S+, because you're not superuser",
+        "the image holds device nodes, which only root can unpack",
+        "Make it again without them: 'make sqsh' and 'enroot import' leave out what lies in /dev (mksquashfs … -wildcards -e 'dev/*').",
+    ),
+    Sign(
+        "does not start",
+        r"This account is currently not available",
+        "Enroot starts the user's login shell, which lets nobody in",
+        "Set ENROOT_LOGIN_SHELL no (enroot/enroot.conf.d/40-hpcaccept.conf does), or run as a user with a shell.",
+    ),
+    Sign(
+        "not permitted",
+        r"\bfuse: (device not found|failed to open|mount failed)",
+        "Enroot cannot use FUSE on the node, with which it starts a .sqsh",
+        "On the node: modprobe fuse, and /dev/fuse open to users (crw-rw-rw-). Pyxis unpacks the image instead: --container-runtime pyxis.",
+    ),
+    Sign(
+        "unpacking failed",
         r"FATAL ERROR|[Ff]ailed to (?:read|mount|uncompress)|Checksum (?:mismatch|validation failed)|zstd: error|tar: .*[Ee]rror|gzip: "
         r"|squashfs\w*: .*(?:[Ee]rror|[Ff]ail|[Cc]annot)|uncompress failed",
         "the image could not be unpacked",

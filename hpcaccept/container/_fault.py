@@ -20,6 +20,7 @@ Kind = Literal[
     "mount failed",
     "not permitted",
     "python missing",
+    "MPI missing",
     "hpcaccept missing",
     "another version",
     "MPI does not fit",

@@ -39,9 +39,17 @@ SIGNS = (
     Sign(
         "python missing",
         r"execve\(\): \S*python\S*: (No such file or directory|Permission denied)|python[\d.]*: (command )?not found"
-        r"|exec: \"?\S*python\S*?\"?: |failed to execute: \S*python|executable file not found",
+        r"|exec: \"?\S*python\S*?\"?: |failed to execute: \S*python|exec \S*python\S* failed: "
+        r"|python\S*: executable file not found",
         "there is no such Python where the ranks start",
         "Name the interpreter that is there: HPCACCEPT_PYTHON=/path/to/python3, or python in hpcaccept.toml.",
+    ),
+    # On one machine it is the first program in the container, by which engines name it; the second wording is that of tini (--init).
+    Sign(
+        "MPI missing",
+        r"exec: \"?\S*mpiexec\"?: |exec \S*mpiexec failed: |mpiexec\"?: executable file not found",
+        "there is no mpiexec in the image",
+        "Take an image with an MPI (one of 'make image'), or install one in it: apt-get install openmpi-bin.",
     ),
     # The library's own word, from whichever rank comes first; what it says of a server that is gone may follow from a death as well.
     Sign(

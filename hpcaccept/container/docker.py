@@ -34,9 +34,9 @@ USUAL = 2
 def enter(
     image: Image, command: Sequence[str], *, step: str, names: Sequence[str] = (), gpus: bool = False
 ) -> Sequence[str]:
-    """``docker run``, as the user who submits, so that the records belong to that user."""
+    """``docker run``, as the user who submits, so that the records belong to that user; RDMA may lock memory."""
     engine = ("docker", "run", "--init", f"--user={os.getuid()}:{os.getgid()}")
-    return run(engine, image, command, step, names, ["--gpus=all"] if gpus else [])
+    return run(engine, image, command, step, names, ["--ulimit=memlock=-1", *(["--gpus=all"] if gpus else [])])
 
 
 def after_step(image: Image, step: str) -> Sequence[str]:

@@ -58,5 +58,5 @@ def enter(
 
 def explain(stderr: str) -> Fault | None:
     """Cause and remedy when Enroot could not start the container, or nothing could be started in it."""
-    enroots = any(word in stderr for word in ("[ERROR]", "[INFO]", "enroot"))
+    enroots = any(word in stderr for word in ("[ERROR]", "[INFO]", "enroot", "This account "))
     return first_of(_enroot_errors.SIGNS if enroots else (), stderr) or first_of(_inside.SIGNS, stderr)

@@ -23,6 +23,19 @@ if TYPE_CHECKING:
 NEEDS = ("srun",)
 IMAGE_ENDINGS = (".sqsh", ".squashfs")
 USUAL = 0
+#: "$1": the container of this run. Under its name Pyxis keeps a container as pyxis_NAME, or as pyxis_JOB_NAME (container_scope=job).
+#: Slurm is asked without what the user may have set for squeue's output.
+_SWEEP = (
+    "command -v enroot >/dev/null || exit 0; "
+    'jobs=$(env -i PATH="$PATH" ${SLURM_CONF:+SLURM_CONF="$SLURM_CONF"} '
+    'squeue -a -h -w "$SLURMD_NODENAME" -u "$(id -u)" -t R,S,CG,CF -o %A) || exit 0; '
+    'for job in $jobs; do [ "$job" = "$SLURM_JOB_ID" ] || exit 0; done; '
+    "enroot list | while read -r name; do case $name in "
+    '"pyxis_$1" | "pyxis_${SLURM_JOB_ID}_$1") ;; '
+    "pyxis_hpcaccept-* | pyxis_[0-9]*_hpcaccept-*) "
+    'enroot remove --force "$name" >&2 && echo "$SLURMD_NODENAME $name" ;; '
+    "esac; done"
+)
 #: What Slurm says without Pyxis.
 _ABSENT = Sign(
     "no runtime",
@@ -111,6 +124,11 @@ def login_probe() -> LoginProbe:
         "srun --help knows no --container-image",
         "Install Pyxis on login node and nodes, or use --container-runtime enroot.",
     )
+
+
+def before_job(image: Image) -> Sequence[str]:
+    """Remove containers of runs that could not do it themselves: whose job was ended while they unpacked, or whose node was lost."""
+    return ("sh", "-c", _SWEEP, "sh", image.name) if image.name else ()
 
 
 def after_job(image: Image) -> Sequence[str]:

@@ -25,7 +25,7 @@ from hpcaccept.judge.baseline.match import TRANSPORT
 from hpcaccept.judge.questions.peers import floors_of
 from hpcaccept.judge.statistics.peer_rule import MAD_TO_SIGMA, cut
 from hpcaccept.model.comparison import Cause, Comparison, MetricChange, SubjectChange
-from hpcaccept.model.history import environment_of, subject_id
+from hpcaccept.model.history import ENVIRONMENT_FACTS, environment_of, subject_id
 from hpcaccept.model.metric import Metric
 from hpcaccept.model.record_table import IS_CONTENDED
 from hpcaccept.model.table import MeasuredSubject
@@ -88,11 +88,14 @@ def compare(
     not_compared: dict[str, str] = {}
     pairs = list(_pairs(earlier, later, values, not_compared))
     facts = _environment(earlier), _environment(later)
-    names = [name for name in {**facts[0], **facts[1]} if facts[0].get(name) != facts[1].get(name)]
+    silent = tuple(run.plan.run_id for run in (earlier, later) if not environment_of(run.records))
+    # What nobody has said has not changed.
+    told = [name for name in {**facts[0], **facts[1]} if not silent or name not in ENVIRONMENT_FACTS]
+    names = [name for name in told if facts[0].get(name) != facts[1].get(name)]
     environment = {name: (facts[0].get(name, ""), facts[1].get(name, "")) for name in names}
     rate = later.plan.suite.peers.false_alarm_rate
     comparisons = sum(len(p.now) for p in pairs)
-    metrics = tuple(_change(p, cut(comparisons, rate), bool(environment)) for p in pairs)
+    metrics = tuple(_change(p, cut(comparisons, rate), bool(environment or silent)) for p in pairs)
     places = _places(earlier), _places(later)
     differing = {
         node: (outcomes[0][node], said)
@@ -120,7 +123,7 @@ def compare(
         comparisons=comparisons,
         false_alarm_rate=rate,
         cause=cause,
-        conclusion=tuple(_conclusion(metrics, environment, failed, comparisons, rate)),
+        conclusion=tuple(_conclusion(metrics, environment, silent, failed, comparisons, rate)),
         exit_code={"hardware": 1, "undecided": 3}.get(cause, 0),
     )
 
@@ -280,12 +283,16 @@ def _cause(metrics: Sequence[MetricChange], failed: Sequence[str]) -> Cause:
 def _conclusion(
     metrics: Sequence[MetricChange],
     environment: Mapping[str, tuple[str, str]],
+    silent: Sequence[str],
     failed: Sequence[str],
     comparisons: int,
     rate: float,
 ) -> Iterator[str]:
     changes = ", ".join(f"{name} {old or 'absent'} → {new or 'absent'}" for name, (old, new) in environment.items())
-    yield f"The environment changed: {changes}." if environment else "The environment is the same."
+    if environment or not silent:
+        yield f"The environment changed: {changes}." if environment else "The environment is the same."
+    if silent:
+        yield f"No node said in which environment it ran: {' and '.join(silent)}."
     for metric in metrics:
         if metric.cause == "hardware":
             yield (

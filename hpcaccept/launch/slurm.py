@@ -268,12 +268,14 @@ def render(plan: Plan, folder: RunFolder) -> Rendered:
         step, queue = next_step(queue)
         assert step is not None
         steps.append(step_command(plan, step, folder))
-    leave = container.load(plan.image.runtime).after_job(plan.image)
+    runtime = container.load(plan.image.runtime)
+    sweep, leave = runtime.before_job(plan.image), runtime.after_job(plan.image)
     batch = f"{folder.logs}/submission.sh"
     return Rendered(
         files={str(folder.plan_file): dumps(plan), batch: script},
         commands=(
             ("submitted by submitit", ("sbatch", *SBATCH_OPTIONS, batch)),
+            *([("before its first step, inside the job", everywhere(plan, names, sweep))] if sweep else []),
             *(
                 (f"step {number} of the driver, inside the job; NODE… are the names that Slurm chooses", step)
                 for number, step in enumerate(steps)

@@ -12,6 +12,7 @@ Kind = Literal[
     "started_again",
     "step_started",
     "step_ended",
+    "swept",
     "not_entered",
     "death",
     "excluded",
@@ -23,6 +24,7 @@ Kind = Literal[
 _SAID: dict[Kind, str] = {
     "started": "the driver started",
     "started_again": "a second start was refused",
+    "swept": "containers that earlier runs left were removed",
     "step_started": "step {step} started",
     "step_ended": "step {step} ended",
     "not_entered": "no rank could be started",
@@ -41,7 +43,7 @@ class Event:
     """One thing that happened to the job.
 
     Attributes:
-        kind: ``started`` (nodes), ``started_again`` (a second attempt, which measured nothing), ``step_started``, ``step_ended``, nodes ``not_entered`` because nothing could be started
+        kind: ``started`` (nodes), ``started_again`` (a second attempt, which measured nothing), nodes ``swept`` of containers of earlier runs, ``step_started``, ``step_ended``, nodes ``not_entered`` because nothing could be started
             there, ``death`` of ranks, a node ``excluded`` from the rest, a ``retest`` of suspects, an ``isolation`` that follows the suite, ``ended`` (the driver's last word).
         at: UTC, ISO 8601.
         step: which step, where it belongs to one.

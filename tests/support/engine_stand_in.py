@@ -22,7 +22,7 @@ given=(PATH="$PATH" HOME="$HOME")
 while [[ $1 == -* ]]; do
   case $1 in
     --rm|--init|--read-only|--network=host|--ipc=host|--entrypoint=|--gpus=all) ;;
-    --name=?*|--user=*:*|--volume=/*:/*|--tmpfs=/tmp|--ulimit=memlock=-1|--workdir=/*) ;;
+    --name=?*|--user=*:*|--mount=type=bind,source=/*,target=/*|--volume=/*:/*|--tmpfs=/tmp|--ulimit=memlock=-1|--workdir=/*) ;;
     --env=*=*) echo "a value on the command line: $1" >&2; exit 125 ;;
     --env=*) name=${1#--env=}; [[ -v $name ]] && given+=("$name=${!name}") ;;
     *) echo "unknown flag: $1" >&2; exit 125 ;;

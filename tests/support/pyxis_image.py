@@ -19,9 +19,8 @@ _FOLDERS = ("usr", "etc", "tmp", "dev", "proc", "sys", "run", "root", "var", "op
 _LINKS = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64", "var/run": "../run"}
 
 
-def image_of_nothing(file: Path, *, entry_point: str = "") -> Path:
-    """A squashfs file with an empty system, and a script of its own that Enroot runs as the image's entry point."""
-    root = file.with_suffix(".root")
+def tree_of_nothing(root: Path) -> None:
+    """A folder with an empty system."""
     for name in _FOLDERS:
         (root / name).mkdir(parents=True)
     for name, target in _LINKS.items():
@@ -31,6 +30,12 @@ def image_of_nothing(file: Path, *, entry_point: str = "") -> Path:
     # The loader looks in the folders that this names; it is a cache of the mounted /usr.
     shutil.copy("/etc/ld.so.cache", root / "etc/ld.so.cache")
     shutil.copytree("/etc/alternatives", root / "etc/alternatives", symlinks=True)
+
+
+def image_of_nothing(file: Path, *, entry_point: str = "") -> Path:
+    """A squashfs file with an empty system, and a script of its own that Enroot runs as the image's entry point."""
+    root = file.with_suffix(".root")
+    tree_of_nothing(root)
     if entry_point:
         (root / "etc/rc").write_text(entry_point)
         (root / "etc/rc").chmod(0o755)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.pyxis_image import image_of_nothing, mounts
-from support.submission import ROOT, Finished, noise, submit, suite_file
+from support.submission import ROOT, Finished, command, noise, submit, suite_file
 from system.cluster.slurm import VirtualSlurm, find_pyxis
 
 if TYPE_CHECKING:
@@ -380,7 +380,7 @@ def test_ranks_that_were_not_started_as_mpi_are_an_error_with_the_remedy(
     assert done.code == 3, done.out + done.err
     errors = done.verdicts(outcome="ERROR", check="os_noise")
     assert errors
-    assert all("MPI cannot join" in v["reason"] and "srun --mpi=list" in v["remedy"] for v in errors)
+    assert all("does not speak with its launcher" in v["reason"] and "srun --mpi=list" in v["remedy"] for v in errors)
     assert not done.verdicts(outcome="FAIL")
     assert not done.verdicts(outcome="PASS", check="os_noise")
 
@@ -400,3 +400,33 @@ def test_a_folder_that_the_image_lacks_is_named(tmp_path: Path, pyxis: VirtualSl
 
 def _logs(done: Finished) -> str:
     return "".join(f"\n--- {file.name}\n{file.read_text()}" for file in sorted((done.folder / "logs").glob("*.err")))
+
+
+def test_what_a_run_left_that_was_ended_while_it_unpacked_is_removed_by_the_next_which_says_so(
+    tmp_path: Path, pyxis: VirtualSlurm, image: Path
+) -> None:
+    env = {**os.environ, **pyxis.env}
+    left, others = "pyxis_hpcaccept-of-before", "pyxis_of-somebody"
+    for name in (left, others):
+        create = ["srun", "-N4", "--time=2", "enroot", "create", "--name", name, str(image)]
+        subprocess.run(create, env=env, check=True, capture_output=True, timeout=60)
+    try:
+        done = run(tmp_path, pyxis, image)
+        (event,) = done.events("swept")
+        assert (set(event["nodes"]), event["detail"]) == (NODES, left)
+        assert {path.name for path in pyxis.folder.glob("node*/enroot/data-*/*")} == {others}
+        assert len(list(pyxis.folder.glob("node*/enroot/data-*/*"))) == len(NODES)
+    finally:
+        remove = ["srun", "-N4", "--time=2", "enroot", "remove", "--force", others]
+        subprocess.run(remove, env=env, check=True, capture_output=True, timeout=60)
+    assert done.code == 0, done.out + done.err
+
+
+def test_the_doctor_leaves_no_image_on_the_nodes_that_it_has_asked(
+    tmp_path: Path, pyxis: VirtualSlurm, image: Path
+) -> None:
+    env = {**pyxis.env, "HPCACCEPT_GPUS_PER_NODE": "0", "HPCACCEPT_PYTHON": sys.executable}
+    words = ("--container-image", str(image), "--container-mounts", mounts(), "--runs-dir", str(tmp_path / "runs"))
+    done = command("doctor", "--nodes", "4", "--suite", str(suite_file(tmp_path, noise(0.1))), *words, env=env)
+    assert "4 of 4 nodes answered" in done.stdout, done.stdout + done.stderr
+    assert not list(pyxis.folder.glob("node*/enroot/data-*/*"))

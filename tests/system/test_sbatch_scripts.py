@@ -164,6 +164,18 @@ def test_a_script_says_in_pyxis_words_why_its_image_cannot_be_entered(tmp_path: 
     assert "ExitCode=3:0" in text
 
 
+def test_a_script_whose_first_command_fails_in_the_image_leaves_no_image_on_the_node(
+    tmp_path: Path, pyxis: VirtualSlurm
+) -> None:
+    image = image_of_nothing(tmp_path / "image.sqsh")
+    job = _sbatch(
+        ROOT / "sbatch/single_node_gpu.sbatch", tmp_path, pyxis, IMAGE=str(image), HPCACCEPT_PYTHON="/nowhere/python3"
+    )
+    assert _end_of(job, pyxis) == "FAILED"
+    assert "'hpcaccept plan' failed on node0" in _output(tmp_path)
+    assert not list(pyxis.folder.glob("node*/enroot/data-*/*")), "a container stays on a node"
+
+
 def test_a_night_queues_the_next_one_once(tmp_path: Path, plain_slurm: VirtualSlurm) -> None:
     now = datetime.now()  # noqa: DTZ005 (WINDOW is of this machine's clock)
     window = f"{now + timedelta(hours=3):%H:%M}-{now + timedelta(hours=4):%H:%M}"

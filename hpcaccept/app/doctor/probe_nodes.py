@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from hpcaccept import checks, container, launch
 from hpcaccept.bounded import read_text
 from hpcaccept.errors import LaunchError
+from hpcaccept.launch.job.driver import LEAVE_S
 from hpcaccept.launch.job.environment import of_ranks
 from hpcaccept.launch.job.preflight import by_task
 from hpcaccept.model.doctor.probe import FROM_LOGIN, NoAnswer, NodeFacts, ProbeRequest, ProbeResult
@@ -150,10 +151,10 @@ def _converse(
 ) -> ProbeResult:
     hearing = ProbeReader()
     begin = time.monotonic()
-    with talking(command, env=environ, grace_s=_GRACE_S) as talk, _nothing_left(case, token):
+    with talking(command, env=environ, grace_s=_GRACE_S) as talk, _nothing_left(case, token, talk):
         why, begun, job = _listen(launch.load(case.launcher), talk, hearing, token, patience, asked)
         waited_s = time.monotonic() - begin
-        talk.wait(2.0)
+        talk.wait(_removal_s(case) if begun and not why else 2.0)
     for arrived_s, line in talk.read_lines(0.01):
         hearing.add(arrived_s, line)
     nodes = _one_each(hearing)
@@ -225,9 +226,17 @@ def _too_late(phase: str, patience: Patience, detail: str, look_at_node: str) ->
     return NoAnswer((), f"not all answers came within {show_duration(patience.answers_s)}")
 
 
+def _removal_s(case: Case) -> float:
+    """How long the job may take to end once everyone has answered: a scheduler's plug-in that is ended meanwhile leaves the image."""
+    return LEAVE_S if container.load(case.image.runtime).srun_flags(case.image) else 2.0
+
+
 @contextlib.contextmanager
-def _nothing_left(case: Case, token: str) -> Iterator[None]:
-    """The job is over at the end of the block, even if it never began, and so is its container."""
+def _nothing_left(case: Case, token: str, talk: Talk) -> Iterator[None]:
+    """The job is over at the end of the block, even if it never began, and so is its container.
+
+    A job whose command has ended is ending by itself: who cancels it then ends what removes its container.
+    """
     try:
         yield
     finally:
@@ -235,11 +244,15 @@ def _nothing_left(case: Case, token: str) -> Iterator[None]:
         with contextlib.suppress(LaunchError):
             if after:
                 ask(after)
-        launcher = launch.load(case.launcher)
-        with contextlib.suppress(LaunchError):
-            job = launcher.find_job(token)
-            if job and not launcher.status(job).over:
-                launcher.cancel(job)
+        if talk.ended is None or talk.ended < 0:
+            _cancel(launch.load(case.launcher), token)
+
+
+def _cancel(launcher: launch.Launcher, token: str) -> None:
+    with contextlib.suppress(LaunchError):
+        job = launcher.find_job(token)
+        if job and not launcher.status(job).over:
+            launcher.cancel(job)
 
 
 def _state_of_job(launcher: launch.Launcher, token: str) -> JobStatus | None:

@@ -127,8 +127,9 @@ def begin(
         raise folder.refused(fault) from fault
     events = Events(folder, _aloud)
     events.say("started", nodes=nodes, **job_of(environ))
-    clean_up = container.load(plan.image.runtime).after_job(plan.image)
-    _write_words(folder, "leave", place.everywhere(plan, nodes, clean_up) if clean_up else ())
+    runtime = container.load(plan.image.runtime)
+    for name, words in (("sweep", runtime.before_job(plan.image)), ("leave", runtime.after_job(plan.image))):
+        _write_words(folder, name, place.everywhere(plan, nodes, words) if words else ())
     _leave_command(folder, events, opening(plan, nodes), told)
 
 
@@ -269,7 +270,7 @@ def _changes(plan: Plan, names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _start_s(step: Step) -> float:
-    return step.start_deadline_s + PATIENCE_S
+    return step.start_deadline_s + (PATIENCE_S if step.checks else 0.0)
 
 
 def _longest_s(step: Step) -> float:

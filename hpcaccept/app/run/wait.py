@@ -53,7 +53,7 @@ class Progress:
 
 
 #: Events that whoever waits wants to hear of; that a step begins and ends shows in its checks.
-_NEWS = frozenset({"started_again", "not_entered", "death", "excluded", "retest"})
+_NEWS = frozenset({"started_again", "swept", "not_entered", "death", "excluded", "retest"})
 
 
 def wait_for(

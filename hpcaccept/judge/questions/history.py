@@ -100,7 +100,8 @@ def judge_against_history(
     rate = rule.false_alarm_rate * OWN_PAST
     seen = span_of([end for sight in sights for end in sight.half])
     sensitivity = Sensitivity(comparisons, rate, cut(comparisons, rate), seen, fewest, by_kind(sights))
-    return answers, sensitivity, _notes(changes, shifts), together
+    # Of a run that has measured nothing there is nothing to say.
+    return answers, sensitivity, _notes(changes, shifts) if asked or changes is not _UNKNOWN else (), together
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,6 +283,10 @@ def _with_a_past(
     return [(rows, int(count[mine[rows]].min())) for rows in kinds if len(rows)]
 
 
+#: Changes since the past of a run in which no node has said what its environment is: they may be any, and none is claimed.
+_UNKNOWN = {"": ("", "unknown")}
+
+
 def _like_runs(evidence: Evidence, past: Past) -> tuple[npt.NDArray[np.intp], dict[str, tuple[str, str]]]:
     """Which past runs are compared with, and what changed since: fact → (before, now).
 
@@ -300,6 +305,8 @@ def _like_runs(evidence: Evidence, past: Past) -> tuple[npt.NDArray[np.intp], di
         before = next(
             facts for run, facts in zip(past.runs[::-1], past.facts[::-1], strict=True) if run.environment != digest
         )
+    if not now:
+        return everything, _UNKNOWN
     names = [name for name in {**before, **now} if before.get(name, "") != now.get(name, "")]
     changes = {name: (before.get(name, ""), now.get(name, "")) for name in names} if before else {}
     return everything, changes or {"": ("", "")}
@@ -381,13 +388,15 @@ def _lost_together(
 
 def _told(changes: Mapping[str, tuple[str, str]]) -> str:
     what = ", ".join(f"{name} {old or 'none'} → {new or 'none'}" for name, (old, new) in changes.items() if name)
-    return what or "the past runs name none"
+    return what or ("not known, this run names none" if changes is _UNKNOWN else "the past runs name none")
 
 
 def _notes(changes: Mapping[str, tuple[str, str]], shifts: Mapping[str, float]) -> tuple[str, ...]:
     if not changes:
         return ()
     head = f"The environment changed since the runs before ({_told(changes)})"
+    if changes is _UNKNOWN:
+        head = "No node of this run said in which environment it ran"
     moved = {key: shift for key, shift in shifts.items() if abs(shift) >= _WORTH_SAYING}
     if not shifts:
         return (f"{head}: too few units to tell that from a slow one, so nothing is compared with the past.",)

@@ -36,7 +36,7 @@ from hpcaccept.store.isolation_journal import read_order
 from hpcaccept.transport.process import run_until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from hpcaccept.model.event import Kind
     from hpcaccept.model.isolation_order import IsolationOrder
@@ -168,6 +168,7 @@ def _drive(folder: RunFolder, events: Events) -> tuple[str, str]:
     events.say("started", nodes=nodes, **job_of(os.environ))
     order = read_order(folder)
     try:
+        _sweep(plan, folder, events, nodes, stop)
         if order is None or order.after_suite:
             why = _steps(plan, folder, events, opening(plan, nodes), stop)
             if not any(why) and order is not None:
@@ -226,6 +227,22 @@ def _isolate_after(
     return _isolate(its_plan, its_folder, events, its_order, nodes, stop)
 
 
+def _sweep(plan: Plan, folder: RunFolder, events: Events, nodes: tuple[str, ...], stop: _Stop) -> None:
+    """Remove what earlier runs could not: a job that is ended while its nodes unpack has no time for it."""
+    command = container.load(plan.image.runtime).before_job(plan.image)
+    if not command:
+        return
+    log = folder.logs / "sweep"
+    everywhere = launch.load(plan.launcher).everywhere(plan, nodes, command)
+    _quietly(everywhere, log, on_nodes(plan, os.environ), should_stop=lambda: bool(stop))
+    removed = [line.split() for line in end_of(log.with_suffix(".out"), _MOST_OF_A_LOG).splitlines()]
+    names = {node: name for node, name in (words for words in removed if len(words) == 2) if node in nodes}
+    if names:
+        events.say(
+            "swept", nodes=tuple(node for node in nodes if node in names), detail=", ".join(sorted({*names.values()}))
+        )
+
+
 def _leave(plan: Plan, folder: RunFolder, nodes: tuple[str, ...]) -> None:
     """Nothing stays on the nodes: a container under a name outlives its job, with some gigabytes."""
     command = container.load(plan.image.runtime).after_job(plan.image)
@@ -234,10 +251,13 @@ def _leave(plan: Plan, folder: RunFolder, nodes: tuple[str, ...]) -> None:
         _quietly(everywhere, folder.logs / "leave", on_nodes(plan, os.environ))
 
 
-def _quietly(command: Sequence[str], log: Path, env: Mapping[str, str]) -> None:
+def _quietly(
+    command: Sequence[str], log: Path, env: Mapping[str, str], should_stop: Callable[[], bool] = lambda: False
+) -> None:
     """Run what cleans up: when it fails nobody's verdict changes, but its words are kept."""
+    out, err = log.with_suffix(".out"), log.with_suffix(".err")
     with contextlib.suppress(HpcacceptError):
-        run_until(command, out=log.with_suffix(".out"), err=log.with_suffix(".err"), deadline_s=LEAVE_S, env=env)
+        run_until(command, out=out, err=err, deadline_s=LEAVE_S, env=env, should_stop=should_stop)
 
 
 def _reachable(plan: Plan, folder: RunFolder, events: Events, queue: StepQueue) -> StepQueue:
@@ -367,8 +387,8 @@ class _StepClock:
         self._begin = time.monotonic()
         self._looked = 0.0
         self._started = False
-        # Ranks notice a start that fails by themselves; 15 s later nobody will any more.
-        self._start_s = step.start_deadline_s + 15.0
+        # Ranks notice an MPI that does not start by themselves; 15 s later nobody will any more. Into the image there is nobody who could.
+        self._start_s = step.start_deadline_s + (15.0 if step.checks else 0.0)
         self._work_s = sum(spec.deadline_s for spec in step.checks)
         self.late = False
         #: Even if every rank had to wait for every other.

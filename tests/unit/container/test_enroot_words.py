@@ -10,6 +10,7 @@ from hpcaccept import container
 ENROOT = DATA / "enroot"
 KINDS = {
     "create_absent": "image missing",
+    "create_devices": "unpacking failed",
     "create_missing_unsquashfs": "no runtime",
     "create_text": "image missing",
     "create_torn": "unpacking failed",
@@ -25,7 +26,11 @@ KINDS = {
     "no_registry": "registry unreachable",
     "no_tag": "image missing",
     "registry_path_404": "image missing",
+    "start_fuse_not_permitted": "not permitted",
+    "start_fuse_refused": "not permitted",
+    "start_no_fuse_device": "not permitted",
     "start_missing_squashfuse": "no runtime",
+    "start_no_shell": "does not start",
     "switchroot_permission": "not permitted",
     "unsquashfs_killed": "does not start",
     "unsquashfs_not_executable": "image missing",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import resource
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -46,10 +47,9 @@ def test_docker_runs_as_the_user_with_the_hosts_network_and_removes_what_it_leav
     flags = _between(docker.enter(IMAGE, COMMAND, step="01", names=("OMPI_X",), gpus=True), "team/hpcaccept:1")
     assert flags[:3] == ["docker", "run", "--init"]
     assert f"--user={os.getuid()}:{os.getgid()}" in flags
-    assert {"--rm", "--network=host", "--ipc=host", "--ulimit=memlock=-1", "--gpus=all", "--volume=/runs:/runs"} <= set(
-        flags
-    )
+    assert {"--rm", "--network=host", "--ipc=host", "--ulimit=memlock=-1", "--gpus=all"} <= set(flags)
     assert {"--read-only", "--tmpfs=/tmp", "--entrypoint="} <= set(flags)
+    assert "--mount=type=bind,source=/runs,target=/runs" in flags
     assert "--name=hpcaccept-RUN-01" in flags
     assert list(docker.after_step(IMAGE, "01")) == ["docker", "rm", "--force", "hpcaccept-RUN-01"]
 
@@ -66,6 +66,34 @@ def test_gpus_are_asked_for_only_where_they_are_expected() -> None:
     for runtime, flag in ((docker, "--gpus=all"), (podman, "--device=nvidia.com/gpu=all")):
         assert flag in runtime.enter(IMAGE, COMMAND, step="00", gpus=True)
         assert flag not in runtime.enter(IMAGE, COMMAND, step="00")
+
+
+def test_podman_asks_for_no_more_locked_memory_than_the_user_may_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 1000)
+    for limit, word in ((8 << 20, "8388608:8388608"), (resource.RLIM_INFINITY, "-1")):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, limit=limit: (limit, limit))
+        assert {f"--ulimit=memlock={word}", "--userns=keep-id"} <= set(podman.enter(IMAGE, COMMAND, step="00"))
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+    assert "--ulimit=memlock=-1" in podman.enter(IMAGE, COMMAND, step="00")
+
+
+def test_podman_names_a_digest_without_its_kind_and_kills_what_is_left_at_once() -> None:
+    assert list(podman.digest_command("x")) == ["podman", "image", "inspect", "--format=sha256:{{.Id}}", "x"]
+    assert {"--force", "--time=0"} <= set(podman.after_step(IMAGE, "01"))
+
+
+@pytest.mark.parametrize(
+    ("mount", "flag"),
+    [
+        ("/a:/b", "--mount=type=bind,source=/a,target=/b"),
+        ("/a:/b:rw", "--mount=type=bind,source=/a,target=/b"),
+        ("/a:/b:ro", "--mount=type=bind,source=/a,target=/b,readonly"),
+        ("/a:/b:ro,z", "--volume=/a:/b:ro,z"),
+    ],
+)
+def test_a_folder_that_is_not_there_is_not_made_by_the_engine(mount: str, flag: str) -> None:
+    for runtime in (docker, podman):
+        assert flag in runtime.enter(replace(IMAGE, mounts=(mount,)), COMMAND, step="00")
 
 
 def test_what_was_asked_for_reaches_the_command_line() -> None:
@@ -112,13 +140,15 @@ def test_without_an_image_nothing_is_added() -> None:
         (docker, "/shared/x.sqsh", "--container-runtime enroot"),
         (docker, "/shared/x.sif", "--container-runtime apptainer"),
         (podman, "registry.example#team/x:1", "REGISTRY/PATH:TAG is expected"),
+        (docker, ("team/x:1", "data:/data"), "'data:/data' begins with no path of this machine"),
         (apptainer, "registry.example#team/x:1", "write docker://registry.example/team/x:1"),
     ],
 )
 def test_an_image_that_a_runtime_cannot_enter_is_refused_before_the_job(
-    runtime: container.Container, reference: str, words: str
+    runtime: container.Container, reference: str | tuple[str, str], words: str
 ) -> None:
-    assert words in runtime.unfit(Image("x", reference))
+    name, *mounts = [reference] if isinstance(reference, str) else reference
+    assert words in runtime.unfit(Image("x", name, tuple(mounts)))
 
 
 @pytest.mark.parametrize(
@@ -147,11 +177,20 @@ def test_an_image_that_fits_is_not_refused(runtime: container.Container, referen
         ("docker_refused", "pull refused"),
         ("docker_no_gpus", "hook failed"),
         ("docker_no_python", "python missing"),
+        ("docker_no_mpiexec", "MPI missing"),
+        ("docker_no_such_mount", "mount failed"),
+        ("docker_not_permitted", "not permitted"),
+        ("docker_no_init", "no runtime"),
+        ("podman_no_python", "python missing"),
+        ("podman_no_mpiexec", "MPI missing"),
+        ("podman_no_folder", "does not start"),
+        ("podman_no_space", "no space"),
+        ("podman_refused", "pull refused"),
         ("podman_no_such_host", "registry unreachable"),
         ("podman_no_such_mount", "mount failed"),
         ("podman_no_gpus", "hook failed"),
         ("podman_no_such_image", "image missing"),
-        ("podman_not_permitted", "does not start"),
+        ("podman_not_permitted", "not permitted"),
     ],
 )
 def test_what_an_engine_says_is_told_apart(case: str, kind: str) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,12 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import hpcaccept
 from hpcaccept.app.commit import commit
 from hpcaccept.cli import _COMMANDS
+from hpcaccept.config.settings import Settings
 from hpcaccept.config.toml import read_toml
 
 if TYPE_CHECKING:
@@ -405,3 +409,30 @@ def test_a_squashfs_file_that_is_there_is_not_written_over(tmp_path: Path) -> No
     assert "there already" in done.stderr
     done = build(script, builders(tmp_path), str(tmp_path / "new.sqsh"))
     assert (done.returncode, "apt-get install buildah squashfs-tools" in done.stderr) == (2, True)
+
+
+# ---- the workflow that builds the variants whose bases lie elsewhere
+
+WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/images.yml").read_text())["jobs"]["image"]
+
+
+def test_the_workflow_builds_every_variant_with_targets_that_exist() -> None:
+    assert set(WORKFLOW["strategy"]["matrix"]["variant"]) == set(VARIANTS)
+    run = "\n".join(step.get("run", "") for step in WORKFLOW["steps"])
+    targets = set(re.findall(r"^make ([a-z-]+)", run, re.MULTILINE))
+    assert targets == {"image"}
+    assert "${{" not in run, "what somebody types, and secrets, reach a shell in variables only"
+
+
+@pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed (apt-get install shellcheck)")
+def test_what_the_workflow_runs_is_sound_shell() -> None:
+    script = "#!/bin/bash\n# shellcheck disable=SC2016,SC2154\nset -e\n"
+    script += "\n".join(step.get("run", "") for step in WORKFLOW["steps"])
+    done = subprocess.run(["shellcheck", "-"], input=script, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_image_tests_this_machine_where_nobody_says_what_to_do() -> None:
+    (words,) = of_kind("CMD")
+    assert entrypoint().chosen(json.loads(words)) == ["hpcaccept", "submit", "--nodes", "1"]
+    assert Settings().suite == "auto", "quick with a GPU, cpu without"

@@ -53,6 +53,15 @@ def test_few_units_with_a_new_driver_are_alike_only_where_none_of_them_moved(
     assert ("Nothing became slower beyond that." in found.conclusion) == (cause == "alike")
 
 
+def test_what_a_run_does_not_say_of_its_environment_has_not_changed() -> None:
+    now = run([100.0, 101.0])
+    silent = replace(now, records=tuple(r for r in now.records if r.check != "identity"))
+    found = compared(run([100.0, 101.0]), silent)
+    assert found.environment == {}
+    assert found.conclusion[0].startswith("No node said in which environment it ran: ")
+    assert "The environment is the same." not in found.conclusion
+
+
 def test_another_revision_of_the_method_is_not_compared() -> None:
     found = compared(run([100.0] * 8), run([50.0] * 8, revision=2))
     assert found.not_compared == {KEY: "revision 1 of its method, now 2"}

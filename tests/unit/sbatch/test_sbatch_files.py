@@ -66,6 +66,7 @@ case " $* " in
     env -0 >"$SAID/environment-$step"
     [[ $step != 00 || ! -d $SAID/words ]] || cp "$SAID/words"/* "$run/records/00/"
     sleep "$LASTS" ;;
+  *"enroot list"*) printf '%s\\0' srun "${words[@]}" >"$SAID/sweep"; echo "node1 pyxis_hpcaccept-old" ;;
   *) printf '%s\\0' srun "${words[@]}" >"$SAID/leave" ;;
 esac
 """
@@ -265,6 +266,9 @@ def test_a_script_launches_what_submit_shows(
     assert len(expected) == (3 if name == "all_tests" else 2)
     [leave] = commands_in(text, "at its end")
     assert without_names(done.words("leave"), done.run.name) == without_names(leave, run_id)
+    [sweep] = commands_in(text, "before its first step")
+    assert without_names(done.words("sweep"), done.run.name) == without_names(sweep, run_id)
+    assert "An earlier run left a container on node1: pyxis_hpcaccept-old was removed." in done.out
     # What the driver starts a step with, beside the command.
     assert done.environment("01")["OMPI_MCA_mpi_yield_when_idle"] == "1"
     assert done.environment("01")["HPCACCEPT_IMAGE"] == str(image)
@@ -334,6 +338,9 @@ def test_an_image_that_cannot_be_entered_ends_the_job_and_blames_no_node(site: S
     assert "pyxis: child 4711 failed" in done.err
     assert "'hpcaccept sbatch-step' failed on node0 in team/image:1, exit code 1: why stands above." in done.err
     assert not done.steps()
+    # The node on which it was to run may have unpacked the image.
+    assert done.words("leave")[-4:] == ["enroot", "remove", "--force", f"pyxis_hpcaccept-{done.run.name}"]
+    assert "--nodelist=node0" in done.words("leave")
 
 
 def test_a_script_without_its_neighbour_names_both_places_where_it_looked(site: Site, tmp_path: Path) -> None:

@@ -291,6 +291,20 @@ def test_what_a_new_driver_costs_everybody_is_a_warning_of_the_run_that_says_wha
     assert judgement.exit_code == 3
 
 
+def test_what_nobody_has_said_of_the_environment_has_not_changed() -> None:
+    silent = now([97.9] * 8, launches=2)
+    silent = replace(silent, records=tuple(r for r in silent.records if r.check != "identity"))
+    judgement = judged(silent, past(steady(), facts=ENVIRONMENT))
+    (note,) = judgement.notes
+    assert note.startswith("No node of this run said in which environment it ran: ")
+    assert "→" not in note
+
+
+def test_of_a_run_that_has_measured_nothing_no_change_is_told() -> None:
+    nothing = replace(now([97.9] * 8), records=(), samples=now([]).samples)
+    assert judged(nothing, past(steady(), facts=ENVIRONMENT)).notes == ()
+
+
 def test_few_runs_of_todays_environment_and_no_word_of_the_others_are_told_as_a_change() -> None:
     before = past(steady(8))
     new = environment_digest({"driver": "570.10"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import signal
@@ -14,7 +15,7 @@ from support.builders import AT, DATA, baseline, entry, nodes, plan, rank_starte
 from support.pasts import SETTING, past_run
 from support.submission import until
 
-from hpcaccept import checks, launch
+from hpcaccept import checks, container, launch
 from hpcaccept.app.run.conclude import evidence_of, judge_run
 from hpcaccept.app.run.known import leave_known
 from hpcaccept.config.settings import Settings
@@ -160,6 +161,12 @@ def test_a_rank_that_dies_while_mpi_starts_is_not_waited_for(run: Run, monkeypat
     (death,) = run.told("death")
     assert (death.nodes, death.ranks) == (("node2",), (2,))
     assert [step.nodes for step in run.queue.steps] == [("node0", "node1", "node3")]
+
+
+def test_the_way_into_an_image_has_the_time_that_start_timeout_gives_and_mpi_some_more(run: Run) -> None:
+    into = replace(run.step, checks=())
+    assert driver._StepClock(run.folder, into)._start_s == run.plan.start_deadline_s
+    assert driver._StepClock(run.folder, run.step)._start_s > run.plan.start_deadline_s
 
 
 def test_a_host_that_is_gone_took_the_others_with_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -664,3 +671,19 @@ def test_a_scheduler_that_rounds_up_does_not_lengthen_what_was_asked_for(monkeyp
     assert stop
     later = driver._Stop(slurm, 7200.0)
     assert later.seconds_left() == 3600.0 - 71.0
+
+
+# --- what earlier runs left -------------------------------------------------------------------------------------------
+
+
+def test_what_earlier_runs_left_on_nodes_is_removed_and_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = "echo node1 pyxis_hpcaccept-old; echo node0 pyxis_hpcaccept-older; echo node9 pyxis_hpcaccept-of-nobody; echo what is this"
+    runtime = SimpleNamespace(before_job=lambda _: ("sh", "-c", there))
+    monkeypatch.setattr(container, "load", lambda _: runtime)
+    stop = driver._Stop.__new__(driver._Stop)  # without its signal handlers
+    stop.why, stop._ask_at = "", math.inf
+    driver._sweep(replace(run.plan, launcher="local"), run.folder, run.events, nodes(4), stop)
+    (event,) = run.told("swept")
+    assert event.nodes == ("node0", "node1")
+    assert event.detail == "pyxis_hpcaccept-old, pyxis_hpcaccept-older"
+    assert "earlier runs left" in event.sentence
