@@ -16,6 +16,7 @@ import click
 import pytest
 
 from hpcaccept.cli import group as root
+from hpcaccept.cli.options import NodesOrWord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +109,9 @@ def fault_of(typed: Typed) -> str:
                     if not eq and not words:
                         return f"{name} has no value"
                     value = value if eq else words.pop(0)
-                    if not is_shape(value) and isinstance(param.type, (click.Choice, click.types.IntParamType)):
+                    if not is_shape(value) and isinstance(
+                        param.type, (click.Choice, click.types.IntParamType, NodesOrWord)
+                    ):
                         try:
                             param.type_cast_value(context, value)
                         except click.BadParameter as fault:

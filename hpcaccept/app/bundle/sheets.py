@@ -15,8 +15,8 @@ from hpcaccept import __version__, checks
 from hpcaccept.app.run.rerun import nodes_needed, partners_of
 from hpcaccept.model.metric import describe
 from hpcaccept.model.metric_key import MetricKey, check_of
-from hpcaccept.model.verdict import Outcome, Subject
-from hpcaccept.report.phrases import counted, device_name, place_name
+from hpcaccept.model.verdict import Outcome, Subject, device_name
+from hpcaccept.report.phrases import counted, place_name
 from hpcaccept.serial import to_plain
 from hpcaccept.units import show
 

@@ -11,8 +11,8 @@ from xml.etree import ElementTree as ET
 
 import jsonschema
 import pytest
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from support.campaign_slurm import StandInSlurm
+from support.metric_files import samples_of
 
 from hpcaccept.app.campaign import campaign
 from hpcaccept.app.campaign.campaign import Order, ask, begin, last_look, preview, site_of, standing_in, take_on
@@ -118,12 +118,8 @@ def test_a_node_that_is_never_idle_is_named_when_the_time_is_over(
     assert "Never idle (1)\n  node3: not idle: ALLOCATED" in text(report)
     assert "node1: FAIL: slow" in text(report)
     jsonschema.validate(json.loads(as_json(report)), SCHEMA)
-    exported = {
-        sample.labels["node"]: (sample.value, sample.labels["outcome"])
-        for family in text_string_to_metric_families(as_openmetrics(report, later.clock()))
-        for sample in family.samples
-        if sample.name == "hpcaccept_campaign_node_accepted"
-    }
+    samples = samples_of(as_openmetrics(report, later.clock()))["hpcaccept_campaign_node_accepted"]
+    exported = {labels["node"]: (value, labels["outcome"]) for labels, value in samples}
     assert exported == {"node0": (1, "PASS"), "node1": (0, "FAIL"), "node2": (1, "PASS"), "node3": (0, "NOT_RUN")}
     junit = ET.fromstring(as_junit(report))
     assert [junit.get(key) for key in ("tests", "failures", "errors", "skipped")] == ["5", "2", "0", "1"]
