@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from hpcaccept.launch.job.failure import RankLogs
 from hpcaccept.model.event import Event
 from hpcaccept.model.record import (
+    CollectivesSeen,
     Interruption,
+    NcclRas,
     RankExited,
     RankFinished,
     RankStarted,
@@ -37,9 +39,14 @@ def rank_logs_of(folder: RunFolder, step: Step) -> RankLogs:
     finished: set[int] = set()
     stopped: dict[int, tuple[str, bool]] = {}
     exits: dict[int, RankExited] = {}
+    pids: dict[int, int] = {}
+    collectives: dict[int, CollectivesSeen] = {}
+    ras = ""
     for rank, node, word in _own_words(folder, step):
         if isinstance(word, RankStarted | Record):
             spoke[rank] = node
+        if isinstance(word, RankStarted):
+            pids[rank] = word.pid
         if isinstance(word, Record):
             records.append(_with_interruption(word))
         elif isinstance(word, RankFinished):
@@ -48,7 +55,11 @@ def rank_logs_of(folder: RunFolder, step: Step) -> RankLogs:
             stopped[rank] = (word.cause, word.by_peer)
         elif isinstance(word, RankExited):
             exits[rank] = word
-    return RankLogs(spoke, tuple(records), frozenset(finished), stopped, exits)
+        elif isinstance(word, CollectivesSeen):
+            collectives[rank] = word
+        elif isinstance(word, NcclRas):
+            ras = ras or word.status
+    return RankLogs(spoke, tuple(records), frozenset(finished), stopped, exits, pids, collectives, ras)
 
 
 def _own_words(folder: RunFolder, step: Step) -> Iterator[tuple[int, str, JournalEntry]]:
