@@ -1,7 +1,8 @@
-"""How far has this process come in its collectives, as torch's flight recorder saw it?
+"""What has torch's flight recorder kept of the collectives of this process?
 
 The recorder of this very process is read, in memory and as JSON: its files are pickle, and a rank that is stopped writes none.
-What it keeps is torch's default (2,000 collectives since 2.6; before, ``TORCH_NCCL_TRACE_BUFFER_SIZE`` turns it on).
+Nothing is turned on, so that nothing is measured with it that was not before: torch 2.14 records unless told otherwise, an older one where
+``TORCH_NCCL_TRACE_BUFFER_SIZE`` says how much.
 """
 
 from __future__ import annotations
@@ -12,15 +13,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hpcaccept.errors import NotUnderstood
-from hpcaccept.parse.flight_recorder import progress_of
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hpcaccept.model.record import GroupProgress
-
-#: Which function gives the trace of a backend. The recorder of gloo came with torch 2.9.
+#: Which function gives the trace of a backend, where this torch has it.
 _DUMPS = {"nccl": "_dump_nccl_trace_json", "gloo": "_dump_fr_trace_json"}
 _MODULE = "torch._C._distributed_c10d"
 
@@ -38,7 +34,7 @@ _open = _Open()
 
 @contextlib.contextmanager
 def recorded(backend: str) -> Iterator[None]:
-    """While groups of a backend are open, ``progress`` tells of them."""
+    """While groups of a backend are open, ``trace`` tells of them."""
     _open.backend, _open.since_ns = backend, time.time_ns()
     try:
         yield
@@ -51,12 +47,7 @@ def backend() -> str:
     return _open.backend
 
 
-def progress() -> tuple[GroupProgress, ...] | None:
-    """How far this rank has come in each open group; None where no group is open or nothing is recorded. From any thread."""
+def trace() -> tuple[bytes, int] | None:
+    """The trace as JSON, and since when it is of the groups that are open (nanoseconds since 1970); None where none is. From any thread."""
     dump = getattr(sys.modules.get(_MODULE), _DUMPS.get(_open.backend, ""), None)
-    if dump is None:
-        return None
-    try:
-        return progress_of(dump(True, False), _open.since_ns)
-    except NotUnderstood:
-        return None
+    return (dump(True, False), _open.since_ns) if dump else None

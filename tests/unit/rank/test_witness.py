@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +17,7 @@ from hpcaccept.rank import witness
 from hpcaccept.store.journal import Journal, read
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -26,7 +29,7 @@ def groups() -> tuple[GroupProgress, ...]:
 
 def test_a_rank_tells_how_far_it_has_come_in_the_groups_that_are_open() -> None:
     if not hasattr(torch._C._distributed_c10d, "_dump_fr_trace_json"):
-        pytest.skip("this torch does not record gloo (2.9 and later)")
+        pytest.skip("this torch does not record gloo")
     for calls in (3, 1):  # what the first groups did is still in the ring when the second ones are open
         with process_group("cpu", 0, 1, lambda x: x, lambda x: [x], shared_kernel=True, timeout_s=60):
             assert groups() == ()
@@ -50,18 +53,32 @@ def test_a_torch_that_records_nothing_is_no_error(monkeypatch: pytest.MonkeyPatc
 def test_ras_is_asked_by_the_first_and_the_last_rank_whose_deadline_has_passed(
     monkeypatch: pytest.MonkeyPatch, rank: int, interruption: str, asked: bool
 ) -> None:
-    monkeypatch.setattr(flight_recorder, "progress", lambda: None)
+    monkeypatch.setattr(flight_recorder, "trace", lambda: (b"of a torch of tomorrow", 0))
     monkeypatch.setattr(witness, "ras_status", lambda *_: "DEAD")
     with flight_recorder.recorded("nccl"):
         said = list(witness.testimony(rank, 4, interruption))  # type: ignore[arg-type]
     assert said == ([NcclRas("DEAD")] if asked else [])
 
 
+def test_a_recorder_that_never_comes_back_and_keeps_the_interpreter_does_not_keep_the_rank() -> None:
+    code = """
+import ctypes
+from hpcaccept.measure.ranks import flight_recorder
+from hpcaccept.rank import witness
+witness._RECORDER_S, witness._END_S = 0.05, 0.1
+flight_recorder.trace = lambda: ctypes.PyDLL(None).sleep(600)  # with the lock of the interpreter
+list(witness.testimony(0, 1, "deadline"))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert "witness.py" in done.stderr
+
+
 def test_what_a_rank_has_seen_stands_behind_its_last_words_which_nothing_can_cost(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "r000000.jsonl")
     last, seen = RankStopped("deadline", by_peer=False), CollectivesSeen((GroupProgress("0", True, 3, "nccl:x", True),))
 
-    def slowly():  # type: ignore[no-untyped-def]
+    def slowly() -> Iterator[CollectivesSeen | NcclRas]:
         assert list(read(journal.file)) == [last], "the last words are on the disk before anything else is asked"
         yield seen
         yield NcclRas("DEAD\n")
