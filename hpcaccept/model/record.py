@@ -158,6 +158,39 @@ class RankStopped:
 
 
 @dataclass(frozen=True)
+class GroupProgress:
+    """How far a rank has come in the collectives of one group of ranks.
+
+    Attributes:
+        group: its name, the same on all of its ranks.
+        everyone: True for the group of all ranks of the step.
+        entered: number of the last collective that the rank has entered, counted from 1; 0: none.
+        operation: the last operation it has begun (``gloo:all_reduce``).
+        waits: True while that one is not over.
+    """
+
+    group: str
+    everyone: bool
+    entered: int
+    operation: str
+    waits: bool
+
+
+@dataclass(frozen=True)
+class CollectivesSeen:
+    """What torch's flight recorder says of a rank that is ended: how far it has come in each group that is open."""
+
+    groups: tuple[GroupProgress, ...]
+
+
+@dataclass(frozen=True)
+class NcclRas:
+    """What NCCL's RAS service answered a rank whose deadline had passed: text, as it came, of the whole job."""
+
+    status: str
+
+
+@dataclass(frozen=True)
 class RankExited:
     """How the process of a rank ended, where it was not with exit code 0; written by its parent (``hpcaccept.rank.guard``).
 

@@ -11,6 +11,7 @@ from hpcaccept.measure.context import RankPlacement
 from hpcaccept.model.plan import Step
 from hpcaccept.model.record import Interruption, RankStopped, Record
 from hpcaccept.model.suite import CheckSpec
+from hpcaccept.rank.witness import testimony
 from hpcaccept.store.journal import Journal
 
 
@@ -69,5 +70,6 @@ class Rank:
                     by_peer=by_peer,
                     beat=beat,
                     interruption=interruption,
-                )
+                ),
+                testimony(self.number, self.step.ranks, interruption),
             )

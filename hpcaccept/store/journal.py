@@ -19,7 +19,9 @@ from hpcaccept.errors import RunError, RunFolderFull
 from hpcaccept.model.event import Event
 from hpcaccept.model.record import (
     CheckStarted,
+    CollectivesSeen,
     ModuleImported,
+    NcclRas,
     RankExited,
     RankFinished,
     RankStarted,
@@ -31,9 +33,20 @@ from hpcaccept.serial import dumps, from_plain, loads
 from hpcaccept.store.sample_lists import NO_SAMPLES, SampleLists, read_lists
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-JournalEntry = RankStarted | RankExited | CheckStarted | ModuleImported | Record | RankStopped | RankFinished | Event
+JournalEntry = (
+    RankStarted
+    | RankExited
+    | CheckStarted
+    | ModuleImported
+    | Record
+    | RankStopped
+    | CollectivesSeen
+    | NcclRas
+    | RankFinished
+    | Event
+)
 #: What may stand in a journal; the name stands in its line.
 _KINDS: dict[str, type[JournalEntry]] = {
     "rank_started": RankStarted,
@@ -41,6 +54,8 @@ _KINDS: dict[str, type[JournalEntry]] = {
     "module_imported": ModuleImported,
     "record": Record,
     "rank_stopped": RankStopped,
+    "collectives_seen": CollectivesSeen,
+    "nccl_ras": NcclRas,
     "rank_exited": RankExited,
     "rank_finished": RankFinished,
     "event": Event,
@@ -87,16 +102,22 @@ class Journal:
         with self._lock:
             self._append(word, sync=sync)
 
-    def write_last(self, word: JournalEntry) -> None:
+    def write_last(self, word: JournalEntry, more: Iterable[JournalEntry] = ()) -> None:
         """Append the last line of a process that is about to end: any thread that still wants to write waits for that end.
 
         A rank that has said why it ends must not say a second thing when its connections break.
+
+        Args:
+            word: why it ends.
+            more: what else there is to say; asked for when ``word`` is on the disk.
 
         Raises:
             RunFolderFull: as above.
         """
         self._lock.acquire()
         self._append(word, sync=True)
+        for other in more:
+            self._append(other, sync=True)
 
     def _append(self, word: JournalEntry, *, sync: bool) -> None:
         kind = next(name for name, class_ in _KINDS.items() if isinstance(word, class_))

@@ -91,6 +91,21 @@ def sum_over_ranks() -> None:
     torch.distributed.all_reduce = _every(1, torch.distributed.all_reduce, spoil, first=3)
 
 
+def never_enters(call: int) -> None:
+    """This rank does something else for ever in place of its so-manieth sum."""
+    import torch.distributed
+
+    calls = 0
+
+    def wait() -> None:
+        nonlocal calls
+        calls += 1
+        while calls >= call:
+            time.sleep(1)
+
+    torch.distributed.all_reduce = _before(torch.distributed.all_reduce, wait)
+
+
 def stored_word() -> None:
     """One bit of what is stored, in every fill of memory with a pattern."""
     from hpcaccept.checks.memory_pattern import Memory

@@ -74,8 +74,10 @@ def result_of(scenario: Scenario, done: Finished) -> Result:
     return Result(tuple(sorted(told)), tuple(sorted(wrong)))
 
 
-def broken(folder: Path, suite: str, *faults: Mapping[str, Any], env: Mapping[str, str] | None = None) -> Finished:
-    """A run on four local virtual nodes whose interpreter has faults."""
+def broken(
+    folder: Path, suite: str, *faults: Mapping[str, Any], env: Mapping[str, str] | None = None, nodes: int = 4
+) -> Finished:
+    """A run on local virtual nodes whose interpreter has faults."""
     python = folder / "python"
     command = shlex.join([sys.executable, str(_BROKEN)])
     python.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
@@ -87,7 +89,7 @@ def broken(folder: Path, suite: str, *faults: Mapping[str, Any], env: Mapping[st
         "HPCACCEPT_FAULT": json.dumps(list(faults)),
         "PYTHONPATH": paths,
     }
-    words = ("--nodes", "4", "--launcher", "local")
+    words = ("--nodes", str(nodes), "--launcher", "local")
     return submit(folder / "runs", suite_file(folder, suite), *words, env=environment).finish(300)
 
 

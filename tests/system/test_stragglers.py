@@ -39,6 +39,19 @@ def test_one_slow_rank_of_four_is_named_and_the_ranks_that_wait_for_it_are_not_b
     assert all(record["facts"]["slowest"].startswith("rank 2 on node2") for record in records)
 
 
+def test_of_ranks_that_are_all_late_the_one_that_never_came_to_the_collective_is_named(tmp_path: Path) -> None:
+    suite = '[checks.allreduce]\nbackends = ["device"]\nsizes_bytes = [1024]\ndeadline_s = 15\n[peers]\nretests = 0\n'
+    done = broken(tmp_path, suite, {"kind": "never_enters", "ranks": [1], "call": 4}, nodes=2)
+    assert done.code == 3, done.out + done.err
+    death = done.events("death")[0]
+    assert (death["nodes"], death["check"]) == (["node1"], "allreduce"), death
+    assert death["detail"].endswith(
+        "did not enter the collective that the others were in; 1 rank waited in collective 4 (gloo:all_reduce)"
+    ), death
+    (told,) = [v for v in done.verdicts(outcome="ERROR") if v["node"] == "node1"]
+    assert (told["code"], told["reason"]) == ("rank-lost", death["detail"]), done.out
+
+
 def test_a_rank_that_is_stopped_in_a_collective_is_named_and_the_others_tell_the_step_they_waited_in(
     tmp_path: Path,
 ) -> None:
@@ -56,6 +69,7 @@ def test_a_rank_that_is_stopped_in_a_collective_is_named_and_the_others_tell_the
     death = done.events("death")[0]
     assert death["check"] == LABEL
     assert death["nodes"] == ["node1"], death
+    assert "3 ranks waited in collective" in death["detail"], death
     waiting = [record for record in records_of(done.folder, step="00") if record["rank"] != 1]
     assert len(waiting) == 3
     for record in waiting:

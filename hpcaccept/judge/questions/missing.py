@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from hpcaccept.judge.statistics.aggregate import Values
     from hpcaccept.judge.statistics.grouping import Alike
+    from hpcaccept.model.event import Event
     from hpcaccept.model.evidence import Evidence
     from hpcaccept.model.metric import Metric
     from hpcaccept.model.suite import CheckSpec
@@ -53,7 +54,10 @@ def judge_absent(
     for spec in evidence.plan.suite.checks:
         roll = rolls[spec.name]
         for record in roll.told:
-            yield from _of_record(record, spec.required, _cut_short_by(evidence))
+            if named := _singled_out(evidence, record):
+                yield _stopped(record, named, spec.required)
+            else:
+                yield from _of_record(record, spec.required, _cut_short_by(evidence))
         for at in np.flatnonzero(roll.reported < per_node).tolist():
             lost = per_node - int(roll.reported[at])
             yield _missing(evidence, evidence.nodes[at], spec.name, lost, per_node, spec.required)
@@ -154,6 +158,27 @@ def _cut_short_by(evidence: Evidence) -> str:
     if end := evidence.ended_from_outside or (None if evidence.last_word else evidence.job):
         return end.sentence
     return "another rank was lost"
+
+
+def _singled_out(evidence: Evidence, record: Record) -> Event | None:
+    """How the driver has named this rank among those that a deadline ended; None where it has not."""
+    if record.interruption not in ("deadline", "terminated"):
+        return None
+    named = (
+        event
+        for event in evidence.events
+        if event.kind == "death"
+        and (event.step, event.check) == (record.step, record.check)
+        and record.rank in event.ranks
+    )
+    return next(named, None)
+
+
+def _stopped(record: Record, named: Event, required: bool) -> Verdict:
+    subject, code = Subject(record.node, record.device), FindingCode.RANK_LOST
+    return Verdict(
+        subject, record.check, Outcome.ERROR, named.detail, remedy=named.remedy, required=required, code=code
+    )
 
 
 def _of_record(record: Record, required: bool, cut_short_by: str) -> Iterable[Verdict]:

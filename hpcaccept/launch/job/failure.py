@@ -11,7 +11,10 @@ and the first that says anything decides (``_SIGNS``):
 5. else *the rank without a word*: whoever is ended by SIGTERM or waits in vain writes a last record, a killed or
    stopped one cannot;
 6. else, when everyone has spoken, those that saw a hole in their own time: they were stopped;
-7. else those that were overdue themselves rather than waiting for others.
+7. else, when a deadline ended it, those that had not entered the collective in which the others waited (torch's flight recorder);
+8. else those that were overdue themselves rather than waiting for others.
+
+What ranks and NCCL's RAS service have seen of a hang is added to the evidence of 3, 5, 6 and 7; it never overrules an earlier sign.
 """
 
 from __future__ import annotations
@@ -23,8 +26,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from hpcaccept import checks
+from hpcaccept.launch.job.hang import earliest_wait, said_by_ras
 from hpcaccept.model.plan import Step
-from hpcaccept.model.record import RankExited, Record
+from hpcaccept.model.record import CollectivesSeen, RankExited, Record
 from hpcaccept.parse.rank_exits import Death
 
 if TYPE_CHECKING:
@@ -58,6 +62,9 @@ class RankLogs:
         finished: ranks that said everything they had to say.
         stopped: rank → last words outside a check (MPI start).
         exits: rank → how its process ended, where its parent saw it end with anything but exit code 0.
+        pids: rank → number of its process on its host.
+        collectives: rank → how far it had come in its collectives when it was ended.
+        ras: what NCCL's RAS service said of the job, as it came.
     """
 
     spoke: dict[int, str]
@@ -65,6 +72,9 @@ class RankLogs:
     finished: frozenset[int]
     stopped: dict[int, tuple[str, bool]]
     exits: dict[int, RankExited] = field(default_factory=dict)
+    pids: dict[int, int] = field(default_factory=dict)
+    collectives: dict[int, CollectivesSeen] = field(default_factory=dict)
+    ras: str = ""
 
 
 #: How ranks were lost: ``died``, their parent or the launcher says so; ``silent``, without a word; ``stopped``, a hole in their own time;
@@ -108,7 +118,16 @@ def loss_of(step: Step, words: RankLogs, deaths: Sequence[Death], late: bool) ->
         # Whoever dies after its last record takes nothing with it.
         return None
     end = _End.of(step, words, deaths, late=late)
-    return next(loss for sign in _SIGNS if (loss := sign(end)) is not None)
+    return _with_witnesses(next(loss for sign in _SIGNS if (loss := sign(end)) is not None), words)
+
+
+def _with_witnesses(loss: Loss, words: RankLogs) -> Loss:
+    """The loss of ranks that hung, with what the others waited for and whom NCCL's RAS service missed."""
+    if loss.kind not in ("silent", "stopped", "overdue"):
+        return loss
+    wait = earliest_wait(words.collectives)
+    more = [str(wait) if wait else "", said_by_ras(words.ras, words.pids)]
+    return replace(loss, how="; ".join(filter(None, (loss.how, *more))))
 
 
 @dataclass(frozen=True)
@@ -253,6 +272,17 @@ def _stopped(end: _End) -> Loss | None:
     return end.loss([r.rank for r in stopped], stopped[0].cause, "stopped") if stopped else None
 
 
+def _absent(end: _End) -> Loss | None:
+    """Who had not entered the collective in which the others waited: all are late then, and whose deadline passed first is chance."""
+    late = [r for r in end.words.records if r.check == end.broken and r.outcome == "error" and not r.by_peer]
+    wait = earliest_wait(end.words.collectives)
+    if not wait or not wait.absent or not late or any(r.interruption != "deadline" for r in late):
+        return None
+    if len(wait.absent) > len(wait.waiting):
+        return None
+    return end.loss(wait.absent, "did not enter the collective that the others were in", "overdue")
+
+
 def _overdue(end: _End) -> Loss | None:
     """Who ran into its own deadline, or into an error of the check."""
     overdue = [r for r in end.words.records if r.check == end.broken and r.outcome == "error" and not r.by_peer]
@@ -277,6 +307,7 @@ _SIGNS: tuple[Callable[[_End], Loss | None], ...] = (
     _told_by_the_launcher,
     _without_a_word,
     _stopped,
+    _absent,
     _overdue,
     _nobody,
 )

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from hpcaccept.launch.job.failure import RankLogs
 from hpcaccept.model.event import Event
 from hpcaccept.model.record import (
+    CollectivesSeen,
     Interruption,
+    NcclRas,
     RankExited,
     RankFinished,
     RankStarted,
@@ -38,9 +40,14 @@ def rank_logs_of(folder: RunFolder, step: Step, *, measured: bool = False) -> Ra
     finished: set[int] = set()
     stopped: dict[int, tuple[str, bool]] = {}
     exits: dict[int, RankExited] = {}
+    pids: dict[int, int] = {}
+    collectives: dict[int, CollectivesSeen] = {}
+    ras = ""
     for rank, node, word, samples in _own_words(folder, step):
         if isinstance(word, RankStarted | Record):
             spoke[rank] = node
+        if isinstance(word, RankStarted):
+            pids[rank] = word.pid
         if isinstance(word, Record):
             record = (
                 replace(word, samples=samples.as_samples()) if measured else replace(word, facts={}, unsupported={})
@@ -52,7 +59,11 @@ def rank_logs_of(folder: RunFolder, step: Step, *, measured: bool = False) -> Ra
             stopped[rank] = (word.cause, word.by_peer)
         elif isinstance(word, RankExited):
             exits[rank] = word
-    return RankLogs(spoke, tuple(records), frozenset(finished), stopped, exits)
+        elif isinstance(word, CollectivesSeen):
+            collectives[rank] = word
+        elif isinstance(word, NcclRas):
+            ras = ras or word.status
+    return RankLogs(spoke, tuple(records), frozenset(finished), stopped, exits, pids, collectives, ras)
 
 
 def _own_words(folder: RunFolder, step: Step) -> Iterator[tuple[int, str, JournalEntry, SampleLists]]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcaccept.measure.device import open_device
+from hpcaccept.measure.ranks.flight_recorder import recorded
 from hpcaccept.transport.network import interface_of, own_addresses
 from hpcaccept.transport.rendezvous import doors, knock, new_secret
 
@@ -94,8 +95,9 @@ def process_group(
     with _environment(_GLOO, interface), _environment(_NCCL_SOCKET, interface if alone else ""):
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=wait)
         try:
-            yield backend
-            target.synchronize()
+            with recorded(backend):
+                yield backend
+                target.synchronize()
             allgather(rank)
         finally:
             dist.destroy_process_group()

@@ -15,6 +15,7 @@ from support.stand_ins import DATA
 from hpcaccept.errors import NotUnderstood
 from hpcaccept.parse.aznhc import parse_aznhc
 from hpcaccept.parse.dcgm import parse_diag
+from hpcaccept.parse.flight_recorder import progress_of
 from hpcaccept.parse.gpu_burn import parse_gpu_burn
 from hpcaccept.parse.mlnx_qos import parse_mlnx_qos
 from hpcaccept.parse.nccl_tests import parse_json, parse_table, redacted
@@ -35,6 +36,7 @@ JSON: list[tuple[Callable[[str], Any], str]] = [
     (parse_diag, "dcgm/v4_iterations.json"),
     (parse_json, "nccl_tests/all_reduce.json"),
     (parse_nvbandwidth, "nvbandwidth/v08_healthy.json"),
+    (progress_of, "flight_recorder/reopened_r0.json"),
 ]
 TEXT: list[tuple[Callable[[str], Any], str]] = [
     *JSON,

@@ -262,6 +262,20 @@ def test_a_victim_is_called_one() -> None:
     assert "because another rank was lost" in error.reason
 
 
+@pytest.mark.parametrize("interruption", ["deadline", "terminated"])
+def test_of_ranks_that_were_late_alike_the_one_that_the_driver_names_is_told_how(interruption: str) -> None:
+    words: dict[str, Any] = {"outcome": "error", "cause": "deadline: did not finish within 5 s", "cut_short": True}
+    records = [record("speed", node, rank=n, interruption="deadline", **words) for n, node in enumerate(nodes(3))]
+    by_peer = interruption == "terminated"
+    records.append(record("speed", "node3", rank=3, interruption=interruption, by_peer=by_peer, **words))
+    detail = "rank 3 on node3 stopped during speed: did not enter the collective that the others were in"
+    death = Event("death", AT, step=records[0].step, nodes=("node3",), ranks=(3,), check="speed", detail=detail)
+    found = judged(evidence(records, events=(death, Event("ended", AT))))
+    told = {v.subject.node: (v.code, v.reason) for v in of(found.verdicts, Outcome.ERROR)}
+    assert told.pop("node3") == (FindingCode.RANK_LOST, detail)
+    assert {code for code, _ in told.values()} == {FindingCode.CHECK_ERROR}
+
+
 def test_what_a_check_may_do_without_does_not_count() -> None:
     the_plan = plan(suite(CheckSpec("speed", required=False), "identity"), gpus_per_node=0)
     records = [record("identity", node, {"cores": 8}) for node in nodes(4)]

@@ -9,7 +9,14 @@ from support.builders import nodes, rank_started, record, step
 
 from hpcaccept.launch.job.failure import loss_of
 from hpcaccept.launch.job.rank_logs import rank_logs_of
-from hpcaccept.model.record import RankExited, RankFinished
+from hpcaccept.model.record import (
+    CollectivesSeen,
+    GroupProgress,
+    NcclRas,
+    RankExited,
+    RankFinished,
+    RankStopped,
+)
 from hpcaccept.store.folder import RunFolder
 from hpcaccept.store.journal import Journal
 
@@ -64,6 +71,15 @@ def well(rank: int, node: str, step_id: str = "00") -> tuple[JournalEntry, ...]:
         record("identity", node, {"cores": 8.0}, rank=rank, step=step_id),
         RankFinished(),
     )
+
+
+def test_what_a_rank_has_seen_of_a_hang_is_its_own(tmp_path: Path) -> None:
+    folder, seen = RunFolder(tmp_path), CollectivesSeen((GroupProgress("0", True, 3, "nccl:all_reduce", True),))
+    say(
+        folder, "00", 1, rank_started(1, "node1", pid=77), RankStopped("deadline", by_peer=False), seen, NcclRas("DEAD")
+    )
+    words = rank_logs_of(folder, step(["identity"]))
+    assert (words.pids, words.collectives, words.ras) == ({1: 77}, {1: seen}, "DEAD")
 
 
 def test_a_node_that_writes_anothers_name_does_not_make_the_dead_one_speak(tmp_path: Path) -> None:

@@ -466,6 +466,13 @@ def test_the_address_of_a_lost_gpu_is_the_one_that_no_other_has() -> None:
 @pytest.mark.parametrize(
     ("code", "kind"),
     [
+        (16, "watch"),
+        (33, "watch"),
+        (34, "application"),
+        (35, "application"),
+        (36, "application"),
+        (175, "fault"),
+        (176, "watch"),
         (166, "watch"),
         (170, "watch"),
         (173, "fault"),
