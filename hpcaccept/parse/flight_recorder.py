@@ -1,4 +1,4 @@
-"""How far did a rank get in each group of ranks? From the trace of torch's flight recorder, in its JSON form.
+"""How far a rank got in each group of ranks, from the trace of torch's flight recorder in its JSON form.
 
 The recorder keeps the last collectives of a process in a ring: sequence number within the group, name, and whether it is over.
 Traps:

@@ -1,4 +1,4 @@
-"""Which processes does NCCL's RAS service (2.24 and later) miss, and which are behind? From the text that it answers STATUS with.
+"""The processes that NCCL's RAS service (2.24 and later) misses, and those that are behind, from the text that it answers STATUS with.
 
 Traps:
     * ``MISMATCH`` names the smaller of two groups of ranks, whether it is behind or ahead: only those with the lowest count are behind.

@@ -1,4 +1,4 @@
-"""What can a rank say of a hang beside its own last words? What its collectives waited for, and whom NCCL misses.
+"""What a rank can say of a hang beside its own last words: what its collectives waited for, and whom NCCL misses.
 
 Said by the watch thread after the rank's last words, so that nothing of it can cost those.
 """

@@ -1,4 +1,4 @@
-"""How do records become tables while they are read? One after the other, so that no more than one is held as an object."""
+"""Makes tables of records while they are read, one after the other, so that no more than one is held as an object."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How are the samples of one record read, when there are ten million in a run? As four lists, not as an object each."""
+"""Reads the samples of one record, where a run has ten million, as four lists and not as an object each."""
 
 from __future__ import annotations
 

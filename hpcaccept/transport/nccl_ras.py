@@ -1,4 +1,4 @@
-"""What does NCCL's RAS service say of the job whose process runs on this host?
+"""What NCCL's RAS service says of the job whose process runs on this host.
 
 The protocol is lines of text on a TCP port of the loopback interface (``localhost:28028``, else ``NCCL_RAS_ADDR``), NCCL 2.24 and later:
 https://docs.nvidia.com/deeplearning/nccl/user-guide/docs/troubleshooting/ras.html

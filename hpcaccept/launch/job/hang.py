@@ -1,4 +1,4 @@
-"""Who kept the others waiting in a collective? Pure: what ranks have seen of a hang in, names and sentences out.
+"""Who kept the others waiting in a collective. Pure: what ranks have seen of a hang in, names and sentences out.
 
 Nothing here is evidence of a death: it names who was waited for where all ranks are alive and all late, and says more of those
 that other signs have found.

@@ -1,4 +1,4 @@
-"""What has torch's flight recorder kept of the collectives of this process?
+"""What torch's flight recorder has kept of the collectives of this process.
 
 The recorder of this very process is read, in memory and as JSON: its files are pickle, and a rank that is stopped writes none.
 Nothing is turned on, so that nothing is measured with it that was not before: torch 2.14 records unless told otherwise, an older one where

@@ -65,7 +65,7 @@ def test_a_drained_node_is_told_with_why_and_what_fits(folder: Path) -> None:
         "Nothing was submitted. nodes: 3 of 4 nodes can be used, 3 idle; node3 drain: bad DIMM (root, 2026-11-29 09:27 UTC), "
         "expected 4."
     )
-    assert fault.remedy.startswith("--nodes 3, or")
+    assert fault.remedy.startswith("--nodes 3; with the others, once they are in service again:")
     must_fit(plan(nodes=3, gpus_per_node=8, ranks_per_node=8), RunFolder(folder / "run"))
 
 

@@ -25,7 +25,8 @@ def columns(records: list[Record], catalogue: dict[str, dict[str, Metric]] | Non
 
 
 def one(statistic: Statistic, direction: str, blocks: list[float]) -> float:
-    metric = Metric("m", "s", direction, "", statistic=statistic)  # type: ignore[arg-type]
+    # A distance in kelvins may be on either side of zero; of other units what is negative is no sample.
+    metric = Metric("m", "K", direction, "", statistic=statistic)  # type: ignore[arg-type]
     catalogue = {"c": {"m": metric}}
     found = columns([record("c", "node0", {"m": blocks})], catalogue)
     return float(found["c.m"].value[0])

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 every_version = pytest.mark.parametrize("version", VERSIONS)
-#: A site that enforces was recorded of the first one only.
-STRICT = ("preempted", "strict_")
+#: A site that enforces, and one that describes its switches, were recorded of the first version only.
+STRICT = ("preempted", "strict_", "tree")
 
 
 def seen(version: str, case: str) -> tuple[JobStatus | None, JobStatus | None, JobStatus | None]:
