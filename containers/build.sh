@@ -58,7 +58,7 @@ tag=${TAG:-hpcaccept:$version-$variant}
 
 # The commit, and whether what is copied differs from it; new files count, ignored ones are not copied.
 revision=${REVISION:-$(git -C "$root" rev-parse HEAD)} || fail "this is no git checkout; say what it is with REVISION=…"
-if [[ -z ${REVISION:-} && -n $(git -C "$root" status --porcelain -- CONTRIBUTING.md baselines containers docs enroot hatch_build.py hpcaccept LICENSE pyproject.toml README.md sbatch) ]]; then
+if [[ -z ${REVISION:-} && -n $(git -C "$root" status --porcelain -- CONTRIBUTING.md azure baselines containers docs enroot hatch_build.py hpcaccept LICENSE monitoring pyproject.toml README.md sbatch) ]]; then
   revision+=-dirty
 fi
 # Where it comes from, without a password that may stand in it.
