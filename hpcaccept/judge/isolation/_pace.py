@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hpcaccept.judge.isolation.levels import Floats
 
 #: A round is worth so many tests, where the budget says nothing else.
-ROUND_PRICE = 2.5
+ROUND_PRICE = 2.0
 #: No more rounds than these are planned ahead.
 _FAR = 12
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 #: A component that is bad with less than this is not worth a group of its own.
 _WORTH = 0.05
-#: Less than this is not worth a division: its suspects are tested together.
-_OPEN = 0.3
+#: Less than this is not worth a division: its suspects are tested together, unless the fabric is suspect, which large groups show as well.
+_OPEN, _SOUND = 0.3, 0.97
 #: So many suspects, in which nearly all of the chance lies, are tested each by itself: that names the bad one and confirms it in one round.
 _FEW, _NEARLY_ALL = 4, 0.8
 #: Nodes that are bad with less than this are in no group of suspects.
@@ -60,7 +60,7 @@ def open_pools(belief: Belief, free: Bools, rounds: float, tests: float, price: 
     small: list[_Pool] = []
     for one, nodes in suspects:
         total = float(bad[nodes].sum())
-        if total < _OPEN:
+        if total < _OPEN and belief.fabric.none > _SOUND:
             small.append(_Pool(nodes, total, float(said(total, belief))))
             continue
         if total > 0.5 and len(few := _main_suspects(nodes, bad)) <= _FEW:

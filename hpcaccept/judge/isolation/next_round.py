@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: Chance of something bad in a group of the first round, where rounds are not scarce, and of nodes cleared before.
 FIRST, CLEARED = 0.4, 0.3
 #: Bits that a group has to say, given what the others of its round say.
-PRICE = 0.4
+PRICE = 0.35
 #: A node that is bad with less than this has been cleared, but for a last look.
 CLEAR = 0.04
 #: Suspects of the largest group where the search is so near its end that what was cleared is tested beside it.
