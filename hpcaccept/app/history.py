@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from hpcaccept.judge.statistics.aggregate import Values
     from hpcaccept.model.evidence import Evidence
     from hpcaccept.model.metric import Metric
     from hpcaccept.model.table import MeasuredSubject
@@ -93,12 +94,15 @@ def to_remember(judged: Judged) -> RunToRemember:
     """A judged run as the history keeps it."""
     evidence, plan = judged.evidence, judged.evidence.plan
     columns = subject_columns(evidence)
-    keys = tuple(dict.fromkeys(column.key for column in judged.values))
+    # Of partners the node keeps its median: they change from run to run, no rule asks for their past, and they are as many as the nodes, so
+    # that a table of them would grow with the square of the fleet.
+    kept = [column for column in judged.values if column.metric.cells != "partner"]
+    keys = tuple(dict.fromkeys(column.key for column in kept))
     row = {key: i for i, key in enumerate(keys)}
     values = np.full((len(keys), len(columns.places)), np.nan)
     outcomes = np.full(values.shape, ABSENT, np.uint8)
     launches = np.zeros(values.shape, np.uint8)
-    for column in judged.values:
+    for column in kept:
         at = columns.of[column.subject]
         free = at >= 0
         free[free] &= np.isnan(values[row[column.key], at[free]])
@@ -110,7 +114,7 @@ def to_remember(judged: Judged) -> RunToRemember:
             at = columns.of[answer.subject]
             mine = outcomes[row[answer.key]]
             mine[at[at >= 0]] = np.maximum(mine[at[at >= 0]], _CODES[answer.outcome[at >= 0]])
-    _mark_disturbed(judged, columns, row, outcomes)
+    _mark_disturbed(judged.evidence, kept, columns, row, outcomes)
     standing = _standing(judged, columns)
     if _cut_short(evidence):
         # Nobody confirmed it: no failure of the unit, and no normal value either.
@@ -137,24 +141,27 @@ def _cut_short(evidence: Evidence) -> bool:
 
 
 def _mark_disturbed(
-    judged: Judged, columns: SubjectColumns, row: Mapping[str, int], outcomes: npt.NDArray[np.uint8]
+    evidence: Evidence,
+    kept: Sequence[Values],
+    columns: SubjectColumns,
+    row: Mapping[str, int],
+    outcomes: npt.NDArray[np.uint8],
 ) -> None:
     """What somebody else was using says nothing of its speed, however fast it was: the device, or the processors during one check."""
-    records = judged.evidence.record_table
-    subjects = judged.evidence.samples.subjects
+    records, subjects = evidence.record_table, evidence.samples.subjects
     busy = {records.places[place] for place in records.place[(records.flags & IS_DISTURBED) > 0].tolist()}
     shared: dict[str, set[tuple[str, str]]] = {}
     for number in np.flatnonzero((records.flags & IS_CONTENDED) > 0).tolist():
         node, device = records.places[records.place[number]]
         shared.setdefault(records.checks[records.check[number]], set()).update([(node, device), (node, "")])
-    for check in {column.check for column in judged.values}:
+    for check in {column.check for column in kept}:
         where = busy | shared.get(check, set())
         some = (
             [number for number, subject in enumerate(subjects) if (subject.node, subject.device) in where]
             if where
             else []
         )
-        for column in judged.values:
+        for column in kept:
             if some and column.check == check and column.metric.is_rate:
                 outcomes[row[column.key], columns.of[some]] = DISTURBED
 

@@ -153,7 +153,9 @@ def test_processes_that_rent_and_are_killed_at_any_request_leave_nothing_rented_
     expected = {f"i@{name}": "ERROR" for name in KILLS}
     found = report(folder)
     assert outcomes(found) == expected
-    assert {each["id"] for each in found["cells"] if "the job is gone without a last word" in each["reason"]} == set(expected), found
+    assert {each["id"] for each in found["cells"] if "the job is gone without a last word" in each["reason"]} == set(
+        expected
+    ), found
     # What each has rented its guard destroys.
     until(lambda: not server.ours())
     assert rentals(server) == len(KILLS) - 2

@@ -35,7 +35,18 @@ from hpcaccept.judge import judge
 from hpcaccept.judge.statistics.aggregate import values_of
 from hpcaccept.launch.job.known import past_for
 from hpcaccept.model.event import Event
-from hpcaccept.model.history import DISTURBED, FAILED, PASSED, UNJUDGED, WARNED, PastSubject, environment_of, subject_id
+from hpcaccept.model.history import (
+    ABSENT,
+    DISTURBED,
+    FAILED,
+    PASSED,
+    UNJUDGED,
+    WARNED,
+    PastSubject,
+    environment_of,
+    subject_id,
+)
+from hpcaccept.model.metric import Metric
 from hpcaccept.model.table import MeasuredSubject
 from hpcaccept.model.verdict import Outcome
 from hpcaccept.report.judged import Judged
@@ -116,6 +127,22 @@ def test_what_was_measured_in_company_is_never_taken_for_normal_whatever_it_reac
         assert kept.outcomes[row["speed.rate_flops"], column["GPU-2"]] == DISTURBED
         assert kept.outcomes[row["speed.rate_flops"], column["GPU-0"]] != DISTURBED
         assert kept.outcomes[row["speed.wrong_elements"], column["GPU-2"]] != DISTURBED
+
+
+def test_cells_of_partners_are_not_kept_though_a_node_was_disturbed() -> None:
+    to_partner = Metric("exchange_bytes", "B/s", "higher", "", cells="partner")
+    catalogue = {**CATALOGUE, "speed": {**CATALOGUE["speed"], to_partner.name: to_partner}}
+    records = [
+        record("speed", f"node{i}", {"rate_flops": 100.0 + i, f"exchange_bytes[node{1 - i}]": 5.0}, facts={"busy": "another process"})
+        for i in range(2)
+    ]  # fmt: skip
+    found = evidence(records, plan(nodes=2), catalogue=catalogue)
+    values = values_of(found.samples, catalogue)
+    assert {column.key for column in values} >= {"speed.exchange_bytes[node0]", "speed.exchange_bytes[node1]"}
+    judgement = judge(found, catalogue, {}, UNIQUE)
+    kept = history.to_remember(Judged(found, values, judgement, summarise(found, judgement, values)))
+    assert kept.keys == ("speed.rate_flops",)
+    assert (kept.outcomes[0] != ABSENT).sum() == 2
 
 
 def offenders_of(*found: Judged) -> list[bool]:
