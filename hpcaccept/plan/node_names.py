@@ -10,6 +10,7 @@ from hpcaccept.model.plan import MOST_NODES
 
 #: Names and ranges, in the notation that ClusterShell and Slurm share.
 _PLAIN = re.compile(r"[\w.,\[\]\s-]*", re.ASCII)
+_RANGE = re.compile(r"[\[,](\d{1,18})-(\d+)(?:/(\d{1,9}))?(?=[\],])", re.ASCII)
 
 if TYPE_CHECKING:
     from ClusterShell.NodeSet import NodeSet
@@ -25,6 +26,8 @@ def nodes_named(text: str, option: str) -> NodeSet:
     from ClusterShell.NodeUtils import GroupResolverError, GroupSourceError
 
     form = "Write it like node[01-04],node7."
+    if _is_wide(text):
+        raise UsageError(f"{option} {text[:200]!r} names too many nodes, expected {MOST_NODES:,} at most.", form)
     try:
         found = NodeSet(text)
         count = len(found)
@@ -41,6 +44,12 @@ def nodes_named(text: str, option: str) -> NodeSet:
     if count > MOST_NODES:
         raise UsageError(f"{option} {text[:200]!r} names {count:,} nodes, expected {MOST_NODES:,} at most.", form)
     return found
+
+
+def _is_wide(text: str) -> bool:
+    """Whether a single range has more numbers than there can be nodes: ClusterShell spells it out before it can be counted."""
+    ranges = _RANGE.findall(text)
+    return any(len(high) > 18 or int(high) - int(low) > MOST_NODES * int(step or 1) for low, high, step in ranges)
 
 
 def handed_on(text: str, option: str) -> str:

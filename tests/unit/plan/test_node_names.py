@@ -11,6 +11,7 @@ from hpcaccept.plan.node_names import handed_on, nodes_named
 
 def test_lists_of_both_notations_name_nodes() -> None:
     assert list(nodes_named("node[01-03],login7", "--nodelist")) == ["login7", "node01", "node02", "node03"]
+    assert len(nodes_named("node[0-100000/100]", "--nodelist")) == 1001
     assert not nodes_named("", "--exclude")
 
 
@@ -21,7 +22,8 @@ def test_lists_of_both_notations_name_nodes() -> None:
         ("@all", "a group that ClusterShell does not know"),
         ("*", "a group that ClusterShell does not know"),
         ("@rack:7", "a group that ClusterShell does not know"),
-        ("node[0-99999999999]", "more nodes than can be counted, expected 65,533"),
+        ("node[0-99999999999]", "names too many nodes, expected 65,533"),
+        ("a[1-99999999],b", "names too many nodes, expected 65,533"),
         ("n[0-99]x[0-999]y[0-99]", "names 10,000,000 nodes, expected 65,533"),
     ],
 )
