@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 #: A rank that waits gives the one that measures this much longer, so that the culprit can speak first.
 PATIENCE_S = 1.0
-#: After its last words a rank stays this long, so that the others can say theirs before the launcher ends them all.
-LINGER_S = 1.0
+#: After its last words a rank stays this long, so that the others can say theirs before the launcher ends them all: each is synced, on a disk
+#: that others may keep busy.
+LINGER_S = 3.0
 #: How often the thread looks at the clock, and how much later than that it must come to have been stopped meanwhile.
 LOOK_S = 0.05
 HOLE_S = 2.0

@@ -75,7 +75,7 @@ def test_a_learned_baseline_judges_the_next_run_and_names_what_it_left_out(tmp_p
     places = ("--runs-dir", str(runs), "--baselines-dir", str(baselines))
     learned = command("baseline", "learn", first.folder.name, *places)
     assert learned.returncode == 0, learned.stderr
-    assert "from 3 unit(s)" in learned.stdout
+    assert "from 3 units" in learned.stdout
     shown = command("baseline", "show", "", "--baselines-dir", str(baselines))
     assert first.folder.name in shown.stdout
     again = submit(tmp_path / "later", suite, "--nodes", "3", "--launcher", "local").finish(180)
