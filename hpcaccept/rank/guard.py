@@ -27,16 +27,21 @@ _PR_SET_PDEATHSIG = 1
 
 def guarded(argv: list[str]) -> int:
     """Run a rank in a child, and end as it ended: with its exit code, or by its signal."""
+    # What is sent before somebody is there to forward it waits.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
     try:
         parent, child = os.getpid(), os.fork()
     except OSError:
         # No room for a second process is no reason not to measure.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
         return _program(argv)
     if not child:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
         _end_with(parent)
         return _program(argv)
     for number in _FORWARDED:
         signal.signal(number, lambda got, _frame: _send(child, got))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
     status = os.waitstatus_to_exitcode(_wait(child))
     if status and len(argv) == 2:
         _write_down(os.path.join(argv[0], "records", argv[1]), child, status)  # noqa: PTH118 (no pathlib in here)

@@ -29,12 +29,12 @@ sys.exit(guard.guarded(sys.argv[2:]))
 """
 
 
-def start(folder: Path, body: str, rank: str | None = "3") -> subprocess.Popen[str]:
+def start(folder: Path, body: str, rank: str | None = "3", before: str = "") -> subprocess.Popen[str]:
     (folder / "records" / "00").mkdir(parents=True, exist_ok=True)
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("PMI", "OMPI", "SLURM"))}
     if rank is not None:
         environ["PMI_RANK"] = rank
-    command = [sys.executable, "-c", RANK, body, str(folder), "00"]
+    command = [sys.executable, "-c", before + RANK, body, str(folder), "00"]
     environ["PYTHONPATH"] = str(ROOT)
     return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True, cwd=folder)
 
@@ -90,6 +90,16 @@ def test_a_signal_of_the_launcher_reaches_the_rank(tmp_path: Path) -> None:
         assert parent.stdout
         assert [parent.stdout.readline(), parent.stdout.readline()][1] == "ready\n"
         parent.terminate()
+        assert parent.wait(60) == 143
+
+
+def test_a_signal_that_comes_before_anybody_forwards_it_waits_for_the_one_that_does(tmp_path: Path) -> None:
+    body = "signal.signal(signal.SIGTERM, lambda *_: os._exit(143)); print('ready', flush=True); time.sleep(60)"
+    slow = "import os, time\nfork = os.fork\nos.fork = lambda: (pid := fork(), pid and time.sleep(1.0))[0]\n"
+    with start(tmp_path, body, before=slow) as parent:
+        assert parent.stdout
+        assert [parent.stdout.readline(), parent.stdout.readline()][1] == "ready\n"
+        parent.terminate()  # while the parent, which has forked, sleeps
         assert parent.wait(60) == 143
 
 
