@@ -125,7 +125,9 @@ def _with_witnesses(loss: Loss, words: RankLogs) -> Loss:
     """The loss of ranks that hung, with what the others waited for and whom NCCL's RAS service missed."""
     if loss.kind not in ("silent", "stopped", "overdue"):
         return loss
-    wait = earliest_wait(words.collectives)
+    # Whoever was stopped in a collective waited in it too, and is not whom it kept waiting.
+    others = {rank: seen for rank, seen in words.collectives.items() if rank not in loss.ranks}
+    wait = earliest_wait(others)
     more = [str(wait) if wait else "", said_by_ras(words.ras, words.pids)]
     return replace(loss, how="; ".join(filter(None, (loss.how, *more))))
 

@@ -72,6 +72,16 @@ def test_a_silent_rank_outweighs_what_the_others_waited_for_and_that_is_added() 
     assert found.how.endswith("; 1 rank waited in collective 5 (gloo:broadcast)")
 
 
+def test_a_rank_that_was_stopped_in_a_collective_is_none_of_those_that_waited_for_it() -> None:
+    seen = {rank: CollectivesSeen((at(7, waits=True),)) for rank in range(3)}
+    stopped = late(1, cause="stopped: this process did not run for 13 s", interruption="stopped")
+    victims = (late(rank, by_peer=True) for rank in (0, 2))
+    found = loss_of(step(["allreduce"], 3), logs(*victims, stopped, collectives=seen), [], late=False)
+    assert found is not None
+    assert (found.ranks, found.kind) == ((1,), "stopped")
+    assert found.how.endswith("; 2 ranks waited in collective 7 (gloo:all_reduce)")
+
+
 def test_an_error_of_a_check_is_the_cause_and_not_that_its_rank_enters_no_collective_any_more() -> None:
     broken = late(2, cause="Boom", cut_short=False, interruption="")
     victims = (late(rank, by_peer=True, interruption="terminated") for rank in (0, 1))
