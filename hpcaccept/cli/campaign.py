@@ -156,6 +156,17 @@ def _go_on(site: Site, for_s: float | None = None) -> int:
     return _told(site, standing) if standing.closed else 0
 
 
+def _go_on_unless_held(site: Site, otherwise: str) -> int:
+    """Stay with it, unless another process does: then say so."""
+    from hpcaccept.store.night_lock import LockHeld
+
+    try:
+        return _go_on(site)
+    except LockHeld as fault:
+        _say(f"{site.folder.name}: {otherwise}. {fault.message}")
+        return 0
+
+
 def _told(site: Site, standing: Standing) -> int:
     from hpcaccept.app.campaign.campaign import last_look
     from hpcaccept.app.campaign.report import report_of, text
@@ -232,18 +243,13 @@ def pause(name: str, **options: Any) -> int:
 def resume(name: str, no_wait: bool, **options: Any) -> int:
     """Go on with a campaign that was paused, or whose process was killed, and stay with it until it is over."""
     from hpcaccept.app.campaign.campaign import ask, standing_in
-    from hpcaccept.store.night_lock import LockHeld
 
     site = _site(options, name)
     if standing_in(site).state == "paused" or standing_in(site).closed:
         ask(site, "resume")
     if no_wait:
         return 0
-    try:
-        return _go_on(site)
-    except LockHeld as fault:
-        _say(f"{site.folder.name}: a process works on it already. {fault.message}")
-        return 0
+    return _go_on_unless_held(site, "a process works on it already")
 
 
 @campaign.command()
@@ -252,16 +258,11 @@ def resume(name: str, no_wait: bool, **options: Any) -> int:
 def stop(name: str, **options: Any) -> int:
     """End a campaign: its jobs are ended, what they have measured is judged, and the report names what is missing."""
     from hpcaccept.app.campaign.campaign import ask, standing_in
-    from hpcaccept.store.night_lock import LockHeld
 
     site = _site(options, name)
     if standing_in(site).state != "stopping":
         ask(site, "stop")
-    try:
-        return _go_on(site)
-    except LockHeld as fault:
-        _say(f"{site.folder.name}: the process that works on it ends it now. {fault.message}")
-        return 0
+    return _go_on_unless_held(site, "the process that works on it ends it now")
 
 
 @campaign.command()

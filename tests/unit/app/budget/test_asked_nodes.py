@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
-from support.builders import DATA
+from support.slurm_now import SAID
 
 from hpcaccept.app.budget.asked_nodes import AskedNodes, named_nodes
 from hpcaccept.config.settings import Settings
@@ -20,20 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def recorded() -> dict[str, str]:
-    """Command line → what it said."""
-    found: dict[str, str] = {}
-    command = ""
-    for line in (DATA / "slurm" / "nodes_now.txt").read_text().splitlines(keepends=True):
-        if line.startswith("$ "):
-            command = line[2:].strip()
-            found[command] = ""
-        else:
-            found[command] += line
-    return found
-
-
-SAID = recorded()
 NODES = tuple(parse_nodes(SAID["scontrol -o show node"]))
 KEPT = (
     *parse_reservations(SAID["scontrol -o show reservation"]),

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.builders import DATA
+from support.slurm_now import SAID
 
 from hpcaccept.app.campaign.choose import Terms, cap_of, choose, in_jobs
 from hpcaccept.model.nightly.night import LastTest
@@ -24,22 +24,6 @@ from hpcaccept.parse.slurm.nodes import (
 NOW = 1_795_335_700.0
 IDLE = NodeState("n1", ("IDLE",), gpus=(("h100", 8),), partitions=("gpu",))
 FREE = Terms(partition="gpu", gpus=0, now_s=NOW, until_s=NOW + 900, cap=100)
-
-
-def recorded() -> dict[str, str]:
-    """Command line → what it said: a partition of four nodes with a job, a job that waits, a drain and a reservation."""
-    found: dict[str, str] = {}
-    command = ""
-    for line in (DATA / "slurm" / "nodes_now.txt").read_text().splitlines(keepends=True):
-        if line.startswith("$ "):
-            command = line[2:].strip()
-            found[command] = ""
-        else:
-            found[command] += line
-    return found
-
-
-SAID = recorded()
 
 
 def test_nodes_are_read_with_all_their_flags() -> None:
